@@ -1,0 +1,304 @@
+//! The engine: what applications call.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use async_executor::Task;
+use futures_lite::future;
+
+use crate::acquire::AcquireRequest;
+use crate::drive::{Begun, Guess, Outcome, begin};
+use crate::error::Error;
+use crate::janitor::Janitor;
+use crate::key::Key;
+use crate::lease::Held;
+use crate::lease_id::{LeaseId, LeaseIds};
+use crate::machine::{Answer, Command};
+use crate::once::Once;
+use crate::pending::Pending;
+use crate::resolve::Resolve;
+use crate::settings::Settings;
+use crate::store::{Durability, Hints, Listener, Scan, Store, StoreError};
+use crate::time::Timestamp;
+use crate::view::View;
+use crate::watch::{Waiter, Watches};
+
+/// Guards pieces of work, each by a key, over one store. Cheap to clone; clones share everything.
+///
+/// An engine has one background thread, which renews leases that are kept alive, gives up those that were dropped, reads
+/// on behalf of waiters and purges old records. It ends with the last handle on the engine.
+///
+/// Every operation returns a [`Pending`]: `.await` it under any executor, or `.wait()` for it on a plain thread. All of
+/// them are safe to cancel: see [`Pending`].
+///
+/// An engine does not survive `fork`: make a new one, over a newly opened store, in the child.
+#[derive(Clone)]
+pub struct Engine {
+    pub(crate) shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) settings: Settings,
+    pub(crate) lease_ids: LeaseIds,
+    pub(crate) watches: Watches,
+    closed: AtomicBool,
+    // Dropped in this order: a task before the executor that runs it.
+    _purge: Option<Task<()>>,
+    pub(crate) janitor: Janitor,
+}
+
+/// How many records one call to the store's purge may drop.
+const PURGE_BATCH: usize = 100_000;
+/// The longest page of a listing.
+const MAX_PAGE: usize = 10_000;
+
+impl Engine {
+    /// An engine with the default settings.
+    pub fn new(store: Arc<dyn Store>) -> Result<Self, Error> {
+        Self::with_settings(store, Settings::default())
+    }
+
+    /// An engine with settings of the caller's.
+    pub fn with_settings(store: Arc<dyn Store>, settings: Settings) -> Result<Self, Error> {
+        settings.validate()?;
+        let janitor = Janitor::start(Arc::clone(&store))?;
+        let lease_ids = LeaseIds::new()?;
+        let shared = Arc::new_cyclic(|engine: &Weak<Shared>| Shared {
+            _purge: Some(janitor.spawn(purge_every_so_often(Weak::clone(engine), settings.purge_every))),
+            store,
+            settings,
+            lease_ids,
+            watches: Watches::default(),
+            closed: AtomicBool::new(false),
+            janitor,
+        });
+        shared.store.attach(Hints::new(&shared));
+        Ok(Self { shared })
+    }
+
+    /// Asks for the lease on `key`: the first caller gets it, others learn how the work stands.
+    pub fn acquire<'a>(&'a self, key: &'a (impl AsRef<str> + ?Sized)) -> AcquireRequest<'a> {
+        AcquireRequest::new(&self.shared, key.as_ref())
+    }
+
+    /// Runs a piece of work once: whoever comes later gets the first one's outcome.
+    pub fn once<'a>(&'a self, key: &'a (impl AsRef<str> + ?Sized)) -> Once<'a> {
+        Once::new(self, key.as_ref())
+    }
+
+    /// The holder's operations by lease id, for a holder on the other side of a boundary. Nothing is checked
+    /// or changed yet.
+    pub fn held(&self, key: &(impl AsRef<str> + ?Sized), lease_id: LeaseId) -> Result<Held, Error> {
+        Ok(Held::by_id(Arc::clone(&self.shared), Key::new(key.as_ref())?, lease_id))
+    }
+
+    /// What an observer may see of the key's record; `None` if there is none.
+    pub fn status(&self, key: &(impl AsRef<str> + ?Sized)) -> Pending<'static, Result<Option<View>, Error>> {
+        let key = match Key::new(key.as_ref()) {
+            Ok(key) => key,
+            Err(error) => return Pending::ready(Err(error.into())),
+        };
+        self.shared.store.load(&key).map(|seen| Ok(View::of_seen(&seen?)))
+    }
+
+    /// The outcome of the key's work, if it is finished: completed or failed.
+    pub fn result(&self, key: &(impl AsRef<str> + ?Sized)) -> Pending<'static, Result<Option<View>, Error>> {
+        self.status(key).map(|view| Ok(view?.filter(View::is_finished)))
+    }
+
+    /// Waits until nobody works on the key any more: it is finished, lapsed, released or absent; at most `timeout`,
+    /// after which a view that is still in progress is returned.
+    ///
+    /// Waiters are woken at once by what happens through this engine, by the store's hints where it has any, and else
+    /// look every [`Settings::poll_every`]. However many wait for a key, one of them reads.
+    pub fn wait_for(
+        &self,
+        key: &(impl AsRef<str> + ?Sized),
+        timeout: Duration,
+    ) -> Pending<'static, Result<Option<View>, Error>> {
+        let key = match Key::new(key.as_ref()) {
+            Ok(key) => key,
+            Err(error) => return Pending::ready(Err(error.into())),
+        };
+        let shared = Arc::clone(&self.shared);
+        Pending::later(async move {
+            let until = shared.store.now().await?.saturating_add(timeout);
+            let waiter = Watches::wait(&shared, &key);
+            let timed_out = async {
+                shared.janitor.sleep_until(until).await;
+                match waiter.last_seen() {
+                    Some(view) => Ok(Some(view)),
+                    None => Ok(View::of_seen(&shared.store.load(&key).await?)),
+                }
+            };
+            future::or(Waiter::ended(&waiter), timed_out).await
+        })
+    }
+
+    /// Up to `limit` keys that begin with `prefix`, in key order, from behind `after` on. Records whose retention
+    /// has ended are left out, so a page may be shorter than `limit`; follow [`Listing::next`] to the end.
+    pub fn list(
+        &self,
+        prefix: &str,
+        after: Option<Key>,
+        limit: usize,
+    ) -> Pending<'static, Result<Listing, Error>> {
+        if !(1..=MAX_PAGE).contains(&limit) {
+            let reason = format!("{limit} is not between 1 and {MAX_PAGE}");
+            return Pending::ready(Err(Error::invalid("limit", reason)));
+        }
+        self.shared.store.scan(Scan { prefix: prefix.to_owned(), after, limit }).map(|page| {
+            let page = page?;
+            let view = |(key, record)| View::of(&record, page.now).map(|view| (key, view));
+            Ok(Listing { entries: page.entries.into_iter().filter_map(view).collect(), next: page.next })
+        })
+    }
+
+    /// Removes the key's record, so that the next acquire begins anew. Refused with [`Error::Busy`] while somebody holds
+    /// the key. Says whether there was anything to forget.
+    pub fn forget(&self, key: &(impl AsRef<str> + ?Sized)) -> Pending<'static, Result<bool, Error>> {
+        self.forget_as(key.as_ref(), false)
+    }
+
+    /// Removes the key's record even while somebody holds it: the holder is refused from then on.
+    pub fn forget_forced(&self, key: &(impl AsRef<str> + ?Sized)) -> Pending<'static, Result<bool, Error>> {
+        self.forget_as(key.as_ref(), true)
+    }
+
+    fn forget_as(&self, key: &str, force: bool) -> Pending<'static, Result<bool, Error>> {
+        match Key::new(key) {
+            Ok(key) => self.operate(key, Command::Forget { force }, |outcome| match outcome? {
+                (Answer::Forgotten(was), _) => Ok(was),
+                _ => Err(unexpected()),
+            }),
+            Err(error) => Pending::ready(Err(error.into())),
+        }
+    }
+
+    /// An operator's verdict on a key that is in doubt, because its holder vanished.
+    pub fn resolve<'a>(&'a self, key: &'a (impl AsRef<str> + ?Sized)) -> Resolve<'a> {
+        Resolve::new(self, key.as_ref())
+    }
+
+    /// Drops records whose retention has ended, up to `limit`, and says how many. The engine does this by itself every
+    /// [`Settings::purge_every`].
+    pub fn purge(&self, limit: usize) -> Pending<'static, Result<usize, Error>> {
+        self.shared.store.purge(limit).map(|dropped| Ok(dropped?))
+    }
+
+    /// The store's time.
+    pub fn now(&self) -> Pending<'static, Result<Timestamp, Error>> {
+        self.shared.store.now().map(|now| Ok(now?))
+    }
+
+    /// What an answer of this engine survives.
+    #[must_use]
+    pub fn durability(&self) -> Durability {
+        self.shared.store.durability()
+    }
+
+    /// The engine's limits and defaults.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.shared.settings
+    }
+
+    /// Grants no more leases from now on, and waits, at most `deadline`, until all leases that were dropped have been given
+    /// up at the store. Says whether that was achieved. Holders can still extend, complete and fail theirs.
+    ///
+    /// Call it before the process ends: the leases that it dropped last would otherwise only lapse with their ttl.
+    pub fn shutdown(&self, deadline: Duration) -> Pending<'static, bool> {
+        let shared = Arc::clone(&self.shared);
+        shared.closed.store(true, Ordering::SeqCst);
+        Pending::later(async move {
+            let Ok(now) = shared.store.now().await else { return false };
+            let settled = async {
+                shared.janitor.settle().await;
+                true
+            };
+            let timed_out = async {
+                shared.janitor.sleep_until(now.saturating_add(deadline)).await;
+                false
+            };
+            future::or(settled, timed_out).await
+        })
+    }
+
+    /// Carries out a command on whatever record there is.
+    pub(crate) fn operate<T: Send + 'static>(
+        &self,
+        key: Key,
+        command: Command,
+        finish: impl FnOnce(Outcome) -> T + Send + 'static,
+    ) -> Pending<'static, T> {
+        match begin(&self.shared, &key, command, Guess::None, Timestamp::EPOCH) {
+            Begun::Done(outcome) => Pending::ready(finish(outcome)),
+            Begun::Later(flight) => {
+                let shared = Arc::clone(&self.shared);
+                Pending::later(async move { finish(flight.land(&shared, &key).await) })
+            }
+        }
+    }
+}
+
+/// An answer that the machine never gives to the command: only a store that breaks its contract could lead here.
+pub(crate) fn unexpected() -> Error {
+    StoreError::Incompatible { reason: "the answer does not belong to the question".to_owned() }.into()
+}
+
+impl Shared {
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+}
+
+impl Listener for Shared {
+    fn changed(&self, key: &Key) {
+        self.watches.kick(key);
+    }
+
+    fn clock_moved(&self) {
+        self.janitor.nudge();
+        self.watches.kick_all();
+    }
+}
+
+async fn purge_every_so_often(engine: Weak<Shared>, every: Duration) {
+    loop {
+        let Some(shared) = engine.upgrade() else { return };
+        let due = shared.store.now().await.map(|now| shared.janitor.sleep_until(now.saturating_add(every)));
+        drop(shared);
+        match due {
+            Ok(sleep) => sleep.await,
+            Err(error) => return tracing::error!(%error, "the store has no clock; nothing is purged"),
+        }
+        while let Some(shared) = engine.upgrade() {
+            match shared.store.purge(PURGE_BATCH).await {
+                Ok(PURGE_BATCH..) => {}
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "purge failed");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// A part of the keys that there are.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    /// In key order.
+    pub entries: Vec<(Key, View)>,
+    /// Where the next part begins, if there may be one: pass it as `after`.
+    pub next: Option<Key>,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("store", &self.shared.store).finish_non_exhaustive()
+    }
+}

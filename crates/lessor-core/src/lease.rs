@@ -1,0 +1,453 @@
+//! A lease in its holder's hands.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_executor::Task;
+use event_listener::Event;
+use futures_lite::future;
+use parking_lot::Mutex;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::drive::{Begun, Guess, Outcome, begin};
+use crate::engine::{Shared, unexpected};
+use crate::error::Error;
+use crate::key::Key;
+use crate::lease_id::LeaseId;
+use crate::machine::{Ack, Act, Answer, Command};
+use crate::pending::Pending;
+use crate::record::{Former, Payload, Record, Token};
+use crate::settings::check_result_hash;
+use crate::time::Timestamp;
+use crate::value::{failure, json_payload, payload};
+
+/// What a holder can do under a key and a lease id. A [`Lease`] is one; [`Engine::held`](crate::Engine::held) makes one
+/// for a holder on the other side of a boundary.
+///
+/// None of the operations consumes it: if the store was unavailable, the same operation can be sent again. Sending one
+/// again that had taken effect gives the same answer and writes nothing.
+pub struct Held {
+    shared: Arc<Shared>,
+    key: Key,
+    lease_id: LeaseId,
+    ttl: Duration,
+    hold: Hold,
+}
+
+/// What is known of the grant; shared with the janitor once it keeps the lease alive.
+enum Hold {
+    Own(Facts),
+    Shared(Arc<Facts>),
+}
+
+struct Facts {
+    /// The record as this holder last wrote it, taken while an operation is under way.
+    guess: Mutex<Option<Record>>,
+    /// From here on the holder has to think that the lease is lost, in µs.
+    deadline: AtomicU64,
+    /// The grant has ended: by its outcome, or because somebody else has the key.
+    ended: AtomicBool,
+    /// It ended because somebody else has the key.
+    superseded: AtomicBool,
+    changed: Event,
+}
+
+/// The exclusive right to do the work of one key, for some time. Made by [`Engine::acquire`](crate::Engine::acquire).
+///
+/// Do the work, then [`complete`](Held::complete) or [`fail`](Held::fail) it. Dropping a lease before is a crash noticed at
+/// once: the lease lapses, and whoever acquires the key next decides by its policy what follows. Nothing blocks in
+/// `Drop`; the engine's janitor tells the store.
+///
+/// No lease makes a side effect in the outside world exactly-once by itself. Send [`token`](Self::token) along, so that the
+/// other side can refuse a holder that was superseded.
+#[must_use = "a lease that is dropped is given up at once"]
+pub struct Lease {
+    held: Held,
+    record: Record,
+    resent: bool,
+    keeper: Option<Task<()>>,
+}
+
+impl Held {
+    pub(crate) fn by_id(shared: Arc<Shared>, key: Key, lease_id: LeaseId) -> Self {
+        let ttl = shared.settings.default_ttl;
+        Self { shared, key, lease_id, ttl, hold: Hold::Own(Facts::new(None, Timestamp::MAX)) }
+    }
+
+    /// The key.
+    #[must_use]
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// The secret that makes its bearer the holder. Hand it on to nobody but a holder.
+    #[must_use]
+    pub fn lease_id(&self) -> &LeaseId {
+        &self.lease_id
+    }
+
+    /// Holds the lease for at least `ttl` from now; never shortens it. Refused with [`Error::Lapsed`] once it has lapsed.
+    pub fn extend(&self, ttl: Duration) -> Pending<'_, Result<Ack, Error>> {
+        match self.shared.settings.check_ttl(ttl) {
+            Ok(ttl) => self.act(Act::Extend { ttl }),
+            Err(error) => Pending::ready(Err(error)),
+        }
+    }
+
+    /// Leaves a value for whoever takes over if this holder dies. Does not extend the lease.
+    pub fn checkpoint<T: Serialize + ?Sized>(&self, value: &T) -> Pending<'_, Result<Ack, Error>> {
+        self.act_on(
+            json_payload("checkpoint", value, self.shared.settings.max_checkpoint).map(Act::Checkpoint),
+        )
+    }
+
+    /// The same as [`checkpoint`](Self::checkpoint), for raw bytes.
+    pub fn checkpoint_bytes(&self, bytes: &[u8]) -> Pending<'_, Result<Ack, Error>> {
+        self.act_on(payload("checkpoint", bytes, self.shared.settings.max_checkpoint).map(Act::Checkpoint))
+    }
+
+    /// Delivers the result, which is kept as JSON and replayed to every later caller. It counts even if the lease has lapsed,
+    /// as long as nobody else acquired the key: [`Ack::is_late`].
+    #[inline]
+    pub fn complete<T: Serialize + ?Sized>(&self, result: &T) -> Pending<'_, Result<Ack, Error>> {
+        let result = json_payload("result", result, self.shared.settings.max_result);
+        self.act_on(result.map(|result| Act::Complete(result, None)))
+    }
+
+    /// The same as [`complete`](Self::complete), for raw bytes.
+    pub fn complete_bytes(&self, result: &[u8]) -> Pending<'_, Result<Ack, Error>> {
+        self.complete_bytes_as(result, None)
+    }
+
+    /// The same, with a word of the caller's own for the result, 1 to 128 characters. Two results with the same
+    /// word count as the same when a completion is sent again.
+    pub fn complete_bytes_as(&self, result: &[u8], hash: Option<&str>) -> Pending<'_, Result<Ack, Error>> {
+        let hash = hash.map(check_result_hash).transpose();
+        let result = payload("result", result, self.shared.settings.max_result);
+        self.act_on(result.and_then(|result| Ok(Act::Complete(result, hash?))))
+    }
+
+    /// Delivers a failure, which is replayed to every later caller unless its policy says to retry. The code has 1 to 256
+    /// characters.
+    pub fn fail(&self, code: &str) -> Pending<'_, Result<Ack, Error>> {
+        self.act_on(failure(&self.shared.settings, code, None).map(Act::Fail))
+    }
+
+    /// The same as [`fail`](Self::fail), with details, which may be as long as a result.
+    pub fn fail_with(&self, code: &str, detail: &str) -> Pending<'_, Result<Ack, Error>> {
+        self.act_on(failure(&self.shared.settings, code, Some(detail)).map(Act::Fail))
+    }
+
+    /// Fails the work with the code `canceled`, or `canceled:<reason>`.
+    pub fn cancel(&self, reason: Option<&str>) -> Pending<'_, Result<Ack, Error>> {
+        match reason {
+            None => self.fail("canceled"),
+            Some(reason) => self.fail(&format!("canceled:{reason}")),
+        }
+    }
+
+    /// Hands the lease back with nothing done: the next caller gets the work.
+    pub fn release(&self) -> Pending<'_, Result<Ack, Error>> {
+        self.act(Act::Release)
+    }
+
+    /// The holder is gone, and the work may be half done: the lease lapses now.
+    pub fn abandon(&self) -> Pending<'_, Result<Ack, Error>> {
+        self.act(Act::Abandon)
+    }
+
+    fn act_on(&self, act: Result<Act, Error>) -> Pending<'_, Result<Ack, Error>> {
+        match act {
+            Ok(act) => self.act(act),
+            Err(error) => Pending::ready(Err(error)),
+        }
+    }
+
+    fn act(&self, act: Act) -> Pending<'_, Result<Ack, Error>> {
+        let guess = self.facts().guess.lock().take();
+        let ends = !matches!(act, Act::Extend { .. } | Act::Checkpoint(_));
+        let command = Command::Act(self.lease_id, act);
+        match self.shared.store.now().try_take() {
+            Ok(Ok(now)) => {
+                let guess = guess.map_or(Guess::None, Guess::Record);
+                match begin(&self.shared, &self.key, command, guess, now) {
+                    Begun::Done(outcome) => Pending::ready(self.learn(outcome, ends)),
+                    Begun::Later(flight) => Pending::later(async move {
+                        let outcome = flight.land(&self.shared, &self.key).await;
+                        self.learn(outcome, ends)
+                    }),
+                }
+            }
+            Ok(Err(error)) => Pending::ready(Err(error.into())),
+            Err(_) => Pending::later(async move {
+                // Without the time nothing can be guessed; the record is read together with it.
+                let outcome = match begin(&self.shared, &self.key, command, Guess::None, Timestamp::EPOCH) {
+                    Begun::Done(outcome) => outcome,
+                    Begun::Later(flight) => flight.land(&self.shared, &self.key).await,
+                };
+                self.learn(outcome, ends)
+            }),
+        }
+    }
+
+    fn learn(&self, outcome: Outcome, ends: bool) -> Result<Ack, Error> {
+        let facts = self.facts();
+        match outcome {
+            Ok((Answer::Done(ack), written)) => {
+                if ends {
+                    facts.end(false);
+                } else if let Some(record) = written {
+                    facts.set_deadline(record.expires_at(), self.ttl);
+                    *facts.guess.lock() = Some(record);
+                }
+                Ok(ack)
+            }
+            Ok(_) => Err(unexpected()),
+            Err(error) => {
+                match error {
+                    Error::NotHolder { .. } | Error::NotFound | Error::Released => facts.end(true),
+                    Error::Finished { .. } => facts.end(false),
+                    _ => {}
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn facts(&self) -> &Facts {
+        match &self.hold {
+            Hold::Own(facts) => facts,
+            Hold::Shared(facts) => facts,
+        }
+    }
+}
+
+impl Facts {
+    fn new(record: Option<Record>, deadline: Timestamp) -> Self {
+        Self {
+            guess: Mutex::new(record),
+            deadline: AtomicU64::new(deadline.as_micros()),
+            ended: AtomicBool::new(false),
+            superseded: AtomicBool::new(false),
+            changed: Event::new(),
+        }
+    }
+
+    fn deadline(&self) -> Timestamp {
+        Timestamp::from_micros(self.deadline.load(Ordering::Relaxed)).unwrap_or(Timestamp::MAX)
+    }
+
+    fn set_deadline(&self, expires_at: Timestamp, ttl: Duration) {
+        self.deadline.store(deadline(expires_at, ttl).as_micros(), Ordering::Relaxed);
+        self.changed.notify(usize::MAX);
+    }
+
+    fn end(&self, superseded: bool) {
+        if superseded {
+            self.superseded.store(true, Ordering::Relaxed);
+        }
+        self.ended.store(true, Ordering::Release);
+        self.changed.notify(usize::MAX);
+    }
+}
+
+/// A holder stops a little before anybody else can be granted the key.
+fn deadline(expires_at: Timestamp, ttl: Duration) -> Timestamp {
+    expires_at.saturating_sub((ttl / 10).min(Duration::from_secs(1)))
+}
+
+impl Lease {
+    pub(crate) fn granted(
+        shared: Arc<Shared>,
+        key: Key,
+        lease_id: LeaseId,
+        ttl: Duration,
+        record: Record,
+        resent: bool,
+    ) -> Self {
+        let facts = Facts::new(Some(record.clone()), deadline(record.expires_at(), ttl));
+        let held = Held { shared, key, lease_id, ttl, hold: Hold::Own(facts) };
+        Self { held, record, resent, keeper: None }
+    }
+
+    /// The fencing token: strictly increasing over all grants of the key. Send it along with every effect.
+    #[must_use]
+    pub fn token(&self) -> Token {
+        self.record.token()
+    }
+
+    /// How many grants the key's record has seen, this one included. More than 1 means that an earlier holder did not
+    /// finish: see [`former`](Self::former).
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.record.attempt()
+    }
+
+    /// The grant before this one and how it ended, if there was one.
+    #[must_use]
+    pub fn former(&self) -> Option<&Former> {
+        self.record.body().extras().former.as_ref()
+    }
+
+    /// The checkpoint that earlier holders left.
+    pub fn left_checkpoint<T: DeserializeOwned>(&self) -> Result<Option<T>, Error> {
+        let parse = |bytes| serde_json::from_slice(bytes).map_err(|error| Error::json("checkpoint", &error));
+        self.left_checkpoint_bytes().map(parse).transpose()
+    }
+
+    /// The same as [`left_checkpoint`](Self::left_checkpoint), as raw bytes.
+    #[must_use]
+    pub fn left_checkpoint_bytes(&self) -> Option<&[u8]> {
+        self.record.body().extras().checkpoint.as_ref().map(Payload::bytes)
+    }
+
+    /// This grant had been made before, and its reply was lost.
+    #[must_use]
+    pub fn is_resent(&self) -> bool {
+        self.resent
+    }
+
+    /// Whether the work has to stop: the lease has run out, up to a margin, or somebody else has the key. False once an
+    /// outcome was delivered.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        let facts = self.facts();
+        if facts.ended.load(Ordering::Acquire) {
+            return facts.superseded.load(Ordering::Relaxed);
+        }
+        matches!(self.shared.store.now().try_take(), Ok(Ok(now)) if now >= facts.deadline())
+    }
+
+    /// Resolves when the work has to stop: a little before anybody else can be granted the key. Pends for ever once an
+    /// outcome was delivered.
+    pub fn lost(&self) -> Pending<'_, ()> {
+        if self.is_lost() {
+            return Pending::ready(());
+        }
+        Pending::later(async move {
+            let facts = self.facts();
+            loop {
+                let changed = facts.changed.listen();
+                if facts.ended.load(Ordering::Acquire) {
+                    if facts.superseded.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    future::pending::<()>().await;
+                }
+                let deadline = facts.deadline();
+                future::or(changed, self.shared.janitor.sleep_until(deadline)).await;
+                if self.is_lost() {
+                    return;
+                }
+            }
+        })
+    }
+
+    /// Renews the lease in the background, on the engine's own thread, for as long as this is neither dropped nor finished, up to
+    /// [`Settings::max_hold`](crate::Settings::max_hold). If renewing fails, [`lost`](Self::lost) resolves in time.
+    pub fn keep_alive(mut self) -> Self {
+        if self.keeper.is_some() {
+            return self;
+        }
+        let held = &mut self.held;
+        let facts = match &held.hold {
+            Hold::Shared(facts) => Arc::clone(facts),
+            Hold::Own(own) => {
+                let facts = Arc::new(Facts::new(own.guess.lock().take(), own.deadline()));
+                facts.ended.store(own.ended.load(Ordering::Acquire), Ordering::Release);
+                held.hold = Hold::Shared(Arc::clone(&facts));
+                facts
+            }
+        };
+        let renewed = Held {
+            shared: Arc::clone(&held.shared),
+            key: held.key.clone(),
+            lease_id: held.lease_id,
+            ttl: held.ttl,
+            hold: Hold::Shared(facts),
+        };
+        let from = self.record.expires_at().saturating_sub(held.ttl);
+        self.keeper = Some(held.shared.janitor.spawn(keep(renewed, from)));
+        self
+    }
+}
+
+/// Renews a third of the way through, and tries again sooner where the store does not answer.
+async fn keep(held: Held, granted_at: Timestamp) {
+    let until = granted_at.saturating_add(held.shared.settings.max_hold);
+    let mut renew_at = granted_at.saturating_add(held.ttl / 3);
+    while renew_at < until {
+        held.shared.janitor.sleep_until(renew_at).await;
+        if held.facts().ended.load(Ordering::Acquire) {
+            return;
+        }
+        let Ok(before) = held.shared.store.now().await else { return };
+        match held.extend(held.ttl).await {
+            Ok(_) => renew_at = before.saturating_add(held.ttl / 3),
+            Err(Error::Store(error)) if before < held.facts().deadline() => {
+                tracing::warn!(key = %held.key, %error, "renewing a lease failed; trying again");
+                renew_at = before.saturating_add((held.ttl / 12).max(Duration::from_millis(1)));
+            }
+            Err(error) => {
+                tracing::warn!(key = %held.key, %error, "a lease was lost");
+                return;
+            }
+        }
+    }
+}
+
+impl Deref for Lease {
+    type Target = Held;
+    fn deref(&self) -> &Held {
+        &self.held
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let held = &self.held;
+        if !held.facts().ended.load(Ordering::Acquire) {
+            let guess = held.facts().guess.lock().take();
+            abandon(&held.shared, held.key.clone(), held.lease_id, guess.map_or(Guess::None, Guess::Record));
+        }
+    }
+}
+
+/// Has the janitor tell the store that a holder is gone.
+pub(crate) fn abandon(shared: &Arc<Shared>, key: Key, lease_id: LeaseId, guess: Guess) {
+    let engine = Arc::clone(shared);
+    shared.janitor.owe(async move {
+        let Ok(now) = engine.store.now().await else { return };
+        let outcome = match begin(&engine, &key, Command::Act(lease_id, Act::Abandon), guess, now) {
+            Begun::Done(outcome) => outcome,
+            Begun::Later(flight) => flight.land(&engine, &key).await,
+        };
+        if let Err(Error::Store(error)) = outcome {
+            tracing::warn!(%key, %error, "a dropped lease could not be given up; it will lapse with its ttl");
+        }
+    });
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Held")
+            .field("key", &self.key)
+            .field("lease_id", &self.lease_id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease")
+            .field("key", &self.key)
+            .field("lease_id", &self.lease_id)
+            .field("token", &self.token().as_u64())
+            .field("attempt", &self.attempt())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,51 @@
+//! The lease state machine, the [`Store`] contract and the [`Engine`] of *lessor*.
+//!
+//! Applications depend on the crate `lessor`, which re-exports this one and opens stores by URL. Authors of stores depend on
+//! this crate for [`Store`] and on `lessor-testkit` for the suite that says whether theirs is correct.
+//!
+//! ```text
+//!  your code ──► Engine ──► machine::decide(record, command, now) ──► Decision
+//!                  │          every lease rule; pure
+//!                  └──► Store: now · load · swap · scan · purge
+//!                             whole records; knows no lease rule
+//! ```
+
+mod acquire;
+mod codec;
+mod drive;
+mod engine;
+mod error;
+mod fingerprint;
+mod janitor;
+mod key;
+mod lease;
+mod lease_id;
+pub mod machine;
+mod once;
+mod pending;
+mod record;
+mod resolve;
+mod settings;
+pub mod store;
+mod time;
+mod value;
+mod view;
+mod watch;
+
+pub use acquire::{AcquireRequest, Acquisition};
+pub use codec::{DecodeError, FORMAT_VERSION};
+pub use engine::{Engine, Listing};
+pub use error::{Error, ErrorKind};
+pub use fingerprint::Fingerprint;
+pub use key::{Key, KeyError, MAX_KEY_CHARS};
+pub use lease::{Held, Lease};
+pub use lease_id::{LeaseId, LeaseIdError};
+pub use machine::Ack;
+pub use once::{ERRORED, Once, OnceError, Outcome, PANICKED, RESULT_REFUSED};
+pub use pending::Pending;
+pub use record::{Ended, Failure, Former, Payload, Record, Stage, Token, Version};
+pub use resolve::Resolve;
+pub use settings::{Backoff, OnFailed, OnLapsed, Settings};
+pub use store::{Durability, Store, StoreError};
+pub use time::{Clock, SystemClock, Timestamp};
+pub use view::{State, View};

@@ -1,0 +1,479 @@
+//! Every lease rule, as one pure function: no I/O, no clock, no randomness.
+//!
+//! ```text
+//!                          acquire
+//!   absent ───────────────────────────────► in progress ──── complete ──► completed
+//!      ▲                                    │  ▲  │  ▲  └──── fail ──────► failed
+//!      │ forget, end of retention   release │  │  │  └── acquire (retry) ────┘
+//!      └──── released ◄─────────────────────┘  │  │ time runs out, abandon
+//!               └──────────── acquire ─────────┤  ▼
+//!                                              └─ lapsed ── complete, fail, release: still, while nobody took over
+//! ```
+
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::fingerprint::Fingerprint;
+use crate::lease_id::LeaseId;
+use crate::record::{Body, Ended, Extras, Failure, Former, Payload, Record, Stage, Token, Version};
+use crate::settings::{OnFailed, OnLapsed};
+use crate::store::Change;
+use crate::time::Timestamp;
+use crate::view::{State, View};
+
+/// What somebody asks of a key. Its parts are checked before it is made.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Become the holder, or learn how the work stands.
+    Acquire(Acquire),
+    /// What a holder does under its lease id.
+    Act(LeaseId, Act),
+    /// An operator removes the record; a live one only with `force`.
+    Forget {
+        /// Also while somebody holds it.
+        force: bool,
+    },
+    /// An operator decides how a lapsed grant ended.
+    Resolve(Resolution),
+}
+
+/// The particulars of an acquire.
+#[derive(Clone, Debug)]
+pub struct Acquire {
+    /// The id of the grant, if there will be one. Never that of an earlier grant.
+    pub lease_id: LeaseId,
+    /// Length of the lease.
+    pub ttl: Duration,
+    /// The holder's label.
+    pub holder: Option<Box<str>>,
+    /// A JSON object.
+    pub metadata: Option<Box<str>>,
+    /// Of the request.
+    pub fingerprint: Option<Fingerprint>,
+    /// Whether to try again what failed.
+    pub on_failed: OnFailed,
+    /// Whether to take over what lapsed.
+    pub on_lapsed: OnLapsed,
+}
+
+/// What a holder may do.
+#[derive(Clone, Debug)]
+pub enum Act {
+    /// Hold it at least this long from now.
+    Extend {
+        /// From now.
+        ttl: Duration,
+    },
+    /// Leave something for a successor.
+    Checkpoint(Payload),
+    /// Deliver the result, with the holder's own word for it if it has one.
+    Complete(Payload, Option<Box<str>>),
+    /// Deliver the failure.
+    Fail(Failure),
+    /// Hand the lease back with nothing done.
+    Release,
+    /// The holder is gone: the lease lapses now.
+    Abandon,
+}
+
+/// How an operator says a lapsed grant ended.
+#[derive(Clone, Debug)]
+pub enum Resolution {
+    /// The work was done, with this result.
+    Completed(Payload, Option<Box<str>>),
+    /// The work failed.
+    Failed(Failure),
+    /// Nothing was done; the key may be acquired again.
+    Released,
+}
+
+/// The machine's verdict.
+#[derive(Clone, Debug)]
+pub enum Decision {
+    /// An answer that changes nothing.
+    Answer(Answer),
+    /// An answer that holds once the change is stored.
+    Write(Change, Answer),
+    /// The operation is refused; nothing changes.
+    Refuse(Error),
+}
+
+/// What the caller is told.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// The caller holds the lease that this record shows.
+    Acquired {
+        /// The record with the caller's grant.
+        record: Record,
+        /// The grant was made before: the reply had been lost.
+        resent: bool,
+    },
+    /// Somebody else holds it.
+    InProgress(View),
+    /// The work is done.
+    Completed(View),
+    /// The work failed, and the policy does not allow another try, or not yet.
+    Failed(View),
+    /// A holder vanished, and the policy leaves it to an operator what that means.
+    InDoubt(View),
+    /// The holder's or operator's act took effect.
+    Done(Ack),
+    /// Whether there was anything to forget.
+    Forgotten(bool),
+}
+
+/// A holder's act took effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ack {
+    pub(crate) version: Version,
+    pub(crate) expires_at: Timestamp,
+    pub(crate) late: bool,
+    pub(crate) repeated: bool,
+}
+
+impl Ack {
+    /// The record's version after it.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// When the lease ends or ended, in the store's time.
+    #[must_use]
+    pub fn expires_at(&self) -> Timestamp {
+        self.expires_at
+    }
+
+    /// The outcome came after the lease had lapsed, but before anybody else acquired the key: it counts.
+    #[must_use]
+    pub fn is_late(&self) -> bool {
+        self.late
+    }
+
+    /// The same act had taken effect before, and nothing was written this time.
+    #[must_use]
+    pub fn is_repeated(&self) -> bool {
+        self.repeated
+    }
+}
+
+/// Decides what becomes of `record` when `command` arrives at `now`. Finished, released and abandoned records stay
+/// readable for `retention`.
+#[must_use]
+pub fn decide(record: Option<&Record>, command: &Command, now: Timestamp, retention: Duration) -> Decision {
+    // A reading of the clock may be older than the record; time within a record never runs backwards.
+    let now = record.map_or(now, |record| record.body().not_before(now));
+    let case = Case { record, now, retention };
+    let kept = record.filter(|record| record.body().is_kept(now));
+    match (command, kept) {
+        (Command::Acquire(request), None) => case.grant_anew(request),
+        (Command::Acquire(request), Some(kept)) => case.acquire(kept, request),
+        (Command::Act(..) | Command::Resolve(_), None) => Decision::Refuse(Error::NotFound),
+        (Command::Act(lease_id, act), Some(kept)) => case.act(kept, lease_id, act),
+        (Command::Forget { .. }, None) => Decision::Answer(Answer::Forgotten(false)),
+        (Command::Forget { force }, Some(kept)) => case.forget(kept, *force),
+        (Command::Resolve(resolution), Some(kept)) => case.resolve(kept, resolution),
+    }
+}
+
+/// One question to the machine.
+struct Case<'a> {
+    record: Option<&'a Record>,
+    now: Timestamp,
+    retention: Duration,
+}
+
+impl Case<'_> {
+    fn acquire(&self, kept: &Record, request: &Acquire) -> Decision {
+        let body = kept.body();
+        if let (Some(known), Some(asked)) = (body.extras().fingerprint, request.fingerprint)
+            && known != asked
+        {
+            return Decision::Refuse(Error::FingerprintMismatch);
+        }
+        let view = || View::of_kept(body, self.now);
+        match body.stage {
+            Stage::InProgress if body.is_live(self.now) => {
+                Decision::Answer(if kept.is_held_by(&request.lease_id) {
+                    Answer::Acquired { record: kept.clone(), resent: true }
+                } else {
+                    Answer::InProgress(view())
+                })
+            }
+            Stage::InProgress => match request.on_lapsed {
+                OnLapsed::TakeOver => self.grant_again(kept, request, Ended::Lapsed, body.expires_at),
+                OnLapsed::InDoubt => Decision::Answer(Answer::InDoubt(view())),
+            },
+            Stage::Completed => Decision::Answer(Answer::Completed(view())),
+            Stage::Failed => match request.on_failed.retry_at(body.attempt, body.done_at) {
+                Some(at) if self.now >= at => self.grant_again(kept, request, Ended::Failed, at),
+                at => {
+                    let retry_after = at.map(|at| at.saturating_since(self.now));
+                    Decision::Answer(Answer::Failed(view().with_retry_after(retry_after)))
+                }
+            },
+            Stage::Released | Stage::Forgotten => {
+                self.grant_again(kept, request, Ended::Released, Timestamp::EPOCH)
+            }
+        }
+    }
+
+    /// The first grant of a record; a former record whose time has passed leaves only its token behind.
+    fn grant_anew(&self, request: &Acquire) -> Decision {
+        let extras = Extras {
+            holder: request.holder.clone(),
+            metadata: request.metadata.clone(),
+            fingerprint: request.fingerprint,
+            ..Extras::default()
+        };
+        let not_before = self.record.map_or(Timestamp::EPOCH, |past| past.body().absent_from());
+        self.grant(request, not_before, |token, expires_at| Body {
+            lease_id: request.lease_id,
+            token,
+            version: Version::FIRST,
+            first_seen_at: self.now,
+            acquired_at: self.now,
+            expires_at,
+            done_at: Timestamp::EPOCH,
+            keep_until: expires_at.saturating_add(self.retention),
+            attempt: 1,
+            stage: Stage::InProgress,
+            result: None,
+            extras: extras.into_shared(),
+        })
+    }
+
+    /// A further grant of a record whose last grant `ended`.
+    fn grant_again(&self, kept: &Record, request: &Acquire, ended: Ended, not_before: Timestamp) -> Decision {
+        if kept.is_held_by(&request.lease_id) {
+            return Decision::Refuse(Error::LeaseIdReused);
+        }
+        let body = kept.body();
+        self.grant(request, not_before, |token, expires_at| {
+            let mut next = Body {
+                lease_id: request.lease_id,
+                token,
+                version: body.version.next(),
+                acquired_at: self.now,
+                expires_at,
+                done_at: Timestamp::EPOCH,
+                keep_until: expires_at.saturating_add(self.retention),
+                attempt: body.attempt.saturating_add(1),
+                stage: Stage::InProgress,
+                ..body.clone()
+            };
+            next.edit_extras(|extras| {
+                let holder = std::mem::replace(&mut extras.holder, request.holder.clone());
+                extras.former = Some(Former { ended, holder });
+                extras.metadata = request.metadata.clone();
+                extras.fingerprint = request.fingerprint.or(extras.fingerprint);
+                extras.failure = None;
+            });
+            next
+        })
+    }
+
+    /// What all grants share: the token, the end, and that the clock must have come to `not_before`.
+    fn grant(
+        &self,
+        request: &Acquire,
+        not_before: Timestamp,
+        make: impl FnOnce(Token, Timestamp) -> Body,
+    ) -> Decision {
+        let token = Token::after(self.record.map(Record::token), self.now);
+        let (Some(token), Some(expires_at)) = (token, self.now.checked_add(request.ttl)) else {
+            return Decision::Refuse(Error::ClockOutOfRange);
+        };
+        let record = Record::new(make(token, expires_at));
+        let change = Change {
+            expected: self.record.cloned(),
+            next: record.clone(),
+            not_before: (not_before > Timestamp::EPOCH).then_some(not_before),
+            not_after: None,
+        };
+        Decision::Write(change, Answer::Acquired { record, resent: false })
+    }
+
+    fn act(&self, kept: &Record, lease_id: &LeaseId, act: &Act) -> Decision {
+        let body = kept.body();
+        if !kept.is_held_by(lease_id) {
+            return Decision::Refuse(Error::NotHolder { token: body.token });
+        }
+        match body.stage {
+            Stage::InProgress => self.act_in_progress(kept, act),
+            Stage::Completed | Stage::Failed if repeats(body, act) => self.unchanged(body),
+            Stage::Completed => Decision::Refuse(Error::Finished { state: State::Completed }),
+            Stage::Failed => Decision::Refuse(Error::Finished { state: State::Failed }),
+            Stage::Released if matches!(act, Act::Release) => self.unchanged(body),
+            Stage::Released | Stage::Forgotten => Decision::Refuse(Error::Released),
+        }
+    }
+
+    fn act_in_progress(&self, kept: &Record, act: &Act) -> Decision {
+        let live = kept.body().is_live(self.now);
+        match act {
+            Act::Extend { .. } | Act::Checkpoint(_) if !live => Decision::Refuse(Error::Lapsed),
+            Act::Abandon if !live => self.unchanged(kept.body()),
+            Act::Extend { ttl } => match self.now.checked_add(*ttl) {
+                None => Decision::Refuse(Error::ClockOutOfRange),
+                Some(until) => self.write_while_live(kept, |next| {
+                    next.expires_at = next.expires_at.max(until);
+                    next.keep_until = next.expires_at.saturating_add(self.retention);
+                }),
+            },
+            Act::Checkpoint(payload) => self.write_while_live(kept, |next| {
+                next.edit_extras(|extras| extras.checkpoint = Some(payload.clone()));
+            }),
+            Act::Complete(result, hash) => {
+                self.write(kept, |next| self.complete(next, result, hash.as_deref()))
+            }
+            Act::Fail(failure) => self.write(kept, |next| self.fail(next, failure)),
+            Act::Release => self.write(kept, |next| self.release(next)),
+            Act::Abandon => self.write(kept, |next| {
+                next.expires_at = self.now;
+                next.keep_until = self.now.saturating_add(self.retention);
+            }),
+        }
+    }
+
+    fn forget(&self, kept: &Record, force: bool) -> Decision {
+        if kept.body().is_live(self.now) && !force {
+            return self.busy(kept);
+        }
+        let next = kept.next(|next| {
+            next.stage = Stage::Forgotten;
+            // The tombstone names no holder that ever was.
+            next.lease_id = LeaseId::from_bytes([0; 16]);
+            next.done_at = Timestamp::EPOCH;
+            next.expires_at = next.acquired_at;
+            next.keep_until = next.acquired_at;
+            next.result = None;
+            next.extras = None;
+        });
+        Decision::Write(change(kept, next), Answer::Forgotten(true))
+    }
+
+    fn resolve(&self, kept: &Record, resolution: &Resolution) -> Decision {
+        match kept.body().stage {
+            Stage::InProgress if kept.body().is_live(self.now) => self.busy(kept),
+            Stage::InProgress => self.write(kept, |next| match resolution {
+                Resolution::Completed(result, hash) => self.complete(next, result, hash.as_deref()),
+                Resolution::Failed(failure) => self.fail(next, failure),
+                Resolution::Released => self.release(next),
+            }),
+            Stage::Completed => Decision::Refuse(Error::Finished { state: State::Completed }),
+            Stage::Failed => Decision::Refuse(Error::Finished { state: State::Failed }),
+            Stage::Released | Stage::Forgotten => Decision::Refuse(Error::Released),
+        }
+    }
+
+    fn busy(&self, kept: &Record) -> Decision {
+        Decision::Refuse(Error::Busy { ttl_left: kept.body().expires_at.saturating_since(self.now) })
+    }
+
+    fn complete(&self, next: &mut Body, result: &Payload, hash: Option<&str>) {
+        self.finish(next, Stage::Completed);
+        next.result = Some(result.clone());
+        if hash.is_some() || next.extras.is_some() {
+            next.edit_extras(|extras| {
+                extras.checkpoint = None;
+                extras.result_hash = hash.map(Into::into);
+            });
+        }
+    }
+
+    fn fail(&self, next: &mut Body, failure: &Failure) {
+        self.finish(next, Stage::Failed);
+        next.edit_extras(|extras| extras.failure = Some(failure.clone()));
+    }
+
+    fn finish(&self, next: &mut Body, stage: Stage) {
+        next.stage = stage;
+        next.done_at = self.now;
+        next.expires_at = next.expires_at.min(self.now);
+        next.keep_until = self.now.saturating_add(self.retention);
+    }
+
+    fn release(&self, next: &mut Body) {
+        next.stage = Stage::Released;
+        next.expires_at = next.expires_at.min(self.now);
+        next.keep_until = self.now.saturating_add(self.retention);
+    }
+
+    /// A write that stands whether or not the lease has lapsed, as long as nobody took over.
+    fn write(&self, kept: &Record, edit: impl FnOnce(&mut Body)) -> Decision {
+        let next = kept.next(edit);
+        let answer = self.ack(next.body(), !kept.body().is_live(self.now), false);
+        Decision::Write(change(kept, next), answer)
+    }
+
+    /// A write that must reach the store while the lease lives: what observers saw end does not come back.
+    fn write_while_live(&self, kept: &Record, edit: impl FnOnce(&mut Body)) -> Decision {
+        let next = kept.next(edit);
+        let answer = self.ack(next.body(), false, false);
+        let change = Change { not_after: Some(kept.body().expires_at), ..change(kept, next) };
+        Decision::Write(change, answer)
+    }
+
+    fn unchanged(&self, body: &Body) -> Decision {
+        Decision::Answer(self.ack(body, false, true))
+    }
+
+    fn ack(&self, body: &Body, late: bool, repeated: bool) -> Answer {
+        Answer::Done(Ack { version: body.version, expires_at: body.expires_at, late, repeated })
+    }
+}
+
+fn change(expected: &Record, next: Record) -> Change {
+    Change { expected: Some(expected.clone()), next, not_before: None, not_after: None }
+}
+
+/// Whether the act delivers the outcome that the record has already: its reply was lost.
+fn repeats(body: &Body, act: &Act) -> bool {
+    match act {
+        Act::Complete(result, hash) if body.stage == Stage::Completed => {
+            // The bytes stand for their SHA-256, unless the holder has a word of its own on either side.
+            let known = body.extras().result_hash.as_deref();
+            match (known, hash.as_deref()) {
+                (None, None) => body.result.as_ref() == Some(result),
+                (_, Some(asked)) => body.result_hash().is_some_and(|known| known == asked),
+                (Some(known), None) => known == result.hex(),
+            }
+        }
+        Act::Fail(failure) if body.stage == Stage::Failed => {
+            body.extras().failure.as_ref().is_some_and(|known| known.code == failure.code)
+        }
+        _ => false,
+    }
+}
+
+impl Body {
+    /// Whether the grant is in force: from `expires_at` on it has lapsed.
+    pub(crate) fn is_live(&self, now: Timestamp) -> bool {
+        self.stage == Stage::InProgress && now < self.expires_at
+    }
+
+    /// `now`, or the time of the record's last grant or outcome if that is later.
+    pub(crate) fn not_before(&self, now: Timestamp) -> Timestamp {
+        now.max(self.acquired_at).max(self.done_at)
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        matches!(self.stage, Stage::Completed | Stage::Failed)
+    }
+
+    /// Whether the record still counts. A live one always does.
+    pub(crate) fn is_kept(&self, now: Timestamp) -> bool {
+        now < self.absent_from()
+    }
+
+    fn absent_from(&self) -> Timestamp {
+        match self.stage {
+            Stage::Forgotten => Timestamp::EPOCH,
+            _ => self.keep_until,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,350 @@
+//! What is stored under a key.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use serde::{Deserialize, Serialize};
+
+use crate::fingerprint::{Fingerprint, hex, sha256};
+use crate::lease_id::LeaseId;
+use crate::time::Timestamp;
+
+/// Fencing token: strictly increasing over all grants of a key, across expiry, release, purge, restart and fail-over.
+///
+/// Send it along with every effect; a sink that remembers the highest token seen can refuse a stale holder.
+/// Below 2^53, so that JSON numbers carry it exactly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Token(u64);
+
+impl Token {
+    /// The largest token there can be.
+    pub const MAX: Self = Self(Timestamp::MAX.as_micros());
+
+    pub(crate) const fn from_u64(token: u64) -> Option<Self> {
+        if token <= Self::MAX.0 { Some(Self(token)) } else { None }
+    }
+
+    /// `max(now in µs, previous + 1)`: with a clock that never runs backwards this rises even where the previous
+    /// record was purged or lost. `None` once the numbers are used up, in the year 2255.
+    pub(crate) fn after(previous: Option<Self>, now: Timestamp) -> Option<Self> {
+        Self::from_u64(now.as_micros().max(previous.map_or(0, |token| token.0 + 1)))
+    }
+
+    /// The token as a number, for a sink to compare.
+    #[must_use]
+    pub const fn as_u64(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// Counts the changes of a key's record, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Version(pub(crate) u64);
+
+impl Version {
+    pub(crate) const FIRST: Self = Self(1);
+
+    pub(crate) const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
+    /// The version as a number.
+    #[must_use]
+    pub const fn as_u64(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// The stage that a record is stored in. Whether an in-progress one is live or lapsed depends on the time as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// Granted to a holder.
+    InProgress,
+    /// Finished with a result.
+    Completed,
+    /// Finished with an error code.
+    Failed,
+    /// Handed back with nothing done.
+    Released,
+    /// Forgotten by an operator: counts as absent, and keeps the token so that the next grant's is larger.
+    Forgotten,
+}
+
+/// Bytes with their SHA-256, shared by everyone who reads them.
+///
+/// The only ways to make one are to own the bytes or to decode them with a hash that matches, so a payload that
+/// was damaged in storage does not exist.
+#[derive(Clone)]
+pub struct Payload {
+    bytes: Arc<[u8]>,
+    /// Computed when first asked for; boxed, because in memory it mostly never is.
+    digest: OnceLock<Box<[u8; 32]>>,
+}
+
+impl Payload {
+    pub(crate) fn new(bytes: &[u8]) -> Self {
+        Self { bytes: bytes.into(), digest: OnceLock::new() }
+    }
+
+    /// `None` if the bytes are not those that `digest` was made of.
+    pub(crate) fn verified(bytes: &[u8], digest: [u8; 32]) -> Option<Self> {
+        (sha256(bytes) == digest)
+            .then(|| Self { bytes: bytes.into(), digest: OnceLock::from(Box::new(digest)) })
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(crate) fn digest(&self) -> &[u8; 32] {
+        self.digest.get_or_init(|| Box::new(sha256(&self.bytes)))
+    }
+
+    pub(crate) fn hex(&self) -> String {
+        hex(self.digest())
+    }
+}
+
+impl PartialEq for Payload {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Payload({} bytes)", self.bytes.len())
+    }
+}
+
+/// Why the work of a key failed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Failure {
+    pub(crate) code: Box<str>,
+    pub(crate) detail: Option<Box<str>>,
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Failure({:?})", self.code)
+    }
+}
+
+/// The record of one key, immutable and cheap to clone.
+///
+/// A store keeps records whole and knows no rule about them: it needs [`encode`](Self::encode) and
+/// [`decode`](Self::decode) if it stores bytes, [`same_write`](Self::same_write) to compare, and
+/// [`purge_at`](Self::purge_at) to know when one may go.
+#[derive(Clone, PartialEq)]
+pub struct Record(Arc<Body>);
+
+#[derive(Clone, PartialEq)]
+pub(crate) struct Body {
+    pub(crate) lease_id: LeaseId,
+    pub(crate) token: Token,
+    pub(crate) version: Version,
+    pub(crate) first_seen_at: Timestamp,
+    pub(crate) acquired_at: Timestamp,
+    pub(crate) expires_at: Timestamp,
+    /// Meaningful once completed or failed; else the epoch.
+    pub(crate) done_at: Timestamp,
+    /// From here on the record counts as absent.
+    pub(crate) keep_until: Timestamp,
+    pub(crate) attempt: u32,
+    pub(crate) stage: Stage,
+    pub(crate) result: Option<Payload>,
+    /// What most records do not have, kept apart to keep them small.
+    pub(crate) extras: Option<Arc<Extras>>,
+}
+
+#[derive(Clone, Default, PartialEq)]
+pub(crate) struct Extras {
+    pub(crate) holder: Option<Box<str>>,
+    pub(crate) metadata: Option<Box<str>>,
+    pub(crate) fingerprint: Option<Fingerprint>,
+    pub(crate) checkpoint: Option<Payload>,
+    /// The caller's own word for the result.
+    pub(crate) result_hash: Option<Box<str>>,
+    pub(crate) failure: Option<Failure>,
+    pub(crate) former: Option<Former>,
+}
+
+/// The grant before this one, and how it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Former {
+    pub(crate) ended: Ended,
+    pub(crate) holder: Option<Box<str>>,
+}
+
+/// How a grant ended that was followed by another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ended {
+    /// Its time ran out, or its holder dropped it: the work may be half done.
+    Lapsed,
+    /// Its holder handed it back.
+    Released,
+    /// Its work failed, and the policy allows another try.
+    Failed,
+}
+
+impl Former {
+    /// How it ended.
+    #[must_use]
+    pub fn ended(&self) -> Ended {
+        self.ended
+    }
+
+    /// The label of its holder.
+    #[must_use]
+    pub fn holder(&self) -> Option<&str> {
+        self.holder.as_deref()
+    }
+}
+
+impl Record {
+    pub(crate) fn new(body: Body) -> Self {
+        Self(Arc::new(body))
+    }
+
+    pub(crate) fn body(&self) -> &Body {
+        &self.0
+    }
+
+    /// A copy that is one version on, changed by `change`.
+    pub(crate) fn next(&self, change: impl FnOnce(&mut Body)) -> Self {
+        let mut body = Body::clone(&self.0);
+        body.version = body.version.next();
+        change(&mut body);
+        Self::new(body)
+    }
+
+    /// Whether the two are the same write of the same key. Token and version identify a write: a key's token rises
+    /// with every grant and its version with every change.
+    #[must_use]
+    pub fn same_write(&self, other: &Self) -> bool {
+        self.0.token == other.0.token
+            && self.0.version == other.0.version
+            && self.0.stage == other.0.stage
+            && self.0.lease_id == other.0.lease_id
+    }
+
+    /// The instant from which a store may drop the record. Never before the clock has passed the token, so that
+    /// a grant made after the purge has a larger one.
+    #[must_use]
+    pub fn purge_at(&self) -> Timestamp {
+        let past_token = Timestamp::from_micros(self.0.token.0 + 1).unwrap_or(Timestamp::MAX);
+        self.0.keep_until.max(past_token)
+    }
+
+    /// The stage that the record was stored in.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        self.0.stage
+    }
+
+    /// Of the last grant.
+    #[must_use]
+    pub fn token(&self) -> Token {
+        self.0.token
+    }
+
+    /// Grows by one with every write.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.0.version
+    }
+
+    /// How many grants the record has seen.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.0.attempt
+    }
+
+    /// When the last grant ends or ended.
+    #[must_use]
+    pub fn expires_at(&self) -> Timestamp {
+        self.0.expires_at
+    }
+
+    /// Whether the last grant was made under `lease_id`. Takes constant time.
+    #[must_use]
+    pub fn is_held_by(&self, lease_id: &LeaseId) -> bool {
+        self.0.lease_id == *lease_id
+    }
+
+    /// The record as bytes in the current format.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        crate::codec::encode(&self.0)
+    }
+
+    /// The record that `bytes` are, with every hash checked. Never allocates more than the input is long plus a constant.
+    pub fn decode(bytes: &[u8]) -> Result<Self, crate::codec::DecodeError> {
+        crate::codec::decode(bytes).map(Self::new)
+    }
+}
+
+impl Body {
+    pub(crate) fn extras(&self) -> &Extras {
+        const NONE: &Extras = &Extras {
+            holder: None,
+            metadata: None,
+            fingerprint: None,
+            checkpoint: None,
+            result_hash: None,
+            failure: None,
+            former: None,
+        };
+        self.extras.as_deref().unwrap_or(NONE)
+    }
+
+    pub(crate) fn edit_extras(&mut self, edit: impl FnOnce(&mut Extras)) {
+        let mut extras = self.extras().clone();
+        edit(&mut extras);
+        self.extras = extras.into_shared();
+    }
+
+    /// The word that stands for the result: the caller's own, else its SHA-256 in hex.
+    pub(crate) fn result_hash(&self) -> Option<String> {
+        let result = self.result.as_ref()?;
+        Some(self.extras().result_hash.as_deref().map_or_else(|| result.hex(), str::to_owned))
+    }
+}
+
+impl Extras {
+    /// `None` if there is nothing in it.
+    pub(crate) fn into_shared(self) -> Option<Arc<Self>> {
+        (self != Self::default()).then(|| Arc::new(self))
+    }
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let body = &*self.0;
+        f.debug_struct("Record")
+            .field("stage", &body.stage)
+            .field("token", &body.token.0)
+            .field("version", &body.version.0)
+            .field("attempt", &body.attempt)
+            .field("first_seen_at", &body.first_seen_at)
+            .field("acquired_at", &body.acquired_at)
+            .field("expires_at", &body.expires_at)
+            .field("done_at", &body.done_at)
+            .field("keep_until", &body.keep_until)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,256 @@
+//! The contract between the engine and whoever keeps the records.
+
+use std::fmt;
+use std::sync::{Arc, Weak};
+
+use crate::codec::DecodeError;
+use crate::key::Key;
+use crate::pending::Pending;
+use crate::record::Record;
+use crate::time::Timestamp;
+
+/// What a store answers: at once or later, and never borrowing the store.
+pub type Reply<T> = Pending<'static, Result<T, StoreError>>;
+
+/// Keeps whole records under their keys and tells the time. It knows no lease rule.
+///
+/// # Contract
+/// To be correct, a store must see to these; the conformance suite of `lessor-testkit` checks them.
+/// - **Atomic**: [`swap`](Self::swap) compares and writes in one step, linearizably per key, whoever else shares
+///   the records.
+/// - **Durable**: `swap` answers once its write is as durable as [`durability`](Self::durability) says;
+///   `load`, `scan` and a conflict never show a record that a crash could still undo.
+/// - **One clock**: all who share the records share the clock. It never runs backwards, not over a restart either, and a
+///   step of the wall clock does not move it. [`now`](Self::now) may be an estimate that runs ahead of the shared
+///   clock; it never lags behind it. What `swap` compares with `not_before` and `not_after` is the clock itself.
+/// - **Whole or not at all**: a record is never seen in part, and comes back exactly as it was stored.
+/// - **Honest errors**: [`StoreError::Unavailable`] only if nothing happened and nothing will;
+///   [`StoreError::Indeterminate`] wherever that is not certain.
+/// - **Cancel-safe**: a dropped reply leaves the write done or not done, never half done.
+/// - **No retries**: the engine's loop is the only one.
+///
+/// A store that blocks, such as one over an embedded database, answers with [`Pending::ready`]. One that does not hands
+/// back a future that needs no particular executor.
+pub trait Store: fmt::Debug + Send + Sync + 'static {
+    /// The store's clock. See the contract.
+    fn now(&self) -> Reply<Timestamp>;
+
+    /// The record under `key`, even one whose retention has ended.
+    fn load(&self, key: &Key) -> Reply<Seen>;
+
+    /// Puts `change.next` under `key`, if what is there is `change.expected` (see [`Change::expects`]) and the clock
+    /// is in the window that the change names.
+    fn swap(&self, key: &Key, change: Change) -> Reply<Swap>;
+
+    /// Records in key order, byte by byte, from a cursor on. Records that stay in place while a scan pages
+    /// through them appear exactly once.
+    fn scan(&self, query: Scan) -> Reply<Page>;
+
+    /// Drops up to `limit` records whose [`purge_at`](Record::purge_at) the clock has reached, and says how many.
+    fn purge(&self, limit: usize) -> Reply<usize>;
+
+    /// What an answer of this store survives.
+    fn durability(&self) -> Durability;
+
+    /// Shows `look` the record under `key` without waiting, and returns true; or does nothing and returns false, which
+    /// is the default. A store whose records are at hand saves copies by it.
+    ///
+    /// `look` runs at most once, blocks nobody and does not call the store.
+    fn glance(&self, key: &str, look: &mut dyn FnMut(Option<&Record>)) -> bool {
+        let _ = (key, look);
+        false
+    }
+
+    /// Gives the store a way to wake waiters when it hears that somebody else changed a record. They are only hints: waiters
+    /// look again by themselves every few seconds, so the default is to drop them.
+    fn attach(&self, hints: Hints) {
+        drop(hints);
+    }
+}
+
+/// A record as it was at one instant.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The record, or `None` if there is none.
+    pub record: Option<Record>,
+    /// The store's clock when the record was read.
+    pub now: Timestamp,
+}
+
+/// A write and what it depends on.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// What must be stored now.
+    pub expected: Option<Record>,
+    /// What is to be stored.
+    pub next: Record,
+    /// The clock must have reached this.
+    pub not_before: Option<Timestamp>,
+    /// The clock must not have reached this.
+    pub not_after: Option<Timestamp>,
+}
+
+impl Change {
+    /// Whether `current` is what the change expects to replace. A store of bytes may compare encoded records instead.
+    #[must_use]
+    pub fn expects(&self, current: Option<&Record>) -> bool {
+        match (&self.expected, current) {
+            (None, None) => true,
+            (Some(expected), Some(current)) => expected.same_write(current),
+            _ => false,
+        }
+    }
+
+    /// Whether the change depends on the clock. If not, a store need not read it.
+    #[must_use]
+    pub fn is_timed(&self) -> bool {
+        self.not_before.is_some() || self.not_after.is_some()
+    }
+
+    /// Whether the change may be made at `now`.
+    #[must_use]
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        self.not_before.is_none_or(|at| now >= at) && self.not_after.is_none_or(|at| now < at)
+    }
+}
+
+/// What became of a change.
+#[derive(Clone, Debug)]
+pub enum Swap {
+    /// It is stored, as durably as the store promises.
+    Stored,
+    /// Something else is stored: this. Nothing was changed.
+    Conflict(Seen),
+    /// The record was the expected one, but the clock is outside of the change's window. Nothing was changed.
+    OutOfWindow(Seen),
+}
+
+/// Which records to list.
+#[derive(Clone, Debug)]
+pub struct Scan {
+    /// Only keys that begin with this.
+    pub prefix: String,
+    /// Only keys behind this one.
+    pub after: Option<Key>,
+    /// At most so many, and at least one if there is any.
+    pub limit: usize,
+}
+
+/// A part of a listing.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// In key order.
+    pub entries: Vec<(Key, Record)>,
+    /// Where the next page begins, if there may be one: pass it as [`Scan::after`].
+    pub next: Option<Key>,
+    /// The store's clock when the page was read.
+    pub now: Timestamp,
+}
+
+/// What an acknowledged write survives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Durability {
+    /// Nothing: it is gone with the process.
+    Volatile,
+    /// The death of the process, `kill -9` included.
+    Process,
+    /// Power loss.
+    Disk,
+    /// What the server was configured to survive.
+    Server,
+}
+
+/// What went wrong in a store, and what that says about the write.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// Nothing happened and nothing will. Try again later.
+    #[error("store is unavailable, nothing was changed: {reason}")]
+    Unavailable {
+        /// What the store knows about it.
+        reason: String,
+    },
+    /// The write may have happened, or may happen yet. Read the record, or send the same operation again.
+    #[error("the write may or may not have happened; send the same operation again to find out: {reason}")]
+    Indeterminate {
+        /// What the store knows about it.
+        reason: String,
+    },
+    /// What is stored is damaged. The store refuses to guess.
+    #[error("stored data is damaged at {place}: {reason}")]
+    Corrupt {
+        /// File and offset, or key.
+        place: String,
+        /// What does not fit.
+        reason: String,
+    },
+    /// There is no room. Nothing was changed.
+    #[error("store is full, nothing was changed: {reason}")]
+    Full {
+        /// What ran out.
+        reason: String,
+    },
+    /// The data, the server or the library is of a version that does not fit.
+    #[error("incompatible: {reason}")]
+    Incompatible {
+        /// What does not fit, and what would.
+        reason: String,
+    },
+}
+
+impl StoreError {
+    /// The error for a record under `place` that could not be decoded.
+    #[must_use]
+    pub fn undecodable(place: impl Into<String>, error: DecodeError) -> Self {
+        match error {
+            DecodeError::NewerFormat { .. } => {
+                Self::Incompatible { reason: format!("{} ({error})", place.into()) }
+            }
+            DecodeError::Damaged { .. } => Self::Corrupt { place: place.into(), reason: error.to_string() },
+        }
+    }
+}
+
+/// Who wants to hear that something changed behind the engine's back.
+pub(crate) trait Listener: Send + Sync {
+    fn changed(&self, key: &Key);
+    fn clock_moved(&self);
+}
+
+/// A store's way to wake an engine's waiters. Cheap to clone; does not keep the engine alive.
+#[derive(Clone)]
+pub struct Hints(Weak<dyn Listener>);
+
+impl Hints {
+    pub(crate) fn new<L: Listener + 'static>(listener: &Arc<L>) -> Self {
+        let listener: Weak<L> = Arc::downgrade(listener);
+        Self(listener)
+    }
+
+    /// Somebody else may have changed the record under `key`.
+    pub fn changed(&self, key: &Key) {
+        if let Some(listener) = self.0.upgrade() {
+            listener.changed(key);
+        }
+    }
+
+    /// The store's clock made a step.
+    pub fn clock_moved(&self) {
+        if let Some(listener) = self.0.upgrade() {
+            listener.clock_moved();
+        }
+    }
+
+    /// Whether the engine is gone, so that the hints can be dropped.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.0.strong_count() == 0
+    }
+}
+
+impl fmt::Debug for Hints {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hints")
+    }
+}

@@ -1,0 +1,199 @@
+//! Time as the stores count it, and the one place of the workspace that reads a clock.
+
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use crate::store::Hints;
+
+/// Whole microseconds since the Unix epoch, below 2^53 (the year 2255), so that JSON numbers carry it exactly.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(try_from = "u64", into = "u64")]
+pub struct Timestamp(u64);
+
+impl Timestamp {
+    /// The Unix epoch.
+    pub const EPOCH: Self = Self(0);
+    /// The last instant that can be expressed: 2^53 - 1 microseconds.
+    pub const MAX: Self = Self((1 << 53) - 1);
+
+    /// `None` from 2^53 microseconds on.
+    #[must_use]
+    pub const fn from_micros(micros: u64) -> Option<Self> {
+        if micros <= Self::MAX.0 { Some(Self(micros)) } else { None }
+    }
+
+    /// Microseconds since the Unix epoch.
+    #[must_use]
+    pub const fn as_micros(self) -> u64 {
+        self.0
+    }
+
+    /// The instant `by` later, or `None` past [`Timestamp::MAX`]. Fractions of a microsecond round up.
+    #[must_use]
+    pub fn checked_add(self, by: Duration) -> Option<Self> {
+        self.0.checked_add(whole_micros(by)).and_then(Self::from_micros)
+    }
+
+    /// The instant `by` later, or [`Timestamp::MAX`].
+    #[must_use]
+    pub fn saturating_add(self, by: Duration) -> Self {
+        self.checked_add(by).unwrap_or(Self::MAX)
+    }
+
+    /// The instant `by` earlier, or the epoch.
+    #[must_use]
+    pub fn saturating_sub(self, by: Duration) -> Self {
+        Self(self.0.saturating_sub(whole_micros(by)))
+    }
+
+    /// How long after `earlier` this is; zero if it is not.
+    #[must_use]
+    pub const fn saturating_since(self, earlier: Self) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+
+    /// The same instant as the standard library counts it.
+    #[must_use]
+    pub fn to_system_time(self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_micros(self.0)
+    }
+}
+
+/// Rounded up, so that a positive duration never becomes zero.
+fn whole_micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos().div_ceil(1000)).unwrap_or(u64::MAX)
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}µs", self.0)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:06}", self.0 / 1_000_000, self.0 % 1_000_000)
+    }
+}
+
+impl From<Timestamp> for u64 {
+    fn from(at: Timestamp) -> Self {
+        at.0
+    }
+}
+
+impl TryFrom<u64> for Timestamp {
+    type Error = &'static str;
+    fn try_from(micros: u64) -> Result<Self, Self::Error> {
+        Self::from_micros(micros).ok_or("timestamp is past 2^53 microseconds; give microseconds since 1970")
+    }
+}
+
+/// A clock that local stores count by.
+///
+/// # Contract
+/// `now` never runs backwards, and a step of the wall clock does not move it.
+pub trait Clock: fmt::Debug + Send + Sync + 'static {
+    /// The time now.
+    fn now(&self) -> Timestamp;
+
+    /// A clock that somebody sets by hand calls [`Hints::clock_moved`] after each step. One that runs by itself
+    /// has nothing to tell, which is the default.
+    fn on_step(&self, hints: Hints) {
+        drop(hints);
+    }
+}
+
+/// The machine's time: the wall clock read once, then a monotonic clock that goes on during suspend.
+#[derive(Clone, Copy, Debug)]
+pub struct SystemClock {
+    /// What the wall clock said, less what the monotonic clock said at that moment, in microseconds.
+    anchor: u64,
+}
+
+impl SystemClock {
+    /// Anchors the clock to the wall clock of this moment.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::not_before(Timestamp::EPOCH)
+    }
+
+    /// Anchors the clock to the wall clock, but at `floor` at the earliest: a store that knows times from before a
+    /// restart starts after them even if the wall clock was set back meanwhile.
+    #[must_use]
+    pub fn not_before(floor: Timestamp) -> Self {
+        let monotonic = monotonic_micros();
+        #[expect(clippy::disallowed_methods, reason = "the one reading that anchors the monotonic clock")]
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let start = whole_micros(wall).max(floor.0);
+        Self { anchor: start.saturating_sub(monotonic) }
+    }
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for SystemClock {
+    #[inline]
+    fn now(&self) -> Timestamp {
+        Timestamp(self.anchor.saturating_add(monotonic_micros()).min(Timestamp::MAX.0))
+    }
+}
+
+/// `CLOCK_BOOTTIME` where there is one: unlike `Instant`, it counts the time a machine spent suspended.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn monotonic_micros() -> u64 {
+    from_timespec(rustix::time::clock_gettime(rustix::time::ClockId::Boottime))
+}
+
+/// On Apple systems `CLOCK_MONOTONIC` goes on during sleep (`Instant` does not).
+#[cfg(target_vendor = "apple")]
+fn monotonic_micros() -> u64 {
+    from_timespec(rustix::time::clock_gettime(rustix::time::ClockId::Monotonic))
+}
+
+#[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+fn from_timespec(at: rustix::time::Timespec) -> u64 {
+    u64::try_from(at.tv_sec).unwrap_or(0).saturating_mul(1_000_000)
+        + u64::try_from(at.tv_nsec).unwrap_or(0) / 1000
+}
+
+/// Elsewhere the standard library's monotonic clock, counted from its first use.
+#[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+#[expect(clippy::disallowed_methods, reason = "the home of the monotonic clock")]
+fn monotonic_micros() -> u64 {
+    static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+    u64::try_from(START.get_or_init(std::time::Instant::now).elapsed().as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p7_the_system_clock_never_runs_backwards_and_starts_at_its_floor() {
+        let floor = Timestamp::from_micros(SystemClock::new().now().0 + 3_600_000_000).unwrap();
+        let clock = SystemClock::not_before(floor);
+        let mut last = clock.now();
+        assert!(last >= floor);
+        for _ in 0..10_000 {
+            let now = clock.now();
+            assert!(now >= last);
+            last = now;
+        }
+    }
+
+    #[test]
+    fn p12_arithmetic_stops_at_the_ends() {
+        assert_eq!(Timestamp::from_micros(1 << 53), None);
+        assert_eq!(Timestamp::MAX.checked_add(Duration::from_micros(1)), None);
+        assert_eq!(Timestamp::MAX.saturating_add(Duration::MAX), Timestamp::MAX);
+        assert_eq!(Timestamp::EPOCH.saturating_sub(Duration::MAX), Timestamp::EPOCH);
+        assert_eq!(Timestamp::EPOCH.checked_add(Duration::from_nanos(1)), Timestamp::from_micros(1));
+    }
+}

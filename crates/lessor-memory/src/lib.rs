@@ -1,0 +1,224 @@
+//! The in-memory store of *lessor*: as fast as a map, and gone with the process.
+//!
+//! It is the store for guards within one process, for tests and for benchmarks. All engines over one
+//! `Arc<MemoryStore>` share its records.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use lessor_core::Engine;
+//! use lessor_memory::MemoryStore;
+//!
+//! let engine = Engine::new(Arc::new(MemoryStore::new()))?;
+//! # Ok::<(), lessor_core::Error>(())
+//! ```
+
+use std::collections::BinaryHeap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use dashmap::{DashMap, Entry};
+use foldhash::quality::RandomState;
+use lessor_core::store::{Change, Hints, Page, Reply, Scan, Seen, Swap};
+use lessor_core::{Clock, Durability, Key, Pending, Record, Store, SystemClock, Timestamp};
+use parking_lot::Mutex;
+
+/// More shards than the default of four per core: growing a shard stalls the keys of that shard only, and the
+/// more there are, the shorter each stall and the rarer two threads meet.
+const SHARDS: usize = 128;
+
+/// Records in a sharded hash map, with a clock that tests can replace.
+///
+/// - A write and a read take one lock of one shard. [`purge`](Store::purge) walks the map shard by shard, reading; it
+///   looks at one word per record.
+/// - [`scan`](Store::scan) reads all keys for each page, since a hash map has no order: it is meant for operators.
+/// - Keys are hashed with a random seed, so that nobody can choose colliding ones.
+pub struct MemoryStore {
+    records: DashMap<Key, Slot, RandomState>,
+    clock: Arc<dyn Clock>,
+    engines: Mutex<Vec<Hints>>,
+    /// More than one engine shares the store, so that a change has to be told to the others.
+    is_shared: AtomicBool,
+}
+
+struct Slot {
+    record: Record,
+    /// The record's own, kept here so that a purge need not follow every pointer.
+    purge_at: Timestamp,
+}
+
+impl Slot {
+    fn new(record: Record) -> Self {
+        Self { purge_at: record.purge_at(), record }
+    }
+}
+
+impl MemoryStore {
+    /// An empty store on the machine's clock.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_clock(Arc::new(SystemClock::new()))
+    }
+
+    /// An empty store on a clock of the caller's.
+    #[must_use]
+    pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            records: DashMap::with_hasher_and_shard_amount(RandomState::default(), SHARDS),
+            clock,
+            engines: Mutex::default(),
+            is_shared: AtomicBool::new(false),
+        }
+    }
+
+    /// How many records there are, those included whose retention has ended but that were not purged yet.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether there is no record at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    fn seen(&self, record: Option<Record>) -> Seen {
+        Seen { record, now: self.clock.now() }
+    }
+
+    fn compare_and_put(&self, key: &Key, change: Change) -> Swap {
+        // The slot's lock is held from the comparison to the write; the clock is read under it where it matters.
+        if change.expected.is_some() {
+            match self.records.get_mut(&**key) {
+                None => Swap::Conflict(self.seen(None)),
+                Some(mut slot) => match self.verdict(&change, Some(&slot.record)) {
+                    Some(refused) => refused,
+                    None => {
+                        let former = std::mem::replace(&mut *slot, Slot::new(change.next));
+                        drop(slot);
+                        drop(former);
+                        Swap::Stored
+                    }
+                },
+            }
+        } else {
+            match self.records.entry(key.clone()) {
+                Entry::Occupied(slot) => Swap::Conflict(self.seen(Some(slot.get().record.clone()))),
+                Entry::Vacant(slot) => match self.verdict(&change, None) {
+                    Some(refused) => refused,
+                    None => {
+                        slot.insert(Slot::new(change.next));
+                        Swap::Stored
+                    }
+                },
+            }
+        }
+    }
+
+    /// Why the change cannot be made, if it cannot.
+    fn verdict(&self, change: &Change, current: Option<&Record>) -> Option<Swap> {
+        if !change.expects(current) {
+            return Some(Swap::Conflict(self.seen(current.cloned())));
+        }
+        if change.is_timed() {
+            let seen = self.seen(current.cloned());
+            if !change.is_due(seen.now) {
+                return Some(Swap::OutOfWindow(seen));
+            }
+        }
+        None
+    }
+
+    fn tell_others(&self, key: &Key) {
+        if self.is_shared.load(Ordering::Acquire) {
+            let engines = self.engines.lock().clone();
+            engines.iter().for_each(|engine| engine.changed(key));
+        }
+    }
+}
+
+impl Store for MemoryStore {
+    #[inline]
+    fn now(&self) -> Reply<Timestamp> {
+        Pending::ready(Ok(self.clock.now()))
+    }
+
+    fn load(&self, key: &Key) -> Reply<Seen> {
+        let record = self.records.get(&**key).map(|slot| slot.record.clone());
+        Pending::ready(Ok(self.seen(record)))
+    }
+
+    fn swap(&self, key: &Key, change: Change) -> Reply<Swap> {
+        let swap = self.compare_and_put(key, change);
+        if matches!(swap, Swap::Stored) {
+            self.tell_others(key);
+        }
+        Pending::ready(Ok(swap))
+    }
+
+    fn scan(&self, query: Scan) -> Reply<Page> {
+        let matches = |key: &Key| {
+            key.starts_with(&query.prefix) && query.after.as_ref().is_none_or(|after| key > after)
+        };
+        // The first `limit` keys in order, found in one pass over keys in none.
+        let mut first: BinaryHeap<Key> = BinaryHeap::new();
+        for slot in self.records.iter().filter(|slot| matches(slot.key())) {
+            if first.len() < query.limit {
+                first.push(slot.key().clone());
+            } else if first.peek().is_some_and(|last| slot.key() < last) {
+                first.pop();
+                first.push(slot.key().clone());
+            }
+        }
+        let keys = first.into_sorted_vec();
+        let next = (keys.len() == query.limit).then(|| keys.last().cloned()).flatten();
+        let record =
+            |key: Key| self.records.get(&*key).map(|slot| slot.record.clone()).map(|record| (key, record));
+        let entries = keys.into_iter().filter_map(record).collect();
+        Pending::ready(Ok(Page { entries, next, now: self.clock.now() }))
+    }
+
+    fn purge(&self, limit: usize) -> Reply<usize> {
+        let now = self.clock.now();
+        let over = self.records.iter().filter(|slot| slot.purge_at <= now).take(limit);
+        let over: Vec<Key> = over.map(|slot| slot.key().clone()).collect();
+        let dropped = over
+            .into_iter()
+            .filter(|key| self.records.remove_if(&**key, |_, slot| slot.purge_at <= now).is_some());
+        Pending::ready(Ok(dropped.count()))
+    }
+
+    fn durability(&self) -> Durability {
+        Durability::Volatile
+    }
+
+    #[inline]
+    fn glance(&self, key: &str, look: &mut dyn FnMut(Option<&Record>)) -> bool {
+        match self.records.get(key) {
+            Some(slot) => look(Some(&slot.record)),
+            None => look(None),
+        }
+        true
+    }
+
+    fn attach(&self, hints: Hints) {
+        self.clock.on_step(hints.clone());
+        let mut engines = self.engines.lock();
+        engines.retain(|engine| !engine.is_stale());
+        engines.push(hints);
+        self.is_shared.store(engines.len() > 1, Ordering::Release);
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore").field("records", &self.len()).finish_non_exhaustive()
+    }
+}

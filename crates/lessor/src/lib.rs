@@ -1,0 +1,88 @@
+//! *lessor* runs a piece of work exactly once and replays its outcome to every later caller.
+//!
+//! Work is guarded by a key. The first caller acquires a lease with a ttl and does the work; others see it in
+//! progress and can wait; the holder extends the lease while it works and completes it with a result, or fails it, and every
+//! later caller gets that outcome for days. A holder that dies loses the lease in time.
+//!
+//! ```
+//! let engine = lessor::open("memory:")?;
+//!
+//! let charge = || Ok::<_, String>("receipt 1".to_owned());
+//! let first = engine.once("invoice:42").run(|_lease| charge()).unwrap();
+//! let again = engine.once("invoice:42").run(|_lease| -> Result<String, String> { unreachable!() }).unwrap();
+//!
+//! assert!(!first.is_replay() && again.is_replay());
+//! assert_eq!(again.into_value(), "receipt 1");
+//! # Ok::<(), lessor::Error>(())
+//! ```
+//!
+//! Or step by step:
+//!
+//! ```
+//! use std::time::Duration;
+//! use lessor::Acquisition;
+//!
+//! let engine = lessor::open("memory:")?;
+//! match engine.acquire("invoice:43").ttl(Duration::from_secs(30)).wait()? {
+//!     Acquisition::Acquired(lease) => {
+//!         let lease = lease.keep_alive();
+//!         let receipt = format!("charged with token {}", lease.token());
+//!         lease.complete(&receipt).wait()?;
+//!     }
+//!     Acquisition::InProgress(view) => println!("somebody is at it for another {:?}", view.ttl_left()),
+//!     Acquisition::Completed(view) => println!("done before: {}", view.result::<String>()?),
+//!     Acquisition::Failed(view) => println!("failed before: {:?}", view.error_code()),
+//!     Acquisition::InDoubt(_) => println!("a former holder vanished: look, then resolve"),
+//! }
+//! # Ok::<(), lessor::Error>(())
+//! ```
+//!
+//! Every operation returns a [`Pending`]: `.wait()` for it on a thread or `.await` it under any executor.
+//!
+//! # What it cannot do
+//! No lease makes a side effect in the outside world exactly-once by itself: a holder can die between the effect
+//! and its completion, and whoever takes over does not know. Three things close the gap: a sink that refuses stale
+//! [tokens](Lease::token), a sink that is idempotent itself, or a completion written in the same transaction as the effect.
+//! [`OnLapsed::InDoubt`] turns "at least once" into "at most once" where none of them is at hand.
+
+use std::sync::Arc;
+
+pub use lessor_core::*;
+
+/// The in-memory store.
+#[cfg(feature = "memory")]
+pub use lessor_memory::MemoryStore;
+
+/// Opens an engine over the store that `url` names, with the default settings.
+///
+/// | URL | store | needs the feature |
+/// |---|---|---|
+/// | `memory:` | in this process's memory, gone with it; each call opens one of its own | `memory` (default) |
+pub fn open(url: &str) -> Result<Engine, Error> {
+    open_with(url, Settings::default())
+}
+
+/// The same as [`open`], with settings of the caller's.
+pub fn open_with(url: &str, settings: Settings) -> Result<Engine, Error> {
+    Engine::with_settings(open_store(url)?, settings)
+}
+
+/// Opens the store that `url` names.
+pub fn open_store(url: &str) -> Result<Arc<dyn Store>, Error> {
+    let (scheme, rest) = url.split_once(':').unwrap_or((url, ""));
+    match (scheme, rest) {
+        #[cfg(feature = "memory")]
+        ("memory", "") => Ok(Arc::new(MemoryStore::new())),
+        #[cfg(feature = "memory")]
+        ("memory", _) => Err(invalid("the in-memory store takes no arguments; write `memory:`")),
+        // The rest of the URL may hold a password, so it is not repeated.
+        _ => Err(invalid(&format!("there is no store for the scheme {scheme:?}; known are: {KNOWN}"))),
+    }
+}
+
+const KNOWN: &str =
+    if cfg!(feature = "memory") { "memory:" } else { "none, since no store's feature is enabled" };
+
+fn invalid(reason: &str) -> Error {
+    Error::Invalid { what: "store URL", reason: reason.to_owned() }
+}
