@@ -1,1 +1,116 @@
+//! What the benchmarks measure, written once for lessor and for every rival.
 
+mod rivals;
+
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
+
+use lessor::{Acquisition, Engine, Settings};
+use serde::{Deserialize, Serialize};
+
+pub use rivals::{HandDashMap, HandMutexMap};
+
+/// How long a lease lasts, here and at the rivals.
+pub const TTL: Duration = Duration::from_secs(300);
+
+/// The result of the guarded work: 64 bytes as JSON.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Receipt {
+    pub charge: u64,
+    pub status: String,
+    pub amount: u32,
+}
+
+impl Receipt {
+    pub fn new(n: u64) -> Self {
+        Self { charge: 1_000_000_000 + n % 1_000_000_000, status: "captured".to_owned(), amount: 129_990 + (n % 10) as u32 }
+    }
+}
+
+/// What an acquire came to.
+#[derive(Debug, PartialEq)]
+pub enum Told {
+    /// The work was done now.
+    Done,
+    /// Somebody holds the key for another so long.
+    Refused(Duration),
+    /// It had been done before.
+    Replayed(Receipt),
+}
+
+/// Something that guards work by a key.
+pub trait Guard: Send + Sync {
+    fn name(&self) -> &'static str;
+
+    /// Acquires `key` and, if granted, completes it with `receipt`.
+    fn run(&self, key: &str, receipt: &Receipt) -> Told;
+
+    /// Acquires `key` and keeps holding it.
+    fn hold(&self, key: &str);
+}
+
+/// lessor, through its public face.
+pub struct Lessor(Engine);
+
+impl Lessor {
+    pub fn memory() -> Self {
+        let mut settings = Settings::default();
+        settings.default_ttl = TTL;
+        Self(lessor::open_with("memory:", settings).expect("the in-memory store opens"))
+    }
+}
+
+impl Guard for Lessor {
+    fn name(&self) -> &'static str {
+        "lessor"
+    }
+
+    fn run(&self, key: &str, receipt: &Receipt) -> Told {
+        match self.0.acquire(key).wait().expect("acquire") {
+            Acquisition::Acquired(lease) => {
+                lease.complete(receipt).wait().expect("complete");
+                Told::Done
+            }
+            Acquisition::InProgress(view) => Told::Refused(view.ttl_left().unwrap_or_default()),
+            Acquisition::Completed(view) => Told::Replayed(view.result().expect("a receipt")),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn hold(&self, key: &str) {
+        match self.0.acquire(key).wait().expect("acquire") {
+            Acquisition::Acquired(lease) => std::mem::forget(lease),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Runs `work(thread, n)` for `count` numbers spread over `threads`, and says how long they took together.
+pub fn timed(threads: u64, count: u64, work: impl Fn(u64, u64) + Sync) -> Duration {
+    let start = Barrier::new(threads as usize + 1);
+    std::thread::scope(|scope| {
+        for thread in 0..threads {
+            let (start, work) = (&start, &work);
+            let share = count / threads + u64::from(thread < count % threads);
+            scope.spawn(move || {
+                start.wait();
+                for n in 0..share {
+                    work(thread, n);
+                }
+            });
+        }
+        start.wait();
+        let begun = Instant::now();
+        // The scope joins the threads when it ends; what is measured is until then.
+        Clocked(begun)
+    })
+    .0
+    .elapsed()
+}
+
+struct Clocked(Instant);
+
+/// A key as applications have them: a word, a colon and a number, 24 characters.
+pub fn key(thread: u64, n: u64) -> String {
+    format!("invoice:{thread:04}:{n:011}")
+}
