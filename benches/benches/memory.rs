@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use lessor_benches::{Guard, HandDashMap, HandMutexMap, Lessor, Receipt, Told, key, timed};
 
 type Make = fn() -> Box<dyn Guard>;
@@ -35,8 +35,7 @@ fn compare(
 }
 
 fn fresh(criterion: &mut Criterion) {
-    let keys: Vec<Vec<String>> =
-        (0..8).map(|thread| (0..FRESH).map(|n| key(thread, n)).collect()).collect();
+    let keys: Vec<Vec<String>> = (0..8).map(|thread| (0..FRESH).map(|n| key(thread, n)).collect()).collect();
     compare(&mut criterion.benchmark_group("memory/fresh"), FRESH, |threads, guard| {
         let receipt = Receipt::new(1);
         timed(threads, FRESH, |thread, n| {

@@ -26,7 +26,9 @@ impl Entry {
         match self {
             Self::InProgress { expires_at, .. } if now >= *expires_at => None,
             Self::InProgress { expires_at, .. } => Some(Told::Refused(*expires_at - now)),
-            Self::Completed(result) => Some(Told::Replayed(serde_json::from_slice(result).expect("a receipt"))),
+            Self::Completed(result) => {
+                Some(Told::Replayed(serde_json::from_slice(result).expect("a receipt")))
+            }
         }
     }
 

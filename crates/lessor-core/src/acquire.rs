@@ -14,9 +14,10 @@ use crate::fingerprint::Fingerprint;
 use crate::key::Key;
 use crate::lease::{Lease, abandon};
 use crate::lease_id::LeaseId;
-use crate::machine::{Acquire, Answer, Command, Decision, decide};
+use crate::machine::{Acquire, Answer, Command, Standing, tell};
 use crate::pending::Pending;
 use crate::settings::{OnFailed, OnLapsed, check_holder};
+use crate::store::Reply;
 use crate::time::Timestamp;
 use crate::view::View;
 
@@ -44,82 +45,87 @@ pub enum Acquisition {
 pub struct AcquireRequest<'a> {
     shared: &'a Arc<Shared>,
     key: &'a str,
-    ttl: Option<Duration>,
-    lease_id: Option<LeaseId>,
-    options: Options,
+    acquire: Acquire,
+    /// The caller chose the lease id, and may send the request again.
+    chosen: bool,
     /// The first argument that was not acceptable.
-    refused: Option<Error>,
+    refused: Option<Box<Error>>,
 }
 
-#[derive(Clone, Default)]
-struct Options {
-    holder: Option<Box<str>>,
-    metadata: Option<Box<str>>,
-    fingerprint: Option<Fingerprint>,
-    on_failed: OnFailed,
-    on_lapsed: OnLapsed,
-}
+/// What stands for the lease id until it is known that one is needed. No grant is ever made under it.
+const NO_LEASE: LeaseId = LeaseId::from_bytes([0; 16]);
 
 impl<'a> AcquireRequest<'a> {
+    #[inline]
     pub(crate) fn new(shared: &'a Arc<Shared>, key: &'a str) -> Self {
-        Self { shared, key, ttl: None, lease_id: None, options: Options::default(), refused: None }
+        let acquire = Acquire {
+            lease_id: NO_LEASE,
+            ttl: shared.settings.default_ttl,
+            holder: None,
+            metadata: None,
+            fingerprint: None,
+            on_failed: OnFailed::Replay,
+            on_lapsed: OnLapsed::TakeOver,
+        };
+        Self { shared, key, acquire, chosen: false, refused: None }
     }
 
     /// Length of the lease: 1 ms up to [`Settings::max_ttl`](crate::Settings::max_ttl). Default
     /// [`Settings::default_ttl`](crate::Settings::default_ttl).
-    pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.ttl = Some(ttl);
-        self
+    pub fn ttl(self, ttl: Duration) -> Self {
+        let checked = self.shared.settings.check_ttl(ttl);
+        self.with(checked, |acquire, ttl| acquire.ttl = ttl)
     }
 
     /// A label that observers see: host, process, agent. At most 1,024 bytes.
     pub fn holder(self, holder: &str) -> Self {
-        self.with(check_holder(holder), |options, holder| options.holder = Some(holder))
+        self.with(check_holder(holder), |acquire, holder| acquire.holder = Some(holder))
     }
 
     /// Anything that serializes to a JSON object of limited size. Observers see it.
     pub fn metadata<T: Serialize + ?Sized>(self, metadata: &T) -> Self {
         let checked = self.shared.settings.check_metadata(metadata);
-        self.with(checked, |options, metadata| options.metadata = Some(metadata))
+        self.with(checked, |acquire, metadata| acquire.metadata = Some(metadata))
     }
 
     /// The request that this key stands for. If the key's record was made for another one, the acquire is refused with
     /// [`Error::FingerprintMismatch`].
     pub fn fingerprint<T: Serialize + ?Sized>(self, request: &T) -> Self {
         let made = Fingerprint::of(request).map_err(|error| Error::json("fingerprint", &error));
-        self.with(made, |options, fingerprint| options.fingerprint = Some(fingerprint))
+        self.with(made, |acquire, fingerprint| acquire.fingerprint = Some(fingerprint))
     }
 
     /// The same as [`fingerprint`](Self::fingerprint), for a hash that the caller made.
     pub fn fingerprint_hash(mut self, fingerprint: Fingerprint) -> Self {
-        self.options.fingerprint = Some(fingerprint);
+        self.acquire.fingerprint = Some(fingerprint);
         self
     }
 
     /// What to do if the work failed before. Default [`OnFailed::Replay`].
     pub fn on_failed(mut self, policy: OnFailed) -> Self {
-        self.options.on_failed = policy;
+        self.acquire.on_failed = policy;
         self
     }
 
     /// What to do if the last holder's lease lapsed. Default [`OnLapsed::TakeOver`].
     pub fn on_lapsed(mut self, policy: OnLapsed) -> Self {
-        self.options.on_lapsed = policy;
+        self.acquire.on_lapsed = policy;
         self
     }
 
     /// The id of the lease, chosen by the caller, so that the same acquire can be sent again after its reply was lost:
     /// if it had been granted, that grant is returned. Use a new one for each grant. Default: the engine draws one.
     pub fn lease_id(mut self, lease_id: LeaseId) -> Self {
-        self.lease_id = Some(lease_id);
+        self.acquire.lease_id = lease_id;
+        self.chosen = true;
         self
     }
 
-    fn with<T>(mut self, checked: Result<T, Error>, set: impl FnOnce(&mut Options, T)) -> Self {
+    fn with<T>(mut self, checked: Result<T, Error>, set: impl FnOnce(&mut Acquire, T)) -> Self {
         match checked {
-            Ok(value) => set(&mut self.options, value),
+            Ok(value) => set(&mut self.acquire, value),
             Err(error) => {
-                self.refused.get_or_insert(error);
+                self.refused.get_or_insert_with(|| Box::new(error));
             }
         }
         self
@@ -128,51 +134,101 @@ impl<'a> AcquireRequest<'a> {
     /// Sends the request and parks this thread until the answer is there.
     #[inline]
     pub fn wait(self) -> Result<Acquisition, Error> {
-        self.send().wait()
+        self.begin().unwrap_or_else(Pending::wait)
     }
 
     /// Sends the request. If the answer is dropped before it came, the lease that it may bring is given up.
-    #[inline]
     pub fn send(self) -> Pending<'static, Result<Acquisition, Error>> {
-        let now = self.shared.store.now();
-        match self.into_order() {
-            Err(error) => Pending::ready(Err(error)),
-            Ok(order) => match now.try_take() {
-                Ok(Ok(now)) => order.place(now),
-                Ok(Err(error)) => Pending::ready(Err(error.into())),
-                Err(now) => {
-                    let order = order.into_owned();
-                    Pending::later(async move {
-                        let now = now.await?;
-                        order.borrow().place(now).await
-                    })
-                }
-            },
+        self.begin().map_or_else(|later| later, Pending::ready)
+    }
+
+    /// The answer, if the store has it at once.
+    fn begin(mut self) -> Result<Result<Acquisition, Error>, Pending<'static, Result<Acquisition, Error>>> {
+        if let Err(error) = self.check() {
+            return Ok(Err(error));
+        }
+        match self.shared.store.now().try_take() {
+            Ok(Ok(now)) => self.begin_at(now),
+            Ok(Err(error)) => Ok(Err(error.into())),
+            Err(now) => Err(self.begin_later(now)),
         }
     }
 
-    fn into_order(self) -> Result<Order<'a>, Error> {
-        let shared = self.shared;
-        if let Some(error) = self.refused {
-            return Err(error);
+    fn check(&mut self) -> Result<(), Error> {
+        if let Some(error) = self.refused.take() {
+            return Err(*error);
         }
         Key::check(self.key)?;
-        if shared.is_closed() {
+        if self.shared.is_closed() {
             return Err(Error::ShutDown);
         }
-        let ttl = match self.ttl {
-            Some(ttl) => shared.settings.check_ttl(ttl)?,
-            None => shared.settings.default_ttl,
-        };
-        let Options { holder, metadata, fingerprint, on_failed, on_lapsed } = self.options;
-        let chosen = self.lease_id.is_some();
-        let lease_id = match self.lease_id {
-            Some(lease_id) => lease_id,
-            None => shared.lease_ids.draw()?,
-        };
-        let holder = holder.or_else(|| shared.settings.holder.as_deref().map(Into::into));
-        let request = Acquire { lease_id, ttl, holder, metadata, fingerprint, on_failed, on_lapsed };
-        Ok(Order { shared, key: self.key, command: Command::Acquire(request), lease_id, ttl, chosen })
+        Ok(())
+    }
+
+    fn begin_later(self, now: Reply<Timestamp>) -> Pending<'static, Result<Acquisition, Error>> {
+        let Self { shared, key, acquire, chosen, .. } = self;
+        let (shared, key) = (Arc::clone(shared), key.to_owned());
+        Pending::later(async move {
+            let now = now.await?;
+            let request = AcquireRequest { shared: &shared, key: &key, acquire, chosen, refused: None };
+            match request.begin_at(now) {
+                Ok(answer) => answer,
+                Err(later) => later.await,
+            }
+        })
+    }
+
+    fn begin_at(
+        self,
+        now: Timestamp,
+    ) -> Result<Result<Acquisition, Error>, Pending<'static, Result<Acquisition, Error>>> {
+        // Where records are at hand, a refusal or a replay is told without copying the record or even the key.
+        let mut told = None;
+        self.shared.store.glance(self.key, &mut |record| {
+            told = match record.and_then(|record| tell(record, &self.acquire, now)) {
+                None => None,
+                Some(Err(error)) => Some(Err(error)),
+                Some(Ok((Standing::InProgress, view))) => Some(Ok(Acquisition::InProgress(view))),
+                Some(Ok((Standing::Completed, view))) => Some(Ok(Acquisition::Completed(view))),
+                Some(Ok((Standing::Failed { .. }, view))) => Some(Ok(Acquisition::Failed(view))),
+                Some(Ok((Standing::InDoubt, view))) => Some(Ok(Acquisition::InDoubt(view))),
+            };
+        });
+        match told {
+            Some(told) => Ok(told),
+            None => self.contend(now),
+        }
+    }
+
+    /// Tries to write a grant.
+    fn contend(
+        self,
+        now: Timestamp,
+    ) -> Result<Result<Acquisition, Error>, Pending<'static, Result<Acquisition, Error>>> {
+        let Self { shared, key, mut acquire, chosen, .. } = self;
+        let key = Key::checked(key);
+        if !chosen {
+            match shared.lease_ids.draw() {
+                Ok(lease_id) => acquire.lease_id = lease_id,
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        if acquire.holder.is_none() {
+            acquire.holder = shared.settings.holder.as_deref().map(Into::into);
+        }
+        let finish = Finish { lease_id: acquire.lease_id, ttl: acquire.ttl, chosen };
+        match begin(shared, &key, &Command::Acquire(acquire), Guess::Absent, now) {
+            Begun::Done(outcome) => Ok(finish.finish(shared, key, outcome)),
+            Begun::Later(flight) => {
+                let mut orphan =
+                    Orphan { shared: Arc::clone(shared), key, lease_id: finish.lease_id, armed: true };
+                Err(Pending::later(async move {
+                    let outcome = flight.land(&orphan.shared, &orphan.key).await;
+                    orphan.armed = false;
+                    finish.finish(&orphan.shared, orphan.key.clone(), outcome)
+                }))
+            }
+        }
     }
 }
 
@@ -189,79 +245,8 @@ impl fmt::Debug for AcquireRequest<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AcquireRequest")
             .field("key", &self.key)
-            .field("ttl", &self.ttl)
+            .field("ttl", &self.acquire.ttl)
             .finish_non_exhaustive()
-    }
-}
-
-/// A request that was checked.
-struct Order<'a> {
-    shared: &'a Arc<Shared>,
-    key: &'a str,
-    command: Command,
-    lease_id: LeaseId,
-    ttl: Duration,
-    /// The caller chose the lease id, and may send the request again.
-    chosen: bool,
-}
-
-struct OwnedOrder {
-    shared: Arc<Shared>,
-    key: String,
-    command: Command,
-    lease_id: LeaseId,
-    ttl: Duration,
-    chosen: bool,
-}
-
-impl OwnedOrder {
-    fn borrow(&self) -> Order<'_> {
-        let Self { shared, key, command, lease_id, ttl, chosen } = self;
-        Order { shared, key, command: command.clone(), lease_id: *lease_id, ttl: *ttl, chosen: *chosen }
-    }
-}
-
-impl Order<'_> {
-    fn into_owned(self) -> OwnedOrder {
-        let Self { shared, key, command, lease_id, ttl, chosen } = self;
-        OwnedOrder { shared: Arc::clone(shared), key: key.to_owned(), command, lease_id, ttl, chosen }
-    }
-
-    fn place(self, now: Timestamp) -> Pending<'static, Result<Acquisition, Error>> {
-        let Self { shared, key, command, lease_id, ttl, chosen } = self;
-        // Where records are at hand, a refusal or a replay is told without copying the record or even the key.
-        let mut told = None;
-        shared.store.glance(key, &mut |record| {
-            if record.is_some() {
-                match decide(record, &command, now, shared.settings.retention) {
-                    Decision::Answer(answer) => told = Some(Ok((answer, None))),
-                    Decision::Refuse(error) => told = Some(Err(error)),
-                    Decision::Write(..) => {}
-                }
-            }
-        });
-        let finish = Finish { lease_id, ttl, chosen };
-        if let Some(outcome) = told
-            && !matches!(outcome, Ok((Answer::Acquired { .. }, _)))
-        {
-            return Pending::ready(finish.without_grant(outcome));
-        }
-        let key = match Key::new(key) {
-            Ok(key) => key,
-            Err(error) => return Pending::ready(Err(error.into())),
-        };
-        match begin(shared, &key, command, Guess::Absent, now) {
-            Begun::Done(outcome) => Pending::ready(finish.finish(shared, key, outcome)),
-            Begun::Later(flight) => {
-                let orphan = Orphan { shared: Arc::clone(shared), key, lease_id, armed: true };
-                Pending::later(async move {
-                    let mut orphan = orphan;
-                    let outcome = flight.land(&orphan.shared, &orphan.key).await;
-                    orphan.armed = false;
-                    finish.finish(&orphan.shared, orphan.key.clone(), outcome)
-                })
-            }
-        }
     }
 }
 
@@ -275,36 +260,44 @@ struct Finish {
 impl Finish {
     #[inline]
     fn finish(self, shared: &Arc<Shared>, key: Key, outcome: Outcome) -> Result<Acquisition, Error> {
-        match outcome {
-            Ok((Answer::Acquired { record, resent }, _)) => {
-                let lease = Lease::granted(Arc::clone(shared), key, self.lease_id, self.ttl, record, resent);
-                Ok(Acquisition::Acquired(lease))
-            }
-            outcome => {
-                let answer = self.without_grant(outcome);
-                if let Err(error) = &answer
-                    && error.kind() == ErrorKind::Indeterminate
-                    && !self.chosen
-                {
-                    // It may have been granted, and nobody knows the id to ask for it again.
-                    abandon(shared, key, self.lease_id, Guess::None);
-                }
-                answer
-            }
-        }
+        let (record, resent) = match outcome {
+            Ok((Answer::Granted, Some(record))) => (record, false),
+            Ok((Answer::Resent(record), _)) => (record, true),
+            Ok((answer, _)) => return acquisition(answer),
+            Err(error) => return Err(self.refuse(shared, key, error)),
+        };
+        Ok(Acquisition::Acquired(Lease::granted(
+            Arc::clone(shared),
+            key,
+            self.lease_id,
+            self.ttl,
+            record,
+            resent,
+        )))
     }
 
-    fn without_grant(&self, outcome: Outcome) -> Result<Acquisition, Error> {
-        match outcome {
-            Ok((Answer::InProgress(view), _)) => Ok(Acquisition::InProgress(view)),
-            Ok((Answer::Completed(view), _)) => Ok(Acquisition::Completed(view)),
-            Ok((Answer::Failed(view), _)) => Ok(Acquisition::Failed(view)),
-            Ok((Answer::InDoubt(view), _)) => Ok(Acquisition::InDoubt(view)),
-            Ok(_) => Err(unexpected()),
-            // The engine's own id met its own grant again: the reply had been lost for longer than the lease.
-            Err(Error::LeaseIdReused) if !self.chosen => Err(Error::Lapsed),
-            Err(error) => Err(error),
+    #[cold]
+    fn refuse(self, shared: &Arc<Shared>, key: Key, error: Error) -> Error {
+        if error.kind() == ErrorKind::Indeterminate && !self.chosen {
+            // It may have been granted, and nobody knows the id to ask for it again.
+            abandon(shared, key, self.lease_id, None);
         }
+        match error {
+            // The engine's own id met its own grant again: the reply had been lost for longer than the lease.
+            Error::LeaseIdReused if !self.chosen => Error::Lapsed,
+            error => error,
+        }
+    }
+}
+
+/// What the caller is told where no lease is granted.
+fn acquisition(answer: Answer) -> Result<Acquisition, Error> {
+    match answer {
+        Answer::InProgress(view) => Ok(Acquisition::InProgress(view)),
+        Answer::Completed(view) => Ok(Acquisition::Completed(view)),
+        Answer::Failed(view) => Ok(Acquisition::Failed(view)),
+        Answer::InDoubt(view) => Ok(Acquisition::InDoubt(view)),
+        _ => Err(unexpected()),
     }
 }
 
@@ -319,7 +312,7 @@ struct Orphan {
 impl Drop for Orphan {
     fn drop(&mut self) {
         if self.armed {
-            abandon(&self.shared, self.key.clone(), self.lease_id, Guess::None);
+            abandon(&self.shared, self.key.clone(), self.lease_id, None);
         }
     }
 }

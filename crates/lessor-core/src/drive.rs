@@ -4,7 +4,8 @@
 use crate::engine::Shared;
 use crate::error::Error;
 use crate::key::Key;
-use crate::machine::{Answer, Command, Decision, decide};
+use crate::machine::{Answer, Command, Decision, Write, decide};
+use crate::pending::Pending;
 use crate::record::Record;
 use crate::store::{Change, Reply, Seen, StoreError, Swap};
 use crate::time::Timestamp;
@@ -18,34 +19,35 @@ const MAX_DOUBTS: u32 = 3;
 pub(crate) type Outcome = Result<(Answer, Option<Record>), Error>;
 
 /// What the engine believes is stored, before it has looked.
-pub(crate) enum Guess {
+#[derive(Clone, Copy)]
+pub(crate) enum Guess<'a> {
     /// Nothing, as for a fresh key.
     Absent,
     /// This, as for a holder that wrote it.
-    Record(Record),
+    Record(&'a Record),
     /// No idea: look first.
     None,
 }
 
 pub(crate) enum Begun {
     Done(Outcome),
-    Later(Flight),
+    Later(Box<Flight>),
 }
 
 /// An operation whose store has not answered yet.
 pub(crate) struct Flight {
+    command: Command,
     drive: Drive,
     request: Request,
 }
 
 struct Drive {
-    command: Command,
     rounds: u32,
-    /// The last write that may have happened, until the record was read.
-    unsure: Option<Written>,
-    /// Why that is not known, and how many times it was the case. It stays: an early write may land late.
-    doubt: Option<StoreError>,
     doubts: u32,
+    /// Why it is not known whether a write happened. It stays: an early write may land late.
+    doubt: Option<Box<StoreError>>,
+    /// The last write that may have happened, until the record was read.
+    unsure: Option<Box<Written>>,
     /// When the clock was last read.
     now: Timestamp,
 }
@@ -68,27 +70,59 @@ enum Response {
 enum Step {
     Done(Outcome),
     Load,
-    Swap(Change, Answer),
+    /// Swap the record that was decided upon.
+    Swap(Option<Record>, Write, Answer),
 }
 
 /// Begins an operation at `now`, and ends it as well if the store answers at once.
 #[inline]
-pub(crate) fn begin(shared: &Shared, key: &Key, command: Command, guess: Guess, now: Timestamp) -> Begun {
-    let mut drive = Drive { command, rounds: 0, unsure: None, doubt: None, doubts: 0, now };
-    let mut step = match guess {
-        Guess::None => Step::Load,
-        Guess::Absent => drive.venture(shared, None),
-        Guess::Record(record) => drive.venture(shared, Some(&record)),
+pub(crate) fn begin(
+    shared: &Shared,
+    key: &Key,
+    command: &Command,
+    guess: Guess<'_>,
+    now: Timestamp,
+) -> Begun {
+    let guessed = match guess {
+        Guess::None => None,
+        Guess::Absent => Some(None),
+        Guess::Record(record) => Some(Some(record)),
     };
+    // A guess may lead to a write, which the store compares with what is there; whatever would change nothing has to
+    // be said of the record itself.
+    let decision = guessed.map(|record| (record, decide(record, command, now, shared.settings.retention)));
+    let request = match decision {
+        Some((expected, Decision::Write(Write { next, not_before, not_after }, answer))) => {
+            let change = Change { expected, next: &next, not_before, not_after };
+            match shared.store.swap(key, &change).try_take() {
+                // What almost always happens, without another move of anything.
+                Ok(Ok(Swap::Stored)) => {
+                    shared.watches.written(key, &next, now);
+                    return Begun::Done(Ok((answer, Some(next))));
+                }
+                Ok(swap) => Request::Swap(Pending::ready(swap), Written { next, answer }),
+                Err(reply) => Request::Swap(reply, Written { next, answer }),
+            }
+        }
+        _ => Request::Load(shared.store.load(key)),
+    };
+    go_on(shared, key, command, now, request)
+}
+
+/// The rest of an operation whose first guess did not do.
+#[inline(never)]
+fn go_on(shared: &Shared, key: &Key, command: &Command, now: Timestamp, mut request: Request) -> Begun {
+    let mut drive = Drive { rounds: 0, doubts: 0, doubt: None, unsure: None, now };
     loop {
-        let request = match step {
-            Step::Done(outcome) => return Begun::Done(outcome),
-            Step::Load => Request::Load(shared.store.load(key)),
-            Step::Swap(change, answer) => send(shared, key, change, answer),
+        let step = match request.try_take() {
+            Ok(response) => drive.take_in(shared, key, command, response),
+            Err(request) => {
+                return Begun::Later(Box::new(Flight { command: command.clone(), drive, request: *request }));
+            }
         };
-        step = match request.try_take() {
-            Ok(response) => drive.take_in(shared, key, response),
-            Err(request) => return Begun::Later(Flight { drive, request }),
+        request = match step {
+            Step::Done(outcome) => return Begun::Done(outcome),
+            step => send(shared, key, step),
         };
     }
 }
@@ -96,50 +130,91 @@ pub(crate) fn begin(shared: &Shared, key: &Key, command: Command, guess: Guess, 
 impl Flight {
     /// Sees the operation through.
     pub(crate) async fn land(self, shared: &Shared, key: &Key) -> Outcome {
-        let Self { mut drive, mut request } = self;
+        let Self { command, mut drive, mut request } = self;
         loop {
             let response = match request {
                 Request::Load(reply) => Response::Load(reply.await),
                 Request::Swap(reply, written) => Response::Swap(reply.await, written),
             };
-            request = match drive.take_in(shared, key, response) {
+            request = match drive.take_in(shared, key, &command, response) {
                 Step::Done(outcome) => return outcome,
-                Step::Load => Request::Load(shared.store.load(key)),
-                Step::Swap(change, answer) => send(shared, key, change, answer),
+                step => send(shared, key, step),
             };
         }
     }
 }
 
-fn send(shared: &Shared, key: &Key, change: Change, answer: Answer) -> Request {
-    let next = change.next.clone();
-    Request::Swap(shared.store.swap(key, change), Written { next, answer })
+/// Begins an operation, and sees it through.
+pub(crate) async fn run(
+    shared: &Shared,
+    key: &Key,
+    command: &Command,
+    guess: Guess<'_>,
+    now: Timestamp,
+) -> Outcome {
+    match begin(shared, key, command, guess, now) {
+        Begun::Done(outcome) => outcome,
+        Begun::Later(flight) => flight.land(shared, key).await,
+    }
+}
+
+fn send(shared: &Shared, key: &Key, step: Step) -> Request {
+    match step {
+        Step::Swap(current, write, answer) => swap(shared, key, current.as_ref(), write, answer),
+        Step::Load | Step::Done(_) => Request::Load(shared.store.load(key)),
+    }
+}
+
+#[inline]
+fn swap(shared: &Shared, key: &Key, expected: Option<&Record>, write: Write, answer: Answer) -> Request {
+    let Write { next, not_before, not_after } = write;
+    let reply = shared.store.swap(key, &Change { expected, next: &next, not_before, not_after });
+    Request::Swap(reply, Written { next, answer })
 }
 
 impl Request {
-    fn try_take(self) -> Result<Response, Self> {
+    #[inline]
+    fn try_take(self) -> Result<Response, Box<Self>> {
         match self {
-            Self::Load(reply) => reply.try_take().map(Response::Load).map_err(Self::Load),
+            Self::Load(reply) => match reply.try_take() {
+                Ok(seen) => Ok(Response::Load(seen)),
+                Err(reply) => Err(Box::new(Self::Load(reply))),
+            },
             Self::Swap(reply, written) => match reply.try_take() {
                 Ok(swap) => Ok(Response::Swap(swap, written)),
-                Err(reply) => Err(Self::Swap(reply, written)),
+                Err(reply) => Err(Box::new(Self::Swap(reply, written))),
             },
         }
     }
 }
 
 impl Drive {
-    /// Decides upon a guess. A guess may lead to a write, which the store compares with what is there; whatever would
-    /// change nothing has to be said of the record itself.
-    fn venture(&mut self, shared: &Shared, guess: Option<&Record>) -> Step {
-        match decide(guess, &self.command, self.now, shared.settings.retention) {
-            Decision::Write(change, answer) => Step::Swap(change, answer),
-            Decision::Answer(_) | Decision::Refuse(_) => Step::Load,
+    #[inline]
+    fn take_in(&mut self, shared: &Shared, key: &Key, command: &Command, response: Response) -> Step {
+        match response {
+            Response::Swap(Ok(Swap::Stored), Written { next, answer }) => {
+                shared.watches.written(key, &next, self.now);
+                Step::Done(Ok((answer, Some(next))))
+            }
+            Response::Swap(Ok(Swap::Conflict(seen) | Swap::OutOfWindow(seen)), _)
+            | Response::Load(Ok(seen)) => self.settle(shared, command, seen),
+            Response::Swap(Err(error @ StoreError::Indeterminate { .. }), written) => {
+                self.doubts += 1;
+                if self.doubts > MAX_DOUBTS {
+                    return Step::Done(Err(error.into()));
+                }
+                self.doubt = Some(Box::new(error));
+                self.unsure = Some(Box::new(written));
+                Step::Load
+            }
+            Response::Swap(Err(error), _) | Response::Load(Err(error)) => {
+                Step::Done(Err(self.doubt.take().map_or(error, |doubt| *doubt).into()))
+            }
         }
     }
 
     /// Decides upon the record itself.
-    fn settle(&mut self, shared: &Shared, seen: Seen) -> Step {
+    fn settle(&mut self, shared: &Shared, command: &Command, seen: Seen) -> Step {
         self.now = self.now.max(seen.now);
         if let Some(written) = self.unsure.take()
             && seen.record.as_ref() == Some(&written.next)
@@ -152,33 +227,10 @@ impl Drive {
                 format!("it refused a change {MAX_ROUNDS} times in a row; it does not keep its contract");
             return Step::Done(Err(StoreError::Unavailable { reason }.into()));
         }
-        match decide(seen.record.as_ref(), &self.command, seen.now, shared.settings.retention) {
-            Decision::Write(change, answer) => Step::Swap(change, answer),
+        match decide(seen.record.as_ref(), command, seen.now, shared.settings.retention) {
+            Decision::Write(write, answer) => Step::Swap(seen.record, write, answer),
             Decision::Answer(answer) => Step::Done(Ok((answer, None))),
             Decision::Refuse(error) => Step::Done(Err(error)),
-        }
-    }
-
-    fn take_in(&mut self, shared: &Shared, key: &Key, response: Response) -> Step {
-        match response {
-            Response::Swap(Ok(Swap::Stored), Written { next, answer }) => {
-                shared.watches.written(key, &next, next.body().not_before(self.now));
-                Step::Done(Ok((answer, Some(next))))
-            }
-            Response::Swap(Ok(Swap::Conflict(seen) | Swap::OutOfWindow(seen)), _)
-            | Response::Load(Ok(seen)) => self.settle(shared, seen),
-            Response::Swap(Err(error @ StoreError::Indeterminate { .. }), written) => {
-                self.doubts += 1;
-                if self.doubts > MAX_DOUBTS {
-                    return Step::Done(Err(error.into()));
-                }
-                self.doubt = Some(error);
-                self.unsure = Some(written);
-                Step::Load
-            }
-            Response::Swap(Err(error), _) | Response::Load(Err(error)) => {
-                Step::Done(Err(self.doubt.take().unwrap_or(error).into()))
-            }
         }
     }
 }

@@ -234,7 +234,7 @@ impl Engine {
         command: Command,
         finish: impl FnOnce(Outcome) -> T + Send + 'static,
     ) -> Pending<'static, T> {
-        match begin(&self.shared, &key, command, Guess::None, Timestamp::EPOCH) {
+        match begin(&self.shared, &key, &command, Guess::None, Timestamp::EPOCH) {
             Begun::Done(outcome) => Pending::ready(finish(outcome)),
             Begun::Later(flight) => {
                 let shared = Arc::clone(&self.shared);

@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::ops::Deref;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_executor::Task;
@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::drive::{Begun, Guess, Outcome, begin};
+use crate::drive::{Begun, Guess, Outcome, begin, run};
 use crate::engine::{Shared, unexpected};
 use crate::error::Error;
 use crate::key::Key;
@@ -35,6 +35,8 @@ pub struct Held {
     key: Key,
     lease_id: LeaseId,
     ttl: Duration,
+    /// The record as it was granted.
+    granted: Option<Record>,
     hold: Hold,
 }
 
@@ -45,16 +47,22 @@ enum Hold {
 }
 
 struct Facts {
-    /// The record as this holder last wrote it, taken while an operation is under way.
-    guess: Mutex<Option<Record>>,
+    /// The record as this holder last wrote it, if it wrote one since the grant.
+    newer: Mutex<Option<Record>>,
+    has_newer: AtomicBool,
     /// From here on the holder has to think that the lease is lost, in µs.
     deadline: AtomicU64,
-    /// The grant has ended: by its outcome, or because somebody else has the key.
-    ended: AtomicBool,
-    /// It ended because somebody else has the key.
-    superseded: AtomicBool,
-    changed: Event,
+    /// One of the following three.
+    standing: AtomicU8,
+    /// Made by the first who waits for the lease to be lost.
+    changed: OnceLock<Event>,
 }
+
+const OPEN: u8 = 0;
+/// The holder has settled it.
+const ENDED: u8 = 1;
+/// Somebody else has the key.
+const SUPERSEDED: u8 = 2;
 
 /// The exclusive right to do the work of one key, for some time. Made by [`Engine::acquire`](crate::Engine::acquire).
 ///
@@ -67,7 +75,7 @@ struct Facts {
 #[must_use = "a lease that is dropped is given up at once"]
 pub struct Lease {
     held: Held,
-    record: Record,
+    token: Token,
     resent: bool,
     keeper: Option<Task<()>>,
 }
@@ -75,7 +83,7 @@ pub struct Lease {
 impl Held {
     pub(crate) fn by_id(shared: Arc<Shared>, key: Key, lease_id: LeaseId) -> Self {
         let ttl = shared.settings.default_ttl;
-        Self { shared, key, lease_id, ttl, hold: Hold::Own(Facts::new(None, Timestamp::MAX)) }
+        Self { shared, key, lease_id, ttl, granted: None, hold: Hold::Own(Facts::new(Timestamp::MAX)) }
     }
 
     /// The key.
@@ -167,28 +175,24 @@ impl Held {
         }
     }
 
+    #[inline]
     fn act(&self, act: Act) -> Pending<'_, Result<Ack, Error>> {
-        let guess = self.facts().guess.lock().take();
+        let newer = self.facts().newer();
+        let guess = newer.as_ref().or(self.granted.as_ref()).map_or(Guess::None, Guess::Record);
         let ends = !matches!(act, Act::Extend { .. } | Act::Checkpoint(_));
         let command = Command::Act(self.lease_id, act);
         match self.shared.store.now().try_take() {
-            Ok(Ok(now)) => {
-                let guess = guess.map_or(Guess::None, Guess::Record);
-                match begin(&self.shared, &self.key, command, guess, now) {
-                    Begun::Done(outcome) => Pending::ready(self.learn(outcome, ends)),
-                    Begun::Later(flight) => Pending::later(async move {
-                        let outcome = flight.land(&self.shared, &self.key).await;
-                        self.learn(outcome, ends)
-                    }),
-                }
-            }
+            Ok(Ok(now)) => match begin(&self.shared, &self.key, &command, guess, now) {
+                Begun::Done(outcome) => Pending::ready(self.learn(outcome, ends)),
+                Begun::Later(flight) => Pending::later(async move {
+                    let outcome = flight.land(&self.shared, &self.key).await;
+                    self.learn(outcome, ends)
+                }),
+            },
             Ok(Err(error)) => Pending::ready(Err(error.into())),
             Err(_) => Pending::later(async move {
                 // Without the time nothing can be guessed; the record is read together with it.
-                let outcome = match begin(&self.shared, &self.key, command, Guess::None, Timestamp::EPOCH) {
-                    Begun::Done(outcome) => outcome,
-                    Begun::Later(flight) => flight.land(&self.shared, &self.key).await,
-                };
+                let outcome = run(&self.shared, &self.key, &command, Guess::None, Timestamp::EPOCH).await;
                 self.learn(outcome, ends)
             }),
         }
@@ -199,18 +203,17 @@ impl Held {
         match outcome {
             Ok((Answer::Done(ack), written)) => {
                 if ends {
-                    facts.end(false);
+                    facts.end(ENDED);
                 } else if let Some(record) = written {
-                    facts.set_deadline(record.expires_at(), self.ttl);
-                    *facts.guess.lock() = Some(record);
+                    facts.learn(record, self.ttl);
                 }
                 Ok(ack)
             }
             Ok(_) => Err(unexpected()),
             Err(error) => {
                 match error {
-                    Error::NotHolder { .. } | Error::NotFound | Error::Released => facts.end(true),
-                    Error::Finished { .. } => facts.end(false),
+                    Error::NotHolder { .. } | Error::NotFound | Error::Released => facts.end(SUPERSEDED),
+                    Error::Finished { .. } => facts.end(ENDED),
                     _ => {}
                 }
                 Err(error)
@@ -227,31 +230,48 @@ impl Held {
 }
 
 impl Facts {
-    fn new(record: Option<Record>, deadline: Timestamp) -> Self {
+    fn new(deadline: Timestamp) -> Self {
         Self {
-            guess: Mutex::new(record),
+            newer: Mutex::new(None),
+            has_newer: AtomicBool::new(false),
             deadline: AtomicU64::new(deadline.as_micros()),
-            ended: AtomicBool::new(false),
-            superseded: AtomicBool::new(false),
-            changed: Event::new(),
+            standing: AtomicU8::new(OPEN),
+            changed: OnceLock::new(),
         }
+    }
+
+    #[inline]
+    fn newer(&self) -> Option<Record> {
+        if self.has_newer.load(Ordering::Acquire) { self.newer.lock().clone() } else { None }
+    }
+
+    fn learn(&self, record: Record, ttl: Duration) {
+        self.deadline.store(deadline(record.expires_at(), ttl).as_micros(), Ordering::Relaxed);
+        *self.newer.lock() = Some(record);
+        self.has_newer.store(true, Ordering::Release);
+        self.tell();
     }
 
     fn deadline(&self) -> Timestamp {
         Timestamp::from_micros(self.deadline.load(Ordering::Relaxed)).unwrap_or(Timestamp::MAX)
     }
 
-    fn set_deadline(&self, expires_at: Timestamp, ttl: Duration) {
-        self.deadline.store(deadline(expires_at, ttl).as_micros(), Ordering::Relaxed);
-        self.changed.notify(usize::MAX);
+    fn standing(&self) -> u8 {
+        self.standing.load(Ordering::Acquire)
     }
 
-    fn end(&self, superseded: bool) {
-        if superseded {
-            self.superseded.store(true, Ordering::Relaxed);
+    #[inline]
+    fn end(&self, standing: u8) {
+        self.standing.store(standing, Ordering::Release);
+        self.tell();
+    }
+
+    /// Who begins to wait at this very moment may be missed; it looks again at the deadline it knows.
+    #[inline]
+    fn tell(&self) {
+        if let Some(changed) = self.changed.get() {
+            changed.notify(usize::MAX);
         }
-        self.ended.store(true, Ordering::Release);
-        self.changed.notify(usize::MAX);
     }
 }
 
@@ -269,28 +289,29 @@ impl Lease {
         record: Record,
         resent: bool,
     ) -> Self {
-        let facts = Facts::new(Some(record.clone()), deadline(record.expires_at(), ttl));
-        let held = Held { shared, key, lease_id, ttl, hold: Hold::Own(facts) };
-        Self { held, record, resent, keeper: None }
+        let facts = Facts::new(deadline(record.expires_at(), ttl));
+        let token = record.token();
+        let held = Held { shared, key, lease_id, ttl, granted: Some(record), hold: Hold::Own(facts) };
+        Self { held, token, resent, keeper: None }
     }
 
     /// The fencing token: strictly increasing over all grants of the key. Send it along with every effect.
     #[must_use]
     pub fn token(&self) -> Token {
-        self.record.token()
+        self.token
     }
 
     /// How many grants the key's record has seen, this one included. More than 1 means that an earlier holder did not
     /// finish: see [`former`](Self::former).
     #[must_use]
     pub fn attempt(&self) -> u32 {
-        self.record.attempt()
+        self.granted.as_ref().map_or(1, Record::attempt)
     }
 
     /// The grant before this one and how it ended, if there was one.
     #[must_use]
     pub fn former(&self) -> Option<&Former> {
-        self.record.body().extras().former.as_ref()
+        self.granted.as_ref().and_then(|record| record.body().extras().former.as_ref())
     }
 
     /// The checkpoint that earlier holders left.
@@ -302,7 +323,10 @@ impl Lease {
     /// The same as [`left_checkpoint`](Self::left_checkpoint), as raw bytes.
     #[must_use]
     pub fn left_checkpoint_bytes(&self) -> Option<&[u8]> {
-        self.record.body().extras().checkpoint.as_ref().map(Payload::bytes)
+        self.granted
+            .as_ref()
+            .and_then(|record| record.body().extras().checkpoint.as_ref())
+            .map(Payload::bytes)
     }
 
     /// This grant had been made before, and its reply was lost.
@@ -315,11 +339,12 @@ impl Lease {
     /// outcome was delivered.
     #[must_use]
     pub fn is_lost(&self) -> bool {
-        let facts = self.facts();
-        if facts.ended.load(Ordering::Acquire) {
-            return facts.superseded.load(Ordering::Relaxed);
+        match self.facts().standing() {
+            OPEN => {
+                matches!(self.shared.store.now().try_take(), Ok(Ok(now)) if now >= self.facts().deadline())
+            }
+            standing => standing == SUPERSEDED,
         }
-        matches!(self.shared.store.now().try_take(), Ok(Ok(now)) if now >= facts.deadline())
     }
 
     /// Resolves when the work has to stop: a little before anybody else can be granted the key. Pends for ever once an
@@ -330,16 +355,15 @@ impl Lease {
         }
         Pending::later(async move {
             let facts = self.facts();
+            let event = facts.changed.get_or_init(Event::new);
             loop {
-                let changed = facts.changed.listen();
-                if facts.ended.load(Ordering::Acquire) {
-                    if facts.superseded.load(Ordering::Relaxed) {
-                        return;
-                    }
-                    future::pending::<()>().await;
+                let changed = event.listen();
+                match facts.standing() {
+                    OPEN => {}
+                    SUPERSEDED => return,
+                    _ => future::pending::<()>().await,
                 }
-                let deadline = facts.deadline();
-                future::or(changed, self.shared.janitor.sleep_until(deadline)).await;
+                future::or(changed, self.shared.janitor.sleep_until(facts.deadline())).await;
                 if self.is_lost() {
                     return;
                 }
@@ -357,8 +381,11 @@ impl Lease {
         let facts = match &held.hold {
             Hold::Shared(facts) => Arc::clone(facts),
             Hold::Own(own) => {
-                let facts = Arc::new(Facts::new(own.guess.lock().take(), own.deadline()));
-                facts.ended.store(own.ended.load(Ordering::Acquire), Ordering::Release);
+                let facts = Arc::new(Facts::new(own.deadline()));
+                if let Some(newer) = own.newer() {
+                    facts.learn(newer, held.ttl);
+                }
+                facts.end(own.standing());
                 held.hold = Hold::Shared(Arc::clone(&facts));
                 facts
             }
@@ -368,9 +395,11 @@ impl Lease {
             key: held.key.clone(),
             lease_id: held.lease_id,
             ttl: held.ttl,
+            granted: held.granted.clone(),
             hold: Hold::Shared(facts),
         };
-        let from = self.record.expires_at().saturating_sub(held.ttl);
+        let expires_at = held.granted.as_ref().map_or(Timestamp::EPOCH, Record::expires_at);
+        let from = expires_at.saturating_sub(held.ttl);
         self.keeper = Some(held.shared.janitor.spawn(keep(renewed, from)));
         self
     }
@@ -382,7 +411,7 @@ async fn keep(held: Held, granted_at: Timestamp) {
     let mut renew_at = granted_at.saturating_add(held.ttl / 3);
     while renew_at < until {
         held.shared.janitor.sleep_until(renew_at).await;
-        if held.facts().ended.load(Ordering::Acquire) {
+        if held.facts().standing() != OPEN {
             return;
         }
         let Ok(before) = held.shared.store.now().await else { return };
@@ -410,22 +439,20 @@ impl Deref for Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         let held = &self.held;
-        if !held.facts().ended.load(Ordering::Acquire) {
-            let guess = held.facts().guess.lock().take();
-            abandon(&held.shared, held.key.clone(), held.lease_id, guess.map_or(Guess::None, Guess::Record));
+        if held.facts().standing() == OPEN {
+            let guess = held.facts().newer().or_else(|| held.granted.clone());
+            abandon(&held.shared, held.key.clone(), held.lease_id, guess);
         }
     }
 }
 
 /// Has the janitor tell the store that a holder is gone.
-pub(crate) fn abandon(shared: &Arc<Shared>, key: Key, lease_id: LeaseId, guess: Guess) {
+pub(crate) fn abandon(shared: &Arc<Shared>, key: Key, lease_id: LeaseId, guess: Option<Record>) {
     let engine = Arc::clone(shared);
     shared.janitor.owe(async move {
         let Ok(now) = engine.store.now().await else { return };
-        let outcome = match begin(&engine, &key, Command::Act(lease_id, Act::Abandon), guess, now) {
-            Begun::Done(outcome) => outcome,
-            Begun::Later(flight) => flight.land(&engine, &key).await,
-        };
+        let guess = guess.as_ref().map_or(Guess::None, Guess::Record);
+        let outcome = run(&engine, &key, &Command::Act(lease_id, Act::Abandon), guess, now).await;
         if let Err(Error::Store(error)) = outcome {
             tracing::warn!(%key, %error, "a dropped lease could not be given up; it will lapse with its ttl");
         }

@@ -10,6 +10,7 @@
 //!                                              └─ lapsed ── complete, fail, release: still, while nobody took over
 //! ```
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::Error;
@@ -17,7 +18,6 @@ use crate::fingerprint::Fingerprint;
 use crate::lease_id::LeaseId;
 use crate::record::{Body, Ended, Extras, Failure, Former, Payload, Record, Stage, Token, Version};
 use crate::settings::{OnFailed, OnLapsed};
-use crate::store::Change;
 use crate::time::Timestamp;
 use crate::view::{State, View};
 
@@ -56,6 +56,17 @@ pub struct Acquire {
     pub on_lapsed: OnLapsed,
 }
 
+impl Acquire {
+    /// What a first grant keeps besides the lease: mostly nothing.
+    fn extras(&self) -> Option<Arc<Extras>> {
+        if self.holder.is_none() && self.metadata.is_none() && self.fingerprint.is_none() {
+            return None;
+        }
+        let (holder, metadata) = (self.holder.clone(), self.metadata.clone());
+        Some(Arc::new(Extras { holder, metadata, fingerprint: self.fingerprint, ..Extras::default() }))
+    }
+}
+
 /// What a holder may do.
 #[derive(Clone, Debug)]
 pub enum Act {
@@ -92,22 +103,30 @@ pub enum Resolution {
 pub enum Decision {
     /// An answer that changes nothing.
     Answer(Answer),
-    /// An answer that holds once the change is stored.
-    Write(Change, Answer),
+    /// An answer that holds once the write is stored in place of the record that was decided upon.
+    Write(Write, Answer),
     /// The operation is refused; nothing changes.
     Refuse(Error),
+}
+
+/// A record to be stored, and when.
+#[derive(Clone, Debug)]
+pub struct Write {
+    /// The record.
+    pub next: Record,
+    /// The clock must have reached this.
+    pub not_before: Option<Timestamp>,
+    /// The clock must not have reached this.
+    pub not_after: Option<Timestamp>,
 }
 
 /// What the caller is told.
 #[derive(Clone, Debug)]
 pub enum Answer {
-    /// The caller holds the lease that this record shows.
-    Acquired {
-        /// The record with the caller's grant.
-        record: Record,
-        /// The grant was made before: the reply had been lost.
-        resent: bool,
-    },
+    /// The caller holds the lease, by the record that is written with this answer.
+    Granted,
+    /// The caller holds the lease already, by this record: an earlier reply was lost.
+    Resent(Record),
     /// Somebody else holds it.
     InProgress(View),
     /// The work is done.
@@ -161,19 +180,60 @@ impl Ack {
 /// readable for `retention`.
 #[must_use]
 pub fn decide(record: Option<&Record>, command: &Command, now: Timestamp, retention: Duration) -> Decision {
-    // A reading of the clock may be older than the record; time within a record never runs backwards.
-    let now = record.map_or(now, |record| record.body().not_before(now));
-    let case = Case { record, now, retention };
-    let kept = record.filter(|record| record.body().is_kept(now));
-    match (command, kept) {
-        (Command::Acquire(request), None) => case.grant_anew(request),
-        (Command::Acquire(request), Some(kept)) => case.acquire(kept, request),
+    let case = Case::new(record, now, retention);
+    match (command, case.kept()) {
+        (Command::Acquire(request), _) => case.acquire(request),
         (Command::Act(..) | Command::Resolve(_), None) => Decision::Refuse(Error::NotFound),
         (Command::Act(lease_id, act), Some(kept)) => case.act(kept, lease_id, act),
         (Command::Forget { .. }, None) => Decision::Answer(Answer::Forgotten(false)),
         (Command::Forget { force }, Some(kept)) => case.forget(kept, *force),
         (Command::Resolve(resolution), Some(kept)) => case.resolve(kept, resolution),
     }
+}
+
+/// What an acquire is told of `record` where nothing has to be written for it, nor a lease handed out.
+#[inline]
+pub(crate) fn tell(
+    record: &Record,
+    request: &Acquire,
+    now: Timestamp,
+) -> Option<Result<(Standing, View), Error>> {
+    // Nothing is written, so the retention that writes are stamped with does not matter.
+    let case = Case::new(Some(record), now, Duration::ZERO);
+    match case.verdict(request) {
+        Verdict::Stands(standing, kept) => Some(Ok((standing, standing.view(kept, case.now)))),
+        Verdict::Mismatch => Some(Err(Error::FingerprintMismatch)),
+        Verdict::Anew | Verdict::Again { .. } | Verdict::Resent(_) => None,
+    }
+}
+
+/// How a key stands for one who asks for its lease in vain.
+#[derive(Clone, Copy)]
+pub(crate) enum Standing {
+    InProgress,
+    Completed,
+    Failed { retry_at: Option<Timestamp> },
+    InDoubt,
+}
+
+impl Standing {
+    #[inline]
+    fn view(self, kept: &Record, now: Timestamp) -> View {
+        let view = View::of_kept(kept.body(), now);
+        match self {
+            Self::Failed { retry_at } => view.with_retry_after(retry_at.map(|at| at.saturating_since(now))),
+            _ => view,
+        }
+    }
+}
+
+/// What becomes of an acquire, before anything is made of it.
+enum Verdict<'a> {
+    Anew,
+    Again { kept: &'a Record, ended: Ended, from: Timestamp },
+    Resent(&'a Record),
+    Stands(Standing, &'a Record),
+    Mismatch,
 }
 
 /// One question to the machine.
@@ -183,49 +243,68 @@ struct Case<'a> {
     retention: Duration,
 }
 
-impl Case<'_> {
-    fn acquire(&self, kept: &Record, request: &Acquire) -> Decision {
+impl<'a> Case<'a> {
+    #[inline]
+    fn new(record: Option<&'a Record>, now: Timestamp, retention: Duration) -> Self {
+        // A reading of the clock may be older than the record; time within a record never runs backwards.
+        let now = record.map_or(now, |record| record.body().not_before(now));
+        Self { record, now, retention }
+    }
+
+    /// The record, if it still counts.
+    fn kept(&self) -> Option<&'a Record> {
+        self.record.filter(|record| record.body().is_kept(self.now))
+    }
+
+    fn acquire(&self, request: &Acquire) -> Decision {
+        match self.verdict(request) {
+            Verdict::Anew => self.grant_anew(request),
+            Verdict::Again { kept, ended, from } => self.grant_again(kept, request, ended, from),
+            Verdict::Resent(kept) => Decision::Answer(Answer::Resent(kept.clone())),
+            Verdict::Stands(standing, kept) => {
+                let view = standing.view(kept, self.now);
+                Decision::Answer(match standing {
+                    Standing::InProgress => Answer::InProgress(view),
+                    Standing::Completed => Answer::Completed(view),
+                    Standing::Failed { .. } => Answer::Failed(view),
+                    Standing::InDoubt => Answer::InDoubt(view),
+                })
+            }
+            Verdict::Mismatch => Decision::Refuse(Error::FingerprintMismatch),
+        }
+    }
+
+    #[inline]
+    fn verdict(&self, request: &Acquire) -> Verdict<'a> {
+        let Some(kept) = self.kept() else { return Verdict::Anew };
         let body = kept.body();
         if let (Some(known), Some(asked)) = (body.extras().fingerprint, request.fingerprint)
             && known != asked
         {
-            return Decision::Refuse(Error::FingerprintMismatch);
+            return Verdict::Mismatch;
         }
-        let view = || View::of_kept(body, self.now);
         match body.stage {
-            Stage::InProgress if body.is_live(self.now) => {
-                Decision::Answer(if kept.is_held_by(&request.lease_id) {
-                    Answer::Acquired { record: kept.clone(), resent: true }
-                } else {
-                    Answer::InProgress(view())
-                })
-            }
-            Stage::InProgress => match request.on_lapsed {
-                OnLapsed::TakeOver => self.grant_again(kept, request, Ended::Lapsed, body.expires_at),
-                OnLapsed::InDoubt => Decision::Answer(Answer::InDoubt(view())),
+            Stage::InProgress if body.is_live(self.now) => match kept.is_held_by(&request.lease_id) {
+                true => Verdict::Resent(kept),
+                false => Verdict::Stands(Standing::InProgress, kept),
             },
-            Stage::Completed => Decision::Answer(Answer::Completed(view())),
+            Stage::InProgress => match request.on_lapsed {
+                OnLapsed::TakeOver => Verdict::Again { kept, ended: Ended::Lapsed, from: body.expires_at },
+                OnLapsed::InDoubt => Verdict::Stands(Standing::InDoubt, kept),
+            },
+            Stage::Completed => Verdict::Stands(Standing::Completed, kept),
             Stage::Failed => match request.on_failed.retry_at(body.attempt, body.done_at) {
-                Some(at) if self.now >= at => self.grant_again(kept, request, Ended::Failed, at),
-                at => {
-                    let retry_after = at.map(|at| at.saturating_since(self.now));
-                    Decision::Answer(Answer::Failed(view().with_retry_after(retry_after)))
-                }
+                Some(from) if self.now >= from => Verdict::Again { kept, ended: Ended::Failed, from },
+                retry_at => Verdict::Stands(Standing::Failed { retry_at }, kept),
             },
             Stage::Released | Stage::Forgotten => {
-                self.grant_again(kept, request, Ended::Released, Timestamp::EPOCH)
+                Verdict::Again { kept, ended: Ended::Released, from: Timestamp::EPOCH }
             }
         }
     }
 
     /// The first grant of a record; a former record whose time has passed leaves only its token behind.
     fn grant_anew(&self, request: &Acquire) -> Decision {
-        let extras = Extras {
-            holder: request.holder.clone(),
-            metadata: request.metadata.clone(),
-            fingerprint: request.fingerprint,
-            ..Extras::default()
-        };
         let not_before = self.record.map_or(Timestamp::EPOCH, |past| past.body().absent_from());
         self.grant(request, not_before, |token, expires_at| Body {
             lease_id: request.lease_id,
@@ -239,7 +318,7 @@ impl Case<'_> {
             attempt: 1,
             stage: Stage::InProgress,
             result: None,
-            extras: extras.into_shared(),
+            extras: request.extras(),
         })
     }
 
@@ -284,14 +363,12 @@ impl Case<'_> {
         let (Some(token), Some(expires_at)) = (token, self.now.checked_add(request.ttl)) else {
             return Decision::Refuse(Error::ClockOutOfRange);
         };
-        let record = Record::new(make(token, expires_at));
-        let change = Change {
-            expected: self.record.cloned(),
-            next: record.clone(),
+        let write = Write {
+            next: Record::new(make(token, expires_at)),
             not_before: (not_before > Timestamp::EPOCH).then_some(not_before),
             not_after: None,
         };
-        Decision::Write(change, Answer::Acquired { record, resent: false })
+        Decision::Write(write, Answer::Granted)
     }
 
     fn act(&self, kept: &Record, lease_id: &LeaseId, act: &Act) -> Decision {
@@ -350,7 +427,7 @@ impl Case<'_> {
             next.result = None;
             next.extras = None;
         });
-        Decision::Write(change(kept, next), Answer::Forgotten(true))
+        Decision::Write(Write::at_any_time(next), Answer::Forgotten(true))
     }
 
     fn resolve(&self, kept: &Record, resolution: &Resolution) -> Decision {
@@ -404,15 +481,15 @@ impl Case<'_> {
     fn write(&self, kept: &Record, edit: impl FnOnce(&mut Body)) -> Decision {
         let next = kept.next(edit);
         let answer = self.ack(next.body(), !kept.body().is_live(self.now), false);
-        Decision::Write(change(kept, next), answer)
+        Decision::Write(Write::at_any_time(next), answer)
     }
 
     /// A write that must reach the store while the lease lives: what observers saw end does not come back.
     fn write_while_live(&self, kept: &Record, edit: impl FnOnce(&mut Body)) -> Decision {
         let next = kept.next(edit);
         let answer = self.ack(next.body(), false, false);
-        let change = Change { not_after: Some(kept.body().expires_at), ..change(kept, next) };
-        Decision::Write(change, answer)
+        let write = Write { not_after: Some(kept.body().expires_at), ..Write::at_any_time(next) };
+        Decision::Write(write, answer)
     }
 
     fn unchanged(&self, body: &Body) -> Decision {
@@ -424,8 +501,10 @@ impl Case<'_> {
     }
 }
 
-fn change(expected: &Record, next: Record) -> Change {
-    Change { expected: Some(expected.clone()), next, not_before: None, not_after: None }
+impl Write {
+    fn at_any_time(next: Record) -> Self {
+        Self { next, not_before: None, not_after: None }
+    }
 }
 
 /// Whether the act delivers the outcome that the record has already: its reply was lost.
@@ -456,10 +535,6 @@ impl Body {
     /// `now`, or the time of the record's last grant or outcome if that is later.
     pub(crate) fn not_before(&self, now: Timestamp) -> Timestamp {
         now.max(self.acquired_at).max(self.done_at)
-    }
-
-    pub(crate) fn is_done(&self) -> bool {
-        matches!(self.stage, Stage::Completed | Stage::Failed)
     }
 
     /// Whether the record still counts. A live one always does.

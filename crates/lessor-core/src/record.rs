@@ -239,7 +239,7 @@ impl Record {
         self.0.token == other.0.token
             && self.0.version == other.0.version
             && self.0.stage == other.0.stage
-            && self.0.lease_id == other.0.lease_id
+            && self.0.lease_id.to_bytes() == other.0.lease_id.to_bytes()
     }
 
     /// The instant from which a store may drop the record. Never before the clock has passed the token, so that

@@ -40,7 +40,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Puts `change.next` under `key`, if what is there is `change.expected` (see [`Change::expects`]) and the clock
     /// is in the window that the change names.
-    fn swap(&self, key: &Key, change: Change) -> Reply<Swap>;
+    fn swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap>;
 
     /// Records in key order, byte by byte, from a cursor on. Records that stay in place while a scan pages
     /// through them appear exactly once.
@@ -78,23 +78,23 @@ pub struct Seen {
 }
 
 /// A write and what it depends on.
-#[derive(Clone, Debug)]
-pub struct Change {
+#[derive(Clone, Copy, Debug)]
+pub struct Change<'a> {
     /// What must be stored now.
-    pub expected: Option<Record>,
+    pub expected: Option<&'a Record>,
     /// What is to be stored.
-    pub next: Record,
+    pub next: &'a Record,
     /// The clock must have reached this.
     pub not_before: Option<Timestamp>,
     /// The clock must not have reached this.
     pub not_after: Option<Timestamp>,
 }
 
-impl Change {
+impl Change<'_> {
     /// Whether `current` is what the change expects to replace. A store of bytes may compare encoded records instead.
     #[must_use]
     pub fn expects(&self, current: Option<&Record>) -> bool {
-        match (&self.expected, current) {
+        match (self.expected, current) {
             (None, None) => true,
             (Some(expected), Some(current)) => expected.same_write(current),
             _ => false,

@@ -1,6 +1,7 @@
 //! What observers see of a record. There is no lease id in it.
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,10 @@ use crate::time::Timestamp;
 
 /// Nobody is told to wait longer than this before looking again.
 pub(crate) const MAX_RETRY_AFTER: Duration = Duration::from_secs(5);
+const MAX_RETRY_MICROS: Micros = match NonZeroU64::new(5_000_000) {
+    Some(micros) => micros,
+    None => NonZeroU64::MAX,
+};
 
 /// The state of a key's record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -53,11 +58,23 @@ pub struct View {
     attempt: u32,
     version: Version,
     first_seen_at: Timestamp,
-    done_at: Option<Timestamp>,
-    ttl_left: Option<Duration>,
-    retry_after: Option<Duration>,
+    /// The epoch unless finished.
+    done_at: Timestamp,
+    ttl_left: Option<Micros>,
+    retry_after: Option<Micros>,
     result: Option<Payload>,
     extras: Option<Arc<Extras>>,
+}
+
+/// Never zero, so that nothing costs no room: a view is moved around a lot.
+type Micros = NonZeroU64;
+
+fn micros(duration: Duration) -> Option<Micros> {
+    NonZeroU64::new(duration.as_micros().try_into().unwrap_or(u64::MAX))
+}
+
+fn duration(micros: Micros) -> Duration {
+    Duration::from_micros(micros.get())
 }
 
 impl View {
@@ -72,8 +89,10 @@ impl View {
         seen.record.as_ref().and_then(|record| Self::of(record, seen.now))
     }
 
+    #[inline]
     pub(crate) fn of_kept(body: &Body, now: Timestamp) -> Self {
-        let ttl_left = body.is_live(now).then(|| body.expires_at.saturating_since(now));
+        let left = body.expires_at.as_micros().saturating_sub(now.as_micros());
+        let ttl_left = if body.stage == Stage::InProgress { NonZeroU64::new(left) } else { None };
         let state = match body.stage {
             Stage::InProgress if ttl_left.is_some() => State::InProgress,
             Stage::InProgress => State::Lapsed,
@@ -86,16 +105,16 @@ impl View {
             attempt: body.attempt,
             version: body.version,
             first_seen_at: body.first_seen_at,
-            done_at: body.is_done().then_some(body.done_at),
+            done_at: body.done_at,
             ttl_left,
-            retry_after: ttl_left.map(|left| left.min(MAX_RETRY_AFTER)),
+            retry_after: ttl_left.map(|left| left.min(MAX_RETRY_MICROS)),
             result: body.result.clone(),
             extras: body.extras.clone(),
         }
     }
 
     pub(crate) fn with_retry_after(mut self, after: Option<Duration>) -> Self {
-        self.retry_after = after.map(|after| after.min(MAX_RETRY_AFTER));
+        self.retry_after = after.map(|after| after.min(MAX_RETRY_AFTER)).and_then(micros);
         self
     }
 
@@ -126,13 +145,13 @@ impl View {
     /// How much time the live lease has left, if nobody extends it. `None` unless in progress.
     #[must_use]
     pub fn ttl_left(&self) -> Option<Duration> {
-        self.ttl_left
+        self.ttl_left.map(duration)
     }
 
     /// When to look again, at most 5 s. `None` if nothing will change by itself.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        self.retry_after
+        self.retry_after.map(duration)
     }
 
     /// When the key was acquired for the first time.
@@ -144,7 +163,7 @@ impl View {
     /// When the work was completed or failed.
     #[must_use]
     pub fn done_at(&self) -> Option<Timestamp> {
-        self.done_at
+        self.is_finished().then_some(self.done_at)
     }
 
     /// The holder's word for the result, else the result's SHA-256 in hex.
@@ -209,10 +228,10 @@ impl fmt::Debug for View {
             .field("state", &self.state)
             .field("version", &self.version.as_u64())
             .field("attempt", &self.attempt)
-            .field("ttl_left", &self.ttl_left)
-            .field("retry_after", &self.retry_after)
+            .field("ttl_left", &self.ttl_left())
+            .field("retry_after", &self.retry_after())
             .field("first_seen_at", &self.first_seen_at)
-            .field("done_at", &self.done_at)
+            .field("done_at", &self.done_at())
             .field("error_code", &self.error_code())
             .field("holder", &self.holder())
             .finish_non_exhaustive()
@@ -239,12 +258,12 @@ impl Serialize for View {
             state: self.state,
             version: self.version,
             attempt: self.attempt,
-            ttl_left: self.ttl_left.map(|left| left.as_secs_f64()),
+            ttl_left: self.ttl_left().map(|left| left.as_secs_f64()),
             first_seen_at: self.first_seen_at,
-            done_at: self.done_at,
+            done_at: self.done_at(),
             result_hash: self.result_hash(),
             error_code: self.error_code(),
-            retry_after: self.retry_after.map(|after| after.as_secs_f64()),
+            retry_after: self.retry_after().map(|after| after.as_secs_f64()),
             holder: self.holder(),
             metadata: self.metadata().map_err(serde::ser::Error::custom)?,
         }

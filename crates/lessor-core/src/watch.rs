@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use crate::engine::Shared;
 use crate::error::Error;
 use crate::key::Key;
-use crate::record::Record;
+use crate::record::{Record, Stage};
 use crate::store::{Seen, StoreError};
 use crate::time::Timestamp;
 use crate::view::View;
@@ -150,6 +150,11 @@ impl Watches {
     /// Tells waiters what this engine has just written. Costs one look when there are none.
     #[inline]
     pub(crate) fn written(&self, key: &Key, record: &Record, now: Timestamp) {
+        if record.stage() == Stage::InProgress && record.body().is_live(now) {
+            // Who waits for the key learns nothing from a new or longer lease.
+            return;
+        }
+        let now = record.body().not_before(now);
         // The write comes before this look, and a waiter registers before its reader's first look at the store: with
         // the two fences, either this sees the waiter or the reader sees the write.
         fence(Ordering::SeqCst);

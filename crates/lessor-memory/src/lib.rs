@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use dashmap::{DashMap, Entry};
-use foldhash::quality::RandomState;
+use foldhash::fast::RandomState;
 use lessor_core::store::{Change, Hints, Page, Reply, Scan, Seen, Swap};
 use lessor_core::{Clock, Durability, Key, Pending, Record, Store, SystemClock, Timestamp};
 use parking_lot::Mutex;
@@ -87,15 +87,15 @@ impl MemoryStore {
         Seen { record, now: self.clock.now() }
     }
 
-    fn compare_and_put(&self, key: &Key, change: Change) -> Swap {
+    fn compare_and_put(&self, key: &Key, change: &Change<'_>) -> Swap {
         // The slot's lock is held from the comparison to the write; the clock is read under it where it matters.
         if change.expected.is_some() {
             match self.records.get_mut(&**key) {
                 None => Swap::Conflict(self.seen(None)),
-                Some(mut slot) => match self.verdict(&change, Some(&slot.record)) {
+                Some(mut slot) => match self.verdict(change, Some(&slot.record)) {
                     Some(refused) => refused,
                     None => {
-                        let former = std::mem::replace(&mut *slot, Slot::new(change.next));
+                        let former = std::mem::replace(&mut *slot, Slot::new(change.next.clone()));
                         drop(slot);
                         drop(former);
                         Swap::Stored
@@ -105,10 +105,10 @@ impl MemoryStore {
         } else {
             match self.records.entry(key.clone()) {
                 Entry::Occupied(slot) => Swap::Conflict(self.seen(Some(slot.get().record.clone()))),
-                Entry::Vacant(slot) => match self.verdict(&change, None) {
+                Entry::Vacant(slot) => match self.verdict(change, None) {
                     Some(refused) => refused,
                     None => {
-                        slot.insert(Slot::new(change.next));
+                        slot.insert(Slot::new(change.next.clone()));
                         Swap::Stored
                     }
                 },
@@ -117,7 +117,7 @@ impl MemoryStore {
     }
 
     /// Why the change cannot be made, if it cannot.
-    fn verdict(&self, change: &Change, current: Option<&Record>) -> Option<Swap> {
+    fn verdict(&self, change: &Change<'_>, current: Option<&Record>) -> Option<Swap> {
         if !change.expects(current) {
             return Some(Swap::Conflict(self.seen(current.cloned())));
         }
@@ -149,7 +149,7 @@ impl Store for MemoryStore {
         Pending::ready(Ok(self.seen(record)))
     }
 
-    fn swap(&self, key: &Key, change: Change) -> Reply<Swap> {
+    fn swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
         let swap = self.compare_and_put(key, change);
         if matches!(swap, Swap::Stored) {
             self.tell_others(key);
