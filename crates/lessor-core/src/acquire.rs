@@ -134,23 +134,19 @@ impl<'a> AcquireRequest<'a> {
     /// Sends the request and parks this thread until the answer is there.
     #[inline]
     pub fn wait(self) -> Result<Acquisition, Error> {
-        self.begin().unwrap_or_else(Pending::wait)
+        self.send().wait()
     }
 
     /// Sends the request. If the answer is dropped before it came, the lease that it may bring is given up.
-    pub fn send(self) -> Pending<'static, Result<Acquisition, Error>> {
-        self.begin().map_or_else(|later| later, Pending::ready)
-    }
-
-    /// The answer, if the store has it at once.
-    fn begin(mut self) -> Result<Result<Acquisition, Error>, Pending<'static, Result<Acquisition, Error>>> {
+    #[inline]
+    pub fn send(mut self) -> Pending<'static, Result<Acquisition, Error>> {
         if let Err(error) = self.check() {
-            return Ok(Err(error));
+            return Pending::ready(Err(error));
         }
         match self.shared.store.now().try_take() {
-            Ok(Ok(now)) => self.begin_at(now),
-            Ok(Err(error)) => Ok(Err(error.into())),
-            Err(now) => Err(self.begin_later(now)),
+            Ok(Ok(now)) => self.begin(now),
+            Ok(Err(error)) => Pending::ready(Err(error.into())),
+            Err(now) => self.begin_later(now),
         }
     }
 
@@ -171,17 +167,11 @@ impl<'a> AcquireRequest<'a> {
         Pending::later(async move {
             let now = now.await?;
             let request = AcquireRequest { shared: &shared, key: &key, acquire, chosen, refused: None };
-            match request.begin_at(now) {
-                Ok(answer) => answer,
-                Err(later) => later.await,
-            }
+            request.begin(now).await
         })
     }
 
-    fn begin_at(
-        self,
-        now: Timestamp,
-    ) -> Result<Result<Acquisition, Error>, Pending<'static, Result<Acquisition, Error>>> {
+    fn begin(self, now: Timestamp) -> Pending<'static, Result<Acquisition, Error>> {
         // Where records are at hand, a refusal or a replay is told without copying the record or even the key.
         let mut told = None;
         self.shared.store.glance(self.key, &mut |record| {
@@ -195,22 +185,19 @@ impl<'a> AcquireRequest<'a> {
             };
         });
         match told {
-            Some(told) => Ok(told),
+            Some(told) => Pending::ready(told),
             None => self.contend(now),
         }
     }
 
     /// Tries to write a grant.
-    fn contend(
-        self,
-        now: Timestamp,
-    ) -> Result<Result<Acquisition, Error>, Pending<'static, Result<Acquisition, Error>>> {
+    fn contend(self, now: Timestamp) -> Pending<'static, Result<Acquisition, Error>> {
         let Self { shared, key, mut acquire, chosen, .. } = self;
         let key = Key::checked(key);
         if !chosen {
             match shared.lease_ids.draw() {
                 Ok(lease_id) => acquire.lease_id = lease_id,
-                Err(error) => return Ok(Err(error)),
+                Err(error) => return Pending::ready(Err(error)),
             }
         }
         if acquire.holder.is_none() {
@@ -218,15 +205,15 @@ impl<'a> AcquireRequest<'a> {
         }
         let finish = Finish { lease_id: acquire.lease_id, ttl: acquire.ttl, chosen };
         match begin(shared, &key, &Command::Acquire(acquire), Guess::Absent, now) {
-            Begun::Done(outcome) => Ok(finish.finish(shared, key, outcome)),
+            Begun::Done(outcome) => Pending::ready(finish.finish(shared, key, outcome)),
             Begun::Later(flight) => {
                 let mut orphan =
                     Orphan { shared: Arc::clone(shared), key, lease_id: finish.lease_id, armed: true };
-                Err(Pending::later(async move {
+                Pending::later(async move {
                     let outcome = flight.land(&orphan.shared, &orphan.key).await;
                     orphan.armed = false;
                     finish.finish(&orphan.shared, orphan.key.clone(), outcome)
-                }))
+                })
             }
         }
     }
