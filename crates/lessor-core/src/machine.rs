@@ -476,4 +476,4 @@ impl Body {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -8,3 +8,5 @@ mod promises;
 mod spec_table;
 mod table;
 pub(crate) mod walk;
+
+pub(crate) use cases::forgotten;

@@ -142,7 +142,7 @@ pub(super) fn records() -> Vec<Option<Plain>> {
 }
 
 /// What forgetting leaves: the token, and nothing about anybody.
-pub(super) fn forgotten(record: &Plain) -> Plain {
+pub(crate) fn forgotten(record: &Plain) -> Plain {
     Plain {
         stage: Stage::Forgotten,
         id: NOBODY,
