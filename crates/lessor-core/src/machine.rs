@@ -10,6 +10,7 @@
 //!                                              └─ lapsed ── complete, fail, release: still, while nobody took over
 //! ```
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::error::Error;
@@ -37,8 +38,8 @@ pub enum Command {
     Resolve(Resolution),
 }
 
-/// The particulars of an acquire.
-#[derive(Clone, Debug)]
+/// The particulars of an acquire. `Debug` leaves the metadata out.
+#[derive(Clone)]
 pub struct Acquire {
     /// The id of the grant, if there will be one. Never that of an earlier grant.
     pub lease_id: LeaseId,
@@ -421,6 +422,18 @@ impl Case<'_> {
 
     fn ack(&self, body: &Body, late: bool, repeated: bool) -> Answer {
         Answer::Done(Ack { version: body.version, expires_at: body.expires_at, late, repeated })
+    }
+}
+
+impl fmt::Debug for Acquire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Acquire")
+            .field("ttl", &self.ttl)
+            .field("holder", &self.holder)
+            .field("fingerprint", &self.fingerprint)
+            .field("on_failed", &self.on_failed)
+            .field("on_lapsed", &self.on_lapsed)
+            .finish_non_exhaustive()
     }
 }
 
