@@ -5,6 +5,7 @@ mod cases;
 mod expect;
 pub(crate) mod plain;
 mod promises;
+mod redaction;
 mod spec_table;
 mod table;
 pub(crate) mod walk;
