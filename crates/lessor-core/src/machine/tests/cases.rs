@@ -169,7 +169,7 @@ pub(super) fn instants(record: Option<&Plain>) -> BTreeSet<u64> {
             edges.push(done);
             edges.extend(WAITS.map(|wait| done + wait));
             // Exponential, see `policies`.
-            edges.push(done + (3 * SEC << (record.attempt - 1)).min(8 * SEC));
+            edges.push(done + ((3 * SEC) << (record.attempt - 1)).min(8 * SEC));
         }
     }
     let mut instants: BTreeSet<_> = edges.into_iter().flat_map(|at| [at - 1, at, at + 1]).collect();
