@@ -7,7 +7,7 @@ use crate::key::Key;
 use crate::machine::{Answer, Command, Decision, Write, decide};
 use crate::pending::Pending;
 use crate::record::Record;
-use crate::store::{Change, Reply, Seen, StoreError, Swap};
+use crate::store::{Reply, Seen, StoreError, Swap};
 use crate::time::Timestamp;
 
 /// Each conflict means that somebody else got on, so this many in a row mean a store that does not keep its contract.
@@ -92,16 +92,15 @@ pub(crate) fn begin(
     // be said of the record itself.
     let decision = guessed.map(|record| (record, decide(record, command, now, shared.settings.retention)));
     let request = match decision {
-        Some((expected, Decision::Write(Write { next, not_before, not_after }, answer))) => {
-            let change = Change { expected, next: &next, not_before, not_after };
-            match shared.store.swap(key, &change).try_take() {
+        Some((expected, Decision::Write(write, answer))) => {
+            match shared.store.swap(key, &write.change(expected)).try_take() {
                 // What almost always happens, without another move of anything.
                 Ok(Ok(Swap::Stored)) => {
-                    shared.watches.written(key, &next, now);
-                    return Begun::Done(Ok((answer, Some(next))));
+                    shared.watches.written(key, &write.next, now);
+                    return Begun::Done(Ok((answer, Some(write.next))));
                 }
-                Ok(swap) => Request::Swap(Pending::ready(swap), Written { next, answer }),
-                Err(reply) => Request::Swap(reply, Written { next, answer }),
+                Ok(swap) => Request::Swap(Pending::ready(swap), Written { next: write.next, answer }),
+                Err(reply) => Request::Swap(reply, Written { next: write.next, answer }),
             }
         }
         _ => Request::Load(shared.store.load(key)),
@@ -160,16 +159,12 @@ pub(crate) async fn run(
 
 fn send(shared: &Shared, key: &Key, step: Step) -> Request {
     match step {
-        Step::Swap(current, write, answer) => swap(shared, key, current.as_ref(), write, answer),
+        Step::Swap(current, write, answer) => {
+            let reply = shared.store.swap(key, &write.change(current.as_ref()));
+            Request::Swap(reply, Written { next: write.next, answer })
+        }
         Step::Load | Step::Done(_) => Request::Load(shared.store.load(key)),
     }
-}
-
-#[inline]
-fn swap(shared: &Shared, key: &Key, expected: Option<&Record>, write: Write, answer: Answer) -> Request {
-    let Write { next, not_before, not_after } = write;
-    let reply = shared.store.swap(key, &Change { expected, next: &next, not_before, not_after });
-    Request::Swap(reply, Written { next, answer })
 }
 
 impl Request {

@@ -10,6 +10,7 @@
 //!                                              └─ lapsed ── complete, fail, release: still, while nobody took over
 //! ```
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use crate::fingerprint::Fingerprint;
 use crate::lease_id::LeaseId;
 use crate::record::{Body, Ended, Extras, Failure, Former, Payload, Record, Stage, Token, Version};
 use crate::settings::{OnFailed, OnLapsed};
+use crate::store::Change;
 use crate::time::Timestamp;
 use crate::view::{State, View};
 
@@ -37,8 +39,8 @@ pub enum Command {
     Resolve(Resolution),
 }
 
-/// The particulars of an acquire.
-#[derive(Clone, Debug)]
+/// The particulars of an acquire. `Debug` leaves the metadata out.
+#[derive(Clone)]
 pub struct Acquire {
     /// The id of the grant, if there will be one. Never that of an earlier grant.
     pub lease_id: LeaseId,
@@ -502,8 +504,26 @@ impl<'a> Case<'a> {
 }
 
 impl Write {
+    /// The change that puts it in place of the record that was decided upon.
+    #[must_use]
+    pub fn change<'a>(&'a self, expected: Option<&'a Record>) -> Change<'a> {
+        Change { expected, next: &self.next, not_before: self.not_before, not_after: self.not_after }
+    }
+
     fn at_any_time(next: Record) -> Self {
         Self { next, not_before: None, not_after: None }
+    }
+}
+
+impl fmt::Debug for Acquire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Acquire")
+            .field("ttl", &self.ttl)
+            .field("holder", &self.holder)
+            .field("fingerprint", &self.fingerprint)
+            .field("on_failed", &self.on_failed)
+            .field("on_lapsed", &self.on_lapsed)
+            .finish_non_exhaustive()
     }
 }
 
@@ -551,4 +571,4 @@ impl Body {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

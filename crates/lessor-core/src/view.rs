@@ -82,6 +82,8 @@ impl View {
     #[must_use]
     pub fn of(record: &Record, now: Timestamp) -> Option<Self> {
         let body = record.body();
+        // As in the machine: a reading of the clock may be older than the record.
+        let now = body.not_before(now);
         body.is_kept(now).then(|| Self::of_kept(body, now))
     }
 

@@ -1,0 +1,255 @@
+//! Single promises, at their edges.
+
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::machine::{Ack, Acquire, Act, Answer, Command, Decision, decide};
+use crate::record::{Payload, Record, Token};
+use crate::settings::{Backoff, OnFailed, OnLapsed};
+use crate::time::Timestamp;
+use crate::view::View;
+
+use super::plain::{HOLDER, OTHER, Plain, RETENTION, SEC, T, TTL, at, id};
+
+const KEPT: Duration = Duration::from_micros(RETENTION);
+
+fn acquire(asker: u8) -> Command {
+    Command::Acquire(Acquire {
+        lease_id: id(asker),
+        ttl: Duration::from_micros(TTL),
+        holder: None,
+        metadata: None,
+        fingerprint: None,
+        on_failed: OnFailed::Replay,
+        on_lapsed: OnLapsed::TakeOver,
+    })
+}
+
+fn act(asker: u8, act: Act) -> Command {
+    Command::Act(id(asker), act)
+}
+
+fn complete(asker: u8) -> Command {
+    act(asker, Act::Complete(Payload::new(b"\"paid\""), None))
+}
+
+#[track_caller]
+fn written(record: Option<&Record>, command: &Command, now: Timestamp) -> Record {
+    match decide(record, command, now, KEPT) {
+        Decision::Write(change, _) => change.next,
+        decision => panic!("nothing is written: {decision:?}"),
+    }
+}
+
+#[track_caller]
+fn refused(record: Option<&Record>, command: &Command, now: Timestamp) -> Error {
+    match decide(record, command, now, KEPT) {
+        Decision::Refuse(error) => error,
+        decision => panic!("it is not refused: {decision:?}"),
+    }
+}
+
+#[track_caller]
+fn acknowledged(record: &Record, command: &Command, now: Timestamp) -> Ack {
+    match decide(Some(record), command, now, KEPT) {
+        Decision::Answer(Answer::Done(ack)) | Decision::Write(_, Answer::Done(ack)) => ack,
+        decision => panic!("it is not acknowledged: {decision:?}"),
+    }
+}
+
+#[test]
+fn p2_tokens_rise_though_the_clock_stands_still() {
+    let mut record = written(None, &acquire(1), at(T));
+    assert_eq!(record.token().as_u64(), T);
+    for grants in 1..=1000 {
+        record = written(Some(&record), &act(record_id(grants), Act::Release), at(T));
+        record = written(Some(&record), &acquire(record_id(grants + 1)), at(T));
+        assert_eq!((record.token().as_u64(), record.attempt()), (T + u64::from(grants), grants + 1));
+    }
+}
+
+/// Lease ids 1 and 2 take turns.
+fn record_id(grant: u32) -> u8 {
+    if grant % 2 == 1 { 1 } else { 2 }
+}
+
+/// A key that was forgotten and acquired anew in the same microsecond would get its old token again, were it not for the
+/// tombstone.
+#[test]
+fn p2_tokens_rise_over_forget_within_one_microsecond() {
+    let first = written(None, &acquire(1), at(T));
+    let tombstone = written(Some(&first), &Command::Forget { force: true }, at(T));
+    assert!(View::of(&tombstone, at(T)).is_none());
+    let second = written(Some(&tombstone), &acquire(2), at(T));
+    assert_eq!(second.token().as_u64(), T + 1);
+    assert_eq!((second.version().as_u64(), second.attempt()), (1, 1));
+    assert!(
+        matches!(refused(Some(&second), &complete(1), at(T)), Error::NotHolder { token } if token == second.token())
+    );
+}
+
+/// Once a store has dropped a record nobody remembers its token: the clock has to be past it by then.
+#[test]
+fn p2_tokens_rise_over_a_purge() {
+    // Its token ran ahead of the clock, and its retention ends before the clock catches up.
+    let ahead = Plain {
+        token: T + 10 * RETENTION,
+        stage: crate::record::Stage::Released,
+        expires: T,
+        keep_until: T + 1,
+        ..Plain::granted()
+    };
+    let forgotten = written(Some(&ahead.record()), &Command::Forget { force: false }, at(T));
+    let completed = written(Some(&Plain::granted().record()), &complete(HOLDER), at(T + TTL));
+    for record in [ahead.record(), forgotten, completed] {
+        assert!(View::of(&record, record.purge_at()).is_none(), "purged while it is readable: {record:?}");
+        let anew = written(None, &acquire(OTHER), record.purge_at());
+        assert!(anew.token() > record.token(), "{record:?}");
+    }
+}
+
+#[test]
+fn p2_tokens_and_instants_that_reach_2_to_53_are_refused() {
+    let last = (1 << 53) - 1;
+    let used_up = Plain {
+        token: last,
+        stage: crate::record::Stage::Released,
+        keep_until: T + RETENTION,
+        expires: T,
+        ..Plain::granted()
+    };
+    assert_eq!(used_up.record().token(), Token::MAX);
+    assert!(matches!(refused(Some(&used_up.record()), &acquire(OTHER), at(T)), Error::ClockOutOfRange));
+
+    // The lease would end past the end of time.
+    let too_late = Timestamp::from_micros(last - TTL + 1).unwrap();
+    assert!(matches!(refused(None, &acquire(OTHER), too_late), Error::ClockOutOfRange));
+    let just = Timestamp::from_micros(last - TTL).unwrap();
+    let record = written(None, &acquire(OTHER), just);
+    assert_eq!(record.expires_at(), Timestamp::MAX);
+    let extend = act(OTHER, Act::Extend { ttl: Duration::from_micros(TTL) });
+    assert!(matches!(refused(Some(&record), &extend, too_late), Error::ClockOutOfRange));
+    // A holder can still deliver.
+    assert!(!acknowledged(&record, &complete(OTHER), too_late).is_late());
+    assert_eq!(written(Some(&record), &complete(OTHER), too_late).purge_at(), Timestamp::MAX);
+}
+
+#[test]
+fn retry_after_is_never_more_than_what_is_left_nor_than_five_seconds() {
+    let record = Plain::granted().record();
+    for left in [1, SEC, 5 * SEC - 1, 5 * SEC, 5 * SEC + 1, TTL] {
+        let Decision::Answer(Answer::InProgress(view)) =
+            decide(Some(&record), &acquire(OTHER), at(T + TTL - left), KEPT)
+        else {
+            panic!("somebody else's lease lives for another {left} µs");
+        };
+        let left = Duration::from_micros(left);
+        assert_eq!(view.ttl_left(), Some(left));
+        assert_eq!(view.retry_after(), Some(left.min(Duration::from_secs(5))));
+    }
+}
+
+#[test]
+fn a_backoff_says_when_to_come_back_and_then_the_key_is_granted() {
+    let failed = Plain {
+        stage: crate::record::Stage::Failed,
+        code: Some("declined"),
+        done: Some(T),
+        expires: T,
+        keep_until: T + RETENTION,
+        ..Plain::granted()
+    }
+    .record();
+    let wait = Duration::from_secs(60);
+    let Command::Acquire(request) = acquire(OTHER) else { unreachable!() };
+    let retry = Command::Acquire(Acquire {
+        on_failed: OnFailed::Retry { max_attempts: 2, backoff: Backoff::fixed(wait) },
+        ..request
+    });
+    let asked = |now| match decide(Some(&failed), &retry, at(now), KEPT) {
+        Decision::Answer(Answer::Failed(view)) => view.retry_after(),
+        decision => panic!("granted too early: {decision:?}"),
+    };
+    assert_eq!(asked(T), Some(Duration::from_secs(5)));
+    assert_eq!(asked(T + 60 * SEC - 1), Some(Duration::from_micros(1)));
+    assert_eq!(written(Some(&failed), &retry, at(T + 60 * SEC)).attempt(), 2);
+}
+
+#[test]
+fn an_outcome_that_comes_after_the_lapse_counts_and_says_that_it_is_late() {
+    let record = Plain::granted().record();
+    let outcomes = [
+        complete(HOLDER),
+        act(HOLDER, Act::Fail(crate::record::Failure { code: "x".into(), detail: None })),
+        act(HOLDER, Act::Release),
+    ];
+    for outcome in outcomes {
+        assert!(!acknowledged(&record, &outcome, at(T + TTL - 1)).is_late(), "{outcome:?}");
+        for late in [T + TTL, T + TTL + RETENTION - 1] {
+            let ack = acknowledged(&record, &outcome, at(late));
+            assert!(ack.is_late() && !ack.is_repeated(), "{outcome:?}");
+            // What observers saw end does not come back.
+            assert_eq!(ack.expires_at(), record.expires_at());
+        }
+        let superseded = written(Some(&record), &acquire(OTHER), at(T + TTL));
+        assert!(matches!(refused(Some(&superseded), &outcome, at(T + TTL)), Error::NotHolder { .. }));
+    }
+}
+
+#[test]
+fn extending_never_shortens_and_never_revives() {
+    let mut record = Plain::granted().record();
+    for (now, ttl) in
+        [(T, 1000), (T, TTL), (T + 1, TTL), (T + 2, 1000), (T + TTL, 86_400 * SEC), (T + TTL, 1)]
+    {
+        let before = record.expires_at();
+        let extend = act(HOLDER, Act::Extend { ttl: Duration::from_micros(ttl) });
+        record = written(Some(&record), &extend, at(now));
+        assert_eq!(record.expires_at(), before.max(at(now + ttl)));
+        let too_late = record.expires_at();
+        assert!(matches!(refused(Some(&record), &extend, too_late), Error::Lapsed));
+    }
+}
+
+/// A holder's reading of the clock may be old by the time that its write arrives: the store is told until when it counts.
+#[test]
+fn an_extension_counts_only_if_it_is_written_while_the_lease_lives() {
+    let record = Plain::granted().record();
+    let extend = act(HOLDER, Act::Extend { ttl: Duration::from_micros(TTL) });
+    let Decision::Write(change, _) = decide(Some(&record), &extend, at(T), KEPT) else { unreachable!() };
+    assert!(change.change(None).is_due(at(T + TTL - 1)));
+    assert!(!change.change(None).is_due(at(T + TTL)));
+}
+
+#[test]
+fn p11_a_superseded_holder_learns_the_token_and_not_the_lease_id() {
+    let former = Plain::granted().record();
+    let current = written(Some(&former), &acquire(OTHER), at(T + TTL));
+    let error = refused(Some(&current), &complete(HOLDER), at(T + TTL));
+    assert!(matches!(error, Error::NotHolder { token } if token == current.token()));
+    let told = format!("{error} {error:?}");
+    assert!(!told.contains(&id(OTHER).reveal()) && !told.contains("b2b2"));
+}
+
+#[test]
+fn p6_sending_again_what_took_effect_gives_the_same_answer_and_writes_nothing() {
+    let granted = written(None, &acquire(HOLDER), at(T));
+    let again = decide(Some(&granted), &acquire(HOLDER), at(T + 1), KEPT);
+    assert!(matches!(again, Decision::Answer(Answer::Resent(record)) if record == granted));
+    let failure = || crate::record::Failure { code: "declined".into(), detail: None };
+    for outcome in [
+        complete(HOLDER),
+        act(HOLDER, Act::Fail(failure())),
+        act(HOLDER, Act::Release),
+        act(HOLDER, Act::Abandon),
+    ] {
+        let ended = written(Some(&granted), &outcome, at(T + 1));
+        match decide(Some(&ended), &outcome, at(T + 2), KEPT) {
+            Decision::Answer(Answer::Done(ack)) => {
+                assert!(ack.is_repeated());
+                assert_eq!((ack.version(), ack.expires_at()), (ended.version(), ended.expires_at()));
+            }
+            decision => panic!("{outcome:?} again: {decision:?}"),
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! The contract's table, word for word, and how it is read.
+
+/// `spec.md`, section 2.
+const SPEC: &str = "
+| operation | Absent / forgotten | live, other's | live, own lease id | lapsed | Completed | Failed | Released |
+|---|---|---|---|---|---|---|---|
+| acquire | **Acquired**, attempt 1 | **InProgress** (ttl left, retry after) | **Acquired** again, same grant (lost reply) | by policy: **Acquired**, attempt + 1 (it says the former grant lapsed), or **InDoubt** | **Completed** (result) | by policy: **Failed**, or **Acquired** attempt + 1 | **Acquired**, attempt + 1 |
+| extend | NotFound | NotHolder | extended: `expires_at = max(expires_at, now + ttl)` | own: Lapsed · other's: NotHolder | own: Finished | own: Finished | own: Released |
+| checkpoint | NotFound | NotHolder | saved, expiry unchanged | own: Lapsed | Finished | Finished | Released |
+| complete | NotFound | NotHolder | completed | **own: completed** · other's: NotHolder | own, same result hash: completed again, nothing written · else Finished | own: Finished | own: Released |
+| fail, cancel | NotFound | NotHolder | failed | **own: failed** | own: Finished | own, same code: failed again, nothing written · else Finished | own: Released |
+| release (hand back, nothing done) | NotFound | NotHolder | released | own: released | own: Finished | own: Finished | own: released again |
+| abandon (the holder is gone) | NotFound | NotHolder | lapses now | own: nothing to do | own: Finished | own: Finished | own: Released |
+| status | none | shown | shown | shown as lapsed | shown | shown | shown |
+| forget (operator) | none | Busy unless forced | | removed | removed | removed | removed |
+| resolve (operator, in doubt) | | | | to Completed, Failed or Released | Finished | Finished | |
+";
+
+/// The sentence below the table.
+const NOT_THE_RECORDS_ID: &str = "NotHolder";
+
+/// What the table leaves blank, decided here. An operator has no lease id, so the two live columns are one to him.
+///
+/// One thing more is decided in `expect`, after the contract's section 1 (each grant has its own lease id): where the
+/// table grants a key again, an acquire under the lease id of the grant that ended is refused with `LeaseIdReused`.
+const BLANKS: &str = "
+| forget (operator) | | | Busy unless forced | | | | |
+| resolve (operator, in doubt) | NotFound | Busy | Busy | | | | Released |
+";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Row {
+    Acquire,
+    Extend,
+    Checkpoint,
+    Complete,
+    Fail,
+    Release,
+    Abandon,
+    Status,
+    Forget,
+    Resolve,
+}
+
+impl Row {
+    /// How the row begins.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Acquire => "acquire",
+            Self::Extend => "extend",
+            Self::Checkpoint => "checkpoint",
+            Self::Complete => "complete",
+            Self::Fail => "fail, cancel",
+            Self::Release => "release (hand back, nothing done)",
+            Self::Abandon => "abandon (the holder is gone)",
+            Self::Status => "status",
+            Self::Forget => "forget (operator)",
+            Self::Resolve => "resolve (operator, in doubt)",
+        }
+    }
+
+    /// Whether it is done under a lease id that has to be the record's.
+    fn is_holders(self) -> bool {
+        !matches!(self, Self::Acquire | Self::Status | Self::Forget | Self::Resolve)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Column {
+    Absent = 1,
+    LiveOthers,
+    LiveOwn,
+    Lapsed,
+    Completed,
+    Failed,
+    Released,
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asker {
+    /// Under the record's lease id.
+    pub(super) own: bool,
+    /// With the outcome that the record has already.
+    pub(super) same: bool,
+}
+
+/// What the table says to `asker`.
+pub(super) fn says(row: Row, column: Column, asker: Asker) -> String {
+    let cell = match cell(SPEC, row, column) {
+        Some(cell) => cell,
+        None => cell_of_blanks(row, column),
+    };
+    if row.is_holders() && column != Column::Absent && !asker.own {
+        // A cell that speaks of others has to say the same as the sentence.
+        for clause in cell.split(" · ").filter_map(|clause| clause.strip_prefix("other's: ")) {
+            assert_eq!(clause, NOT_THE_RECORDS_ID);
+        }
+        return NOT_THE_RECORDS_ID.to_owned();
+    }
+    cell.split(" · ")
+        .find_map(|clause| heard(clause, asker))
+        .unwrap_or_else(|| panic!("{row:?} × {column:?} says nothing to {asker:?}: {cell}"))
+        .to_owned()
+}
+
+/// The clause without its condition, if the condition is the asker's.
+fn heard(clause: &str, asker: Asker) -> Option<&str> {
+    let conditions = [
+        ("own, same result hash: ", asker.own && asker.same),
+        ("own, same code: ", asker.own && asker.same),
+        ("own: ", asker.own),
+        ("other's: ", !asker.own),
+        ("else ", true),
+    ];
+    for (words, is_met) in conditions {
+        if let Some(rest) = clause.strip_prefix(words) {
+            return is_met.then_some(rest);
+        }
+    }
+    Some(clause)
+}
+
+fn cell_of_blanks(row: Row, column: Column) -> String {
+    cell(BLANKS, row, column).unwrap_or_else(|| panic!("{row:?} × {column:?} is blank"))
+}
+
+fn cell(table: &str, row: Row, column: Column) -> Option<String> {
+    let line = table.lines().find(|line| line.starts_with(&format!("| {} |", row.name())))?;
+    let cells: Vec<_> = line.trim_matches('|').split('|').map(str::trim).collect();
+    assert_eq!(cells.len(), 8, "{line}");
+    let cell = cells[column as usize].replace(['*', '`'], "");
+    (!cell.is_empty()).then_some(cell)
+}
+
+#[test]
+fn the_columns_stand_in_the_order_of_the_contract() {
+    let head = SPEC.lines().nth(1).unwrap();
+    let names: Vec<_> = head.trim_matches('|').split('|').map(str::trim).collect();
+    let columns = [
+        (Column::Absent, "Absent / forgotten"),
+        (Column::LiveOthers, "live, other's"),
+        (Column::LiveOwn, "live, own lease id"),
+        (Column::Lapsed, "lapsed"),
+        (Column::Completed, "Completed"),
+        (Column::Failed, "Failed"),
+        (Column::Released, "Released"),
+    ];
+    for (column, name) in columns {
+        assert_eq!(names[column as usize], name);
+    }
+}
