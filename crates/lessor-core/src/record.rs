@@ -21,7 +21,9 @@ impl Token {
     /// The largest token there can be.
     pub const MAX: Self = Self(Timestamp::MAX.as_micros());
 
-    pub(crate) const fn from_u64(token: u64) -> Option<Self> {
+    /// `None` from 2^53 on.
+    #[must_use]
+    pub const fn from_u64(token: u64) -> Option<Self> {
         if token <= Self::MAX.0 { Some(Self(token)) } else { None }
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use crate::codec::DecodeError;
 use crate::key::Key;
 use crate::pending::Pending;
-use crate::record::Record;
+use crate::record::{Record, Token};
 use crate::time::Timestamp;
 
 /// What a store answers: at once or later, and never borrowing the store.
@@ -23,6 +23,9 @@ pub type Reply<T> = Pending<'static, Result<T, StoreError>>;
 /// - **One clock**: all who share the records share the clock. It never runs backwards, not over a restart either, and a
 ///   step of the wall clock does not move it. [`now`](Self::now) may be an estimate that runs ahead of the shared
 ///   clock; it never lags behind it. What `swap` compares with `not_before` and `not_after` is the clock itself.
+/// - **Tokens rise over a purge**: a caller may have read the clock, and been suspended, before a record was granted,
+///   finished and purged by others. So a change that expects nothing is refused with [`Swap::OutOfWindow`] unless its
+///   token is above that of every record the store has dropped under any key: see [`Change::outruns`].
 /// - **Whole or not at all**: a record is never seen in part, and comes back exactly as it was stored.
 /// - **Honest errors**: [`StoreError::Unavailable`] only if nothing happened and nothing will;
 ///   [`StoreError::Indeterminate`] wherever that is not certain.
@@ -101,6 +104,13 @@ impl Change<'_> {
         }
     }
 
+    /// Whether the change's token is above `purged`, the highest token of any record that the store has dropped. A change
+    /// that replaces a record always is: the machine saw that record's token.
+    #[must_use]
+    pub fn outruns(&self, purged: Option<Token>) -> bool {
+        self.expected.is_some() || purged.is_none_or(|purged| self.next.token() > purged)
+    }
+
     /// Whether the change depends on the clock. If not, a store need not read it.
     #[must_use]
     pub fn is_timed(&self) -> bool {
@@ -121,7 +131,8 @@ pub enum Swap {
     Stored,
     /// Something else is stored: this. Nothing was changed.
     Conflict(Seen),
-    /// The record was the expected one, but the clock is outside of the change's window. Nothing was changed.
+    /// The record was the expected one, but the clock is outside of the change's window, or the change's token is not
+    /// above those purged. Nothing was changed; the engine decides again by the time that comes with this.
     OutOfWindow(Seen),
 }
 

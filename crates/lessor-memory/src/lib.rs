@@ -15,12 +15,12 @@
 use std::collections::BinaryHeap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use dashmap::{DashMap, Entry};
 use foldhash::fast::RandomState;
 use lessor_core::store::{Change, Hints, Page, Reply, Scan, Seen, Swap};
-use lessor_core::{Clock, Durability, Key, Pending, Record, Store, SystemClock, Timestamp};
+use lessor_core::{Clock, Durability, Key, Pending, Record, Store, SystemClock, Timestamp, Token};
 use parking_lot::Mutex;
 
 /// More shards than the default of four per core: growing a shard stalls the keys of that shard only, and the
@@ -36,6 +36,8 @@ const SHARDS: usize = 128;
 pub struct MemoryStore {
     records: DashMap<Key, Slot, RandomState>,
     clock: Arc<dyn Clock>,
+    /// The highest token of any record that was purged.
+    purged: AtomicU64,
     engines: Mutex<Vec<Hints>>,
     /// More than one engine shares the store, so that a change has to be told to the others.
     is_shared: AtomicBool,
@@ -66,6 +68,7 @@ impl MemoryStore {
         Self {
             records: DashMap::with_hasher_and_shard_amount(RandomState::default(), SHARDS),
             clock,
+            purged: AtomicU64::new(0),
             engines: Mutex::default(),
             is_shared: AtomicBool::new(false),
         }
@@ -121,13 +124,13 @@ impl MemoryStore {
         if !change.expects(current) {
             return Some(Swap::Conflict(self.seen(current.cloned())));
         }
-        if change.is_timed() {
-            let seen = self.seen(current.cloned());
-            if !change.is_due(seen.now) {
-                return Some(Swap::OutOfWindow(seen));
-            }
+        // Purging raises the mark before it takes the shard's lock, which is held here: it is seen with the gap it left.
+        let outruns = change.outruns(Token::from_u64(self.purged.load(Ordering::Relaxed)));
+        if outruns && !change.is_timed() {
+            return None;
         }
-        None
+        let seen = self.seen(current.cloned());
+        (!outruns || !change.is_due(seen.now)).then_some(Swap::OutOfWindow(seen))
     }
 
     fn tell_others(&self, key: &Key) {
@@ -182,10 +185,13 @@ impl Store for MemoryStore {
     fn purge(&self, limit: usize) -> Reply<usize> {
         let now = self.clock.now();
         let over = self.records.iter().filter(|slot| slot.purge_at <= now).take(limit);
-        let over: Vec<Key> = over.map(|slot| slot.key().clone()).collect();
-        let dropped = over
-            .into_iter()
-            .filter(|key| self.records.remove_if(&**key, |_, slot| slot.purge_at <= now).is_some());
+        let over: Vec<(Key, Token)> = over.map(|slot| (slot.key().clone(), slot.record.token())).collect();
+        let highest = over.iter().map(|(_, token)| token.as_u64()).max().unwrap_or(0);
+        self.purged.fetch_max(highest, Ordering::Relaxed);
+        let dropped = over.into_iter().filter(|(key, token)| {
+            let same = |slot: &Slot| slot.purge_at <= now && slot.record.token() == *token;
+            self.records.remove_if(&**key, |_, slot| same(slot)).is_some()
+        });
         Pending::ready(Ok(dropped.count()))
     }
 

@@ -48,23 +48,25 @@ pub(crate) fn play(steps: &[Step]) -> Vec<Record> {
     let mut clock = T;
     let mut stored: Option<Record> = None;
     let mut highest = None;
-    let mut purged_at = Timestamp::EPOCH;
+    let mut highest_purged = None;
     let mut history = vec![];
     for step in steps {
         clock = step.forward.from(clock, stored.as_ref());
         let now = time(clock);
         if let Some(purged) = stored.take_if(|record| record.purge_at() <= now) {
             assert!(View::of(&purged, now).is_none(), "P3: purged within retention");
-            purged_at = now;
+            highest_purged = highest_purged.max(Some(purged.token()));
         }
 
-        // Nothing is left of a purged record to say that a reading is from before the purge, so it must not be.
-        let reading = step.reading.of(clock).max(purged_at);
+        let reading = step.reading.of(clock);
         let before = stored.as_ref().map(Record::encode);
         let decision = decide(stored.as_ref(), &step.command, reading, KEPT);
         assert_eq!(before, stored.as_ref().map(Record::encode), "P4");
         let Decision::Write(write, answer) = decision else { continue };
-        if !write.change(stored.as_ref()).is_due(now) {
+        // The story behind the second condition: a caller read the clock and was suspended; meanwhile the key was
+        // granted, finished and purged by others; then the caller's grant, by its old reading, got a lower token.
+        let change = write.change(stored.as_ref());
+        if !change.is_due(now) || !change.outruns(highest_purged) {
             continue;
         }
         let next = write.next;
