@@ -1,0 +1,138 @@
+//! Dropping any future at any await point leaves a state that the contract allows, and no lease that nobody owns.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod late;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use late::LateStore;
+use lessor_core::{Acquisition, Engine, State};
+use lessor_memory::MemoryStore;
+
+const LONG: Duration = Duration::from_secs(3600);
+const SOON: Duration = Duration::from_secs(20);
+
+fn late() -> (Engine, Arc<LateStore<MemoryStore>>) {
+    let store = Arc::new(LateStore::new(MemoryStore::new()));
+    (Engine::new(store.clone()).unwrap(), store)
+}
+
+/// Polls `future` so often, with a waker that does nothing, and drops it.
+fn poll_and_drop(future: impl Future, times: usize) {
+    let mut future = Box::pin(future);
+    for _ in 0..times {
+        if future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+            return;
+        }
+        std::thread::yield_now();
+    }
+}
+
+/// Until nobody holds the key: what was given up in the background has arrived.
+fn settle(engine: &Engine, key: &str) -> Option<State> {
+    engine.wait_for(key, SOON).wait().unwrap().map(|view| view.state())
+}
+
+#[test]
+fn an_acquire_that_is_dropped_leaves_no_lease_that_nobody_owns() {
+    for polls in 0..4 {
+        let (engine, store) = late();
+        let shut = store.gate.lock();
+        poll_and_drop(engine.acquire("key").ttl(LONG).send(), polls);
+        drop(shut);
+        // The grant was on its way, and so was the order to give it up.
+        assert!(matches!(settle(&engine, "key"), None | Some(State::Lapsed)), "after {polls} polls");
+        assert!(matches!(engine.acquire("key").wait().unwrap(), Acquisition::Acquired(_)));
+    }
+}
+
+#[test]
+fn a_completion_that_is_dropped_happened_or_can_be_sent_again() {
+    for polls in 0..4 {
+        let (engine, store) = late();
+        let Acquisition::Acquired(lease) = engine.acquire("key").ttl(LONG).wait().unwrap() else { panic!() };
+        let shut = store.gate.lock();
+        poll_and_drop(lease.complete("result"), polls);
+        drop(shut);
+        let ack = lease.complete("result").wait().unwrap();
+        assert_eq!(ack.version().as_u64(), 2, "P6: written once");
+        drop(lease);
+        let view = engine.status("key").wait().unwrap().unwrap();
+        assert_eq!((view.state(), view.result::<String>().unwrap().as_str()), (State::Completed, "result"));
+    }
+}
+
+#[test]
+fn once_that_is_dropped_while_its_work_runs_gives_the_lease_up() {
+    let (engine, _store) = late();
+    let work = engine.once("key").ttl(LONG).run_async(async |_| {
+        std::future::pending::<()>().await;
+        Ok::<_, String>(())
+    });
+    let mut work = Box::pin(work);
+    let mut context = Context::from_waker(Waker::noop());
+    while engine.status("key").wait().unwrap().is_none() {
+        assert!(work.as_mut().poll(&mut context).is_pending());
+    }
+    drop(work);
+    assert_eq!(settle(&engine, "key"), Some(State::Lapsed));
+}
+
+#[test]
+fn a_waiter_that_goes_away_with_the_turn_passes_it_on() {
+    // The story to prevent: one waiter is woken to take over, is cancelled at that very moment, and all others sleep on.
+    let (engine, _store) = late();
+    let Acquisition::Acquired(lease) = engine.acquire("key").ttl(LONG).wait().unwrap() else { panic!() };
+    let mut twins: Vec<_> = (0..4)
+        .map(|_| Box::pin(engine.once("key").run_async(async |_| Ok::<_, String>("taken over".to_owned()))))
+        .collect();
+    let mut context = Context::from_waker(Waker::noop());
+    for _ in 0..200 {
+        for twin in &mut twins {
+            assert!(twin.as_mut().poll(&mut context).is_pending());
+        }
+        std::thread::yield_now();
+    }
+    lease.release().wait().unwrap();
+    let last = twins.pop().unwrap();
+    for twin in &mut twins {
+        // Woken or not, they are polled at most once more and then dropped, turn and all.
+        let _ = twin.as_mut().poll(&mut context);
+    }
+    drop(twins);
+    let outcome = futures_lite::future::block_on(futures_lite::future::or(
+        async { Some(last.await.unwrap()) },
+        async {
+            sleep(SOON).await;
+            None
+        },
+    ));
+    assert_eq!(outcome.expect("somebody got the turn").into_value(), "taken over");
+}
+
+/// A generous deadline without a runtime: a thread that sleeps.
+fn sleep(time: Duration) -> impl Future<Output = ()> {
+    let done = event_listener::Event::new();
+    let listener = done.listen();
+    std::thread::spawn(move || {
+        std::thread::park_timeout(time);
+        done.notify(usize::MAX);
+    });
+    listener
+}
+
+#[test]
+fn a_pending_that_was_answered_does_not_panic_when_polled_again() {
+    let (engine, _store) = late();
+    let mut status = engine.status("key");
+    let mut context = Context::from_waker(Waker::noop());
+    let mut status = std::pin::Pin::new(&mut status);
+    while status.as_mut().poll(&mut context).is_pending() {
+        std::thread::yield_now();
+    }
+    assert!(matches!(status.as_mut().poll(&mut context), Poll::Pending));
+}

@@ -1,0 +1,303 @@
+//! Waiters are woken at once, one of them reads for all, and a lease that is kept alive is lost in time or not at all.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod late;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use late::LateStore;
+use lessor_core::{Acquisition, Engine, Error, ErrorKind, Lease, OnLapsed, OnceError, Settings, State};
+use lessor_memory::MemoryStore;
+use lessor_testkit::ManualClock;
+
+const TTL: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(20);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// An engine on a clock that stands still: nothing but a wake-up can end a wait.
+fn still() -> (Engine, ManualClock) {
+    let clock = ManualClock::new();
+    (Engine::new(Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())))).unwrap(), clock)
+}
+
+fn acquire(engine: &Engine, key: &str) -> Lease {
+    match engine.acquire(key).ttl(TTL).wait().unwrap() {
+        Acquisition::Acquired(lease) => lease,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Until `done`, or a generous deadline.
+fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+    for _ in 0..4000 {
+        if done() {
+            return;
+        }
+        thread::park_timeout(Duration::from_millis(5));
+    }
+    panic!("never happened: {what}");
+}
+
+#[test]
+fn a_thousand_waiters_on_one_key_cost_one_reader() {
+    let store = Arc::new(LateStore::new(MemoryStore::new()));
+    let engine = Engine::new(store.clone()).unwrap();
+    let lease = acquire(&engine, "key");
+    let waiting: Vec<_> = (0..1000).map(|_| engine.wait_for("key", HOUR)).collect();
+    let executor = smol::Executor::new();
+    let tasks: Vec<_> = waiting.into_iter().map(|wait| executor.spawn(wait)).collect();
+    while executor.try_tick() {}
+    eventually("the reader has looked", || store.loads.load(Ordering::SeqCst) > 0);
+
+    lease.complete("result").wait().unwrap();
+    smol::block_on(executor.run(async {
+        for task in tasks {
+            assert_eq!(task.await.unwrap().unwrap().state(), State::Completed);
+        }
+    }));
+    // One look when it began, one per second that this took; not one per waiter.
+    let loads = store.loads.load(Ordering::SeqCst);
+    assert!(loads < 100, "{loads} reads for 1000 waiters");
+}
+
+#[test]
+fn waiters_are_woken_by_every_end_of_a_lease() {
+    type End = fn(Lease);
+    let ends: [(State, End); 5] = [
+        (State::Completed, |lease| assert!(lease.complete(&1).wait().is_ok())),
+        (State::Failed, |lease| assert!(lease.fail("code").wait().is_ok())),
+        (State::Failed, |lease| assert!(lease.cancel(None).wait().is_ok())),
+        (State::Released, |lease| assert!(lease.release().wait().is_ok())),
+        (State::Lapsed, drop),
+    ];
+    for (state, end) in ends {
+        for _ in 0..50 {
+            let (engine, _clock) = still();
+            let lease = acquire(&engine, "key");
+            thread::scope(|scope| {
+                let waiting = scope.spawn(|| engine.wait_for("key", HOUR).wait().unwrap().unwrap().state());
+                end(lease);
+                assert_eq!(waiting.join().unwrap(), state);
+            });
+        }
+    }
+}
+
+#[test]
+fn waiters_are_woken_by_another_engine_over_the_same_store() {
+    let clock = ManualClock::new();
+    let store = Arc::new(MemoryStore::with_clock(Arc::new(clock)));
+    let (one, two) = (Engine::new(store.clone()).unwrap(), Engine::new(store).unwrap());
+    for n in 0..50 {
+        let key = format!("key {n}");
+        let lease = acquire(&one, &key);
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| two.wait_for(&key, HOUR).wait().unwrap().unwrap().state());
+            lease.complete(&n).wait().unwrap();
+            assert_eq!(waiting.join().unwrap(), State::Completed);
+        });
+    }
+}
+
+#[test]
+fn a_wait_ends_with_its_timeout_and_shows_who_is_still_at_it() {
+    let (engine, clock) = still();
+    let _lease = acquire(&engine, "key");
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| engine.wait_for("key", SOON).wait().unwrap().unwrap());
+        eventually("timed out", || {
+            clock.advance(Duration::from_secs(1));
+            waiting.is_finished()
+        });
+        assert_eq!(waiting.join().unwrap().state(), State::InProgress);
+    });
+    assert!(engine.wait_for("nobody's", HOUR).wait().unwrap().is_none());
+}
+
+#[test]
+fn p1_of_many_twins_one_takes_over_when_the_lease_lapses() {
+    let (engine, clock) = still();
+    let stale = acquire(&engine, "key");
+    let runs = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        let twins: Vec<_> = (0..16)
+            .map(|_| {
+                scope.spawn(|| {
+                    let work = |lease: &Lease| {
+                        runs.fetch_add(1, Ordering::SeqCst);
+                        Ok::<_, String>(lease.token().as_u64())
+                    };
+                    engine.once("key").ttl(TTL).run(work).unwrap()
+                })
+            })
+            .collect();
+        eventually("all twins are done", || {
+            clock.advance(Duration::from_secs(1));
+            twins.iter().all(|twin| twin.is_finished())
+        });
+        let outcomes: Vec<_> = twins.into_iter().map(|twin| twin.join().unwrap()).collect();
+        assert_eq!(outcomes.iter().filter(|outcome| !outcome.is_replay()).count(), 1);
+        assert!(outcomes.iter().all(|outcome| *outcome.value() > stale.token().as_u64()), "P2");
+    });
+    assert_eq!(runs.into_inner(), 1);
+    assert!(matches!(stale.complete("stale").wait(), Err(Error::NotHolder { .. })));
+    assert!(stale.is_lost());
+}
+
+#[test]
+fn once_gives_up_waiting_when_it_was_told_to() {
+    let (engine, _clock) = still();
+    let _lease = acquire(&engine, "key");
+    let outcome = engine.once("key").wait_at_most(Duration::ZERO).run(|_| Ok::<_, String>(1));
+    assert!(matches!(outcome, Err(OnceError::InProgress(view)) if view.ttl_left() == Some(TTL)));
+}
+
+#[test]
+fn a_kept_lease_outlives_its_ttl_and_ends_with_max_hold() {
+    let clock = ManualClock::new();
+    let mut settings = Settings::default();
+    settings.max_hold = 10 * TTL;
+    let store = Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())));
+    let engine = Engine::with_settings(store, settings).unwrap();
+    let lease = acquire(&engine, "key").keep_alive();
+    for _ in 0..27 {
+        let before = engine.status("key").wait().unwrap().unwrap().version();
+        clock.advance(TTL / 3);
+        eventually("renewed", || engine.status("key").wait().unwrap().unwrap().version() > before);
+        assert!(!lease.is_lost());
+    }
+    clock.advance(TTL * 2 / 3);
+    clock.advance(TTL);
+    assert!(lease.is_lost());
+    lease.lost().wait();
+    assert_eq!(engine.status("key").wait().unwrap().unwrap().state(), State::Lapsed);
+    assert!(lease.complete("late but nobody else was there").wait().unwrap().is_late());
+}
+
+#[test]
+fn p1_lost_fires_before_anybody_else_can_be_granted() {
+    let (engine, clock) = still();
+    let lease = acquire(&engine, "key");
+    assert!(!lease.is_lost());
+    clock.advance(TTL - Duration::from_secs(1));
+    lease.lost().wait();
+    assert!(matches!(engine.acquire("key").wait().unwrap(), Acquisition::InProgress(_)));
+    clock.advance(Duration::from_secs(1));
+    assert!(matches!(engine.acquire("key").wait().unwrap(), Acquisition::Acquired(_)));
+}
+
+#[test]
+fn a_holder_that_is_superseded_by_force_is_told_at_its_next_renewal() {
+    let (engine, clock) = still();
+    let lease = acquire(&engine, "key").keep_alive();
+    assert_eq!(engine.forget("key").wait().unwrap_err().kind(), ErrorKind::Busy);
+    assert!(engine.forget_forced("key").wait().unwrap());
+    let _next = acquire(&engine, "key");
+    thread::scope(|scope| {
+        let lost = scope.spawn(|| lease.lost().wait());
+        clock.advance(TTL / 3);
+        lost.join().unwrap();
+    });
+    assert!(lease.is_lost());
+}
+
+#[test]
+fn async_work_is_cancelled_when_its_lease_is_lost() {
+    let (engine, clock) = still();
+    let runs = thread::spawn(move || {
+        let engine = engine.clone();
+        futures_lite::future::block_on(async move {
+            let work = engine.once("key").ttl(TTL).run_async(async |_| {
+                engine.forget_forced("key").await.unwrap();
+                std::future::pending::<()>().await;
+                Ok::<_, String>(())
+            });
+            work.await.map(|_| ())
+        })
+    });
+    eventually("cancelled", || {
+        clock.advance(TTL / 3);
+        runs.is_finished()
+    });
+    assert!(matches!(runs.join().unwrap(), Err(OnceError::Lost)));
+}
+
+#[test]
+fn a_panic_is_stored_as_a_failure_and_goes_on() {
+    let (engine, _clock) = still();
+    let run = || engine.once("key").run(|_| -> Result<(), String> { panic!("on purpose") });
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err());
+    let Err(OnceError::Failed(view)) = engine.once("key").run(|_| Ok::<_, String>(())) else { panic!() };
+    assert_eq!(view.error_code(), Some("panicked"));
+}
+
+#[test]
+fn a_result_that_is_too_large_is_refused_and_not_worked_for_again() {
+    let (engine, _clock) = still();
+    let large = "x".repeat(engine.settings().max_result);
+    let lease = acquire(&engine, "by hand");
+    assert!(matches!(lease.complete(&large).wait(), Err(Error::TooLarge { what: "result", .. })));
+    lease.complete("smaller").wait().unwrap();
+    let outcome = engine.once("key").run(|_| Ok::<_, String>(large.clone()));
+    assert!(matches!(outcome, Err(OnceError::Unrecorded(Error::TooLarge { .. }))));
+    let Err(OnceError::Failed(view)) = engine.once("key").run(|_| Ok::<_, String>(String::new())) else {
+        panic!()
+    };
+    assert_eq!(view.error_code(), Some("result_refused"));
+}
+
+#[test]
+fn work_may_settle_its_own_lease() {
+    let (engine, _clock) = still();
+    let released = engine.once("key").run(|lease| {
+        lease.release().wait().unwrap();
+        Err::<(), _>("not today")
+    });
+    assert!(matches!(released, Err(OnceError::Work("not today"))));
+    assert_eq!(engine.status("key").wait().unwrap().unwrap().state(), State::Released);
+    let failed = engine.once("key").run(|lease| {
+        lease.fail_with("card_declined", "try another").wait().unwrap();
+        Err::<(), _>("declined")
+    });
+    assert!(matches!(failed, Err(OnceError::Work("declined"))));
+    assert_eq!(engine.status("key").wait().unwrap().unwrap().error_code(), Some("card_declined"));
+}
+
+#[test]
+fn in_doubt_waits_for_an_operator() {
+    let (engine, clock) = still();
+    std::mem::forget(acquire(&engine, "key"));
+    clock.advance(TTL);
+    let run = || engine.once("key").on_lapsed(OnLapsed::InDoubt).run(|_| Ok::<_, String>("mine".to_owned()));
+    assert!(matches!(run(), Err(OnceError::InDoubt(_))));
+    engine.resolve("key").completed("found at the bank").wait().unwrap();
+    assert_eq!(run().unwrap().into_value(), "found at the bank");
+}
+
+#[test]
+fn the_engine_purges_by_itself() {
+    let (engine, clock) = still();
+    acquire(&engine, "key").complete("result").wait().unwrap();
+    let retention = engine.settings().retention;
+    let far = retention + 2 * engine.settings().purge_every;
+    eventually("purged", || {
+        clock.advance(far);
+        engine.purge(10).wait().unwrap() == 0 && engine.status("key").wait().unwrap().is_none()
+    });
+}
+
+#[test]
+fn shutdown_waits_no_longer_than_its_deadline() {
+    let store = Arc::new(LateStore::new(MemoryStore::new()));
+    let engine = Engine::new(store.clone()).unwrap();
+    let lease = acquire(&engine, "key");
+    let shut = store.gate.lock();
+    drop(lease);
+    assert!(!engine.shutdown(Duration::from_millis(50)).wait());
+    drop(shut);
+    assert!(engine.shutdown(SOON).wait());
+}
