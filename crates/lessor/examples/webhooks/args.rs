@@ -20,6 +20,7 @@ usage: webhooks [options]
   --store URL         where the leases live; default `memory:`
   --ledger FILE       gets one line per piece of work; default: a new file among the temporary ones
   --overwrite         empty the ledger first
+  --check             do no work; check the ledger that is there
   --ttl DURATION      length of a lease, such as 200ms, 5s, 1m; default 30s, or 200ms with --stall-rate
   --attempts N        how often work is tried before its failure stands; default 5
 
@@ -48,6 +49,7 @@ pub(crate) struct Args {
     pub(crate) store: String,
     pub(crate) ledger: Option<PathBuf>,
     pub(crate) overwrite: bool,
+    pub(crate) check: bool,
     pub(crate) ttl: Duration,
     pub(crate) attempts: u32,
     pub(crate) chaos: Chaos,
@@ -62,6 +64,7 @@ pub(crate) fn parse() -> Result<Parsed, lexopt::Error> {
         store: "memory:".to_owned(),
         ledger: None,
         overwrite: false,
+        check: false,
         ttl: Duration::ZERO,
         attempts: 5,
         chaos: Chaos::default(),
@@ -77,6 +80,7 @@ pub(crate) fn parse() -> Result<Parsed, lexopt::Error> {
             Long("store") => args.store = parser.value()?.string()?,
             Long("ledger") => args.ledger = Some(parser.value()?.into()),
             Long("overwrite") => args.overwrite = true,
+            Long("check") => args.check = true,
             Long("ttl") => ttl = Some(parser.value()?.parse_with(duration)?),
             Long("attempts") => args.attempts = at_least_one("--attempts", parser.value()?.parse()?)?,
             Long("panic-rate") => args.chaos.panics = parser.value()?.parse_with(rate)?,
@@ -89,6 +93,9 @@ pub(crate) fn parse() -> Result<Parsed, lexopt::Error> {
     }
     if args.chaos.panics + args.chaos.errors + args.chaos.stalls > 1.0 {
         return Err("the three rates add up to more than 1".into());
+    }
+    if args.check && args.ledger.is_none() {
+        return Err("--check needs --ledger".into());
     }
     let default = if args.chaos.stalls > 0.0 { Duration::from_millis(200) } else { Duration::from_secs(30) };
     args.ttl = ttl.unwrap_or(default);

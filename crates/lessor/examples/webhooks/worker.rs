@@ -49,7 +49,7 @@ impl<'a> Worker<'a> {
             match ran {
                 Ok(outcome) => return self.note(&outcome),
                 // This attempt failed; sent again, the delivery is tried again as the policy has it.
-                Err(OnceError::Work(Trouble::Chaos)) => {}
+                Err(OnceError::Work(Trouble::Chaos | Trouble::Lost)) => {}
                 Err(OnceError::Failed(view)) => match view.retry_after() {
                     Some(wait) => pause(wait),
                     None => {
@@ -60,7 +60,7 @@ impl<'a> Worker<'a> {
                 },
                 // Too late: somebody took over, and this outcome does not count. The ledger is told, because the
                 // effect was made.
-                Err(OnceError::Lost | OnceError::Work(Trouble::Lost)) => {
+                Err(OnceError::Lost) => {
                     self.tally.fenced += 1;
                     if let Some(line) = grant
                         && let Err(error) = self.ledger.append(&Line { what: What::Fenced, ..line })
@@ -107,11 +107,17 @@ impl<'a> Worker<'a> {
             Some(_) => self.tally.retried += 1,
             None => {}
         }
-        let fate = self.args.chaos.fate(&delivery.id, lease.attempt());
+        // Chaos has its bounds: where everybody stalled every time, nobody would ever get done.
+        let fate = match lease.attempt() {
+            attempt if attempt <= self.args.attempts => self.args.chaos.fate(&delivery.id, attempt),
+            _ => Fate::Work,
+        };
         pause(effort(&delivery.id));
 
         // The last look before the effect. It cannot be the very last: see what a stall does.
         if lease.is_lost() {
+            // Nothing was done yet, so there is nothing to explain. It may be too late to say even this.
+            let _ = lease.release().wait();
             return Err(Trouble::Lost);
         }
         let token = lease.token().as_u64();
