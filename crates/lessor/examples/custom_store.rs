@@ -3,27 +3,30 @@
 //! `cargo run -p lessor --example custom_store`
 
 use std::error::Error;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use lessor::Engine;
+use lessor::{Engine, SystemClock};
 
 // ANCHOR: store
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use lessor::store::{Change, Page, Reply, Scan, Seen, Swap};
-use lessor::{Clock, Durability, Key, Pending, Record, Store, SystemClock, Timestamp};
+use lessor::store::{Change, Hints, Page, Reply, Scan, Seen, Swap};
+use lessor::{Clock, Durability, Key, Pending, Record, Store, Timestamp};
 
 /// Records in a sorted map behind one lock.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct MapStore {
     records: Mutex<BTreeMap<Key, Record>>,
-    clock: SystemClock,
+    clock: Arc<dyn Clock>,
 }
 
 impl MapStore {
+    fn with_clock(clock: Arc<dyn Clock>) -> Self {
+        Self { records: Mutex::default(), clock }
+    }
+
     fn records(&self) -> MutexGuard<'_, BTreeMap<Key, Record>> {
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -39,7 +42,7 @@ impl Store for MapStore {
         Pending::ready(Ok(Seen { record, now: self.clock.now() }))
     }
 
-    fn swap(&self, key: &Key, change: Change) -> Reply<Swap> {
+    fn swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
         let mut records = self.records();
         let seen = Seen { record: records.get(key).cloned(), now: self.clock.now() };
         Pending::ready(Ok(if !change.expects(seen.record.as_ref()) {
@@ -47,7 +50,7 @@ impl Store for MapStore {
         } else if !change.is_due(seen.now) {
             Swap::OutOfWindow(seen)
         } else {
-            records.insert(key.clone(), change.next);
+            records.insert(key.clone(), change.next.clone());
             Swap::Stored
         }))
     }
@@ -74,11 +77,16 @@ impl Store for MapStore {
     fn durability(&self) -> Durability {
         Durability::Volatile
     }
+
+    /// Waiters have to look again when a clock that is set by hand makes a step.
+    fn attach(&self, hints: Hints) {
+        self.clock.on_step(hints);
+    }
 }
 // ANCHOR_END: store
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let engine = Engine::new(Arc::new(MapStore::default()))?;
+    let engine = Engine::new(Arc::new(MapStore::with_clock(Arc::new(SystemClock::new()))))?;
 
     let runs = AtomicU32::new(0);
     let work = || engine.once("job:1").run(|_lease| Ok::<_, String>(runs.fetch_add(1, Ordering::Relaxed)));
