@@ -1,1 +1,49 @@
-fn main() {}
+//! One command file, shared by people and CI: `cargo xtask test`, `deep`, `mutants`, `bench`.
+
+mod deep;
+mod mutants;
+mod shell;
+mod steps;
+
+use std::process::ExitCode;
+
+use shell::Shell;
+
+const HELP: &str = "\
+usage: cargo xtask <task>
+
+  test [STEP…]    everything that CI runs, on a stable toolchain; or only the steps named:
+                  fmt clippy tests doctests docs features msrv mutants deny advisories
+  mutants         plants faults in the sources, one at a time, and has the test meant for each catch it;
+                  LESSOR_MUTANTS=a,b limits it to those whose name contains a or b
+  deep            what needs a nightly toolchain: Miri over the core and the in-memory store
+  bench [ARG…]    the benchmarks; arguments go to criterion
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let shell = Shell::new();
+    let (task, rest) = match args.split_first() {
+        Some((task, rest)) => (task.as_str(), rest),
+        None => ("", &args[..]),
+    };
+    let done = match task {
+        "test" => steps::run(&shell, rest),
+        "mutants" => mutants::run(&shell).map(|summary| println!("{summary}")),
+        "deep" => deep::run(&shell),
+        "bench" => shell.cargo(&["bench", "--package", "lessor-benches"]).args(rest).run(),
+        "help" | "--help" | "-h" => {
+            print!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        "" => Err(format!("name a task\n\n{HELP}")),
+        unknown => Err(format!("there is no task {unknown:?}\n\n{HELP}")),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -212,7 +212,7 @@ impl<'a> Once<'a> {
                 Some(waiting) => &*waiting,
                 none => &*none.insert(Watches::wait(shared, &Key::new(self.key).map_err(Error::from)?)),
             };
-            let turn = async { waiting.turn().await.map(Some) };
+            let turn = async { waiting.turn(self.retries).await.map(Some) };
             let turn = match give_up_at {
                 None => turn.await?,
                 Some(at) => {
@@ -229,8 +229,6 @@ impl<'a> Once<'a> {
                 Some(Turn::Finished(view)) if view.error_code().is_none() => {
                     return Ok(Obtained::Replay(view, true));
                 }
-                // A policy to retry is for the machine to judge.
-                Some(Turn::Finished(_)) if self.retries => {}
                 Some(Turn::Finished(view)) => return Err(OnceError::Failed(view)),
             }
         }

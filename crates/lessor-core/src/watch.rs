@@ -236,16 +236,17 @@ impl Waiter {
         .await
     }
 
-    /// Until there is an outcome, or it is this waiter's turn to try for the key.
-    pub(crate) async fn turn(&self) -> Result<Turn, Error> {
-        self.until(&self.watch.contenders, |scene| match scene.look() {
-            Look::Finished(view) => Some(Ok(Turn::Finished(view))),
+    /// Until there is an outcome, or it is this waiter's turn to try for the key. One who `retries` takes a failure for a key
+    /// that may be free: whether it is, is for the machine to judge.
+    pub(crate) async fn turn(&self, retries: bool) -> Result<Turn, Error> {
+        self.until(&self.watch.contenders, move |scene| match scene.look() {
             Look::Trouble(error) => Some(Err(error.into())),
-            Look::Free(_) if !scene.baton => {
+            Look::Finished(view) if !retries || view.error_code().is_none() => Some(Ok(Turn::Finished(view))),
+            Look::Finished(_) | Look::Free(_) if !scene.baton => {
                 scene.baton = true;
                 Some(Ok(Turn::Yours(Baton(Arc::clone(&self.watch)))))
             }
-            Look::Free(_) | Look::Unknown | Look::Busy => None,
+            Look::Finished(_) | Look::Free(_) | Look::Unknown | Look::Busy => None,
         })
         .await
     }

@@ -86,3 +86,8 @@ const KNOWN: &str =
 fn invalid(reason: &str) -> Error {
     Error::Invalid { what: "store URL", reason: reason.to_owned() }
 }
+
+/// The README's code is compiled and run with the documentation's.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

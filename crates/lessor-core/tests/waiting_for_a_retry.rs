@@ -1,0 +1,134 @@
+//! A waiter with a policy to retry once kept one of two cores busy: it saw a failure, asked for the key, heard that another
+//! engine's holder was quicker, looked again at the failure that it had seen, and asked again, until its reader's next look at
+//! the store. It has to wait for news instead.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "what fails here fails the test")]
+
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use lessor_core::store::{Change, Hints, Page, Reply, Scan, Seen, Swap};
+use lessor_core::{
+    Acquisition, Backoff, Durability, Engine, Key, Lease, OnFailed, Pending, Record, Settings, Stage, Store,
+    Timestamp,
+};
+use lessor_memory::MemoryStore;
+
+const KEY: &str = "key";
+const RETRY: OnFailed = OnFailed::Retry { max_attempts: 10, backoff: Backoff::NONE };
+
+type Hook = Box<dyn FnOnce() + Send>;
+
+/// Keeps its engines' hints for the test to give, counts how often it is asked how a key stands, and does something right
+/// after a failed record was read.
+#[derive(Default)]
+struct Watched {
+    records: MemoryStore,
+    hints: Mutex<Vec<Hints>>,
+    asked: AtomicUsize,
+    after_failure: Mutex<Option<Hook>>,
+}
+
+impl Watched {
+    fn tell(&self) {
+        let hints = self.hints.lock().unwrap().clone();
+        hints.iter().for_each(|hints| hints.changed(&Key::new(KEY).unwrap()));
+    }
+}
+
+impl fmt::Debug for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watched")
+    }
+}
+
+impl Store for Watched {
+    fn now(&self) -> Reply<Timestamp> {
+        self.records.now()
+    }
+    fn load(&self, key: &Key) -> Reply<Seen> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let seen = self.records.load(key).wait();
+        let failed = |seen: &Seen| seen.record.as_ref().map(Record::stage) == Some(Stage::Failed);
+        if seen.as_ref().is_ok_and(failed) {
+            let hook = self.after_failure.lock().unwrap().take();
+            if let Some(hook) = hook {
+                hook();
+            }
+        }
+        Pending::ready(seen)
+    }
+    fn swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
+        self.records.swap(key, change)
+    }
+    fn scan(&self, query: Scan) -> Reply<Page> {
+        self.records.scan(query)
+    }
+    fn purge(&self, limit: usize) -> Reply<usize> {
+        self.records.purge(limit)
+    }
+    fn durability(&self) -> Durability {
+        Durability::Volatile
+    }
+    fn glance(&self, key: &str, look: &mut dyn FnMut(Option<&Record>)) -> bool {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        self.records.glance(key, look)
+    }
+    fn attach(&self, hints: Hints) {
+        self.hints.lock().unwrap().push(hints);
+    }
+}
+
+fn acquire(engine: &Engine) -> Lease {
+    match engine.acquire(KEY).on_failed(RETRY).wait().unwrap() {
+        Acquisition::Acquired(lease) => lease,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the fault would show in whatever time passes")]
+fn pause(time: Duration) {
+    thread::sleep(time);
+}
+
+#[test]
+fn a_waiter_that_would_retry_waits_for_news_when_another_engine_was_quicker() {
+    let store = Arc::new(Watched::default());
+    let mut settings = Settings::default();
+    // Nobody looks by the clock: whatever is asked is asked because of something that happened.
+    settings.poll_every = Duration::from_secs(5);
+    let open = || Engine::with_settings(store.clone(), settings.clone()).unwrap();
+    let (ours, theirs) = (open(), open());
+
+    let first = acquire(&theirs);
+    let waiter = thread::spawn(move || {
+        ours.once(KEY).on_failed(RETRY).run(|_lease| Ok::<_, String>("ours".to_owned())).unwrap().into_value()
+    });
+    // The waiter's reader has had its first look.
+    while store.asked.load(Ordering::SeqCst) < 3 {
+        pause(Duration::from_millis(1));
+    }
+    // The first attempt fails, and the other engine begins the second right after our reader saw that.
+    let second = Arc::new(Mutex::new(None));
+    let (slot, engine) = (Arc::clone(&second), theirs.clone());
+    *store.after_failure.lock().unwrap() =
+        Some(Box::new(move || *slot.lock().unwrap() = Some(acquire(&engine))));
+    first.fail("no luck").wait().unwrap();
+    store.tell();
+    let second = loop {
+        if let Some(lease) = second.lock().unwrap().take() {
+            break lease;
+        }
+        pause(Duration::from_millis(1));
+    };
+    pause(Duration::from_millis(200));
+    let asked = store.asked.load(Ordering::SeqCst);
+
+    second.complete("theirs").wait().unwrap();
+    store.tell();
+    assert_eq!(waiter.join().unwrap(), "theirs");
+    assert!(asked < 30, "asked {asked} times how the key stands");
+}

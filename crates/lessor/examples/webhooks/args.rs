@@ -1,0 +1,129 @@
+//! What the command line says.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use lexopt::prelude::*;
+
+use crate::chaos::Chaos;
+
+pub(crate) const HELP: &str = "\
+Works on each webhook delivery exactly once, however often it arrives.
+
+usage: webhooks [options]
+
+  --input FILE        deliveries, one JSON object a line; default: a built-in sample
+  --id FIELD          the member that names a delivery; default `delivery`
+  --payload FIELD     the member that has to be the same in all copies of a delivery; default `payload`
+  --workers N         threads; default 8
+  --store URL         where the leases live; default `memory:`
+  --ledger FILE       gets one line per piece of work; default: a new file among the temporary ones
+  --overwrite         empty the ledger first
+  --check             do no work; check the ledger that is there
+  --ttl DURATION      length of a lease, such as 200ms, 5s, 1m; default 30s, or 200ms with --stall-rate
+  --attempts N        how often work is tried before its failure stands; default 5
+
+chaos, each a share from 0 to 1 of all attempts, by default 0:
+  --panic-rate P      the worker panics after the effect and before it is recorded
+  --error-rate P      the work returns an error
+  --stall-rate P      the worker stalls past its lease after the effect, comes back and tries to record it
+  --seed N            which attempts these are; default 1
+
+A ledger is continued if the store remembers what it stands for; with `memory:`, which does not, it has to be empty or
+--overwrite be given. The check at the end covers all of it.
+
+exit code: 0 if all is well, 1 if the check found something, 2 if nothing could be done
+";
+
+pub(crate) enum Parsed {
+    Run(Box<Args>),
+    Help,
+}
+
+pub(crate) struct Args {
+    pub(crate) input: Option<PathBuf>,
+    pub(crate) id: String,
+    pub(crate) payload: String,
+    pub(crate) workers: usize,
+    pub(crate) store: String,
+    pub(crate) ledger: Option<PathBuf>,
+    pub(crate) overwrite: bool,
+    pub(crate) check: bool,
+    pub(crate) ttl: Duration,
+    pub(crate) attempts: u32,
+    pub(crate) chaos: Chaos,
+}
+
+pub(crate) fn parse() -> Result<Parsed, lexopt::Error> {
+    let mut args = Args {
+        input: None,
+        id: "delivery".to_owned(),
+        payload: "payload".to_owned(),
+        workers: 8,
+        store: "memory:".to_owned(),
+        ledger: None,
+        overwrite: false,
+        check: false,
+        ttl: Duration::ZERO,
+        attempts: 5,
+        chaos: Chaos::default(),
+    };
+    let mut ttl = None;
+    let mut parser = lexopt::Parser::from_env();
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Long("input") => args.input = Some(parser.value()?.into()),
+            Long("id") => args.id = parser.value()?.string()?,
+            Long("payload") => args.payload = parser.value()?.string()?,
+            Long("workers") => args.workers = at_least_one("--workers", parser.value()?.parse()?)?,
+            Long("store") => args.store = parser.value()?.string()?,
+            Long("ledger") => args.ledger = Some(parser.value()?.into()),
+            Long("overwrite") => args.overwrite = true,
+            Long("check") => args.check = true,
+            Long("ttl") => ttl = Some(parser.value()?.parse_with(duration)?),
+            Long("attempts") => args.attempts = at_least_one("--attempts", parser.value()?.parse()?)?,
+            Long("panic-rate") => args.chaos.panics = parser.value()?.parse_with(rate)?,
+            Long("error-rate") => args.chaos.errors = parser.value()?.parse_with(rate)?,
+            Long("stall-rate") => args.chaos.stalls = parser.value()?.parse_with(rate)?,
+            Long("seed") => args.chaos.seed = parser.value()?.parse()?,
+            Long("help") | Short('h') => return Ok(Parsed::Help),
+            _ => return Err(arg.unexpected()),
+        }
+    }
+    if args.chaos.panics + args.chaos.errors + args.chaos.stalls > 1.0 {
+        return Err("the three rates add up to more than 1".into());
+    }
+    if args.check && args.ledger.is_none() {
+        return Err("--check needs --ledger".into());
+    }
+    let default = if args.chaos.stalls > 0.0 { Duration::from_millis(200) } else { Duration::from_secs(30) };
+    args.ttl = ttl.unwrap_or(default);
+    Ok(Parsed::Run(Box::new(args)))
+}
+
+fn at_least_one<N: FromStr + Default + PartialEq>(what: &str, number: N) -> Result<N, lexopt::Error> {
+    if number == N::default() { Err(format!("{what} has to be at least 1").into()) } else { Ok(number) }
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if (0.0..=1.0).contains(&rate) => Ok(rate),
+        _ => Err("give a share from 0 to 1, such as 0.1".to_owned()),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let usage = || "give a number with its unit, such as 200ms, 5s or 1m".to_owned();
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| usage())?;
+    let micros = match unit {
+        "us" => 1,
+        "ms" => 1_000,
+        "s" => 1_000_000,
+        "m" => 60_000_000,
+        _ => return Err(usage()),
+    };
+    number.checked_mul(micros).map(Duration::from_micros).ok_or_else(usage)
+}

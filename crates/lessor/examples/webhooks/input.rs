@@ -1,0 +1,79 @@
+//! The deliveries, read from a file line by line.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Cursor};
+use std::path::PathBuf;
+
+use lessor::Key;
+use serde_json::{Map, Value};
+
+use crate::args::Args;
+
+const SAMPLE: &str = include_str!("../data/deliveries.ndjson");
+
+/// One arrival of a delivery.
+pub(crate) struct Delivery {
+    pub(crate) id: String,
+    /// What has to be the same in all copies.
+    pub(crate) payload: Option<Value>,
+    /// Of the whole line.
+    pub(crate) bytes: usize,
+    pub(crate) line: usize,
+}
+
+pub(crate) struct Input {
+    file: Option<PathBuf>,
+    id: String,
+    payload: String,
+}
+
+impl Input {
+    pub(crate) fn new(args: &Args) -> Self {
+        Self { file: args.input.clone(), id: args.id.clone(), payload: args.payload.clone() }
+    }
+
+    /// How many deliveries there are, and their ids; an error if there is a line that is not one.
+    pub(crate) fn survey(&self) -> Result<(usize, HashSet<String>), String> {
+        let mut deliveries = 0;
+        let mut ids = HashSet::new();
+        self.each(|delivery| {
+            deliveries += 1;
+            ids.insert(delivery.id);
+            Ok(())
+        })?;
+        Ok((deliveries, ids))
+    }
+
+    /// In the order of the file. Blank lines are passed over.
+    pub(crate) fn each(&self, mut take: impl FnMut(Delivery) -> Result<(), String>) -> Result<(), String> {
+        let name = self.file.as_ref().map_or("the sample".into(), |path| path.display().to_string());
+        let reader: Box<dyn BufRead> = match &self.file {
+            None => Box::new(Cursor::new(SAMPLE)),
+            Some(path) => {
+                Box::new(BufReader::new(File::open(path).map_err(|error| format!("{name}: {error}"))?))
+            }
+        };
+        for (line, text) in (1..).zip(reader.lines()) {
+            let at = |problem: String| format!("{name}, line {line}: {problem}");
+            let text = text.map_err(|error| at(error.to_string()))?;
+            if !text.trim().is_empty() {
+                take(self.parse(&text, line).map_err(at)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn parse(&self, text: &str, line: usize) -> Result<Delivery, String> {
+        let mut members: Map<String, Value> =
+            serde_json::from_str(text).map_err(|error| format!("not a JSON object: {error}"))?;
+        let id = match members.get(&self.id) {
+            Some(Value::String(id)) => id.clone(),
+            Some(Value::Number(id)) => id.to_string(),
+            Some(_) => return Err(format!("`{}` is neither a string nor a number", self.id)),
+            None => return Err(format!("there is no member `{}`; --id names the one to use", self.id)),
+        };
+        Key::check(&id).map_err(|error| format!("`{}` cannot be a key: {error}", self.id))?;
+        Ok(Delivery { id, payload: members.remove(&self.payload), bytes: text.len(), line })
+    }
+}

@@ -1,0 +1,156 @@
+//! The core of a webhook receiver: deliveries arrive more than once and at the same time; each is worked on exactly once,
+//! and every duplicate gets the first one's result.
+//!
+//! ```text
+//!  file ──► queue ──► N workers ──► engine.once(id) ──┬─► the work, whose effect is one line in the ledger
+//!                                                     └─► a twin's result
+//! ```
+//!
+//! `cargo run --release -p lessor --example webhooks` runs a built-in sample; `-- --help` says what else there is. Chaos
+//! switches make workers panic, stall past their lease and return errors. At the end the ledger is read again and
+//! checked: whatever was worked on twice has to say why.
+
+mod args;
+mod chaos;
+mod input;
+mod ledger;
+mod report;
+mod worker;
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::mpsc::sync_channel;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use lessor::{Durability, Engine, Settings};
+
+use args::{Args, Parsed};
+use input::Input;
+use ledger::Ledger;
+use report::Tally;
+use worker::Worker;
+
+/// What the check found wrong, and what kept the program from doing its job.
+const CHECK_FAILED: u8 = 1;
+const REFUSED: u8 = 2;
+
+fn main() -> ExitCode {
+    let args = match args::parse() {
+        Ok(Parsed::Run(args)) => *args,
+        Ok(Parsed::Help) => {
+            print!("{}", args::HELP);
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => return refuse(&format!("{error}; see --help")),
+    };
+    match run(&args) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(CHECK_FAILED),
+        Err(error) => refuse(&error),
+    }
+}
+
+fn refuse(error: &str) -> ExitCode {
+    eprintln!("webhooks: {error}");
+    ExitCode::from(REFUSED)
+}
+
+/// Says whether everything was handled and the ledger is in order.
+fn run(args: &Args) -> Result<bool, String> {
+    if let (true, Some(path)) = (args.check, &args.ledger) {
+        return check(&Tally::default(), path, &HashSet::new());
+    }
+    // The whole input is looked at before any work is begun: one bad line at the end does not leave half of it done.
+    let input = Input::new(args);
+    let (deliveries, ids) = input.survey()?;
+
+    let engine = open_engine(args)?;
+    let began = now(&engine)?;
+    let path = args.ledger.clone().unwrap_or_else(|| fresh_ledger(began));
+    // A volatile store has forgotten what an earlier run did, and would do all of it again.
+    let continues = engine.durability() != Durability::Volatile;
+    let ledger = Ledger::open(path, continues, args.overwrite, began)?;
+
+    let tally = work(args, &engine, &ledger, &input, deliveries)?;
+    let took = Duration::from_micros(now(&engine)?.saturating_sub(began));
+    engine.shutdown(Duration::from_secs(10)).wait();
+
+    report::print(&tally, deliveries, ids.len(), took, args.chaos.is_on());
+    check(&tally, ledger.path(), &ids)
+}
+
+fn open_engine(args: &Args) -> Result<Engine, String> {
+    let mut settings = Settings::default();
+    // A stalled worker's lease is renewed on its behalf, since only the worker stalls and not the process. This is where
+    // that ends, so that work which hangs is taken over.
+    settings.max_hold = args.ttl * 2;
+    lessor::open_with(&args.store, settings).map_err(|error| error.to_string())
+}
+
+fn now(engine: &Engine) -> Result<u64, String> {
+    engine.now().wait().map(lessor::Timestamp::as_micros).map_err(|error| error.to_string())
+}
+
+fn fresh_ledger(began: u64) -> PathBuf {
+    std::env::temp_dir().join(format!("webhooks-ledger-{began}-{}.ndjson", std::process::id()))
+}
+
+/// Feeds the deliveries to the workers, in the order of the file.
+fn work(
+    args: &Args,
+    engine: &Engine,
+    ledger: &Ledger,
+    input: &Input,
+    deliveries: usize,
+) -> Result<Tally, String> {
+    // Hidden by itself where standard error is not a terminal.
+    let bar = ProgressBar::new(deliveries as u64);
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} deliveries {per_sec} {eta}") {
+        bar.set_style(style);
+    }
+    let (sender, queue) = sync_channel(args.workers * 2);
+    let queue = Mutex::new(queue);
+    thread::scope(|scope| {
+        let workers: Vec<_> = (1..=args.workers)
+            .map(|number| {
+                let mut worker = Worker::new(number, args, engine, ledger);
+                let (queue, bar) = (&queue, &bar);
+                scope.spawn(move || {
+                    // The queue's lock is held while waiting for the next delivery only.
+                    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).recv().ok();
+                    while let Some(delivery) = next() {
+                        worker.handle(&delivery);
+                        bar.inc(1);
+                    }
+                    worker.into_tally()
+                })
+            })
+            .collect();
+        let fed = input.each(|delivery| {
+            sender.send(delivery).map_err(|_| "no worker is left to take deliveries".to_owned())
+        });
+        // Workers end when the queue is empty and nobody can add to it.
+        drop(sender);
+        let mut sum = Tally::default();
+        for worker in workers {
+            sum.add(worker.join().map_err(|_| "a worker died outside of its work".to_owned())?);
+        }
+        bar.finish_and_clear();
+        fed.map(|()| sum)
+    })
+}
+
+/// All of the ledger, the lines of earlier runs included.
+fn check(tally: &Tally, path: &Path, ids: &HashSet<String>) -> Result<bool, String> {
+    let lines = ledger::read(path)?;
+    let audit = ledger::audit(&lines, tally, ids);
+    println!("\nledger {}: {}", path.display(), audit.summary(lines.len()));
+    for problem in tally.troubles.iter().chain(&audit.problems) {
+        println!("PROBLEM {problem}");
+    }
+    Ok(tally.troubles.is_empty() && audit.problems.is_empty())
+}

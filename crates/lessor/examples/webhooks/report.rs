@@ -1,0 +1,76 @@
+//! What happened, in numbers.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use crate::worker::Receipt;
+
+#[derive(Default)]
+pub(crate) struct Tally {
+    /// Deliveries whose caller ran the work, got a twin's result, or got a failure that stands.
+    pub(crate) executed: usize,
+    pub(crate) replayed: usize,
+    pub(crate) failed: usize,
+    /// Outcomes that came after their caller had waited.
+    pub(crate) waited: usize,
+    /// Grants that followed a lapsed one, or a failed one.
+    pub(crate) taken_over: usize,
+    pub(crate) retried: usize,
+    /// Workers that came back too late and were refused, or late and were not.
+    pub(crate) fenced: usize,
+    pub(crate) late: usize,
+    pub(crate) panicked: usize,
+    pub(crate) errored: usize,
+    pub(crate) stalled: usize,
+    pub(crate) receipts: HashMap<String, Receipt>,
+    /// Ids whose failure stands.
+    pub(crate) failures: HashSet<String>,
+    pub(crate) troubles: Vec<String>,
+}
+
+impl Tally {
+    /// Everyone who sends the same delivery gets the same receipt.
+    pub(crate) fn receive(&mut self, receipt: &Receipt) {
+        let first = self.receipts.entry(receipt.id.clone()).or_insert_with(|| receipt.clone());
+        if first != receipt {
+            self.troubles.push(format!("{}: two results, {first:?} and {receipt:?}", receipt.id));
+        }
+    }
+
+    pub(crate) fn add(&mut self, other: Self) {
+        self.executed += other.executed;
+        self.replayed += other.replayed;
+        self.failed += other.failed;
+        self.waited += other.waited;
+        self.taken_over += other.taken_over;
+        self.retried += other.retried;
+        self.fenced += other.fenced;
+        self.late += other.late;
+        self.panicked += other.panicked;
+        self.errored += other.errored;
+        self.stalled += other.stalled;
+        other.receipts.values().for_each(|receipt| self.receive(receipt));
+        self.failures.extend(other.failures);
+        self.troubles.extend(other.troubles);
+    }
+}
+
+pub(crate) fn print(tally: &Tally, deliveries: usize, distinct: usize, took: Duration, chaos: bool) {
+    let row = |name: &str, count: usize| println!("{name:<22}{count:>10}");
+    row("deliveries", deliveries);
+    row("distinct", distinct);
+    row("executed", tally.executed);
+    row("replayed", tally.replayed);
+    row("waited for a twin", tally.waited);
+    row("taken over", tally.taken_over);
+    row("tried again", tally.retried);
+    row("failed", tally.failed);
+    row("fenced", tally.fenced);
+    if chaos {
+        row("chaos: panics", tally.panicked);
+        row("chaos: errors", tally.errored);
+        row("chaos: stalls", tally.stalled);
+        row("finished late", tally.late);
+    }
+    println!("{:<22}{:>10.0}", "per second", deliveries as f64 / took.as_secs_f64().max(1e-6));
+}

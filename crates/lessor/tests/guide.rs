@@ -1,0 +1,18 @@
+//! What the guide for authors of stores shows is the code that is compiled and run.
+
+const GUIDE: &str = include_str!("../../../docs/writing-a-store.md");
+const EXAMPLE: &str = include_str!("../examples/custom_store.rs");
+
+fn between<'a>(text: &'a str, begin: &str, end: &str) -> Option<&'a str> {
+    Some(text.split_once(begin)?.1.split_once(end)?.0)
+}
+
+#[test]
+fn the_store_in_the_guide_is_the_one_that_is_compiled() {
+    let shown = between(GUIDE, "```rust\n", "```").unwrap();
+    let compiled = between(EXAMPLE, "// ANCHOR: store\n", "// ANCHOR_END: store").unwrap();
+    assert!(
+        shown == compiled,
+        "copy the part between the anchors of examples/custom_store.rs into docs/writing-a-store.md"
+    );
+}

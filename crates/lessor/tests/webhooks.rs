@@ -1,0 +1,185 @@
+//! The main job, from the outside: its figures, its exit codes and what it refuses.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "what fails here fails the test")]
+
+mod common;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Output;
+
+use common::{example, stderr, stdout};
+
+const DELIVERIES: u64 = 92;
+const DISTINCT: u64 = 40;
+
+fn run(args: &[&str]) -> Output {
+    example("webhooks").args(args).output().unwrap()
+}
+
+fn row(output: &Output, name: &str) -> u64 {
+    let text = stdout(output);
+    let line =
+        text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("no {name}: {text}"));
+    line.split_whitespace().next_back().unwrap().parse().unwrap()
+}
+
+/// A file of the test's own that does not exist yet.
+fn file(name: &str) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = fs::remove_file(&path);
+    path
+}
+
+#[test]
+fn p1_each_delivery_of_the_sample_is_worked_on_once_and_its_duplicates_get_the_result() {
+    let ledger = file("plain.ledger");
+    for _ in 0..3 {
+        let output = run(&["--workers", "8", "--overwrite", "--ledger", ledger.to_str().unwrap()]);
+        assert!(output.status.success(), "{}{}", stdout(&output), stderr(&output));
+        assert_eq!(row(&output, "deliveries"), DELIVERIES);
+        assert_eq!(row(&output, "distinct"), DISTINCT);
+        assert_eq!(row(&output, "executed"), DISTINCT);
+        assert_eq!(row(&output, "replayed"), DELIVERIES - DISTINCT);
+        assert_eq!(row(&output, "failed") + row(&output, "fenced") + row(&output, "taken over"), 0);
+        assert_eq!(fs::read_to_string(&ledger).unwrap().lines().count() as u64, DISTINCT);
+    }
+}
+
+#[test]
+fn p1_under_chaos_whatever_is_worked_on_twice_says_why() {
+    for seed in ["1", "2", "3"] {
+        let ledger = file(&format!("chaos-{seed}.ledger"));
+        let rates = ["--panic-rate", "0.15", "--error-rate", "0.15", "--stall-rate", "0.15", "--ttl", "60ms"];
+        let more = ["--seed", seed, "--workers", "8", "--ledger", ledger.to_str().unwrap()];
+        let output = run(&[&rates[..], &more[..]].concat());
+        assert!(output.status.success(), "{}{}", stdout(&output), stderr(&output));
+        let ended = row(&output, "executed") + row(&output, "replayed") + row(&output, "failed");
+        assert_eq!(ended, DELIVERIES, "every delivery comes to its end");
+        for chaos in ["chaos: panics", "chaos: errors", "chaos: stalls", "tried again"] {
+            assert!(row(&output, chaos) > 0, "{chaos}");
+        }
+    }
+}
+
+/// Every delivery comes twice in a row, and all stall at first: a twin takes over, and the holder is refused.
+#[test]
+fn p1_a_worker_that_stalls_past_its_lease_is_refused_when_it_comes_back() {
+    let (input, ledger) = (file("stalls.ndjson"), file("stalls.ledger"));
+    let lines: String = (0..4).map(|n| format!("{{\"delivery\":\"{n}\"}}\n").repeat(2)).collect();
+    fs::write(&input, lines).unwrap();
+    let files = ["--input", input.to_str().unwrap(), "--ledger", ledger.to_str().unwrap()];
+    let output = run(&[&files[..], &["--stall-rate", "1", "--ttl", "50ms", "--attempts", "1"]].concat());
+    assert!(output.status.success(), "{}{}", stdout(&output), stderr(&output));
+    assert!(row(&output, "fenced") >= 1);
+    assert!(row(&output, "fenced") <= row(&output, "taken over"));
+    assert_eq!((row(&output, "executed"), row(&output, "replayed")), (4, 4));
+    assert!(fs::read_to_string(&ledger).unwrap().contains(r#""outcome":"fenced""#));
+}
+
+#[test]
+fn p1_the_check_finds_what_was_worked_on_twice_without_a_reason() {
+    let ledger = file("planted.ledger");
+    // Attempt, token, run, outcome, and how the grant before ended.
+    let line = |(attempt, token, run, outcome, after): (u32, u64, u64, &str, &str)| {
+        let after = if after.is_empty() { "null".to_owned() } else { format!("\"{after}\"") };
+        format!(
+            r#"{{"id":"a","attempt":{attempt},"token":{token},"worker":1,"run":{run},"outcome":"{outcome}","after":{after}}}"#
+        ) + "\n"
+    };
+    let first = (1, 10, 1, "done", "");
+    let cases = [
+        (0, vec![first]),
+        (0, vec![(1, 10, 1, "panicked", ""), (2, 20, 1, "done", "failed")]),
+        (0, vec![(2, 20, 1, "done", "failed"), (1, 10, 1, "errored", "")]),
+        (0, vec![(1, 10, 1, "stalled", ""), (2, 20, 1, "done", "lapsed")]),
+        (0, vec![first, (2, 20, 1, "done", "lapsed"), (1, 10, 1, "fenced", "")]),
+        (0, vec![first, (2, 20, 2, "done", "lapsed")]),
+        (1, vec![first, first]),
+        (1, vec![first, (1, 20, 1, "done", "")]),
+        (1, vec![first, (2, 20, 1, "done", "")]),
+        (1, vec![first, (2, 20, 1, "done", "failed")]),
+        (1, vec![first, (2, 20, 1, "done", "lapsed")]),
+        (1, vec![first, (2, 20, 2, "done", "failed")]),
+        (1, vec![(1, 10, 1, "stalled", ""), (2, 20, 1, "done", "failed")]),
+        (1, vec![first, (2, 20, 1, "done", "lapsed"), (2, 20, 1, "fenced", "lapsed")]),
+        (1, vec![(1, 20, 1, "panicked", ""), (2, 10, 1, "done", "failed")]),
+    ];
+    for (code, lines) in cases {
+        fs::write(&ledger, lines.iter().copied().map(line).collect::<String>()).unwrap();
+        let output = run(&["--check", "--ledger", ledger.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(code), "{lines:?}: {}{}", stdout(&output), stderr(&output));
+        assert_eq!(stdout(&output).contains("PROBLEM a: worked on twice"), code == 1, "{lines:?}");
+    }
+    fs::write(&ledger, line(first) + "{\"id\":").unwrap();
+    let output = run(&["--check", "--ledger", ledger.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("line 2"), "{}", stderr(&output));
+}
+
+#[test]
+fn p12_a_line_that_is_no_delivery_is_named_and_nothing_is_begun() {
+    let (input, ledger) = (file("bad.ndjson"), file("bad.ledger"));
+    let control = r#"{"delivery":"a\u0000b"}"#;
+    for (bad, what) in [
+        ("{\"delivery\":", "not a JSON object"),
+        ("[1]", "not a JSON object"),
+        ("{\"id\":\"1\"}", "no member `delivery`"),
+        ("{\"delivery\":{}}", "neither a string nor a number"),
+        ("{\"delivery\":\"\"}", "cannot be a key"),
+        (control, "cannot be a key"),
+    ] {
+        fs::write(&input, format!("{{\"delivery\":\"1\"}}\n\n{bad}\n")).unwrap();
+        let output = run(&["--input", input.to_str().unwrap(), "--ledger", ledger.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(2), "{bad}");
+        assert!(stderr(&output).contains("line 3"), "{}", stderr(&output));
+        assert!(stderr(&output).contains(what), "{}", stderr(&output));
+        assert!(!ledger.exists());
+    }
+}
+
+#[test]
+fn an_id_that_comes_with_two_payloads_is_not_passed_over_in_silence() {
+    let (input, ledger) = (file("two.ndjson"), file("two.ledger"));
+    fs::write(&input, "{\"delivery\":1,\"payload\":1}\n{\"delivery\":1,\"payload\":2}\n").unwrap();
+    let output = run(&["--input", input.to_str().unwrap(), "--ledger", ledger.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stdout(&output).contains("another payload"), "{}", stdout(&output));
+    assert_eq!(row(&output, "executed"), 1);
+}
+
+#[test]
+fn a_ledger_whose_store_is_gone_is_not_continued() {
+    let ledger = file("again.ledger");
+    let path = ledger.to_str().unwrap();
+    assert!(run(&["--ledger", path]).status.success());
+    let before = fs::read(&ledger).unwrap();
+    let output = run(&["--ledger", path]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("--overwrite"), "{}", stderr(&output));
+    assert_eq!(fs::read(&ledger).unwrap(), before);
+    assert!(run(&["--ledger", path, "--overwrite"]).status.success());
+}
+
+#[test]
+fn p12_arguments_that_make_no_sense_are_refused() {
+    for args in [
+        &["--workers", "0"][..],
+        &["--panic-rate", "1.5"],
+        &["--panic-rate", "0.6", "--stall-rate", "0.6"],
+        &["--ttl", "5"],
+        &["--ttl", "99999999999999999999m"],
+        &["--ttl", "0s"],
+        &["--store", "nowhere:"],
+        &["--input", "no/such/file"],
+        &["--ledger", "no/such/folder/ledger"],
+        &["--what"],
+        &["stray"],
+    ] {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {}{}", stdout(&output), stderr(&output));
+        assert!(stderr(&output).starts_with("webhooks: "), "{args:?}");
+    }
+    let help = run(&["--help"]);
+    assert!(help.status.success() && stdout(&help).contains("--stall-rate"));
+}

@@ -1,0 +1,65 @@
+//! Faults planted in the sources, one at a time. Each has to be caught by the test that is meant for it: a test that
+//! cannot fail proves nothing.
+//!
+//! [`list`] has them. A fault whose source text is no longer there exactly once, or that does not compile, is stale, and
+//! that is an error too.
+
+mod list;
+mod sandbox;
+
+use std::collections::BTreeMap;
+
+use crate::shell::Shell;
+use list::{MUTANTS, Mutant, Test};
+use sandbox::{Ran, Sandbox};
+
+/// Returns `caught N of N`.
+pub(crate) fn run(shell: &Shell) -> Result<String, String> {
+    let only = std::env::var("LESSOR_MUTANTS").unwrap_or_default();
+    let only: Vec<&str> = only.split(',').filter(|part| !part.is_empty()).collect();
+    let chosen: Vec<&Mutant> = MUTANTS
+        .iter()
+        .filter(|mutant| only.is_empty() || only.iter().any(|part| mutant.name.contains(part)))
+        .collect();
+    if chosen.is_empty() {
+        return Err("LESSOR_MUTANTS names none that there is".to_owned());
+    }
+    let sandbox = Sandbox::new(shell)?;
+    let mut problems = prove_tests_pass(&sandbox, &chosen);
+    if !problems.is_empty() {
+        return Err(format!("without any fault already:\n  {}", problems.join("\n  ")));
+    }
+    for mutant in &chosen {
+        let verdict = try_out(&sandbox, mutant);
+        let word = if verdict.is_ok() { "caught" } else { "NOT CAUGHT" };
+        println!("{word:<11} {}", mutant.name);
+        if let Err(problem) = verdict {
+            problems.push(format!("{}: {problem}", mutant.name));
+        }
+    }
+    let count = format!("caught {} of {}", chosen.len() - problems.len(), chosen.len());
+    if problems.is_empty() { Ok(count) } else { Err(format!("{count}\n  {}", problems.join("\n  "))) }
+}
+
+/// A fault is caught only if its test passes without it.
+fn prove_tests_pass(sandbox: &Sandbox, chosen: &[&Mutant]) -> Vec<String> {
+    let tests: BTreeMap<String, Test> =
+        chosen.iter().map(|mutant| (mutant.test.to_string(), mutant.test)).collect();
+    let check = |(name, test): (String, Test)| match sandbox.run(test) {
+        Ran::Passed(0) => Some(format!("{name}: there is no such test")),
+        Ran::Passed(_) => None,
+        Ran::Failed => Some(format!("{name} fails")),
+        Ran::Hung => Some(format!("{name} does not end")),
+        Ran::NotBuilt(error) => Some(format!("{name} cannot be built:\n{error}")),
+    };
+    tests.into_iter().filter_map(check).collect()
+}
+
+fn try_out(sandbox: &Sandbox, mutant: &Mutant) -> Result<(), String> {
+    let _planted = sandbox.plant(mutant)?;
+    match sandbox.run(mutant.test) {
+        Ran::Failed | Ran::Hung => Ok(()),
+        Ran::Passed(_) => Err(format!("{} passes all the same", mutant.test)),
+        Ran::NotBuilt(error) => Err(format!("stale, it does not compile:\n{error}")),
+    }
+}

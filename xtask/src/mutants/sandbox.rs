@@ -1,0 +1,167 @@
+//! A copy of the sources, in which faults are planted.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::mutants::list::{Mutant, Test};
+use crate::shell::Shell;
+
+/// A test that takes longer hangs.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+pub(crate) struct Sandbox<'a> {
+    shell: &'a Shell,
+    root: PathBuf,
+    target: PathBuf,
+}
+
+/// How a test ended.
+pub(crate) enum Ran {
+    /// And how many there were that the filter let through.
+    Passed(usize),
+    Failed,
+    Hung,
+    NotBuilt(String),
+}
+
+impl<'a> Sandbox<'a> {
+    pub(crate) fn new(shell: &'a Shell) -> Result<Self, String> {
+        let base = shell.target.join("mutants");
+        let sandbox = Self { shell, root: base.join("src"), target: base.join("target") };
+        mirror(&shell.root, &sandbox.root, true).map_err(|error| format!("copying the sources: {error}"))?;
+        Ok(sandbox)
+    }
+
+    /// Plants the fault until the returned value is dropped.
+    pub(crate) fn plant(&self, mutant: &Mutant) -> Result<Planted, String> {
+        let path = self.root.join(mutant.file);
+        let original =
+            fs::read_to_string(&path).map_err(|error| format!("stale, {}: {error}", mutant.file))?;
+        match original.matches(mutant.find).count() {
+            1 => {}
+            count => return Err(format!("stale, its text is {count} times in {}, not once", mutant.file)),
+        }
+        let planted = original.replacen(mutant.find, mutant.replace, 1);
+        fs::write(&path, planted).map_err(|error| format!("{}: {error}", mutant.file))?;
+        Ok(Planted { path, original })
+    }
+
+    pub(crate) fn run(&self, test: Test) -> Ran {
+        let build = ["test", "--quiet", "--no-run", "--message-format=json", "--package", test.package];
+        let build = self.shell.cargo(&build).args(test.target).current_dir(&self.root);
+        // Faults are built over and over: nothing that only a debugger needs.
+        let build = build.env("CARGO_TARGET_DIR", &self.target).env("CARGO_PROFILE_DEV_DEBUG", "0");
+        let program = match build.capture() {
+            Err(error) => return Ran::NotBuilt(error),
+            Ok((false, _, error)) => return Ran::NotBuilt(error),
+            Ok((true, messages, _)) => match messages.lines().find_map(executable) {
+                Some(program) => PathBuf::from(program),
+                None => return Ran::NotBuilt("cargo names no test program".to_owned()),
+            },
+        };
+        self.watch(test, &program).unwrap_or_else(Ran::NotBuilt)
+    }
+
+    /// Runs the test program itself, since cargo's death would not be its end.
+    fn watch(&self, test: Test, program: &Path) -> Result<Ran, String> {
+        let said = self.target.join("said");
+        let file = fs::File::create(&said).map_err(|error| error.to_string())?;
+        let mut child = Command::new(program)
+            .arg(test.filter)
+            .current_dir(self.root.join("crates").join(test.package))
+            .stdin(Stdio::null())
+            .stdout(file)
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|error| error.to_string())?;
+        match wait(&mut child).map_err(|error| error.to_string())? {
+            None => Ok(Ran::Hung),
+            Some(false) => Ok(Ran::Failed),
+            Some(true) => {
+                let said = fs::read_to_string(&said).map_err(|error| error.to_string())?;
+                let count = said.lines().find_map(|line| line.strip_prefix("running "));
+                let count =
+                    count.and_then(|rest| rest.split(' ').next()).and_then(|count| count.parse().ok());
+                Ok(Ran::Passed(count.unwrap_or(0)))
+            }
+        }
+    }
+}
+
+/// The program of a test, if cargo's message names one.
+fn executable(message: &str) -> Option<&str> {
+    let (_, rest) = message.split_once(r#""executable":""#)?;
+    message.contains(r#""test":true"#).then_some(rest.split_once('"')?.0)
+}
+
+/// Whether it succeeded; `None` if it had to be ended.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "watches a program, which the standard library has no call for"
+)]
+fn wait(child: &mut Child) -> std::io::Result<Option<bool>> {
+    let began = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status.success()));
+        }
+        if began.elapsed() > PATIENCE {
+            child.kill()?;
+            child.wait()?;
+            return Ok(None);
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A fault in the sandbox; dropping it takes it out.
+pub(crate) struct Planted {
+    path: PathBuf,
+    original: String,
+}
+
+impl Drop for Planted {
+    fn drop(&mut self) {
+        if let Err(error) = fs::write(&self.path, &self.original) {
+            eprintln!("xtask: {}: {error}", self.path.display());
+        }
+    }
+}
+
+/// Makes `to` a copy of `from`. What is the same is not written, so that cargo does not build it again.
+fn mirror(from: &Path, to: &Path, is_root: bool) -> std::io::Result<()> {
+    fs::create_dir_all(to)?;
+    let mut kept = Vec::new();
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name == "target" || (is_root && name == ".git") {
+            continue;
+        }
+        let (source, copy) = (entry.path(), to.join(&name));
+        if entry.file_type()?.is_dir() {
+            mirror(&source, &copy, false)?;
+        } else {
+            let bytes = fs::read(&source)?;
+            if !fs::read(&copy).is_ok_and(|there| there == bytes) {
+                fs::write(&copy, bytes)?;
+            }
+        }
+        kept.push(name);
+    }
+    for entry in fs::read_dir(to)? {
+        let entry = entry?;
+        if kept.contains(&entry.file_name()) {
+            continue;
+        }
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+        } else {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,204 @@
+//! `cargo xtask test`: what CI runs.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use crate::mutants;
+use crate::shell::Shell;
+
+/// How a step ended.
+pub(crate) enum End {
+    Passed,
+    /// With what was found, for the summary.
+    PassedWith(String),
+    /// Could not be run here, and why.
+    Skipped(String),
+}
+
+type Step = fn(&Shell, Asked) -> Result<End, String>;
+
+/// The step was named on the command line, or CI runs it: no excuse for leaving it out.
+#[derive(Clone, Copy)]
+struct Asked(bool);
+
+const STEPS: &[(&str, Step)] = &[
+    ("fmt", fmt),
+    ("clippy", clippy),
+    ("tests", tests),
+    ("doctests", doctests),
+    ("docs", docs),
+    ("features", features),
+    ("msrv", msrv),
+    ("mutants", all_mutants),
+    ("deny", deny),
+    ("advisories", advisories),
+];
+
+/// Runs all steps even if one fails, and says at the end how each went.
+pub(crate) fn run(shell: &Shell, chosen: &[String]) -> Result<(), String> {
+    for name in chosen {
+        if !STEPS.iter().any(|(known, _)| known == name) {
+            let known: Vec<_> = STEPS.iter().map(|(known, _)| *known).collect();
+            return Err(format!("there is no step {name:?}; there are: {}", known.join(" ")));
+        }
+    }
+    let asked = Asked(!chosen.is_empty() || std::env::var_os("CI").is_some());
+    let mut summary = Vec::new();
+    for (name, step) in STEPS {
+        if chosen.is_empty() || chosen.iter().any(|chosen| chosen == name) {
+            println!("\n== {name}");
+            let (end, took) = timed(|| step(shell, asked));
+            if let Err(error) = &end {
+                eprintln!("xtask: {name}: {error}");
+            }
+            summary.push((name, end, took));
+        }
+    }
+    println!("\n== summary");
+    let mut failed = Vec::new();
+    for (name, end, took) in summary {
+        let (word, detail) = match end {
+            Ok(End::Passed) => ("ok", String::new()),
+            Ok(End::PassedWith(detail)) => ("ok", detail),
+            Ok(End::Skipped(reason)) => ("SKIPPED", reason),
+            Err(error) => {
+                failed.push(*name);
+                ("FAILED", error)
+            }
+        };
+        println!("{name:<12}{word:<9}{:>7.1} s  {detail}", took.as_secs_f64());
+    }
+    if failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", failed.join(", "))) }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the time that a step takes is no lease time")]
+fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
+    let began = Instant::now();
+    (work(), began.elapsed())
+}
+
+fn fmt(shell: &Shell, _: Asked) -> Result<End, String> {
+    shell.cargo(&["fmt", "--all", "--check"]).run()?;
+    Ok(End::Passed)
+}
+
+fn clippy(shell: &Shell, _: Asked) -> Result<End, String> {
+    shell.cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]).run()?;
+    Ok(End::Passed)
+}
+
+/// Benchmarks are built by clippy; running them is no test.
+fn tests(shell: &Shell, _: Asked) -> Result<End, String> {
+    shell
+        .cargo(&["test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--examples", "--tests"])
+        .run()?;
+    Ok(End::Passed)
+}
+
+fn doctests(shell: &Shell, _: Asked) -> Result<End, String> {
+    shell.cargo(&["test", "--workspace", "--doc"]).run()?;
+    Ok(End::Passed)
+}
+
+fn docs(shell: &Shell, _: Asked) -> Result<End, String> {
+    shell.cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings").run()?;
+    Ok(End::Passed)
+}
+
+/// Every combination of the features of `lessor`.
+fn features(shell: &Shell, _: Asked) -> Result<End, String> {
+    let manifest = shell.root.join("crates/lessor/Cargo.toml");
+    let manifest =
+        fs::read_to_string(&manifest).map_err(|error| format!("{}: {error}", manifest.display()))?;
+    let names: Vec<&str> = manifest
+        .lines()
+        .skip_while(|line| *line != "[features]")
+        .skip(1)
+        .take_while(|line| !line.starts_with('['))
+        .filter_map(|line| line.split_once('=').map(|(name, _)| name.trim()))
+        .filter(|name| !name.starts_with('#') && *name != "default")
+        .collect();
+    let combinations = 1_u32 << names.len();
+    for combination in 0..combinations {
+        let chosen: Vec<_> =
+            (0..).zip(&names).filter(|(bit, _)| combination >> bit & 1 == 1).map(|(_, name)| *name).collect();
+        let chosen = chosen.join(",");
+        let features = ["--no-default-features", "--features", &chosen, "--", "-D", "warnings"];
+        shell.cargo(&["clippy", "--package", "lessor"]).args(&features).run()?;
+    }
+    Ok(End::PassedWith(format!("{combinations} combinations")))
+}
+
+/// The oldest toolchain that the manifest promises.
+fn msrv(shell: &Shell, asked: Asked) -> Result<End, String> {
+    let manifest = shell.root.join("Cargo.toml");
+    let manifest =
+        fs::read_to_string(&manifest).map_err(|error| format!("{}: {error}", manifest.display()))?;
+    let promised = manifest
+        .lines()
+        .find_map(|line| line.strip_prefix("rust-version = "))
+        .map(|version| version.trim_matches('"'))
+        .ok_or("Cargo.toml has no rust-version")?;
+    let is_promised = |version: &str| {
+        version
+            .strip_prefix(promised)
+            .is_some_and(|rest| !rest.starts_with(|next: char| next.is_ascii_digit()))
+    };
+    let here = shell.program("rustc").args(&["--version"]).output().unwrap_or_default();
+    if here.strip_prefix("rustc ").is_some_and(is_promised) {
+        return Ok(End::PassedWith(format!("{promised} is the toolchain that ran the other steps")));
+    }
+    let installed = shell.program("rustup").args(&["toolchain", "list"]).output().unwrap_or_default();
+    let Some(toolchain) = installed.split_whitespace().find(|name| is_promised(name)) else {
+        let reason = format!("run `rustup toolchain install {promised}`");
+        return if asked.0 { Err(reason) } else { Ok(End::Skipped(reason)) };
+    };
+    let check = ["run", toolchain, "cargo", "check", "--workspace", "--all-targets"];
+    shell.program("rustup").args(&check).env("CARGO_TARGET_DIR", shell.target.join("msrv")).run()?;
+    Ok(End::PassedWith(promised.to_owned()))
+}
+
+fn all_mutants(shell: &Shell, _: Asked) -> Result<End, String> {
+    mutants::run(shell).map(End::PassedWith)
+}
+
+/// Licences, sources, and crates that should not be there.
+fn deny(shell: &Shell, asked: Asked) -> Result<End, String> {
+    let Some(program) = cargo_deny(shell, asked)? else { return Ok(End::Skipped(NO_DENY.to_owned())) };
+    let offline = std::env::var_os("CARGO_NET_OFFLINE").map_or(&[][..], |_| &["--offline"]);
+    shell.program(&program).args(offline).args(&["check", "bans", "licenses", "sources"]).run()?;
+    Ok(End::Passed)
+}
+
+/// Known vulnerabilities. The list of them is on GitHub, so this needs the network.
+fn advisories(shell: &Shell, asked: Asked) -> Result<End, String> {
+    let Some(program) = cargo_deny(shell, asked)? else { return Ok(End::Skipped(NO_DENY.to_owned())) };
+    let (passed, out, err) = shell.program(&program).args(&["check", "advisories"]).capture()?;
+    print!("{out}{err}");
+    if passed {
+        return Ok(End::Passed);
+    }
+    if err.contains("failed to fetch advisory database") && !asked.0 {
+        return Ok(End::Skipped("the advisory database cannot be reached".to_owned()));
+    }
+    Err("cargo-deny found advisories, or could not look for them".to_owned())
+}
+
+const NO_DENY: &str = "cargo-deny is not installed; `cargo install --locked cargo-deny`, or name this step to have it installed";
+
+/// The program. Building it takes minutes, so that is done only where it was asked for.
+fn cargo_deny(shell: &Shell, asked: Asked) -> Result<Option<String>, String> {
+    let tools = shell.target.join("tools");
+    let own = tools.join("bin/cargo-deny").display().to_string();
+    for name in ["cargo-deny", &own] {
+        if shell.program(name).args(&["--version"]).output().is_some() {
+            return Ok(Some(name.to_owned()));
+        }
+    }
+    if !asked.0 {
+        return Ok(None);
+    }
+    let tools = tools.display().to_string();
+    shell.cargo(&["install", "--locked", "--root", &tools, "cargo-deny"]).run()?;
+    Ok(Some(own))
+}
