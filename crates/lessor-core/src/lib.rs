@@ -11,6 +11,7 @@
 //! ```
 
 mod acquire;
+mod board;
 mod codec;
 mod drive;
 mod engine;
@@ -27,6 +28,7 @@ mod record;
 mod resolve;
 mod settings;
 pub mod store;
+mod sync;
 mod time;
 mod value;
 mod view;
