@@ -174,7 +174,7 @@ impl<S: Sight> Post<S> {
     }
 
     /// Until `told` has an answer for a settled key, or it is this waiter's turn to try.
-    pub(crate) async fn turn<T>(self: &Arc<Self>, told: impl Fn(&S) -> Option<T>) -> Result<T, Baton<S>> {
+    pub(crate) async fn turn<T>(this: &Arc<Self>, told: impl Fn(&S) -> Option<T>) -> Result<T, Baton<S>> {
         let turn = |scene: &mut Scene<S>| {
             let sight = scene.sight.as_ref()?;
             let answer = match sight.meaning() {
@@ -187,11 +187,11 @@ impl<S: Sight> Post<S> {
                 None if scene.baton => None,
                 None => {
                     scene.baton = true;
-                    Some(Err(Baton(Arc::clone(self))))
+                    Some(Err(Baton(Arc::clone(this))))
                 }
             }
         };
-        self.until(&self.contenders, turn).await
+        this.until(&this.contenders, turn).await
     }
 
     async fn until<T>(&self, event: &Event, ready: impl Fn(&mut Scene<S>) -> Option<T>) -> T {

@@ -159,7 +159,7 @@ impl Waiter {
                 (!retries || view.error_code().is_none()).then_some(Ok(Turn::Finished(view)))
             }
         };
-        self.post.turn(told).await.unwrap_or_else(|baton| Ok(Turn::Yours(baton)))
+        Post::turn(&self.post, told).await.unwrap_or_else(|baton| Ok(Turn::Yours(baton)))
     }
 
     /// The key as it was last seen.
