@@ -280,10 +280,10 @@ impl Finish {
 /// What the caller is told where no lease is granted.
 fn acquisition(answer: Answer) -> Result<Acquisition, Error> {
     match answer {
-        Answer::InProgress(view) => Ok(Acquisition::InProgress(view)),
-        Answer::Completed(view) => Ok(Acquisition::Completed(view)),
-        Answer::Failed(view) => Ok(Acquisition::Failed(view)),
-        Answer::InDoubt(view) => Ok(Acquisition::InDoubt(view)),
+        Answer::InProgress(view) => Ok(Acquisition::InProgress(*view)),
+        Answer::Completed(view) => Ok(Acquisition::Completed(*view)),
+        Answer::Failed(view) => Ok(Acquisition::Failed(*view)),
+        Answer::InDoubt(view) => Ok(Acquisition::InDoubt(*view)),
         _ => Err(unexpected()),
     }
 }

@@ -130,13 +130,13 @@ pub enum Answer {
     /// The caller holds the lease already, by this record: an earlier reply was lost.
     Resent(Record),
     /// Somebody else holds it.
-    InProgress(View),
+    InProgress(Box<View>),
     /// The work is done.
-    Completed(View),
+    Completed(Box<View>),
     /// The work failed, and the policy does not allow another try, or not yet.
-    Failed(View),
+    Failed(Box<View>),
     /// A holder vanished, and the policy leaves it to an operator what that means.
-    InDoubt(View),
+    InDoubt(Box<View>),
     /// The holder's or operator's act took effect.
     Done(Ack),
     /// Whether there was anything to forget.
@@ -264,7 +264,8 @@ impl<'a> Case<'a> {
             Verdict::Again { kept, ended, from } => self.grant_again(kept, request, ended, from),
             Verdict::Resent(kept) => Decision::Answer(Answer::Resent(kept.clone())),
             Verdict::Stands(standing, kept) => {
-                let view = standing.view(kept, self.now);
+                // Boxed, so that the common answers are small to hand around.
+                let view = Box::new(standing.view(kept, self.now));
                 Decision::Answer(match standing {
                     Standing::InProgress => Answer::InProgress(view),
                     Standing::Completed => Answer::Completed(view),
