@@ -170,7 +170,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         file: "crates/lessor-core/src/watch.rs",
         find: "if self.watched.load(Ordering::Relaxed) > 0 {",
         replace: "if false {",
-        test: core_in(&["--test", "waiting"], "a_thousand_waiters_on_one_key_cost_one_reader"),
+        test: core_in(&["--test", "waiting"], "a_waiter_that_has_looked_is_woken_by_the_end_of_the_work"),
     },
     Mutant {
         name: "acquire-that-is-dropped-leaves-its-lease",
