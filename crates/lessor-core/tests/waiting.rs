@@ -64,6 +64,30 @@ fn a_thousand_waiters_on_one_key_cost_one_reader() {
     assert!(loads < 100, "{loads} reads for 1000 waiters");
 }
 
+/// A planted fault, the wake-up forgotten, went unnoticed: work that ends before anybody's first look needs no wake-up. So
+/// here it ends after that look, and the clock stands still, so that there is no second one.
+#[test]
+fn a_waiter_that_has_looked_is_woken_by_the_end_of_the_work() {
+    for outcome in [State::Completed, State::Failed, State::Released] {
+        let store = Arc::new(LateStore::new(MemoryStore::with_clock(Arc::new(ManualClock::new()))));
+        let engine = Engine::new(store.clone()).unwrap();
+        let lease = acquire(&engine, "key");
+        let before = store.loads.load(Ordering::SeqCst);
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| engine.wait_for("key", HOUR).wait().unwrap().unwrap().state());
+            eventually("the reader has looked", || store.loads.load(Ordering::SeqCst) > before);
+            thread::park_timeout(Duration::from_millis(20));
+            match outcome {
+                State::Completed => lease.complete(&1).wait(),
+                State::Failed => lease.fail("code").wait(),
+                _ => lease.release().wait(),
+            }
+            .unwrap();
+            assert_eq!(waiting.join().unwrap(), outcome);
+        });
+    }
+}
+
 #[test]
 fn waiters_are_woken_by_every_end_of_a_lease() {
     type End = fn(Lease);

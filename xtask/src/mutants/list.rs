@@ -35,6 +35,14 @@ const fn core(filter: &'static str) -> Test {
     Test { package: "lessor-core", target: &["--lib"], filter }
 }
 
+/// A test of one of the core's test files.
+const fn core_in(target: &'static [&'static str], filter: &'static str) -> Test {
+    Test { package: "lessor-core", target, filter }
+}
+
+/// The table of the contract, walked through.
+const TABLE: Test = core("machine::tests::table::the_machine_does_what_the_contracts_table_says");
+
 pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "key-of-257-characters-is-let-in",
@@ -46,8 +54,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "delete-character-is-let-in",
         file: "crates/lessor-core/src/key.rs",
-        find: "(0x20..0x7f).contains(&byte)",
-        replace: "(0x20..=0x7f).contains(&byte)",
+        find: "byte.wrapping_sub(0x20) < 0x5f",
+        replace: "byte.wrapping_sub(0x20) < 0x60",
         test: core("key::tests::p12_only_1_to_256_characters_without_controls_are_a_key"),
     },
     Mutant {
@@ -74,8 +82,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "part-of-a-microsecond-rounds-to-nothing",
         file: "crates/lessor-core/src/time.rs",
-        find: "duration.as_nanos().div_ceil(1000)",
-        replace: "(duration.as_nanos() / 1000)",
+        find: "duration.subsec_nanos().div_ceil(1000)",
+        replace: "duration.subsec_nanos() / 1000",
         test: core("time::tests::p12_arithmetic_stops_at_the_ends"),
     },
     Mutant {
@@ -98,5 +106,94 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         find: "ChaCha12Rng::from_seed(os_random()?)",
         replace: "ChaCha12Rng::from_seed([7; 32])",
         test: core("lease_id::tests::ids_do_not_repeat_within_and_across_sources"),
+    },
+    Mutant {
+        name: "extend-revives-a-lapsed-lease",
+        file: "crates/lessor-core/src/machine.rs",
+        find: "Act::Extend { .. } | Act::Checkpoint(_) if !live",
+        replace: "Act::Checkpoint(_) if !live",
+        test: TABLE,
+    },
+    Mutant {
+        name: "stale-holder-acts",
+        file: "crates/lessor-core/src/machine.rs",
+        find: "        if !kept.is_held_by(lease_id) {\n            return Decision::Refuse(Error::NotHolder",
+        replace: "        if kept.attempt() == 0 {\n            return Decision::Refuse(Error::NotHolder",
+        test: TABLE,
+    },
+    Mutant {
+        name: "lease-lives-in-its-last-instant",
+        file: "crates/lessor-core/src/machine.rs",
+        find: "now < self.expires_at",
+        replace: "now <= self.expires_at",
+        test: TABLE,
+    },
+    Mutant {
+        name: "extend-shortens",
+        file: "crates/lessor-core/src/machine.rs",
+        find: "next.expires_at.max(until)",
+        replace: "until",
+        test: core("machine::tests::promises::extending_never_shortens_and_never_revives"),
+    },
+    Mutant {
+        name: "extension-is-written-after-the-lapse",
+        file: "crates/lessor-core/src/machine.rs",
+        find: "not_after: Some(kept.body().expires_at)",
+        replace: "not_after: None",
+        test: core(
+            "machine::tests::promises::an_extension_counts_only_if_it_is_written_while_the_lease_lives",
+        ),
+    },
+    Mutant {
+        name: "token-counts-and-forgets-the-time",
+        file: "crates/lessor-core/src/record.rs",
+        find: "now.as_micros().max(previous.map_or(0, |token| token.0 + 1))",
+        replace: "previous.map_or(1, |token| token.0 + 1)",
+        test: core("machine::tests::promises::p2_tokens_rise_over_a_purge"),
+    },
+    Mutant {
+        name: "purge-drops-a-token-that-is-ahead-of-the-clock",
+        file: "crates/lessor-core/src/record.rs",
+        find: "self.0.keep_until.max(past_token)",
+        replace: "self.0.keep_until.max(past_token.min(self.0.keep_until))",
+        test: core("machine::tests::promises::p2_tokens_rise_over_a_purge"),
+    },
+    Mutant {
+        name: "waiter-that-goes-away-keeps-the-baton",
+        file: "crates/lessor-core/src/watch.rs",
+        find: "scene.baton = false;",
+        replace: "",
+        test: core_in(&["--test", "cancellation"], "a_waiter_that_goes_away_with_the_turn_passes_it_on"),
+    },
+    Mutant {
+        name: "wake-up-is-forgotten",
+        file: "crates/lessor-core/src/watch.rs",
+        find: "if self.watched.load(Ordering::Relaxed) > 0 {",
+        replace: "if false {",
+        test: core_in(&["--test", "waiting"], "a_waiter_that_has_looked_is_woken_by_the_end_of_the_work"),
+    },
+    Mutant {
+        name: "acquire-that-is-dropped-leaves-its-lease",
+        file: "crates/lessor-core/src/acquire.rs",
+        find: "if self.armed {",
+        replace: "if false {",
+        test: core_in(
+            &["--test", "cancellation"],
+            "an_acquire_that_is_dropped_leaves_no_lease_that_nobody_owns",
+        ),
+    },
+    Mutant {
+        name: "holder-hears-too-late-that-its-lease-is-lost",
+        file: "crates/lessor-core/src/lease.rs",
+        find: "expires_at.saturating_sub((ttl / 10).min(Duration::from_secs(1)))",
+        replace: "expires_at.saturating_add(ttl)",
+        test: core_in(&["--test", "waiting"], "p1_lost_fires_before_anybody_else_can_be_granted"),
+    },
+    Mutant {
+        name: "once-that-retries-takes-a-failure-for-its-outcome",
+        file: "crates/lessor-core/src/watch.rs",
+        find: "Look::Finished(view) if !retries || view.error_code().is_none()",
+        replace: "Look::Finished(view)",
+        test: core_in(&["--test", "waiting_for_a_retry"], "a_waiter_that_would_retry_waits_for_news"),
     },
 ];

@@ -8,10 +8,11 @@ mod list;
 mod sandbox;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::shell::Shell;
 use list::{MUTANTS, Mutant, Test};
-use sandbox::{Ran, Sandbox};
+use sandbox::{PATIENCE, Ran, Sandbox};
 
 /// Returns `caught N of N`.
 pub(crate) fn run(shell: &Shell) -> Result<String, String> {
@@ -25,12 +26,11 @@ pub(crate) fn run(shell: &Shell) -> Result<String, String> {
         return Err("LESSOR_MUTANTS names none that there is".to_owned());
     }
     let sandbox = Sandbox::new(shell)?;
-    let mut problems = prove_tests_pass(&sandbox, &chosen);
-    if !problems.is_empty() {
-        return Err(format!("without any fault already:\n  {}", problems.join("\n  ")));
-    }
+    let patience = prove_tests_pass(&sandbox, &chosen)?;
+    let mut problems = Vec::new();
     for mutant in &chosen {
-        let verdict = try_out(&sandbox, mutant);
+        let patience = patience.get(&mutant.test.to_string()).copied().unwrap_or(PATIENCE);
+        let verdict = try_out(&sandbox, mutant, patience);
         let word = if verdict.is_ok() { "caught" } else { "NOT CAUGHT" };
         println!("{word:<11} {}", mutant.name);
         if let Err(problem) = verdict {
@@ -41,25 +41,35 @@ pub(crate) fn run(shell: &Shell) -> Result<String, String> {
     if problems.is_empty() { Ok(count) } else { Err(format!("{count}\n  {}", problems.join("\n  "))) }
 }
 
-/// A fault is caught only if its test passes without it.
-fn prove_tests_pass(sandbox: &Sandbox, chosen: &[&Mutant]) -> Vec<String> {
+/// A fault is caught only if its test passes without it. Returns how long each test may take with one: so much longer than
+/// without that it has to hang.
+fn prove_tests_pass(sandbox: &Sandbox, chosen: &[&Mutant]) -> Result<BTreeMap<String, Duration>, String> {
     let tests: BTreeMap<String, Test> =
         chosen.iter().map(|mutant| (mutant.test.to_string(), mutant.test)).collect();
-    let check = |(name, test): (String, Test)| match sandbox.run(test) {
-        Ran::Passed(0) => Some(format!("{name}: there is no such test")),
-        Ran::Passed(_) => None,
-        Ran::Failed => Some(format!("{name} fails")),
-        Ran::Hung => Some(format!("{name} does not end")),
-        Ran::NotBuilt(error) => Some(format!("{name} cannot be built:\n{error}")),
-    };
-    tests.into_iter().filter_map(check).collect()
+    let mut patience = BTreeMap::new();
+    let mut problems = Vec::new();
+    for (name, test) in tests {
+        match sandbox.run(test, PATIENCE) {
+            Ran::Passed { tests: 0, .. } => problems.push(format!("{name}: there is no such test")),
+            Ran::Passed { took, .. } => {
+                patience.insert(name, took * 10 + Duration::from_secs(10));
+            }
+            Ran::Failed => problems.push(format!("{name} fails")),
+            Ran::Hung => problems.push(format!("{name} does not end")),
+            Ran::NotBuilt(error) => problems.push(format!("{name} cannot be built:\n{error}")),
+        }
+    }
+    match problems.is_empty() {
+        true => Ok(patience),
+        false => Err(format!("without any fault already:\n  {}", problems.join("\n  "))),
+    }
 }
 
-fn try_out(sandbox: &Sandbox, mutant: &Mutant) -> Result<(), String> {
+fn try_out(sandbox: &Sandbox, mutant: &Mutant, patience: Duration) -> Result<(), String> {
     let _planted = sandbox.plant(mutant)?;
-    match sandbox.run(mutant.test) {
+    match sandbox.run(mutant.test, patience) {
         Ran::Failed | Ran::Hung => Ok(()),
-        Ran::Passed(_) => Err(format!("{} passes all the same", mutant.test)),
+        Ran::Passed { .. } => Err(format!("{} passes all the same", mutant.test)),
         Ran::NotBuilt(error) => Err(format!("stale, it does not compile:\n{error}")),
     }
 }

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use crate::mutants::list::{Mutant, Test};
 use crate::shell::Shell;
 
-/// A test that takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(180);
+/// A test that takes longer hangs, when nothing is known of it yet.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
 pub(crate) struct Sandbox<'a> {
     shell: &'a Shell,
@@ -20,8 +20,11 @@ pub(crate) struct Sandbox<'a> {
 
 /// How a test ended.
 pub(crate) enum Ran {
-    /// And how many there were that the filter let through.
-    Passed(usize),
+    Passed {
+        /// How many tests the filter let through.
+        tests: usize,
+        took: Duration,
+    },
     Failed,
     Hung,
     NotBuilt(String),
@@ -49,7 +52,7 @@ impl<'a> Sandbox<'a> {
         Ok(Planted { path, original })
     }
 
-    pub(crate) fn run(&self, test: Test) -> Ran {
+    pub(crate) fn run(&self, test: Test, patience: Duration) -> Ran {
         let build = ["test", "--quiet", "--no-run", "--message-format=json", "--package", test.package];
         let build = self.shell.cargo(&build).args(test.target).current_dir(&self.root);
         // Faults are built over and over: nothing that only a debugger needs.
@@ -62,11 +65,11 @@ impl<'a> Sandbox<'a> {
                 None => return Ran::NotBuilt("cargo names no test program".to_owned()),
             },
         };
-        self.watch(test, &program).unwrap_or_else(Ran::NotBuilt)
+        self.watch(test, &program, patience).unwrap_or_else(Ran::NotBuilt)
     }
 
     /// Runs the test program itself, since cargo's death would not be its end.
-    fn watch(&self, test: Test, program: &Path) -> Result<Ran, String> {
+    fn watch(&self, test: Test, program: &Path, patience: Duration) -> Result<Ran, String> {
         let said = self.target.join("said");
         let file = fs::File::create(&said).map_err(|error| error.to_string())?;
         let mut child = Command::new(program)
@@ -77,15 +80,15 @@ impl<'a> Sandbox<'a> {
             .stderr(Stdio::null())
             .spawn()
             .map_err(|error| error.to_string())?;
-        match wait(&mut child).map_err(|error| error.to_string())? {
+        match wait(&mut child, patience).map_err(|error| error.to_string())? {
             None => Ok(Ran::Hung),
-            Some(false) => Ok(Ran::Failed),
-            Some(true) => {
+            Some((false, _)) => Ok(Ran::Failed),
+            Some((true, took)) => {
                 let said = fs::read_to_string(&said).map_err(|error| error.to_string())?;
                 let count = said.lines().find_map(|line| line.strip_prefix("running "));
                 let count =
                     count.and_then(|rest| rest.split(' ').next()).and_then(|count| count.parse().ok());
-                Ok(Ran::Passed(count.unwrap_or(0)))
+                Ok(Ran::Passed { tests: count.unwrap_or(0), took })
             }
         }
     }
@@ -97,18 +100,18 @@ fn executable(message: &str) -> Option<&str> {
     message.contains(r#""test":true"#).then_some(rest.split_once('"')?.0)
 }
 
-/// Whether it succeeded; `None` if it had to be ended.
+/// Whether it succeeded, and after how long; `None` if it had to be ended.
 #[expect(
     clippy::disallowed_methods,
     reason = "watches a program, which the standard library has no call for"
 )]
-fn wait(child: &mut Child) -> std::io::Result<Option<bool>> {
+fn wait(child: &mut Child, patience: Duration) -> std::io::Result<Option<(bool, Duration)>> {
     let began = Instant::now();
     loop {
         if let Some(status) = child.try_wait()? {
-            return Ok(Some(status.success()));
+            return Ok(Some((status.success(), began.elapsed())));
         }
-        if began.elapsed() > PATIENCE {
+        if began.elapsed() > patience {
             child.kill()?;
             child.wait()?;
             return Ok(None);
