@@ -40,6 +40,14 @@ const fn core_in(target: &'static [&'static str], filter: &'static str) -> Test 
     Test { package: "lessor-core", target, filter }
 }
 
+/// The package whose tests run under the model checker.
+pub(crate) const MODELS: &str = "lessor-models";
+
+/// Every interleaving of waiters and writers.
+const fn model(filter: &'static str) -> Test {
+    Test { package: MODELS, target: &["--lib"], filter }
+}
+
 /// The table of the contract, walked through.
 const TABLE: Test = core("machine::tests::table::the_machine_does_what_the_contracts_table_says");
 
@@ -159,17 +167,52 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         test: core("machine::tests::promises::p2_tokens_rise_over_a_purge"),
     },
     Mutant {
+        name: "writer-looks-for-waiters-before-its-write-is-seen",
+        file: "crates/lessor-core/src/board.rs",
+        find: "        fence(Ordering::SeqCst);\n        if self",
+        replace: "        if self",
+        test: model("no_wake_up_is_lost_between_the_first_look_and_the_write"),
+    },
+    Mutant {
+        name: "waiter-reads-before-it-is-seen-waiting",
+        file: "crates/lessor-core/src/board.rs",
+        find: "            fence(Ordering::SeqCst);\n            let post",
+        replace: "            let post",
+        test: model("no_wake_up_is_lost_between_the_first_look_and_the_write"),
+    },
+    Mutant {
+        name: "waiter-does-not-look-again-before-it-sleeps",
+        file: "crates/lessor-core/src/board.rs",
+        find: "            let changed = event.listen();\n            if let Some(done) = check() {\n                return done;\n            }\n",
+        replace: "            let changed = event.listen();\n",
+        test: model("no_wake_up_is_lost_between_the_first_look_and_the_write"),
+    },
+    Mutant {
+        name: "late-look-hides-a-newer-write",
+        file: "crates/lessor-core/src/board.rs",
+        find: "sight.is_older_than(known)",
+        replace: "{ let _ = known; false }",
+        test: model("a_late_look_does_not_hide_a_newer_write"),
+    },
+    Mutant {
+        name: "two-contenders-have-the-turn",
+        file: "crates/lessor-core/src/board.rs",
+        find: "scene.baton = true;",
+        replace: "",
+        test: model("p1_one_of_two_contenders_at_a_time_has_the_turn_and_each_gets_it"),
+    },
+    Mutant {
         name: "waiter-that-goes-away-keeps-the-baton",
-        file: "crates/lessor-core/src/watch.rs",
+        file: "crates/lessor-core/src/board.rs",
         find: "scene.baton = false;",
         replace: "",
         test: core_in(&["--test", "cancellation"], "a_waiter_that_goes_away_with_the_turn_passes_it_on"),
     },
     Mutant {
         name: "wake-up-is-forgotten",
-        file: "crates/lessor-core/src/watch.rs",
-        find: "if self.watched.load(Ordering::Relaxed) > 0 {",
-        replace: "if false {",
+        file: "crates/lessor-core/src/board.rs",
+        find: "if self.watched.load(Ordering::Relaxed) > 0",
+        replace: "if false",
         test: core_in(&["--test", "waiting"], "a_waiter_that_has_looked_is_woken_by_the_end_of_the_work"),
     },
     Mutant {

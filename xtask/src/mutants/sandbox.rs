@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::mutants::list::{Mutant, Test};
+use crate::mutants::list::{MODELS, Mutant, Test};
 use crate::shell::Shell;
 
 /// A test that takes longer hangs, when nothing is known of it yet.
@@ -56,7 +56,15 @@ impl<'a> Sandbox<'a> {
         let build = ["test", "--quiet", "--no-run", "--message-format=json", "--package", test.package];
         let build = self.shell.cargo(&build).args(test.target).current_dir(&self.root);
         // Faults are built over and over: nothing that only a debugger needs.
-        let build = build.env("CARGO_TARGET_DIR", &self.target).env("CARGO_PROFILE_DEV_DEBUG", "0");
+        let build = build.env("CARGO_PROFILE_DEV_DEBUG", "0");
+        let build = match test.package {
+            // Built with the model checker's primitives, so apart from everything else.
+            MODELS => {
+                let models = self.target.join("models");
+                build.env("CARGO_TARGET_DIR", models).env("RUSTFLAGS", "--cfg loom")
+            }
+            _ => build.env("CARGO_TARGET_DIR", &self.target),
+        };
         let program = match build.capture() {
             Err(error) => return Ran::NotBuilt(error),
             Ok((false, _, error)) => return Ran::NotBuilt(error),
@@ -68,13 +76,18 @@ impl<'a> Sandbox<'a> {
         self.watch(test, &program, patience).unwrap_or_else(Ran::NotBuilt)
     }
 
+    /// Where cargo would run the package's tests.
+    fn folder(&self, package: &str) -> PathBuf {
+        if package == MODELS { self.root.join("models") } else { self.root.join("crates").join(package) }
+    }
+
     /// Runs the test program itself, since cargo's death would not be its end.
     fn watch(&self, test: Test, program: &Path, patience: Duration) -> Result<Ran, String> {
         let said = self.target.join("said");
         let file = fs::File::create(&said).map_err(|error| error.to_string())?;
         let mut child = Command::new(program)
             .arg(test.filter)
-            .current_dir(self.root.join("crates").join(test.package))
+            .current_dir(self.folder(test.package))
             .stdin(Stdio::null())
             .stdout(file)
             .stderr(Stdio::null())
