@@ -13,22 +13,29 @@ use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lessor::store::{Change, Hints, Page, Reply, Scan, Seen, Swap};
-use lessor::{Clock, Durability, Key, Pending, Record, Store, Timestamp};
+use lessor::{Clock, Durability, Key, Pending, Record, Store, Timestamp, Token};
 
 /// Records in a sorted map behind one lock.
 #[derive(Debug)]
 struct MapStore {
-    records: Mutex<BTreeMap<Key, Record>>,
+    kept: Mutex<Kept>,
     clock: Arc<dyn Clock>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    records: BTreeMap<Key, Record>,
+    /// The highest token of any record that was purged.
+    purged: Option<Token>,
 }
 
 impl MapStore {
     fn with_clock(clock: Arc<dyn Clock>) -> Self {
-        Self { records: Mutex::default(), clock }
+        Self { kept: Mutex::default(), clock }
     }
 
-    fn records(&self) -> MutexGuard<'_, BTreeMap<Key, Record>> {
-        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -38,28 +45,28 @@ impl Store for MapStore {
     }
 
     fn load(&self, key: &Key) -> Reply<Seen> {
-        let record = self.records().get(key).cloned();
+        let record = self.kept().records.get(key).cloned();
         Pending::ready(Ok(Seen { record, now: self.clock.now() }))
     }
 
     fn swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
-        let mut records = self.records();
-        let seen = Seen { record: records.get(key).cloned(), now: self.clock.now() };
+        let mut kept = self.kept();
+        let seen = Seen { record: kept.records.get(key).cloned(), now: self.clock.now() };
         Pending::ready(Ok(if !change.expects(seen.record.as_ref()) {
             Swap::Conflict(seen)
-        } else if !change.is_due(seen.now) {
+        } else if !change.is_due(seen.now) || !change.outruns(kept.purged) {
             Swap::OutOfWindow(seen)
         } else {
-            records.insert(key.clone(), change.next.clone());
+            kept.records.insert(key.clone(), change.next.clone());
             Swap::Stored
         }))
     }
 
     fn scan(&self, query: Scan) -> Reply<Page> {
-        let records = self.records();
+        let kept = self.kept();
         let from = query.after.map_or(Bound::Unbounded, Bound::Excluded);
         let matching =
-            records.range((from, Bound::Unbounded)).filter(|(key, _)| key.starts_with(&query.prefix));
+            kept.records.range((from, Bound::Unbounded)).filter(|(key, _)| key.starts_with(&query.prefix));
         let entries: Vec<_> =
             matching.take(query.limit).map(|(key, record)| (key.clone(), record.clone())).collect();
         let next =
@@ -68,10 +75,14 @@ impl Store for MapStore {
     }
 
     fn purge(&self, limit: usize) -> Reply<usize> {
-        let (now, mut records) = (self.clock.now(), self.records());
-        let over = records.iter().filter(|(_, record)| record.purge_at() <= now).map(|(key, _)| key.clone());
-        let over: Vec<Key> = over.take(limit).collect();
-        Pending::ready(Ok(over.iter().filter(|key| records.remove(*key).is_some()).count()))
+        let (now, mut kept) = (self.clock.now(), self.kept());
+        let over = kept.records.iter().filter(|(_, record)| record.purge_at() <= now);
+        let over: Vec<Key> = over.map(|(key, _)| key.clone()).take(limit).collect();
+        for key in &over {
+            let token = kept.records.remove(key).map(|record| record.token());
+            kept.purged = kept.purged.max(token);
+        }
+        Pending::ready(Ok(over.len()))
     }
 
     fn durability(&self) -> Durability {
