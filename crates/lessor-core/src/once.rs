@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use crate::acquire::{AcquireRequest, Acquisition};
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind};
+use crate::fingerprint::Fingerprint;
 use crate::key::Key;
 use crate::lease::Lease;
 use crate::machine::Ack;
@@ -120,6 +121,12 @@ impl<'a> Once<'a> {
     /// The request that the key stands for: the same key with another one is refused.
     pub fn fingerprint<R: Serialize + ?Sized>(mut self, request: &R) -> Self {
         self.request = self.request.fingerprint(request);
+        self
+    }
+
+    /// The same as [`fingerprint`](Self::fingerprint), for a hash that the caller made.
+    pub fn fingerprint_hash(mut self, fingerprint: Fingerprint) -> Self {
+        self.request = self.request.fingerprint_hash(fingerprint);
         self
     }
 

@@ -14,7 +14,7 @@ use crate::time::Timestamp;
 /// Send it along with every effect; a sink that remembers the highest token seen can refuse a stale holder.
 /// Below 2^53, so that JSON numbers carry it exactly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "u64", into = "u64")]
 pub struct Token(u64);
 
 impl Token {
@@ -40,6 +40,19 @@ impl Token {
     }
 }
 
+impl From<Token> for u64 {
+    fn from(token: Token) -> Self {
+        token.0
+    }
+}
+
+impl TryFrom<u64> for Token {
+    type Error = &'static str;
+    fn try_from(token: u64) -> Result<Self, Self::Error> {
+        Self::from_u64(token).ok_or("a token is below 2^53")
+    }
+}
+
 impl fmt::Display for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)
@@ -47,7 +60,7 @@ impl fmt::Display for Token {
 }
 
 /// Counts the changes of a key's record, from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Version(pub(crate) u64);
 
