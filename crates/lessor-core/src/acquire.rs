@@ -144,9 +144,12 @@ impl<'a> AcquireRequest<'a> {
             return Pending::ready(Err(error));
         }
         match self.shared.store.now().try_take() {
-            Ok(Ok(now)) => self.begin(now),
+            Ok(Ok(now)) => match self.tell(now) {
+                Some(told) => Pending::ready(told),
+                None => self.contend(now),
+            },
             Ok(Err(error)) => Pending::ready(Err(error.into())),
-            Err(now) => self.begin_later(now),
+            Err(now) => self.contend_later(now),
         }
     }
 
@@ -161,18 +164,20 @@ impl<'a> AcquireRequest<'a> {
         Ok(())
     }
 
-    fn begin_later(self, now: Reply<Timestamp>) -> Pending<'static, Result<Acquisition, Error>> {
+    fn contend_later(self, now: Reply<Timestamp>) -> Pending<'static, Result<Acquisition, Error>> {
         let Self { shared, key, acquire, chosen, .. } = self;
         let (shared, key) = (Arc::clone(shared), key.to_owned());
         Pending::later(async move {
             let now = now.await?;
             let request = AcquireRequest { shared: &shared, key: &key, acquire, chosen, refused: None };
-            request.begin(now).await
+            request.contend(now).await
         })
     }
 
-    fn begin(self, now: Timestamp) -> Pending<'static, Result<Acquisition, Error>> {
-        // Where records are at hand, a refusal or a replay is told without copying the record or even the key.
+    /// What there is to tell without writing. Where records are at hand, a refusal or a replay is made without copying the
+    /// record or even the key.
+    #[inline]
+    fn tell(&self, now: Timestamp) -> Option<Result<Acquisition, Error>> {
         let mut told = None;
         self.shared.store.glance(self.key, &mut |record| {
             told = match record.and_then(|record| tell(record, &self.acquire, now)) {
@@ -184,10 +189,7 @@ impl<'a> AcquireRequest<'a> {
                 Some(Ok((Standing::InDoubt, view))) => Some(Ok(Acquisition::InDoubt(view))),
             };
         });
-        match told {
-            Some(told) => Pending::ready(told),
-            None => self.contend(now),
-        }
+        told
     }
 
     /// Tries to write a grant.

@@ -30,24 +30,18 @@ use crate::value::{failure, json_payload, payload};
 ///
 /// None of the operations consumes it: if the store was unavailable, the same operation can be sent again. Sending one
 /// again that had taken effect gives the same answer and writes nothing.
-pub struct Held {
+#[derive(Clone)]
+pub struct Held(Arc<Grant>);
+
+/// What is known of the grant: shared by the holder and, while it keeps the lease alive, the janitor.
+struct Grant {
     shared: Arc<Shared>,
     key: Key,
     lease_id: LeaseId,
     ttl: Duration,
     /// The record as it was granted.
     granted: Option<Record>,
-    hold: Hold,
-}
-
-/// What is known of the grant; shared with the janitor once it keeps the lease alive.
-enum Hold {
-    Own(Facts),
-    Shared(Arc<Facts>),
-}
-
-struct Facts {
-    /// The record as this holder last wrote it, if it wrote one since the grant.
+    /// The record as this holder last wrote it, if it wrote one since.
     newer: Mutex<Option<Record>>,
     has_newer: AtomicBool,
     /// From here on the holder has to think that the lease is lost, in µs.
@@ -83,24 +77,40 @@ pub struct Lease {
 impl Held {
     pub(crate) fn by_id(shared: Arc<Shared>, key: Key, lease_id: LeaseId) -> Self {
         let ttl = shared.settings.default_ttl;
-        Self { shared, key, lease_id, ttl, granted: None, hold: Hold::Own(Facts::new(Timestamp::MAX)) }
+        Self::new(shared, key, lease_id, ttl, None)
+    }
+
+    fn new(shared: Arc<Shared>, key: Key, lease_id: LeaseId, ttl: Duration, granted: Option<Record>) -> Self {
+        let deadline = granted.as_ref().map_or(Timestamp::MAX, |record| deadline(record.expires_at(), ttl));
+        Self(Arc::new(Grant {
+            shared,
+            key,
+            lease_id,
+            ttl,
+            granted,
+            newer: Mutex::new(None),
+            has_newer: AtomicBool::new(false),
+            deadline: AtomicU64::new(deadline.as_micros()),
+            standing: AtomicU8::new(OPEN),
+            changed: OnceLock::new(),
+        }))
     }
 
     /// The key.
     #[must_use]
     pub fn key(&self) -> &Key {
-        &self.key
+        &self.0.key
     }
 
     /// The secret that makes its bearer the holder. Hand it on to nobody but a holder.
     #[must_use]
     pub fn lease_id(&self) -> &LeaseId {
-        &self.lease_id
+        &self.0.lease_id
     }
 
     /// Holds the lease for at least `ttl` from now; never shortens it. Refused with [`Error::Lapsed`] once it has lapsed.
     pub fn extend(&self, ttl: Duration) -> Pending<'_, Result<Ack, Error>> {
-        match self.shared.settings.check_ttl(ttl) {
+        match self.0.shared.settings.check_ttl(ttl) {
             Ok(ttl) => self.act(Act::Extend { ttl }),
             Err(error) => Pending::ready(Err(error)),
         }
@@ -109,20 +119,20 @@ impl Held {
     /// Leaves a value for whoever takes over if this holder dies. Does not extend the lease.
     pub fn checkpoint<T: Serialize + ?Sized>(&self, value: &T) -> Pending<'_, Result<Ack, Error>> {
         self.act_on(
-            json_payload("checkpoint", value, self.shared.settings.max_checkpoint).map(Act::Checkpoint),
+            json_payload("checkpoint", value, self.0.shared.settings.max_checkpoint).map(Act::Checkpoint),
         )
     }
 
     /// The same as [`checkpoint`](Self::checkpoint), for raw bytes.
     pub fn checkpoint_bytes(&self, bytes: &[u8]) -> Pending<'_, Result<Ack, Error>> {
-        self.act_on(payload("checkpoint", bytes, self.shared.settings.max_checkpoint).map(Act::Checkpoint))
+        self.act_on(payload("checkpoint", bytes, self.0.shared.settings.max_checkpoint).map(Act::Checkpoint))
     }
 
     /// Delivers the result, which is kept as JSON and replayed to every later caller. It counts even if the lease has lapsed,
     /// as long as nobody else acquired the key: [`Ack::is_late`].
     #[inline]
     pub fn complete<T: Serialize + ?Sized>(&self, result: &T) -> Pending<'_, Result<Ack, Error>> {
-        let result = json_payload("result", result, self.shared.settings.max_result);
+        let result = json_payload("result", result, self.0.shared.settings.max_result);
         self.act_on(result.map(|result| Act::Complete(result, None)))
     }
 
@@ -135,19 +145,19 @@ impl Held {
     /// word count as the same when a completion is sent again.
     pub fn complete_bytes_as(&self, result: &[u8], hash: Option<&str>) -> Pending<'_, Result<Ack, Error>> {
         let hash = hash.map(check_result_hash).transpose();
-        let result = payload("result", result, self.shared.settings.max_result);
+        let result = payload("result", result, self.0.shared.settings.max_result);
         self.act_on(result.and_then(|result| Ok(Act::Complete(result, hash?))))
     }
 
     /// Delivers a failure, which is replayed to every later caller unless its policy says to retry. The code has 1 to 256
     /// characters.
     pub fn fail(&self, code: &str) -> Pending<'_, Result<Ack, Error>> {
-        self.act_on(failure(&self.shared.settings, code, None).map(Act::Fail))
+        self.act_on(failure(&self.0.shared.settings, code, None).map(Act::Fail))
     }
 
     /// The same as [`fail`](Self::fail), with details, which may be as long as a result.
     pub fn fail_with(&self, code: &str, detail: &str) -> Pending<'_, Result<Ack, Error>> {
-        self.act_on(failure(&self.shared.settings, code, Some(detail)).map(Act::Fail))
+        self.act_on(failure(&self.0.shared.settings, code, Some(detail)).map(Act::Fail))
     }
 
     /// Fails the work with the code `canceled`, or `canceled:<reason>`.
@@ -177,76 +187,59 @@ impl Held {
 
     #[inline]
     fn act(&self, act: Act) -> Pending<'_, Result<Ack, Error>> {
-        let newer = self.facts().newer();
-        let guess = newer.as_ref().or(self.granted.as_ref()).map_or(Guess::None, Guess::Record);
+        let newer = self.0.newer();
+        let guess = newer.as_ref().or(self.0.granted.as_ref()).map_or(Guess::None, Guess::Record);
         let ends = !matches!(act, Act::Extend { .. } | Act::Checkpoint(_));
-        let command = Command::Act(self.lease_id, act);
-        match self.shared.store.now().try_take() {
-            Ok(Ok(now)) => match begin(&self.shared, &self.key, &command, guess, now) {
+        let command = Command::Act(self.0.lease_id, act);
+        match self.0.shared.store.now().try_take() {
+            Ok(Ok(now)) => match begin(&self.0.shared, &self.0.key, &command, guess, now) {
                 Begun::Done(outcome) => Pending::ready(self.learn(outcome, ends)),
                 Begun::Later(flight) => Pending::later(async move {
-                    let outcome = flight.land(&self.shared, &self.key).await;
+                    let outcome = flight.land(&self.0.shared, &self.0.key).await;
                     self.learn(outcome, ends)
                 }),
             },
             Ok(Err(error)) => Pending::ready(Err(error.into())),
             Err(_) => Pending::later(async move {
                 // Without the time nothing can be guessed; the record is read together with it.
-                let outcome = run(&self.shared, &self.key, &command, Guess::None, Timestamp::EPOCH).await;
+                let outcome = run(&self.0.shared, &self.0.key, &command, Guess::None, Timestamp::EPOCH).await;
                 self.learn(outcome, ends)
             }),
         }
     }
 
     fn learn(&self, outcome: Outcome, ends: bool) -> Result<Ack, Error> {
-        let facts = self.facts();
+        let grant = &self.0;
         match outcome {
             Ok((Answer::Done(ack), written)) => {
                 if ends {
-                    facts.end(ENDED);
+                    grant.end(ENDED);
                 } else if let Some(record) = written {
-                    facts.learn(record, self.ttl);
+                    grant.learn(record);
                 }
                 Ok(ack)
             }
             Ok(_) => Err(unexpected()),
             Err(error) => {
                 match error {
-                    Error::NotHolder { .. } | Error::NotFound | Error::Released => facts.end(SUPERSEDED),
-                    Error::Finished { .. } => facts.end(ENDED),
+                    Error::NotHolder { .. } | Error::NotFound | Error::Released => grant.end(SUPERSEDED),
+                    Error::Finished { .. } => grant.end(ENDED),
                     _ => {}
                 }
                 Err(error)
             }
         }
     }
-
-    fn facts(&self) -> &Facts {
-        match &self.hold {
-            Hold::Own(facts) => facts,
-            Hold::Shared(facts) => facts,
-        }
-    }
 }
 
-impl Facts {
-    fn new(deadline: Timestamp) -> Self {
-        Self {
-            newer: Mutex::new(None),
-            has_newer: AtomicBool::new(false),
-            deadline: AtomicU64::new(deadline.as_micros()),
-            standing: AtomicU8::new(OPEN),
-            changed: OnceLock::new(),
-        }
-    }
-
+impl Grant {
     #[inline]
     fn newer(&self) -> Option<Record> {
         if self.has_newer.load(Ordering::Acquire) { self.newer.lock().clone() } else { None }
     }
 
-    fn learn(&self, record: Record, ttl: Duration) {
-        self.deadline.store(deadline(record.expires_at(), ttl).as_micros(), Ordering::Relaxed);
+    fn learn(&self, record: Record) {
+        self.deadline.store(deadline(record.expires_at(), self.ttl).as_micros(), Ordering::Relaxed);
         *self.newer.lock() = Some(record);
         self.has_newer.store(true, Ordering::Release);
         self.tell();
@@ -289,10 +282,8 @@ impl Lease {
         record: Record,
         resent: bool,
     ) -> Self {
-        let facts = Facts::new(deadline(record.expires_at(), ttl));
         let token = record.token();
-        let held = Held { shared, key, lease_id, ttl, granted: Some(record), hold: Hold::Own(facts) };
-        Self { held, token, resent, keeper: None }
+        Self { held: Held::new(shared, key, lease_id, ttl, Some(record)), token, resent, keeper: None }
     }
 
     /// The fencing token: strictly increasing over all grants of the key. Send it along with every effect.
@@ -305,13 +296,13 @@ impl Lease {
     /// finish: see [`former`](Self::former).
     #[must_use]
     pub fn attempt(&self) -> u32 {
-        self.granted.as_ref().map_or(1, Record::attempt)
+        self.grant().granted.as_ref().map_or(1, Record::attempt)
     }
 
     /// The grant before this one and how it ended, if there was one.
     #[must_use]
     pub fn former(&self) -> Option<&Former> {
-        self.granted.as_ref().and_then(|record| record.body().extras().former.as_ref())
+        self.grant().granted.as_ref().and_then(|record| record.body().extras().former.as_ref())
     }
 
     /// The checkpoint that earlier holders left.
@@ -323,7 +314,8 @@ impl Lease {
     /// The same as [`left_checkpoint`](Self::left_checkpoint), as raw bytes.
     #[must_use]
     pub fn left_checkpoint_bytes(&self) -> Option<&[u8]> {
-        self.granted
+        self.grant()
+            .granted
             .as_ref()
             .and_then(|record| record.body().extras().checkpoint.as_ref())
             .map(Payload::bytes)
@@ -339,9 +331,9 @@ impl Lease {
     /// outcome was delivered.
     #[must_use]
     pub fn is_lost(&self) -> bool {
-        match self.facts().standing() {
+        match self.grant().standing() {
             OPEN => {
-                matches!(self.shared.store.now().try_take(), Ok(Ok(now)) if now >= self.facts().deadline())
+                matches!(self.grant().shared.store.now().try_take(), Ok(Ok(now)) if now >= self.grant().deadline())
             }
             standing => standing == SUPERSEDED,
         }
@@ -354,16 +346,16 @@ impl Lease {
             return Pending::ready(());
         }
         Pending::later(async move {
-            let facts = self.facts();
-            let event = facts.changed.get_or_init(Event::new);
+            let grant = self.grant();
+            let event = grant.changed.get_or_init(Event::new);
             loop {
                 let changed = event.listen();
-                match facts.standing() {
+                match grant.standing() {
                     OPEN => {}
                     SUPERSEDED => return,
                     _ => future::pending::<()>().await,
                 }
-                future::or(changed, self.shared.janitor.sleep_until(facts.deadline())).await;
+                future::or(changed, self.grant().shared.janitor.sleep_until(grant.deadline())).await;
                 if self.is_lost() {
                     return;
                 }
@@ -377,52 +369,37 @@ impl Lease {
         if self.keeper.is_some() {
             return self;
         }
-        let held = &mut self.held;
-        let facts = match &held.hold {
-            Hold::Shared(facts) => Arc::clone(facts),
-            Hold::Own(own) => {
-                let facts = Arc::new(Facts::new(own.deadline()));
-                if let Some(newer) = own.newer() {
-                    facts.learn(newer, held.ttl);
-                }
-                facts.end(own.standing());
-                held.hold = Hold::Shared(Arc::clone(&facts));
-                facts
-            }
-        };
-        let renewed = Held {
-            shared: Arc::clone(&held.shared),
-            key: held.key.clone(),
-            lease_id: held.lease_id,
-            ttl: held.ttl,
-            granted: held.granted.clone(),
-            hold: Hold::Shared(facts),
-        };
-        let expires_at = held.granted.as_ref().map_or(Timestamp::EPOCH, Record::expires_at);
-        let from = expires_at.saturating_sub(held.ttl);
-        self.keeper = Some(held.shared.janitor.spawn(keep(renewed, from)));
+        let grant = self.grant();
+        let expires_at = grant.granted.as_ref().map_or(Timestamp::EPOCH, Record::expires_at);
+        let from = expires_at.saturating_sub(grant.ttl);
+        self.keeper = Some(grant.shared.janitor.spawn(keep(self.held.clone(), from)));
         self
+    }
+
+    fn grant(&self) -> &Grant {
+        &self.held.0
     }
 }
 
 /// Renews a third of the way through, and tries again sooner where the store does not answer.
 async fn keep(held: Held, granted_at: Timestamp) {
-    let until = granted_at.saturating_add(held.shared.settings.max_hold);
-    let mut renew_at = granted_at.saturating_add(held.ttl / 3);
+    let grant = &held.0;
+    let until = granted_at.saturating_add(grant.shared.settings.max_hold);
+    let mut renew_at = granted_at.saturating_add(grant.ttl / 3);
     while renew_at < until {
-        held.shared.janitor.sleep_until(renew_at).await;
-        if held.facts().standing() != OPEN {
+        grant.shared.janitor.sleep_until(renew_at).await;
+        if grant.standing() != OPEN {
             return;
         }
-        let Ok(before) = held.shared.store.now().await else { return };
-        match held.extend(held.ttl).await {
-            Ok(_) => renew_at = before.saturating_add(held.ttl / 3),
-            Err(Error::Store(error)) if before < held.facts().deadline() => {
-                tracing::warn!(key = %held.key, %error, "renewing a lease failed; trying again");
-                renew_at = before.saturating_add((held.ttl / 12).max(Duration::from_millis(1)));
+        let Ok(before) = grant.shared.store.now().await else { return };
+        match held.extend(grant.ttl).await {
+            Ok(_) => renew_at = before.saturating_add(grant.ttl / 3),
+            Err(Error::Store(error)) if before < grant.deadline() => {
+                tracing::warn!(key = %grant.key, %error, "renewing a lease failed; trying again");
+                renew_at = before.saturating_add((grant.ttl / 12).max(Duration::from_millis(1)));
             }
             Err(error) => {
-                tracing::warn!(key = %held.key, %error, "a lease was lost");
+                tracing::warn!(key = %grant.key, %error, "a lease was lost");
                 return;
             }
         }
@@ -438,10 +415,10 @@ impl Deref for Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let held = &self.held;
-        if held.facts().standing() == OPEN {
-            let guess = held.facts().newer().or_else(|| held.granted.clone());
-            abandon(&held.shared, held.key.clone(), held.lease_id, guess);
+        let grant = self.grant();
+        if grant.standing() == OPEN {
+            let guess = grant.newer().or_else(|| grant.granted.clone());
+            abandon(&grant.shared, grant.key.clone(), grant.lease_id, guess);
         }
     }
 }
@@ -462,8 +439,8 @@ pub(crate) fn abandon(shared: &Arc<Shared>, key: Key, lease_id: LeaseId, guess: 
 impl fmt::Debug for Held {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Held")
-            .field("key", &self.key)
-            .field("lease_id", &self.lease_id)
+            .field("key", self.key())
+            .field("lease_id", self.lease_id())
             .finish_non_exhaustive()
     }
 }
@@ -471,8 +448,8 @@ impl fmt::Debug for Held {
 impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lease")
-            .field("key", &self.key)
-            .field("lease_id", &self.lease_id)
+            .field("key", self.key())
+            .field("lease_id", self.lease_id())
             .field("token", &self.token().as_u64())
             .field("attempt", &self.attempt())
             .finish_non_exhaustive()
