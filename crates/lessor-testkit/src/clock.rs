@@ -1,0 +1,110 @@
+//! A clock that a test sets by hand.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use lessor_core::store::Hints;
+use lessor_core::{Clock, Timestamp};
+use parking_lot::Mutex;
+
+/// Where a clock starts that is not told otherwise: the first second of 2026.
+const START: u64 = 1_767_225_600_000_000;
+
+/// A clock that stands still until a test moves it. Clones share the time.
+///
+/// Every step tells the engines that are attached to the stores on this clock, so timers that became due fire at once,
+/// on the engines' own threads.
+///
+/// ```
+/// use std::time::Duration;
+/// use lessor_core::Clock;
+/// use lessor_testkit::ManualClock;
+///
+/// let clock = ManualClock::new();
+/// let before = clock.now();
+/// clock.clone().advance(Duration::from_secs(5));
+/// assert_eq!(clock.now().saturating_since(before), Duration::from_secs(5));
+/// ```
+#[derive(Clone, Debug)]
+pub struct ManualClock(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    micros: AtomicU64,
+    engines: Mutex<Vec<Hints>>,
+}
+
+impl ManualClock {
+    /// A clock that stands at the first second of 2026.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::starting_at(Timestamp::from_micros(START).unwrap_or(Timestamp::EPOCH))
+    }
+
+    /// A clock that stands at `start`.
+    #[must_use]
+    pub fn starting_at(start: Timestamp) -> Self {
+        Self(Arc::new(Shared { micros: AtomicU64::new(start.as_micros()), engines: Mutex::default() }))
+    }
+
+    /// Moves the time on, and returns what it is then. Stops at [`Timestamp::MAX`].
+    pub fn advance(&self, by: Duration) -> Timestamp {
+        let step = |micros| Timestamp::from_micros(micros).map(|now| now.saturating_add(by).as_micros());
+        // The update never gives up: the stored number is always a timestamp.
+        let _ = self.0.micros.fetch_update(Ordering::SeqCst, Ordering::SeqCst, step);
+        self.tell();
+        self.now()
+    }
+
+    /// Moves the time on to `at`. A clock never runs backwards, so an earlier instant changes nothing.
+    pub fn set(&self, at: Timestamp) {
+        self.0.micros.fetch_max(at.as_micros(), Ordering::SeqCst);
+        self.tell();
+    }
+
+    /// No lock is held while engines are told: they may read the clock, or attach.
+    fn tell(&self) {
+        let engines = {
+            let mut engines = self.0.engines.lock();
+            engines.retain(|engine| !engine.is_stale());
+            engines.clone()
+        };
+        engines.iter().for_each(Hints::clock_moved);
+    }
+}
+
+impl Default for ManualClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.0.micros.load(Ordering::SeqCst)).unwrap_or(Timestamp::MAX)
+    }
+
+    fn on_step(&self, hints: Hints) {
+        let mut engines = self.0.engines.lock();
+        engines.retain(|engine| !engine.is_stale());
+        engines.push(hints);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p7_a_clock_set_by_hand_never_runs_backwards_and_stops_at_the_end() {
+        let clock = ManualClock::new();
+        let start = clock.now();
+        clock.set(Timestamp::EPOCH);
+        assert_eq!(clock.now(), start);
+        clock.set(start.saturating_add(Duration::from_secs(1)));
+        assert_eq!(clock.now().saturating_since(start), Duration::from_secs(1));
+        assert_eq!(clock.advance(Duration::MAX), Timestamp::MAX);
+        assert_eq!(clock.advance(Duration::MAX), Timestamp::MAX);
+    }
+}
