@@ -38,7 +38,7 @@ pub fn purge_drops_nothing_that_is_not_due(factory: Factory<'_>) {
     let lapsed = granted(now.saturating_sub(Duration::from_secs(60)), Duration::from_secs(1)).0;
     let kept: Vec<Record> = variety(now, b"result")
         .into_iter()
-        .chain([lapsed, released(now, now, LONG)])
+        .chain([lapsed, released(now, LONG)])
         .filter(|record| record.purge_at() > now.saturating_add(Duration::from_secs(60)))
         .collect();
     assert!(kept.len() > 5);
@@ -59,7 +59,7 @@ pub fn purge_judges_the_exact_instant(factory: Factory<'_>) {
     let subject = factory();
     let Some(clock) = subject.exact_clock("purge_judges_the_exact_instant") else { return };
     let store = &**subject.store();
-    let record = released(clock_now(&subject), clock_now(&subject), SHORT);
+    let record = released(subject.now(), SHORT);
     put(store, &key("k"), &record);
     clock.set(record.purge_at().saturating_sub(Duration::from_micros(1)));
     assert_eq!(store.purge(10).wait().expect("the store can be purged"), 0);
@@ -67,10 +67,6 @@ pub fn purge_judges_the_exact_instant(factory: Factory<'_>) {
     clock.set(record.purge_at());
     assert_eq!(store.purge(10).wait().expect("the store can be purged"), 1);
     assert_eq!(load(store, &key("k")).record, None);
-}
-
-fn clock_now(subject: &crate::Subject) -> lessor_core::Timestamp {
-    subject.now()
 }
 
 /// One call drops at most as many records as it was told, and says how many.
@@ -100,7 +96,7 @@ pub fn p2_purge_never_drops_a_token_floor(factory: Factory<'_>) {
     let store = &**subject.store();
     let now = subject.now();
     let ahead = now.saturating_add(LONG);
-    let floor = released(ahead, now.saturating_sub(LONG), SHORT);
+    let floor = forgotten(ahead, now.saturating_sub(LONG));
     assert!(floor.purge_at() > ahead);
     put(store, &key("floor"), &floor);
     put(store, &key("over"), &due(now));
@@ -165,7 +161,11 @@ pub fn p9_purge_is_invisible_to_readers(factory: Factory<'_>) {
     subject.advance(OUTLIVE * 3);
     let look = || {
         let listing = engine.list("", None, 100).wait().expect("the keys can be listed");
-        listing.entries.iter().map(|(key, view)| (key.clone(), view.state(), view.version())).collect::<Vec<_>>()
+        listing
+            .entries
+            .iter()
+            .map(|(key, view)| (key.clone(), view.state(), view.version()))
+            .collect::<Vec<_>>()
     };
     let before = look();
     assert_eq!(before.len(), 1, "retention has ended for all but the one that is held: {before:?}");

@@ -96,8 +96,7 @@ pub fn swaps_chain(factory: Factory<'_>) {
 pub fn keys_do_not_touch_each_other(factory: Factory<'_>) {
     let subject = factory();
     let store = &**subject.store();
-    let all: Vec<_> =
-        (0..100).map(|n| (key(&format!("k{n}")), granted(subject.now(), LONG))).collect();
+    let all: Vec<_> = (0..100).map(|n| (key(&format!("k{n}")), granted(subject.now(), LONG))).collect();
     for (key, (record, _)) in &all {
         put(store, key, record);
     }

@@ -62,16 +62,20 @@ pub(crate) fn changed(record: &Record, lease_id: LeaseId, now: Timestamp) -> Rec
     written(Some(record), &Command::Act(lease_id, Act::Extend { ttl: longer }), now, LONG)
 }
 
-/// A record that was released at `at` and kept for `retention` from then on, with the token of a grant at `token_at`.
-pub(crate) fn released(token_at: Timestamp, at: Timestamp, retention: Duration) -> Record {
-    let (record, lease_id) = granted(token_at, LONG);
+/// A record that was released at `at` and is kept for `retention` from then on.
+pub(crate) fn released(at: Timestamp, retention: Duration) -> Record {
+    let (record, lease_id) = granted(at, LONG);
     written(Some(&record), &Command::Act(lease_id, Act::Release), at, retention)
+}
+
+/// What an operator who forgot the key at `at` leaves of a grant whose token is that of `token_at`.
+pub(crate) fn forgotten(token_at: Timestamp, at: Timestamp) -> Record {
+    written(Some(&granted(token_at, LONG).0), &Command::Forget { force: true }, at, LONG)
 }
 
 /// A record whose retention is over.
 pub(crate) fn due(now: Timestamp) -> Record {
-    let then = now.saturating_sub(Duration::from_secs(3600));
-    released(then, then, Duration::from_secs(1))
+    released(now.saturating_sub(Duration::from_secs(3600)), Duration::from_secs(1))
 }
 
 /// Records of every stage, with everything in them that a record can have.

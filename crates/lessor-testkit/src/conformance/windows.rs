@@ -22,7 +22,10 @@ pub fn a_change_is_refused_from_its_not_after_on(factory: Factory<'_>) {
     let next = some(subject.now());
     let end = subject.now().saturating_add(SHORT);
     clock.set(end.saturating_sub(Duration::from_micros(1)));
-    assert!(matches!(swap(store, &key("before"), between(change(None, &next), None, Some(end))), Swap::Stored));
+    assert!(matches!(
+        swap(store, &key("before"), between(change(None, &next), None, Some(end))),
+        Swap::Stored
+    ));
     clock.set(end);
     out_of_window(swap(store, &key("at"), between(change(None, &next), None, Some(end))));
     clock.advance(Duration::from_micros(1));
