@@ -1,8 +1,12 @@
 //! The kit that proves a store of *lessor* correct.
 
+mod actor;
 mod clock;
 pub mod conformance;
+pub mod model;
 mod plain;
+pub mod state_machine;
+pub mod strategies;
 mod subject;
 
 pub use clock::ManualClock;
