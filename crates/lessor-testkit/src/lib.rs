@@ -3,6 +3,7 @@
 mod actor;
 mod clock;
 pub mod conformance;
+pub mod faulty;
 pub mod model;
 mod plain;
 pub mod state_machine;
@@ -10,4 +11,5 @@ pub mod strategies;
 mod subject;
 
 pub use clock::ManualClock;
+pub use faulty::{Fault, Faults, FaultyStore};
 pub use subject::Subject;

@@ -1,13 +1,18 @@
 //! Drives a store, through engines, against the model.
 
+use std::cell::Cell;
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use lessor_core::{Key, LeaseId, Store, Timestamp};
+use lessor_core::{Key, LeaseId};
+use proptest::arbitrary::any;
+use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, FileFailurePersistence, TestCaseError, TestRunner};
 
 use crate::Subject;
 use crate::actor::Actor;
 use crate::conformance::Factory;
+use crate::faulty::{Chances, Faults, FaultyStore};
 use crate::model::{Ask, Model, Op, Refusal, Said, Verdict};
 use crate::strategies::{ENGINES, HOLDERS, KEYS, RETENTION, Step, What, on_failed, steps};
 
@@ -39,31 +44,68 @@ pub struct Tally {
 /// # Panics
 /// If the store and the model differ. The message shows the shortest sequence that was found.
 pub fn check(factory: Factory<'_>, seeds: &'static str) -> Tally {
-    let mut tally = Tally::default();
     if factory().exact_clock("the state machine against the model").is_none() {
-        return tally;
+        return Tally::default();
     }
+    let tally = explore(seeds, steps(50), |steps| run(factory, &steps));
+    println!("{} sequences, {} commands agreed with the model", tally.cases, tally.commands);
+    tally
+}
+
+/// The same over a store that is away at times, and loses requests and replies. What failed so is sent again until there
+/// is an answer: it has to be the one that the model gives to one request, and everything has to be written
+/// at most once.
+///
+/// # Panics
+/// If the store and the model differ.
+pub fn check_with_lost_replies(factory: Factory<'_>, seeds: &'static str) -> Tally {
+    let faults = Cell::new(0);
+    if factory().exact_clock("the state machine with lost replies").is_none() {
+        return Tally::default();
+    }
+    let tally = explore(seeds, (any::<u64>(), steps(50)), |(seed, steps)| {
+        let mut handle = None;
+        let subject = factory().map_store(|store| {
+            let (store, faults) = FaultyStore::new(store);
+            handle = Some(faults);
+            Arc::new(store)
+        });
+        let mut run = Run::new(subject);
+        run.faults = handle.clone().map(|faults| (faults, seed));
+        let commands = run.all(&steps);
+        faults.set(faults.get() + handle.map_or(0, |faults| faults.injected()));
+        commands
+    });
+    println!(
+        "{} sequences, {} commands agreed with the model over {} faults",
+        tally.cases,
+        tally.commands,
+        faults.get()
+    );
+    tally
+}
+
+fn explore<V: std::fmt::Debug>(
+    seeds: &'static str,
+    strategy: impl Strategy<Value = V>,
+    run: impl Fn(V) -> Result<usize, TestCaseError>,
+) -> Tally {
     let config = Config {
         cases: cases(),
         failure_persistence: Some(Box::new(FileFailurePersistence::Direct(seeds))),
         max_shrink_iters: 4096,
         ..Config::default()
     };
-    let tried = std::cell::Cell::new(Tally::default());
-    let outcome = TestRunner::new(config).run(&steps(50), |steps| {
-        let commands = run(factory, &steps)?;
+    let tried = Cell::new(Tally::default());
+    let outcome = TestRunner::new(config).run(&strategy, |input| {
+        let commands = run(input)?;
         let before = tried.get();
         tried.set(Tally { cases: before.cases + 1, commands: before.commands + commands });
         Ok(())
     });
-    tally = tried.get();
-    println!("{} sequences, {} commands agreed with the model", tally.cases, tally.commands);
-    assert!(
-        outcome.is_ok(),
-        "the store and the model differ: {}",
-        outcome.map_or_else(|e| e.to_string(), |()| String::new())
-    );
-    tally
+    let differ = outcome.err().map(|error| error.to_string());
+    assert!(differ.is_none(), "the store and the model differ: {}", differ.unwrap_or_default());
+    tried.get()
 }
 
 /// Runs one sequence, and says how many commands there were.
@@ -71,13 +113,7 @@ pub fn check(factory: Factory<'_>, seeds: &'static str) -> Tally {
 /// # Errors
 /// Where the store's answers differ from the model's.
 pub fn run(factory: Factory<'_>, steps: &[Step]) -> Result<usize, TestCaseError> {
-    let mut run = Run::new(factory());
-    let mut commands = 0;
-    for (number, step) in steps.iter().enumerate() {
-        commands += usize::from(matches!(step, Step::Command { .. }));
-        run.take(step).map_err(|reason| TestCaseError::fail(format!("step {number}, {step:?}: {reason}")))?;
-    }
-    Ok(commands)
+    Run::new(factory()).all(steps)
 }
 
 struct Run {
@@ -88,6 +124,8 @@ struct Run {
     ids: HashMap<(u8, u8), LeaseId>,
     drawn: u128,
     tokens: Vec<u64>,
+    /// For a store that fails, with the seed of its faults.
+    faults: Option<(Faults, u64)>,
 }
 
 impl Run {
@@ -102,6 +140,7 @@ impl Run {
             ids: HashMap::new(),
             drawn: 0,
             tokens: vec![0; usize::from(KEYS)],
+            faults: None,
         };
         for key in 0..KEYS {
             for holder in 0..HOLDERS {
@@ -109,6 +148,16 @@ impl Run {
             }
         }
         run
+    }
+
+    fn all(&mut self, steps: &[Step]) -> Result<usize, TestCaseError> {
+        let mut commands = 0;
+        for (number, step) in steps.iter().enumerate() {
+            commands += usize::from(matches!(step, Step::Command { .. }));
+            self.take(step)
+                .map_err(|reason| TestCaseError::fail(format!("step {number}, {step:?}: {reason}")))?;
+        }
+        Ok(commands)
     }
 
     fn draw(&mut self, key: u8, holder: u8) -> LeaseId {
@@ -145,7 +194,28 @@ impl Run {
         let model = self.models.get_mut(usize::from(key)).ok_or("no such key")?;
         let expected = model.apply(op, now);
         let actor = self.actors.get_mut(usize::from(engine)).ok_or("no such engine")?;
-        let said = actor.perform(&name(key), op, by_id);
+        let mut said;
+        match &mut self.faults {
+            // The others are not said to be the same when they are sent again.
+            Some((faults, seed)) if may_be_sent_again(op) => {
+                *seed = seed.wrapping_add(1);
+                faults.at_random(*seed, CHANCES);
+                let mut sent = 0;
+                loop {
+                    said = actor.perform(&name(key), op, by_id);
+                    sent += 1;
+                    match said {
+                        Said::Refused(Refusal::Other(_)) if sent < 1000 => {}
+                        _ => break,
+                    }
+                }
+                faults.quiet();
+                if sent > 1 {
+                    said = as_if_sent_once(said, &expected);
+                }
+            }
+            _ => said = actor.perform(&name(key), op, by_id),
+        }
         if without_lateness(&said) != without_lateness(&expected) {
             return Err(format!("the engine says\n{said:?}\nbut the model\n{expected:?}"));
         }
@@ -217,6 +287,33 @@ impl Run {
 
 fn name(key: u8) -> String {
     format!("key {key}")
+}
+
+const CHANCES: Chances = Chances { unavailable: 150, lost_request: 150, lost_reply: 250 };
+
+fn may_be_sent_again(op: &Op) -> bool {
+    match op {
+        Op::Acquire(_)
+        | Op::Complete { .. }
+        | Op::Fail { .. }
+        | Op::Release { .. }
+        | Op::Abandon { .. }
+        | Op::Status => true,
+        Op::Extend { .. } | Op::Checkpoint { .. } | Op::Forget { .. } | Op::Resolve(_) => false,
+    }
+}
+
+/// What was sent again may be told that it had been done before; everything else has to be the same.
+fn as_if_sent_once(said: Said, expected: &Said) -> Said {
+    match (said, expected) {
+        (Said::Acquired { token, attempt, checkpoint, former, .. }, Said::Acquired { resent, .. }) => {
+            Said::Acquired { token, attempt, resent: *resent, checkpoint, former }
+        }
+        (Said::Done { version, expires_at, repeated: true, .. }, Said::Done { late, repeated, .. }) => {
+            Said::Done { version, expires_at, late: *late, repeated: *repeated }
+        }
+        (said, _) => said,
+    }
 }
 
 /// A record does not keep whether its outcome came late, so an answer that is given again cannot be held to it.
