@@ -4,6 +4,7 @@ mod actor;
 mod clock;
 pub mod conformance;
 pub mod faulty;
+pub mod history;
 pub mod model;
 mod plain;
 pub mod state_machine;
