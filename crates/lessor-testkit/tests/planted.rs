@@ -11,7 +11,7 @@ use std::time::Duration;
 use lessor_core::store::{Change, Hints, Page, Reply, Scan, Seen, Swap};
 use lessor_core::{Clock, Durability, Key, Pending, Record, Store, StoreError, Timestamp, View};
 use lessor_testkit::conformance::PROMISES;
-use lessor_testkit::{ManualClock, Subject};
+use lessor_testkit::{ManualClock, Subject, history};
 use parking_lot::Mutex;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -301,4 +301,13 @@ fn every_planted_fault_is_caught_by_the_promise_meant_for_it() {
     let faults: HashSet<_> = PLANTED.iter().map(|(fault, _)| fault).collect();
     println!("{} planted faults caught, by {} promises", faults.len(), PLANTED.len());
     assert!(faults.len() >= 12);
+}
+
+#[test]
+fn p8_a_store_that_does_not_swap_atomically_is_found_out_by_its_histories() {
+    let found =
+        (0..20).find_map(|_| history::check_races(&|| Planted::subject(Fault::SwapIsNotAtomic)).err());
+    let why = found.expect("histories that no order explains");
+    assert!(why.contains("no order of these operations gives their answers"), "{why}");
+    history::check_races(&|| Planted::subject(Fault::None)).unwrap();
 }
