@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use event_listener::Event;
 use lessor_core::store::{Change, Hints, Page, Reply, Scan, Seen, Swap};
@@ -30,12 +32,14 @@ pub enum Fault {
 }
 
 /// How many of a thousand calls fail, in a store that fails at random.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 #[expect(missing_docs, reason = "the names are those of the faults")]
 pub struct Chances {
     pub unavailable: u16,
     pub lost_request: u16,
     pub lost_reply: u16,
+    pub held_request: u16,
+    pub held_reply: u16,
 }
 
 /// Passes calls on to a store, or has them fail as its [`Faults`] say.
@@ -103,18 +107,46 @@ impl Faults {
         job.map(|job| job()).is_some()
     }
 
+    /// From now on a thread lets what is under way arrive, a little late and in an order that `seed` stands for. It ends
+    /// with the store and the last handle.
+    pub fn deliver_in_any_order(&self, seed: u64) {
+        let orders = Arc::downgrade(&self.0);
+        let mut random = seed;
+        thread::spawn(move || {
+            while let Some(orders) = orders.upgrade() {
+                let job = {
+                    let held = &mut orders.lock().held;
+                    let most = held.len().max(1);
+                    held.remove(usize::try_from(splitmix(&mut random)).unwrap_or(0) % most)
+                };
+                drop(orders);
+                match job {
+                    Some(job) => job(),
+                    None => crate::subject::really_wait(Duration::from_micros(50)),
+                }
+            }
+        });
+    }
+
     fn draw(&self) -> Fault {
         let mut orders = self.0.lock();
         let fault = orders.script.pop_front().unwrap_or_else(|| match &mut orders.random {
             None => Fault::None,
             Some((state, chances)) => {
-                let (away, request) = (chances.unavailable, chances.lost_request);
-                match splitmix(state) % 1000 {
-                    drawn if drawn < u64::from(away) => Fault::Unavailable,
-                    drawn if drawn < u64::from(away + request) => Fault::LostRequest,
-                    drawn if drawn < u64::from(away + request + chances.lost_reply) => Fault::LostReply,
-                    _ => Fault::None,
-                }
+                let mut drawn = splitmix(state) % 1000;
+                let chances = [
+                    (chances.unavailable, Fault::Unavailable),
+                    (chances.lost_request, Fault::LostRequest),
+                    (chances.lost_reply, Fault::LostReply),
+                    (chances.held_request, Fault::HeldRequest),
+                    (chances.held_reply, Fault::HeldReply),
+                ];
+                let meets = chances.into_iter().find(|(chance, _)| {
+                    let meets = drawn < u64::from(*chance);
+                    drawn = drawn.saturating_sub(u64::from(*chance));
+                    meets
+                });
+                meets.map_or(Fault::None, |(_, fault)| fault)
             }
         });
         orders.injected += usize::from(fault != Fault::None);

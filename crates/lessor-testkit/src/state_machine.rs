@@ -71,6 +71,9 @@ pub fn check_with_lost_replies(factory: Factory<'_>, seeds: &'static str) -> Tal
             Arc::new(store)
         });
         let mut run = Run::new(subject);
+        if let Some(faults) = &handle {
+            faults.deliver_in_any_order(seed);
+        }
         run.faults = handle.clone().map(|faults| (faults, seed));
         let commands = run.all(&steps);
         faults.set(faults.get() + handle.map_or(0, |faults| faults.injected()));
@@ -289,7 +292,8 @@ fn name(key: u8) -> String {
     format!("key {key}")
 }
 
-const CHANCES: Chances = Chances { unavailable: 150, lost_request: 150, lost_reply: 250 };
+const CHANCES: Chances =
+    Chances { unavailable: 150, lost_request: 150, lost_reply: 250, held_request: 100, held_reply: 100 };
 
 fn may_be_sent_again(op: &Op) -> bool {
     match op {

@@ -292,7 +292,8 @@ fn every_planted_fault_is_caught_by_the_promise_meant_for_it() {
         if !is_kept(Fault::None) {
             wrong.push(format!("{name} refuses the store without a fault"));
         }
-        if is_kept(*fault) {
+        // What only a race shows is bound to show within a few tries.
+        if (0..10).all(|_| is_kept(*fault)) {
             wrong.push(format!("{name} does not notice {fault:?}"));
         }
     }

@@ -112,7 +112,7 @@ pub fn purge_never_drops_what_was_written_meanwhile(factory: Factory<'_>) {
     let store = &**subject.store();
     let now = subject.now();
     let keys = numbered("k", 64);
-    for _ in 0..20 {
+    for _ in 0..50 {
         for key in &keys {
             let old = load(store, key).record;
             let answer = swap(store, key, change(old.as_ref(), &due(now)));
