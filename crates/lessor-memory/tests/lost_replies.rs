@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use lessor_core::{Acquisition, Engine, Error, ErrorKind, LeaseId, State};
+use lessor_core::{Acquisition, Engine, Error, ErrorKind, Lease, LeaseId, State};
 use lessor_memory::MemoryStore;
 use lessor_testkit::{Fault, Faults, FaultyStore, ManualClock, Subject, state_machine};
 
@@ -23,11 +23,11 @@ fn faulty() -> (Engine, Faults, Subject) {
     (subject.engine(), handle, subject)
 }
 
-fn granted(answer: Result<Acquisition, Error>) -> lessor_core::Lease {
-    match answer {
-        Ok(Acquisition::Acquired(lease)) => lease,
-        other => panic!("the lease was to be granted, not {other:?}"),
-    }
+fn granted(answer: Result<Acquisition, Error>) -> Lease {
+    let Ok(Acquisition::Acquired(lease)) = answer else {
+        unreachable!("the lease was to be granted: {answer:?}")
+    };
+    lease
 }
 
 #[test]

@@ -116,7 +116,7 @@ pub fn scan_shows_records_that_stay_once_while_others_come_and_go(factory: Facto
             while !done.load(Ordering::SeqCst) {
                 let between = key(&format!("stay{:04}+{}", number % 40, number % 160));
                 let _ = store.swap(&between, change(None, &due(now))).wait();
-                if number % 16 == 0 {
+                if number.is_multiple_of(16) {
                     let _ = store.purge(8).wait();
                 }
                 number += 1;

@@ -14,6 +14,7 @@ use lessor_core::{
 
 use crate::ManualClock;
 use crate::plain::PlainStore;
+use crate::state_machine::number_from_env;
 
 /// Threads in a race.
 pub(crate) const RACERS: usize = 8;
@@ -24,8 +25,10 @@ pub(crate) const SHORT: Duration = Duration::from_millis(20);
 /// Longer than a short lease.
 pub(crate) const OUTLIVE: Duration = Duration::from_millis(25);
 
-/// Only a wake-up that was lost takes this long.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Only a wake-up that was lost takes this long: the environment's `LESSOR_PATIENCE` in seconds, by default 60.
+fn patience() -> Duration {
+    Duration::from_secs(number_from_env("LESSOR_PATIENCE", 60).into())
+}
 
 pub(crate) fn key(text: &str) -> Key {
     Key::new(text).unwrap()
@@ -92,7 +95,7 @@ pub(crate) fn variety(now: Timestamp, result: &[u8]) -> Vec<Record> {
     lease.checkpoint_bytes(&[0, 255, 10, 13, 0]).wait().unwrap();
     note();
     drop(lease);
-    assert!(engine.shutdown(PATIENCE).wait());
+    assert!(engine.shutdown(patience()).wait());
     note();
     let engine = Engine::new(store.clone()).unwrap();
     let lease = take(engine.acquire("k").fingerprint("request").metadata(&[("a", "é\"\n")].into_map()));
@@ -242,7 +245,7 @@ pub(crate) fn in_background<T: Send + 'static>(
 }
 
 pub(crate) fn within_patience<T>(what: &str, answer: &mpsc::Receiver<T>) -> T {
-    answer.recv_timeout(PATIENCE).unwrap_or_else(|error| panic!("{what}: {error}"))
+    answer.recv_timeout(patience()).unwrap_or_else(|error| panic!("{what}: {error}"))
 }
 
 /// Looks again and again until `done`.
@@ -250,7 +253,7 @@ pub(crate) fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     let pause = Duration::from_millis(2);
     let mut waited = Duration::ZERO;
     while !done() {
-        assert!(waited < PATIENCE, "it never happened: {what}");
+        assert!(waited < patience(), "it never happened: {what}");
         crate::subject::really_wait(pause);
         waited += pause;
     }

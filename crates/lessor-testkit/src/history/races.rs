@@ -96,7 +96,10 @@ fn draw(random: &mut u64, thread: u64) -> Op {
     let mut roll = |sides: u64| splitmix(random) % sides;
     let owner = if roll(5) == 0 { roll(THREADS) } else { thread };
     let id = LeaseId::from_bytes(u128::from(owner * 8 + roll(3) + 1).to_be_bytes());
-    let ttl = Duration::from_millis([1, 2, 5, 1000].get(roll(4) as usize).copied().unwrap_or(1));
+    let ttl = Duration::from_millis(match roll(4) {
+        3 => 1000,
+        short => 1 + 2 * short,
+    });
     match roll(20) {
         0..=7 => Op::Acquire(Ask {
             id,
@@ -112,8 +115,8 @@ fn draw(random: &mut u64, thread: u64) -> Op {
             on_lapsed: if roll(4) == 0 { OnLapsed::InDoubt } else { OnLapsed::TakeOver },
         }),
         8 | 9 => Op::Extend { id, ttl },
-        10 => Op::Checkpoint { id, bytes: vec![roll(256) as u8] },
-        11 => Op::Complete { id, result: vec![roll(3) as u8], hash: None },
+        10 => Op::Checkpoint { id, bytes: roll(256).to_be_bytes().to_vec() },
+        11 => Op::Complete { id, result: roll(3).to_be_bytes().to_vec(), hash: None },
         12 | 13 => Op::Fail { id, code: "code".to_owned(), detail: None },
         14 | 15 => Op::Release { id },
         16 => Op::Abandon { id },
