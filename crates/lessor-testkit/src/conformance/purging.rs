@@ -147,7 +147,7 @@ pub fn p9_purge_is_invisible_to_readers(factory: Factory<'_>) {
     let subject = factory();
     let engine = subject.engine_with(|settings| settings.retention = SHORT);
     for name in ["done", "failed", "back", "forgotten", "dropped"] {
-        let lease = take(engine.acquire(name).ttl(SHORT));
+        let lease = take(engine.acquire(name).ttl(LONG));
         match name {
             "done" => lease.complete(&1).wait().map(drop),
             "failed" => lease.fail("code").wait().map(drop),

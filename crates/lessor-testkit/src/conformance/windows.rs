@@ -51,7 +51,7 @@ pub fn a_change_outside_of_its_window_changes_nothing(factory: Factory<'_>) {
     let (store, key, now) = (&**subject.store(), key("k"), subject.now());
     let (record, holder) = granted(now, LONG);
     let next = changed(&record, holder, now);
-    let (past, future) = (now.saturating_sub(SHORT), now.saturating_add(LONG));
+    let (past, future) = (now.saturating_sub(LONG), now.saturating_add(LONG));
     out_of_window(swap(store, &key, between(change(None, &record), None, Some(past))));
     out_of_window(swap(store, &key, between(change(None, &record), Some(future), None)));
     assert_eq!(load(store, &key).record, None);
@@ -91,7 +91,7 @@ pub fn a_conflict_comes_before_the_window(factory: Factory<'_>) {
     let (store, key, now) = (&**subject.store(), key("k"), subject.now());
     let record = some(now);
     put(store, &key, &record);
-    let late = between(change(None, &some(now)), None, Some(now.saturating_sub(SHORT)));
+    let late = between(change(None, &some(now)), None, Some(now.saturating_sub(LONG)));
     assert_eq!(conflict(swap(store, &key, late)).record, Some(record));
 }
 
