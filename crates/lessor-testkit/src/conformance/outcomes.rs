@@ -1,6 +1,7 @@
 //! What work came to stays, and asking again does not change it.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lessor_core::{Acquisition, Backoff, Engine, Error, Lease, OnFailed, OnLapsed, State};
@@ -182,14 +183,20 @@ pub fn once_runs_the_work_once(factory: Factory<'_>) {
     let engine = subject.engine();
     for round in 0..10 {
         let key = format!("round {round}");
-        let runs = AtomicUsize::new(0);
-        let results = race(RACERS, |number| {
-            let work = |_: &Lease| {
-                runs.fetch_add(1, Ordering::SeqCst);
-                Ok::<_, Infallible>(number)
-            };
-            engine.once(&key).ttl(LONG).run(work).expect("the work does not fail").into_value()
-        });
+        let runs = Arc::new(AtomicUsize::new(0));
+        let caller = |number: usize| {
+            let (engine, key, runs) = (engine.clone(), key.clone(), Arc::clone(&runs));
+            in_background(move || {
+                let work = |_: &Lease| {
+                    runs.fetch_add(1, Ordering::SeqCst);
+                    Ok::<_, Infallible>(number)
+                };
+                engine.once(&key).ttl(LONG).run(work).expect("the work does not fail").into_value()
+            })
+        };
+        let callers: Vec<_> = (0..RACERS).map(caller).collect();
+        let results: Vec<_> =
+            callers.iter().map(|caller| within_patience("a caller of `once`", caller)).collect();
         assert_eq!(runs.load(Ordering::SeqCst), 1, "the work was run so often");
         assert!(results.iter().all(|result| Some(result) == results.first()), "{results:?}");
         assert!(matches!(engine.acquire(&key).wait(), Ok(Acquisition::Completed(_))));
