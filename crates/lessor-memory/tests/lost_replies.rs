@@ -137,3 +137,18 @@ fn p4_a_store_that_is_away_changes_nothing() {
     assert_eq!(engine.status("k").wait().unwrap().unwrap().version().as_u64(), 1);
     lease.complete(&1).wait().unwrap();
 }
+
+#[test]
+fn p7_an_extension_that_reaches_the_store_after_the_lease_lapsed_does_not_revive_it() {
+    let (engine, faults, subject) = faulty();
+    let lease = granted(engine.acquire("k").ttl(Duration::from_secs(10)).wait());
+    // Decided while the lease lives, under way until it has lapsed.
+    faults.script([Fault::HeldRequest]);
+    let extension = lease.extend(Duration::from_secs(60));
+    assert_eq!(faults.held(), 1);
+    subject.advance(Duration::from_secs(10));
+    assert_eq!(engine.status("k").wait().unwrap().unwrap().state(), State::Lapsed);
+    assert!(faults.release_first());
+    assert!(matches!(extension.wait(), Err(Error::Lapsed)));
+    assert_eq!(engine.status("k").wait().unwrap().unwrap().state(), State::Lapsed);
+}
