@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use async_executor::Task;
@@ -46,7 +46,7 @@ pub(crate) struct Shared {
     pub(crate) watches: Watches,
     closed: AtomicBool,
     // Dropped in this order: a task before the executor that runs it.
-    _purge: Option<Task<()>>,
+    purge: OnceLock<Task<()>>,
     pub(crate) janitor: Janitor,
 }
 
@@ -66,8 +66,8 @@ impl Engine {
         settings.validate()?;
         let janitor = Janitor::start(Arc::clone(&store))?;
         let lease_ids = LeaseIds::new()?;
-        let shared = Arc::new_cyclic(|engine: &Weak<Shared>| Shared {
-            _purge: Some(janitor.spawn(purge_every_so_often(Weak::clone(engine), settings.purge_every))),
+        let shared = Arc::new(Shared {
+            purge: OnceLock::new(),
             store,
             settings,
             lease_ids,
@@ -75,6 +75,10 @@ impl Engine {
             closed: AtomicBool::new(false),
             janitor,
         });
+        // Not before the engine is there: the janitor may be quicker than this thread, and a task that finds no
+        // engine takes it to be gone.
+        let purge = purge_every_so_often(Arc::downgrade(&shared), shared.settings.purge_every);
+        shared.purge.get_or_init(|| shared.janitor.spawn(purge));
         shared.store.attach(Hints::new(&shared));
         Ok(Self { shared })
     }

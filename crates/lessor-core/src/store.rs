@@ -93,7 +93,32 @@ pub struct Change<'a> {
     pub not_after: Option<Timestamp>,
 }
 
+/// A change that a store can keep until it gets to it.
+#[derive(Clone, Debug)]
+pub struct OwnedChange {
+    expected: Option<Record>,
+    next: Record,
+    not_before: Option<Timestamp>,
+    not_after: Option<Timestamp>,
+}
+
+impl OwnedChange {
+    /// The same change, borrowed.
+    #[must_use]
+    pub fn borrow(&self) -> Change<'_> {
+        let Self { expected, next, not_before, not_after } = self;
+        Change { expected: expected.as_ref(), next, not_before: *not_before, not_after: *not_after }
+    }
+}
+
 impl Change<'_> {
+    /// The same change, to be kept. Costs two reference counts.
+    #[must_use]
+    pub fn to_owned(&self) -> OwnedChange {
+        let Self { expected, next, not_before, not_after } = *self;
+        OwnedChange { expected: expected.cloned(), next: next.clone(), not_before, not_after }
+    }
+
     /// Whether `current` is what the change expects to replace. A store of bytes may compare encoded records instead.
     #[must_use]
     pub fn expects(&self, current: Option<&Record>) -> bool {

@@ -17,7 +17,7 @@ use lessor::{Clock, Durability, Key, Pending, Record, Store, Timestamp, Token};
 
 /// Records in a sorted map behind one lock.
 #[derive(Debug)]
-struct MapStore {
+pub(crate) struct MapStore {
     kept: Mutex<Kept>,
     clock: Arc<dyn Clock>,
 }
@@ -30,7 +30,7 @@ struct Kept {
 }
 
 impl MapStore {
-    fn with_clock(clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn with_clock(clock: Arc<dyn Clock>) -> Self {
         Self { kept: Mutex::default(), clock }
     }
 

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::task::{Poll, Waker};
 
 use lessor_core::store::{Change, Hints, Page, Reply, Scan, Seen, Swap};
-use lessor_core::{Durability, Key, Pending, Record, Store, StoreError, Timestamp};
+use lessor_core::{Durability, Key, Pending, Store, StoreError, Timestamp};
 use parking_lot::Mutex;
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -79,12 +79,8 @@ impl<S: Store> Store for LateStore<S> {
 
     fn swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
         self.swaps.fetch_add(1, Ordering::SeqCst);
-        let (key, expected, next) = (key.clone(), change.expected.cloned(), change.next.clone());
-        let (not_before, not_after) = (change.not_before, change.not_after);
-        self.later(move |inner| {
-            let expected: Option<&Record> = expected.as_ref();
-            inner.swap(&key, &Change { expected, next: &next, not_before, not_after })
-        })
+        let (key, change) = (key.clone(), change.to_owned());
+        self.later(move |inner| inner.swap(&key, &change.borrow()))
     }
 
     fn scan(&self, query: Scan) -> Reply<Page> {

@@ -1,0 +1,44 @@
+//! The in-memory store keeps every promise, on a clock set by hand and on the machine's own.
+
+use std::sync::Arc;
+
+use lessor_memory::MemoryStore;
+use lessor_testkit::faulty::Chances;
+use lessor_testkit::{FaultyStore, ManualClock, Subject, conformance};
+
+mod on_a_manual_clock {
+    use super::*;
+
+    fn memory() -> Subject {
+        let clock = ManualClock::new();
+        Subject::on_manual_clock(Arc::new(MemoryStore::with_clock(Arc::new(clock.clone()))), clock)
+    }
+
+    conformance!(memory);
+}
+
+mod on_the_real_clock {
+    use super::*;
+
+    fn memory() -> Subject {
+        Subject::on_real_clock(Arc::new(MemoryStore::new()))
+    }
+
+    conformance!(memory);
+}
+
+/// As a store behind a network answers: never at once, and in any order.
+mod with_replies_under_way {
+    use super::*;
+
+    fn memory() -> Subject {
+        let clock = ManualClock::new();
+        let memory = Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())));
+        let (store, faults) = FaultyStore::new(memory);
+        faults.at_random(1, Chances { held_request: 500, held_reply: 500, ..Chances::default() });
+        faults.deliver_in_any_order(1);
+        Subject::on_manual_clock(Arc::new(store), clock)
+    }
+
+    conformance!(memory);
+}

@@ -1,0 +1,32 @@
+//! What real threads were told could have happened one after the other.
+
+use std::sync::Arc;
+
+use lessor_memory::MemoryStore;
+use lessor_testkit::faulty::Chances;
+use lessor_testkit::{FaultyStore, ManualClock, Subject, history};
+
+fn memory() -> Subject {
+    let clock = ManualClock::new();
+    Subject::on_manual_clock(Arc::new(MemoryStore::with_clock(Arc::new(clock.clone()))), clock)
+}
+
+#[test]
+fn p8_histories_of_real_threads_are_linearizable_per_key() {
+    let tally = history::check_races(&memory).unwrap_or_else(|why| panic!("{why}"));
+    assert!(tally.operations > tally.histories);
+}
+
+#[test]
+fn p8_histories_are_linearizable_although_replies_come_late_and_in_any_order() {
+    let slow = || {
+        memory().map_store(|memory| {
+            let (store, faults) = FaultyStore::new(memory);
+            faults.at_random(1, Chances { held_request: 400, held_reply: 400, ..Chances::default() });
+            faults.deliver_in_any_order(1);
+            Arc::new(store)
+        })
+    };
+    let tally = history::check_races(&slow).unwrap_or_else(|why| panic!("{why}"));
+    assert!(tally.operations > tally.histories);
+}

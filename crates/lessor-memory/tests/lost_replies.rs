@@ -1,0 +1,154 @@
+//! P6 over a store that fails: the answer is the same, and everything is written at most once.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use lessor_core::{Acquisition, Engine, Error, ErrorKind, Lease, LeaseId, State};
+use lessor_memory::MemoryStore;
+use lessor_testkit::{Fault, Faults, FaultyStore, ManualClock, Subject, state_machine};
+
+fn memory() -> Subject {
+    let clock = ManualClock::new();
+    Subject::on_manual_clock(Arc::new(MemoryStore::with_clock(Arc::new(clock.clone()))), clock)
+}
+
+fn faulty() -> (Engine, Faults, Subject) {
+    let mut handle = Faults::default();
+    let subject = memory().map_store(|store| {
+        let (store, faults) = FaultyStore::new(store);
+        handle = faults;
+        Arc::new(store)
+    });
+    (subject.engine(), handle, subject)
+}
+
+fn granted(answer: Result<Acquisition, Error>) -> Lease {
+    let Ok(Acquisition::Acquired(lease)) = answer else {
+        unreachable!("the lease was to be granted: {answer:?}")
+    };
+    lease
+}
+
+#[test]
+fn p6_every_answer_is_the_models_although_replies_are_lost() {
+    let tally = state_machine::check_with_lost_replies(&memory, "tests/lost_replies.regressions");
+    assert!(tally.commands > tally.cases);
+}
+
+#[test]
+fn p6_one_lost_reply_is_found_out_without_the_callers_help() {
+    for fault in [Fault::LostReply, Fault::LostRequest, Fault::LateRequest] {
+        let (engine, faults, _subject) = faulty();
+        faults.script([fault]);
+        let lease = granted(engine.acquire("k").wait());
+        assert!(!lease.is_resent());
+        faults.script([fault]);
+        let ack = lease.complete(&1).wait().unwrap();
+        assert!(!ack.is_repeated());
+        while faults.release_first() {}
+        let view = engine.status("k").wait().unwrap().unwrap();
+        assert_eq!((view.version().as_u64(), view.attempt()), (2, 1), "{fault:?} was written twice");
+    }
+}
+
+#[test]
+fn p6_a_request_that_lands_after_its_caller_gave_up_counts_once() {
+    let (engine, faults, _subject) = faulty();
+    let id = LeaseId::random().unwrap();
+    // The request is under way, and nobody can be asked what became of it.
+    faults.script([Fault::LateRequest, Fault::Unavailable]);
+    let error = engine.acquire("k").lease_id(id).wait().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Indeterminate);
+    assert!(engine.status("k").wait().unwrap().is_none());
+    assert!(faults.release_first());
+    let lease = granted(engine.acquire("k").lease_id(id).wait());
+    assert!(lease.is_resent());
+    assert_eq!(lease.attempt(), 1);
+
+    faults.script([Fault::LateRequest, Fault::Unavailable]);
+    assert_eq!(lease.complete(&7).wait().unwrap_err().kind(), ErrorKind::Indeterminate);
+    assert!(!lease.complete(&7).wait().unwrap().is_repeated());
+    // The first one lands at last, on a record that has gone on.
+    assert!(faults.release_first());
+    let view = engine.status("k").wait().unwrap().unwrap();
+    assert_eq!((view.state(), view.version().as_u64()), (State::Completed, 2));
+}
+
+#[test]
+fn a_grant_whose_reply_was_lost_for_good_is_given_up() {
+    let (engine, faults, subject) = faulty();
+    // The engine drew the id, so nobody can ask for this grant again.
+    faults.script([Fault::LostReply, Fault::Unavailable]);
+    let error = engine.acquire("k").wait().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Indeterminate);
+    assert!(engine.shutdown(Duration::from_secs(3600)).wait());
+    let view = subject.engine().status("k").wait().unwrap().unwrap();
+    assert_eq!(view.state(), State::Lapsed);
+}
+
+#[test]
+fn p1_replies_that_arrive_in_another_order_still_name_one_holder() {
+    for first_out in [true, false] {
+        let (engine, faults, _subject) = faulty();
+        faults.script([Fault::HeldRequest, Fault::HeldRequest, Fault::HeldReply]);
+        let asked: Vec<_> = (0..3).map(|_| engine.acquire("k").send()).collect();
+        assert_eq!(faults.held(), 3);
+        let release = move || {
+            let mut released = 0;
+            while if first_out { faults.release_first() } else { faults.release_last() } {
+                released += 1;
+            }
+            released
+        };
+        assert_eq!(thread::spawn(release).join().unwrap(), 3);
+        let answers: Vec<_> = asked.into_iter().map(|answer| answer.wait().unwrap()).collect();
+        let granted = answers.iter().filter(|answer| matches!(answer, Acquisition::Acquired(_))).count();
+        assert_eq!(granted, 1, "{answers:?}");
+    }
+}
+
+#[test]
+fn a_call_that_is_dropped_while_its_reply_is_under_way_leaves_no_lease_behind() {
+    for fault in [Fault::HeldReply, Fault::HeldRequest] {
+        let (engine, faults, subject) = faulty();
+        faults.script([fault]);
+        let asked = engine.acquire("k").send();
+        assert_eq!(faults.held(), 1);
+        if fault == Fault::HeldRequest {
+            assert!(faults.release_first());
+        }
+        drop(asked);
+        assert!(engine.shutdown(Duration::from_secs(3600)).wait());
+        let view = subject.engine().status("k").wait().unwrap().unwrap();
+        assert_eq!(view.state(), State::Lapsed, "{fault:?}");
+    }
+}
+
+#[test]
+fn p4_a_store_that_is_away_changes_nothing() {
+    let (engine, faults, _subject) = faulty();
+    faults.script([Fault::Unavailable]);
+    assert_eq!(engine.acquire("k").wait().unwrap_err().kind(), ErrorKind::Unavailable);
+    assert!(engine.status("k").wait().unwrap().is_none());
+    let lease = granted(engine.acquire("k").wait());
+    faults.script([Fault::Unavailable]);
+    assert_eq!(lease.complete(&1).wait().unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(engine.status("k").wait().unwrap().unwrap().version().as_u64(), 1);
+    lease.complete(&1).wait().unwrap();
+}
+
+#[test]
+fn p7_an_extension_that_reaches_the_store_after_the_lease_lapsed_does_not_revive_it() {
+    let (engine, faults, subject) = faulty();
+    let lease = granted(engine.acquire("k").ttl(Duration::from_secs(10)).wait());
+    // Decided while the lease lives, under way until it has lapsed.
+    faults.script([Fault::HeldRequest]);
+    let extension = lease.extend(Duration::from_secs(60));
+    assert_eq!(faults.held(), 1);
+    subject.advance(Duration::from_secs(10));
+    assert_eq!(engine.status("k").wait().unwrap().unwrap().state(), State::Lapsed);
+    assert!(faults.release_first());
+    assert!(matches!(extension.wait(), Err(Error::Lapsed)));
+    assert_eq!(engine.status("k").wait().unwrap().unwrap().state(), State::Lapsed);
+}

@@ -1,0 +1,111 @@
+//! The in-memory store stays bounded under any number of one-off keys.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lessor_core::{Acquisition, Engine, Settings, Store};
+use lessor_memory::MemoryStore;
+use lessor_testkit::ManualClock;
+
+/// How many keys are used once: the environment's `LESSOR_KEYS`, by default 200,000.
+fn keys() -> u64 {
+    let text = std::env::var("LESSOR_KEYS").unwrap_or_default();
+    text.replace('_', "").parse().unwrap_or(200_000)
+}
+
+/// The time that passes per key, and the retention: so many records count at any time.
+const PER_KEY: Duration = Duration::from_millis(1);
+const RETENTION: Duration = Duration::from_secs(10);
+const KEPT: usize = 10_000;
+/// A purge after so many keys.
+const PER_PURGE: u64 = 5_000;
+
+#[test]
+fn p9_memory_stays_bounded_under_one_off_keys() {
+    let clock = ManualClock::new();
+    let store = Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())));
+    let mut settings = Settings::default();
+    settings.retention = RETENTION;
+    // The test purges by itself, to know when.
+    settings.purge_every = Duration::from_secs(10 * 365 * 24 * 3600);
+    let engine = Engine::with_settings(store.clone(), settings).unwrap();
+    let bound = KEPT + usize::try_from(PER_PURGE).unwrap() + 1;
+    let (mut most, mut dropped) = (0, 0);
+    for number in 0..keys() {
+        let Acquisition::Acquired(lease) = engine.acquire(&format!("one-off:{number}")).wait().unwrap()
+        else {
+            panic!("a fresh key was not granted");
+        };
+        match number % 4 {
+            0 => drop(lease.fail("code").wait().unwrap()),
+            1 => drop(lease.release().wait().unwrap()),
+            2 => {
+                lease.complete(&number).wait().unwrap();
+                engine.forget(lease.key()).wait().unwrap();
+            }
+            _ => drop(lease.complete(&number).wait().unwrap()),
+        }
+        clock.advance(PER_KEY);
+        if number % PER_PURGE == PER_PURGE - 1 {
+            dropped += engine.purge(usize::MAX).wait().unwrap();
+        }
+        most = most.max(store.len());
+        assert!(most <= bound, "{most} records at key {number}, more than {bound}");
+    }
+    println!("{} keys, at most {most} records at a time, {dropped} purged", keys());
+    clock.advance(RETENTION);
+    while engine.purge(1000).wait().unwrap() > 0 {}
+    assert!(store.is_empty(), "{} records are left", store.len());
+}
+
+/// Once in many times an engine never purged: its janitor had begun before the engine was there, took it to be gone
+/// already, and ended the purge for good. So this makes many engines.
+#[test]
+fn every_engine_purges_by_itself_as_time_passes() {
+    for _ in 0..300 {
+        let clock = ManualClock::new();
+        let store = Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())));
+        let mut settings = Settings::default();
+        settings.retention = RETENTION;
+        settings.purge_every = Duration::from_secs(60);
+        let engine = Engine::with_settings(store.clone(), settings).unwrap();
+        for number in 0..10 {
+            let answer = engine.acquire(&format!("one-off:{number}")).wait().unwrap();
+            let Acquisition::Acquired(lease) = answer else { panic!("a fresh key was not granted") };
+            lease.complete(&number).wait().unwrap();
+        }
+        assert_eq!(store.len(), 10);
+        // Up to a generous deadline: the purge runs on the engine's own thread.
+        let mut looks = 0;
+        while !store.is_empty() {
+            assert!(looks < 10_000, "{} records were never purged", store.len());
+            looks += 1;
+            clock.advance(Duration::from_secs(61));
+            pause();
+        }
+    }
+}
+
+#[test]
+fn purge_takes_no_more_than_its_limit_and_leaves_the_rest_readable() {
+    let clock = ManualClock::new();
+    let store = MemoryStore::with_clock(Arc::new(clock.clone()));
+    let store = Arc::new(store);
+    let mut settings = Settings::default();
+    settings.retention = RETENTION;
+    let engine = Engine::with_settings(store.clone(), settings).unwrap();
+    for number in 0..50 {
+        let Acquisition::Acquired(lease) = engine.acquire(&format!("k{number}")).wait().unwrap() else {
+            panic!("a fresh key was not granted");
+        };
+        lease.complete(&number).wait().unwrap();
+    }
+    clock.advance(RETENTION);
+    assert_eq!(store.purge(20).wait().unwrap(), 20);
+    assert_eq!(store.len(), 30);
+}
+
+#[expect(clippy::disallowed_methods, reason = "another thread is given time to work")]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(1));
+}

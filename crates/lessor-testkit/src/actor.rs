@@ -1,0 +1,146 @@
+//! Carries operations of the model out through an engine.
+
+use std::collections::BTreeMap;
+
+use lessor_core::machine::Ack;
+use lessor_core::{Acquisition, Engine, Error, Fingerprint, Held, Lease, LeaseId, View};
+
+use crate::model::{Ask, Op, Refusal, Said, Shown, Verdict};
+
+/// One who does everything through one engine, and holds on to what it was granted.
+#[derive(Debug)]
+pub(crate) struct Actor {
+    engine: Engine,
+    /// Kept, because dropping a lease gives it up.
+    leases: Vec<Lease>,
+}
+
+impl Actor {
+    pub(crate) fn new(engine: Engine) -> Self {
+        Self { engine, leases: Vec::new() }
+    }
+
+    /// What the engine answers; holder's operations go through the lease itself where this actor has it, unless `by_id`.
+    pub(crate) fn perform(&mut self, key: &str, op: &Op, by_id: bool) -> Said {
+        let answer = match op {
+            Op::Acquire(ask) => self.acquire(key, ask),
+            Op::Status => self.engine.status(key).wait().map(|view| Said::Status(view.as_ref().map(shown))),
+            Op::Forget { force: false } => self.engine.forget(key).wait().map(Said::Forgotten),
+            Op::Forget { force: true } => self.engine.forget_forced(key).wait().map(Said::Forgotten),
+            Op::Resolve(verdict) => match verdict {
+                Verdict::Completed(result) => self.engine.resolve(key).completed(result),
+                Verdict::Failed(code) => self.engine.resolve(key).failed(code),
+                Verdict::Released => self.engine.resolve(key).released(),
+            }
+            .wait()
+            .map(done),
+            Op::Extend { id, .. }
+            | Op::Checkpoint { id, .. }
+            | Op::Complete { id, .. }
+            | Op::Fail { id, .. }
+            | Op::Release { id }
+            | Op::Abandon { id } => self.act(key, id, op, by_id),
+        };
+        answer.unwrap_or_else(|error| Said::Refused(refusal(error)))
+    }
+
+    fn acquire(&mut self, key: &str, ask: &Ask) -> Result<Said, Error> {
+        let mut request = self
+            .engine
+            .acquire(key)
+            .ttl(ask.ttl)
+            .lease_id(ask.id)
+            .on_failed(ask.on_failed)
+            .on_lapsed(ask.on_lapsed);
+        if let Some(holder) = &ask.holder {
+            request = request.holder(holder);
+        }
+        if let Some(n) = ask.metadata {
+            request = request.metadata(&BTreeMap::from([("n", n)]));
+        }
+        if let Some(request_number) = ask.fingerprint {
+            request = request.fingerprint_hash(Fingerprint::of_bytes(&[request_number]));
+        }
+        Ok(match request.wait()? {
+            Acquisition::InProgress(view) => Said::InProgress(shown(&view)),
+            Acquisition::Completed(view) => Said::Completed(shown(&view)),
+            Acquisition::Failed(view) => Said::Failed(shown(&view)),
+            Acquisition::InDoubt(view) => Said::InDoubt(shown(&view)),
+            Acquisition::Acquired(lease) => {
+                let former = lease.former();
+                let said = Said::Acquired {
+                    token: lease.token().as_u64(),
+                    attempt: lease.attempt(),
+                    resent: lease.is_resent(),
+                    checkpoint: lease.left_checkpoint_bytes().map(<[u8]>::to_vec),
+                    former: former.map(|former| (former.ended(), former.holder().map(str::to_owned))),
+                };
+                self.leases.push(lease);
+                said
+            }
+        })
+    }
+
+    fn act(&self, key: &str, id: &LeaseId, op: &Op, by_id: bool) -> Result<Said, Error> {
+        let own = self.leases.iter().find(|lease| lease.lease_id() == id && lease.key().as_str() == key);
+        match own.filter(|_| !by_id) {
+            Some(lease) => act(lease, op),
+            None => act(&self.engine.held(key, *id)?, op),
+        }
+    }
+}
+
+fn act(held: &Held, op: &Op) -> Result<Said, Error> {
+    match op {
+        Op::Extend { ttl, .. } => held.extend(*ttl),
+        Op::Checkpoint { bytes, .. } => held.checkpoint_bytes(bytes),
+        Op::Complete { result, hash, .. } => held.complete_bytes_as(result, hash.as_deref()),
+        Op::Fail { code, detail: None, .. } => held.fail(code),
+        Op::Fail { code, detail: Some(detail), .. } => held.fail_with(code, detail),
+        Op::Release { .. } => held.release(),
+        _ => held.abandon(),
+    }
+    .wait()
+    .map(done)
+}
+
+fn done(ack: Ack) -> Said {
+    Said::Done {
+        version: ack.version().as_u64(),
+        expires_at: ack.expires_at(),
+        late: ack.is_late(),
+        repeated: ack.is_repeated(),
+    }
+}
+
+fn refusal(error: Error) -> Refusal {
+    match error {
+        Error::NotFound => Refusal::NotFound,
+        Error::NotHolder { token } => Refusal::NotHolder(token.as_u64()),
+        Error::Lapsed => Refusal::Lapsed,
+        Error::Finished { state } => Refusal::Finished(state),
+        Error::Released => Refusal::Released,
+        Error::Busy { ttl_left } => Refusal::Busy(ttl_left),
+        Error::FingerprintMismatch => Refusal::FingerprintMismatch,
+        Error::LeaseIdReused => Refusal::LeaseIdReused,
+        other => Refusal::Other(other.to_string()),
+    }
+}
+
+fn shown(view: &View) -> Shown {
+    Shown {
+        state: view.state(),
+        version: view.version().as_u64(),
+        attempt: view.attempt(),
+        ttl_left: view.ttl_left(),
+        retry_after: view.retry_after(),
+        first_seen_at: view.first_seen_at(),
+        done_at: view.done_at(),
+        result: view.result_bytes().map(<[u8]>::to_vec),
+        result_hash: view.result_hash(),
+        error_code: view.error_code().map(str::to_owned),
+        error_detail: view.error_detail().map(str::to_owned),
+        holder: view.holder().map(str::to_owned),
+        metadata: view.metadata_json().map(str::to_owned),
+    }
+}

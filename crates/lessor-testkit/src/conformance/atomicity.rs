@@ -1,0 +1,148 @@
+//! Swaps on real threads at the same time.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use lessor_core::store::Swap;
+
+use super::Factory;
+use super::tools::*;
+
+const ROUNDS: usize = 60;
+
+/// Of many threads that expect no record, exactly one stores its own.
+pub fn one_of_many_swaps_on_an_absent_key_wins(factory: Factory<'_>) {
+    let subject = factory();
+    let (store, now) = (&**subject.store(), subject.now());
+    for round in 0..ROUNDS {
+        let key = key(&format!("round {round}"));
+        let answers = race(RACERS, |_| {
+            let record = some(now);
+            (swap(store, &key, change(None, &record)), record)
+        });
+        let won: Vec<_> = answers.iter().filter(|(answer, _)| matches!(answer, Swap::Stored)).collect();
+        assert_eq!(won.len(), 1, "so many won at {key}");
+        assert_eq!(load(store, &key).record.as_ref(), won.first().map(|(_, record)| record));
+    }
+}
+
+/// Of many threads that expect the same record, exactly one replaces it.
+pub fn one_of_many_swaps_on_one_record_wins(factory: Factory<'_>) {
+    let subject = factory();
+    let (store, key, now) = (&**subject.store(), key("k"), subject.now());
+    let (mut record, _) = granted(now, LONG);
+    put(store, &key, &record);
+    for _ in 0..ROUNDS {
+        let answers = race(RACERS, |_| {
+            let next = some(now);
+            (swap(store, &key, change(Some(&record), &next)), next)
+        });
+        let won: Vec<_> = answers.iter().filter(|(answer, _)| matches!(answer, Swap::Stored)).collect();
+        assert_eq!(won.len(), 1, "so many replaced one record");
+        record = won.first().map(|(_, next)| next.clone()).expect("one won");
+        assert_eq!(load(store, &key).record.as_ref(), Some(&record));
+    }
+}
+
+/// Many threads that count by compare-and-swap lose no step.
+pub fn no_swap_is_lost(factory: Factory<'_>) {
+    const STEPS: usize = 50;
+    let subject = factory();
+    let (store, key, now) = (&**subject.store(), key("k"), subject.now());
+    let (first, holder) = granted(now, LONG);
+    put(store, &key, &first);
+    race(RACERS, |_| {
+        for _ in 0..STEPS {
+            let mut current = load(store, &key).record.expect("it is there");
+            loop {
+                match swap(store, &key, change(Some(&current), &changed(&current, holder, now))) {
+                    Swap::Stored => break,
+                    Swap::Conflict(seen) => current = seen.record.expect("it is there"),
+                    Swap::OutOfWindow(_) => unreachable!("the change has no window"),
+                }
+            }
+        }
+    });
+    let last = load(store, &key).record.expect("it is there");
+    assert_eq!(last.version().as_u64(), 1 + (RACERS * STEPS) as u64, "steps were lost");
+}
+
+/// Who loses a race is shown a record that somebody else wrote.
+pub fn a_loser_is_shown_what_a_winner_wrote(factory: Factory<'_>) {
+    let subject = factory();
+    let (store, now) = (&**subject.store(), subject.now());
+    for round in 0..ROUNDS {
+        let key = key(&format!("round {round}"));
+        let answers = race(RACERS, |_| {
+            let record = some(now);
+            (swap(store, &key, change(None, &record)), record)
+        });
+        let won = answers.iter().find(|(answer, _)| matches!(answer, Swap::Stored));
+        let (_, winner) = won.expect("one wins");
+        for (answer, _) in &answers {
+            if let Swap::Conflict(seen) = answer {
+                assert_eq!(seen.record.as_ref(), Some(winner));
+            }
+        }
+    }
+}
+
+/// Readers beside a writer see versions in the order in which they were written.
+pub fn readers_never_see_a_version_go_back(factory: Factory<'_>) {
+    let subject = factory();
+    let (store, key, now) = (&**subject.store(), key("k"), subject.now());
+    let (mut record, holder) = granted(now, LONG);
+    put(store, &key, &record);
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut last = 0;
+                while !done.load(Ordering::SeqCst) {
+                    let version = load(store, &key).record.expect("it is there").version().as_u64();
+                    assert!(version >= last, "version {version} after {last}");
+                    last = version;
+                }
+            });
+        }
+        for _ in 0..300 {
+            let next = changed(&record, holder, now);
+            let answer = swap(store, &key, change(Some(&record), &next));
+            if !matches!(answer, Swap::Stored) {
+                done.store(true, Ordering::SeqCst);
+                panic!("the only writer was refused: {answer:?}");
+            }
+            record = next;
+        }
+        done.store(true, Ordering::SeqCst);
+    });
+}
+
+/// Once a swap was acknowledged, every thread sees it.
+pub fn an_acknowledged_swap_is_seen_by_every_thread(factory: Factory<'_>) {
+    let subject = factory();
+    let (store, key, now) = (&**subject.store(), key("k"), subject.now());
+    let (first, holder) = granted(now, LONG);
+    put(store, &key, &first);
+    let acknowledged = High::default();
+    race(RACERS, |number| {
+        for _ in 0..100 {
+            let at_least = acknowledged.get();
+            let current = load(store, &key).record.expect("it is there");
+            let version = current.version().as_u64();
+            assert!(version >= at_least, "version {at_least} was acknowledged, but {version} is read");
+            if number % 2 == 0 {
+                let next = changed(&current, holder, now);
+                if let Swap::Stored = swap(store, &key, change(Some(&current), &next)) {
+                    acknowledged.raise(next.version().as_u64());
+                }
+            }
+        }
+    });
+    let versions: BTreeSet<u64> =
+        race(RACERS, |_| load(store, &key).record.expect("it is there").version().as_u64())
+            .into_iter()
+            .collect();
+    assert_eq!(versions, [acknowledged.get()].into(), "threads see different records at rest");
+}

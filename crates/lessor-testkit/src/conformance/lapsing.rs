@@ -1,0 +1,169 @@
+//! What the passing of time does to a lease.
+
+use std::time::Duration;
+
+use lessor_core::{Acquisition, Backoff, Ended, Error, OnFailed, OnLapsed, State};
+
+use super::Factory;
+use super::tools::*;
+
+const INSTANT: Duration = Duration::from_micros(1);
+
+/// A lease is live up to the instant before it expires, and lapsed from then on.
+pub fn p7_a_lease_lives_up_to_its_last_instant(factory: Factory<'_>) {
+    let subject = factory();
+    let Some(clock) = subject.exact_clock("p7_a_lease_lives_up_to_its_last_instant") else { return };
+    let engine = subject.engine();
+    let first = take(engine.acquire("k").ttl(SHORT));
+    clock.advance(SHORT - INSTANT);
+    let view = refused(engine.acquire("k"));
+    assert_eq!((view.state(), view.ttl_left()), (State::InProgress, Some(INSTANT)));
+    first.extend(SHORT).wait().expect("it is live still");
+    clock.advance(SHORT - INSTANT);
+    assert_eq!(status(&engine, "k").state(), State::InProgress);
+    clock.advance(INSTANT);
+    assert_eq!(status(&engine, "k").state(), State::Lapsed);
+    assert!(matches!(first.extend(SHORT).wait(), Err(Error::Lapsed)));
+    assert_eq!(take(engine.acquire("k")).attempt(), 2);
+}
+
+/// Who acquires a lapsed key takes it over and is told whose it was.
+pub fn a_lapsed_lease_is_taken_over(factory: Factory<'_>) {
+    let subject = factory();
+    let engine = subject.engine();
+    let stale = take(engine.acquire("k").ttl(SHORT).holder("first"));
+    subject.advance(OUTLIVE);
+    assert_eq!(status(&engine, "k").state(), State::Lapsed);
+    let lease = take(engine.acquire("k").ttl(LONG).holder("second"));
+    assert_eq!(lease.attempt(), 2);
+    let former = lease.former().expect("there was one before");
+    assert_eq!((former.ended(), former.holder()), (Ended::Lapsed, Some("first")));
+    assert!(lease.token() > stale.token());
+    assert!(stale.is_lost() && !lease.is_lost());
+    assert_eq!(status(&engine, "k").holder(), Some("second"));
+}
+
+/// What the former holder left at its checkpoint reaches its successor whole.
+pub fn a_successor_gets_the_checkpoint(factory: Factory<'_>) {
+    let subject = factory();
+    let engine = subject.engine();
+    let left: Vec<u8> = (0..=255).cycle().take(70_000).collect();
+    let stale = take(engine.acquire("k").ttl(LONG));
+    stale.checkpoint_bytes(b"earlier").wait().expect("the holder may");
+    stale.checkpoint_bytes(&left).wait().expect("the holder may");
+    stale.abandon().wait().expect("the holder may");
+    let lease = take(engine.acquire("k").ttl(LONG));
+    assert!(lease.left_checkpoint_bytes() == Some(&left), "the checkpoint came back changed");
+}
+
+/// An outcome that comes late counts while nobody took over, and says that it came late.
+pub fn an_outcome_may_come_late(factory: Factory<'_>) {
+    let subject = factory();
+    let engine = subject.engine();
+    let leases = ["done", "failed", "back"].map(|key| take(engine.acquire(key).ttl(SHORT)));
+    subject.advance(OUTLIVE);
+    let [done, failed, back] = &leases;
+    assert!(done.complete(&1).wait().expect("nobody took over").is_late());
+    assert!(failed.fail("code").wait().expect("nobody took over").is_late());
+    back.release().wait().expect("nobody took over");
+    assert_eq!(status(&engine, "done").state(), State::Completed);
+    assert_eq!(status(&engine, "failed").state(), State::Failed);
+    assert_eq!(status(&engine, "back").state(), State::Released);
+}
+
+/// What observers saw end does not come back.
+pub fn extend_does_not_revive_a_lapsed_lease(factory: Factory<'_>) {
+    let subject = factory();
+    let engine = subject.engine();
+    let lease = take(engine.acquire("k").ttl(SHORT));
+    subject.advance(OUTLIVE);
+    let before = bytes(&**subject.store(), "k");
+    assert!(matches!(lease.extend(LONG).wait(), Err(Error::Lapsed)));
+    assert!(matches!(lease.checkpoint(&1).wait(), Err(Error::Lapsed)));
+    assert_eq!(bytes(&**subject.store(), "k"), before);
+    assert_eq!(status(&engine, "k").state(), State::Lapsed);
+}
+
+/// Extending by less than is left changes nothing about the lease's end.
+pub fn extend_never_shortens(factory: Factory<'_>) {
+    let subject = factory();
+    let engine = subject.engine();
+    let lease = take(engine.acquire("k").ttl(LONG));
+    let first = lease.extend(LONG * 2).wait().expect("the holder may");
+    let second = lease.extend(SHORT).wait().expect("the holder may");
+    assert_eq!(second.expires_at(), first.expires_at());
+    subject.advance(OUTLIVE);
+    assert_eq!(status(&engine, "k").state(), State::InProgress);
+}
+
+/// Where the policy is at most once, a lapsed key is in doubt for everyone until an operator resolves it.
+pub fn a_lapsed_key_stays_in_doubt_until_it_is_resolved(factory: Factory<'_>) {
+    let subject = factory();
+    let engine = subject.engine();
+    let ask = |key| engine.acquire(key).on_lapsed(OnLapsed::InDoubt).wait().expect("the store works");
+    for key in ["done", "failed", "back"] {
+        let lease = take(engine.acquire(key).ttl(LONG));
+        assert!(engine.resolve(key).released().wait().is_err(), "a live lease is not in doubt");
+        lease.abandon().wait().expect("the holder may");
+        let before = bytes(&**subject.store(), key);
+        for _ in 0..3 {
+            assert!(matches!(ask(key), Acquisition::InDoubt(_)));
+        }
+        assert_eq!(bytes(&**subject.store(), key), before);
+    }
+    engine.resolve("done").completed(&7).wait().expect("it is in doubt");
+    engine.resolve("failed").failed("code").wait().expect("it is in doubt");
+    engine.resolve("back").released().wait().expect("it is in doubt");
+    assert!(matches!(ask("done"), Acquisition::Completed(view) if view.result::<u8>().ok() == Some(7)));
+    assert!(matches!(ask("failed"), Acquisition::Failed(view) if view.error_code() == Some("code")));
+    assert!(matches!(ask("back"), Acquisition::Acquired(lease) if lease.attempt() == 2));
+    assert!(matches!(engine.resolve("done").failed("late").wait(), Err(Error::Finished { .. })));
+}
+
+/// Dropping a lease is a crash noticed at once: it lapses long before its ttl ends.
+pub fn a_dropped_lease_lapses_at_once(factory: Factory<'_>) {
+    let subject = factory();
+    let engine = subject.engine();
+    drop(take(engine.acquire("k").ttl(LONG)));
+    eventually("the dropped lease lapses", || status(&engine, "k").state() == State::Lapsed);
+    let lease = take(engine.acquire("k").ttl(LONG));
+    assert_eq!(lease.former().map(|former| former.ended()), Some(Ended::Lapsed));
+}
+
+/// After its retention a record counts as absent, purged or not.
+pub fn retention_ends(factory: Factory<'_>) {
+    let subject = factory();
+    let engine = subject.engine_with(|settings| settings.retention = SHORT);
+    let done = take(engine.acquire("done").ttl(LONG));
+    done.complete(&1).wait().expect("the holder may");
+    let gone = take(engine.acquire("gone").ttl(LONG));
+    gone.abandon().wait().expect("the holder may");
+    subject.advance(OUTLIVE);
+    for (key, lease) in [("done", &done), ("gone", &gone)] {
+        assert!(engine.status(key).wait().expect("the key can be looked up").is_none(), "{key}");
+        assert!(engine.result(key).wait().expect("the key can be looked up").is_none(), "{key}");
+        assert!(matches!(lease.complete(&1).wait(), Err(Error::NotFound)), "{key}");
+        let view = take(engine.acquire(key));
+        assert_eq!(view.attempt(), 1, "{key}");
+        assert_eq!(view.former(), None, "{key}");
+    }
+}
+
+/// While a backoff runs, a failed key stays failed and says when to come again.
+pub fn a_backoff_is_kept(factory: Factory<'_>) {
+    let subject = factory();
+    let engine = subject.engine();
+    let retry = |wait| OnFailed::Retry { max_attempts: 5, backoff: Backoff::fixed(wait) };
+    take(engine.acquire("k")).fail("code").wait().expect("the holder may");
+    let view = refused(engine.acquire("k").on_failed(retry(LONG)));
+    assert_eq!((view.state(), view.retry_after()), (State::Failed, Some(Duration::from_secs(5))));
+    subject.advance(OUTLIVE);
+    assert_eq!(take(engine.acquire("k").on_failed(retry(SHORT))).attempt(), 2);
+    let Some(clock) = subject.exact_clock("a_backoff_is_kept, to its last instant") else { return };
+    take(engine.acquire("exact")).fail("code").wait().expect("the holder may");
+    clock.advance(SHORT - INSTANT);
+    let view = refused(engine.acquire("exact").on_failed(retry(SHORT)));
+    assert_eq!(view.retry_after(), Some(INSTANT));
+    clock.advance(INSTANT);
+    assert_eq!(take(engine.acquire("exact").on_failed(retry(SHORT))).attempt(), 2);
+}

@@ -1,0 +1,204 @@
+//! What work came to stays, and asking again does not change it.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use lessor_core::{Acquisition, Backoff, Engine, Error, Lease, OnFailed, OnLapsed, State};
+
+use super::Factory;
+use super::tools::*;
+use crate::Subject;
+
+/// Everything anyone could try with a finished key, but the operator's `forget`.
+fn try_everything(subject: &Subject, engine: &Engine, lease: &Lease) {
+    let _ = engine.acquire("k").wait();
+    let _ = engine.acquire("k").on_lapsed(OnLapsed::InDoubt).wait();
+    let _ = engine.acquire("k").lease_id(*lease.lease_id()).wait();
+    let stranger = engine.held("k", lease_id()).expect("a valid key");
+    for held in [lease, &stranger] {
+        let _ = held.extend(LONG).wait();
+        let _ = held.checkpoint(&"later").wait();
+        let _ = held.complete(&"another").wait();
+        let _ = held.fail("another").wait();
+        let _ = held.cancel(None).wait();
+        let _ = held.release().wait();
+        let _ = held.abandon().wait();
+    }
+    let _ = engine.resolve("k").completed(&"another").wait();
+    let _ = engine.resolve("k").failed("another").wait();
+    let _ = engine.resolve("k").released().wait();
+    purge_all(&**subject.store());
+}
+
+/// A completed record does not change within its retention, whoever tries what.
+pub fn p3_a_completed_record_does_not_change(factory: Factory<'_>) {
+    let subject = factory();
+    let engine = subject.engine();
+    let lease = take(engine.acquire("k").ttl(SHORT));
+    lease.complete(&"the result").wait().expect("the holder may complete it");
+    let before = bytes(&**subject.store(), "k");
+    try_everything(&subject, &engine, &lease);
+    subject.advance(OUTLIVE);
+    try_everything(&subject, &engine, &lease);
+    assert_eq!(bytes(&**subject.store(), "k"), before);
+}
+
+/// A failed record does not change within its retention, unless a policy says to retry.
+pub fn p3_a_failed_record_does_not_change(factory: Factory<'_>) {
+    let subject = factory();
+    let engine = subject.engine();
+    let lease = take(engine.acquire("k").ttl(SHORT));
+    lease.fail("the code").wait().expect("the holder may fail it");
+    let before = bytes(&**subject.store(), "k");
+    try_everything(&subject, &engine, &lease);
+    subject.advance(OUTLIVE);
+    try_everything(&subject, &engine, &lease);
+    assert_eq!(bytes(&**subject.store(), "k"), before);
+}
+
+/// The same acquire, sent again under its lease id, is answered with the same grant and writes nothing.
+pub fn p6_an_acquire_sent_again_is_the_same_grant(factory: Factory<'_>) {
+    let subject = factory();
+    let engine = subject.engine();
+    let id = lease_id();
+    let first = take(engine.acquire("k").ttl(LONG).lease_id(id));
+    let before = bytes(&**subject.store(), "k");
+    let again = take(engine.acquire("k").ttl(LONG).lease_id(id));
+    assert!(again.is_resent() && !first.is_resent());
+    assert_eq!((again.token(), again.attempt()), (first.token(), first.attempt()));
+    assert_eq!(bytes(&**subject.store(), "k"), before);
+}
+
+/// The same complete, sent again, gives the same answer and writes nothing.
+pub fn p6_a_complete_sent_again_writes_nothing(factory: Factory<'_>) {
+    let subject = factory();
+    let engine = subject.engine();
+    let lease = take(engine.acquire("k").ttl(LONG));
+    let first = lease.complete(&"result").wait().expect("the holder may complete it");
+    let before = bytes(&**subject.store(), "k");
+    let again = lease.complete(&"result").wait().expect("it may be sent again");
+    assert_eq!((again.version(), again.is_late()), (first.version(), first.is_late()));
+    assert!(again.is_repeated() && !first.is_repeated());
+    let other = refusal(lease.complete(&"another").wait());
+    assert!(matches!(other, Error::Finished { state: State::Completed }), "{other:?}");
+    assert_eq!(bytes(&**subject.store(), "k"), before);
+}
+
+/// The same fail, sent again, gives the same answer and writes nothing.
+pub fn p6_a_fail_sent_again_writes_nothing(factory: Factory<'_>) {
+    let subject = factory();
+    let engine = subject.engine();
+    let lease = take(engine.acquire("k").ttl(LONG));
+    let first = lease.fail("code").wait().expect("the holder may fail it");
+    let before = bytes(&**subject.store(), "k");
+    let again = lease.fail("code").wait().expect("it may be sent again");
+    assert_eq!(again.version(), first.version());
+    assert!(again.is_repeated() && !first.is_repeated());
+    let other = refusal(lease.fail("another").wait());
+    assert!(matches!(other, Error::Finished { state: State::Failed }), "{other:?}");
+    assert_eq!(bytes(&**subject.store(), "k"), before);
+}
+
+/// The same release, sent again, gives the same answer and writes nothing.
+pub fn p6_a_release_sent_again_writes_nothing(factory: Factory<'_>) {
+    let subject = factory();
+    let engine = subject.engine();
+    let lease = take(engine.acquire("k").ttl(LONG));
+    let first = lease.release().wait().expect("the holder may release it");
+    let before = bytes(&**subject.store(), "k");
+    let again = lease.release().wait().expect("it may be sent again");
+    assert_eq!(again.version(), first.version());
+    assert!(again.is_repeated() && !first.is_repeated());
+    assert_eq!(bytes(&**subject.store(), "k"), before);
+}
+
+/// Later callers, on this engine or another, get the first one's result byte for byte, up to a mebibyte.
+pub fn a_result_is_replayed_byte_for_byte(factory: Factory<'_>) {
+    let subject = factory();
+    let (engine, other) = (subject.engine(), subject.engine());
+    for (number, size) in [0, 1, 64, 1 << 20].into_iter().enumerate() {
+        let key = format!("k{number}");
+        let result: Vec<u8> = (0..=255).cycle().take(size).collect();
+        let lease = take(engine.acquire(&key).ttl(LONG));
+        lease.complete_bytes(&result).wait().expect("the holder may complete it");
+        for engine in [&engine, &other] {
+            let view = refused(engine.acquire(&key));
+            assert_eq!(view.state(), State::Completed);
+            assert!(view.result_bytes() == Some(&result), "a result of {size} bytes came back changed");
+        }
+    }
+}
+
+/// Later callers are told of a failure, with its code and detail.
+pub fn a_failure_is_replayed_by_default(factory: Factory<'_>) {
+    let subject = factory();
+    let engine = subject.engine();
+    take(engine.acquire("k")).fail_with("code", "detail").wait().expect("the holder may fail it");
+    for _ in 0..3 {
+        let view = refused(engine.acquire("k"));
+        assert_eq!(view.state(), State::Failed);
+        assert_eq!((view.error_code(), view.error_detail()), (Some("code"), Some("detail")));
+        assert_eq!((view.attempt(), view.retry_after()), (1, None));
+    }
+    take(engine.acquire("c")).cancel(Some("why")).wait().expect("the holder may cancel it");
+    assert_eq!(refused(engine.acquire("c")).error_code(), Some("canceled:why"));
+}
+
+/// A policy to retry opens a failed key again, up to its number of attempts.
+pub fn a_failure_is_retried_where_the_policy_says_so(factory: Factory<'_>) {
+    let subject = factory();
+    let engine = subject.engine();
+    let retry = OnFailed::Retry { max_attempts: 3, backoff: Backoff::NONE };
+    for attempt in 1..=3 {
+        let lease = take(engine.acquire("k").on_failed(retry));
+        assert_eq!(lease.attempt(), attempt);
+        lease.fail("code").wait().expect("the holder may fail it");
+    }
+    assert_eq!(refused(engine.acquire("k").on_failed(retry)).state(), State::Failed);
+    assert_eq!(refused(engine.acquire("k")).attempt(), 3);
+}
+
+/// After an operator's `forget` the key begins anew; a live one is forgotten only by force.
+pub fn forget_opens_a_finished_key_again(factory: Factory<'_>) {
+    let subject = factory();
+    let engine = subject.engine();
+    assert!(!engine.forget("k").wait().expect("there is nothing to forget"));
+    let lease = take(engine.acquire("k").ttl(LONG));
+    let before = bytes(&**subject.store(), "k");
+    assert!(matches!(engine.forget("k").wait(), Err(Error::Busy { .. })));
+    assert_eq!(bytes(&**subject.store(), "k"), before);
+    lease.complete(&1).wait().expect("the holder may complete it");
+    assert!(engine.forget("k").wait().expect("an operator may forget it"));
+    assert!(engine.status("k").wait().expect("the key can be looked up").is_none());
+    assert!(engine.list("", None, 10).wait().expect("the keys can be listed").entries.is_empty());
+    assert!(!engine.forget("k").wait().expect("there is nothing to forget any more"));
+    assert!(matches!(lease.complete(&1).wait(), Err(Error::NotFound)));
+    assert_eq!(take(engine.acquire("k")).attempt(), 1);
+}
+
+/// Of many callers at the same time, one runs the work, and all get its result.
+pub fn once_runs_the_work_once(factory: Factory<'_>) {
+    let subject = factory();
+    let engine = subject.engine();
+    for round in 0..10 {
+        let key = format!("round {round}");
+        let runs = Arc::new(AtomicUsize::new(0));
+        let caller = |number: usize| {
+            let (engine, key, runs) = (engine.clone(), key.clone(), Arc::clone(&runs));
+            in_background(move || {
+                let work = |_: &Lease| {
+                    runs.fetch_add(1, Ordering::SeqCst);
+                    Ok::<_, Infallible>(number)
+                };
+                engine.once(&key).ttl(LONG).run(work).expect("the work does not fail").into_value()
+            })
+        };
+        let callers: Vec<_> = (0..RACERS).map(caller).collect();
+        let results: Vec<_> =
+            callers.iter().map(|caller| within_patience("a caller of `once`", caller)).collect();
+        assert_eq!(runs.load(Ordering::SeqCst), 1, "the work was run so often");
+        assert!(results.iter().all(|result| Some(result) == results.first()), "{results:?}");
+        assert!(matches!(engine.acquire(&key).wait(), Ok(Acquisition::Completed(_))));
+    }
+}

@@ -1,0 +1,150 @@
+//! Whoever is refused has changed nothing.
+
+use lessor_core::{Error, Key};
+
+use super::Factory;
+use super::tools::*;
+
+/// Strangers and operators without force leave a live record as it was.
+pub fn p4_refusals_leave_a_live_record_byte_for_byte(factory: Factory<'_>) {
+    let subject = factory();
+    let engine = subject.engine();
+    let lease = take(engine.acquire("k").ttl(LONG).fingerprint("request"));
+    let before = bytes(&**subject.store(), "k");
+    let stranger = engine.held("k", lease_id()).expect("a valid key");
+    let answers = [
+        stranger.extend(LONG).wait(),
+        stranger.checkpoint(&1).wait(),
+        stranger.complete(&1).wait(),
+        stranger.fail("code").wait(),
+        stranger.cancel(None).wait(),
+        stranger.release().wait(),
+        stranger.abandon().wait(),
+    ];
+    for answer in answers {
+        let error = refusal(answer);
+        assert!(matches!(error, Error::NotHolder { token } if token == lease.token()), "{error:?}");
+        assert_eq!(bytes(&**subject.store(), "k"), before);
+    }
+    assert!(matches!(engine.forget("k").wait(), Err(Error::Busy { .. })));
+    assert!(engine.resolve("k").completed(&1).wait().is_err());
+    assert!(engine.resolve("k").released().wait().is_err());
+    let view = refused(engine.acquire("k"));
+    assert!(view.ttl_left() <= Some(LONG) && view.retry_after() <= Some(std::time::Duration::from_secs(5)));
+    assert_eq!(bytes(&**subject.store(), "k"), before);
+    lease.release().wait().expect("the lease is still the holder's");
+}
+
+/// A holder whose lease lapsed and was taken over changes nothing any more, and is told the successor's token.
+pub fn p4_a_superseded_holder_changes_nothing(factory: Factory<'_>) {
+    let subject = factory();
+    let engine = subject.engine();
+    let stale = take(engine.acquire("k").ttl(SHORT));
+    subject.advance(OUTLIVE);
+    let holder = take(engine.acquire("k").ttl(LONG));
+    let mut before = bytes(&**subject.store(), "k");
+    let mut check = |finished: bool| {
+        if finished {
+            before = bytes(&**subject.store(), "k");
+        }
+        for answer in [
+            stale.extend(LONG).wait(),
+            stale.checkpoint(&"stale").wait(),
+            stale.complete(&"stale").wait(),
+            stale.fail("stale").wait(),
+            stale.release().wait(),
+            stale.abandon().wait(),
+        ] {
+            let error = refusal(answer);
+            assert!(matches!(error, Error::NotHolder { token } if token == holder.token()), "{error:?}");
+        }
+        assert_eq!(bytes(&**subject.store(), "k"), before);
+    };
+    check(false);
+    holder.complete(&"the successor's").wait().expect("the successor may complete it");
+    check(true);
+    drop(stale);
+    assert!(engine.shutdown(LONG).wait());
+    assert_eq!(status(&engine, "k").result::<String>().expect("there is a result"), "the successor's");
+}
+
+/// The same key for another request is refused, whatever state it is in.
+pub fn p4_another_fingerprint_is_refused(factory: Factory<'_>) {
+    let subject = factory();
+    let engine = subject.engine();
+    let lease = take(engine.acquire("k").ttl(LONG).fingerprint("one"));
+    let check = || {
+        let before = bytes(&**subject.store(), "k");
+        let refused = engine.acquire("k").fingerprint("another").wait();
+        assert!(matches!(refused, Err(Error::FingerprintMismatch)), "{refused:?}");
+        assert_eq!(bytes(&**subject.store(), "k"), before);
+    };
+    check();
+    lease.complete(&1).wait().expect("the holder may complete it");
+    check();
+    assert!(refused(engine.acquire("k").fingerprint("one")).is_finished());
+    assert!(refused(engine.acquire("k")).is_finished());
+}
+
+/// Results, checkpoints and metadata over the limit are refused before anything is written.
+pub fn p4_what_is_too_large_is_refused_before_anything_is_written(factory: Factory<'_>) {
+    let subject = factory();
+    let engine = subject.engine_with(|settings| {
+        settings.max_result = 100;
+        settings.max_checkpoint = 50;
+        settings.max_metadata = 20;
+    });
+    let big = std::collections::BTreeMap::from([("a", "x".repeat(20))]);
+    let answer = engine.acquire("k").metadata(&big).wait();
+    assert!(matches!(answer, Err(Error::TooLarge { limit: 20, .. })), "{answer:?}");
+    assert!(engine.acquire("k").metadata("not an object").wait().is_err());
+    assert!(engine.acquire("k").ttl(std::time::Duration::ZERO).wait().is_err());
+    assert!(engine.acquire("k").ttl(std::time::Duration::MAX).wait().is_err());
+    assert_eq!(stored(&**subject.store(), "k"), None);
+    let lease = take(engine.acquire("k").ttl(LONG));
+    let before = bytes(&**subject.store(), "k");
+    for answer in [lease.complete_bytes(&[0; 101]).wait(), lease.checkpoint_bytes(&[0; 51]).wait()] {
+        assert!(matches!(answer, Err(Error::TooLarge { .. })), "{answer:?}");
+    }
+    assert!(lease.fail("").wait().is_err() && lease.fail(&"x".repeat(257)).wait().is_err());
+    assert!(lease.complete_bytes_as(b"", Some(&"x".repeat(129))).wait().is_err());
+    assert_eq!(bytes(&**subject.store(), "k"), before);
+    lease.checkpoint_bytes(&[0; 50]).wait().expect("it is within the limit");
+    lease.complete_bytes(&[0; 100]).wait().expect("it is within the limit");
+}
+
+/// Who holds nothing, because there is no record, is told so and writes none.
+pub fn p4_holders_of_nothing_are_told_so(factory: Factory<'_>) {
+    let subject = factory();
+    let engine = subject.engine();
+    let nobody = engine.held("k", lease_id()).expect("a valid key");
+    for answer in [
+        nobody.extend(LONG).wait(),
+        nobody.checkpoint(&1).wait(),
+        nobody.complete(&1).wait(),
+        nobody.fail("code").wait(),
+        nobody.release().wait(),
+        nobody.abandon().wait(),
+        engine.resolve("k").released().wait(),
+    ] {
+        assert!(matches!(answer, Err(Error::NotFound)), "{answer:?}");
+    }
+    assert!(!engine.forget("k").wait().expect("there is nothing to forget"));
+    assert_eq!(stored(&**subject.store(), "k"), None);
+}
+
+/// What cannot be a key is refused everywhere, and reaches no store.
+pub fn p12_malformed_keys_are_refused(factory: Factory<'_>) {
+    let subject = factory();
+    let engine = subject.engine();
+    for bad in ["", "a\nb", "\0", "\u{7f}", &"x".repeat(257)] {
+        assert!(Key::new(bad).is_err());
+        assert!(matches!(engine.acquire(bad).wait(), Err(Error::Key(_))));
+        assert!(matches!(engine.status(bad).wait(), Err(Error::Key(_))));
+        assert!(matches!(engine.forget(bad).wait(), Err(Error::Key(_))));
+        assert!(matches!(engine.wait_for(bad, LONG).wait(), Err(Error::Key(_))));
+        assert!(matches!(engine.resolve(bad).released().wait(), Err(Error::Key(_))));
+        assert!(engine.held(bad, lease_id()).is_err());
+    }
+    assert_eq!(list(&**subject.store(), "", 10), []);
+}

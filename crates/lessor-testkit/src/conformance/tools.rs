@@ -1,0 +1,273 @@
+//! What the promises share.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Barrier, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use lessor_core::machine::{Acquire, Act, Command, Decision, decide};
+use lessor_core::store::{Change, Page, Scan, Seen, Swap};
+use lessor_core::{
+    Acquisition, Engine, Error, Key, Lease, LeaseId, OnFailed, OnLapsed, Record, Settings, Store, Timestamp,
+    View,
+};
+
+use crate::ManualClock;
+use crate::plain::PlainStore;
+use crate::state_machine::number_from_env;
+
+/// Threads in a race.
+pub(crate) const RACERS: usize = 8;
+/// A lease that does not lapse while a test runs.
+pub(crate) const LONG: Duration = Duration::from_secs(3600);
+/// A lease to be outlived.
+pub(crate) const SHORT: Duration = Duration::from_millis(20);
+/// Longer than a short lease, with room for a store whose `now` runs a little ahead.
+pub(crate) const OUTLIVE: Duration = Duration::from_millis(40);
+
+/// Only a wake-up that was lost takes this long: the environment's `LESSOR_PATIENCE` in seconds, by default 60.
+fn patience() -> Duration {
+    Duration::from_secs(number_from_env("LESSOR_PATIENCE", 60).into())
+}
+
+pub(crate) fn key(text: &str) -> Key {
+    Key::new(text).unwrap()
+}
+
+pub(crate) fn lease_id() -> LeaseId {
+    LeaseId::random().unwrap()
+}
+
+fn written(record: Option<&Record>, command: &Command, now: Timestamp, retention: Duration) -> Record {
+    match decide(record, command, now, retention) {
+        Decision::Write(change, _) => change.next,
+        other => panic!("the kit's own record could not be made: {other:?}"),
+    }
+}
+
+/// A record of a grant for `ttl` made at `now`, with its lease id.
+pub(crate) fn granted(now: Timestamp, ttl: Duration) -> (Record, LeaseId) {
+    let lease_id = lease_id();
+    let (on_failed, on_lapsed) = (OnFailed::Replay, OnLapsed::TakeOver);
+    let acquire =
+        Acquire { lease_id, ttl, holder: None, metadata: None, fingerprint: None, on_failed, on_lapsed };
+    (written(None, &Command::Acquire(acquire), now, LONG), lease_id)
+}
+
+/// Some record.
+pub(crate) fn some(now: Timestamp) -> Record {
+    granted(now, LONG).0
+}
+
+/// The same grant, changed: its version is one more.
+pub(crate) fn changed(record: &Record, lease_id: LeaseId, now: Timestamp) -> Record {
+    let longer = record.expires_at().saturating_since(now) + Duration::from_secs(1);
+    written(Some(record), &Command::Act(lease_id, Act::Extend { ttl: longer }), now, LONG)
+}
+
+/// A record that was released at `at` and is kept for `retention` from then on.
+pub(crate) fn released(at: Timestamp, retention: Duration) -> Record {
+    let (record, lease_id) = granted(at, LONG);
+    written(Some(&record), &Command::Act(lease_id, Act::Release), at, retention)
+}
+
+/// What an operator who forgot the key at `at` leaves of a grant whose token is that of `token_at`.
+pub(crate) fn forgotten(token_at: Timestamp, at: Timestamp) -> Record {
+    written(Some(&granted(token_at, LONG).0), &Command::Forget { force: true }, at, LONG)
+}
+
+/// A record whose retention is over.
+pub(crate) fn due(now: Timestamp) -> Record {
+    released(now.saturating_sub(Duration::from_secs(3600)), Duration::from_secs(1))
+}
+
+/// Records of every stage, with everything in them that a record can have.
+pub(crate) fn variety(now: Timestamp, result: &[u8]) -> Vec<Record> {
+    let clock = ManualClock::starting_at(now);
+    let store = std::sync::Arc::new(PlainStore::new(clock.clone()));
+    let mut settings = Settings::default();
+    settings.max_result = settings.max_result.max(result.len());
+    let engine = Engine::with_settings(store.clone(), settings).unwrap();
+    let mut records = Vec::new();
+    let mut note = || records.push(stored(&*store, "k").unwrap());
+    let lease = take(engine.acquire("k").ttl(SHORT).holder("first \u{1F980} holder"));
+    note();
+    lease.checkpoint_bytes(&[0, 255, 10, 13, 0]).wait().unwrap();
+    note();
+    drop(lease);
+    assert!(engine.shutdown(patience()).wait());
+    note();
+    let engine = Engine::new(store.clone()).unwrap();
+    let lease = take(engine.acquire("k").fingerprint("request").metadata(&[("a", "é\"\n")].into_map()));
+    note();
+    lease.release().wait().unwrap();
+    note();
+    let lease = take(engine.acquire("k"));
+    lease.fail_with("code: \u{1F4A5}", "a detail\nof two lines").wait().unwrap();
+    note();
+    let retry = OnFailed::Retry { max_attempts: 9, backoff: lessor_core::Backoff::NONE };
+    let lease = take(engine.acquire("k").on_failed(retry));
+    lease.complete_bytes_as(result, Some("the caller's word")).wait().unwrap();
+    note();
+    engine.forget("k").wait().unwrap();
+    note();
+    records
+}
+
+trait IntoMap {
+    fn into_map(self) -> std::collections::BTreeMap<&'static str, &'static str>;
+}
+
+impl<const N: usize> IntoMap for [(&'static str, &'static str); N] {
+    fn into_map(self) -> std::collections::BTreeMap<&'static str, &'static str> {
+        self.into()
+    }
+}
+
+pub(crate) fn load(store: &dyn Store, key: &Key) -> Seen {
+    store.load(key).wait().expect("the store can be read")
+}
+
+/// The record under `key`, if there is one.
+pub(crate) fn stored(store: &dyn Store, text: &str) -> Option<Record> {
+    load(store, &key(text)).record
+}
+
+/// What an observer could compare: the record, byte for byte.
+pub(crate) fn bytes(store: &dyn Store, text: &str) -> Option<Vec<u8>> {
+    stored(store, text).map(|record| record.encode())
+}
+
+pub(crate) fn change<'a>(expected: Option<&'a Record>, next: &'a Record) -> Change<'a> {
+    Change { expected, next, not_before: None, not_after: None }
+}
+
+pub(crate) fn swap(store: &dyn Store, key: &Key, change: Change<'_>) -> Swap {
+    store.swap(key, &change).wait().expect("the store can be written")
+}
+
+/// Puts a record where there is none.
+pub(crate) fn put(store: &dyn Store, key: &Key, record: &Record) {
+    let swap = swap(store, key, change(None, record));
+    assert!(matches!(swap, Swap::Stored), "a record was refused under the fresh key {key:?}: {swap:?}");
+}
+
+/// The record that a conflict shows.
+pub(crate) fn conflict(swap: Swap) -> Seen {
+    match swap {
+        Swap::Conflict(seen) => seen,
+        other => panic!("a conflict was to be expected, not {other:?}"),
+    }
+}
+
+pub(crate) fn out_of_window(swap: Swap) -> Seen {
+    match swap {
+        Swap::OutOfWindow(seen) => seen,
+        other => panic!("the clock was outside of the window, but the answer is {other:?}"),
+    }
+}
+
+pub(crate) fn page(store: &dyn Store, prefix: &str, after: Option<Key>, limit: usize) -> Page {
+    store.scan(Scan { prefix: prefix.to_owned(), after, limit }).wait().expect("the store can be listed")
+}
+
+/// All entries, page by page.
+pub(crate) fn list(store: &dyn Store, prefix: &str, limit: usize) -> Vec<(Key, Record)> {
+    let mut entries = Vec::new();
+    let mut after = None;
+    for _ in 0..10_000 {
+        let page = page(store, prefix, after, limit);
+        assert!(page.entries.len() <= limit, "a page of {} for a limit of {limit}", page.entries.len());
+        entries.extend(page.entries);
+        match page.next {
+            None => return entries,
+            next => after = next,
+        }
+    }
+    panic!("the listing has no end");
+}
+
+/// Purges until there is nothing left to purge.
+pub(crate) fn purge_all(store: &dyn Store) {
+    while store.purge(1000).wait().expect("the store can be purged") > 0 {}
+}
+
+pub(crate) fn take(request: lessor_core::AcquireRequest<'_>) -> Lease {
+    match request.wait().expect("the key can be acquired") {
+        Acquisition::Acquired(lease) => lease,
+        other => panic!("the lease was to be granted, not {other:?}"),
+    }
+}
+
+/// The view that an acquire is answered with, when it is not granted.
+pub(crate) fn refused(request: lessor_core::AcquireRequest<'_>) -> View {
+    match request.wait().expect("the key can be asked for") {
+        Acquisition::Acquired(lease) => panic!("the lease was granted to a second one: {lease:?}"),
+        Acquisition::InProgress(view)
+        | Acquisition::Completed(view)
+        | Acquisition::Failed(view)
+        | Acquisition::InDoubt(view) => view,
+    }
+}
+
+pub(crate) fn status(engine: &Engine, key: &str) -> View {
+    engine.status(key).wait().expect("the key can be looked up").expect("there is a record")
+}
+
+pub(crate) fn refusal<T>(answer: Result<T, Error>) -> Error {
+    match answer {
+        Ok(_) => panic!("it was to be refused"),
+        Err(error) => error,
+    }
+}
+
+/// Runs `racer` on many threads that start together, and returns what each came to.
+pub(crate) fn race<T: Send>(racers: usize, racer: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let start = Barrier::new(racers);
+    thread::scope(|scope| {
+        let (start, racer) = (&start, &racer);
+        let run = move |number| {
+            start.wait();
+            racer(number)
+        };
+        let threads: Vec<_> = (0..racers).map(|number| scope.spawn(move || run(number))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("a racing thread")).collect()
+    })
+}
+
+/// Runs `what` on a thread of its own; a test that hangs says where.
+pub(crate) fn in_background<T: Send + 'static>(
+    what: impl FnOnce() -> T + Send + 'static,
+) -> mpsc::Receiver<T> {
+    let (send, receive) = mpsc::channel();
+    thread::spawn(move || send.send(what()));
+    receive
+}
+
+pub(crate) fn within_patience<T>(what: &str, answer: &mpsc::Receiver<T>) -> T {
+    answer.recv_timeout(patience()).unwrap_or_else(|error| panic!("{what}: {error}"))
+}
+
+/// Looks again and again until `done`.
+pub(crate) fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+    let pause = Duration::from_millis(2);
+    let mut waited = Duration::ZERO;
+    while !done() {
+        assert!(waited < patience(), "it never happened: {what}");
+        crate::subject::really_wait(pause);
+        waited += pause;
+    }
+}
+
+/// The highest number seen by any thread.
+#[derive(Default)]
+pub(crate) struct High(AtomicU64);
+
+impl High {
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+    pub(crate) fn raise(&self, to: u64) {
+        self.0.fetch_max(to, Ordering::SeqCst);
+    }
+}

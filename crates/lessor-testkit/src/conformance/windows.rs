@@ -1,0 +1,116 @@
+//! Changes that depend on the clock.
+
+use std::time::Duration;
+
+use lessor_core::Timestamp;
+use lessor_core::store::{Change, Swap};
+
+use super::Factory;
+use super::tools::*;
+
+fn between(
+    mut change: Change<'_>,
+    not_before: Option<Timestamp>,
+    not_after: Option<Timestamp>,
+) -> Change<'_> {
+    change.not_before = not_before;
+    change.not_after = not_after;
+    change
+}
+
+/// A change is stored just before its `not_after`, and refused from that instant on.
+pub fn a_change_is_refused_from_its_not_after_on(factory: Factory<'_>) {
+    let subject = factory();
+    let Some(clock) = subject.exact_clock("a_change_is_refused_from_its_not_after_on") else { return };
+    let store = &**subject.store();
+    let next = some(subject.now());
+    let end = subject.now().saturating_add(SHORT);
+    clock.set(end.saturating_sub(Duration::from_micros(1)));
+    assert!(matches!(
+        swap(store, &key("before"), between(change(None, &next), None, Some(end))),
+        Swap::Stored
+    ));
+    clock.set(end);
+    out_of_window(swap(store, &key("at"), between(change(None, &next), None, Some(end))));
+    clock.advance(Duration::from_micros(1));
+    out_of_window(swap(store, &key("after"), between(change(None, &next), None, Some(end))));
+}
+
+/// A change is refused just before its `not_before`, and stored from that instant on.
+pub fn a_change_is_refused_until_its_not_before(factory: Factory<'_>) {
+    let subject = factory();
+    let Some(clock) = subject.exact_clock("a_change_is_refused_until_its_not_before") else { return };
+    let store = &**subject.store();
+    let next = some(subject.now());
+    let begin = subject.now().saturating_add(SHORT);
+    clock.set(begin.saturating_sub(Duration::from_micros(1)));
+    out_of_window(swap(store, &key("k"), between(change(None, &next), Some(begin), None)));
+    clock.set(begin);
+    assert!(matches!(swap(store, &key("k"), between(change(None, &next), Some(begin), None)), Swap::Stored));
+}
+
+/// Whatever is refused for its window leaves the key as it was.
+pub fn a_change_outside_of_its_window_changes_nothing(factory: Factory<'_>) {
+    let subject = factory();
+    let (store, key, now) = (&**subject.store(), key("k"), subject.now());
+    let (record, holder) = granted(now, LONG);
+    let next = changed(&record, holder, now);
+    let (past, future) = (now.saturating_sub(LONG), now.saturating_add(LONG));
+    out_of_window(swap(store, &key, between(change(None, &record), None, Some(past))));
+    out_of_window(swap(store, &key, between(change(None, &record), Some(future), None)));
+    assert_eq!(load(store, &key).record, None);
+    put(store, &key, &record);
+    out_of_window(swap(store, &key, between(change(Some(&record), &next), None, Some(past))));
+    out_of_window(swap(store, &key, between(change(Some(&record), &next), Some(future), None)));
+    assert_eq!(load(store, &key).record, Some(record));
+}
+
+/// A change whose window is open is stored.
+pub fn a_change_within_its_window_is_stored(factory: Factory<'_>) {
+    let subject = factory();
+    let (store, key, now) = (&**subject.store(), key("k"), subject.now());
+    let (record, holder) = granted(now, LONG);
+    let next = changed(&record, holder, now);
+    let (past, future) = (Some(now.saturating_sub(LONG)), Some(now.saturating_add(LONG)));
+    assert!(matches!(swap(store, &key, between(change(None, &record), past, future)), Swap::Stored));
+    assert!(matches!(swap(store, &key, between(change(Some(&record), &next), past, future)), Swap::Stored));
+    assert_eq!(load(store, &key).record, Some(next));
+}
+
+/// What counts is the time of the write, not the time when the change was made up.
+pub fn the_window_is_judged_at_the_instant_of_the_write(factory: Factory<'_>) {
+    let subject = factory();
+    let (store, key, now) = (&**subject.store(), key("k"), subject.now());
+    let record = some(now);
+    let opens = between(change(None, &record), Some(now.saturating_add(SHORT)), None);
+    let closes = between(change(None, &record), None, Some(now.saturating_add(SHORT)));
+    subject.advance(OUTLIVE);
+    out_of_window(swap(store, &key, closes));
+    assert!(matches!(swap(store, &key, opens), Swap::Stored));
+}
+
+/// A change that fits neither the record nor its window is told of the record.
+pub fn a_conflict_comes_before_the_window(factory: Factory<'_>) {
+    let subject = factory();
+    let (store, key, now) = (&**subject.store(), key("k"), subject.now());
+    let record = some(now);
+    put(store, &key, &record);
+    let next = some(now);
+    let late = between(change(None, &next), None, Some(now.saturating_sub(LONG)));
+    assert_eq!(conflict(swap(store, &key, late)).record, Some(record));
+}
+
+/// Who is refused for the window is shown the record that is there, and a time outside of the window.
+pub fn out_of_window_shows_the_record_and_the_time(factory: Factory<'_>) {
+    let subject = factory();
+    let (store, key, now) = (&**subject.store(), key("k"), subject.now());
+    let (record, holder) = granted(now, LONG);
+    put(store, &key, &record);
+    let end = now.saturating_add(SHORT);
+    subject.advance(OUTLIVE);
+    let next = changed(&record, holder, now);
+    let late = between(change(Some(&record), &next), None, Some(end));
+    let seen = out_of_window(swap(store, &key, late));
+    assert_eq!(seen.record, Some(record.clone()));
+    assert!(!late.is_due(seen.now), "the time shown, {:?}, is within the window", seen.now);
+}

@@ -1,0 +1,404 @@
+//! The lease rules once more, written from the contract in the plainest way and without a look at the engine's machine.
+//!
+//! A [`Model`] is one key. It knows the whole truth about it, applies one [`Op`] at one instant, and says what the
+//! caller has to be told.
+
+use std::time::Duration;
+
+use lessor_core::{Ended, LeaseId, OnFailed, OnLapsed, State, Timestamp};
+use sha2::{Digest, Sha256};
+
+/// An operation on one key, with everything that its caller says.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the names are those of the contract")]
+pub enum Op {
+    Acquire(Ask),
+    Extend { id: LeaseId, ttl: Duration },
+    Checkpoint { id: LeaseId, bytes: Vec<u8> },
+    Complete { id: LeaseId, result: Vec<u8>, hash: Option<String> },
+    Fail { id: LeaseId, code: String, detail: Option<String> },
+    Release { id: LeaseId },
+    Abandon { id: LeaseId },
+    Status,
+    Forget { force: bool },
+    Resolve(Verdict),
+}
+
+/// The particulars of an acquire.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the names are those of the contract")]
+pub struct Ask {
+    pub id: LeaseId,
+    pub ttl: Duration,
+    pub holder: Option<String>,
+    /// The value of the one member `n` of the metadata.
+    pub metadata: Option<u8>,
+    /// Stands for the request.
+    pub fingerprint: Option<u8>,
+    pub on_failed: OnFailed,
+    /// What the policy's backoff comes to after the attempts so far.
+    pub backoff: Duration,
+    pub on_lapsed: OnLapsed,
+}
+
+/// An operator's verdict.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the names are those of the contract")]
+pub enum Verdict {
+    Completed(u8),
+    Failed(String),
+    Released,
+}
+
+/// What the caller is told.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the names are those of the contract")]
+pub enum Said {
+    Acquired {
+        token: u64,
+        attempt: u32,
+        resent: bool,
+        checkpoint: Option<Vec<u8>>,
+        former: Option<(Ended, Option<String>)>,
+    },
+    InProgress(Shown),
+    Completed(Shown),
+    Failed(Shown),
+    InDoubt(Shown),
+    Done {
+        version: u64,
+        expires_at: Timestamp,
+        late: bool,
+        repeated: bool,
+    },
+    Status(Option<Shown>),
+    Forgotten(bool),
+    Refused(Refusal),
+}
+
+/// Why it is refused.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the names are those of the contract")]
+pub enum Refusal {
+    NotFound,
+    NotHolder(u64),
+    Lapsed,
+    Finished(State),
+    Released,
+    Busy(Duration),
+    FingerprintMismatch,
+    LeaseIdReused,
+    /// What the model knows nothing of, such as a store that failed.
+    Other(String),
+}
+
+/// What an observer sees.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the names are those of the contract")]
+pub struct Shown {
+    pub state: State,
+    pub version: u64,
+    pub attempt: u32,
+    pub ttl_left: Option<Duration>,
+    pub retry_after: Option<Duration>,
+    pub first_seen_at: Timestamp,
+    pub done_at: Option<Timestamp>,
+    pub result: Option<Vec<u8>>,
+    pub result_hash: Option<String>,
+    pub error_code: Option<String>,
+    pub error_detail: Option<String>,
+    pub holder: Option<String>,
+    pub metadata: Option<String>,
+}
+
+/// The truth about one key.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Model {
+    retention: Duration,
+    /// Of all grants ever made.
+    last_token: Option<u64>,
+    record: Option<Entry>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Phase {
+    InProgress,
+    Completed,
+    Failed,
+    Released,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Entry {
+    phase: Phase,
+    id: LeaseId,
+    token: u64,
+    version: u64,
+    attempt: u32,
+    first_seen_at: Timestamp,
+    expires_at: Timestamp,
+    /// When it was completed, failed or released.
+    ended_at: Timestamp,
+    /// It ended after the lease had lapsed.
+    late: bool,
+    holder: Option<String>,
+    metadata: Option<u8>,
+    fingerprint: Option<u8>,
+    checkpoint: Option<Vec<u8>>,
+    result: Option<(Vec<u8>, String)>,
+    failure: Option<(String, Option<String>)>,
+    former: Option<(Ended, Option<String>)>,
+}
+
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(5);
+
+impl Model {
+    /// A key that nobody has used yet, in an engine that keeps records for `retention`.
+    #[must_use]
+    pub fn new(retention: Duration) -> Self {
+        Self { retention, last_token: None, record: None }
+    }
+
+    /// Carries `op` out at `now`.
+    pub fn apply(&mut self, op: &Op, now: Timestamp) -> Said {
+        if self.record.as_ref().is_some_and(|entry| now >= self.kept_until(entry)) {
+            self.record = None;
+        }
+        match op {
+            Op::Acquire(ask) => self.acquire(ask, now),
+            Op::Status => Said::Status(self.record.as_ref().map(|entry| entry.shown(now))),
+            Op::Forget { force } => self.forget(*force, now),
+            Op::Resolve(verdict) => self.resolve(verdict, now),
+            Op::Extend { id, .. }
+            | Op::Checkpoint { id, .. }
+            | Op::Complete { id, .. }
+            | Op::Fail { id, .. }
+            | Op::Release { id }
+            | Op::Abandon { id } => match &mut self.record {
+                None => Said::Refused(Refusal::NotFound),
+                Some(entry) if entry.id != *id => Said::Refused(Refusal::NotHolder(entry.token)),
+                Some(entry) => entry.act(op, now),
+            },
+        }
+    }
+
+    /// Retention counts from the record's end, and from the end of the lease while there is no other.
+    fn kept_until(&self, entry: &Entry) -> Timestamp {
+        let end = match entry.phase {
+            Phase::InProgress => entry.expires_at,
+            Phase::Completed | Phase::Failed | Phase::Released => entry.ended_at,
+        };
+        end.saturating_add(self.retention)
+    }
+
+    fn acquire(&mut self, ask: &Ask, now: Timestamp) -> Said {
+        let Some(entry) = &self.record else { return self.grant(ask, now, None) };
+        if let (Some(theirs), Some(ours)) = (ask.fingerprint, entry.fingerprint)
+            && theirs != ours
+        {
+            return Said::Refused(Refusal::FingerprintMismatch);
+        }
+        let ended = match entry.phase {
+            Phase::InProgress if entry.is_live(now) && entry.id == ask.id => return entry.acquired(true),
+            Phase::InProgress if entry.is_live(now) => return Said::InProgress(entry.shown(now)),
+            Phase::InProgress => match ask.on_lapsed {
+                OnLapsed::InDoubt => return Said::InDoubt(entry.shown(now)),
+                OnLapsed::TakeOver => Ended::Lapsed,
+            },
+            Phase::Completed => return Said::Completed(entry.shown(now)),
+            Phase::Failed => {
+                let mut shown = entry.shown(now);
+                let OnFailed::Retry { max_attempts, .. } = ask.on_failed else { return Said::Failed(shown) };
+                if entry.attempt >= max_attempts {
+                    return Said::Failed(shown);
+                }
+                let again_at = entry.ended_at.saturating_add(ask.backoff);
+                if now < again_at {
+                    shown.retry_after = Some(again_at.saturating_since(now).min(MAX_RETRY_AFTER));
+                    return Said::Failed(shown);
+                }
+                Ended::Failed
+            }
+            Phase::Released => Ended::Released,
+        };
+        // Each grant has its own lease id.
+        if entry.id == ask.id {
+            return Said::Refused(Refusal::LeaseIdReused);
+        }
+        self.grant(ask, now, Some(ended))
+    }
+
+    fn grant(&mut self, ask: &Ask, now: Timestamp, ended: Option<Ended>) -> Said {
+        let before = self.record.take();
+        let token = self.last_token.map_or(now.as_micros(), |last| now.as_micros().max(last + 1));
+        self.last_token = Some(token);
+        let entry = Entry {
+            phase: Phase::InProgress,
+            id: ask.id,
+            token,
+            version: before.as_ref().map_or(1, |entry| entry.version + 1),
+            attempt: before.as_ref().map_or(1, |entry| entry.attempt + 1),
+            first_seen_at: before.as_ref().map_or(now, |entry| entry.first_seen_at),
+            expires_at: now.saturating_add(ask.ttl),
+            ended_at: now,
+            late: false,
+            holder: ask.holder.clone(),
+            metadata: ask.metadata,
+            fingerprint: before.as_ref().and_then(|entry| entry.fingerprint).or(ask.fingerprint),
+            checkpoint: before.as_ref().and_then(|entry| entry.checkpoint.clone()),
+            result: None,
+            failure: None,
+            former: ended.map(|ended| (ended, before.and_then(|entry| entry.holder))),
+        };
+        self.record.insert(entry).acquired(false)
+    }
+
+    fn forget(&mut self, force: bool, now: Timestamp) -> Said {
+        match &self.record {
+            None => Said::Forgotten(false),
+            Some(entry) if entry.is_live(now) && !force => {
+                Said::Refused(Refusal::Busy(entry.expires_at.saturating_since(now)))
+            }
+            Some(_) => {
+                self.record = None;
+                Said::Forgotten(true)
+            }
+        }
+    }
+
+    fn resolve(&mut self, verdict: &Verdict, now: Timestamp) -> Said {
+        let Some(entry) = &mut self.record else { return Said::Refused(Refusal::NotFound) };
+        match entry.phase {
+            Phase::InProgress if entry.is_live(now) => {
+                Said::Refused(Refusal::Busy(entry.expires_at.saturating_since(now)))
+            }
+            Phase::InProgress => match verdict {
+                Verdict::Completed(result) => entry.complete(result.to_string().as_bytes(), None, now),
+                Verdict::Failed(code) => entry.fail(code, None, now),
+                Verdict::Released => entry.release(now),
+            },
+            _ => entry.refuse_ended(),
+        }
+    }
+}
+
+impl Entry {
+    fn is_live(&self, now: Timestamp) -> bool {
+        self.phase == Phase::InProgress && now < self.expires_at
+    }
+
+    fn acquired(&self, resent: bool) -> Said {
+        let (checkpoint, former) = (self.checkpoint.clone(), self.former.clone());
+        Said::Acquired { token: self.token, attempt: self.attempt, resent, checkpoint, former }
+    }
+
+    fn done(&self, late: bool, repeated: bool) -> Said {
+        Said::Done { version: self.version, expires_at: self.expires_at, late, repeated }
+    }
+
+    fn refuse_ended(&self) -> Said {
+        Said::Refused(match self.phase {
+            Phase::Completed => Refusal::Finished(State::Completed),
+            Phase::Failed => Refusal::Finished(State::Failed),
+            _ => Refusal::Released,
+        })
+    }
+
+    /// What the holder does.
+    fn act(&mut self, op: &Op, now: Timestamp) -> Said {
+        let in_progress = self.phase == Phase::InProgress;
+        match op {
+            Op::Extend { .. } | Op::Checkpoint { .. } if in_progress && !self.is_live(now) => {
+                Said::Refused(Refusal::Lapsed)
+            }
+            Op::Extend { ttl, .. } if in_progress => {
+                self.expires_at = self.expires_at.max(now.saturating_add(*ttl));
+                self.version += 1;
+                self.done(false, false)
+            }
+            Op::Checkpoint { bytes, .. } if in_progress => {
+                self.checkpoint = Some(bytes.clone());
+                self.version += 1;
+                self.done(false, false)
+            }
+            Op::Complete { result, hash, .. } if in_progress => self.complete(result, hash.as_deref(), now),
+            Op::Fail { code, detail, .. } if in_progress => self.fail(code, detail.clone(), now),
+            Op::Release { .. } if in_progress => self.release(now),
+            Op::Abandon { .. } if self.is_live(now) => {
+                self.expires_at = now;
+                self.version += 1;
+                self.done(false, false)
+            }
+            Op::Abandon { .. } if in_progress => self.done(false, true),
+            // The same outcome, delivered again.
+            Op::Complete { result, hash, .. }
+                if self
+                    .result
+                    .as_ref()
+                    .is_some_and(|(_, stored)| *stored == word(result, hash.as_deref())) =>
+            {
+                self.done(self.late, true)
+            }
+            Op::Fail { code, .. } if self.failure.as_ref().is_some_and(|(stored, _)| stored == code) => {
+                self.done(self.late, true)
+            }
+            Op::Release { .. } if self.phase == Phase::Released => self.done(self.late, true),
+            _ => self.refuse_ended(),
+        }
+    }
+
+    fn end(&mut self, phase: Phase, now: Timestamp) -> Said {
+        // A grant ends when it finishes or is released, if it has not ended before.
+        self.late = now >= self.expires_at;
+        self.expires_at = self.expires_at.min(now);
+        self.phase = phase;
+        self.ended_at = now;
+        self.version += 1;
+        self.done(self.late, false)
+    }
+
+    fn complete(&mut self, result: &[u8], hash: Option<&str>, now: Timestamp) -> Said {
+        self.result = Some((result.to_vec(), word(result, hash)));
+        self.end(Phase::Completed, now)
+    }
+
+    fn fail(&mut self, code: &str, detail: Option<String>, now: Timestamp) -> Said {
+        self.failure = Some((code.to_owned(), detail));
+        self.end(Phase::Failed, now)
+    }
+
+    fn release(&mut self, now: Timestamp) -> Said {
+        self.end(Phase::Released, now)
+    }
+
+    fn shown(&self, now: Timestamp) -> Shown {
+        let ttl_left = self.is_live(now).then(|| self.expires_at.saturating_since(now));
+        Shown {
+            state: match self.phase {
+                Phase::InProgress if ttl_left.is_some() => State::InProgress,
+                Phase::InProgress => State::Lapsed,
+                Phase::Completed => State::Completed,
+                Phase::Failed => State::Failed,
+                Phase::Released => State::Released,
+            },
+            version: self.version,
+            attempt: self.attempt,
+            ttl_left,
+            retry_after: ttl_left.map(|left| left.min(MAX_RETRY_AFTER)),
+            first_seen_at: self.first_seen_at,
+            done_at: matches!(self.phase, Phase::Completed | Phase::Failed).then_some(self.ended_at),
+            result: self.result.as_ref().map(|(bytes, _)| bytes.clone()),
+            result_hash: self.result.as_ref().map(|(_, hash)| hash.clone()),
+            error_code: self.failure.as_ref().map(|(code, _)| code.clone()),
+            error_detail: self.failure.as_ref().and_then(|(_, detail)| detail.clone()),
+            holder: self.holder.clone(),
+            metadata: self.metadata.map(|n| format!("{{\"n\":{n}}}")),
+        }
+    }
+}
+
+/// What stands for a result: the caller's own word, else its SHA-256 in hex.
+fn word(result: &[u8], hash: Option<&str>) -> String {
+    let hex = || Sha256::digest(result).iter().map(|byte| format!("{byte:02x}")).collect();
+    hash.map_or_else(hex, str::to_owned)
+}

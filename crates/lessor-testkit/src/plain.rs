@@ -1,0 +1,82 @@
+//! A store so plain that it is correct at sight: where the kit makes records for other stores to keep.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use lessor_core::store::{Change, Hints, Page, Reply, Scan, Seen, Swap};
+use lessor_core::{Clock, Durability, Key, Pending, Record, Store, Timestamp, Token};
+use parking_lot::Mutex;
+
+use crate::ManualClock;
+
+#[derive(Debug)]
+pub(crate) struct PlainStore {
+    records: Mutex<BTreeMap<Key, Record>>,
+    /// The highest token of any record that was purged.
+    purged: Mutex<Option<Token>>,
+    clock: ManualClock,
+}
+
+impl PlainStore {
+    pub(crate) fn new(clock: ManualClock) -> Self {
+        Self { records: Mutex::default(), purged: Mutex::default(), clock }
+    }
+}
+
+impl Store for PlainStore {
+    fn now(&self) -> Reply<Timestamp> {
+        Pending::ready(Ok(self.clock.now()))
+    }
+
+    fn load(&self, key: &Key) -> Reply<Seen> {
+        let record = self.records.lock().get(key).cloned();
+        Pending::ready(Ok(Seen { record, now: self.clock.now() }))
+    }
+
+    fn swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
+        let mut records = self.records.lock();
+        let seen = Seen { record: records.get(key).cloned(), now: self.clock.now() };
+        Pending::ready(Ok(if !change.expects(seen.record.as_ref()) {
+            Swap::Conflict(seen)
+        } else if !change.is_due(seen.now) || !change.outruns(*self.purged.lock()) {
+            Swap::OutOfWindow(seen)
+        } else {
+            records.insert(key.clone(), change.next.clone());
+            Swap::Stored
+        }))
+    }
+
+    fn scan(&self, query: Scan) -> Reply<Page> {
+        let records = self.records.lock();
+        let from = query.after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+        let matching = records.range::<Key, _>((from, Bound::Unbounded));
+        let matching = matching.filter(|(key, _)| key.starts_with(&query.prefix)).take(query.limit);
+        let entries: Vec<_> = matching.map(|(key, record)| (key.clone(), record.clone())).collect();
+        let is_full = entries.len() == query.limit;
+        let next = entries.last().filter(|_| is_full).map(|(key, _)| key.clone());
+        Pending::ready(Ok(Page { entries, next, now: self.clock.now() }))
+    }
+
+    fn purge(&self, limit: usize) -> Reply<usize> {
+        let now = self.clock.now();
+        let mut left = limit;
+        self.records.lock().retain(|_, record| {
+            let goes = left > 0 && record.purge_at() <= now;
+            left -= usize::from(goes);
+            if goes {
+                let mut purged = self.purged.lock();
+                *purged = purged.max(Some(record.token()));
+            }
+            !goes
+        });
+        Pending::ready(Ok(limit - left))
+    }
+
+    fn durability(&self) -> Durability {
+        Durability::Volatile
+    }
+
+    fn attach(&self, hints: Hints) {
+        self.clock.on_step(hints);
+    }
+}

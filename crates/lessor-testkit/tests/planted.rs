@@ -1,0 +1,325 @@
+//! The suite catches what it is meant to catch: stores with one planted fault each, and the promise that has to notice.
+
+use std::collections::{BTreeMap, HashSet};
+use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use lessor_core::store::{Change, Hints, Page, Reply, Scan, Seen, Swap};
+use lessor_core::{Clock, Durability, Key, Pending, Record, Store, StoreError, Timestamp, Token, View};
+use lessor_testkit::conformance::PROMISES;
+use lessor_testkit::{ManualClock, Subject, history};
+use parking_lot::Mutex;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Fault {
+    None,
+    AbsenceIsNotCompared,
+    ClockRunsBackwards,
+    ConflictShowsWhatWasToBeWritten,
+    ConflictWritesAnyway,
+    CursorIsListedAgain,
+    ErrorSaysNothingHappenedAfterTheWrite,
+    GlanceIsStale,
+    GlanceLooksTwice,
+    KeysAreFoldedToLowerCase,
+    KeysAreTrimmed,
+    LargeRecordsAreNotKept,
+    LoadIsStale,
+    NotAfterIsIgnored,
+    NotBeforeIsIgnored,
+    NowLagsBehind,
+    PrefixIsAPattern,
+    PurgeDropsTheTokenFloor,
+    PurgeDropsWhatIsNotDue,
+    PurgeDropsWhatWasWrittenMeanwhile,
+    PurgeDoesNothing,
+    PurgeIgnoresItsLimit,
+    PurgedTokensAreForgotten,
+    ScanIsUnordered,
+    ScanSkipsAKey,
+    SwapIgnoresTheToken,
+    SwapIgnoresTheVersion,
+    SwapIsNotAtomic,
+    WindowComesBeforeTheConflict,
+    WindowIsJudgedByAnEarlierClock,
+    WritesAreLost,
+}
+
+/// Each fault, and the promise meant for it.
+const PLANTED: &[(Fault, &str)] = &[
+    (Fault::AbsenceIsNotCompared, "absence_is_expected_in_vain_where_there_is_a_record"),
+    (Fault::ClockRunsBackwards, "p7_now_never_runs_backwards_over_threads"),
+    (Fault::ConflictShowsWhatWasToBeWritten, "a_conflict_shows_the_current_record_and_changes_nothing"),
+    (Fault::ConflictWritesAnyway, "a_record_is_expected_in_vain_where_there_is_none"),
+    (Fault::CursorIsListedAgain, "scan_goes_on_behind_a_cursor_that_is_no_key"),
+    (Fault::ErrorSaysNothingHappenedAfterTheWrite, "an_error_that_says_nothing_happened_is_right"),
+    (Fault::GlanceIsStale, "glance_agrees_with_load"),
+    (Fault::GlanceLooksTwice, "glance_looks_once_or_not_at_all"),
+    (Fault::KeysAreFoldedToLowerCase, "keys_alike_are_not_the_same"),
+    (Fault::KeysAreTrimmed, "hostile_keys_are_kept_as_they_are"),
+    (Fault::LargeRecordsAreNotKept, "a_mebibyte_comes_back_whole"),
+    (Fault::LoadIsStale, "load_shows_what_swap_stored"),
+    (Fault::NotAfterIsIgnored, "a_change_is_refused_from_its_not_after_on"),
+    (Fault::NotBeforeIsIgnored, "a_change_is_refused_until_its_not_before"),
+    (Fault::NowLagsBehind, "p7_now_does_not_lag_behind_what_was_seen"),
+    (Fault::PrefixIsAPattern, "scan_filters_by_prefix"),
+    (Fault::PurgeDropsTheTokenFloor, "p2_purge_never_drops_a_token_floor"),
+    (Fault::PurgeDropsTheTokenFloor, "p2_tokens_rise_over_forget_in_the_same_instant"),
+    (Fault::PurgeDropsWhatIsNotDue, "purge_drops_nothing_that_is_not_due"),
+    (Fault::PurgeDropsWhatIsNotDue, "purge_judges_the_exact_instant"),
+    (Fault::PurgeDropsWhatWasWrittenMeanwhile, "purge_never_drops_what_was_written_meanwhile"),
+    (Fault::PurgeDoesNothing, "purge_drops_what_is_due"),
+    (Fault::PurgeIgnoresItsLimit, "purge_drops_at_most_its_limit"),
+    (Fault::PurgedTokensAreForgotten, "p2_a_grant_by_an_old_reading_does_not_undercut_what_was_purged"),
+    (Fault::ScanIsUnordered, "scan_lists_in_key_order"),
+    (Fault::ScanSkipsAKey, "scan_shows_every_record_once_whatever_the_page"),
+    (Fault::SwapIgnoresTheToken, "swap_compares_the_token"),
+    (Fault::SwapIgnoresTheVersion, "swap_compares_the_version"),
+    (Fault::SwapIsNotAtomic, "one_of_many_swaps_on_an_absent_key_wins"),
+    (Fault::SwapIsNotAtomic, "no_swap_is_lost"),
+    (Fault::SwapIsNotAtomic, "p1_one_of_many_acquirers_is_granted"),
+    (Fault::WindowComesBeforeTheConflict, "a_conflict_comes_before_the_window"),
+    (Fault::WindowIsJudgedByAnEarlierClock, "the_window_is_judged_at_the_instant_of_the_write"),
+    (Fault::WritesAreLost, "swaps_chain"),
+];
+
+#[derive(Debug)]
+struct Planted {
+    fault: Fault,
+    records: Mutex<BTreeMap<Key, Record>>,
+    /// The highest token of any record that was purged.
+    purged: Mutex<Option<Token>>,
+    /// The record before the last one, by key.
+    former: Mutex<BTreeMap<Key, Option<Record>>>,
+    calls: AtomicU64,
+    told: AtomicU64,
+    clock: ManualClock,
+}
+
+impl Planted {
+    fn subject(fault: Fault) -> Subject {
+        let clock = ManualClock::new();
+        let store = Self {
+            fault,
+            records: Mutex::default(),
+            purged: Mutex::default(),
+            former: Mutex::default(),
+            calls: AtomicU64::new(0),
+            told: AtomicU64::new(clock.now().as_micros()),
+            clock: clock.clone(),
+        };
+        Subject::on_manual_clock(Arc::new(store), clock)
+    }
+
+    fn every(&self, nth: u64) -> bool {
+        self.calls.fetch_add(1, Ordering::Relaxed) % nth == nth - 1
+    }
+
+    fn key(&self, key: &Key) -> Key {
+        let text = match self.fault {
+            Fault::KeysAreFoldedToLowerCase => key.to_lowercase(),
+            Fault::KeysAreTrimmed => key.trim().to_owned(),
+            _ => return key.clone(),
+        };
+        Key::new(&text).unwrap_or_else(|_| key.clone())
+    }
+
+    fn expects(&self, change: &Change<'_>, current: Option<&Record>) -> bool {
+        match (self.fault, change.expected, current) {
+            (Fault::AbsenceIsNotCompared, None, _) => true,
+            (Fault::SwapIgnoresTheVersion, Some(expected), Some(current)) => {
+                expected.token() == current.token()
+            }
+            (Fault::SwapIgnoresTheToken, Some(expected), Some(current)) => {
+                expected.version() == current.version()
+            }
+            _ => change.expects(current),
+        }
+    }
+
+    fn is_due(&self, change: &Change<'_>, now: Timestamp) -> bool {
+        if self.fault != Fault::PurgedTokensAreForgotten && !change.outruns(*self.purged.lock()) {
+            return false;
+        }
+        match self.fault {
+            Fault::NotAfterIsIgnored => change.not_before.is_none_or(|at| now >= at),
+            Fault::NotBeforeIsIgnored => change.not_after.is_none_or(|at| now < at),
+            Fault::WindowIsJudgedByAnEarlierClock => {
+                let told = self.told.load(Ordering::Relaxed);
+                change.is_due(Timestamp::from_micros(told).unwrap_or(now))
+            }
+            _ => change.is_due(now),
+        }
+    }
+
+    fn is_purged(&self, record: &Record, now: Timestamp) -> bool {
+        match self.fault {
+            Fault::PurgeDropsWhatIsNotDue => record.expires_at() <= now || record.purge_at() <= now,
+            Fault::PurgeDropsTheTokenFloor => View::of(record, now).is_none(),
+            Fault::PurgeDoesNothing => false,
+            _ => record.purge_at() <= now,
+        }
+    }
+}
+
+impl Store for Planted {
+    fn now(&self) -> Reply<Timestamp> {
+        let now = self.clock.now();
+        self.told.store(now.as_micros(), Ordering::Relaxed);
+        let behind = match self.fault {
+            Fault::ClockRunsBackwards if self.every(16) => Duration::from_millis(1),
+            Fault::NowLagsBehind => Duration::from_millis(1),
+            _ => Duration::ZERO,
+        };
+        Pending::ready(Ok(now.saturating_sub(behind)))
+    }
+
+    fn load(&self, key: &Key) -> Reply<Seen> {
+        let key = self.key(key);
+        let record = match self.fault {
+            Fault::LoadIsStale => self.former.lock().get(&key).cloned().flatten(),
+            _ => self.records.lock().get(&key).cloned(),
+        };
+        Pending::ready(Ok(Seen { record, now: self.clock.now() }))
+    }
+
+    fn swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
+        let key = self.key(key);
+        let mut records = self.records.lock();
+        let mut seen = Seen { record: records.get(&key).cloned(), now: self.clock.now() };
+        let is_due = self.is_due(change, seen.now);
+        if self.fault == Fault::WindowComesBeforeTheConflict && !is_due {
+            return Pending::ready(Ok(Swap::OutOfWindow(seen)));
+        }
+        if !self.expects(change, seen.record.as_ref()) {
+            match self.fault {
+                Fault::ConflictShowsWhatWasToBeWritten => seen.record = Some(change.next.clone()),
+                Fault::ConflictWritesAnyway => drop(records.insert(key, change.next.clone())),
+                _ => {}
+            }
+            return Pending::ready(Ok(Swap::Conflict(seen)));
+        }
+        if !is_due {
+            return Pending::ready(Ok(Swap::OutOfWindow(seen)));
+        }
+        match self.fault {
+            Fault::SwapIsNotAtomic => {
+                drop(records);
+                (0..20).for_each(|_| thread::yield_now());
+                records = self.records.lock();
+            }
+            Fault::WritesAreLost if self.every(10) => return Pending::ready(Ok(Swap::Stored)),
+            Fault::LargeRecordsAreNotKept if change.next.encode().len() > 65_535 => {
+                return Pending::ready(Ok(Swap::Stored));
+            }
+            _ => {}
+        }
+        let former = records.insert(key.clone(), change.next.clone());
+        self.former.lock().insert(key, former);
+        if self.fault == Fault::ErrorSaysNothingHappenedAfterTheWrite && self.every(5) {
+            return Pending::ready(Err(StoreError::Unavailable { reason: "planted".to_owned() }));
+        }
+        Pending::ready(Ok(Swap::Stored))
+    }
+
+    fn scan(&self, query: Scan) -> Reply<Page> {
+        let records = self.records.lock();
+        let from = match &query.after {
+            None => Bound::Unbounded,
+            Some(after) if self.fault == Fault::CursorIsListedAgain => Bound::Included(after),
+            Some(after) => Bound::Excluded(after),
+        };
+        let prefix = match self.fault {
+            Fault::PrefixIsAPattern => query.prefix.split('*').next().unwrap_or_default(),
+            _ => &query.prefix,
+        };
+        let matching = records.range::<Key, _>((from, Bound::Unbounded));
+        let matching = matching.filter(|(key, _)| key.starts_with(prefix)).take(query.limit);
+        let mut entries: Vec<_> = matching.map(|(key, record)| (key.clone(), record.clone())).collect();
+        let next = entries.last().filter(|_| entries.len() == query.limit).map(|(key, _)| key.clone());
+        match self.fault {
+            Fault::ScanIsUnordered => entries.reverse(),
+            Fault::ScanSkipsAKey if entries.len() > 3 => drop(entries.remove(2)),
+            _ => {}
+        }
+        Pending::ready(Ok(Page { entries, next, now: self.clock.now() }))
+    }
+
+    fn purge(&self, limit: usize) -> Reply<usize> {
+        let now = self.clock.now();
+        let mut records = self.records.lock();
+        let limit = if self.fault == Fault::PurgeIgnoresItsLimit { usize::MAX } else { limit };
+        let due = records.iter().filter(|(_, record)| self.is_purged(record, now)).take(limit);
+        let due: Vec<Key> = due.map(|(key, _)| key.clone()).collect();
+        if self.fault == Fault::PurgeDropsWhatWasWrittenMeanwhile {
+            drop(records);
+            (0..20).for_each(|_| thread::yield_now());
+            records = self.records.lock();
+        }
+        let mut purged = self.purged.lock();
+        for key in &due {
+            *purged = purged.max(records.remove(key).map(|record| record.token()));
+        }
+        Pending::ready(Ok(due.len()))
+    }
+
+    fn durability(&self) -> Durability {
+        Durability::Volatile
+    }
+
+    fn glance(&self, key: &str, look: &mut dyn FnMut(Option<&Record>)) -> bool {
+        match self.fault {
+            Fault::GlanceIsStale => look(self.former.lock().get(key).and_then(Option::as_ref)),
+            Fault::GlanceLooksTwice => {
+                look(None);
+                look(self.records.lock().get(key));
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn attach(&self, hints: Hints) {
+        self.clock.on_step(hints);
+    }
+}
+
+#[test]
+fn every_planted_fault_is_caught_by_the_promise_meant_for_it() {
+    let hook = take_hook();
+    set_hook(Box::new(|_| {}));
+    let mut wrong = Vec::new();
+    for (fault, name) in PLANTED {
+        let Some((_, promise)) = PROMISES.iter().find(|(promise, _)| promise == name) else {
+            wrong.push(format!("there is no promise {name}"));
+            continue;
+        };
+        let is_kept =
+            |fault| catch_unwind(AssertUnwindSafe(|| promise(&move || Planted::subject(fault)))).is_ok();
+        if !is_kept(Fault::None) {
+            wrong.push(format!("{name} refuses the store without a fault"));
+        }
+        // What only a race shows is bound to show within a few tries.
+        if (0..10).all(|_| is_kept(*fault)) {
+            wrong.push(format!("{name} does not notice {fault:?}"));
+        }
+    }
+    set_hook(hook);
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    let faults: HashSet<_> = PLANTED.iter().map(|(fault, _)| fault).collect();
+    println!("{} planted faults caught, by {} promises", faults.len(), PLANTED.len());
+    assert!(faults.len() >= 12);
+}
+
+#[test]
+fn p8_a_store_that_does_not_swap_atomically_is_found_out_by_its_histories() {
+    let found =
+        (0..20).find_map(|_| history::check_races(&|| Planted::subject(Fault::SwapIsNotAtomic)).err());
+    let why = found.expect("histories that no order explains");
+    assert!(why.contains("no order of these operations gives their answers"), "{why}");
+    history::check_races(&|| Planted::subject(Fault::None)).unwrap();
+}
