@@ -8,7 +8,7 @@
 //! acquired_at         varint, µs since first_seen_at
 //! token               varint, less acquired_at in µs
 //! expires_at          varint, µs since acquired_at
-//! keep_until          varint, µs since expires_at or done_at, whichever is later
+//! keep_until          varint, µs since acquired_at
 //! version, attempt    varints
 //! fields present      varint, one bit each, in the order below
 //!   done_at           varint, µs since acquired_at
@@ -78,7 +78,7 @@ pub(crate) fn encode(body: &Body) -> Vec<u8> {
     let detail = failure.and_then(|failure| failure.detail.as_deref());
     let former = extras.former.as_ref();
     let former_holder = former.and_then(|former| former.holder.as_deref());
-    let done = matches!(body.stage, Stage::Completed | Stage::Failed);
+    let done = has_done_at(body.stage);
     let present = [
         (done, DONE_AT),
         (body.result.is_some(), RESULT),
@@ -106,7 +106,7 @@ pub(crate) fn encode(body: &Body) -> Vec<u8> {
     out.since(body.acquired_at, body.first_seen_at);
     out.varint(body.token.as_u64() - body.acquired_at.as_micros());
     out.since(body.expires_at, body.acquired_at);
-    out.since(body.keep_until, body.expires_at.max(body.done_at));
+    out.since(body.keep_until, body.acquired_at);
     out.varint(body.version.as_u64());
     out.varint(body.attempt.into());
     out.varint(present);
@@ -144,7 +144,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Body, DecodeError> {
     let token = input.varint()?.checked_add(acquired_at.as_micros()).and_then(Token::from_u64);
     let token = token.ok_or(input.damaged("token out of range"))?;
     let expires_at = input.after(acquired_at)?;
-    let keep_for = input.varint()?;
+    let keep_until = input.after(acquired_at)?;
     let version = Version(input.varint()?);
     let attempt = u32::try_from(input.varint()?).map_err(|_| input.damaged("attempt out of range"))?;
     if version < Version::FIRST || attempt == 0 {
@@ -155,7 +155,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Body, DecodeError> {
         return Err(input.damaged("unknown field"));
     }
     let has = |bit| present & bit != 0;
-    let done = matches!(stage, Stage::Completed | Stage::Failed);
+    let done = has_done_at(stage);
     let fits = has(DONE_AT) == done
         && has(RESULT) == (stage == Stage::Completed)
         && has(ERROR_CODE) == (stage == Stage::Failed)
@@ -166,7 +166,6 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Body, DecodeError> {
         return Err(input.damaged("fields do not fit the stage"));
     }
     let done_at = if done { input.after(acquired_at)? } else { Timestamp::EPOCH };
-    let keep_until = add(expires_at.max(done_at), keep_for).ok_or(input.damaged("time out of range"))?;
     let result = if has(RESULT) { Some(input.payload()?) } else { None };
     let holder = if has(HOLDER) { Some(input.text()?) } else { None };
     let metadata = if has(METADATA) { Some(input.text()?) } else { None };
@@ -197,6 +196,10 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Body, DecodeError> {
         result,
         extras: extras.into_shared(),
     })
+}
+
+fn has_done_at(stage: Stage) -> bool {
+    matches!(stage, Stage::Completed | Stage::Failed | Stage::Released)
 }
 
 fn add(at: Timestamp, micros: u64) -> Option<Timestamp> {

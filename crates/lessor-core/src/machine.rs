@@ -159,7 +159,7 @@ impl Ack {
         self.version
     }
 
-    /// When the lease ends or ended, in the store's time.
+    /// When the lease runs out, or would have if it had not been finished before, in the store's time.
     #[must_use]
     pub fn expires_at(&self) -> Timestamp {
         self.expires_at
@@ -408,7 +408,7 @@ impl<'a> Case<'a> {
                 self.write(kept, |next| self.complete(next, result, hash.as_deref()))
             }
             Act::Fail(failure) => self.write(kept, |next| self.fail(next, failure)),
-            Act::Release => self.write(kept, |next| self.release(next)),
+            Act::Release => self.write(kept, |next| self.finish(next, Stage::Released)),
             Act::Abandon => self.write(kept, |next| {
                 next.expires_at = self.now;
                 next.keep_until = self.now.saturating_add(self.retention);
@@ -439,7 +439,7 @@ impl<'a> Case<'a> {
             Stage::InProgress => self.write(kept, |next| match resolution {
                 Resolution::Completed(result, hash) => self.complete(next, result, hash.as_deref()),
                 Resolution::Failed(failure) => self.fail(next, failure),
-                Resolution::Released => self.release(next),
+                Resolution::Released => self.finish(next, Stage::Released),
             }),
             Stage::Completed => Decision::Refuse(Error::Finished { state: State::Completed }),
             Stage::Failed => Decision::Refuse(Error::Finished { state: State::Failed }),
@@ -470,37 +470,31 @@ impl<'a> Case<'a> {
     fn finish(&self, next: &mut Body, stage: Stage) {
         next.stage = stage;
         next.done_at = self.now;
-        next.expires_at = next.expires_at.min(self.now);
-        next.keep_until = self.now.saturating_add(self.retention);
-    }
-
-    fn release(&self, next: &mut Body) {
-        next.stage = Stage::Released;
-        next.expires_at = next.expires_at.min(self.now);
         next.keep_until = self.now.saturating_add(self.retention);
     }
 
     /// A write that stands whether or not the lease has lapsed, as long as nobody took over.
     fn write(&self, kept: &Record, edit: impl FnOnce(&mut Body)) -> Decision {
         let next = kept.next(edit);
-        let answer = self.ack(next.body(), !kept.body().is_live(self.now), false);
+        let answer = self.ack(next.body(), false);
         Decision::Write(Write::at_any_time(next), answer)
     }
 
     /// A write that must reach the store while the lease lives: what observers saw end does not come back.
     fn write_while_live(&self, kept: &Record, edit: impl FnOnce(&mut Body)) -> Decision {
         let next = kept.next(edit);
-        let answer = self.ack(next.body(), false, false);
+        let answer = self.ack(next.body(), false);
         let write = Write { not_after: Some(kept.body().expires_at), ..Write::at_any_time(next) };
         Decision::Write(write, answer)
     }
 
     fn unchanged(&self, body: &Body) -> Decision {
-        Decision::Answer(self.ack(body, false, true))
+        Decision::Answer(self.ack(body, true))
     }
 
-    fn ack(&self, body: &Body, late: bool, repeated: bool) -> Answer {
-        Answer::Done(Ack { version: body.version, expires_at: body.expires_at, late, repeated })
+    fn ack(&self, body: &Body, repeated: bool) -> Answer {
+        let (version, expires_at) = (body.version, body.expires_at);
+        Answer::Done(Ack { version, expires_at, late: body.done_at >= expires_at, repeated })
     }
 }
 

@@ -175,7 +175,7 @@ pub(crate) struct Body {
     pub(crate) first_seen_at: Timestamp,
     pub(crate) acquired_at: Timestamp,
     pub(crate) expires_at: Timestamp,
-    /// Meaningful once completed or failed; else the epoch.
+    /// When the work was completed or failed, or the lease released; else the epoch.
     pub(crate) done_at: Timestamp,
     /// From here on the record counts as absent.
     pub(crate) keep_until: Timestamp,
@@ -289,7 +289,7 @@ impl Record {
         self.0.attempt
     }
 
-    /// When the last grant ends or ended.
+    /// When the last grant runs out, or would have if it had not been finished before.
     #[must_use]
     pub fn expires_at(&self) -> Timestamp {
         self.0.expires_at

@@ -348,9 +348,7 @@ impl Entry {
     }
 
     fn end(&mut self, phase: Phase, now: Timestamp) -> Said {
-        // A grant ends when it finishes or is released, if it has not ended before.
         self.late = now >= self.expires_at;
-        self.expires_at = self.expires_at.min(now);
         self.phase = phase;
         self.ended_at = now;
         self.version += 1;

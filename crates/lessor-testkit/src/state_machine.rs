@@ -219,7 +219,7 @@ impl Run {
             }
             _ => said = actor.perform(&name(key), op, by_id),
         }
-        if without_lateness(&said) != without_lateness(&expected) {
+        if said != expected {
             return Err(format!("the engine says\n{said:?}\nbut the model\n{expected:?}"));
         }
         if !writes(&said) && self.stored(key)? != before {
@@ -317,16 +317,6 @@ fn as_if_sent_once(said: Said, expected: &Said) -> Said {
             Said::Done { version, expires_at, late: *late, repeated: *repeated }
         }
         (said, _) => said,
-    }
-}
-
-/// A record does not keep whether its outcome came late, so an answer that is given again cannot be held to it.
-pub(crate) fn without_lateness(said: &Said) -> Said {
-    match said.clone() {
-        Said::Done { version, expires_at, repeated: true, .. } => {
-            Said::Done { version, expires_at, late: false, repeated: true }
-        }
-        other => other,
     }
 }
 

@@ -36,7 +36,14 @@ fn samples() -> [(&'static str, Plain); 6] {
                 ..ended(Stage::Failed)
             },
         ),
-        ("released", Plain { former: Some((Ended::Released, Some("worker-2"))), ..ended(Stage::Released) }),
+        (
+            "released",
+            Plain {
+                done: Some(T + 9 * SEC),
+                former: Some((Ended::Released, Some("worker-2"))),
+                ..ended(Stage::Released)
+            },
+        ),
         ("forgotten", crate::machine::tests::forgotten(&rich)),
     ]
 }

@@ -117,7 +117,7 @@ pub(super) fn records() -> Vec<Option<Plain>> {
         Some(ended(&rich, Stage::InProgress, T + 20 * SEC, None, T + 20 * SEC)),
         Some(Plain {
             result: Some("\"paid\""),
-            ..ended(&bare, Stage::Completed, on_time, Some(on_time), on_time)
+            ..ended(&bare, Stage::Completed, T + TTL, Some(on_time), on_time)
         }),
         Some(Plain {
             result: Some("\"paid\""),
@@ -125,16 +125,16 @@ pub(super) fn records() -> Vec<Option<Plain>> {
             checkpoint: None,
             ..ended(&rich, Stage::Completed, T + TTL, Some(late), late)
         }),
-        Some(Plain { code: Some("declined"), ..ended(&bare, Stage::Failed, T, Some(T), T) }),
+        Some(Plain { code: Some("declined"), ..ended(&bare, Stage::Failed, T + TTL, Some(T), T) }),
         Some(Plain {
             code: Some("declined"),
             detail: Some("card 4242"),
             ..ended(&rich, Stage::Failed, T + TTL, Some(late), late)
         }),
-        Some(ended(&bare, Stage::Released, on_time, None, on_time)),
+        Some(ended(&bare, Stage::Released, T + TTL, Some(on_time), on_time)),
         Some(Plain {
             former: Some((Ended::Failed, None)),
-            ..ended(&rich, Stage::Released, T + TTL, None, late)
+            ..ended(&rich, Stage::Released, T + TTL, Some(late), late)
         }),
         Some(forgotten(&bare)),
         Some(forgotten(&rich)),

@@ -130,14 +130,13 @@ fn of_kept(record: &Plain, ask: &Ask, now: u64, words: &str) -> Expected {
         stage,
         version: record.version + 1,
         done: Some(now),
-        expires: record.expires.min(now),
         keep_until: now + RETENTION,
         ..record.clone()
     };
     let completed =
         |result, word| Plain { result: Some(result), word, checkpoint: None, ..finish(Stage::Completed) };
     let failed = |code, detail| Plain { code: Some(code), detail, ..finish(Stage::Failed) };
-    let released = || Plain { done: None, ..finish(Stage::Released) };
+    let released = || finish(Stage::Released);
     let again = |ended, not_before| grant_again(record, ask, now, ended, not_before);
 
     match (words, ask.what) {
@@ -193,7 +192,11 @@ fn of_kept(record: &Plain, ask: &Ask, now: u64, words: &str) -> Expected {
         ("completed again, nothing written", What::Complete(..))
         | ("failed again, nothing written", What::Fail(..))
         | ("released again", What::Release)
-        | ("nothing to do", What::Abandon) => told(Told::Done { late: false, repeated: true }),
+        | ("nothing to do", What::Abandon) => {
+            // P6: the answer is that of the first time.
+            let late = record.done.is_some_and(|done| done >= record.expires);
+            told(Told::Done { late, repeated: true })
+        }
 
         ("shown", What::Status) => {
             let left = live.then(|| (record.expires - now).min(5 * SEC));

@@ -101,13 +101,12 @@ impl Plain {
             },
         ];
         out.extend([self.id; 16]);
-        let last = self.expires.max(self.done.unwrap_or(0));
         let numbers = [
             self.first_seen,
             self.acquired - self.first_seen,
             self.token - self.acquired,
             self.expires - self.acquired,
-            self.keep_until - last,
+            self.keep_until - self.acquired,
             self.version,
             self.attempt,
         ];

@@ -95,6 +95,7 @@ fn p2_tokens_rise_over_a_purge() {
     let ahead = Plain {
         token: T + 10 * RETENTION,
         stage: crate::record::Stage::Released,
+        done: Some(T),
         expires: T,
         keep_until: T + 1,
         ..Plain::granted()
@@ -114,6 +115,7 @@ fn p2_tokens_and_instants_that_reach_2_to_53_are_refused() {
     let used_up = Plain {
         token: last,
         stage: crate::record::Stage::Released,
+        done: Some(T),
         keep_until: T + RETENTION,
         expires: T,
         ..Plain::granted()
