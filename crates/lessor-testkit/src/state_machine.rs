@@ -213,9 +213,7 @@ impl Run {
                     }
                 }
                 faults.quiet();
-                if sent > 1 {
-                    said = as_if_sent_once(said, &expected);
-                }
+                said = as_if_sent_once(said, &expected);
             }
             _ => said = actor.perform(&name(key), op, by_id),
         }
@@ -307,14 +305,15 @@ fn may_be_sent_again(op: &Op) -> bool {
     }
 }
 
-/// What was sent again may be told that it had been done before; everything else has to be the same.
+/// What was sent again, by the caller or by the engine itself, may be told that it had been done before; and of two writes
+/// that are the same byte for byte, each may be told that it was the one. Everything else has to be the same.
 fn as_if_sent_once(said: Said, expected: &Said) -> Said {
     match (said, expected) {
         (Said::Acquired { token, attempt, checkpoint, former, .. }, Said::Acquired { resent, .. }) => {
             Said::Acquired { token, attempt, resent: *resent, checkpoint, former }
         }
-        (Said::Done { version, expires_at, repeated: true, .. }, Said::Done { late, repeated, .. }) => {
-            Said::Done { version, expires_at, late: *late, repeated: *repeated }
+        (Said::Done { version, expires_at, late, .. }, Said::Done { repeated, .. }) => {
+            Said::Done { version, expires_at, late, repeated: *repeated }
         }
         (said, _) => said,
     }
