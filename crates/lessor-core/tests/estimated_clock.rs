@@ -1,0 +1,95 @@
+//! A store on a server can only estimate the server's time: `now` runs ahead. Whatever depends on the exact instant is
+//! judged by the clock itself, at the write.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lessor_core::store::{Change, Hints, Page, Reply, Scan, Seen, Swap};
+use lessor_core::{
+    Acquisition, Backoff, Durability, Engine, Error, Key, Lease, OnFailed, Pending, State, Store, Timestamp,
+};
+use lessor_memory::MemoryStore;
+use lessor_testkit::ManualClock;
+
+const TTL: Duration = Duration::from_secs(60);
+const AHEAD: Duration = Duration::from_secs(2);
+
+#[derive(Debug)]
+struct Estimating(MemoryStore);
+
+impl Store for Estimating {
+    fn now(&self) -> Reply<Timestamp> {
+        Pending::ready(self.0.now().wait().map(|now| now.saturating_add(AHEAD)))
+    }
+    fn load(&self, key: &Key) -> Reply<Seen> {
+        self.0.load(key)
+    }
+    fn swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
+        self.0.swap(key, change)
+    }
+    fn scan(&self, query: Scan) -> Reply<Page> {
+        self.0.scan(query)
+    }
+    fn purge(&self, limit: usize) -> Reply<usize> {
+        self.0.purge(limit)
+    }
+    fn durability(&self) -> Durability {
+        self.0.durability()
+    }
+    fn glance(&self, key: &str, look: &mut dyn FnMut(Option<&lessor_core::Record>)) -> bool {
+        self.0.glance(key, look)
+    }
+    fn attach(&self, hints: Hints) {
+        self.0.attach(hints);
+    }
+}
+
+fn engine() -> (Engine, ManualClock) {
+    let clock = ManualClock::new();
+    let store = MemoryStore::with_clock(Arc::new(clock.clone()));
+    (Engine::new(Arc::new(Estimating(store))).unwrap(), clock)
+}
+
+fn take(acquired: Acquisition) -> Lease {
+    match acquired {
+        Acquisition::Acquired(lease) => lease,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn p7_no_lease_is_taken_over_before_the_clock_itself_has_reached_its_end() {
+    let (engine, clock) = engine();
+    let lease = take(engine.acquire("key").ttl(TTL).wait().unwrap());
+    // By the estimate the lease has lapsed; by the clock it lives for another second.
+    clock.advance(TTL + AHEAD - Duration::from_secs(1));
+    let Acquisition::InProgress(view) = engine.acquire("key").wait().unwrap() else { panic!("P1, P7") };
+    assert_eq!(view.ttl_left(), Some(Duration::from_secs(1)));
+    assert!(lease.is_lost(), "its holder stops early, never late");
+    clock.advance(Duration::from_secs(1));
+    assert!(take(engine.acquire("key").wait().unwrap()).token() > lease.token());
+}
+
+#[test]
+fn p7_no_failure_is_tried_again_before_its_backoff_is_over_by_the_clock_itself() {
+    let (engine, clock) = engine();
+    let retry = OnFailed::Retry { max_attempts: 2, backoff: Backoff::fixed(TTL) };
+    take(engine.acquire("key").wait().unwrap()).fail("code").wait().unwrap();
+    clock.advance(TTL - Duration::from_secs(1));
+    assert!(matches!(engine.acquire("key").on_failed(retry).wait().unwrap(), Acquisition::Failed(_)));
+    clock.advance(AHEAD + Duration::from_secs(1));
+    assert_eq!(take(engine.acquire("key").on_failed(retry).wait().unwrap()).attempt(), 2);
+}
+
+#[test]
+fn a_lease_that_lives_by_the_clock_can_be_extended_although_the_estimate_says_no() {
+    let (engine, clock) = engine();
+    let lease = take(engine.acquire("key").ttl(TTL).wait().unwrap());
+    clock.advance(TTL + AHEAD - Duration::from_secs(1));
+    lease.extend(TTL).wait().unwrap();
+    assert_eq!(engine.status("key").wait().unwrap().unwrap().state(), State::InProgress);
+    clock.advance(2 * TTL);
+    assert!(matches!(lease.extend(TTL).wait(), Err(Error::Lapsed)));
+}
