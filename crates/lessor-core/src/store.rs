@@ -76,7 +76,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 pub struct Seen {
     /// The record, or `None` if there is none.
     pub record: Option<Record>,
-    /// The store's clock when the record was read.
+    /// The store's clock when the record was read. With [`Swap::Conflict`] it may run ahead, like [`Store::now`]; else it is
+    /// the clock itself.
     pub now: Timestamp,
 }
 

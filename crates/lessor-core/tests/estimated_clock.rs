@@ -27,7 +27,10 @@ impl Store for Estimating {
         self.0.load(key)
     }
     fn swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
-        self.0.swap(key, change)
+        Pending::ready(self.0.swap(key, change).wait().map(|swap| match swap {
+            Swap::Conflict(seen) => Swap::Conflict(Seen { now: seen.now.saturating_add(AHEAD), ..seen }),
+            exact => exact,
+        }))
     }
     fn scan(&self, query: Scan) -> Reply<Page> {
         self.0.scan(query)

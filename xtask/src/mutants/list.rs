@@ -40,6 +40,11 @@ const fn core_in(target: &'static [&'static str], filter: &'static str) -> Test 
     Test { package: "lessor-core", target, filter }
 }
 
+/// A test of one of the in-memory store's test files.
+const fn memory(target: &'static [&'static str], filter: &'static str) -> Test {
+    Test { package: "lessor-memory", target, filter }
+}
+
 /// The package whose tests run under the model checker.
 pub(crate) const MODELS: &str = "lessor-models";
 
@@ -235,8 +240,129 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "once-that-retries-takes-a-failure-for-its-outcome",
         file: "crates/lessor-core/src/watch.rs",
-        find: "Look::Finished(view) if !retries || view.error_code().is_none()",
-        replace: "Look::Finished(view)",
+        find: "(!retries || view.error_code().is_none()).then_some",
+        replace: "(retries == retries).then_some",
         test: core_in(&["--test", "waiting_for_a_retry"], "a_waiter_that_would_retry_waits_for_news"),
+    },
+    Mutant {
+        name: "grant-is-made-before-the-lease-has-lapsed-by-the-clock",
+        file: "crates/lessor-core/src/machine.rs",
+        find: "not_before: (not_before > Timestamp::EPOCH).then_some(not_before),",
+        replace: "not_before: { let _ = not_before; None },",
+        test: core_in(
+            &["--test", "estimated_clock"],
+            "p7_no_lease_is_taken_over_before_the_clock_itself_has_reached_its_end",
+        ),
+    },
+    Mutant {
+        name: "lost-reply-acquires-twice",
+        file: "crates/lessor-core/src/machine.rs",
+        find: "true => Verdict::Resent(kept),",
+        replace: "true => Verdict::Again { kept, ended: Ended::Lapsed, from: Timestamp::EPOCH },",
+        test: TABLE,
+    },
+    Mutant {
+        name: "own-write-is-not-recognised",
+        file: "crates/lessor-core/src/drive.rs",
+        find: "&& seen.record.as_ref() == Some(&written.next)",
+        replace: "&& seen.record.as_ref() != Some(&written.next)",
+        test: memory(&["--test", "lost_replies"], "p6_one_lost_reply_is_found_out_without_the_callers_help"),
+    },
+    Mutant {
+        name: "doubt-is-forgotten",
+        file: "crates/lessor-core/src/drive.rs",
+        find: "self.doubt = Some(Box::new(error));",
+        replace: "let _ = error;",
+        test: memory(
+            &["--test", "lost_replies"],
+            "p6_a_request_that_lands_after_its_caller_gave_up_counts_once",
+        ),
+    },
+    Mutant {
+        name: "lease-id-is-shown-to-an-observer",
+        file: "crates/lessor-core/src/view.rs",
+        find: "extras: body.extras.clone(),",
+        replace: "extras: Some(Arc::new(Extras { holder: Some(body.lease_id.reveal().into()), ..Extras::default() })),",
+        test: core_in(&["--test", "redaction"], "p11_nothing_that_can_be_printed"),
+    },
+    Mutant {
+        name: "repeated-answer-forgets-that-it-was-late",
+        file: "crates/lessor-core/src/machine.rs",
+        find: "late: body.done_at >= expires_at,",
+        replace: "late: body.done_at >= expires_at && !repeated,",
+        test: TABLE,
+    },
+    Mutant {
+        name: "fingerprint-is-not-compared",
+        file: "crates/lessor-core/src/machine.rs",
+        find: "&& known != asked",
+        replace: "&& known != asked && body.stage != Stage::Completed",
+        test: TABLE,
+    },
+    Mutant {
+        name: "damaged-result-is-believed",
+        file: "crates/lessor-core/src/record.rs",
+        find: "(sha256(bytes) == digest)",
+        replace: "(sha256(bytes) == digest || !bytes.is_empty())",
+        test: core("codec::tests::damage_to_a_result_or_checkpoint_is_always_found"),
+    },
+    Mutant {
+        name: "swap-ignores-the-version",
+        file: "crates/lessor-core/src/record.rs",
+        find: "&& self.0.version == other.0.version",
+        replace: "",
+        test: memory(&["--test", "conformance"], "on_a_manual_clock::swapping::swap_compares_the_version"),
+    },
+    Mutant {
+        name: "swap-does-not-ask-the-clock",
+        file: "crates/lessor-memory/src/lib.rs",
+        find: "(!outruns || !change.is_due(seen.now))",
+        replace: "(!outruns)",
+        test: memory(&["--test", "conformance"], "on_a_manual_clock::windows::"),
+    },
+    Mutant {
+        name: "purge-forgets-the-tokens-it-dropped",
+        file: "crates/lessor-memory/src/lib.rs",
+        find: "self.purged.fetch_max(highest, Ordering::Relaxed);",
+        replace: "let _ = highest;",
+        test: memory(
+            &["--test", "conformance"],
+            "on_a_manual_clock::purging::p2_a_grant_by_an_old_reading_does_not_undercut_what_was_purged",
+        ),
+    },
+    Mutant {
+        name: "purge-drops-what-was-written-meanwhile",
+        file: "crates/lessor-memory/src/lib.rs",
+        find: "self.records.remove_if(&**key, |_, slot| same(slot)).is_some()",
+        replace: "{ let _ = same; std::thread::yield_now(); self.records.remove(&**key).is_some() }",
+        test: memory(&["--test", "conformance"], "purging::purge_never_drops_what_was_written_meanwhile"),
+    },
+    Mutant {
+        name: "scan-begins-with-its-cursor",
+        file: "crates/lessor-memory/src/lib.rs",
+        find: "query.after.as_ref().is_none_or(|after| key > after)",
+        replace: "query.after.as_ref().is_none_or(|after| key >= after)",
+        test: memory(&["--test", "conformance"], "on_a_manual_clock::scanning::"),
+    },
+    Mutant {
+        name: "engines-that-share-a-store-are-not-told",
+        file: "crates/lessor-memory/src/lib.rs",
+        find: "engines.iter().for_each(|engine| engine.changed(key));",
+        replace: "let _ = (engines, key);",
+        test: core_in(&["--test", "waiting"], "waiters_are_woken_by_another_engine_over_the_same_store"),
+    },
+    Mutant {
+        name: "engine-never-purges",
+        file: "crates/lessor-core/src/engine.rs",
+        find: "while let Some(shared) = engine.upgrade() {",
+        replace: "while let Some(shared) = Weak::<Shared>::new().upgrade() {",
+        test: core_in(&["--test", "waiting"], "the_engine_purges_by_itself"),
+    },
+    Mutant {
+        name: "dropped-lease-is-not-given-up",
+        file: "crates/lessor-core/src/lease.rs",
+        find: "            abandon(&grant.shared, grant.key.clone(), grant.lease_id, guess);",
+        replace: "            let _ = guess;",
+        test: core_in(&["--test", "executors"], "tokio_on_one_thread"),
     },
 ];
