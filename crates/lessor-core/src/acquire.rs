@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::drive::{Begun, Guess, Outcome, begin};
-use crate::engine::{Shared, unexpected};
+use crate::engine::{Handle, unexpected};
 use crate::error::{Error, ErrorKind};
 use crate::fingerprint::Fingerprint;
 use crate::key::Key;
@@ -43,7 +43,7 @@ pub enum Acquisition {
 #[derive(Clone)]
 #[must_use = "nothing is asked until it is sent: `.wait()`, `.send()` or `.await`"]
 pub struct AcquireRequest<'a> {
-    shared: &'a Arc<Shared>,
+    shared: &'a Arc<Handle>,
     key: &'a str,
     acquire: Acquire,
     /// The caller chose the lease id, and may send the request again.
@@ -57,7 +57,7 @@ const NO_LEASE: LeaseId = LeaseId::from_bytes([0; 16]);
 
 impl<'a> AcquireRequest<'a> {
     #[inline]
-    pub(crate) fn new(shared: &'a Arc<Shared>, key: &'a str) -> Self {
+    pub(crate) fn new(shared: &'a Arc<Handle>, key: &'a str) -> Self {
         let acquire = Acquire {
             lease_id: NO_LEASE,
             ttl: shared.settings.default_ttl,
@@ -248,7 +248,7 @@ struct Finish {
 
 impl Finish {
     #[inline]
-    fn finish(self, shared: &Arc<Shared>, key: Key, outcome: Outcome) -> Result<Acquisition, Error> {
+    fn finish(self, shared: &Arc<Handle>, key: Key, outcome: Outcome) -> Result<Acquisition, Error> {
         let (record, resent) = match outcome {
             Ok((Answer::Granted, Some(record))) => (record, false),
             Ok((Answer::Resent(record), _)) => (record, true),
@@ -266,7 +266,7 @@ impl Finish {
     }
 
     #[cold]
-    fn refuse(self, shared: &Arc<Shared>, key: Key, error: Error) -> Error {
+    fn refuse(self, shared: &Arc<Handle>, key: Key, error: Error) -> Error {
         if error.kind() == ErrorKind::Indeterminate && !self.chosen {
             // It may have been granted, and nobody knows the id to ask for it again.
             abandon(shared, key, self.lease_id, None);
@@ -292,7 +292,7 @@ fn acquisition(answer: Answer) -> Result<Acquisition, Error> {
 
 /// Gives up a lease that may be granted to a caller who went away.
 struct Orphan {
-    shared: Arc<Shared>,
+    shared: Arc<Handle>,
     key: Key,
     lease_id: LeaseId,
     armed: bool,

@@ -1,7 +1,8 @@
 //! The engine: what applications call.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -37,7 +38,31 @@ use crate::watch::{Waiter, Watches};
 #[derive(Clone)]
 pub struct Engine {
     pub(crate) shared: Arc<Shared>,
+    handles: Arc<[Arc<Handle>]>,
 }
+
+/// A lease's way to its engine.
+///
+/// Every lease holds on to its engine. Did all count on one counter, threads that have nothing else in common would
+/// contend for it, so each takes one of several handles, which lie on cache lines of their own.
+#[repr(align(128))]
+pub(crate) struct Handle(Arc<Shared>);
+
+/// More than there are cores in most machines costs little: 256 bytes each.
+const HANDLES: usize = 32;
+
+impl Deref for Handle {
+    type Target = Shared;
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+thread_local! {
+    /// Which handle the thread takes: one after the other, in the order in which threads come.
+    static PLACE: usize = NEXT_PLACE.fetch_add(1, Ordering::Relaxed);
+}
+static NEXT_PLACE: AtomicUsize = AtomicUsize::new(0);
 
 pub(crate) struct Shared {
     pub(crate) store: Arc<dyn Store>,
@@ -80,12 +105,19 @@ impl Engine {
         let purge = purge_every_so_often(Arc::downgrade(&shared), shared.settings.purge_every);
         shared.purge.get_or_init(|| shared.janitor.spawn(purge));
         shared.store.attach(Hints::new(&shared));
-        Ok(Self { shared })
+        let handles = (0..HANDLES).map(|_| Arc::new(Handle(Arc::clone(&shared)))).collect();
+        Ok(Self { shared, handles })
     }
 
     /// Asks for the lease on `key`: the first caller gets it, others learn how the work stands.
     pub fn acquire<'a>(&'a self, key: &'a (impl AsRef<str> + ?Sized)) -> AcquireRequest<'a> {
-        AcquireRequest::new(&self.shared, key.as_ref())
+        AcquireRequest::new(self.handle(), key.as_ref())
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "a remainder is within bounds, and there are always handles")]
+    fn handle(&self) -> &Arc<Handle> {
+        // A thread that is being torn down has lost its place; any will do.
+        &self.handles[PLACE.try_with(|place| *place).unwrap_or(0) % HANDLES]
     }
 
     /// Runs a piece of work once: whoever comes later gets the first one's outcome.
@@ -96,7 +128,7 @@ impl Engine {
     /// The holder's operations by lease id, for a holder on the other side of a boundary. Nothing is checked
     /// or changed yet.
     pub fn held(&self, key: &(impl AsRef<str> + ?Sized), lease_id: LeaseId) -> Result<Held, Error> {
-        Ok(Held::by_id(Arc::clone(&self.shared), Key::new(key.as_ref())?, lease_id))
+        Ok(Held::by_id(Arc::clone(self.handle()), Key::new(key.as_ref())?, lease_id))
     }
 
     /// What an observer may see of the key's record; `None` if there is none.

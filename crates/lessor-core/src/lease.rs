@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::drive::{Begun, Guess, Outcome, begin, run};
-use crate::engine::{Shared, unexpected};
+use crate::engine::{Handle, unexpected};
 use crate::error::Error;
 use crate::key::Key;
 use crate::lease_id::LeaseId;
@@ -35,7 +35,7 @@ pub struct Held(Arc<Grant>);
 
 /// What is known of the grant: shared by the holder and, while it keeps the lease alive, the janitor.
 struct Grant {
-    shared: Arc<Shared>,
+    shared: Arc<Handle>,
     key: Key,
     lease_id: LeaseId,
     ttl: Duration,
@@ -75,12 +75,12 @@ pub struct Lease {
 }
 
 impl Held {
-    pub(crate) fn by_id(shared: Arc<Shared>, key: Key, lease_id: LeaseId) -> Self {
+    pub(crate) fn by_id(shared: Arc<Handle>, key: Key, lease_id: LeaseId) -> Self {
         let ttl = shared.settings.default_ttl;
         Self::new(shared, key, lease_id, ttl, None)
     }
 
-    fn new(shared: Arc<Shared>, key: Key, lease_id: LeaseId, ttl: Duration, granted: Option<Record>) -> Self {
+    fn new(shared: Arc<Handle>, key: Key, lease_id: LeaseId, ttl: Duration, granted: Option<Record>) -> Self {
         let deadline = granted.as_ref().map_or(Timestamp::MAX, |record| deadline(record.expires_at(), ttl));
         Self(Arc::new(Grant {
             shared,
@@ -275,7 +275,7 @@ fn deadline(expires_at: Timestamp, ttl: Duration) -> Timestamp {
 
 impl Lease {
     pub(crate) fn granted(
-        shared: Arc<Shared>,
+        shared: Arc<Handle>,
         key: Key,
         lease_id: LeaseId,
         ttl: Duration,
@@ -424,7 +424,7 @@ impl Drop for Lease {
 }
 
 /// Has the janitor tell the store that a holder is gone.
-pub(crate) fn abandon(shared: &Arc<Shared>, key: Key, lease_id: LeaseId, guess: Option<Record>) {
+pub(crate) fn abandon(shared: &Arc<Handle>, key: Key, lease_id: LeaseId, guess: Option<Record>) {
     let engine = Arc::clone(shared);
     shared.janitor.owe(async move {
         let Ok(now) = engine.store.now().await else { return };
