@@ -1,5 +1,7 @@
 //! What the guide for authors of stores shows is the code that is compiled and run, and it is a correct store.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[allow(dead_code, reason = "an example's main is not run by a test")]
 #[path = "../examples/custom_store.rs"]
 mod custom_store;
@@ -37,4 +39,29 @@ conformance!(the_guides_store);
 fn one_call_tests_every_promise_as_well() {
     let promises = conformance::run_all(&the_guides_store);
     assert!(promises >= 40, "{promises}");
+}
+
+const GUARANTEES: &str = include_str!("../../../docs/guarantees.md");
+
+/// All Rust sources below `folder`, one after the other.
+fn sources(folder: &std::path::Path, all: &mut String) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, all);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            all.push_str(&std::fs::read_to_string(path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn every_test_that_the_guarantees_name_is_there() {
+    let mut all = String::new();
+    sources(std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/..")), &mut all);
+    let rows = GUARANTEES.lines().filter(|line| line.starts_with("| P"));
+    let named: Vec<&str> = rows.flat_map(|row| row.split('`').skip(1).step_by(2)).collect();
+    assert!(named.len() > 30);
+    let missing: Vec<_> = named.iter().filter(|name| !all.contains(&format!("fn {name}("))).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }

@@ -1,0 +1,20 @@
+//! P12: whatever bytes a record is decoded from, there is a record that encodes to exactly these bytes, or an error.
+
+#![no_main]
+
+use lessor_core::{Key, LeaseId, Record};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Ok(record) = Record::decode(bytes) {
+        assert_eq!(record.encode(), bytes);
+    }
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        if let Ok(key) = Key::new(text) {
+            assert_eq!(key.as_str(), text);
+        }
+        if let Ok(lease_id) = text.parse::<LeaseId>() {
+            assert_eq!(lease_id.reveal(), text.to_ascii_lowercase());
+        }
+    }
+});
