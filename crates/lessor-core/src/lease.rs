@@ -160,6 +160,15 @@ impl Held {
         self.act_on(failure(&self.0.shared.settings, code, Some(detail)).map(Act::Fail))
     }
 
+    /// The same as [`fail`](Self::fail), with a value as details, kept as JSON: [`View::failure`](crate::View::failure) gives it
+    /// back.
+    pub fn fail_as<T: Serialize + ?Sized>(&self, code: &str, detail: &T) -> Pending<'_, Result<Ack, Error>> {
+        let detail = serde_json::to_string(detail).map_err(|error| Error::json("error detail", &error));
+        self.act_on(
+            detail.and_then(|detail| failure(&self.0.shared.settings, code, Some(&detail)).map(Act::Fail)),
+        )
+    }
+
     /// Fails the work with the code `canceled`, or `canceled:<reason>`.
     pub fn cancel(&self, reason: Option<&str>) -> Pending<'_, Result<Ack, Error>> {
         match reason {

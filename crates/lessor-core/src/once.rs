@@ -149,7 +149,8 @@ impl<'a> Once<'a> {
         self
     }
 
-    /// Runs the work, or waits for the twin that runs it, or replays what it came to.
+    /// Runs the work, or waits for the twin that runs it, or replays what it came to. Parks this thread meanwhile: on a
+    /// thread that drives futures, use [`run_async`](Self::run_async).
     ///
     /// The lease is renewed while the work runs; long work should look at [`Lease::is_lost`] now and then. If it returns an
     /// error, the failure is stored with the code `error`, unless the work itself has failed, cancelled or released the lease.

@@ -187,6 +187,13 @@ impl View {
         self.extra(|extras| extras.failure.as_ref()).and_then(|failure| failure.detail.as_deref())
     }
 
+    /// What the holder said about the failure, as the value that was given to [`fail_as`](crate::Held::fail_as); `None` if
+    /// nothing was said.
+    pub fn failure<T: DeserializeOwned>(&self) -> Result<Option<T>, Error> {
+        let parse = |json| serde_json::from_str(json).map_err(|error| Error::json("error detail", &error));
+        self.error_detail().map(parse).transpose()
+    }
+
     /// The label of the last holder.
     #[must_use]
     pub fn holder(&self) -> Option<&str> {

@@ -296,6 +296,17 @@ fn work_may_settle_its_own_lease() {
 }
 
 #[test]
+fn a_failure_may_be_a_value() {
+    let (engine, _clock) = still();
+    acquire(&engine, "key").fail_as("card_declined", &("insufficient funds", 4200)).wait().unwrap();
+    let Acquisition::Failed(view) = engine.acquire("key").wait().unwrap() else { panic!() };
+    assert_eq!(view.error_code(), Some("card_declined"));
+    let detail: Option<(String, u32)> = view.failure().unwrap();
+    assert_eq!(detail, Some(("insufficient funds".to_owned(), 4200)));
+    assert_eq!(view.failure::<u32>().unwrap_err().kind(), ErrorKind::Invalid);
+}
+
+#[test]
 fn in_doubt_waits_for_an_operator() {
     let (engine, clock) = still();
     std::mem::forget(acquire(&engine, "key"));
