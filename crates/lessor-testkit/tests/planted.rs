@@ -158,7 +158,10 @@ impl Planted {
 
     fn is_purged(&self, record: &Record, now: Timestamp) -> bool {
         match self.fault {
-            Fault::PurgeDropsWhatIsNotDue => record.expires_at() <= now || record.purge_at() <= now,
+            Fault::PurgeDropsWhatIsNotDue => {
+                record.expires_at() <= now
+                    || record.purge_at() <= now.saturating_add(Duration::from_millis(1))
+            }
             Fault::PurgeDropsTheTokenFloor => View::of(record, now).is_none(),
             Fault::PurgeDoesNothing => false,
             _ => record.purge_at() <= now,
