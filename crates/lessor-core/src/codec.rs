@@ -72,7 +72,7 @@ const STAGES: [Stage; 5] =
     [Stage::InProgress, Stage::Completed, Stage::Failed, Stage::Released, Stage::Forgotten];
 const ENDED: [Ended; 3] = [Ended::Lapsed, Ended::Released, Ended::Failed];
 
-pub(crate) fn encode(body: &Body) -> Vec<u8> {
+pub(crate) fn encode(body: &Body, bytes: &mut Vec<u8>) {
     let extras = body.extras();
     let failure = extras.failure.as_ref();
     let detail = failure.and_then(|failure| failure.detail.as_deref());
@@ -98,7 +98,8 @@ pub(crate) fn encode(body: &Body) -> Vec<u8> {
 
     let payload =
         |payload: &Option<Payload>| payload.as_ref().map_or(0, |payload| payload.bytes().len() + 42);
-    let mut out = Writer(Vec::with_capacity(96 + payload(&body.result) + payload(&extras.checkpoint)));
+    bytes.reserve(96 + payload(&body.result) + payload(&extras.checkpoint));
+    let mut out = Writer(bytes);
     out.byte(FORMAT_VERSION);
     out.tag(&STAGES, body.stage);
     out.0.extend_from_slice(&body.lease_id.to_bytes());
@@ -127,7 +128,6 @@ pub(crate) fn encode(body: &Body) -> Vec<u8> {
         out.tag(&ENDED, former.ended);
     }
     out.text(former_holder);
-    out.0
 }
 
 pub(crate) fn decode(bytes: &[u8]) -> Result<Body, DecodeError> {
@@ -206,9 +206,9 @@ fn add(at: Timestamp, micros: u64) -> Option<Timestamp> {
     at.as_micros().checked_add(micros).and_then(Timestamp::from_micros)
 }
 
-struct Writer(Vec<u8>);
+struct Writer<'b>(&'b mut Vec<u8>);
 
-impl Writer {
+impl Writer<'_> {
     fn byte(&mut self, byte: u8) {
         self.0.push(byte);
     }

@@ -16,6 +16,7 @@ use crate::fingerprint::Fingerprint;
 use crate::key::Key;
 use crate::lease::Lease;
 use crate::machine::Ack;
+use crate::pending::block_on;
 use crate::record::Ended;
 use crate::settings::{OnFailed, OnLapsed};
 use crate::view::View;
@@ -160,12 +161,12 @@ impl<'a> Once<'a> {
         T: Serialize + DeserializeOwned,
         E: Display,
     {
-        let (lease, waited) = match future::block_on(self.obtain())? {
+        let (lease, waited) = match block_on(self.obtain())? {
             Obtained::Lease(lease, waited) => (lease, waited),
             Obtained::Replay(view, waited) => return replay(&view, waited),
         };
         let worked = catch_unwind(AssertUnwindSafe(|| work(&lease)));
-        future::block_on(deliver(self.engine, &lease, worked, waited))
+        block_on(deliver(self.engine, &lease, worked, waited))
     }
 
     /// The same for async work. It is cancelled, by dropping it, when the lease is lost.

@@ -1,5 +1,6 @@
 //! The answer of an operation: there already, or to come.
 
+use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -61,9 +62,34 @@ impl<'a, T> Pending<'a, T> {
     pub fn wait(self) -> T {
         match self.try_take() {
             Ok(answer) => answer,
-            Err(later) => futures_lite::future::block_on(later),
+            Err(later) => block_on(later),
         }
     }
+}
+
+thread_local! {
+    /// How many [`block_on`]s this thread is in.
+    static WAITING: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Parks this thread until `future` is ready.
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    struct Waiting;
+    impl Drop for Waiting {
+        fn drop(&mut self) {
+            WAITING.set(WAITING.get().saturating_sub(1));
+        }
+    }
+    WAITING.set(WAITING.get().saturating_add(1));
+    let _waiting = Waiting;
+    futures_lite::future::block_on(future)
+}
+
+/// Whether the thread that polls a store's reply has nothing else to do than to wait for it, as in [`Pending::wait`]. The
+/// reply's future may then block, and so do itself what would otherwise have to be handed to another thread.
+#[must_use]
+pub fn may_block() -> bool {
+    WAITING.get() > 0
 }
 
 /// No field is ever pinned in place: an answer is moved out, and the future is behind its own box.

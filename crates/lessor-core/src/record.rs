@@ -304,7 +304,14 @@ impl Record {
     /// The record as bytes in the current format.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        crate::codec::encode(&self.0)
+        let mut bytes = Vec::new();
+        self.encode_into(&mut bytes);
+        bytes
+    }
+
+    /// Appends the record as bytes in the current format.
+    pub fn encode_into(&self, bytes: &mut Vec<u8>) {
+        crate::codec::encode(&self.0, bytes);
     }
 
     /// The record that `bytes` are, with every hash checked. Never allocates more than the input is long plus a constant.

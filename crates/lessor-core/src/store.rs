@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use crate::codec::DecodeError;
 use crate::key::Key;
 use crate::pending::Pending;
+pub use crate::pending::may_block;
 use crate::record::{Record, Token};
 use crate::time::Timestamp;
 

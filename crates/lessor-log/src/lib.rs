@@ -1,6 +1,248 @@
 //! The file log of *lessor*: leases that survive `kill -9` and power loss, in one folder, without a server.
+//!
+//! All records are in one folder: an append-only log in segment files, a checkpoint that stands for the segments that
+//! were dropped, and two small files beside them. One process at a time has it open.
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let folder = folder.path().join("leases");
+//! use std::sync::Arc;
+//! use lessor_core::Engine;
+//! use lessor_log::LogStore;
+//!
+//! let engine = Engine::new(Arc::new(LogStore::open(&folder)?))?;
+//! let outcome = engine.once("invoice:42").run(|_lease| Ok::<_, String>("receipt 1".to_owned()))?;
+//! assert_eq!(outcome.into_value(), "receipt 1");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What it promises
+//! With [`Sync::Disk`], the default, an answer means that the write is on the disk: it survives the death of the process and
+//! a power loss, as far as the disk keeps what it says it has synced. With [`Sync::Process`] it is with the
+//! operating system, and survives the death of the process only.
+//!
+//! After a crash, what is read is every acknowledged write and possibly some that were not, each whole or not at all. What was
+//! damaged is not guessed at: opening refuses it with the file and the place ([`StoreError::Corrupt`]).
+//!
+//! After a failed write or sync the log takes no more writes until it is opened anew; what was in flight is
+//! [`StoreError::Indeterminate`]. On a full disk, grants are refused with [`StoreError::Full`] first, while room is left
+//! for what the holders of leases have to say.
+//!
+//! # Cost
+//! A write is one append to a preallocated file and one `fdatasync`, which all share who write at the same time. In memory
+//! there are about 130 bytes per record beside its key, and as many of the finished records as [`Settings::cache`]
+//! allows; the others are read back from the log when they are asked for.
 
+#[cfg(not(unix))]
+compile_error!("lessor-log needs a Unix: it relies on file locks, permissions and syncs of folders as they are there");
+
+mod commit;
+mod compaction;
+mod entry;
+mod frame;
+mod image;
+mod index;
+mod log;
+mod problem;
+mod reader;
+mod recovery;
+mod segment;
 mod settings;
+mod store;
+mod superblock;
+mod threads;
+mod time;
 pub mod vfs;
 
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use lessor_core::{Clock, Error, StoreError};
+use parking_lot::Mutex;
+
+pub use image::Progress;
 pub use settings::{Settings, Sync};
+
+use crate::log::Log;
+use crate::problem::Problem;
+use crate::time::Source;
+use crate::vfs::{Disk, Lock, Vfs};
+
+/// Records in an append-only log, in one folder.
+///
+/// Dropping it closes the log, as [`close`](Self::close) does.
+pub struct LogStore {
+    log: Arc<Log>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl LogStore {
+    /// Opens the log in a folder, and makes both if they are not there. The folder's parent has to exist.
+    ///
+    /// Fails with [`StoreError::Unavailable`] if another process has it open, with [`StoreError::Corrupt`] if what is
+    /// there is damaged, and with [`StoreError::Incompatible`] if a newer library wrote it. A failed opening leaves everything
+    /// as it was.
+    pub fn open(folder: impl AsRef<Path>) -> Result<Self, Error> {
+        Opener::new().open(folder)
+    }
+
+    /// Writes a compact copy of the log to a new folder while the log goes on, with every record as it was at some moment during
+    /// the call. The copy can be opened like any log; tokens that it issues are above all that were issued before.
+    ///
+    /// Blocks until the copy is durable.
+    pub fn backup_to(&self, folder: impl AsRef<Path>) -> Result<(), Error> {
+        let folder = folder.as_ref();
+        self.backup_on(&Disk::open(folder).map_err(|error| unopened(folder, &error))?)
+    }
+
+    /// The same on a disk of the caller's.
+    pub fn backup_on(&self, vfs: &dyn Vfs) -> Result<(), Error> {
+        Ok(compaction::backup(&self.log, vfs)?)
+    }
+
+    /// Compacts the log now: disk use falls to about what the retained records take. It happens by itself in the
+    /// background as the log grows. Blocks until it is done.
+    pub fn compact(&self) -> Result<(), Error> {
+        Ok(compaction::request(&self.log)?)
+    }
+
+    /// Syncs what is outstanding, closes the log and lets go of the folder. Every later call fails with
+    /// [`StoreError::Unavailable`]. An error says that the log could not be left clean; the next opening will see to that.
+    pub fn close(&self) -> Result<(), Error> {
+        self.end();
+        match self.log.threads.closed.get() {
+            Some(outcome) => Ok(outcome.clone()?),
+            None => Ok(()),
+        }
+    }
+
+    /// How many records there are, those included whose retention has ended but that were not purged yet.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.log.index.len()
+    }
+
+    /// Whether there is no record at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn end(&self) {
+        threads::stop(&self.log);
+        let Some(writer) = self.writer.lock().take() else { return };
+        // A waker that the log's own thread wakes may drop the last handle on the store there.
+        let here = thread::current().id();
+        let keeper = self.log.threads.keeper.get().map(thread::Thread::id);
+        if writer.thread().id() != here && keeper != Some(here) {
+            let _ = writer.join();
+        }
+    }
+}
+
+impl Drop for LogStore {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl fmt::Debug for LogStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("LogStore");
+        shown.field("folder", &self.log.vfs.place()).field("sync", &self.log.settings.sync);
+        shown.finish_non_exhaustive()
+    }
+}
+
+/// How a log is opened.
+#[derive(Default)]
+pub struct Opener<'o> {
+    settings: Settings,
+    clock: Option<Arc<dyn Clock>>,
+    on_progress: Option<Box<dyn FnMut(Progress) + 'o>>,
+}
+
+impl<'o> Opener<'o> {
+    /// With default settings, on the machine's clock.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// With these settings.
+    #[must_use]
+    pub fn settings(self, settings: Settings) -> Self {
+        Self { settings, ..self }
+    }
+
+    /// On a clock of the caller's.
+    #[must_use]
+    pub fn clock(self, clock: Arc<dyn Clock>) -> Self {
+        Self { clock: Some(clock), ..self }
+    }
+
+    /// Tells how far reading the log has come, frame by frame.
+    #[must_use]
+    pub fn on_progress(self, on_progress: impl FnMut(Progress) + 'o) -> Self {
+        Self { on_progress: Some(Box::new(on_progress)), ..self }
+    }
+
+    /// Opens the log in a folder. See [`LogStore::open`].
+    pub fn open(self, folder: impl AsRef<Path>) -> Result<LogStore, Error> {
+        let folder = folder.as_ref();
+        let disk = Disk::open(folder).map_err(|error| unopened(folder, &error))?;
+        self.open_on(Arc::new(disk))
+    }
+
+    /// Opens the log on a disk of the caller's.
+    pub fn open_on(mut self, vfs: Arc<dyn Vfs>) -> Result<LogStore, Error> {
+        self.settings.validate()?;
+        let lock = lock(&*vfs, self.settings.lock_wait)?;
+        let source = self.clock.map_or(Source::System, Source::Given);
+        let mut nobody = |_: Progress| {};
+        let on_progress: &mut dyn FnMut(Progress) = match &mut self.on_progress {
+            Some(on_progress) => on_progress,
+            None => &mut nobody,
+        };
+        let (log, writer) = recovery::open(vfs, self.settings, source, lock, on_progress)?;
+        Ok(LogStore { log, writer: Mutex::new(Some(writer)) })
+    }
+}
+
+impl fmt::Debug for Opener<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opener").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// Takes the folder, and waits a while for whoever has it.
+#[expect(clippy::disallowed_methods, reason = "waits for another process, which nothing tells of")]
+fn lock(vfs: &dyn Vfs, patience: Duration) -> Result<Lock, StoreError> {
+    const LOOK_EVERY: Duration = Duration::from_millis(5);
+    let mut waited = Duration::ZERO;
+    loop {
+        let name = recovery::LOCK;
+        match vfs.try_lock(name).map_err(|error| Problem::io(vfs, name, "locking", error))? {
+            Some(lock) => return Ok(lock),
+            None if waited >= patience => {
+                return Err(Problem::Locked { place: vfs.place(), holder: vfs.lock_holder(name) }.into());
+            }
+            None => thread::sleep(LOOK_EVERY),
+        }
+        waited += LOOK_EVERY;
+    }
+}
+
+fn unopened(folder: &Path, error: &std::io::Error) -> StoreError {
+    let hint = match error.kind() {
+        std::io::ErrorKind::NotFound => "; make its parent folder first",
+        std::io::ErrorKind::NotADirectory => "; it has to be a folder, and no symbolic link",
+        _ => "",
+    };
+    StoreError::Unavailable { reason: format!("opening the folder {}: {error}{hint}", folder.display()) }
+}

@@ -73,6 +73,9 @@ pub trait File: fmt::Debug + Send + Sync + 'static {
     /// Makes what was written, and the file's length, survive a power loss.
     fn sync(&self) -> io::Result<()>;
 
+    /// Cuts the file to `length`, or lets it grow to it with zeros.
+    fn set_len(&self, length: u64) -> io::Result<()>;
+
     /// The file's length in bytes.
     fn len(&self) -> io::Result<u64>;
 }

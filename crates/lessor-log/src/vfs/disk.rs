@@ -128,6 +128,10 @@ impl File for fs::File {
         self.sync_data()
     }
 
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        self.set_len(length)
+    }
+
     fn len(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
     }

@@ -1,0 +1,435 @@
+//! Group commit: what gathers while one frame is being synced is the next frame.
+//!
+//! Whoever changes a record adds an entry to the frame that is gathering, under a short lock, and waits for that frame's
+//! LSN to become visible. One at a time takes the lead: it takes the frame and the [`Writer`] out from under the lock, writes and
+//! syncs without it, puts the writer back and wakes those who waited. A blocking caller leads itself if nobody else does;
+//! for futures, which must not block, the log's own thread does.
+
+use std::io;
+use std::mem;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Waker;
+
+use lessor_core::StoreError;
+use parking_lot::MutexGuard;
+
+use crate::frame::{Builder, HEADER, Header, Kind, MAX_FRAME, SECTOR};
+use crate::log::Log;
+use crate::segment::{FIRST_FRAME, Segment, SegmentHeader, Spare, segment_name};
+use crate::settings::Sync;
+
+/// A frame that is this large is written before more is added to it.
+const LARGE: u64 = 8 << 20;
+/// More than an entry has beside key and record.
+const ENTRY_OVERHEAD: usize = 64;
+/// The longest key, in bytes.
+const LONGEST_KEY: usize = 4 * lessor_core::MAX_KEY_CHARS;
+
+/// What is being gathered, and what it will be written with.
+#[derive(Debug)]
+pub(crate) struct Staging {
+    /// Of the frame that is gathering.
+    pub(crate) lsn: u64,
+    frame: Builder,
+    /// An empty builder whose memory is used again.
+    idle: Builder,
+    /// Those who wait for the frame that is gathering, and for the one that is being written.
+    gathering: Waiters,
+    in_flight: Waiters,
+    /// Those who wait for room in the log, and for time to be covered.
+    for_room: Vec<Waker>,
+    for_time: Vec<Waker>,
+    /// Not there while somebody leads.
+    writer: Option<Box<Writer>>,
+    /// Bytes left in the segment behind the frame that is being written.
+    room: u64,
+    /// The length of the segment.
+    length: u64,
+    /// The next segment.
+    spare: Option<Spare>,
+    /// There was no room on the disk for the next segment.
+    is_full: bool,
+    /// The next segment has to have room for so many bytes.
+    wish: u64,
+}
+
+#[derive(Debug, Default)]
+struct Waiters {
+    /// Those who can lead.
+    leaders: Vec<Waker>,
+    /// Those who cannot.
+    followers: Vec<Waker>,
+}
+
+/// What is written to, and where.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    pub(crate) segment: Arc<Segment>,
+    /// Where the next frame goes.
+    pub(crate) at: u64,
+    /// The checksum of the last frame's header.
+    pub(crate) last: u32,
+}
+
+/// What has to come before a call can go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// The frame is visible.
+    Visible(u64),
+    /// There may be room in the log.
+    Room,
+    /// All time that was told is covered.
+    Time,
+}
+
+/// An entry was added to the frame that is gathering.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Staged {
+    pub(crate) lsn: u64,
+    /// Where the entry begins in the frame's data.
+    pub(crate) position: u32,
+}
+
+#[derive(Debug)]
+pub(crate) enum Refused {
+    Wait(Wait),
+    Error(StoreError),
+}
+
+impl Staging {
+    pub(crate) fn new(lsn: u64, writer: Writer) -> Self {
+        let length = writer.segment.length;
+        Self {
+            lsn,
+            frame: Builder::default(),
+            idle: Builder::default(),
+            gathering: Waiters::default(),
+            in_flight: Waiters::default(),
+            for_room: Vec::new(),
+            for_time: Vec::new(),
+            room: length.saturating_sub(writer.at),
+            writer: Some(Box::new(writer)),
+            length,
+            spare: None,
+            is_full: false,
+            wish: 0,
+        }
+    }
+
+    pub(crate) fn has_work(&self) -> bool {
+        !self.frame.is_empty()
+    }
+
+    pub(crate) fn is_led(&self) -> bool {
+        self.writer.is_none()
+    }
+
+    fn spare_room(&self) -> u64 {
+        self.spare.as_ref().map_or(0, |spare| spare.length - FIRST_FRAME)
+    }
+
+    /// Adds an entry. A `grant` leaves room for what holders still have to say.
+    fn stage(&mut self, entry: &[u8], grant: bool) -> Result<Staged, Refused> {
+        let size = self.frame.size_with(entry.len());
+        if !self.frame.is_empty() && size > LARGE {
+            return Err(Refused::Wait(Wait::Visible(self.lsn)));
+        }
+        let reserve = if grant && self.is_full { self.length / 2 } else { 0 };
+        if size + reserve > self.room && size > self.spare_room() {
+            self.wish = self.wish.max(size);
+            if self.is_full {
+                let reason = "there is no room on the disk for more of the log; make some".to_owned();
+                return Err(Refused::Error(StoreError::Full { reason }));
+            }
+            return Err(Refused::Wait(Wait::Room));
+        }
+        let position = u32::try_from(self.frame.position()).unwrap_or(u32::MAX);
+        self.frame.push(entry);
+        Ok(Staged { lsn: self.lsn, position })
+    }
+}
+
+/// Refuses a record that would never fit.
+pub(crate) fn check_size(record: usize) -> Result<(), StoreError> {
+    let most = MAX_FRAME / SECTOR * (SECTOR - 1) - (HEADER + ENTRY_OVERHEAD + LONGEST_KEY) as u64;
+    if record as u64 > most {
+        let reason = format!("the record has {record} bytes, and at most {most} fit into the log");
+        return Err(StoreError::Full { reason });
+    }
+    Ok(())
+}
+
+impl Log {
+    /// Adds an entry to the frame that is gathering.
+    pub(crate) fn stage(&self, entry: &[u8], grant: bool) -> Result<Staged, Refused> {
+        let mut staging = self.staging.lock();
+        // Looked at under the lock: what was staged before the log was poisoned is told so by then.
+        if let Some(error) = self.poison() {
+            return Err(Refused::Error(error));
+        }
+        if staging.frame.is_empty() && std::process::id() != self.pid {
+            return Err(Refused::Error(forked()));
+        }
+        let staged = staging.stage(entry, grant);
+        drop(staging);
+        match staged {
+            Ok(_) => self.nudge(),
+            Err(Refused::Wait(Wait::Room)) => self.wake_keeper(),
+            Err(_) => {}
+        }
+        staged
+    }
+
+    /// Leads if there is something to write and nobody else leads. Returns whether it did.
+    pub(crate) fn try_lead(&self) -> bool {
+        let staging = self.staging.lock();
+        if !staging.has_work() || staging.is_led() {
+            return false;
+        }
+        self.lead(staging);
+        true
+    }
+
+    /// Writes the frame that has gathered, and wakes those who wait for it.
+    fn lead(&self, mut staging: MutexGuard<'_, Staging>) {
+        let Some(mut writer) = staging.writer.take() else { return };
+        let lsn = staging.lsn;
+        let idle = mem::take(&mut staging.idle);
+        let mut frame = mem::replace(&mut staging.frame, idle);
+        staging.in_flight = mem::take(&mut staging.gathering);
+        staging.lsn += 1;
+        let size = frame.size_with(0);
+        let next = if size > staging.room { self.take_spare(&mut staging) } else { None };
+        staging.room = staging.room.saturating_sub(size);
+        drop(staging);
+
+        let written = self.write(&mut writer, &mut frame, lsn, next);
+        if let Err(error) = &written {
+            self.set_poison("writing the log", error);
+        }
+
+        let mut staging = self.staging.lock();
+        if written.is_ok() {
+            self.visible.store(lsn, Ordering::Release);
+        }
+        frame.reset();
+        staging.idle = frame;
+        staging.writer = Some(writer);
+        let mut woken = mem::take(&mut staging.in_flight);
+        if written.is_err() {
+            // Nothing more will be written: everybody has to hear of it.
+            woken.append(&mut staging.gathering);
+            woken.followers.append(&mut staging.for_room);
+            woken.followers.append(&mut staging.for_time);
+        } else {
+            woken.followers.append(&mut staging.for_time);
+        }
+        // Who leads next: one of those who wait for the next frame, or the log's thread on behalf of futures.
+        let next = staging.gathering.leaders.first().cloned();
+        let has_work = staging.has_work();
+        drop(staging);
+        woken.wake();
+        match next {
+            Some(next) => next.wake(),
+            None if has_work => self.wake_writer(),
+            None => {}
+        }
+    }
+
+    fn take_spare(&self, staging: &mut Staging) -> Option<Spare> {
+        let spare = staging.spare.take()?;
+        staging.room = spare.length - FIRST_FRAME;
+        staging.length = spare.length;
+        staging.wish = 0;
+        self.wake_keeper();
+        Some(spare)
+    }
+
+    fn write(&self, writer: &mut Writer, frame: &mut Builder, lsn: u64, next: Option<Spare>) -> io::Result<()> {
+        if std::process::id() != self.pid {
+            return Err(io::Error::other(forked().to_string()));
+        }
+        let clock = self.time.cover_to();
+        let durable_upto = self.synced.load(Ordering::Acquire);
+        let header = Header { kind: Kind::Entries, epoch: self.epoch, lsn, durable_upto, clock };
+        let bytes = frame.seal(&self.id, header);
+        if let Some(spare) = next {
+            self.roll(writer, spare, lsn)?;
+        }
+        if writer.at + bytes.len() as u64 > writer.segment.length {
+            return Err(io::Error::other("the segment has no room for the frame"));
+        }
+        writer.last = checksum_of(bytes);
+        writer.segment.begin_frame(writer.at);
+        writer.segment.file.write_all_at(bytes, writer.at)?;
+        writer.at += bytes.len() as u64;
+        if self.settings.sync == Sync::Disk {
+            writer.segment.file.sync()?;
+            self.synced.fetch_max(lsn, Ordering::Release);
+        }
+        self.time.cover(clock);
+        Ok(())
+    }
+
+    /// Goes on in the next segment. Everything in the one before is synced by then, so that only the last segment can
+    /// have a torn tail.
+    fn roll(&self, writer: &mut Writer, spare: Spare, first_lsn: u64) -> io::Result<()> {
+        if self.settings.sync != Sync::Disk {
+            writer.segment.file.sync()?;
+            self.synced.fetch_max(first_lsn - 1, Ordering::Release);
+        }
+        let Spare { number, length, file } = spare;
+        let header = SegmentHeader { number, epoch: self.epoch, first_lsn, former: writer.last, length };
+        file.write_all_at(&header.encode(&self.id), 0)?;
+        let segment = Arc::new(Segment::new(number, first_lsn, length, file));
+        self.files.write().segments.push(Arc::clone(&segment));
+        writer.segment = segment;
+        writer.at = FIRST_FRAME;
+        Ok(())
+    }
+
+    /// Has the log go on in a new segment, if one is ready and somebody else does not lead; says whether it does.
+    pub(crate) fn try_roll(&self) -> io::Result<bool> {
+        let mut staging = self.staging.lock();
+        if staging.is_led() || staging.spare.is_none() {
+            return Ok(false);
+        }
+        let (Some(mut writer), Some(spare)) = (staging.writer.take(), self.take_spare(&mut staging)) else {
+            return Ok(false);
+        };
+        let first_lsn = staging.lsn;
+        drop(staging);
+        let rolled = self.roll(&mut writer, spare, first_lsn).and_then(|()| writer.segment.file.sync());
+        if let Err(error) = &rolled {
+            self.set_poison("beginning a new segment", error);
+        }
+        let mut staging = self.staging.lock();
+        staging.writer = Some(writer);
+        let next = staging.gathering.leaders.first().cloned();
+        let has_work = staging.has_work();
+        let woken = if rolled.is_err() { mem::take(&mut staging.gathering) } else { Waiters::default() };
+        drop(staging);
+        woken.wake();
+        match next {
+            Some(next) => next.wake(),
+            None if has_work => self.wake_writer(),
+            None => {}
+        }
+        rolled.map(|()| true)
+    }
+
+    /// Notes who has to be woken when `wait` is over; `false` if it already is.
+    pub(crate) fn enlist(&self, wait: Wait, waker: &Waker, can_lead: bool) -> bool {
+        let mut staging = self.staging.lock();
+        let nobody_leads = can_lead && matches!(wait, Wait::Visible(_)) && !staging.is_led();
+        if nobody_leads || self.is_over(wait, &staging) {
+            return false;
+        }
+        let list = match wait {
+            Wait::Room => &mut staging.for_room,
+            Wait::Time => &mut staging.for_time,
+            Wait::Visible(lsn) => {
+                let waiters =
+                    if lsn == staging.lsn { &mut staging.gathering } else { &mut staging.in_flight };
+                if can_lead { &mut waiters.leaders } else { &mut waiters.followers }
+            }
+        };
+        if !list.last().is_some_and(|last| last.will_wake(waker)) {
+            list.push(waker.clone());
+        }
+        drop(staging);
+        match wait {
+            Wait::Visible(_) if !can_lead => self.wake_writer(),
+            Wait::Visible(_) => {}
+            Wait::Room => self.wake_keeper(),
+            Wait::Time => self.wait_for_time(),
+        }
+        true
+    }
+
+    fn is_over(&self, wait: Wait, staging: &Staging) -> bool {
+        self.is_poisoned()
+            || match wait {
+                Wait::Visible(lsn) => lsn <= self.visible.load(Ordering::Acquire),
+                Wait::Room => staging.is_full || staging.spare_room() >= staging.wish.max(1),
+                Wait::Time => self.time.is_covered(),
+            }
+    }
+
+    /// What `wait` came to: nothing yet, the end of it, or an error.
+    pub(crate) fn outcome(&self, wait: Wait) -> Option<Result<(), StoreError>> {
+        let over = match wait {
+            Wait::Visible(lsn) => lsn <= self.visible.load(Ordering::Acquire),
+            Wait::Time => self.time.is_covered(),
+            Wait::Room => !self.is_poisoned() && self.is_over(wait, &self.staging.lock()),
+        };
+        if over { Some(Ok(())) } else { self.poison().map(Err) }
+    }
+
+    /// How long the next segment should be, if one has to be made; and the one that is there but too short.
+    pub(crate) fn wanted_spare(&self) -> Option<(u64, Option<Spare>)> {
+        let mut staging = self.staging.lock();
+        let wish = staging.wish.div_ceil(SECTOR) * SECTOR + FIRST_FRAME;
+        let length = (staging.length * 2).min(self.settings.max_segment).max(wish);
+        let is_needed = staging.frame.size_with(0) > staging.room;
+        match &staging.spare {
+            None => Some((length, None)),
+            Some(spare) if spare.length >= wish || is_needed => None,
+            Some(_) => Some((length, staging.spare.take())),
+        }
+    }
+
+    /// Puts the next segment in place, or says that there is no room for one.
+    pub(crate) fn offer_spare(&self, spare: Option<Spare>) {
+        let mut staging = self.staging.lock();
+        staging.is_full = spare.is_none();
+        staging.spare = spare;
+        let woken = mem::take(&mut staging.for_room);
+        drop(staging);
+        woken.into_iter().for_each(Waker::wake);
+    }
+
+    pub(crate) fn take_spare_away(&self) -> Option<Spare> {
+        self.staging.lock().spare.take()
+    }
+
+    /// Those who wait for time to be covered may look again.
+    pub(crate) fn time_is_covered(&self) {
+        let woken = mem::take(&mut self.staging.lock().for_time);
+        woken.into_iter().for_each(Waker::wake);
+    }
+
+    /// What is written to, unless somebody leads.
+    pub(crate) fn writer_position(&self) -> Option<(Arc<Segment>, u64)> {
+        let staging = self.staging.lock();
+        staging.writer.as_ref().map(|writer| (Arc::clone(&writer.segment), writer.at))
+    }
+}
+
+/// The last four bytes of a frame's header.
+pub(crate) fn checksum_of(frame: &[u8]) -> u32 {
+    let bytes = frame.get(HEADER - 4..HEADER).and_then(|bytes| bytes.try_into().ok());
+    u32::from_le_bytes(bytes.unwrap_or_default())
+}
+
+fn forked() -> StoreError {
+    let reason = "this process was forked from the one that opened the log; open stores in the child itself";
+    StoreError::Unavailable { reason: reason.to_owned() }
+}
+
+impl Waiters {
+    fn append(&mut self, other: &mut Self) {
+        self.leaders.append(&mut other.leaders);
+        self.followers.append(&mut other.followers);
+    }
+
+    fn wake(self) {
+        self.leaders.into_iter().chain(self.followers).for_each(Waker::wake);
+    }
+}
+
+/// The file's name, for messages.
+pub(crate) fn name_of(segment: &Segment) -> String {
+    segment_name(segment.number)
+}

@@ -1,0 +1,327 @@
+//! Compaction: a checkpoint holds every record once, and takes the place of the segments before it.
+//!
+//! It is written beside the commits, record by record as they are at that moment. The log goes on in a new segment first; what
+//! changes after that is in the segments that stay, so it does not matter which version of a record the checkpoint has. It is read
+//! back before anything relies on it, and nothing is removed before the superblock names it.
+
+use std::io;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+use lessor_core::{Key, StoreError};
+
+use crate::entry::{self, Entries};
+use crate::frame::{Builder, Found, Frames, HEADER, Header, Kind, LogId, SECTOR};
+use crate::index::{Home, Place, Slot};
+use crate::log::{Checkpoint, Log};
+use crate::problem::Problem;
+use crate::recovery::{first_block, random_id};
+use crate::segment::{FIRST_FRAME, SegmentHeader, checkpoint_name, segment_name};
+use crate::superblock::{self, Superblock};
+use crate::vfs::{File, Vfs};
+
+/// About so many bytes make one frame of a checkpoint.
+const FRAME: u64 = 128 << 10;
+/// So much is written between two syncs, so that no commit has to wait behind a long one.
+const SYNC_EVERY: u64 = 2 << 20;
+
+/// Asks the keeper for a compaction and waits for it.
+pub(crate) fn request(log: &Log) -> Result<(), StoreError> {
+    let (sender, answer) = channel();
+    log.threads.compactions.lock().push(sender);
+    if log.threads.is_stopping.load(Ordering::SeqCst) {
+        refuse_all(log);
+    }
+    log.wake_keeper();
+    answer.recv().unwrap_or_else(|_| Err(ended()))
+}
+
+/// The log is being closed.
+pub(crate) fn refuse_all(log: &Log) {
+    for request in std::mem::take(&mut *log.threads.compactions.lock()) {
+        let _ = request.send(Err(ended()));
+    }
+}
+
+fn ended() -> StoreError {
+    StoreError::Unavailable { reason: "the log is closed".to_owned() }
+}
+
+/// On the keeper's thread.
+pub(crate) fn run_if_due(log: &Log) {
+    let requests = std::mem::take(&mut *log.threads.compactions.lock());
+    if requests.is_empty() && !is_due(log) {
+        return;
+    }
+    let outcome = compact(log);
+    if let Err(error) = &outcome {
+        tracing::warn!(%error, place = log.vfs.place(), "compacting the log failed; it goes on growing");
+    }
+    for request in requests {
+        let _ = request.send(outcome.clone());
+    }
+}
+
+fn is_due(log: &Log) -> bool {
+    if log.is_poisoned() {
+        return false;
+    }
+    let files = log.files.read();
+    let Some((_, before)) = files.segments.split_last() else { return false };
+    let grown: u64 = before.iter().map(|segment| segment.length).sum();
+    let held: u64 = files.checkpoints.iter().map(|checkpoint| checkpoint.length).sum();
+    grown >= log.settings.compact_at.max(held)
+}
+
+fn compact(log: &Log) -> Result<(), StoreError> {
+    if let Some(error) = log.poison() {
+        return Err(error);
+    }
+    roll(log)?;
+    let (base, number) = {
+        let files = log.files.read();
+        let Some(base) = files.segments.last().cloned() else { return Ok(()) };
+        let highest = files.checkpoints.iter().map(|checkpoint| checkpoint.number).max();
+        (base, highest.unwrap_or(0).max(log.superblock.lock().block().checkpoint) + 1)
+    };
+    let made = make(log, &*log.vfs, &log.id, number, base.first_lsn);
+    let checkpoint = match made.and_then(|checkpoint| verify(log, checkpoint)) {
+        Ok(checkpoint) => checkpoint,
+        Err(problem) => {
+            // Records may have been pointed to it: it stays readable as long as it is open.
+            let _ = log.vfs.remove(&checkpoint_name(number));
+            return Err(problem);
+        }
+    };
+    let synced = log.synced.load(Ordering::Acquire);
+    let update = |block: &mut Superblock| {
+        block.checkpoint = number;
+        block.first_segment = base.number;
+        block.synced = block.synced.max(synced);
+    };
+    if let Err(error) = log.superblock.lock().update(update) {
+        log.set_poison("writing the superblock", &error);
+        return Err(Problem::io(&*log.vfs, superblock::NAME, "writing", error).into());
+    }
+    drop_before(log, base.number, &checkpoint);
+    Ok(())
+}
+
+/// Has the log go on in a new segment, so that all others can go.
+fn roll(log: &Log) -> Result<(), StoreError> {
+    // Somebody may be leading at this moment; without room for a new segment, the one that is written to stays.
+    const TRIES: u32 = 1_000;
+    for _ in 0..TRIES {
+        match log.try_roll() {
+            Ok(true) => return Ok(()),
+            Ok(false) => thread::park_timeout(Duration::from_millis(1)),
+            Err(error) => return Err(Problem::io(&*log.vfs, "", "beginning a segment", error).into()),
+        }
+    }
+    Ok(())
+}
+
+/// Removes what the checkpoint stands for.
+fn drop_before(log: &Log, first: u64, checkpoint: &Checkpoint) {
+    let mut files = log.files.write();
+    let mut gone = Vec::new();
+    files.segments.retain(|segment| {
+        let stays = segment.number >= first;
+        if !stays {
+            gone.push(segment_name(segment.number));
+        }
+        stays
+    });
+    files.checkpoints.retain(|other| {
+        let stays = other.number == checkpoint.number;
+        if !stays {
+            gone.push(checkpoint_name(other.number));
+        }
+        stays
+    });
+    drop(files);
+    for name in gone {
+        match log.vfs.remove(&name) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(%error, name, "a file that is not needed any more could not be removed");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Writes a checkpoint of all records, durably.
+fn make(log: &Log, vfs: &dyn Vfs, id: &LogId, number: u64, first_lsn: u64) -> Result<Checkpoint, StoreError> {
+    let name = checkpoint_name(number);
+    let failed = |doing| {
+        let place = format!("{}/{name}", vfs.place());
+        move |error| Problem::Io { place, doing, error }
+    };
+    let file = vfs.create(&name).map_err(failed("making"))?;
+    let header = SegmentHeader { number, epoch: log.epoch, first_lsn, former: 0, length: 0 };
+    file.write_all_at(&header.encode(id), 0).map_err(failed("writing"))?;
+    let mut out = Out {
+        file: &*file,
+        id,
+        epoch: log.epoch,
+        clock: log.time.cover_to(),
+        frame: Builder::default(),
+        order: 1,
+        at: FIRST_FRAME,
+        unsynced: 0,
+    };
+    let (mut count, mut bytes) = (0_u64, Vec::new());
+    for shard in log.index.shards() {
+        let keys: Vec<Key> = shard.read().slots().map(|(key, _)| key.clone()).collect();
+        for key in keys {
+            let Some((slot, record)) = current(log, &key)? else { continue };
+            bytes.clear();
+            entry::encode(&mut bytes, Some(slot.lsn), &key, slot.purge_at, &record);
+            out.put(&bytes).map_err(failed("writing"))?;
+            count += 1;
+        }
+    }
+    out.flush(Kind::Kept).map_err(failed("writing"))?;
+    out.frame.push(&count.to_le_bytes());
+    out.flush(Kind::End).map_err(failed("writing"))?;
+    let length = out.at;
+    file.sync().map_err(failed("syncing"))?;
+    vfs.sync_folder().map_err(failed("syncing the folder of"))?;
+    Ok(Checkpoint { number, file, length })
+}
+
+/// The encoded record under a key as it is now, once it may be shown.
+fn current(log: &Log, key: &Key) -> Result<Option<(Slot, Vec<u8>)>, StoreError> {
+    loop {
+        let Some(slot) = log.index.read(key).slot(key).cloned() else { return Ok(None) };
+        if slot.lsn > log.visible.load(Ordering::Acquire) {
+            if let Some(error) = log.poison() {
+                return Err(error);
+            }
+            log.wake_writer();
+            thread::park_timeout(Duration::from_millis(1));
+            continue;
+        }
+        let bytes = match &slot.record {
+            Some(record) => Some(record.encode()),
+            None => log.read(key, slot.lsn, &slot.place)?,
+        };
+        // `None`: it has changed meanwhile.
+        if let Some(bytes) = bytes {
+            return Ok(Some((slot, bytes)));
+        }
+    }
+}
+
+/// A checkpoint that is being written.
+struct Out<'o> {
+    file: &'o dyn File,
+    id: &'o LogId,
+    epoch: u32,
+    clock: u64,
+    frame: Builder,
+    /// Of the frame in the checkpoint, from 1.
+    order: u64,
+    at: u64,
+    unsynced: u64,
+}
+
+impl Out<'_> {
+    fn put(&mut self, entry: &[u8]) -> io::Result<()> {
+        if self.frame.size_with(entry.len()) > FRAME && !self.frame.is_empty() {
+            self.flush(Kind::Kept)?;
+        }
+        self.frame.push(entry);
+        Ok(())
+    }
+
+    fn flush(&mut self, kind: Kind) -> io::Result<()> {
+        if self.frame.is_empty() {
+            return Ok(());
+        }
+        let header =
+            Header { kind, epoch: self.epoch, lsn: self.order, durable_upto: 0, clock: self.clock };
+        let bytes = self.frame.seal(self.id, header);
+        self.file.write_all_at(bytes, self.at)?;
+        self.at += bytes.len() as u64;
+        self.unsynced += bytes.len() as u64;
+        self.order += 1;
+        self.frame.reset();
+        if self.unsynced >= SYNC_EVERY {
+            self.unsynced = 0;
+            self.file.sync()?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads the checkpoint back and has the index point to it.
+fn verify(log: &Log, checkpoint: Checkpoint) -> Result<Checkpoint, StoreError> {
+    let name = checkpoint_name(checkpoint.number);
+    log.files.write().checkpoints.push(checkpoint.clone());
+    let mut frames = Frames::new(&*checkpoint.file, &log.id, FIRST_FRAME, checkpoint.length);
+    while frames.at < checkpoint.length {
+        let at = frames.at;
+        let corrupt = |reason: &str| StoreError::from(Problem::corrupt(&*log.vfs, &name, at, reason));
+        let found = frames.next().map_err(|error| Problem::io(&*log.vfs, &name, "reading back", error))?;
+        let frame = match found {
+            Found::Frame(frame) => frame,
+            Found::Torn => return Err(corrupt("a frame that was just written is not whole")),
+            Found::Damaged(reason) => return Err(corrupt(reason)),
+        };
+        if frame.header.kind != Kind::Kept {
+            continue;
+        }
+        let (number, sector) = (u32::try_from(checkpoint.number), u32::try_from(at / SECTOR));
+        let (Ok(number), Ok(sector)) = (number, sector) else {
+            return Err(corrupt("the checkpoint is too long"));
+        };
+        for entry in Entries::new(&frame.data, true) {
+            let entry = entry.map_err(corrupt)?;
+            let home = Home::Checkpoint { number, sector };
+            let position = u32::try_from(entry.at + HEADER).map_err(|_| corrupt("a frame is too long"))?;
+            let mut shard = log.index.write(&entry.key);
+            if let Some(slot) = shard.slot_mut(&entry.key)
+                && Some(slot.lsn) == entry.lsn
+            {
+                let Place { length, checksum, .. } = slot.place;
+                if entry.checksum != checksum || entry::checksum(&entry.key, entry.record) != checksum {
+                    return Err(corrupt("a record that was just written is not what it was"));
+                }
+                slot.place = Place { home, position, length, checksum };
+            }
+        }
+    }
+    Ok(checkpoint)
+}
+
+/// Writes a log of its own to another folder, with all records as they are now.
+pub(crate) fn backup(log: &Log, vfs: &dyn Vfs) -> Result<(), StoreError> {
+    let there = vfs.list().map_err(|error| Problem::io(vfs, "", "listing", error))?;
+    if let Some(name) = there.first() {
+        let reason = format!("{} is not empty, there is {name}; give a new folder", vfs.place());
+        return Err(StoreError::Unavailable { reason });
+    }
+    let id = random_id()?;
+    let checkpoint = match make(log, vfs, &id, 1, 1) {
+        Ok(checkpoint) => checkpoint,
+        Err(error) => {
+            let _ = vfs.remove(&checkpoint_name(1));
+            return Err(error);
+        }
+    };
+    let (now, _) = log.time.now();
+    let wall = log.source.wall();
+    let block = Superblock {
+        epoch: log.epoch,
+        checkpoint: checkpoint.number,
+        clock: log.time.cover_to(),
+        lead: now.as_micros().saturating_sub(wall.as_micros()),
+        is_clean: false,
+        ..first_block(id)
+    };
+    superblock::Keeper::create(vfs, block)?;
+    Ok(())
+}

@@ -1,0 +1,307 @@
+//! An open log: what its callers, its writer thread and its keeper thread share.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::thread::Thread;
+
+use lessor_core::store::may_block;
+use lessor_core::{Key, Record, StoreError};
+use parking_lot::{Mutex, RwLock};
+
+use crate::commit::{Staging, Wait, Writer, name_of};
+use crate::entry;
+use crate::frame::{self, LogId, SECTOR};
+use crate::index::{Home, Index, Place};
+use crate::reader::Reader;
+use crate::segment::{Segment, checkpoint_name};
+use crate::settings::Settings;
+use crate::store::Engines;
+use crate::superblock;
+use crate::time::{Source, Time};
+use crate::vfs::{File, Lock, Vfs};
+
+#[derive(Debug)]
+pub(crate) struct Log {
+    pub(crate) vfs: Arc<dyn Vfs>,
+    pub(crate) settings: Settings,
+    pub(crate) id: LogId,
+    pub(crate) epoch: u32,
+    /// The process that opened the log.
+    pub(crate) pid: u32,
+    pub(crate) time: Time,
+    pub(crate) source: Source,
+    pub(crate) index: Index,
+    pub(crate) files: RwLock<Files>,
+    pub(crate) staging: Mutex<Staging>,
+    /// Frames up to this LSN are as durable as the settings say, and may be shown.
+    pub(crate) visible: AtomicU64,
+    /// Frames up to this LSN are synced.
+    pub(crate) synced: AtomicU64,
+    /// The highest token of any record that was dropped.
+    pub(crate) purged: AtomicU64,
+    /// Locked by the two threads only, which hold it while they sync the block. No caller waits for it.
+    pub(crate) superblock: Mutex<superblock::Keeper>,
+    /// The first failed write or sync: from then on nothing is written.
+    poison: OnceLock<Poison>,
+    poisoned: AtomicBool,
+    pub(crate) threads: Threads,
+    pub(crate) reader: Reader,
+    pub(crate) engines: Engines,
+    /// Held until the log is closed.
+    pub(crate) lock: Mutex<Option<Lock>>,
+}
+
+/// Where records are read back from.
+#[derive(Debug, Default)]
+pub(crate) struct Files {
+    /// In the order of their numbers; the last one is written to.
+    pub(crate) segments: Vec<Arc<Segment>>,
+    /// The one that counts, and for a moment the one that takes its place.
+    pub(crate) checkpoints: Vec<Checkpoint>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Checkpoint {
+    pub(crate) number: u64,
+    pub(crate) file: Arc<dyn File>,
+    pub(crate) length: u64,
+}
+
+#[derive(Debug)]
+struct Poison {
+    /// Frames from this one on may or may not be on the disk; those behind it are not.
+    from: u64,
+    reason: String,
+}
+
+/// How the log's threads are told that there is something to do.
+#[derive(Debug, Default)]
+pub(crate) struct Threads {
+    pub(crate) writer: OnceLock<Thread>,
+    pub(crate) keeper: OnceLock<Thread>,
+    /// A future waits, or nobody else will lead.
+    pub(crate) is_urgent: AtomicBool,
+    /// The writer sleeps until it is told.
+    pub(crate) is_idle: AtomicBool,
+    /// Time will be uncovered soon, or somebody waits for it to be covered.
+    pub(crate) is_time_short: AtomicBool,
+    pub(crate) is_time_waited_for: AtomicBool,
+    pub(crate) is_stopping: AtomicBool,
+    /// A compaction was asked for.
+    pub(crate) compactions: Mutex<Vec<Sender<Result<(), StoreError>>>>,
+    /// What closing came to.
+    pub(crate) closed: OnceLock<Result<(), StoreError>>,
+}
+
+/// What an opening has put together.
+pub(crate) struct Parts {
+    pub(crate) vfs: Arc<dyn Vfs>,
+    pub(crate) settings: Settings,
+    pub(crate) id: LogId,
+    pub(crate) epoch: u32,
+    pub(crate) time: Time,
+    pub(crate) source: Source,
+    pub(crate) index: Index,
+    pub(crate) files: Files,
+    pub(crate) writer: Writer,
+    /// The last frame there is.
+    pub(crate) end: u64,
+    pub(crate) purged: u64,
+    pub(crate) superblock: superblock::Keeper,
+    pub(crate) lock: Lock,
+}
+
+impl Log {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self {
+            vfs: parts.vfs,
+            settings: parts.settings,
+            id: parts.id,
+            epoch: parts.epoch,
+            pid: std::process::id(),
+            time: parts.time,
+            source: parts.source,
+            index: parts.index,
+            files: RwLock::new(parts.files),
+            staging: Mutex::new(Staging::new(parts.end + 1, parts.writer)),
+            visible: AtomicU64::new(parts.end),
+            synced: AtomicU64::new(parts.end),
+            purged: AtomicU64::new(parts.purged),
+            superblock: Mutex::new(parts.superblock),
+            poison: OnceLock::new(),
+            poisoned: AtomicBool::new(false),
+            threads: Threads::default(),
+            reader: Reader::default(),
+            engines: Engines::default(),
+            lock: Mutex::new(Some(parts.lock)),
+        }
+    }
+
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.poisoned.load(Ordering::Acquire)
+    }
+
+    /// Why nothing is written any more.
+    pub(crate) fn poison(&self) -> Option<StoreError> {
+        if !self.is_poisoned() {
+            return None;
+        }
+        let reason = self.poison.get().map_or("the log is closed", |poison| &poison.reason);
+        Some(StoreError::Unavailable { reason: reason.to_owned() })
+    }
+
+    /// What the one is told whose write was in a frame that was not acknowledged.
+    fn lost(&self, lsn: u64, error: StoreError) -> StoreError {
+        match self.poison.get() {
+            Some(poison) if lsn <= poison.from => StoreError::Indeterminate { reason: poison.reason.clone() },
+            _ => error,
+        }
+    }
+
+    pub(crate) fn set_poison(&self, doing: &str, error: &io::Error) {
+        let from = self.staging.lock().lsn - 1;
+        let place = self.vfs.place();
+        let reason =
+            format!("{doing} in {place} failed, and nothing is written until the log is opened anew: {error}");
+        tracing::error!(%error, place, "{doing} failed; the log takes no more writes until it is opened anew");
+        let _ = self.poison.set(Poison { from, reason });
+        self.poisoned.store(true, Ordering::Release);
+    }
+
+    /// Takes no more writes, because the log is being closed.
+    pub(crate) fn set_closed(&self) {
+        self.poisoned.store(true, Ordering::Release);
+    }
+
+    /// The writer looks after what is staged, should nobody else.
+    pub(crate) fn nudge(&self) {
+        if self.threads.is_idle.load(Ordering::Relaxed) && self.threads.is_idle.swap(false, Ordering::SeqCst) {
+            self.threads.writer.get().inspect(|thread| thread.unpark());
+        }
+    }
+
+    /// The writer leads as soon as it can.
+    pub(crate) fn wake_writer(&self) {
+        if !self.threads.is_urgent.swap(true, Ordering::SeqCst) {
+            self.threads.writer.get().inspect(|thread| thread.unpark());
+        }
+    }
+
+    pub(crate) fn time_is_short(&self) {
+        if !self.threads.is_time_short.load(Ordering::Relaxed)
+            && !self.threads.is_time_short.swap(true, Ordering::SeqCst)
+        {
+            self.nudge();
+        }
+    }
+
+    pub(crate) fn wait_for_time(&self) {
+        if !self.threads.is_time_waited_for.swap(true, Ordering::SeqCst) {
+            self.threads.writer.get().inspect(|thread| thread.unpark());
+        }
+    }
+
+    pub(crate) fn wake_keeper(&self) {
+        self.threads.keeper.get().inspect(|thread| thread.unpark());
+    }
+
+    /// The encoded record at a place; `None` if it has moved since, so that its slot has to be looked at again.
+    pub(crate) fn read(&self, key: &Key, lsn: u64, place: &Place) -> Result<Option<Vec<u8>>, StoreError> {
+        let files = self.files.read();
+        let (file, offset, name) = match place.home {
+            Home::Log => {
+                let found = files.segments.iter().rev().find_map(|segment| {
+                    segment.offset_of(lsn).map(|offset| (segment, offset))
+                });
+                let Some((segment, offset)) = found else { return Ok(None) };
+                (Arc::clone(&segment.file), offset, name_of(segment))
+            }
+            Home::Checkpoint { number, sector } => {
+                let mut checkpoints = files.checkpoints.iter();
+                let found = checkpoints.find(|checkpoint| checkpoint.number == u64::from(number));
+                let Some(checkpoint) = found else { return Ok(None) };
+                let name = checkpoint_name(checkpoint.number);
+                (Arc::clone(&checkpoint.file), u64::from(sector) * SECTOR, name)
+            }
+        };
+        drop(files);
+        let place_of = || format!("{}/{name}, byte {offset}", self.vfs.place());
+        let bytes = frame::read_part(&*file, offset, place.position.into(), place.length).map_err(|error| {
+            StoreError::Unavailable { reason: format!("reading {}: {error}", place_of()) }
+        })?;
+        if entry::checksum(key, &bytes) != place.checksum {
+            let reason = "a record does not match its checksum".to_owned();
+            return Err(StoreError::Corrupt { place: place_of(), reason });
+        }
+        Ok(Some(bytes))
+    }
+
+    /// The record at a place. See [`read`](Self::read).
+    pub(crate) fn read_record(
+        &self,
+        key: &Key,
+        lsn: u64,
+        place: &Place,
+    ) -> Result<Option<Record>, StoreError> {
+        let Some(bytes) = self.read(key, lsn, place)? else { return Ok(None) };
+        let record =
+            Record::decode(&bytes).map_err(|error| StoreError::undecodable(format!("key {key:?}"), error))?;
+        Ok(Some(record))
+    }
+}
+
+/// Resolves when there is no need to wait any more.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) log: Arc<Log>,
+    pub(crate) wait: Wait,
+    is_over: bool,
+}
+
+impl Waiting {
+    pub(crate) fn new(log: &Arc<Log>, wait: Wait) -> Self {
+        Self { log: Arc::clone(log), wait, is_over: false }
+    }
+
+    /// What a writer is told that waits for its own frame.
+    pub(crate) fn told(&self, error: StoreError) -> StoreError {
+        match self.wait {
+            Wait::Visible(lsn) => self.log.lost(lsn, error),
+            _ => error,
+        }
+    }
+}
+
+impl Future for Waiting {
+    type Output = Result<(), StoreError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let can_lead = may_block();
+        loop {
+            if let Some(outcome) = self.log.outcome(self.wait) {
+                self.is_over = true;
+                return Poll::Ready(outcome);
+            }
+            if can_lead && matches!(self.wait, Wait::Visible(_)) && self.log.try_lead() {
+                continue;
+            }
+            if self.log.enlist(self.wait, context.waker(), can_lead) {
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+/// Somebody who might have led has gone.
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if !self.is_over && matches!(self.wait, Wait::Visible(_)) {
+            self.log.wake_writer();
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Opening a log: what is on the disk is read, what is not certain to be there is written again, and only then
+//! is anything answered.
+//!
+//! Nothing that is there is changed. An opening goes on in a segment of its own, whose header says with which frame it takes
+//! over: frames that the one before holds from there on, whole or torn, do not count any more. An opening
+//! that is interrupted leaves what the next one finds as it would have found it before.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use lessor_core::StoreError;
+
+use crate::commit::{Writer, checksum_of};
+use crate::entry::Entry;
+use crate::frame::{Frame, Header, Kind, LogId, SECTOR};
+use crate::image::{self, Image, OnProgress, Sink};
+use crate::index::{Index, Place, Slot};
+use crate::log::{Files, Log, Parts};
+use crate::problem::Problem;
+use crate::segment::{FIRST_FRAME, Segment, SegmentHeader, Spare, segment_name, torn_name};
+use crate::settings::Settings;
+use crate::superblock::{self, Superblock};
+use crate::threads;
+use crate::time::{Source, Time};
+use crate::vfs::{Lock, Vfs};
+
+pub(crate) const LOCK: &str = "lock";
+
+impl Sink for Index {
+    fn expect(&mut self, records: u64) {
+        self.reserve(records);
+    }
+
+    fn take(&mut self, lsn: u64, place: Place, entry: &Entry<'_>) -> Result<(), Problem> {
+        let slot = Slot { lsn, place, purge_at: entry.purge_at, record: None };
+        self.recover(entry.key.clone(), slot);
+        Ok(())
+    }
+}
+
+pub(crate) fn open(
+    vfs: Arc<dyn Vfs>,
+    settings: Settings,
+    source: Source,
+    lock: Lock,
+    on_progress: OnProgress<'_>,
+) -> Result<(Arc<Log>, JoinHandle<()>), StoreError> {
+    let mut index = Index::new(settings.cache);
+    let image = match image::read(&*vfs, &mut index, on_progress)? {
+        Some(image) => image,
+        None => create(&*vfs)?,
+    };
+    Ok(begin(vfs, settings, source, lock, index, image)?)
+}
+
+/// A log without a frame.
+fn create(vfs: &dyn Vfs) -> Result<Image, Problem> {
+    // Left by a creation that was interrupted.
+    for name in vfs.list().map_err(|error| Problem::io(vfs, "", "listing", error))? {
+        if name == superblock::BEING_MADE {
+            vfs.remove(&name).map_err(|error| Problem::io(vfs, &name, "removing", error))?;
+        }
+    }
+    let superblock = superblock::Keeper::create(vfs, first_block(random_id()?))?;
+    Ok(Image {
+        superblock,
+        checkpoint: None,
+        segments: Vec::new(),
+        end: 0,
+        proven: 0,
+        proven_checksum: 0,
+        tail: Vec::new(),
+        torn: None,
+        clock: 0,
+        epoch: 0,
+        leftovers: Vec::new(),
+        next_segment: 1,
+    })
+}
+
+pub(crate) fn first_block(log: LogId) -> Superblock {
+    Superblock {
+        log,
+        generation: 1,
+        epoch: 0,
+        checkpoint: 0,
+        first_segment: 0,
+        synced: 0,
+        clock: 0,
+        lead: 0,
+        trimmed: 0,
+        is_clean: true,
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a log's id is no secret, and drawn once in its life")]
+pub(crate) fn random_id() -> Result<LogId, Problem> {
+    let mut id = LogId::default();
+    let failed = |error: getrandom::Error| Problem::Io {
+        place: "the system's random numbers".to_owned(),
+        doing: "reading",
+        error: io::Error::other(error.to_string()),
+    };
+    getrandom::fill(&mut id).map_err(failed)?;
+    Ok(id)
+}
+
+fn begin(
+    vfs: Arc<dyn Vfs>,
+    settings: Settings,
+    source: Source,
+    lock: Lock,
+    index: Index,
+    mut image: Image,
+) -> Result<(Arc<Log>, JoinHandle<()>), Problem> {
+    keep_torn(&*vfs, &image);
+    for name in &image.leftovers {
+        vfs.remove(name).map_err(|error| Problem::io(&*vfs, name, "removing", error))?;
+    }
+    vfs.sync_folder().map_err(|error| Problem::io(&*vfs, "", "syncing", error))?;
+
+    let block = *image.superblock.block();
+    let epoch = image.epoch.saturating_add(1);
+    // A backup begins ahead of the wall clock by as much as the original was.
+    let ahead = if block.lead == 0 { 0 } else { source.wall().as_micros().saturating_add(block.lead) };
+    let time = Time::starting_at(&source, image.clock.max(ahead));
+    let clock = time.cover_to();
+
+    let frames = std::mem::take(&mut image.tail);
+    let writer = write_segment(&*vfs, &settings, &image, epoch, clock, &frames)?;
+    let number = writer.segment.number;
+    let update = |block: &mut Superblock| {
+        block.epoch = epoch;
+        block.synced = image.end;
+        block.clock = block.clock.max(clock);
+        block.lead = 0;
+        block.is_clean = false;
+        if block.first_segment == 0 {
+            block.first_segment = image.segments.first().map_or(number, |segment| segment.number);
+        }
+    };
+    let failed = |error| Problem::io(&*vfs, superblock::NAME, "writing", error);
+    image.superblock.update(update).map_err(failed)?;
+    time.cover(clock);
+
+    let mut segments = image.segments;
+    segments.push(Arc::clone(&writer.segment));
+    let checkpoints = image.checkpoint.into_iter().collect();
+    let purged = time.now().0.as_micros().saturating_sub(1);
+    let log = Arc::new(Log::new(Parts {
+        vfs,
+        settings,
+        id: block.log,
+        epoch,
+        time,
+        source,
+        index,
+        files: Files { segments, checkpoints },
+        writer,
+        end: image.end,
+        purged,
+        superblock: image.superblock,
+        lock,
+    }));
+    let writer = threads::start(&log, number + 1).map_err(|error| Problem::Io {
+        place: "the log's threads".to_owned(),
+        doing: "starting",
+        error,
+    })?;
+    Ok((log, writer))
+}
+
+/// The segment that this opening writes to. It begins with the frames that so far may be in the memory of the operating system
+/// only: after a failed sync, reading shows them although they are not on the disk, and syncing them again says nothing.
+fn write_segment(
+    vfs: &dyn Vfs,
+    settings: &Settings,
+    image: &Image,
+    epoch: u32,
+    clock: u64,
+    frames: &[Frame],
+) -> Result<Writer, Problem> {
+    let number = image.next_segment;
+    let needed = FIRST_FRAME + frames.iter().map(|frame| frame.size).sum::<u64>();
+    let length = settings.first_segment.max((needed * 2).div_ceil(SECTOR) * SECTOR);
+    let Spare { file, .. } = Spare::create(vfs, number, length)?;
+    let failed = |doing| {
+        let place = format!("{}/{}", vfs.place(), segment_name(number));
+        move |error| Problem::Io { place, doing, error }
+    };
+    let segment = Arc::new(Segment::new(number, image.proven + 1, length, Arc::clone(&file)));
+    let mut writer = Writer { segment, at: FIRST_FRAME, last: image.proven_checksum };
+    for frame in frames {
+        let mut builder = frame.rebuild();
+        let lsn = frame.header.lsn;
+        let header = Header { kind: Kind::Entries, epoch, lsn, durable_upto: image.proven, clock };
+        let bytes = builder.seal(&image.superblock.block().log, header);
+        file.write_all_at(bytes, writer.at).map_err(failed("writing"))?;
+        writer.segment.begin_frame(writer.at);
+        writer.last = checksum_of(bytes);
+        writer.at += bytes.len() as u64;
+    }
+    if !frames.is_empty() {
+        // Before the header: with it, this segment takes the place of the frames in the one before.
+        file.sync().map_err(failed("syncing"))?;
+    }
+    let former = image.proven_checksum;
+    let header = SegmentHeader { number, epoch, first_lsn: image.proven + 1, former, length };
+    file.write_all_at(&header.encode(&image.superblock.block().log), 0).map_err(failed("writing"))?;
+    file.sync().map_err(failed("syncing"))?;
+    Ok(writer)
+}
+
+/// Keeps the bytes of a tail that was cut, for whoever wants to know. Nothing depends on it.
+fn keep_torn(vfs: &dyn Vfs, image: &Image) {
+    let Some(torn) = image.torn else { return };
+    let Some(segment) = image.segments.iter().find(|segment| segment.number == torn.segment) else { return };
+    let keep = || -> io::Result<u64> {
+        let mut bytes = vec![0; usize::try_from(segment.length - torn.offset).unwrap_or(0)];
+        let count = segment.file.read_full_at(&mut bytes, torn.offset)?;
+        let used = bytes.iter().take(count).rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        let name = torn_name(torn.segment, torn.offset);
+        if vfs.list()?.contains(&name) {
+            return Ok(0);
+        }
+        let file = vfs.create(&name)?;
+        file.write_all_at(bytes.get(..used).unwrap_or_default(), 0)?;
+        file.sync()?;
+        Ok(used as u64)
+    };
+    let (place, file) = (vfs.place(), segment_name(torn.segment));
+    match keep() {
+        Ok(0) => {}
+        Ok(bytes) => tracing::warn!(
+            place, file, offset = torn.offset, bytes,
+            "the log's tail was not written whole, and was not acknowledged; it is cut, and kept aside"
+        ),
+        Err(error) => tracing::warn!(%error, place, "the log's torn tail could not be kept aside"),
+    }
+}

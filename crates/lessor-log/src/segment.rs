@@ -1,0 +1,188 @@
+//! The files that frames are in: segments of the log, and checkpoints.
+
+use std::io;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use crate::frame::{Fields, LogId, MARK, SECTOR};
+use crate::problem::Problem;
+use crate::superblock::{FORMAT, check_format};
+use crate::vfs::{File, Vfs};
+
+const MAGIC: [u8; 8] = *b"LESSORsg";
+/// Frames begin behind the header's sector.
+pub(crate) const FIRST_FRAME: u64 = SECTOR;
+
+/// The first sector of a segment or a checkpoint. A segment that was made ahead has none until it is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SegmentHeader {
+    pub(crate) number: u64,
+    /// Of all frames in it.
+    pub(crate) epoch: u32,
+    /// Of the first frame in it. In a checkpoint: of the first frame that the checkpoint does not stand for.
+    pub(crate) first_lsn: u64,
+    /// Of the frame before the first, which is the last that counts of the segment before; 0 if there is none.
+    pub(crate) former: u32,
+    /// Length of the file. 0 in a checkpoint, which grows.
+    pub(crate) length: u64,
+}
+
+/// What a file begins with.
+#[derive(Debug)]
+pub(crate) enum Begin {
+    Header(SegmentHeader),
+    /// The header was never written, or not whole.
+    None,
+    Damaged(&'static str),
+    Incompatible(String),
+}
+
+impl SegmentHeader {
+    pub(crate) fn encode(&self, log: &LogId) -> Vec<u8> {
+        let mut out = Vec::with_capacity(SECTOR as usize);
+        out.extend_from_slice(&MAGIC);
+        out.extend_from_slice(&FORMAT.to_le_bytes());
+        // Features that a reader has to know; there are none yet.
+        out.extend_from_slice(&0_u32.to_le_bytes());
+        out.extend_from_slice(log);
+        out.extend_from_slice(&self.number.to_le_bytes());
+        out.extend_from_slice(&self.first_lsn.to_le_bytes());
+        out.extend_from_slice(&self.length.to_le_bytes());
+        out.extend_from_slice(&self.epoch.to_le_bytes());
+        out.extend_from_slice(&self.former.to_le_bytes());
+        out.resize(SECTOR as usize - 5, 0);
+        let checksum = crc32c::crc32c(&out);
+        out.extend_from_slice(&checksum.to_le_bytes());
+        out.push(MARK);
+        out
+    }
+
+    fn decode(log: &LogId, bytes: &[u8]) -> Begin {
+        let Some((&mark, body)) = bytes.split_last() else { return Begin::None };
+        if mark == 0 {
+            return Begin::None;
+        }
+        let Some((body, checksum)) = body.split_last_chunk::<4>() else { return Begin::None };
+        if mark != MARK || crc32c::crc32c(body) != u32::from_le_bytes(*checksum) {
+            return Begin::Damaged("the file's header does not match its checksum");
+        }
+        let mut fields = Fields(body);
+        let mut read = || {
+            let (magic, format, features) = (fields.array::<8>()?, fields.u32()?, fields.u32()?);
+            let id: LogId = fields.array()?;
+            let (number, first_lsn, length) = (fields.u64()?, fields.u64()?, fields.u64()?);
+            let (epoch, former) = (fields.u32()?, fields.u32()?);
+            Some((magic, format, features, id, Self { number, epoch, first_lsn, former, length }))
+        };
+        match read() {
+            Some((MAGIC, format, features, id, header)) => match check_format("the file", format, features) {
+                Err(reason) => Begin::Incompatible(reason),
+                Ok(()) if id != *log => Begin::Damaged("the file belongs to another log"),
+                Ok(()) => Begin::Header(header),
+            },
+            _ => Begin::Damaged("the file's header is none of a log"),
+        }
+    }
+
+    pub(crate) fn read(file: &dyn File, log: &LogId) -> io::Result<Begin> {
+        let mut bytes = [0; SECTOR as usize];
+        let count = file.read_full_at(&mut bytes, 0)?;
+        Ok(if count < bytes.len() { Begin::None } else { Self::decode(log, &bytes) })
+    }
+}
+
+const SEGMENT: &str = "segment-";
+const CHECKPOINT: &str = "checkpoint-";
+const TORN: &str = "torn-";
+
+pub(crate) fn segment_name(number: u64) -> String {
+    format!("{SEGMENT}{number:010}")
+}
+
+pub(crate) fn checkpoint_name(number: u64) -> String {
+    format!("{CHECKPOINT}{number:010}")
+}
+
+/// Where the bytes of a tail are kept that was cut because it was not written whole.
+pub(crate) fn torn_name(number: u64, offset: u64) -> String {
+    format!("{TORN}{number:010}-{offset}")
+}
+
+pub(crate) fn segment_number(name: &str) -> Option<u64> {
+    number_in(name, SEGMENT)
+}
+
+pub(crate) fn checkpoint_number(name: &str) -> Option<u64> {
+    number_in(name, CHECKPOINT)
+}
+
+fn number_in(name: &str, prefix: &str) -> Option<u64> {
+    let digits = name.strip_prefix(prefix)?;
+    (digits.len() >= 10 && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| digits.parse().ok())?
+}
+
+/// A segment's file, and where each of its frames begins.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) number: u64,
+    pub(crate) first_lsn: u64,
+    pub(crate) length: u64,
+    pub(crate) file: Arc<dyn File>,
+    /// In sectors; the first is that of the frame `first_lsn`.
+    starts: RwLock<Vec<u32>>,
+}
+
+impl Segment {
+    pub(crate) fn new(number: u64, first_lsn: u64, length: u64, file: Arc<dyn File>) -> Self {
+        Self { number, first_lsn, length, file, starts: RwLock::default() }
+    }
+
+    /// Notes where the next frame begins.
+    pub(crate) fn begin_frame(&self, offset: u64) {
+        self.starts.write().push(u32::try_from(offset / SECTOR).unwrap_or(u32::MAX));
+    }
+
+    /// Where the frame begins, if it is in this segment.
+    pub(crate) fn offset_of(&self, lsn: u64) -> Option<u64> {
+        let place = usize::try_from(lsn.checked_sub(self.first_lsn)?).ok()?;
+        self.starts.read().get(place).map(|sector| u64::from(*sector) * SECTOR)
+    }
+}
+
+/// A segment that is all zeros, durably, and has no header yet.
+#[derive(Debug)]
+pub(crate) struct Spare {
+    pub(crate) number: u64,
+    pub(crate) length: u64,
+    pub(crate) file: Arc<dyn File>,
+}
+
+impl Spare {
+    /// Makes the file and writes zeros to all of it, so that no later write has to grow it.
+    pub(crate) fn create(vfs: &dyn Vfs, number: u64, length: u64) -> Result<Self, Problem> {
+        let name = segment_name(number);
+        let made = Self::fill(vfs, &name, length);
+        if made.is_err() {
+            // It takes up room, and its name is needed for the next try. What cannot be removed now is at the next opening.
+            let _ = vfs.remove(&name);
+        }
+        Ok(Self { number, length, file: made? })
+    }
+
+    fn fill(vfs: &dyn Vfs, name: &str, length: u64) -> Result<Arc<dyn File>, Problem> {
+        const CHUNK: u64 = 1 << 20;
+        let failed = |doing| move |error| Problem::io(vfs, name, doing, error);
+        let file = vfs.create(name).map_err(failed("making"))?;
+        let zeros = vec![0; usize::try_from(CHUNK.min(length)).unwrap_or(0)];
+        let mut at = 0;
+        while at < length {
+            let count = usize::try_from(CHUNK.min(length - at)).unwrap_or(0);
+            file.write_all_at(zeros.get(..count).unwrap_or_default(), at).map_err(failed("writing"))?;
+            at += count as u64;
+        }
+        file.sync().map_err(failed("syncing"))?;
+        vfs.sync_folder().map_err(failed("syncing the folder of"))?;
+        Ok(file)
+    }
+}

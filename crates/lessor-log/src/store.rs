@@ -1,0 +1,390 @@
+//! The log as a store of records.
+
+use std::cell::RefCell;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use lessor_core::store::{Change, Hints, OwnedChange, Page, Reply, Scan, Seen, Swap};
+use lessor_core::{Durability, Key, Pending, Record, Store, StoreError, Timestamp, Token};
+use parking_lot::Mutex;
+
+use crate::LogStore;
+use crate::commit::{Refused, Wait, check_size};
+use crate::entry;
+use crate::index::{Home, Place, Slot};
+use crate::log::{Log, Waiting};
+use crate::reader::read_back;
+
+/// What an attempt to do something at once came to.
+pub(crate) enum Attempt<T> {
+    Done(T),
+    /// It has to be tried again after this.
+    Wait(Wait),
+    /// It has to be tried again once the record was read back from the disk.
+    Cold(u64, Place),
+}
+
+enum Swapped {
+    Answer(Swap),
+    /// Stored, once this LSN is visible.
+    Staged(u64),
+}
+
+impl Log {
+    fn attempt_load(&self, key: &Key) -> Result<Attempt<Seen>, StoreError> {
+        let shard = self.index.read(key);
+        let record = match shard.slot(key) {
+            None => None,
+            Some(slot) => match self.shown(slot) {
+                Attempt::Done(record) => Some(record),
+                Attempt::Wait(wait) => return Ok(Attempt::Wait(wait)),
+                Attempt::Cold(lsn, place) => return Ok(Attempt::Cold(lsn, place)),
+            },
+        };
+        drop(shard);
+        self.seen(record)
+    }
+
+    /// The record of a slot, if it may be shown and is at hand.
+    fn shown(&self, slot: &Slot) -> Attempt<Record> {
+        if slot.lsn > self.visible.load(Ordering::Acquire) {
+            return Attempt::Wait(Wait::Visible(slot.lsn));
+        }
+        match &slot.record {
+            Some(record) => Attempt::Done(record.clone()),
+            None => Attempt::Cold(slot.lsn, slot.place),
+        }
+    }
+
+    fn seen(&self, record: Option<Record>) -> Result<Attempt<Seen>, StoreError> {
+        Ok(match self.covered_now() {
+            Some(now) => Attempt::Done(Seen { record, now }),
+            None => Attempt::Wait(Wait::Time),
+        })
+    }
+
+    /// The time, if it may be told for good; else it will be after [`Wait::Time`].
+    fn covered_now(&self) -> Option<Timestamp> {
+        let (_, is_short) = self.time.now();
+        if is_short {
+            self.time_is_short();
+        }
+        self.time.covered_now()
+    }
+
+    fn attempt_swap(&self, key: &Key, change: &Change<'_>) -> Result<Attempt<Swapped>, StoreError> {
+        thread_local! {
+            /// Memory for one entry, used again and again.
+            static ENTRY: RefCell<(Vec<u8>, Vec<u8>)> = const { RefCell::new((Vec::new(), Vec::new())) };
+        }
+        if let Some(error) = self.poison() {
+            return Err(error);
+        }
+        ENTRY.with_borrow_mut(|(entry, record)| {
+            const KEEP: usize = 1 << 20;
+            entry.clear();
+            record.clear();
+            change.next.encode_into(record);
+            check_size(record.len())?;
+            let encoded = entry::encode(entry, None, key, change.next.purge_at(), record);
+            let swapped = self.attempt_put(key, change, entry, encoded);
+            if entry.capacity() > KEEP {
+                *entry = Vec::new();
+                *record = Vec::new();
+            }
+            swapped
+        })
+    }
+
+    fn attempt_put(
+        &self,
+        key: &Key,
+        change: &Change<'_>,
+        entry: &[u8],
+        encoded: entry::Encoded,
+    ) -> Result<Attempt<Swapped>, StoreError> {
+        let mut shard = self.index.write(key);
+        let slot = shard.slot(key);
+        let current = match slot {
+            None => None,
+            // What is not visible yet can still be built upon; its outcome comes first.
+            Some(slot) => match &slot.record {
+                Some(record) if slot.lsn > self.visible.load(Ordering::Acquire) => {
+                    if !change.expects(Some(record)) {
+                        return Ok(Attempt::Wait(Wait::Visible(slot.lsn)));
+                    }
+                    Some(record.clone())
+                }
+                Some(record) => Some(record.clone()),
+                None => return Ok(Attempt::Cold(slot.lsn, slot.place)),
+            },
+        };
+        if !change.expects(current.as_ref()) {
+            drop(shard);
+            return Ok(self.seen(current)?.map(|seen| Swapped::Answer(Swap::Conflict(seen))));
+        }
+        // A purge raises the mark while it holds the shard's lock, which is held here.
+        let outruns = change.outruns(Token::from_u64(self.purged.load(Ordering::Relaxed)));
+        if !outruns || change.is_timed() {
+            let Some(now) = self.covered_now() else { return Ok(Attempt::Wait(Wait::Time)) };
+            if !outruns || !change.is_due(now) {
+                let visible = self.visible.load(Ordering::Acquire);
+                if let Some(slot) = shard.slot(key).filter(|slot| slot.lsn > visible) {
+                    return Ok(Attempt::Wait(Wait::Visible(slot.lsn)));
+                }
+                return Ok(Attempt::Done(Swapped::Answer(Swap::OutOfWindow(Seen { record: current, now }))));
+            }
+        }
+        let is_grant = current.as_ref().is_none_or(|current| current.token() != change.next.token());
+        let staged = match self.stage(entry, is_grant) {
+            Ok(staged) => staged,
+            Err(Refused::Wait(wait)) => return Ok(Attempt::Wait(wait)),
+            Err(Refused::Error(error)) => return Err(error),
+        };
+        let position = staged.position + u32::try_from(encoded.at).unwrap_or(u32::MAX);
+        let place =
+            Place { home: Home::Log, position, length: encoded.length, checksum: encoded.checksum };
+        let slot = Slot {
+            lsn: staged.lsn,
+            place,
+            purge_at: change.next.purge_at(),
+            record: Some(change.next.clone()),
+        };
+        shard.put(key, slot);
+        if !matches!(change.next.stage(), lessor_core::Stage::InProgress) {
+            let visible = self.visible.load(Ordering::Acquire);
+            shard.keep(key, staged.lsn, encoded.length, self.index.budget(), visible);
+        }
+        Ok(Attempt::Done(Swapped::Staged(staged.lsn)))
+    }
+
+    fn purge(&self, limit: usize, now: Timestamp) -> usize {
+        let visible = self.visible.load(Ordering::Acquire);
+        let mut dropped = 0;
+        for shard in self.index.shards() {
+            if dropped >= limit {
+                break;
+            }
+            let is_over = |slot: &Slot| slot.purge_at <= now && slot.lsn <= visible;
+            let over: Vec<Key> = {
+                let shard = shard.read();
+                let over = shard.slots().filter(|(_, slot)| is_over(slot)).take(limit - dropped);
+                over.map(|(key, _)| key.clone()).collect()
+            };
+            if over.is_empty() {
+                continue;
+            }
+            let mut shard = shard.write();
+            for key in over {
+                if let Some(slot) = shard.slot(&key).filter(|slot| is_over(slot)) {
+                    // A record's token is below the instant from which it may be dropped.
+                    let below = slot.purge_at.as_micros() - 1;
+                    self.purged.fetch_max(below, Ordering::Relaxed);
+                    shard.remove(&key);
+                    dropped += 1;
+                }
+            }
+        }
+        dropped
+    }
+
+    /// The first keys behind the cursor, in order.
+    fn keys(&self, query: &Scan) -> Vec<Key> {
+        let matches = |key: &Key| {
+            key.starts_with(&query.prefix) && query.after.as_ref().is_none_or(|after| key > after)
+        };
+        let mut first: BinaryHeap<Key> = BinaryHeap::new();
+        for shard in self.index.shards() {
+            for (key, _) in shard.read().slots().filter(|(key, _)| matches(key)) {
+                if first.len() < query.limit {
+                    first.push(key.clone());
+                } else if first.peek().is_some_and(|last| key < last) {
+                    first.pop();
+                    first.push(key.clone());
+                }
+            }
+        }
+        first.into_sorted_vec()
+    }
+}
+
+impl<T> Attempt<T> {
+    fn map<U>(self, turn: impl FnOnce(T) -> U) -> Attempt<U> {
+        match self {
+            Self::Done(done) => Attempt::Done(turn(done)),
+            Self::Wait(wait) => Attempt::Wait(wait),
+            Self::Cold(lsn, place) => Attempt::Cold(lsn, place),
+        }
+    }
+}
+
+/// Tries until there is an answer.
+async fn persist<T>(
+    log: &Arc<Log>,
+    key: &Key,
+    mut first: Option<Attempt<T>>,
+    attempt: impl Fn() -> Result<Attempt<T>, StoreError>,
+) -> Result<T, StoreError> {
+    loop {
+        let tried = match first.take() {
+            Some(tried) => tried,
+            None => attempt()?,
+        };
+        match tried {
+            Attempt::Done(done) => return Ok(done),
+            Attempt::Wait(wait) => Waiting::new(log, wait).await?,
+            Attempt::Cold(lsn, place) => read_back(log, key, lsn, place).await?,
+        }
+    }
+}
+
+async fn load(log: Arc<Log>, key: Key, first: Option<Attempt<Seen>>) -> Result<Seen, StoreError> {
+    persist(&log, &key, first, || log.attempt_load(&key)).await
+}
+
+/// Waits until what was staged is stored, and tells the other engines about it, if there are any.
+async fn stored(mut waiting: Waiting, key: Option<Key>) -> Result<Swap, StoreError> {
+    match (&mut waiting).await {
+        Ok(()) => {
+            key.inspect(|key| waiting.log.engines.changed(key));
+            Ok(Swap::Stored)
+        }
+        Err(error) => Err(waiting.told(error)),
+    }
+}
+
+async fn swap(
+    log: Arc<Log>,
+    key: Key,
+    change: OwnedChange,
+    first: Attempt<Swapped>,
+) -> Result<Swap, StoreError> {
+    match persist(&log, &key, Some(first), || log.attempt_swap(&key, &change.borrow())).await? {
+        Swapped::Answer(swap) => Ok(swap),
+        Swapped::Staged(lsn) => {
+            let key = log.engines.are_several().then_some(key);
+            stored(Waiting::new(&log, Wait::Visible(lsn)), key).await
+        }
+    }
+}
+
+async fn scan(log: Arc<Log>, query: Scan) -> Result<Page, StoreError> {
+    let keys = log.keys(&query);
+    let next = (keys.len() == query.limit).then(|| keys.last().cloned()).flatten();
+    let mut entries = Vec::with_capacity(keys.len());
+    for key in keys {
+        if let Some(record) = load(Arc::clone(&log), key.clone(), None).await?.record {
+            entries.push((key, record));
+        }
+    }
+    let now = covered_now(&log).await?;
+    Ok(Page { entries, next, now })
+}
+
+async fn covered_now(log: &Arc<Log>) -> Result<Timestamp, StoreError> {
+    loop {
+        match log.covered_now() {
+            Some(now) => return Ok(now),
+            None => Waiting::new(log, Wait::Time).await?,
+        }
+    }
+}
+
+impl Store for LogStore {
+    #[inline]
+    fn now(&self) -> Reply<Timestamp> {
+        let (now, is_short) = self.log.time.now();
+        if is_short {
+            self.log.time_is_short();
+        }
+        Pending::ready(Ok(now))
+    }
+
+    fn load(&self, key: &Key) -> Reply<Seen> {
+        match self.log.attempt_load(key) {
+            Ok(Attempt::Done(seen)) => Pending::ready(Ok(seen)),
+            Err(error) => Pending::ready(Err(error)),
+            Ok(first) => Pending::later(load(Arc::clone(&self.log), key.clone(), Some(first))),
+        }
+    }
+
+    fn swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
+        match self.log.attempt_swap(key, change) {
+            Ok(Attempt::Done(Swapped::Staged(lsn))) => {
+                let key = self.log.engines.are_several().then(|| key.clone());
+                Pending::later(stored(Waiting::new(&self.log, Wait::Visible(lsn)), key))
+            }
+            Ok(Attempt::Done(Swapped::Answer(swap))) => Pending::ready(Ok(swap)),
+            Err(error) => Pending::ready(Err(error)),
+            Ok(first) => {
+                Pending::later(swap(Arc::clone(&self.log), key.clone(), change.to_owned(), first))
+            }
+        }
+    }
+
+    fn scan(&self, query: Scan) -> Reply<Page> {
+        Pending::later(scan(Arc::clone(&self.log), query))
+    }
+
+    fn purge(&self, limit: usize) -> Reply<usize> {
+        if let Some(now) = self.log.covered_now() {
+            return Pending::ready(Ok(self.log.purge(limit, now)));
+        }
+        let log = Arc::clone(&self.log);
+        Pending::later(async move {
+            let now = covered_now(&log).await?;
+            Ok(log.purge(limit, now))
+        })
+    }
+
+    fn durability(&self) -> Durability {
+        self.log.settings.sync.into()
+    }
+
+    fn glance(&self, key: &str, look: &mut dyn FnMut(Option<&Record>)) -> bool {
+        if !self.log.time.is_covered() {
+            return false;
+        }
+        let shard = self.log.index.read(key);
+        match shard.slot(key) {
+            None => look(None),
+            Some(slot) if slot.lsn <= self.log.visible.load(Ordering::Acquire) => match &slot.record {
+                Some(record) => look(Some(record)),
+                None => return false,
+            },
+            Some(_) => return false,
+        }
+        true
+    }
+
+    fn attach(&self, hints: Hints) {
+        self.log.time.clock().on_step(hints.clone());
+        self.log.engines.attach(hints);
+    }
+}
+
+/// The engines over a store: a change that one makes is told to the others.
+#[derive(Debug, Default)]
+pub(crate) struct Engines {
+    all: Mutex<Vec<Hints>>,
+    are_several: AtomicBool,
+}
+
+impl Engines {
+    fn attach(&self, hints: Hints) {
+        let mut all = self.all.lock();
+        all.retain(|engine| !engine.is_stale());
+        all.push(hints);
+        self.are_several.store(all.len() > 1, Ordering::Release);
+    }
+
+    fn are_several(&self) -> bool {
+        self.are_several.load(Ordering::Acquire)
+    }
+
+    fn changed(&self, key: &Key) {
+        let all = self.all.lock().clone();
+        all.iter().for_each(|engine| engine.changed(key));
+    }
+}

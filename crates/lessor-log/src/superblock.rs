@@ -1,0 +1,176 @@
+//! What has to be known before the log is read: two copies of one small block, written one after the other.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::frame::{Fields, LogId, SECTOR};
+use crate::problem::Problem;
+use crate::vfs::{File, Vfs};
+
+pub(crate) const NAME: &str = "superblock";
+pub(crate) const BEING_MADE: &str = "superblock.new";
+const MAGIC: [u8; 8] = *b"LESSORsb";
+/// The format of all files of a log.
+pub(crate) const FORMAT: u32 = 1;
+/// Where the copies begin: far enough apart to be on different pages.
+const COPIES: [u64; 2] = [0, 4096];
+const LENGTH: u64 = 8192;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Superblock {
+    pub(crate) log: LogId,
+    /// Rises with every change of the block.
+    pub(crate) generation: u64,
+    /// Of the last opening.
+    pub(crate) epoch: u32,
+    /// The checkpoint that holds what the segments do not; 0 if there is none yet.
+    pub(crate) checkpoint: u64,
+    /// The first segment that counts.
+    pub(crate) first_segment: u64,
+    /// Every frame up to this one was synced.
+    pub(crate) synced: u64,
+    /// No time up to this one may be told again.
+    pub(crate) clock: u64,
+    /// In a backup that was not opened yet: how far the original's clock was ahead of the wall clock, in µs.
+    pub(crate) lead: u64,
+    /// The segment that was cut to what is used of it when the log was closed; 0 if none was.
+    pub(crate) trimmed: u64,
+    pub(crate) is_clean: bool,
+}
+
+/// The superblock and the file that it is in.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    file: Arc<dyn File>,
+    /// The copy that is to be written first: not the newest one.
+    older: usize,
+    block: Superblock,
+}
+
+impl Keeper {
+    /// Makes the first superblock of a log.
+    pub(crate) fn create(vfs: &dyn Vfs, block: Superblock) -> Result<Self, Problem> {
+        let failed = |doing| move |error| Problem::io(vfs, BEING_MADE, doing, error);
+        let file = vfs.create(BEING_MADE).map_err(failed("making"))?;
+        file.write_all_at(&vec![0; LENGTH as usize], 0).map_err(failed("writing"))?;
+        let mut keeper = Self { file, older: 0, block };
+        keeper.write().map_err(failed("writing"))?;
+        vfs.rename(BEING_MADE, NAME).map_err(failed("renaming"))?;
+        vfs.sync_folder().map_err(failed("syncing the folder of"))?;
+        Ok(keeper)
+    }
+
+    /// `None` if there is none.
+    pub(crate) fn open(vfs: &dyn Vfs) -> Result<Option<Self>, Problem> {
+        let file = match vfs.open(NAME) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Problem::io(vfs, NAME, "opening", error)),
+        };
+        let mut copies = [None, None];
+        for (copy, offset) in copies.iter_mut().zip(COPIES) {
+            let mut bytes = [0; SECTOR as usize];
+            file.read_full_at(&mut bytes, offset).map_err(|error| Problem::io(vfs, NAME, "reading", error))?;
+            *copy = decode(&bytes).map_err(|reason| Problem::Incompatible { reason })?;
+        }
+        let generation = |copy: &Option<Superblock>| copy.map_or(0, |block| block.generation);
+        let [first, second] = &copies;
+        let (newest, older) = if generation(first) >= generation(second) { (first, 1) } else { (second, 0) };
+        match newest {
+            Some(block) => Ok(Some(Self { file, older, block: *block })),
+            None => Err(Problem::corrupt(vfs, NAME, 0, "neither copy of the superblock matches its checksum")),
+        }
+    }
+
+    pub(crate) fn block(&self) -> &Superblock {
+        &self.block
+    }
+
+    /// Changes the block and makes that durable, in both copies.
+    pub(crate) fn update(&mut self, change: impl FnOnce(&mut Superblock)) -> io::Result<()> {
+        let before = self.block;
+        change(&mut self.block);
+        self.block.generation += 1;
+        self.write().inspect_err(|_| self.block = before)
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        let bytes = encode(&self.block);
+        for copy in [self.older, 1 - self.older] {
+            let offset = COPIES.get(copy).copied().unwrap_or_default();
+            self.file.write_all_at(&bytes, offset)?;
+            self.file.sync()?;
+        }
+        Ok(())
+    }
+}
+
+fn encode(block: &Superblock) -> Vec<u8> {
+    let mut out = Vec::with_capacity(SECTOR as usize);
+    out.extend_from_slice(&MAGIC);
+    out.extend_from_slice(&FORMAT.to_le_bytes());
+    // Features that a reader has to know; there are none yet.
+    out.extend_from_slice(&0_u32.to_le_bytes());
+    out.extend_from_slice(&block.log);
+    let Superblock { generation, checkpoint, first_segment, synced, clock, lead, trimmed, .. } = *block;
+    for number in [generation, checkpoint, first_segment, synced, clock, lead, trimmed] {
+        out.extend_from_slice(&number.to_le_bytes());
+    }
+    out.extend_from_slice(&block.epoch.to_le_bytes());
+    out.extend_from_slice(&u32::from(block.is_clean).to_le_bytes());
+    out.resize(SECTOR as usize - 4, 0);
+    let checksum = crc32c::crc32c(&out);
+    out.extend_from_slice(&checksum.to_le_bytes());
+    out
+}
+
+/// `None` if the copy was never written, or not whole, or is damaged.
+fn decode(bytes: &[u8]) -> Result<Option<Superblock>, String> {
+    let Some((body, checksum)) = bytes.split_last_chunk::<4>() else { return Ok(None) };
+    if crc32c::crc32c(body) != u32::from_le_bytes(*checksum) {
+        return Ok(None);
+    }
+    let mut fields = Fields(body);
+    let (Some(magic), Some(format), Some(features)) = (fields.array::<8>(), fields.u32(), fields.u32()) else {
+        return Ok(None);
+    };
+    if magic != MAGIC {
+        return Ok(None);
+    }
+    check_format("the log", format, features)?;
+    let mut read = || {
+        let log = fields.array()?;
+        let mut number = || fields.u64();
+        let (generation, checkpoint, first_segment) = (number()?, number()?, number()?);
+        let (synced, clock, lead, trimmed) = (number()?, number()?, number()?, number()?);
+        let (epoch, is_clean) = (fields.u32()?, fields.u32()? != 0);
+        Some(Superblock {
+            log,
+            generation,
+            epoch,
+            checkpoint,
+            first_segment,
+            synced,
+            clock,
+            lead,
+            trimmed,
+            is_clean,
+        })
+    };
+    Ok(read())
+}
+
+/// Refuses what a newer library wrote.
+pub(crate) fn check_format(what: &str, format: u32, features: u32) -> Result<(), String> {
+    if format > FORMAT {
+        return Err(format!(
+            "{what} has format {format}, this library reads up to {FORMAT}; upgrade lessor to open it"
+        ));
+    }
+    if features != 0 {
+        return Err(format!(
+            "{what} uses features ({features:#x}) that this library does not know; upgrade lessor to open it"
+        ));
+    }
+    Ok(())
+}
