@@ -144,6 +144,13 @@ fn a_sync_does_not_cover_what_was_written_while_it_was_held_up() {
 }
 
 #[test]
+fn a_lost_length_gives_its_room_back() {
+    let (disk, file) = with_file("a");
+    file.write_at(&sectors("abc"), 0).unwrap();
+    assert_eq!(after_each_crash(&disk, SimDisk::used), [0, 3 * 512].into());
+}
+
+#[test]
 fn a_crash_is_not_changed_by_what_comes_after_it() {
     let (disk, file) = with_file("a");
     file.write_at(&sectors("a"), 0).unwrap();

@@ -72,6 +72,41 @@ fn a_lost_length_comes_back_with_what_is_written_there_again() {
 }
 
 #[test]
+fn what_was_written_while_a_sync_failed_is_not_lost_by_it() {
+    let (disk, file) = with_file("a");
+    file.write_at(&sectors("abc"), 0).unwrap();
+    let during = file.clone();
+    disk.on_call(Some(Arc::new(move |call| {
+        if call.kind == CallKind::Sync {
+            during.write_at(&sectors("B"), 512).unwrap();
+        }
+    })));
+    disk.fail(When::nth(CallKind::Sync, 1), Fault::SyncLost);
+    assert_errno(file.sync(), EIO);
+    disk.on_call(None);
+    file.sync().unwrap();
+    let lost =
+        disk.crash().image(&mut |choice| choice.kept() * u64::from(!matches!(choice, Choice::Sector { .. })));
+    assert_eq!(letters(&lost, "a"), ".B.");
+}
+
+#[test]
+fn what_is_written_again_while_a_sync_is_held_up_waits_for_the_next_one() {
+    let (disk, file) = after_a_failed_sync();
+    let during = file.clone();
+    disk.on_call(Some(Arc::new(move |call| {
+        if call.kind == CallKind::Sync {
+            during.write_at(&sectors("AB"), 0).unwrap();
+        }
+    })));
+    file.sync().unwrap();
+    disk.on_call(None);
+    assert_eq!(disk.durable_bytes("a"), sectors("ab"));
+    file.sync().unwrap();
+    assert_eq!(disk.durable_bytes("a"), sectors("AB"));
+}
+
+#[test]
 fn a_sync_that_fails_without_trying_loses_nothing() {
     let (disk, file) = with_file("a");
     file.write_at(&sectors("a"), 0).unwrap();
@@ -101,4 +136,17 @@ fn a_failed_sync_of_the_folder_leaves_open_what_was_done_to_it() {
         after_each_crash(&disk, SimDisk::file_names),
         [vec!["newer".to_owned(), "old".to_owned()]].into()
     );
+}
+
+#[test]
+fn a_file_has_one_name_whatever_a_failed_sync_of_the_folder_left_open() {
+    let disk = SimDisk::new();
+    disk.put("a", b"x");
+    disk.rename("a", "b").unwrap();
+    disk.fail(When::nth(CallKind::SyncFolder, 1), Fault::SyncLost);
+    assert_errno(disk.sync_folder(), EIO);
+    assert_eq!(after_each_crash(&disk, |image| image.file_names().concat()), set(["a", "b"]));
+    disk.rename("b", "c").unwrap();
+    disk.sync_folder().unwrap();
+    assert_eq!(after_each_crash(&disk, |image| image.file_names().concat()), set(["c"]));
 }

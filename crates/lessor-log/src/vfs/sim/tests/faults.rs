@@ -91,7 +91,7 @@ fn a_full_disk_writes_what_there_is_room_for() {
     assert_errno(other.write_at(b"b", 0), ENOSPC);
     disk.remove("a").unwrap();
     other.write_at(b"b", 0).unwrap();
-    file.write_at(&sectors("more"), 0).unwrap();
+    assert_eq!(file.write_at(&sectors("much more"), 0).unwrap(), 9 * 512);
     assert_eq!(disk.used(), 512);
 
     // Zeros take room like anything else, and so does the disk after a crash.
@@ -100,6 +100,17 @@ fn a_full_disk_writes_what_there_is_room_for() {
     assert_errno(disk.crash().image_kept().open("b").unwrap().write_at(b"x", 2048), ENOSPC);
     disk.set_capacity(None);
     assert_eq!(other.write_at(&[0; 4096], 0).unwrap(), 4096);
+}
+
+#[test]
+fn room_is_taken_by_what_was_written_and_not_by_gaps() {
+    let (disk, file) = with_file("a");
+    for (sector, used) in [(8, 1), (2, 2), (4, 3), (3, 4), (3, 4), (20, 5)] {
+        file.write_at(b"x", sector * 512).unwrap();
+        assert_eq!(disk.used(), used * 512);
+    }
+    file.write_at(&sectors("twelve letters"), 1).unwrap();
+    assert_eq!(disk.used(), (15 + 1) * 512);
 }
 
 #[test]

@@ -32,6 +32,22 @@ fn a_removed_file_may_come_back_until_the_folder_is_synced() {
 }
 
 #[test]
+fn a_sync_of_the_folder_does_not_cover_what_was_done_while_it_was_held_up() {
+    let disk = SimDisk::new();
+    let during = disk.clone();
+    disk.create("a").unwrap();
+    disk.on_call(Some(Arc::new(move |call| {
+        if call.kind == CallKind::SyncFolder {
+            during.remove("a").unwrap();
+            during.create("b").unwrap();
+        }
+    })));
+    disk.sync_folder().unwrap();
+    disk.on_call(None);
+    assert_eq!(names_after_each_crash(&disk), set(["", "a", "b", "a b"]));
+}
+
+#[test]
 fn a_rename_either_happened_or_not() {
     let disk = SimDisk::new();
     disk.put("a", b"old");
@@ -93,7 +109,14 @@ fn a_file_that_nobody_can_reach_is_forgotten() {
     disk.remove("a").unwrap();
     disk.sync_folder().unwrap();
     assert_eq!(disk.state.lock().inodes.len(), 1);
+    assert_eq!(disk.fork().state.lock().inodes.len(), 0);
     drop(file);
+    assert_eq!(disk.state.lock().inodes.len(), 0);
+
+    disk.create("b").unwrap();
+    disk.remove("b").unwrap();
+    assert_eq!(disk.state.lock().inodes.len(), 1);
+    disk.sync_folder().unwrap();
     assert_eq!(disk.state.lock().inodes.len(), 0);
 }
 
@@ -105,6 +128,7 @@ fn names_are_as_on_a_real_disk() {
     assert_eq!(disk.remove("b").unwrap_err().kind(), io::ErrorKind::NotFound);
     assert_eq!(disk.rename("b", "c").unwrap_err().kind(), io::ErrorKind::NotFound);
     disk.rename("a", "a").unwrap();
+    assert_eq!(disk.crash().unsynced().operations, 0);
     assert_eq!(disk.list().unwrap(), ["a"]);
 }
 

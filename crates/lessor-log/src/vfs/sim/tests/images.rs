@@ -72,6 +72,18 @@ fn every_tear_comes_up() {
 }
 
 #[test]
+fn what_lies_before_the_tear_in_the_same_write_is_there() {
+    let (disk, file) = with_file("a");
+    file.write_at(&sectors("abc"), 0).unwrap();
+    file.sync().unwrap();
+    file.write_at(&sectors("ABC"), 0).unwrap();
+    let ends = |image: &SimDisk| [0, 511, 512, 1023, 1024, 1535].map(|at| char::from(image.bytes("a")[at]));
+    let seen: BTreeSet<String> =
+        disk.crash().images_torn().map(|image| ends(&image).iter().collect()).collect();
+    assert_eq!(seen, set(["AaBBCC", "Aabbcc", "AABbCC", "AABbcc", "AABBCc"]));
+}
+
+#[test]
 fn drawn_images_are_the_same_for_the_same_seed_and_come_to_everything() {
     let disk = busy();
     let crash = disk.crash();

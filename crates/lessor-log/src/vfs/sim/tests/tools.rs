@@ -16,9 +16,20 @@ fn a_fork_shows_the_same_and_shares_nothing() {
     other.write_at(&sectors("A"), 0).unwrap();
     assert_eq!(after_each_crash(&fork, |image| letters(image, "a")), set(["", ".", "a", "A"]));
     other.sync().unwrap();
+    assert_eq!(fork.durable_bytes("a"), sectors("A"));
     fork.remove("a").unwrap();
     assert_eq!(letters(&disk, "a"), "a");
     assert_eq!(after_each_crash(&disk, |image| letters(image, "a")), set(["", ".", "a"]));
+}
+
+#[test]
+fn what_the_killed_process_wrote_is_covered_by_the_next_sync() {
+    let (disk, file) = with_file("a");
+    file.write_at(&sectors("a"), 0).unwrap();
+    let fork = disk.fork();
+    fork.open("a").unwrap().sync().unwrap();
+    assert_eq!(letters(&fork.crash().image_lost(), "a"), "a");
+    assert_eq!(letters(&disk.crash().image_lost(), "a"), "");
 }
 
 #[test]
