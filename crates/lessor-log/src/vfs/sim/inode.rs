@@ -1,0 +1,208 @@
+//! One file: what it shows, what a power loss leaves of it for certain, and what lies between.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::Choice;
+use super::content::{Content, SECTOR, Sector, chunks, slice};
+use super::extents::Extents;
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Inode {
+    pub(super) visible: Content,
+    pub(super) durable: Content,
+    pub(super) allocated: Extents,
+    pub(super) handles: usize,
+    /// The sectors that were written since they were last synced.
+    pub(super) dirty: BTreeMap<u64, Dirty>,
+    /// The lengths past the durable one that were reached since the last sync, in order.
+    pub(super) lengths: Vec<Length>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Dirty {
+    pub(super) versions: Vec<Version>,
+    /// A sync of it failed, and it was not written again: no sync will write it.
+    pub(super) lost: bool,
+}
+
+/// What a sector became by a write that was not synced.
+#[derive(Clone, Debug)]
+pub struct Version {
+    bytes: Arc<Sector>,
+    time: u64,
+    written: Range<usize>,
+}
+
+impl Version {
+    /// When it was written. Times only grow; see [`Choice::as_of`].
+    #[must_use]
+    pub fn time(&self) -> u64 {
+        self.time
+    }
+
+    pub(super) fn change(&mut self, change: impl FnOnce(&mut Sector)) {
+        change(Arc::make_mut(&mut self.bytes));
+    }
+
+    /// Which bytes of the sector the write was about. A tear elsewhere makes no difference.
+    #[must_use]
+    pub fn written(&self) -> Range<usize> {
+        self.written.clone()
+    }
+}
+
+/// A length that a file reached by a write that was not synced.
+#[derive(Clone, Debug)]
+pub struct Length {
+    len: u64,
+    time: u64,
+    lost: bool,
+}
+
+impl Length {
+    /// The length in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.len
+    }
+
+    /// When it was reached. Times only grow; see [`Choice::as_of`].
+    #[must_use]
+    pub fn time(&self) -> u64 {
+        self.time
+    }
+}
+
+impl Inode {
+    pub(super) fn with(bytes: &[u8]) -> Self {
+        let mut inode = Self::default();
+        inode.write(bytes, 0, 0);
+        inode.sync(0);
+        inode
+    }
+
+    pub(super) fn write(&mut self, bytes: &[u8], offset: u64, time: u64) {
+        let end = offset + bytes.len() as u64;
+        let touched = sectors(offset, end);
+        if self.dirty.range(touched.clone()).next().is_some() || !self.visible.has(offset, bytes) {
+            for chunk in chunks(offset, bytes.len(), SECTOR) {
+                self.write_sector(chunk.unit, chunk.from, slice(bytes, chunk.part), time);
+            }
+        }
+        self.allocated.add(touched);
+        self.visible.len = self.visible.len.max(end);
+        let reached = self.lengths.iter().rev().find(|length| !length.lost).map_or(0, |length| length.len);
+        if end > reached.max(self.durable.len) {
+            self.lengths.push(Length { len: end, time, lost: false });
+        }
+    }
+
+    fn write_sector(&mut self, sector: u64, from: usize, bytes: &[u8], time: u64) {
+        if self.visible.write_sector(sector, from, bytes) {
+            let written = from..from + bytes.len();
+            let dirty = self.dirty.entry(sector).or_default();
+            dirty.versions.push(Version { bytes: Arc::new(self.visible.sector(sector)), time, written });
+            dirty.lost = false;
+        } else if let Some(dirty) = self.dirty.get_mut(&sector).filter(|dirty| dirty.lost) {
+            dirty.lost = false;
+            if let Some(last) = dirty.versions.last_mut() {
+                last.time = time;
+            }
+        }
+    }
+
+    /// Makes durable what was written up to that time. A write that came while the sync was under way is not part of it.
+    pub(super) fn sync(&mut self, time: u64) {
+        self.dirty.retain(|sector, dirty| {
+            if dirty.lost {
+                return true;
+            }
+            let settled = dirty.versions.partition_point(|version| version.time <= time);
+            if let Some(version) = dirty.versions.drain(..settled).next_back() {
+                self.durable.write_sector(*sector, 0, version.bytes.as_slice());
+            }
+            !dirty.versions.is_empty()
+        });
+        let synced = self.lengths.iter().filter(|length| !length.lost && length.time <= time);
+        let len = synced.map(|length| length.len).fold(self.durable.len, u64::max);
+        self.durable.len = len;
+        self.lengths.retain(|length| length.len > len);
+    }
+
+    /// What was written up to that time stays as it shows, and no sync will make it durable.
+    pub(super) fn lose(&mut self, time: u64) {
+        for dirty in self.dirty.values_mut() {
+            dirty.lost |= dirty.versions.iter().all(|version| version.time <= time);
+        }
+        for length in &mut self.lengths {
+            length.lost |= length.time <= time;
+        }
+    }
+
+    /// What no sync will make durable stops to show.
+    pub(super) fn evict(&mut self) {
+        self.dirty.retain(|sector, dirty| {
+            if dirty.lost {
+                let bytes = self.durable.sector(*sector);
+                self.visible.write_sector(*sector, 0, &bytes);
+            }
+            !dirty.lost
+        });
+        self.lengths.retain(|length| !length.lost);
+        let len = self.lengths.last().map_or(self.durable.len, |length| length.len);
+        self.visible.resize(len);
+        self.allocated.cut(sectors(0, len).end);
+    }
+
+    /// The file as it may be after a power loss.
+    pub(super) fn after_crash(&self, file: &str, choose: &mut dyn FnMut(Choice<'_>) -> u64) -> Self {
+        let mut content = self.durable.clone();
+        let mut len = content.len;
+        if self.visible.len > len {
+            let longest = self.visible.len;
+            len = choose(Choice::Length { file, durable: len, visible: longest, lengths: &self.lengths })
+                .clamp(len, longest);
+        }
+        let within = sectors(0, len);
+        for (sector, dirty) in self.dirty.range(within.clone()) {
+            if let Some(bytes) = self.sector_after_crash(file, *sector, &dirty.versions, choose) {
+                content.write_sector(*sector, 0, &bytes);
+            }
+        }
+        content.resize(len);
+        let mut allocated = self.allocated.clone();
+        allocated.cut(within.end);
+        Self { visible: content.clone(), durable: content, allocated, ..Self::default() }
+    }
+
+    fn sector_after_crash(
+        &self,
+        file: &str,
+        sector: u64,
+        versions: &[Version],
+        choose: &mut dyn FnMut(Choice<'_>) -> u64,
+    ) -> Option<Sector> {
+        // Versions count from 1; 0 is the durable one.
+        let numbered = |number: u64| versions.get(usize::try_from(number).ok()?.checked_sub(1)?);
+        let number = choose(Choice::Sector { file, sector, versions }).min(versions.len() as u64);
+        let version = numbered(number)?;
+        let mut bytes = *version.bytes;
+        let torn = choose(Choice::Torn { file, sector, number, version });
+        if let Some(end) = usize::try_from(torn).ok().filter(|torn| (1..SECTOR).contains(torn)) {
+            let under = choose(Choice::Under { file, sector, number });
+            let older =
+                numbered(under.min(number - 1)).map_or(self.durable.sector(sector), |older| *older.bytes);
+            if let (Some(rest), Some(older)) = (bytes.get_mut(end..), older.get(end..)) {
+                rest.copy_from_slice(older);
+            }
+        }
+        Some(bytes)
+    }
+}
+
+/// The sectors that hold the bytes from `start` up to `end`.
+pub(super) fn sectors(start: u64, end: u64) -> Range<u64> {
+    start / SECTOR as u64..end.div_ceil(SECTOR as u64)
+}
