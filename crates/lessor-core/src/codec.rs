@@ -27,7 +27,9 @@
 
 use crate::fingerprint::Fingerprint;
 use crate::lease_id::LeaseId;
-use crate::record::{Body, Ended, Extras, Failure, Former, Payload, Stage, Token, Version};
+use crate::record::{
+    Body, Ended, Extras, Failure, Former, Outline, Payload, Stage, Token, Version, purge_at,
+};
 use crate::time::Timestamp;
 
 /// The newest format that this library reads, and the one that it writes.
@@ -130,26 +132,64 @@ pub(crate) fn encode(body: &Body, bytes: &mut Vec<u8>) {
     out.text(former_holder);
 }
 
+/// What every record begins with.
+struct Head {
+    stage: Stage,
+    lease_id: LeaseId,
+    first_seen_at: Timestamp,
+    acquired_at: Timestamp,
+    token: Token,
+    expires_at: Timestamp,
+    keep_until: Timestamp,
+    version: Version,
+    attempt: u32,
+}
+
+impl Head {
+    fn read(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        match input.byte()? {
+            FORMAT_VERSION => {}
+            found if found > FORMAT_VERSION => return Err(DecodeError::NewerFormat { found }),
+            _ => return Err(DecodeError::Damaged { what: "there is no format 0", at: 0 }),
+        }
+        let stage = input.tag(&STAGES)?;
+        let lease_id = LeaseId::from_bytes(input.array()?);
+        let first_seen_at = input.after(Timestamp::EPOCH)?;
+        let acquired_at = input.after(first_seen_at)?;
+        let token = input.varint()?.checked_add(acquired_at.as_micros()).and_then(Token::from_u64);
+        let token = token.ok_or(input.damaged("token out of range"))?;
+        let expires_at = input.after(acquired_at)?;
+        let keep_until = input.after(acquired_at)?;
+        let version = Version(input.varint()?);
+        let attempt = u32::try_from(input.varint()?).map_err(|_| input.damaged("attempt out of range"))?;
+        if version < Version::FIRST || attempt == 0 {
+            return Err(input.damaged("versions and attempts start at 1"));
+        }
+        Ok(Self {
+            stage,
+            lease_id,
+            first_seen_at,
+            acquired_at,
+            token,
+            expires_at,
+            keep_until,
+            version,
+            attempt,
+        })
+    }
+}
+
+/// What a store needs to know of a record that it does not decode.
+pub(crate) fn outline(bytes: &[u8]) -> Result<Outline, DecodeError> {
+    let head = Head::read(&mut Reader { bytes, at: 0 })?;
+    Ok(Outline { token: head.token, purge_at: purge_at(head.keep_until, head.token) })
+}
+
 pub(crate) fn decode(bytes: &[u8]) -> Result<Body, DecodeError> {
     let mut input = Reader { bytes, at: 0 };
-    match input.byte()? {
-        FORMAT_VERSION => {}
-        found if found > FORMAT_VERSION => return Err(DecodeError::NewerFormat { found }),
-        _ => return Err(DecodeError::Damaged { what: "there is no format 0", at: 0 }),
-    }
-    let stage = input.tag(&STAGES)?;
-    let lease_id = LeaseId::from_bytes(input.array()?);
-    let first_seen_at = input.after(Timestamp::EPOCH)?;
-    let acquired_at = input.after(first_seen_at)?;
-    let token = input.varint()?.checked_add(acquired_at.as_micros()).and_then(Token::from_u64);
-    let token = token.ok_or(input.damaged("token out of range"))?;
-    let expires_at = input.after(acquired_at)?;
-    let keep_until = input.after(acquired_at)?;
-    let version = Version(input.varint()?);
-    let attempt = u32::try_from(input.varint()?).map_err(|_| input.damaged("attempt out of range"))?;
-    if version < Version::FIRST || attempt == 0 {
-        return Err(input.damaged("versions and attempts start at 1"));
-    }
+    let head = Head::read(&mut input)?;
+    let Head { stage, lease_id, first_seen_at, acquired_at, token, expires_at, keep_until, version, attempt } =
+        head;
     let present = input.varint()?;
     if present & !KNOWN != 0 {
         return Err(input.damaged("unknown field"));

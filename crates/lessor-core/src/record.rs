@@ -261,8 +261,7 @@ impl Record {
     /// a grant made after the purge has a larger one.
     #[must_use]
     pub fn purge_at(&self) -> Timestamp {
-        let past_token = Timestamp::from_micros(self.0.token.0 + 1).unwrap_or(Timestamp::MAX);
-        self.0.keep_until.max(past_token)
+        purge_at(self.0.keep_until, self.0.token)
     }
 
     /// The stage that the record was stored in.
@@ -314,10 +313,29 @@ impl Record {
         crate::codec::encode(&self.0, bytes);
     }
 
+    /// What the head of the record's bytes says. The rest, and every hash, is left for [`decode`](Self::decode) to check.
+    pub fn outline(bytes: &[u8]) -> Result<Outline, crate::codec::DecodeError> {
+        crate::codec::outline(bytes)
+    }
+
     /// The record that `bytes` are, with every hash checked. Never allocates more than the input is long plus a constant.
     pub fn decode(bytes: &[u8]) -> Result<Self, crate::codec::DecodeError> {
         crate::codec::decode(bytes).map(Self::new)
     }
+}
+
+/// What a store needs to know of a record whose bytes it keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outline {
+    /// Of the last grant.
+    pub token: Token,
+    /// See [`Record::purge_at`].
+    pub purge_at: Timestamp,
+}
+
+pub(crate) fn purge_at(keep_until: Timestamp, token: Token) -> Timestamp {
+    let past_token = Timestamp::from_micros(token.0 + 1).unwrap_or(Timestamp::MAX);
+    keep_until.max(past_token)
 }
 
 impl Body {

@@ -246,7 +246,13 @@ impl Log {
         Some(spare)
     }
 
-    fn write(&self, writer: &mut Writer, frame: &mut Builder, lsn: u64, next: Option<Spare>) -> io::Result<()> {
+    fn write(
+        &self,
+        writer: &mut Writer,
+        frame: &mut Builder,
+        lsn: u64,
+        next: Option<Spare>,
+    ) -> io::Result<()> {
         if std::process::id() != self.pid {
             return Err(io::Error::other(forked().to_string()));
         }
@@ -372,7 +378,7 @@ impl Log {
         let mut staging = self.staging.lock();
         let wish = staging.wish.div_ceil(SECTOR) * SECTOR + FIRST_FRAME;
         let length = (staging.length * 2).min(self.settings.max_segment).max(wish);
-        let is_needed = staging.frame.size_with(0) > staging.room;
+        let is_needed = staging.has_work() && staging.frame.size_with(0) > staging.room;
         match &staging.spare {
             None => Some((length, None)),
             Some(spare) if spare.length >= wish || is_needed => None,

@@ -96,10 +96,12 @@ fn compact(log: &Log) -> Result<(), StoreError> {
         }
     };
     let synced = log.synced.load(Ordering::Acquire);
+    let purged = log.purged.load(Ordering::Acquire);
     let update = |block: &mut Superblock| {
         block.checkpoint = number;
         block.first_segment = base.number;
         block.synced = block.synced.max(synced);
+        block.purged = block.purged.max(purged);
     };
     if let Err(error) = log.superblock.lock().update(update) {
         log.set_poison("writing the superblock", &error);
@@ -178,7 +180,7 @@ fn make(log: &Log, vfs: &dyn Vfs, id: &LogId, number: u64, first_lsn: u64) -> Re
         for key in keys {
             let Some((slot, record)) = current(log, &key)? else { continue };
             bytes.clear();
-            entry::encode(&mut bytes, Some(slot.lsn), &key, slot.purge_at, &record);
+            entry::encode(&mut bytes, Some(slot.lsn), &key, &record);
             out.put(&bytes).map_err(failed("writing"))?;
             count += 1;
         }
@@ -241,8 +243,7 @@ impl Out<'_> {
         if self.frame.is_empty() {
             return Ok(());
         }
-        let header =
-            Header { kind, epoch: self.epoch, lsn: self.order, durable_upto: 0, clock: self.clock };
+        let header = Header { kind, epoch: self.epoch, lsn: self.order, durable_upto: 0, clock: self.clock };
         let bytes = self.frame.seal(self.id, header);
         self.file.write_all_at(bytes, self.at)?;
         self.at += bytes.len() as u64;
@@ -319,6 +320,7 @@ pub(crate) fn backup(log: &Log, vfs: &dyn Vfs) -> Result<(), StoreError> {
         checkpoint: checkpoint.number,
         clock: log.time.cover_to(),
         lead: now.as_micros().saturating_sub(wall.as_micros()),
+        purged: log.purged.load(Ordering::Acquire),
         is_clean: false,
         ..first_block(id)
     };

@@ -3,13 +3,12 @@
 //! ```text
 //! LSN            varint, only in a checkpoint
 //! key            length (varint), UTF-8
-//! purge_at       varint, µs since the epoch
 //! length         varint: of the record
 //! checksum       CRC32C over key and record, 4 bytes
 //! record         as lessor-core encodes it
 //! ```
 
-use lessor_core::{Key, Timestamp};
+use lessor_core::Key;
 
 /// An entry as it was read. The record is not decoded yet.
 #[derive(Debug)]
@@ -17,7 +16,6 @@ pub(crate) struct Entry<'b> {
     /// Only in a checkpoint.
     pub(crate) lsn: Option<u64>,
     pub(crate) key: Key,
-    pub(crate) purge_at: Timestamp,
     pub(crate) checksum: u32,
     pub(crate) record: &'b [u8],
     /// Where the record begins, from the begin of what was read.
@@ -33,20 +31,13 @@ pub(crate) struct Encoded {
 }
 
 /// Appends an entry to `out`. The record is appended by `record`.
-pub(crate) fn encode(
-    out: &mut Vec<u8>,
-    lsn: Option<u64>,
-    key: &Key,
-    purge_at: Timestamp,
-    record: &[u8],
-) -> Encoded {
+pub(crate) fn encode(out: &mut Vec<u8>, lsn: Option<u64>, key: &Key, record: &[u8]) -> Encoded {
     let begin = out.len();
     if let Some(lsn) = lsn {
         varint(out, lsn);
     }
     varint(out, key.len() as u64);
     out.extend_from_slice(key.as_bytes());
-    varint(out, purge_at.as_micros());
     varint(out, record.len() as u64);
     let checksum = checksum(key, record);
     out.extend_from_slice(&checksum.to_le_bytes());
@@ -95,12 +86,11 @@ impl<'b> Entries<'b> {
         let lsn = if self.with_lsn { Some(self.varint()?) } else { None };
         let length = self.varint()?;
         let key = Key::new(std::str::from_utf8(self.take(length)?).ok()?).ok()?;
-        let purge_at = Timestamp::from_micros(self.varint()?)?;
         let length = self.varint()?;
         let checksum = u32::from_le_bytes(self.take(4)?.try_into().ok()?);
         let at = self.at;
         let record = self.take(length)?;
-        Some(Entry { lsn, key, purge_at, checksum, record, at })
+        Some(Entry { lsn, key, checksum, record, at })
     }
 }
 

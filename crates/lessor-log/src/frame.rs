@@ -9,7 +9,8 @@ use std::io;
 
 use crate::vfs::File;
 
-pub(crate) const SECTOR: u64 = 512;
+pub(crate) const SECTOR: u64 = SECTOR_BYTES as u64;
+pub(crate) const SECTOR_BYTES: usize = 512;
 /// Bytes of a sector that hold data; one more holds the mark.
 const BODY: usize = 511;
 /// Ends every written sector.
@@ -65,7 +66,7 @@ impl Builder {
 
     /// Where the next byte goes, marks not counted.
     pub(crate) fn position(&self) -> u64 {
-        let marks = self.bytes.len() / SECTOR as usize;
+        let marks = self.bytes.len() / SECTOR_BYTES;
         (self.bytes.len() - marks) as u64
     }
 
@@ -76,10 +77,10 @@ impl Builder {
 
     pub(crate) fn push(&mut self, mut data: &[u8]) {
         while !data.is_empty() {
-            let room = BODY - self.bytes.len() % SECTOR as usize;
+            let room = BODY - self.bytes.len() % SECTOR_BYTES;
             let (now, later) = data.split_at(room.min(data.len()));
             self.bytes.extend_from_slice(now);
-            if self.bytes.len() % SECTOR as usize == BODY {
+            if self.bytes.len() % SECTOR_BYTES == BODY {
                 self.bytes.push(MARK);
             }
             data = later;
@@ -224,8 +225,12 @@ fn decode_header(log: &LogId, bytes: &[u8]) -> Option<Head> {
     let body = fields.u32()?;
     let checksum = fields.u32()?;
     let kind = [Kind::Entries, Kind::Kept, Kind::End].into_iter().find(|known| *known as u8 == kind)?;
-    (magic == MAGIC && checksum == expected)
-        .then_some(Head { header: Header { kind, epoch, lsn, durable_upto, clock }, length, body, checksum })
+    (magic == MAGIC && checksum == expected).then_some(Head {
+        header: Header { kind, epoch, lsn, durable_upto, clock },
+        length,
+        body,
+        checksum,
+    })
 }
 
 /// Reads the frames of a file one after the other.
@@ -265,7 +270,7 @@ impl<'f> Frames<'f> {
             return Ok(Found::Damaged(SHORT));
         }
         let bytes = self.window(size);
-        let mut marks = bytes.iter().skip(BODY).step_by(SECTOR as usize);
+        let mut marks = bytes.iter().skip(BODY).step_by(SECTOR_BYTES);
         if crc32c::crc32c(bytes.get(HEADER..).unwrap_or_default()) != head.body {
             return Ok(match marks.any(|mark| *mark == 0) {
                 true => Found::Torn,
@@ -338,8 +343,8 @@ const SHORT: &str = "the file is shorter than it was";
 /// The data among `bytes`, which begin at byte `from` of a sector.
 fn without_marks(bytes: &[u8], from: usize) -> Vec<u8> {
     let mut data = Vec::with_capacity(bytes.len());
-    let (first, rest) = bytes.split_at((SECTOR as usize - from).min(bytes.len()));
-    for sector in std::iter::once(first).chain(rest.chunks(SECTOR as usize)) {
+    let (first, rest) = bytes.split_at((SECTOR_BYTES - from).min(bytes.len()));
+    for sector in std::iter::once(first).chain(rest.chunks(SECTOR_BYTES)) {
         let room = if data.is_empty() { BODY - from } else { BODY };
         data.extend_from_slice(sector.get(..room.min(sector.len())).unwrap_or_default());
     }

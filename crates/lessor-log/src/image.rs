@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use lessor_core::Record;
+use lessor_core::DecodeError;
 
 use crate::entry::{self, Entries, Entry};
 use crate::frame::{Fields, Found, Frame, Frames, HEADER, Header, Kind, LogId, SECTOR};
@@ -40,7 +40,7 @@ pub(crate) trait Sink {
     /// About so many records are to come.
     fn expect(&mut self, records: u64);
 
-    fn take(&mut self, lsn: u64, place: Place, entry: &Entry<'_>) -> Result<(), Problem>;
+    fn take(&mut self, lsn: u64, place: Place, entry: &Entry<'_>) -> Result<(), DecodeError>;
 }
 
 /// A log as it lies on the disk.
@@ -102,13 +102,8 @@ pub(crate) fn read(
         };
     };
     let block = *superblock.block();
-    let mut reading = Reading {
-        vfs,
-        log: block.log,
-        sink,
-        on_progress,
-        progress: Progress { done: 0, total: 0 },
-    };
+    let mut reading =
+        Reading { vfs, log: block.log, sink, on_progress, progress: Progress { done: 0, total: 0 } };
     let files = reading.files(&block, &names)?;
     let checkpoint = match block.checkpoint {
         0 => None,
@@ -142,7 +137,8 @@ pub(crate) fn read(
         reading.check_unused(&image, number, &*file)?;
     }
     if image.end < block.synced {
-        let name = image.segments.last().map_or(superblock::NAME.to_owned(), |last| segment_name(last.number));
+        let name =
+            image.segments.last().map_or(superblock::NAME.to_owned(), |last| segment_name(last.number));
         let at = image.torn.map_or(0, |torn| torn.offset);
         let reason = format!("frames {} to {} are missing", image.end + 1, block.synced);
         return Err(Problem::corrupt(vfs, &name, at, reason));
@@ -295,7 +291,10 @@ impl Reading<'_> {
         match (fits, position, length) {
             (true, Some(position), Some(length)) => {
                 let place = Place { home, position, length, checksum: entry.checksum };
-                self.sink.take(lsn, place, entry)
+                self.sink.take(lsn, place, entry).map_err(|error| match error {
+                    DecodeError::NewerFormat { .. } => Problem::Incompatible { reason: error.to_string() },
+                    _ => Problem::corrupt(self.vfs, name, at, error.to_string()),
+                })
             }
             _ => Err(Problem::corrupt(self.vfs, name, at, "a record does not match its checksum")),
         }
@@ -359,7 +358,8 @@ impl Reading<'_> {
             match frames.next().map_err(&failed)? {
                 Found::Frame(frame) => {
                     let is_next = frame.header.lsn == expected && frame.header.epoch == header.epoch;
-                    if !is_next || frame.header.kind != Kind::Entries || frame.header.durable_upto >= expected {
+                    if !is_next || frame.header.kind != Kind::Entries || frame.header.durable_upto >= expected
+                    {
                         return Err(Problem::corrupt(self.vfs, &name, at, "a frame is not in its place"));
                     }
                     proven = proven.max(frame.header.durable_upto);
@@ -428,9 +428,12 @@ impl Reading<'_> {
         let behind = frames.headers_behind().map_err(self.failed(&name))?;
         match behind.iter().find(|(_, found)| found.durable_upto > image.end) {
             None => Ok(()),
-            Some((at, _)) => {
-                Err(Problem::corrupt(self.vfs, &name, *at, "there are synced frames, but no header of the file"))
-            }
+            Some((at, _)) => Err(Problem::corrupt(
+                self.vfs,
+                &name,
+                *at,
+                "there are synced frames, but no header of the file",
+            )),
         }
     }
 }
@@ -447,9 +450,4 @@ fn keep_unproven(whole: &mut Vec<Frame>, frame: Frame, proven: u64, last: &mut O
 fn split(whole: Vec<Frame>, proven: u64) -> (Option<u32>, Vec<Frame>) {
     let (before, tail): (Vec<_>, Vec<_>) = whole.into_iter().partition(|frame| frame.header.lsn <= proven);
     (before.last().map(|frame| frame.checksum), tail)
-}
-
-/// Whether the bytes are a record, for those who look at each.
-pub(crate) fn check_record(entry: &Entry<'_>) -> Result<Record, String> {
-    Record::decode(entry.record).map_err(|error| format!("key {:?}: {error}", entry.key))
 }

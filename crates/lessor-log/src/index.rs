@@ -35,6 +35,7 @@ pub(crate) struct Slot {
     /// Of the write. It is durable, and may be shown, once the log's visible LSN has reached this.
     pub(crate) lsn: u64,
     pub(crate) place: Place,
+    pub(crate) token: u64,
     pub(crate) purge_at: Timestamp,
     /// Always there until the write is visible.
     pub(crate) record: Option<Record>,
@@ -65,8 +66,7 @@ impl Index {
     fn shard(&self, key: &str) -> &RwLock<Shard> {
         let hash = self.hasher.hash_one(key);
         #[expect(clippy::indexing_slicing, reason = "a remainder is within bounds")]
-        #[expect(clippy::cast_possible_truncation, reason = "any bits do")]
-        &self.shards[(hash >> 32) as usize % SHARDS]
+        &self.shards[(hash >> 57) as usize % SHARDS]
     }
 
     pub(crate) fn read(&self, key: &str) -> RwLockReadGuard<'_, Shard> {

@@ -36,7 +36,9 @@
 //! allows; the others are read back from the log when they are asked for.
 
 #[cfg(not(unix))]
-compile_error!("lessor-log needs a Unix: it relies on file locks, permissions and syncs of folders as they are there");
+compile_error!(
+    "lessor-log needs a Unix: it relies on file locks, permissions and syncs of folders as they are there"
+);
 
 mod commit;
 mod compaction;

@@ -92,6 +92,8 @@ pub(crate) struct Threads {
     pub(crate) is_time_short: AtomicBool,
     pub(crate) is_time_waited_for: AtomicBool,
     pub(crate) is_stopping: AtomicBool,
+    /// The keeper has something to look at.
+    pub(crate) is_keeper_wanted: AtomicBool,
     /// A compaction was asked for.
     pub(crate) compactions: Mutex<Vec<Sender<Result<(), StoreError>>>>,
     /// What closing came to.
@@ -166,8 +168,9 @@ impl Log {
     pub(crate) fn set_poison(&self, doing: &str, error: &io::Error) {
         let from = self.staging.lock().lsn - 1;
         let place = self.vfs.place();
-        let reason =
-            format!("{doing} in {place} failed, and nothing is written until the log is opened anew: {error}");
+        let reason = format!(
+            "{doing} in {place} failed, and nothing is written until the log is opened anew: {error}"
+        );
         tracing::error!(%error, place, "{doing} failed; the log takes no more writes until it is opened anew");
         let _ = self.poison.set(Poison { from, reason });
         self.poisoned.store(true, Ordering::Release);
@@ -180,7 +183,8 @@ impl Log {
 
     /// The writer looks after what is staged, should nobody else.
     pub(crate) fn nudge(&self) {
-        if self.threads.is_idle.load(Ordering::Relaxed) && self.threads.is_idle.swap(false, Ordering::SeqCst) {
+        if self.threads.is_idle.load(Ordering::Relaxed) && self.threads.is_idle.swap(false, Ordering::SeqCst)
+        {
             self.threads.writer.get().inspect(|thread| thread.unpark());
         }
     }
@@ -207,6 +211,7 @@ impl Log {
     }
 
     pub(crate) fn wake_keeper(&self) {
+        self.threads.is_keeper_wanted.store(true, Ordering::SeqCst);
         self.threads.keeper.get().inspect(|thread| thread.unpark());
     }
 
@@ -215,9 +220,11 @@ impl Log {
         let files = self.files.read();
         let (file, offset, name) = match place.home {
             Home::Log => {
-                let found = files.segments.iter().rev().find_map(|segment| {
-                    segment.offset_of(lsn).map(|offset| (segment, offset))
-                });
+                let found = files
+                    .segments
+                    .iter()
+                    .rev()
+                    .find_map(|segment| segment.offset_of(lsn).map(|offset| (segment, offset)));
                 let Some((segment, offset)) = found else { return Ok(None) };
                 (Arc::clone(&segment.file), offset, name_of(segment))
             }
@@ -231,9 +238,10 @@ impl Log {
         };
         drop(files);
         let place_of = || format!("{}/{name}, byte {offset}", self.vfs.place());
-        let bytes = frame::read_part(&*file, offset, place.position.into(), place.length).map_err(|error| {
-            StoreError::Unavailable { reason: format!("reading {}: {error}", place_of()) }
-        })?;
+        let bytes =
+            frame::read_part(&*file, offset, place.position.into(), place.length).map_err(|error| {
+                StoreError::Unavailable { reason: format!("reading {}: {error}", place_of()) }
+            })?;
         if entry::checksum(key, &bytes) != place.checksum {
             let reason = "a record does not match its checksum".to_owned();
             return Err(StoreError::Corrupt { place: place_of(), reason });

@@ -3,15 +3,14 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 
 use lessor_core::store::may_block;
-use lessor_core::{Key, StoreError};
+use lessor_core::{Key, Record, StoreError};
 use parking_lot::Mutex;
-
-use std::sync::atomic::Ordering;
 
 use crate::index::Place;
 use crate::log::Log;
@@ -31,12 +30,20 @@ struct Job {
 
 #[derive(Debug, Default)]
 struct Answer {
-    outcome: Option<Result<(), StoreError>>,
+    outcome: Option<Result<Known, StoreError>>,
     waker: Option<Waker>,
 }
 
-/// Has the record in memory again, or finds that it has moved.
-pub(crate) async fn read_back(log: &Arc<Log>, key: &Key, lsn: u64, place: Place) -> Result<(), StoreError> {
+/// A record that was read back, and the LSN of the write that it is of.
+pub(crate) type Known = Option<(u64, Record)>;
+
+/// The record at a place, unless it has moved. It is kept in memory again if there is room.
+pub(crate) async fn read_back(
+    log: &Arc<Log>,
+    key: &Key,
+    lsn: u64,
+    place: Place,
+) -> Result<Known, StoreError> {
     if may_block() {
         return restore(log, key, lsn, &place);
     }
@@ -46,12 +53,11 @@ pub(crate) async fn read_back(log: &Arc<Log>, key: &Key, lsn: u64, place: Place)
     Answered(answer).await
 }
 
-fn restore(log: &Log, key: &Key, lsn: u64, place: &Place) -> Result<(), StoreError> {
-    if let Some(record) = log.read_record(key, lsn, place)? {
-        let visible = log.visible.load(Ordering::Acquire);
-        log.index.write(key).restore(key, lsn, &record, log.index.budget(), visible);
-    }
-    Ok(())
+fn restore(log: &Log, key: &Key, lsn: u64, place: &Place) -> Result<Known, StoreError> {
+    let Some(record) = log.read_record(key, lsn, place)? else { return Ok(None) };
+    let visible = log.visible.load(Ordering::Acquire);
+    log.index.write(key).restore(key, lsn, &record, log.index.budget(), visible);
+    Ok(Some((lsn, record)))
 }
 
 impl Reader {
@@ -70,7 +76,9 @@ impl Reader {
                 jobs.insert(sender)
             }
         };
-        sender.send(job).map_err(|_| StoreError::Unavailable { reason: "the log's reader has ended".to_owned() })
+        sender
+            .send(job)
+            .map_err(|_| StoreError::Unavailable { reason: "the log's reader has ended".to_owned() })
     }
 }
 
@@ -88,7 +96,7 @@ impl Job {
 struct Answered(Arc<Mutex<Answer>>);
 
 impl Future for Answered {
-    type Output = Result<(), StoreError>;
+    type Output = Result<Known, StoreError>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut answer = self.0.lock();

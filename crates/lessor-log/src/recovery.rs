@@ -9,7 +9,7 @@ use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use lessor_core::StoreError;
+use lessor_core::{DecodeError, Outline, Record, StoreError};
 
 use crate::commit::{Writer, checksum_of};
 use crate::entry::Entry;
@@ -32,8 +32,9 @@ impl Sink for Index {
         self.reserve(records);
     }
 
-    fn take(&mut self, lsn: u64, place: Place, entry: &Entry<'_>) -> Result<(), Problem> {
-        let slot = Slot { lsn, place, purge_at: entry.purge_at, record: None };
+    fn take(&mut self, lsn: u64, place: Place, entry: &Entry<'_>) -> Result<(), DecodeError> {
+        let Outline { token, purge_at } = Record::outline(entry.record)?;
+        let slot = Slot { lsn, place, token: token.as_u64(), purge_at, record: None };
         self.recover(entry.key.clone(), slot);
         Ok(())
     }
@@ -90,6 +91,7 @@ pub(crate) fn first_block(log: LogId) -> Superblock {
         clock: 0,
         lead: 0,
         trimmed: 0,
+        purged: 0,
         is_clean: true,
     }
 }
@@ -147,7 +149,6 @@ fn begin(
     let mut segments = image.segments;
     segments.push(Arc::clone(&writer.segment));
     let checkpoints = image.checkpoint.into_iter().collect();
-    let purged = time.now().0.as_micros().saturating_sub(1);
     let log = Arc::new(Log::new(Parts {
         vfs,
         settings,
@@ -159,7 +160,7 @@ fn begin(
         files: Files { segments, checkpoints },
         writer,
         end: image.end,
-        purged,
+        purged: block.purged,
         superblock: image.superblock,
         lock,
     }));
@@ -233,7 +234,10 @@ fn keep_torn(vfs: &dyn Vfs, image: &Image) {
     match keep() {
         Ok(0) => {}
         Ok(bytes) => tracing::warn!(
-            place, file, offset = torn.offset, bytes,
+            place,
+            file,
+            offset = torn.offset,
+            bytes,
             "the log's tail was not written whole, and was not acknowledged; it is cut, and kept aside"
         ),
         Err(error) => tracing::warn!(%error, place, "the log's torn tail could not be kept aside"),

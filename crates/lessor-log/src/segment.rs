@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use crate::frame::{Fields, LogId, MARK, SECTOR};
+use crate::frame::{Fields, LogId, MARK, SECTOR, SECTOR_BYTES};
 use crate::problem::Problem;
 use crate::superblock::{FORMAT, check_format};
 use crate::vfs::{File, Vfs};
@@ -40,7 +40,7 @@ pub(crate) enum Begin {
 
 impl SegmentHeader {
     pub(crate) fn encode(&self, log: &LogId) -> Vec<u8> {
-        let mut out = Vec::with_capacity(SECTOR as usize);
+        let mut out = Vec::with_capacity(SECTOR_BYTES);
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&FORMAT.to_le_bytes());
         // Features that a reader has to know; there are none yet.
@@ -51,7 +51,7 @@ impl SegmentHeader {
         out.extend_from_slice(&self.length.to_le_bytes());
         out.extend_from_slice(&self.epoch.to_le_bytes());
         out.extend_from_slice(&self.former.to_le_bytes());
-        out.resize(SECTOR as usize - 5, 0);
+        out.resize(SECTOR_BYTES - 5, 0);
         let checksum = crc32c::crc32c(&out);
         out.extend_from_slice(&checksum.to_le_bytes());
         out.push(MARK);
@@ -86,7 +86,7 @@ impl SegmentHeader {
     }
 
     pub(crate) fn read(file: &dyn File, log: &LogId) -> io::Result<Begin> {
-        let mut bytes = [0; SECTOR as usize];
+        let mut bytes = [0; SECTOR_BYTES];
         let count = file.read_full_at(&mut bytes, 0)?;
         Ok(if count < bytes.len() { Begin::None } else { Self::decode(log, &bytes) })
     }

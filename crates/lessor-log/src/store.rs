@@ -14,7 +14,7 @@ use crate::commit::{Refused, Wait, check_size};
 use crate::entry;
 use crate::index::{Home, Place, Slot};
 use crate::log::{Log, Waiting};
-use crate::reader::read_back;
+use crate::reader::{Known, read_back};
 
 /// What an attempt to do something at once came to.
 pub(crate) enum Attempt<T> {
@@ -32,11 +32,11 @@ enum Swapped {
 }
 
 impl Log {
-    fn attempt_load(&self, key: &Key) -> Result<Attempt<Seen>, StoreError> {
+    fn attempt_load(&self, key: &Key, known: &Known) -> Result<Attempt<Seen>, StoreError> {
         let shard = self.index.read(key);
         let record = match shard.slot(key) {
             None => None,
-            Some(slot) => match self.shown(slot) {
+            Some(slot) => match self.shown(slot, known) {
                 Attempt::Done(record) => Some(record),
                 Attempt::Wait(wait) => return Ok(Attempt::Wait(wait)),
                 Attempt::Cold(lsn, place) => return Ok(Attempt::Cold(lsn, place)),
@@ -47,11 +47,11 @@ impl Log {
     }
 
     /// The record of a slot, if it may be shown and is at hand.
-    fn shown(&self, slot: &Slot) -> Attempt<Record> {
+    fn shown(&self, slot: &Slot, known: &Known) -> Attempt<Record> {
         if slot.lsn > self.visible.load(Ordering::Acquire) {
             return Attempt::Wait(Wait::Visible(slot.lsn));
         }
-        match &slot.record {
+        match slot.record.as_ref().or(of(known, slot.lsn)) {
             Some(record) => Attempt::Done(record.clone()),
             None => Attempt::Cold(slot.lsn, slot.place),
         }
@@ -73,7 +73,12 @@ impl Log {
         self.time.covered_now()
     }
 
-    fn attempt_swap(&self, key: &Key, change: &Change<'_>) -> Result<Attempt<Swapped>, StoreError> {
+    fn attempt_swap(
+        &self,
+        key: &Key,
+        change: &Change<'_>,
+        known: &Known,
+    ) -> Result<Attempt<Swapped>, StoreError> {
         thread_local! {
             /// Memory for one entry, used again and again.
             static ENTRY: RefCell<(Vec<u8>, Vec<u8>)> = const { RefCell::new((Vec::new(), Vec::new())) };
@@ -87,8 +92,8 @@ impl Log {
             record.clear();
             change.next.encode_into(record);
             check_size(record.len())?;
-            let encoded = entry::encode(entry, None, key, change.next.purge_at(), record);
-            let swapped = self.attempt_put(key, change, entry, encoded);
+            let encoded = entry::encode(entry, None, key, record);
+            let swapped = self.attempt_put(key, change, known, entry, encoded);
             if entry.capacity() > KEEP {
                 *entry = Vec::new();
                 *record = Vec::new();
@@ -101,6 +106,7 @@ impl Log {
         &self,
         key: &Key,
         change: &Change<'_>,
+        known: &Known,
         entry: &[u8],
         encoded: entry::Encoded,
     ) -> Result<Attempt<Swapped>, StoreError> {
@@ -109,7 +115,7 @@ impl Log {
         let current = match slot {
             None => None,
             // What is not visible yet can still be built upon; its outcome comes first.
-            Some(slot) => match &slot.record {
+            Some(slot) => match slot.record.as_ref().or(of(known, slot.lsn)) {
                 Some(record) if slot.lsn > self.visible.load(Ordering::Acquire) => {
                     if !change.expects(Some(record)) {
                         return Ok(Attempt::Wait(Wait::Visible(slot.lsn)));
@@ -143,11 +149,11 @@ impl Log {
             Err(Refused::Error(error)) => return Err(error),
         };
         let position = staged.position + u32::try_from(encoded.at).unwrap_or(u32::MAX);
-        let place =
-            Place { home: Home::Log, position, length: encoded.length, checksum: encoded.checksum };
+        let place = Place { home: Home::Log, position, length: encoded.length, checksum: encoded.checksum };
         let slot = Slot {
             lsn: staged.lsn,
             place,
+            token: change.next.token().as_u64(),
             purge_at: change.next.purge_at(),
             record: Some(change.next.clone()),
         };
@@ -178,9 +184,7 @@ impl Log {
             let mut shard = shard.write();
             for key in over {
                 if let Some(slot) = shard.slot(&key).filter(|slot| is_over(slot)) {
-                    // A record's token is below the instant from which it may be dropped.
-                    let below = slot.purge_at.as_micros() - 1;
-                    self.purged.fetch_max(below, Ordering::Relaxed);
+                    self.purged.fetch_max(slot.token, Ordering::Relaxed);
                     shard.remove(&key);
                     dropped += 1;
                 }
@@ -219,28 +223,34 @@ impl<T> Attempt<T> {
     }
 }
 
+/// What was read back, if it is of that write.
+fn of(known: &Known, lsn: u64) -> Option<&Record> {
+    known.as_ref().filter(|(of, _)| *of == lsn).map(|(_, record)| record)
+}
+
 /// Tries until there is an answer.
 async fn persist<T>(
     log: &Arc<Log>,
     key: &Key,
     mut first: Option<Attempt<T>>,
-    attempt: impl Fn() -> Result<Attempt<T>, StoreError>,
+    attempt: impl Fn(&Known) -> Result<Attempt<T>, StoreError>,
 ) -> Result<T, StoreError> {
+    let mut known = None;
     loop {
         let tried = match first.take() {
             Some(tried) => tried,
-            None => attempt()?,
+            None => attempt(&known)?,
         };
         match tried {
             Attempt::Done(done) => return Ok(done),
             Attempt::Wait(wait) => Waiting::new(log, wait).await?,
-            Attempt::Cold(lsn, place) => read_back(log, key, lsn, place).await?,
+            Attempt::Cold(lsn, place) => known = read_back(log, key, lsn, place).await?,
         }
     }
 }
 
 async fn load(log: Arc<Log>, key: Key, first: Option<Attempt<Seen>>) -> Result<Seen, StoreError> {
-    persist(&log, &key, first, || log.attempt_load(&key)).await
+    persist(&log, &key, first, |known| log.attempt_load(&key, known)).await
 }
 
 /// Waits until what was staged is stored, and tells the other engines about it, if there are any.
@@ -260,7 +270,7 @@ async fn swap(
     change: OwnedChange,
     first: Attempt<Swapped>,
 ) -> Result<Swap, StoreError> {
-    match persist(&log, &key, Some(first), || log.attempt_swap(&key, &change.borrow())).await? {
+    match persist(&log, &key, Some(first), |known| log.attempt_swap(&key, &change.borrow(), known)).await? {
         Swapped::Answer(swap) => Ok(swap),
         Swapped::Staged(lsn) => {
             let key = log.engines.are_several().then_some(key);
@@ -302,7 +312,7 @@ impl Store for LogStore {
     }
 
     fn load(&self, key: &Key) -> Reply<Seen> {
-        match self.log.attempt_load(key) {
+        match self.log.attempt_load(key, &None) {
             Ok(Attempt::Done(seen)) => Pending::ready(Ok(seen)),
             Err(error) => Pending::ready(Err(error)),
             Ok(first) => Pending::later(load(Arc::clone(&self.log), key.clone(), Some(first))),
@@ -310,16 +320,14 @@ impl Store for LogStore {
     }
 
     fn swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
-        match self.log.attempt_swap(key, change) {
+        match self.log.attempt_swap(key, change, &None) {
             Ok(Attempt::Done(Swapped::Staged(lsn))) => {
                 let key = self.log.engines.are_several().then(|| key.clone());
                 Pending::later(stored(Waiting::new(&self.log, Wait::Visible(lsn)), key))
             }
             Ok(Attempt::Done(Swapped::Answer(swap))) => Pending::ready(Ok(swap)),
             Err(error) => Pending::ready(Err(error)),
-            Ok(first) => {
-                Pending::later(swap(Arc::clone(&self.log), key.clone(), change.to_owned(), first))
-            }
+            Ok(first) => Pending::later(swap(Arc::clone(&self.log), key.clone(), change.to_owned(), first)),
         }
     }
 

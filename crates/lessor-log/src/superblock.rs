@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::frame::{Fields, LogId, SECTOR};
+use crate::frame::{Fields, LogId, SECTOR_BYTES};
 use crate::problem::Problem;
 use crate::vfs::{File, Vfs};
 
@@ -14,7 +14,7 @@ const MAGIC: [u8; 8] = *b"LESSORsb";
 pub(crate) const FORMAT: u32 = 1;
 /// Where the copies begin: far enough apart to be on different pages.
 const COPIES: [u64; 2] = [0, 4096];
-const LENGTH: u64 = 8192;
+const LENGTH: usize = 8192;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Superblock {
@@ -33,6 +33,8 @@ pub(crate) struct Superblock {
     pub(crate) clock: u64,
     /// In a backup that was not opened yet: how far the original's clock was ahead of the wall clock, in µs.
     pub(crate) lead: u64,
+    /// The highest token of any record that the checkpoint leaves out.
+    pub(crate) purged: u64,
     /// The segment that was cut to what is used of it when the log was closed; 0 if none was.
     pub(crate) trimmed: u64,
     pub(crate) is_clean: bool,
@@ -52,7 +54,7 @@ impl Keeper {
     pub(crate) fn create(vfs: &dyn Vfs, block: Superblock) -> Result<Self, Problem> {
         let failed = |doing| move |error| Problem::io(vfs, BEING_MADE, doing, error);
         let file = vfs.create(BEING_MADE).map_err(failed("making"))?;
-        file.write_all_at(&vec![0; LENGTH as usize], 0).map_err(failed("writing"))?;
+        file.write_all_at(&vec![0; LENGTH], 0).map_err(failed("writing"))?;
         let mut keeper = Self { file, older: 0, block };
         keeper.write().map_err(failed("writing"))?;
         vfs.rename(BEING_MADE, NAME).map_err(failed("renaming"))?;
@@ -69,8 +71,9 @@ impl Keeper {
         };
         let mut copies = [None, None];
         for (copy, offset) in copies.iter_mut().zip(COPIES) {
-            let mut bytes = [0; SECTOR as usize];
-            file.read_full_at(&mut bytes, offset).map_err(|error| Problem::io(vfs, NAME, "reading", error))?;
+            let mut bytes = [0; SECTOR_BYTES];
+            file.read_full_at(&mut bytes, offset)
+                .map_err(|error| Problem::io(vfs, NAME, "reading", error))?;
             *copy = decode(&bytes).map_err(|reason| Problem::Incompatible { reason })?;
         }
         let generation = |copy: &Option<Superblock>| copy.map_or(0, |block| block.generation);
@@ -78,7 +81,9 @@ impl Keeper {
         let (newest, older) = if generation(first) >= generation(second) { (first, 1) } else { (second, 0) };
         match newest {
             Some(block) => Ok(Some(Self { file, older, block: *block })),
-            None => Err(Problem::corrupt(vfs, NAME, 0, "neither copy of the superblock matches its checksum")),
+            None => {
+                Err(Problem::corrupt(vfs, NAME, 0, "neither copy of the superblock matches its checksum"))
+            }
         }
     }
 
@@ -106,19 +111,20 @@ impl Keeper {
 }
 
 fn encode(block: &Superblock) -> Vec<u8> {
-    let mut out = Vec::with_capacity(SECTOR as usize);
+    let mut out = Vec::with_capacity(SECTOR_BYTES);
     out.extend_from_slice(&MAGIC);
     out.extend_from_slice(&FORMAT.to_le_bytes());
     // Features that a reader has to know; there are none yet.
     out.extend_from_slice(&0_u32.to_le_bytes());
     out.extend_from_slice(&block.log);
-    let Superblock { generation, checkpoint, first_segment, synced, clock, lead, trimmed, .. } = *block;
-    for number in [generation, checkpoint, first_segment, synced, clock, lead, trimmed] {
+    let Superblock { generation, checkpoint, first_segment, synced, clock, lead, trimmed, purged, .. } =
+        *block;
+    for number in [generation, checkpoint, first_segment, synced, clock, lead, trimmed, purged] {
         out.extend_from_slice(&number.to_le_bytes());
     }
     out.extend_from_slice(&block.epoch.to_le_bytes());
     out.extend_from_slice(&u32::from(block.is_clean).to_le_bytes());
-    out.resize(SECTOR as usize - 4, 0);
+    out.resize(SECTOR_BYTES - 4, 0);
     let checksum = crc32c::crc32c(&out);
     out.extend_from_slice(&checksum.to_le_bytes());
     out
@@ -131,7 +137,8 @@ fn decode(bytes: &[u8]) -> Result<Option<Superblock>, String> {
         return Ok(None);
     }
     let mut fields = Fields(body);
-    let (Some(magic), Some(format), Some(features)) = (fields.array::<8>(), fields.u32(), fields.u32()) else {
+    let (Some(magic), Some(format), Some(features)) = (fields.array::<8>(), fields.u32(), fields.u32())
+    else {
         return Ok(None);
     };
     if magic != MAGIC {
@@ -142,7 +149,8 @@ fn decode(bytes: &[u8]) -> Result<Option<Superblock>, String> {
         let log = fields.array()?;
         let mut number = || fields.u64();
         let (generation, checkpoint, first_segment) = (number()?, number()?, number()?);
-        let (synced, clock, lead, trimmed) = (number()?, number()?, number()?, number()?);
+        let (synced, clock, lead) = (number()?, number()?, number()?);
+        let (trimmed, purged) = (number()?, number()?);
         let (epoch, is_clean) = (fields.u32()?, fields.u32()? != 0);
         Some(Superblock {
             log,
@@ -154,6 +162,7 @@ fn decode(bytes: &[u8]) -> Result<Option<Superblock>, String> {
             clock,
             lead,
             trimmed,
+            purged,
             is_clean,
         })
     };

@@ -51,6 +51,7 @@ pub(crate) fn start(log: &Arc<Log>, next_segment: u64) -> io::Result<JoinHandle<
 pub(crate) fn stop(log: &Log) {
     log.threads.is_stopping.store(true, Ordering::SeqCst);
     log.threads.is_idle.store(false, Ordering::SeqCst);
+    log.threads.is_keeper_wanted.store(true, Ordering::SeqCst);
     for thread in [&log.threads.keeper, &log.threads.writer] {
         thread.get().inspect(|thread| thread.unpark());
     }
@@ -172,7 +173,7 @@ fn close(log: &Log) -> Result<(), StoreError> {
     log.set_closed();
     if let Some((segment, at)) = end {
         // Only to save room: nothing depends on it.
-        if let Err(error) = segment.file.set_len(at) {
+        if let Err(error) = segment.file.cut(at) {
             tracing::warn!(%error, "the log's last segment could not be cut to what is used of it");
         }
     }
@@ -189,8 +190,13 @@ impl Keeper<'_> {
     fn run(&mut self) {
         let log = self.log;
         while !log.threads.is_stopping.load(Ordering::SeqCst) {
+            log.threads.is_keeper_wanted.store(false, Ordering::SeqCst);
             let is_full = !log.is_poisoned() && !self.make_room();
             compaction::run_if_due(log);
+            // A compaction parks as well, so having been unparked says nothing.
+            if log.threads.is_keeper_wanted.load(Ordering::SeqCst) {
+                continue;
+            }
             if is_full {
                 thread::park_timeout(RETRY);
             } else {

@@ -2,7 +2,7 @@
 //!
 //! No time is told that the log could forget: every frame says up to when time may be told (its `clock`), a
 //! little ahead of when it was written, and an opening begins no earlier. What is asked for while nothing is written has
-//! a frame written of its own, at most every [`AHEAD`] or so.
+//! a frame written of its own, at most every 100 ms.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +11,7 @@ use std::time::Duration;
 use lessor_core::{Clock, SystemClock, Timestamp};
 
 /// How far ahead time is covered.
-pub(crate) const AHEAD: Duration = Duration::from_millis(200);
+const AHEAD_MICROS: u64 = 200_000;
 
 #[derive(Debug)]
 pub(crate) struct Time {
@@ -68,7 +68,7 @@ impl Time {
         if now > covered {
             self.told.fetch_max(now, Ordering::Relaxed);
         }
-        (stamp(now), now + AHEAD.as_micros() as u64 / 2 > covered)
+        (stamp(now), now + AHEAD_MICROS / 2 > covered)
     }
 
     /// The time if it may be told for good.
@@ -84,7 +84,7 @@ impl Time {
 
     /// Up to when a frame that is written now lets time be told.
     pub(crate) fn cover_to(&self) -> u64 {
-        self.read().saturating_add(AHEAD.as_micros() as u64).min(Timestamp::MAX.as_micros())
+        self.read().saturating_add(AHEAD_MICROS).min(Timestamp::MAX.as_micros())
     }
 
     /// A frame that says so is durable.
@@ -112,7 +112,7 @@ fn stamp(micros: u64) -> Timestamp {
 #[expect(clippy::disallowed_methods, reason = "the opening of a store waits for its own past")]
 fn wait_for(floor: u64) {
     let behind = floor.saturating_sub(SystemClock::new().now().as_micros());
-    if behind <= AHEAD.as_micros() as u64 {
+    if behind <= AHEAD_MICROS {
         std::thread::sleep(Duration::from_micros(behind));
     }
 }

@@ -63,6 +63,7 @@ impl Lock {
 }
 
 /// One open file.
+#[expect(clippy::len_without_is_empty, reason = "nobody asks whether a file is empty")]
 pub trait File: fmt::Debug + Send + Sync + 'static {
     /// Reads what is at `offset` into `buffer` and says how much that was; 0 at the end of the file.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
@@ -73,8 +74,8 @@ pub trait File: fmt::Debug + Send + Sync + 'static {
     /// Makes what was written, and the file's length, survive a power loss.
     fn sync(&self) -> io::Result<()>;
 
-    /// Cuts the file to `length`, or lets it grow to it with zeros.
-    fn set_len(&self, length: u64) -> io::Result<()>;
+    /// Cuts the file to `length`. Whether that is durable does not matter to the log.
+    fn cut(&self, length: u64) -> io::Result<()>;
 
     /// The file's length in bytes.
     fn len(&self) -> io::Result<u64>;

@@ -49,6 +49,11 @@ use std::sync::Arc;
 
 pub use lessor_core::*;
 
+/// The file log.
+#[cfg(feature = "file")]
+pub use lessor_log as log;
+#[cfg(feature = "file")]
+pub use lessor_log::LogStore;
 /// The in-memory store.
 #[cfg(feature = "memory")]
 pub use lessor_memory::MemoryStore;
@@ -57,6 +62,8 @@ pub use lessor_memory::MemoryStore;
 ///
 /// | URL | store | needs the feature |
 /// |---|---|---|
+/// | `file:FOLDER` | an append-only log in that folder, which is made if its parent exists; one process at a time | `file` (default) |
+/// | `file:FOLDER?sync=process` | the same, not synced before each answer: see [`log::Sync`] | `file` (default) |
 /// | `memory:` | in this process's memory, gone with it; each call opens one of its own | `memory` (default) |
 pub fn open(url: &str) -> Result<Engine, Error> {
     open_with(url, Settings::default())
@@ -71,6 +78,8 @@ pub fn open_with(url: &str, settings: Settings) -> Result<Engine, Error> {
 pub fn open_store(url: &str) -> Result<Arc<dyn Store>, Error> {
     let (scheme, rest) = url.split_once(':').unwrap_or((url, ""));
     match (scheme, rest) {
+        #[cfg(feature = "file")]
+        ("file", _) => open_log(rest),
         #[cfg(feature = "memory")]
         ("memory", "") => Ok(Arc::new(MemoryStore::new())),
         #[cfg(feature = "memory")]
@@ -80,8 +89,36 @@ pub fn open_store(url: &str) -> Result<Arc<dyn Store>, Error> {
     }
 }
 
-const KNOWN: &str =
-    if cfg!(feature = "memory") { "memory:" } else { "none, since no store's feature is enabled" };
+const KNOWN: &str = match (cfg!(feature = "memory"), cfg!(feature = "file")) {
+    (true, true) => "file:FOLDER and memory:",
+    (true, false) => "memory:",
+    (false, true) => "file:FOLDER",
+    (false, false) => "none, since no store's feature is enabled",
+};
+
+/// A folder, and perhaps `?sync=disk` or `?sync=process`.
+#[cfg(feature = "file")]
+fn open_log(rest: &str) -> Result<Arc<dyn Store>, Error> {
+    let (folder, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let mut settings = log::Settings::default();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        settings.sync = match pair {
+            "sync=disk" => log::Sync::Disk,
+            "sync=process" => log::Sync::Process,
+            _ => {
+                return Err(invalid(&format!(
+                    "{pair:?} is no setting of a log; write sync=disk or sync=process"
+                )));
+            }
+        };
+    }
+    // `file:///var/lib/app` as well as `file:/var/lib/app` and `file:leases`.
+    let folder = folder.strip_prefix("//").unwrap_or(folder);
+    if folder.is_empty() {
+        return Err(invalid("the file log needs a folder; write for instance `file:./leases`"));
+    }
+    Ok(Arc::new(log::Opener::new().settings(settings).open(folder)?))
+}
 
 fn invalid(reason: &str) -> Error {
     Error::Invalid { what: "store URL", reason: reason.to_owned() }

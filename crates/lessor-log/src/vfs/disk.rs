@@ -128,7 +128,7 @@ impl File for fs::File {
         self.sync_data()
     }
 
-    fn set_len(&self, length: u64) -> io::Result<()> {
+    fn cut(&self, length: u64) -> io::Result<()> {
         self.set_len(length)
     }
 

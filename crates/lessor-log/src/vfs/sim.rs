@@ -190,6 +190,13 @@ impl File for SimFile {
         self.disk.call(CallKind::Sync, &self.name, |state, turn| state.sync(self.id, turn))
     }
 
+    fn cut(&self, length: u64) -> io::Result<()> {
+        self.disk.call(CallKind::Cut, &self.name, |state, _| {
+            state.inode_mut(self.id)?.cut(length);
+            Ok(())
+        })
+    }
+
     fn len(&self) -> io::Result<u64> {
         self.disk.call(CallKind::Len, &self.name, |state, _| Ok(state.inode(self.id)?.visible.len))
     }

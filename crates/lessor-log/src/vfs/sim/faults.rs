@@ -32,12 +32,13 @@ pub enum CallKind {
     Read,
     Write,
     Sync,
+    Cut,
     Len,
 }
 
 impl CallKind {
     /// Every kind.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Create,
         Self::Open,
         Self::Remove,
@@ -48,6 +49,7 @@ impl CallKind {
         Self::Read,
         Self::Write,
         Self::Sync,
+        Self::Cut,
         Self::Len,
     ];
 
@@ -56,7 +58,13 @@ impl CallKind {
     pub fn mutates(self) -> bool {
         matches!(
             self,
-            Self::Create | Self::Remove | Self::Rename | Self::Write | Self::Sync | Self::SyncFolder
+            Self::Create
+                | Self::Remove
+                | Self::Rename
+                | Self::Write
+                | Self::Cut
+                | Self::Sync
+                | Self::SyncFolder
         )
     }
 }

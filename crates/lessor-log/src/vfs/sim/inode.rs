@@ -156,6 +156,19 @@ impl Inode {
         self.allocated.cut(sectors(0, len).end);
     }
 
+    /// Takes the end of the file away, for good: a cut that was lost is what a power loss before it leaves.
+    pub(super) fn cut(&mut self, len: u64) {
+        if len >= self.visible.len {
+            return;
+        }
+        self.visible.resize(len);
+        self.durable.resize(len.min(self.durable.len));
+        let end = sectors(0, len).end;
+        self.dirty.retain(|sector, _| *sector < end);
+        self.lengths.retain(|length| length.len <= len);
+        self.allocated.cut(end);
+    }
+
     /// The file as it may be after a power loss.
     pub(super) fn after_crash(&self, file: &str, choose: &mut dyn FnMut(Choice<'_>) -> u64) -> Self {
         let mut content = self.durable.clone();
