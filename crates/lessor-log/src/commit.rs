@@ -7,9 +7,10 @@
 
 use std::io;
 use std::mem;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Condvar, Mutex as StdMutex, MutexGuard as StdMutexGuard, PoisonError};
 use std::task::Waker;
+use std::thread;
 
 use lessor_core::StoreError;
 use parking_lot::MutexGuard;
@@ -32,6 +33,9 @@ pub(crate) struct Staging {
     /// Of the frame that is gathering.
     pub(crate) lsn: u64,
     frame: Builder,
+    /// How many entries it has, and how many the last one had.
+    count: usize,
+    last_count: usize,
     /// An empty builder whose memory is used again.
     idle: Builder,
     /// Those who wait for the frame that is gathering, and for the one that is being written.
@@ -52,14 +56,65 @@ pub(crate) struct Staging {
     is_full: bool,
     /// The next segment has to have room for so many bytes.
     wish: u64,
+    /// Nothing more is taken: the log is being closed.
+    is_closed: bool,
 }
 
+/// Those who wait for a frame.
 #[derive(Debug, Default)]
 struct Waiters {
-    /// Those who can lead.
-    leaders: Vec<Waker>,
-    /// Those who cannot.
-    followers: Vec<Waker>,
+    /// Threads, which can lead.
+    threads: Option<Arc<Threads>>,
+    /// Futures, which cannot.
+    futures: Vec<Waker>,
+}
+
+/// Threads that wait for one frame. They share one condition variable: to wake them one by one would take
+/// longer than a sync.
+#[derive(Debug, Default)]
+pub(crate) struct Threads {
+    step: StdMutex<Step>,
+    changed: Condvar,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Step {
+    #[default]
+    Waits,
+    /// One of them is to lead.
+    WantsLeader,
+    Done,
+}
+
+impl Threads {
+    /// Returns when the frame is written, or somebody has to lead.
+    pub(crate) fn wait(&self) {
+        let mut step = self.lock();
+        loop {
+            match *step {
+                Step::Done => return,
+                Step::WantsLeader => {
+                    *step = Step::Waits;
+                    return;
+                }
+                Step::Waits => step = self.changed.wait(step).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+
+    fn call_leader(&self) {
+        *self.lock() = Step::WantsLeader;
+        self.changed.notify_one();
+    }
+
+    fn finish(&self) {
+        *self.lock() = Step::Done;
+        self.changed.notify_all();
+    }
+
+    fn lock(&self) -> StdMutexGuard<'_, Step> {
+        self.step.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What is written to, and where.
@@ -103,6 +158,8 @@ impl Staging {
         Self {
             lsn,
             frame: Builder::default(),
+            count: 0,
+            last_count: 0,
             idle: Builder::default(),
             gathering: Waiters::default(),
             in_flight: Waiters::default(),
@@ -114,7 +171,14 @@ impl Staging {
             spare: None,
             is_full: false,
             wish: 0,
+            is_closed: false,
         }
+    }
+
+    /// Takes nothing more, if there is nothing left to write.
+    pub(crate) fn try_close(&mut self, poisoned: bool) -> bool {
+        self.is_closed = !self.is_led() && (poisoned || !self.has_work());
+        self.is_closed
     }
 
     pub(crate) fn has_work(&self) -> bool {
@@ -123,6 +187,11 @@ impl Staging {
 
     pub(crate) fn is_led(&self) -> bool {
         self.writer.is_none()
+    }
+
+    /// Those who wait for a frame that is not visible yet.
+    fn waiters(&mut self, lsn: u64) -> &mut Waiters {
+        if lsn == self.lsn { &mut self.gathering } else { &mut self.in_flight }
     }
 
     fn spare_room(&self) -> u64 {
@@ -146,6 +215,7 @@ impl Staging {
         }
         let position = u32::try_from(self.frame.position()).unwrap_or(u32::MAX);
         self.frame.push(entry);
+        self.count += 1;
         Ok(Staged { lsn: self.lsn, position })
     }
 }
@@ -167,6 +237,9 @@ impl Log {
         // Looked at under the lock: what was staged before the log was poisoned is told so by then.
         if let Some(error) = self.poison() {
             return Err(Refused::Error(error));
+        }
+        if staging.is_closed {
+            return Err(Refused::Error(StoreError::Unavailable { reason: "the log is closed".to_owned() }));
         }
         if staging.frame.is_empty() && std::process::id() != self.pid {
             return Err(Refused::Error(forked()));
@@ -192,11 +265,21 @@ impl Log {
     }
 
     /// Writes the frame that has gathered, and wakes those who wait for it.
-    fn lead(&self, mut staging: MutexGuard<'_, Staging>) {
+    fn lead<'l>(&'l self, mut staging: MutexGuard<'l, Staging>) {
         let Some(mut writer) = staging.writer.take() else { return };
+        // Those who were woken by the last frame are on their way with more: they are let through as long as they come.
+        let mut count = staging.count;
+        while count < staging.last_count {
+            MutexGuard::unlocked(&mut staging, thread::yield_now);
+            if staging.count == count {
+                break;
+            }
+            count = staging.count;
+        }
         let lsn = staging.lsn;
         let idle = mem::take(&mut staging.idle);
         let mut frame = mem::replace(&mut staging.frame, idle);
+        staging.last_count = mem::take(&mut staging.count);
         staging.in_flight = mem::take(&mut staging.gathering);
         staging.lsn += 1;
         let size = frame.size_with(0);
@@ -208,30 +291,37 @@ impl Log {
         if let Err(error) = &written {
             self.set_poison("writing the log", error);
         }
+        frame.reset();
 
         let mut staging = self.staging.lock();
         if written.is_ok() {
             self.visible.store(lsn, Ordering::Release);
         }
-        frame.reset();
         staging.idle = frame;
         staging.writer = Some(writer);
         let mut woken = mem::take(&mut staging.in_flight);
-        if written.is_err() {
+        woken.futures.append(&mut staging.for_time);
+        self.hand_on(staging, woken);
+    }
+
+    /// Wakes those whose frame is written, and one who leads next: of the threads that wait for the next frame, or
+    /// the log's own on behalf of futures.
+    fn hand_on(&self, mut staging: MutexGuard<'_, Staging>, woken: Waiters) {
+        if self.is_poisoned() {
             // Nothing more will be written: everybody has to hear of it.
-            woken.append(&mut staging.gathering);
-            woken.followers.append(&mut staging.for_room);
-            woken.followers.append(&mut staging.for_time);
-        } else {
-            woken.followers.append(&mut staging.for_time);
+            let others = mem::take(&mut staging.gathering);
+            let more = mem::take(&mut staging.for_room);
+            drop(staging);
+            woken.wake();
+            others.wake();
+            return more.into_iter().for_each(Waker::wake);
         }
-        // Who leads next: one of those who wait for the next frame, or the log's thread on behalf of futures.
-        let next = staging.gathering.leaders.first().cloned();
+        let next = staging.gathering.threads.clone();
         let has_work = staging.has_work();
         drop(staging);
         woken.wake();
         match next {
-            Some(next) => next.wake(),
+            Some(threads) => threads.call_leader(),
             None if has_work => self.wake_writer(),
             None => {}
         }
@@ -312,42 +402,44 @@ impl Log {
         }
         let mut staging = self.staging.lock();
         staging.writer = Some(writer);
-        let next = staging.gathering.leaders.first().cloned();
-        let has_work = staging.has_work();
-        let woken = if rolled.is_err() { mem::take(&mut staging.gathering) } else { Waiters::default() };
-        drop(staging);
-        woken.wake();
-        match next {
-            Some(next) => next.wake(),
-            None if has_work => self.wake_writer(),
-            None => {}
-        }
+        self.hand_on(staging, Waiters::default());
         rolled.map(|()| true)
     }
 
+    /// Waits on this thread until the frame is visible or the log is poisoned, and leads if nobody else does.
+    pub(crate) fn wait_visible(&self, lsn: u64) {
+        while lsn > self.visible.load(Ordering::Acquire) && !self.is_poisoned() {
+            let mut staging = self.staging.lock();
+            if self.is_over(Wait::Visible(lsn), &staging) {
+                return;
+            }
+            if !staging.is_led() {
+                self.lead(staging);
+                continue;
+            }
+            let threads = Arc::clone(staging.waiters(lsn).threads.get_or_insert_default());
+            drop(staging);
+            threads.wait();
+        }
+    }
+
     /// Notes who has to be woken when `wait` is over; `false` if it already is.
-    pub(crate) fn enlist(&self, wait: Wait, waker: &Waker, can_lead: bool) -> bool {
+    pub(crate) fn enlist(&self, wait: Wait, waker: &Waker) -> bool {
         let mut staging = self.staging.lock();
-        let nobody_leads = can_lead && matches!(wait, Wait::Visible(_)) && !staging.is_led();
-        if nobody_leads || self.is_over(wait, &staging) {
+        if self.is_over(wait, &staging) {
             return false;
         }
         let list = match wait {
             Wait::Room => &mut staging.for_room,
             Wait::Time => &mut staging.for_time,
-            Wait::Visible(lsn) => {
-                let waiters =
-                    if lsn == staging.lsn { &mut staging.gathering } else { &mut staging.in_flight };
-                if can_lead { &mut waiters.leaders } else { &mut waiters.followers }
-            }
+            Wait::Visible(lsn) => &mut staging.waiters(lsn).futures,
         };
         if !list.last().is_some_and(|last| last.will_wake(waker)) {
             list.push(waker.clone());
         }
         drop(staging);
         match wait {
-            Wait::Visible(_) if !can_lead => self.wake_writer(),
-            Wait::Visible(_) => {}
+            Wait::Visible(_) => self.wake_writer(),
             Wait::Room => self.wake_keeper(),
             Wait::Time => self.wait_for_time(),
         }
@@ -425,13 +517,9 @@ fn forked() -> StoreError {
 }
 
 impl Waiters {
-    fn append(&mut self, other: &mut Self) {
-        self.leaders.append(&mut other.leaders);
-        self.followers.append(&mut other.followers);
-    }
-
     fn wake(self) {
-        self.leaders.into_iter().chain(self.followers).for_each(Waker::wake);
+        self.threads.inspect(|threads| threads.finish());
+        self.futures.into_iter().for_each(Waker::wake);
     }
 }
 

@@ -176,6 +176,9 @@ fn make(log: &Log, vfs: &dyn Vfs, id: &LogId, number: u64, first_lsn: u64) -> Re
     };
     let (mut count, mut bytes) = (0_u64, Vec::new());
     for shard in log.index.shards() {
+        if log.threads.is_stopping.load(Ordering::SeqCst) {
+            return Err(ended());
+        }
         let keys: Vec<Key> = shard.read().slots().map(|(key, _)| key.clone()).collect();
         for key in keys {
             let Some((slot, record)) = current(log, &key)? else { continue };

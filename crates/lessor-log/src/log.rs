@@ -289,17 +289,19 @@ impl Future for Waiting {
     type Output = Result<(), StoreError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let can_lead = may_block();
         loop {
             if let Some(outcome) = self.log.outcome(self.wait) {
                 self.is_over = true;
                 return Poll::Ready(outcome);
             }
-            if can_lead && matches!(self.wait, Wait::Visible(_)) && self.log.try_lead() {
-                continue;
-            }
-            if self.log.enlist(self.wait, context.waker(), can_lead) {
-                return Poll::Pending;
+            match self.wait {
+                // Bounded by the time that a few syncs take.
+                Wait::Visible(lsn) if may_block() => self.log.wait_visible(lsn),
+                wait => {
+                    if self.log.enlist(wait, context.waker()) {
+                        return Poll::Pending;
+                    }
+                }
             }
         }
     }
