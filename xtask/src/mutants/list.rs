@@ -167,8 +167,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "purge-drops-a-token-that-is-ahead-of-the-clock",
         file: "crates/lessor-core/src/record.rs",
-        find: "self.0.keep_until.max(past_token)",
-        replace: "self.0.keep_until.max(past_token.min(self.0.keep_until))",
+        find: "keep_until.max(past_token)",
+        replace: "keep_until.max(past_token.min(keep_until))",
         test: core("machine::tests::promises::p2_tokens_rise_over_a_purge"),
     },
     Mutant {
