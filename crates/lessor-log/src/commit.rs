@@ -103,8 +103,12 @@ impl Threads {
     }
 
     fn call_leader(&self) {
-        *self.lock() = Step::WantsLeader;
-        self.changed.notify_one();
+        let mut step = self.lock();
+        // Somebody may have led meanwhile, and the frame be written: that is not to be taken back.
+        if *step == Step::Waits {
+            *step = Step::WantsLeader;
+            self.changed.notify_one();
+        }
     }
 
     fn finish(&self) {
