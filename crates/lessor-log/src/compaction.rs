@@ -72,7 +72,7 @@ fn is_due(log: &Log) -> bool {
     let Some((_, before)) = files.segments.split_last() else { return false };
     let grown: u64 = before.iter().map(|segment| segment.length).sum();
     let held: u64 = files.checkpoints.iter().map(|checkpoint| checkpoint.length).sum();
-    grown >= log.settings.compact_at.max(held)
+    grown >= log.settings.compact_at.max(2 * held)
 }
 
 fn compact(log: &Log) -> Result<(), StoreError> {

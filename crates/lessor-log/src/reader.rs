@@ -56,7 +56,7 @@ pub(crate) async fn read_back(
 fn restore(log: &Log, key: &Key, lsn: u64, place: &Place) -> Result<Known, StoreError> {
     let Some(record) = log.read_record(key, lsn, place)? else { return Ok(None) };
     let visible = log.visible.load(Ordering::Acquire);
-    log.index.write(key).restore(key, lsn, &record, log.index.budget(), visible);
+    log.index.write(key).restore(key, lsn, &record, visible);
     Ok(Some((lsn, record)))
 }
 

@@ -171,7 +171,9 @@ impl Spare {
     }
 
     fn fill(vfs: &dyn Vfs, name: &str, length: u64) -> Result<Arc<dyn File>, Problem> {
-        const CHUNK: u64 = 1 << 20;
+        // In small pieces: what is written in large ones is cached in large folios, and on Linux each later write of a few
+        // bytes has to look at all of the folio's blocks.
+        const CHUNK: u64 = 16 << 10;
         let failed = |doing| move |error| Problem::io(vfs, name, doing, error);
         let file = vfs.create(name).map_err(failed("making"))?;
         let zeros = vec![0; usize::try_from(CHUNK.min(length)).unwrap_or(0)];

@@ -20,8 +20,8 @@ pub struct Settings {
     pub first_segment: u64,
     /// The size of the largest segment file, in bytes. Default 64 MiB.
     pub max_segment: u64,
-    /// The log is compacted when it has grown by as much as the last checkpoint is large, and by this many bytes at least.
-    /// Default 16 MiB.
+    /// The log is compacted when it has grown by twice as much as the last checkpoint is large, and by this many bytes at
+    /// least. Default 32 MiB.
     pub compact_at: u64,
     /// About how many bytes of finished records are kept in memory. What does not fit is read back from the log when
     /// it is asked for. Default 64 MiB.
@@ -63,7 +63,7 @@ impl Default for Settings {
             sync_every: Duration::from_secs(1),
             first_segment: MIB,
             max_segment: 64 * MIB,
-            compact_at: 16 * MIB,
+            compact_at: 32 * MIB,
             cache: 64 * MIB,
             lock_wait: Duration::from_secs(1),
         }

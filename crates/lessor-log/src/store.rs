@@ -160,7 +160,7 @@ impl Log {
         shard.put(key, slot);
         if !matches!(change.next.stage(), lessor_core::Stage::InProgress) {
             let visible = self.visible.load(Ordering::Acquire);
-            shard.keep(key, staged.lsn, encoded.length, self.index.budget(), visible);
+            shard.keep(staged.lsn, encoded.length, visible);
         }
         Ok(Attempt::Done(Swapped::Staged(staged.lsn)))
     }
@@ -173,22 +173,13 @@ impl Log {
                 break;
             }
             let is_over = |slot: &Slot| slot.purge_at <= now && slot.lsn <= visible;
-            let over: Vec<Key> = {
-                let shard = shard.read();
-                let over = shard.slots().filter(|(_, slot)| is_over(slot)).take(limit - dropped);
-                over.map(|(key, _)| key.clone()).collect()
-            };
-            if over.is_empty() {
+            if !shard.read().slots().any(|(_, slot)| is_over(slot)) {
                 continue;
             }
-            let mut shard = shard.write();
-            for key in over {
-                if let Some(slot) = shard.slot(&key).filter(|slot| is_over(slot)) {
-                    self.purged.fetch_max(slot.token, Ordering::Relaxed);
-                    shard.remove(&key);
-                    dropped += 1;
-                }
-            }
+            let mark = |slot: &Slot| {
+                self.purged.fetch_max(slot.token, Ordering::Relaxed);
+            };
+            dropped += shard.write().drop_where(limit - dropped, is_over, mark);
         }
         dropped
     }
