@@ -56,8 +56,6 @@ pub(crate) struct Staging {
     is_full: bool,
     /// The next segment has to have room for so many bytes.
     wish: u64,
-    /// Nothing more is taken: the log is being closed.
-    is_closed: bool,
 }
 
 /// Those who wait for a frame.
@@ -175,14 +173,7 @@ impl Staging {
             spare: None,
             is_full: false,
             wish: 0,
-            is_closed: false,
         }
-    }
-
-    /// Takes nothing more, if there is nothing left to write.
-    pub(crate) fn try_close(&mut self, poisoned: bool) -> bool {
-        self.is_closed = !self.is_led() && (poisoned || !self.has_work());
-        self.is_closed
     }
 
     pub(crate) fn has_work(&self) -> bool {
@@ -241,9 +232,6 @@ impl Log {
         // Looked at under the lock: what was staged before the log was poisoned is told so by then.
         if let Some(error) = self.poison() {
             return Err(Refused::Error(error));
-        }
-        if staging.is_closed {
-            return Err(Refused::Error(StoreError::Unavailable { reason: "the log is closed".to_owned() }));
         }
         if staging.frame.is_empty() && std::process::id() != self.pid {
             return Err(Refused::Error(forked()));

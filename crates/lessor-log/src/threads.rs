@@ -81,7 +81,7 @@ fn write(log: &Arc<Log>, keeper: JoinHandle<()>) {
             quiet = 0;
             continue;
         }
-        if is_stopping && log.staging.lock().try_close(log.is_poisoned()) {
+        if is_stopping && !is_led && (!has_work || log.is_poisoned()) {
             break;
         }
         seen = if has_work { lsn } else { 0 };
