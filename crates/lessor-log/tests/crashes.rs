@@ -115,6 +115,19 @@ fn p5_p7_p8_p9_no_kill_takes_what_was_told() {
     }
 }
 
+/// What an opening finds may be in the memory of the operating system only.
+#[test]
+fn p5_an_opening_that_was_killed_leaves_nothing_that_the_next_one_wrongly_relies_on() {
+    let settings = tiny(Sync::Disk);
+    let (campaign, check) = (Campaign::from_env("killed openings"), Check::from_env(&settings));
+    let (start, told) = prepared(&settings);
+    campaign.each_kill(
+        || start.fork(),
+        |disk| Work::run(disk, &settings, told.clone(), &[]),
+        |disk, told| check.whole_after_all(disk, told),
+    );
+}
+
 #[test]
 fn a_power_loss_takes_the_last_of_what_was_not_synced_and_nothing_else() {
     let settings = tiny(Sync::Process);

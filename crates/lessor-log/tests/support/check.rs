@@ -50,6 +50,17 @@ impl Check {
         self.opens(&image, &after).map(drop).map_err(|why| format!("after a second crash: {why}"))
     }
 
+    /// The same, with every disk that a power loss may leave after the work.
+    pub(crate) fn whole_after_all(&self, disk: &SimDisk, told: &Told) -> Result<(), String> {
+        let (after, killed) = self.go_on(disk, told)?;
+        let crash = killed.crash();
+        for image in crash.images(6, 30, 1) {
+            self.disks.set(self.disks.get() + 1);
+            self.opens(&image, &after).map_err(|why| format!("after a power loss: {why}"))?;
+        }
+        Ok(())
+    }
+
     /// The same of a process that was killed: without syncs, a crash after that may take what is told then.
     pub(crate) fn killed(&self, disk: &SimDisk, told: &Told, sync: Sync) -> Result<(), String> {
         match sync {
