@@ -117,6 +117,11 @@ fn begin(
     mut image: Image,
 ) -> Result<(Arc<Log>, JoinHandle<()>), Problem> {
     keep_torn(&*vfs, &image);
+    if !image.leftovers.is_empty() {
+        // That they do not count is so far perhaps said in the memory of the operating system only.
+        let failed = |error| Problem::io(&*vfs, superblock::NAME, "writing", error);
+        image.superblock.update(|_| {}).map_err(failed)?;
+    }
     for name in &image.leftovers {
         vfs.remove(name).map_err(|error| Problem::io(&*vfs, name, "removing", error))?;
     }
