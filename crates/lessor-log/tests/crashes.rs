@@ -129,6 +129,18 @@ fn p5_an_opening_that_was_killed_leaves_nothing_that_the_next_one_wrongly_relies
 }
 
 #[test]
+fn p5_p9_a_killed_compaction_and_an_interrupted_opening_after_it_lose_nothing() {
+    let settings = tiny(Sync::Disk);
+    let (campaign, check) = (Campaign::from_env("killed compactions"), Check::from_env(&settings));
+    let (start, told) = prepared(&settings);
+    campaign.each_kill(
+        || start.fork(),
+        |disk| Work::run(disk, &settings, told.clone(), &[Op::Compact]),
+        |disk, told| check.recovers_at_any_call(disk, told),
+    );
+}
+
+#[test]
 fn a_power_loss_takes_the_last_of_what_was_not_synced_and_nothing_else() {
     let settings = tiny(Sync::Process);
     let (campaign, check) = (Campaign::from_env("power losses without syncs"), Check::from_env(&settings));

@@ -13,6 +13,9 @@ use super::scribe::Act;
 use super::told::Told;
 use super::work::{KEYS, Op, Work, key};
 
+/// About as many calls as an opening makes.
+const CALLS: u64 = 28;
+
 /// How thoroughly each disk is looked at.
 pub(crate) struct Check {
     settings: Settings,
@@ -111,10 +114,23 @@ impl Check {
 
     /// The opening itself is interrupted, before or during one of its calls.
     fn crash_in_recovery(&self, disk: &SimDisk, told: &Told, number: u64) -> Result<(), String> {
-        // About as many as an opening makes.
-        const CALLS: u64 = 24;
+        self.crash_in_recovery_at(disk, told, 1 + number / 2 % CALLS, number)
+    }
+
+    /// The opening is interrupted at each of its calls.
+    pub(crate) fn recovers_at_any_call(&self, disk: &SimDisk, told: &Told) -> Result<(), String> {
+        self.disks.set(self.disks.get() + 1);
+        (2..2 * CALLS).try_for_each(|number| self.crash_in_recovery_at(disk, told, number / 2, number))
+    }
+
+    fn crash_in_recovery_at(
+        &self,
+        disk: &SimDisk,
+        told: &Told,
+        call: u64,
+        number: u64,
+    ) -> Result<(), String> {
         let interrupted = disk.fork();
-        let call = 1 + number % CALLS;
         if number.is_multiple_of(2) {
             interrupted.power_off_at(call);
         } else {

@@ -14,8 +14,8 @@ pub(crate) struct Told {
     stories: BTreeMap<Key, Story>,
     /// The latest time that was told.
     pub(crate) time: Timestamp0,
-    /// Every write that may have been made, in order.
-    history: Vec<(Key, Option<Record>)>,
+    /// Every write that may have been made, in order, and what was read in between.
+    history: Vec<Entry>,
     /// So many of them are on the disk for certain.
     synced: usize,
     /// What was done, for whoever has to find out.
@@ -30,6 +30,14 @@ impl Default for Timestamp0 {
     fn default() -> Self {
         Self(Timestamp::EPOCH)
     }
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    key: Key,
+    record: Option<Record>,
+    /// It was acknowledged or seen.
+    is_sure: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -55,7 +63,7 @@ impl Told {
             return Err(format!("{key:?} is {is:?}, but may be one of {may_be:?}"));
         }
         if story.may_be.len() > 1 {
-            self.history.push((key.clone(), seen.record.clone()));
+            self.note(key, seen.record.clone(), true);
         }
         self.settle(key, seen.record.clone());
         Ok(())
@@ -72,13 +80,13 @@ impl Told {
 
     /// That write was acknowledged.
     pub(crate) fn stored(&mut self, key: &Key, next: &Record) {
-        self.history.push((key.clone(), Some(next.clone())));
+        self.note(key, Some(next.clone()), true);
         self.settle(key, Some(next.clone()));
     }
 
     /// That write may have been made.
     pub(crate) fn may_have_stored(&mut self, key: &Key, next: &Record) {
-        self.history.push((key.clone(), Some(next.clone())));
+        self.note(key, Some(next.clone()), false);
         self.stories.entry(key.clone()).or_default().may_be.push(Some(next.clone()));
     }
 
@@ -107,6 +115,10 @@ impl Told {
         }
     }
 
+    fn note(&mut self, key: &Key, record: Option<Record>, is_sure: bool) {
+        self.history.push(Entry { key: key.clone(), record, is_sure });
+    }
+
     fn settle(&mut self, key: &Key, record: Option<Record>) {
         let story = self.stories.entry(key.clone()).or_default();
         story.token = story.token.max(record.as_ref().map_or(0, |record| record.token().as_u64()));
@@ -126,9 +138,9 @@ impl Told {
     pub(crate) fn is_a_prefix(&self, read: &BTreeMap<Key, Option<Record>>) -> Result<(), String> {
         let fits = |count: usize| {
             read.iter().all(|(key, there)| {
-                let before = self.history.iter().take(count).rev();
-                let last = before.filter(|(of, _)| of == key).find_map(|(_, record)| record.as_ref());
-                match (last, there) {
+                let before = self.history.iter().take(count).rev().filter(|entry| entry.key == *key);
+                let mut last = before.filter(|entry| entry.is_sure || entry.record == *there);
+                match (last.next().and_then(|entry| entry.record.as_ref()), there) {
                     (Some(last), Some(there)) => last == there,
                     (Some(last), None) => may_be_purged(last, self.time.0),
                     (None, there) => there.is_none(),
