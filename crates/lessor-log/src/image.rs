@@ -231,7 +231,8 @@ impl Reading<'_> {
             && last.epoch < block.epoch
         {
             // Each opening has its segment, and says so only once that is there.
-            let reason = "the file is missing or empty, although the log was written to after the segment before";
+            let reason =
+                "the file is missing or empty, although the log was written to after the segment before";
             return Err(Problem::corrupt(self.vfs, &segment_name(next), 0, reason));
         }
         if block.checkpoint > 0 {
