@@ -55,7 +55,7 @@ pub(crate) struct Staging {
 }
 
 #[derive(Debug, Default)]
-struct Waiters {
+pub(crate) struct Waiters {
     /// Those who can lead.
     leaders: Vec<Waker>,
     /// Those who cannot.
@@ -125,6 +125,14 @@ impl Staging {
         self.writer.is_none()
     }
 
+    /// All who wait for something that no frame under way brings.
+    pub(crate) fn take_waiting(&mut self) -> Waiters {
+        let mut waiting = mem::take(&mut self.gathering);
+        waiting.followers.append(&mut self.for_room);
+        waiting.followers.append(&mut self.for_time);
+        waiting
+    }
+
     fn spare_room(&self) -> u64 {
         self.spare.as_ref().map_or(0, |spare| spare.length - FIRST_FRAME)
     }
@@ -184,7 +192,7 @@ impl Log {
     /// Leads if there is something to write and nobody else leads. Returns whether it did.
     pub(crate) fn try_lead(&self) -> bool {
         let staging = self.staging.lock();
-        if !staging.has_work() || staging.is_led() {
+        if !staging.has_work() || staging.is_led() || self.is_poisoned() {
             return false;
         }
         self.lead(staging);
@@ -219,9 +227,7 @@ impl Log {
         let mut woken = mem::take(&mut staging.in_flight);
         if written.is_err() {
             // Nothing more will be written: everybody has to hear of it.
-            woken.append(&mut staging.gathering);
-            woken.followers.append(&mut staging.for_room);
-            woken.followers.append(&mut staging.for_time);
+            woken.append(&mut staging.take_waiting());
         } else {
             woken.followers.append(&mut staging.for_time);
         }
@@ -430,7 +436,7 @@ impl Waiters {
         self.followers.append(&mut other.followers);
     }
 
-    fn wake(self) {
+    pub(crate) fn wake(self) {
         self.leaders.into_iter().chain(self.followers).for_each(Waker::wake);
     }
 }
