@@ -60,7 +60,7 @@ pub(crate) struct Staging {
 
 /// Those who wait for a frame.
 #[derive(Debug, Default)]
-struct Waiters {
+pub(crate) struct Waiters {
     /// Threads, which can lead.
     threads: Option<Arc<Threads>>,
     /// Futures, which cannot.
@@ -189,6 +189,14 @@ impl Staging {
         if lsn == self.lsn { &mut self.gathering } else { &mut self.in_flight }
     }
 
+    /// All who wait for something that no frame under way brings.
+    pub(crate) fn take_waiting(&mut self) -> Waiters {
+        let mut waiting = mem::take(&mut self.gathering);
+        waiting.futures.append(&mut self.for_room);
+        waiting.futures.append(&mut self.for_time);
+        waiting
+    }
+
     fn spare_room(&self) -> u64 {
         self.spare.as_ref().map_or(0, |spare| spare.length - FIRST_FRAME)
     }
@@ -249,7 +257,7 @@ impl Log {
     /// Leads if there is something to write and nobody else leads. Returns whether it did.
     pub(crate) fn try_lead(&self) -> bool {
         let staging = self.staging.lock();
-        if !staging.has_work() || staging.is_led() {
+        if !staging.has_work() || staging.is_led() || self.is_poisoned() {
             return false;
         }
         self.lead(staging);
@@ -267,6 +275,10 @@ impl Log {
                 break;
             }
             count = staging.count;
+        }
+        if self.is_poisoned() {
+            staging.writer = Some(writer);
+            return;
         }
         let lsn = staging.lsn;
         let idle = mem::take(&mut staging.idle);
@@ -298,16 +310,7 @@ impl Log {
 
     /// Wakes those whose frame is written, and one who leads next: of the threads that wait for the next frame, or
     /// the log's own on behalf of futures.
-    fn hand_on(&self, mut staging: MutexGuard<'_, Staging>, woken: Waiters) {
-        if self.is_poisoned() {
-            // Nothing more will be written: everybody has to hear of it.
-            let others = mem::take(&mut staging.gathering);
-            let more = mem::take(&mut staging.for_room);
-            drop(staging);
-            woken.wake();
-            others.wake();
-            return more.into_iter().for_each(Waker::wake);
-        }
+    fn hand_on(&self, staging: MutexGuard<'_, Staging>, woken: Waiters) {
         let next = staging.gathering.threads.clone();
         let has_work = staging.has_work();
         drop(staging);
@@ -509,7 +512,7 @@ fn forked() -> StoreError {
 }
 
 impl Waiters {
-    fn wake(self) {
+    pub(crate) fn wake(self) {
         self.threads.inspect(|threads| threads.finish());
         self.futures.into_iter().for_each(Waker::wake);
     }

@@ -227,6 +227,14 @@ impl Reading<'_> {
             let name = segment_name(block.first_segment);
             return Err(Problem::corrupt(self.vfs, &name, 0, "the segment is missing or empty"));
         }
+        if let Some((last, _)) = used.last()
+            && last.epoch < block.epoch
+        {
+            // Each opening has its segment, and says so only once that is there.
+            let reason =
+                "the file is missing or empty, although the log was written to after the segment before";
+            return Err(Problem::corrupt(self.vfs, &segment_name(next), 0, reason));
+        }
         if block.checkpoint > 0 {
             let name = checkpoint_name(block.checkpoint);
             self.progress.total += self.open(&name)?.len().map_err(self.failed(&name))?;

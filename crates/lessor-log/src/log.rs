@@ -166,19 +166,34 @@ impl Log {
     }
 
     pub(crate) fn set_poison(&self, doing: &str, error: &io::Error) {
-        let from = self.staging.lock().lsn - 1;
         let place = self.vfs.place();
         let reason = format!(
             "{doing} in {place} failed, and nothing is written until the log is opened anew: {error}"
         );
         tracing::error!(%error, place, "{doing} failed; the log takes no more writes until it is opened anew");
-        let _ = self.poison.set(Poison { from, reason });
+        // Under the lock, so that no frame begins to be written that is not among those in doubt.
+        let mut staging = self.staging.lock();
+        let _ = self.poison.set(Poison { from: staging.lsn - 1, reason });
         self.poisoned.store(true, Ordering::Release);
+        let waiting = staging.take_waiting();
+        drop(staging);
+        waiting.wake();
     }
 
-    /// Takes no more writes, because the log is being closed.
-    pub(crate) fn set_closed(&self) {
-        self.poisoned.store(true, Ordering::Release);
+    /// Takes no more writes, because the log is being closed; not while any are under way. Returns whether none is.
+    pub(crate) fn try_close(&self) -> bool {
+        let staging = self.staging.lock();
+        let is_over = !staging.is_led() && (self.is_poisoned() || !staging.has_work());
+        if is_over {
+            self.poisoned.store(true, Ordering::Release);
+        }
+        is_over
+    }
+
+    /// The first failed write or sync.
+    pub(crate) fn failure(&self) -> Option<StoreError> {
+        let reason = self.poison.get()?.reason.clone();
+        Some(StoreError::Unavailable { reason })
     }
 
     /// The writer looks after what is staged, should nobody else.

@@ -13,7 +13,7 @@ use lessor_core::{DecodeError, Outline, Record, StoreError};
 
 use crate::commit::{Writer, checksum_of};
 use crate::entry::Entry;
-use crate::frame::{Frame, Header, Kind, LogId, SECTOR};
+use crate::frame::{Frame, Header, Kind, LogId, SECTOR, SECTOR_BYTES};
 use crate::image::{self, Image, OnProgress, Sink};
 use crate::index::{Index, Place, Slot};
 use crate::log::{Files, Log, Parts};
@@ -117,6 +117,11 @@ fn begin(
     mut image: Image,
 ) -> Result<(Arc<Log>, JoinHandle<()>), Problem> {
     keep_torn(&*vfs, &image);
+    if !image.leftovers.is_empty() {
+        // That they do not count is so far perhaps said in the memory of the operating system only.
+        let failed = |error| Problem::io(&*vfs, superblock::NAME, "writing", error);
+        image.superblock.update(|_| {}).map_err(failed)?;
+    }
     for name in &image.leftovers {
         vfs.remove(name).map_err(|error| Problem::io(&*vfs, name, "removing", error))?;
     }
@@ -129,6 +134,7 @@ fn begin(
     let time = Time::starting_at(&source, image.clock.max(ahead));
     let clock = time.cover_to();
 
+    keep_last_header(&*vfs, &image)?;
     let frames = std::mem::take(&mut image.tail);
     let writer = write_segment(&*vfs, &settings, &image, epoch, clock, &frames)?;
     let number = writer.segment.number;
@@ -170,6 +176,23 @@ fn begin(
         error,
     })?;
     Ok((log, writer))
+}
+
+/// Makes sure of the last segment's header. Without a proven frame behind it, it may so far be in the memory of the
+/// operating system only, or have been in a sync that failed; and the segment that follows relies on it.
+fn keep_last_header(vfs: &dyn Vfs, image: &Image) -> Result<(), Problem> {
+    let Some(last) = image.segments.last().filter(|last| image.proven < last.first_lsn) else {
+        return Ok(());
+    };
+    let name = segment_name(last.number);
+    let failed = |doing| {
+        let name = name.clone();
+        move |error| Problem::io(vfs, &name, doing, error)
+    };
+    let mut header = [0; SECTOR_BYTES];
+    last.file.read_full_at(&mut header, 0).map_err(failed("reading"))?;
+    last.file.write_all_at(&header, 0).map_err(failed("writing"))?;
+    last.file.sync().map_err(failed("syncing"))
 }
 
 /// The segment that this opening writes to. It begins with the frames that so far may be in the memory of the operating system

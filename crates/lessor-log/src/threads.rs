@@ -149,10 +149,19 @@ fn sync(log: &Log) {
 
 /// Leaves the log so that the next opening has nothing to find out.
 fn close(log: &Log) -> Result<(), StoreError> {
-    if log.is_poisoned() {
-        return log.poison().map_or(Ok(()), Err);
+    while !log.try_close() {
+        // Somebody who was not told yet is still writing, or is about to.
+        if !log.try_lead() {
+            thread::park_timeout(TICK);
+        }
+    }
+    if let Some(error) = log.failure() {
+        return Err(error);
     }
     sync(log);
+    if let Some(error) = log.failure() {
+        return Err(error);
+    }
     let failed = |error| StoreError::from(Problem::io(&*log.vfs, "superblock", "writing", error));
     if let Some(spare) = log.take_spare_away() {
         let name = segment_name(spare.number);
@@ -170,7 +179,6 @@ fn close(log: &Log) -> Result<(), StoreError> {
         block.is_clean = true;
     };
     log.superblock.lock().update(update).map_err(failed)?;
-    log.set_closed();
     if let Some((segment, at)) = end {
         // Only to save room: nothing depends on it.
         if let Err(error) = segment.file.cut(at) {

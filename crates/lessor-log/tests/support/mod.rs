@@ -7,6 +7,11 @@ use std::fmt::Display;
 
 use lessor_log::vfs::sim::{Crash, Fault, SimDisk, When};
 
+pub(crate) mod check;
+pub(crate) mod scribe;
+pub(crate) mod told;
+pub(crate) mod work;
+
 /// How much is tried, and how much was.
 pub(crate) struct Campaign {
     name: &'static str,
