@@ -207,7 +207,7 @@ impl Staging {
         if !self.frame.is_empty() && size > LARGE {
             return Err(Refused::Wait(Wait::Visible(self.lsn)));
         }
-        let reserve = if grant && self.is_full { self.length / 2 } else { 0 };
+        let reserve = if grant && self.spare.is_none() { self.length / 2 } else { 0 };
         if size + reserve > self.room && size > self.spare_room() {
             self.wish = self.wish.max(size);
             if self.is_full {
