@@ -1,8 +1,9 @@
 //! Compaction: a checkpoint holds every record once, and takes the place of the segments before it.
 //!
-//! It is written beside the commits, record by record as they are at that moment. The log goes on in a new segment first; what
-//! changes after that is in the segments that stay, so it does not matter which version of a record the checkpoint has. It is read
-//! back before anything relies on it, and nothing is removed before the superblock names it.
+//! It is written beside the commits. The log goes on in a new segment first; then what is in the files before is read from
+//! front to back, and what the index still points to is copied. A record that has changed since is in the segments that stay, and
+//! is copied only as long as that change is not on the disk. The checkpoint is read back before anything relies on it, and nothing
+//! is removed before the superblock names it.
 
 use std::io;
 use std::sync::atomic::Ordering;
@@ -10,9 +11,9 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use lessor_core::{Key, StoreError};
+use lessor_core::StoreError;
 
-use crate::entry::{self, Entries};
+use crate::entry::{self, Entries, Entry};
 use crate::frame::{Builder, Found, Frames, HEADER, Header, Kind, LogId, SECTOR};
 use crate::index::{Home, Place, Slot};
 use crate::log::{Checkpoint, Log};
@@ -68,17 +69,38 @@ fn is_due(log: &Log) -> bool {
     if log.is_poisoned() {
         return false;
     }
-    let files = log.files.read();
-    let Some((_, before)) = files.segments.split_last() else { return false };
-    let grown: u64 = before.iter().map(|segment| segment.length).sum();
-    let held: u64 = files.checkpoints.iter().map(|checkpoint| checkpoint.length).sum();
+    let (grown, held) = sizes(log);
     grown >= log.settings.compact_at.max(2 * held)
+}
+
+/// Bytes of the segments but the last, and of the checkpoint.
+fn sizes(log: &Log) -> (u64, u64) {
+    let files = log.files.read();
+    let before = files.segments.split_last().map_or(&[][..], |(_, before)| before);
+    let grown = before.iter().map(|segment| segment.length).sum();
+    (grown, files.checkpoints.iter().map(|checkpoint| checkpoint.length).sum())
 }
 
 fn compact(log: &Log) -> Result<(), StoreError> {
     if let Some(error) = log.poison() {
         return Err(error);
     }
+    compact_now(log, &|| log.threads.is_stopping.load(Ordering::SeqCst))
+}
+
+/// While the log is being closed: leaves it small, and quick to open, if that is worth the while.
+pub(crate) fn compact_at_close(log: &Log) -> Result<(), StoreError> {
+    /// Less than that is read faster than it is written.
+    const LEAST: u64 = 4 << 20;
+    let (grown, held) = sizes(log);
+    let written = log.writer_position().map_or(0, |(_, at)| at);
+    if grown + written < LEAST.max(held / 4) {
+        return Ok(());
+    }
+    compact_now(log, &|| false)
+}
+
+fn compact_now(log: &Log, is_over: &dyn Fn() -> bool) -> Result<(), StoreError> {
     roll(log)?;
     let (base, number) = {
         let files = log.files.read();
@@ -86,7 +108,9 @@ fn compact(log: &Log) -> Result<(), StoreError> {
         let highest = files.checkpoints.iter().map(|checkpoint| checkpoint.number).max();
         (base, highest.unwrap_or(0).max(log.superblock.lock().block().checkpoint) + 1)
     };
-    let made = make(log, &*log.vfs, &log.id, number, base.first_lsn);
+    let to = To { vfs: &*log.vfs, id: &log.id, number };
+    let bound = log.synced.load(Ordering::Acquire);
+    let made = make(log, &to, base.first_lsn, bound, is_over);
     let checkpoint = match made.and_then(|checkpoint| verify(log, checkpoint)) {
         Ok(checkpoint) => checkpoint,
         Err(problem) => {
@@ -154,19 +178,33 @@ fn drop_before(log: &Log, first: u64, checkpoint: &Checkpoint) {
     }
 }
 
-/// Writes a checkpoint of all records, durably.
-fn make(log: &Log, vfs: &dyn Vfs, id: &LogId, number: u64, first_lsn: u64) -> Result<Checkpoint, StoreError> {
-    let name = checkpoint_name(number);
+/// Where a checkpoint goes.
+struct To<'t> {
+    vfs: &'t dyn Vfs,
+    id: &'t LogId,
+    number: u64,
+}
+
+/// Writes a checkpoint, durably, of all records as the frames before `first_lsn` have them; of those that have changed since only
+/// if the change is in a frame behind `bound`.
+fn make(
+    log: &Log,
+    to: &To<'_>,
+    first_lsn: u64,
+    bound: u64,
+    is_over: &dyn Fn() -> bool,
+) -> Result<Checkpoint, StoreError> {
+    let name = checkpoint_name(to.number);
     let failed = |doing| {
-        let place = format!("{}/{name}", vfs.place());
+        let place = format!("{}/{name}", to.vfs.place());
         move |error| Problem::Io { place, doing, error }
     };
-    let file = vfs.create(&name).map_err(failed("making"))?;
-    let header = SegmentHeader { number, epoch: log.epoch, first_lsn, former: 0, length: 0 };
-    file.write_all_at(&header.encode(id), 0).map_err(failed("writing"))?;
+    let file = to.vfs.create(&name).map_err(failed("making"))?;
+    let header = SegmentHeader { number: to.number, epoch: log.epoch, first_lsn, former: 0, length: 0 };
+    file.write_all_at(&header.encode(to.id), 0).map_err(failed("writing"))?;
     let mut out = Out {
         file: &*file,
-        id,
+        id: to.id,
         epoch: log.epoch,
         clock: log.time.cover_to(),
         frame: Builder::default(),
@@ -175,47 +213,90 @@ fn make(log: &Log, vfs: &dyn Vfs, id: &LogId, number: u64, first_lsn: u64) -> Re
         unsynced: 0,
     };
     let (mut count, mut bytes) = (0_u64, Vec::new());
-    for shard in log.index.shards() {
-        if log.threads.is_stopping.load(Ordering::SeqCst) {
-            return Err(ended());
-        }
-        let keys: Vec<Key> = shard.read().slots().map(|(key, _)| key.clone()).collect();
-        for key in keys {
-            let Some((slot, record)) = current(log, &key)? else { continue };
+    each_entry(log, first_lsn, is_over, &mut |lsn, entry| {
+        let slot_is_this = |slot: &Slot| {
+            slot.lsn > bound.max(lsn) || (slot.lsn == lsn && slot.place.checksum == entry.checksum)
+        };
+        if log.index.read(&entry.key).slot(&entry.key).is_some_and(slot_is_this) {
             bytes.clear();
-            entry::encode(&mut bytes, Some(slot.lsn), &key, &record);
+            entry::encode(&mut bytes, Some(lsn), &entry.key, entry.record);
             out.put(&bytes).map_err(failed("writing"))?;
             count += 1;
         }
-    }
+        Ok(())
+    })?;
     out.flush(Kind::Kept).map_err(failed("writing"))?;
     out.frame.push(&count.to_le_bytes());
     out.flush(Kind::End).map_err(failed("writing"))?;
     let length = out.at;
     file.sync().map_err(failed("syncing"))?;
-    vfs.sync_folder().map_err(failed("syncing the folder of"))?;
-    Ok(Checkpoint { number, file, length })
+    to.vfs.sync_folder().map_err(failed("syncing the folder of"))?;
+    Ok(Checkpoint { number: to.number, file, length })
 }
 
-/// The encoded record under a key as it is now, once it may be shown.
-fn current(log: &Log, key: &Key) -> Result<Option<(Slot, Vec<u8>)>, StoreError> {
-    loop {
-        let Some(slot) = log.index.read(key).slot(key).cloned() else { return Ok(None) };
-        if slot.lsn > log.visible.load(Ordering::Acquire) {
-            if let Some(error) = log.poison() {
-                return Err(error);
-            }
-            log.wake_writer();
-            thread::park_timeout(Duration::from_millis(1));
-            continue;
+type OnEntry<'e> = &'e mut dyn FnMut(u64, &Entry<'_>) -> Result<(), StoreError>;
+
+/// Reads what the checkpoint and the frames before `first_lsn` hold, from front to back.
+fn each_entry(
+    log: &Log,
+    first_lsn: u64,
+    is_over: &dyn Fn() -> bool,
+    on_entry: OnEntry<'_>,
+) -> Result<(), StoreError> {
+    let (segments, checkpoint) = {
+        let files = log.files.read();
+        (files.segments.clone(), files.checkpoints.first().cloned())
+    };
+    if let Some(checkpoint) = checkpoint {
+        let name = checkpoint_name(checkpoint.number);
+        let frames = Frames::new(&*checkpoint.file, &log.id, FIRST_FRAME, checkpoint.length);
+        each_entry_of(log, &name, frames, None, is_over, on_entry)?;
+    }
+    let ends = segments.iter().skip(1).map(|segment| segment.first_lsn).chain([u64::MAX]);
+    for (segment, end) in segments.iter().zip(ends) {
+        // Frames from the successor's first on do not count, whatever they hold.
+        let end = end.min(first_lsn);
+        if segment.first_lsn < end {
+            let name = segment_name(segment.number);
+            let length =
+                segment.file.len().map_err(|error| Problem::io(&*log.vfs, &name, "reading", error))?;
+            let frames = Frames::new(&*segment.file, &log.id, FIRST_FRAME, length.min(segment.length));
+            each_entry_of(log, &name, frames, Some(end - 1), is_over, on_entry)?;
         }
-        let bytes = match &slot.record {
-            Some(record) => Some(record.encode()),
-            None => log.read(key, slot.lsn, &slot.place)?,
+    }
+    Ok(())
+}
+
+/// The entries of a segment's frames up to the `last`, or of a checkpoint.
+fn each_entry_of(
+    log: &Log,
+    name: &str,
+    mut frames: Frames<'_>,
+    last: Option<u64>,
+    is_over: &dyn Fn() -> bool,
+    on_entry: OnEntry<'_>,
+) -> Result<(), StoreError> {
+    loop {
+        if is_over() {
+            return Err(ended());
+        }
+        let at = frames.at;
+        let corrupt = |reason: &str| StoreError::from(Problem::corrupt(&*log.vfs, name, at, reason));
+        let frame = match frames.next().map_err(|error| Problem::io(&*log.vfs, name, "reading", error))? {
+            Found::Frame(frame) => frame,
+            Found::Torn => return Err(corrupt("a frame is missing")),
+            Found::Damaged(reason) => return Err(corrupt(reason)),
         };
-        // `None`: it has changed meanwhile.
-        if let Some(bytes) = bytes {
-            return Ok(Some((slot, bytes)));
+        if frame.header.kind == Kind::End {
+            return Ok(());
+        }
+        let with_lsn = frame.header.kind == Kind::Kept;
+        for entry in Entries::new(&frame.data, with_lsn) {
+            let entry = entry.map_err(corrupt)?;
+            on_entry(entry.lsn.unwrap_or(frame.header.lsn), &entry)?;
+        }
+        if last == Some(frame.header.lsn) {
+            return Ok(());
         }
     }
 }
@@ -291,7 +372,8 @@ fn verify(log: &Log, checkpoint: Checkpoint) -> Result<Checkpoint, StoreError> {
                 && Some(slot.lsn) == entry.lsn
             {
                 let Place { length, checksum, .. } = slot.place;
-                if entry.checksum != checksum || entry::checksum(&entry.key, entry.record) != checksum {
+                let is_whole = entry::checksum(&entry.key, entry.record) == entry.checksum;
+                if entry.checksum != checksum || !is_whole {
                     return Err(corrupt("a record that was just written is not what it was"));
                 }
                 slot.place = Place { home, position, length, checksum };
@@ -309,7 +391,10 @@ pub(crate) fn backup(log: &Log, vfs: &dyn Vfs) -> Result<(), StoreError> {
         return Err(StoreError::Unavailable { reason });
     }
     let id = random_id()?;
-    let checkpoint = match make(log, vfs, &id, 1, 1) {
+    // Up to what is visible now, or newer.
+    let bound = log.visible.load(Ordering::Acquire);
+    let to = To { vfs, id: &id, number: 1 };
+    let checkpoint = match make(log, &to, bound + 1, bound, &|| false) {
         Ok(checkpoint) => checkpoint,
         Err(error) => {
             let _ = vfs.remove(&checkpoint_name(1));

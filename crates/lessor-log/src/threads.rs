@@ -162,6 +162,12 @@ fn close(log: &Log) -> Result<(), StoreError> {
     if let Some(error) = log.failure() {
         return Err(error);
     }
+    if let Err(error) = compaction::compact_at_close(log) {
+        tracing::warn!(%error, place = log.vfs.place(), "the log could not be compacted while it was closed");
+    }
+    if let Some(error) = log.failure() {
+        return Err(error);
+    }
     let failed = |error| StoreError::from(Problem::io(&*log.vfs, "superblock", "writing", error));
     if let Some(spare) = log.take_spare_away() {
         let name = segment_name(spare.number);
