@@ -12,7 +12,7 @@ use std::sync::Arc;
 use lessor_log::vfs::sim::SimDisk;
 use lessor_log::{Opener, Sync};
 use lessor_testkit::{ManualClock, Subject, conformance, history, state_machine};
-use support::reopening::{Ending, Reopening};
+use support::reopening::Reopening;
 use support::work::tiny;
 
 mod support;
@@ -26,9 +26,9 @@ fn log() -> Subject {
 
 conformance!(log);
 
-fn reopening(ending: Ending) -> Subject {
+fn reopening() -> Subject {
     let clock = ManualClock::new();
-    let store = Reopening::new(tiny(Sync::Disk), clock.clone(), ending, 3);
+    let store = Reopening::new(tiny(Sync::Disk), clock.clone(), 3);
     Subject::on_manual_clock(Arc::new(store), clock)
 }
 
@@ -46,18 +46,6 @@ fn p8_histories_of_real_threads_are_linearizable_per_key() {
 
 #[test]
 fn p9_closing_and_opening_is_invisible() {
-    let tally = state_machine::check(&|| reopening(Ending::Closed), "tests/reopened.regressions");
-    assert!(tally.commands > tally.cases);
-}
-
-#[test]
-fn p5_p9_being_killed_is_invisible() {
-    let tally = state_machine::check(&|| reopening(Ending::Killed), "tests/killed.regressions");
-    assert!(tally.commands > tally.cases);
-}
-
-#[test]
-fn p5_p9_losing_power_is_invisible() {
-    let tally = state_machine::check(&|| reopening(Ending::PowerLost), "tests/power_lost.regressions");
+    let tally = state_machine::check(&reopening, "tests/reopened.regressions");
     assert!(tally.commands > tally.cases);
 }

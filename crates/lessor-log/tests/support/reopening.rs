@@ -1,4 +1,4 @@
-//! A log that is opened anew every few calls, without whoever uses it being told.
+//! A log that is closed and opened anew every few calls, without whoever uses it being told.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::sync::Arc;
@@ -10,14 +10,6 @@ use lessor_log::{LogStore, Opener, Settings};
 use lessor_testkit::ManualClock;
 use parking_lot::Mutex;
 
-/// How an opening ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
-    Closed,
-    Killed,
-    PowerLost,
-}
-
 #[derive(Debug)]
 pub(crate) struct Reopening {
     inner: Mutex<Inner>,
@@ -27,7 +19,6 @@ pub(crate) struct Reopening {
 struct Inner {
     settings: Settings,
     clock: ManualClock,
-    ending: Ending,
     every: u64,
     calls: u64,
     disk: SimDisk,
@@ -35,10 +26,10 @@ struct Inner {
 }
 
 impl Reopening {
-    pub(crate) fn new(settings: Settings, clock: ManualClock, ending: Ending, every: u64) -> Self {
+    pub(crate) fn new(settings: Settings, clock: ManualClock, every: u64) -> Self {
         let disk = SimDisk::new();
         let store = Some(open(&settings, &clock, &disk));
-        Self { inner: Mutex::new(Inner { settings, clock, ending, every, calls: 0, disk, store }) }
+        Self { inner: Mutex::new(Inner { settings, clock, every, calls: 0, disk, store }) }
     }
 
     fn with<T>(&self, call: impl FnOnce(&LogStore) -> T) -> T {
@@ -53,18 +44,8 @@ impl Reopening {
 
 impl Inner {
     fn reopen(&mut self) {
-        match self.ending {
-            Ending::Closed => self.store.take().unwrap().close().unwrap(),
-            Ending::Killed => self.leave(self.disk.fork()),
-            Ending::PowerLost => self.leave(self.disk.crash().image_random(self.calls)),
-        }
+        self.store.take().unwrap().close().unwrap();
         self.store = Some(open(&self.settings, &self.clock, &self.disk));
-    }
-
-    fn leave(&mut self, disk: SimDisk) {
-        self.disk.power_off();
-        self.store = None;
-        self.disk = disk;
     }
 }
 
