@@ -15,6 +15,7 @@ use std::thread;
 use lessor_core::StoreError;
 use parking_lot::MutexGuard;
 
+use crate::compaction;
 use crate::frame::{Builder, HEADER, Header, Kind, MAX_FRAME, SECTOR};
 use crate::log::Log;
 use crate::segment::{FIRST_FRAME, Segment, SegmentHeader, Spare, segment_name};
@@ -207,6 +208,7 @@ impl Staging {
         if !self.frame.is_empty() && size > LARGE {
             return Err(Refused::Wait(Wait::Visible(self.lsn)));
         }
+        // Also while nobody knows yet whether there is room for the next segment.
         let reserve = if grant && self.spare.is_none() { self.length / 2 } else { 0 };
         if size + reserve > self.room && size > self.spare_room() {
             self.wish = self.wish.max(size);
@@ -240,6 +242,9 @@ impl Log {
         // Looked at under the lock: what was staged before the log was poisoned is told so by then.
         if let Some(error) = self.poison() {
             return Err(Refused::Error(error));
+        }
+        if self.is_closing() {
+            return Err(Refused::Error(compaction::ended()));
         }
         if staging.frame.is_empty() && std::process::id() != self.pid {
             return Err(Refused::Error(forked()));
@@ -481,6 +486,10 @@ impl Log {
         let woken = mem::take(&mut staging.for_room);
         drop(staging);
         woken.into_iter().for_each(Waker::wake);
+    }
+
+    pub(crate) fn has_spare(&self) -> bool {
+        self.staging.lock().spare.is_some()
     }
 
     pub(crate) fn take_spare_away(&self) -> Option<Spare> {

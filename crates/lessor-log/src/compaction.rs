@@ -46,7 +46,7 @@ pub(crate) fn refuse_all(log: &Log) {
     }
 }
 
-fn ended() -> StoreError {
+pub(crate) fn ended() -> StoreError {
     StoreError::Unavailable { reason: "the log is closed".to_owned() }
 }
 
@@ -137,11 +137,13 @@ fn compact_now(log: &Log, is_over: &dyn Fn() -> bool) -> Result<(), StoreError> 
 
 /// Has the log go on in a new segment, so that all others can go.
 fn roll(log: &Log) -> Result<(), StoreError> {
-    // Somebody may be leading at this moment; without room for a new segment, the one that is written to stays.
+    // Somebody may be leading at this moment. Without a segment to go on in, the one that is written to stays: it has just been
+    // begun, or there is no room for another. This thread makes the next one, so waiting for it here would stop everything.
     const TRIES: u32 = 1_000;
     for _ in 0..TRIES {
         match log.try_roll() {
             Ok(true) => return Ok(()),
+            Ok(false) if !log.has_spare() => return Ok(()),
             Ok(false) => thread::park_timeout(Duration::from_millis(1)),
             Err(error) => return Err(Problem::io(&*log.vfs, "", "beginning a segment", error).into()),
         }

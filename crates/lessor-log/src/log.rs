@@ -182,12 +182,20 @@ impl Log {
 
     /// Takes no more writes, because the log is being closed; not while any are under way. Returns whether none is.
     pub(crate) fn try_close(&self) -> bool {
-        let staging = self.staging.lock();
+        let mut staging = self.staging.lock();
         let is_over = !staging.is_led() && (self.is_poisoned() || !staging.has_work());
         if is_over {
             self.poisoned.store(true, Ordering::Release);
+            let waiting = staging.take_waiting();
+            drop(staging);
+            waiting.wake();
         }
         is_over
+    }
+
+    /// Whether the log is being closed, so that nothing more is taken on.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.threads.is_stopping.load(Ordering::SeqCst)
     }
 
     /// The first failed write or sync.

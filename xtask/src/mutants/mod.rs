@@ -1,10 +1,11 @@
 //! Faults planted in the sources, one at a time. Each has to be caught by the test that is meant for it: a test that
 //! cannot fail proves nothing.
 //!
-//! [`list`] has them. A fault whose source text is no longer there exactly once, or that does not compile, is stale, and
+//! [`list`] and [`log`] have them. A fault whose source text is no longer there exactly once, or that does not compile, is stale, and
 //! that is an error too.
 
 mod list;
+mod log;
 mod sandbox;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use crate::shell::Shell;
 use list::{MUTANTS, Mutant, Test};
+use log::LOG;
 use sandbox::{PATIENCE, Ran, Sandbox};
 
 /// Returns `caught N of N`.
@@ -20,6 +22,7 @@ pub(crate) fn run(shell: &Shell) -> Result<String, String> {
     let only: Vec<&str> = only.split(',').filter(|part| !part.is_empty()).collect();
     let chosen: Vec<&Mutant> = MUTANTS
         .iter()
+        .chain(LOG)
         .filter(|mutant| only.is_empty() || only.iter().any(|part| mutant.name.contains(part)))
         .collect();
     if chosen.is_empty() {

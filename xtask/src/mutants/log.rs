@@ -1,0 +1,175 @@
+//! The faults of the file log.
+
+use crate::mutants::list::{Mutant, Test};
+
+/// A test of one of the file log's test files.
+const fn log(target: &'static [&'static str], filter: &'static str) -> Test {
+    Test { package: "lessor-log", target, filter }
+}
+
+const CRASHES: &[&str] = &["--test", "crashes"];
+const DAMAGE: &[&str] = &["--test", "damage"];
+const FAULTS: &[&str] = &["--test", "faults"];
+const KILLED_OPENING: Test = log(CRASHES, "p5_an_opening_that_was_killed");
+const KILLED_COMPACTION: Test = log(CRASHES, "p5_p9_a_killed_compaction");
+const POWER_LOSS: Test = log(CRASHES, "of_a_new_log");
+const POWER_LOSS_AGAIN: Test = log(CRASHES, "of_a_log_that_was_killed_before");
+const FLIPS: Test = log(DAMAGE, "p5_no_flipped_bit");
+const FULL: Test = log(FAULTS, "on_a_full_disk");
+
+pub(crate) const LOG: &[Mutant] = &[
+    Mutant {
+        name: "log-folder-is-not-synced-after-a-segment-is-made",
+        file: "crates/lessor-log/src/segment.rs",
+        find: "        vfs.sync_folder().map_err(failed(\"syncing the folder of\"))?;\n        Ok(file)",
+        replace: "        Ok(file)",
+        test: POWER_LOSS,
+    },
+    Mutant {
+        name: "log-answers-before-the-sync",
+        file: "crates/lessor-log/src/commit.rs",
+        find: "            writer.segment.file.sync()?;\n            self.synced.fetch_max(lsn, Ordering::Release);\n        }\n        self.time.cover(clock);",
+        replace: "            self.synced.fetch_max(lsn, Ordering::Release);\n        }\n        self.time.cover(clock);",
+        test: POWER_LOSS,
+    },
+    Mutant {
+        name: "log-does-not-check-a-frames-body",
+        file: "crates/lessor-log/src/frame.rs",
+        find: "if crc32c::crc32c(bytes.get(HEADER..).unwrap_or_default()) != head.body {",
+        replace: "if bytes.is_empty() && marks.next().is_none() {",
+        test: log(DAMAGE, "p5_no_file_that_was_cut"),
+    },
+    Mutant {
+        name: "log-does-not-write-an-unproven-tail-again",
+        file: "crates/lessor-log/src/recovery.rs",
+        find: "    for frame in frames {\n        let mut builder",
+        replace: "    for frame in frames.iter().take(0) {\n        let mut builder",
+        test: POWER_LOSS_AGAIN,
+    },
+    Mutant {
+        name: "log-header-takes-over-before-the-tail-is-synced",
+        file: "crates/lessor-log/src/recovery.rs",
+        find: "    if !frames.is_empty() {\n        // Before the header: with it, this segment takes the place of the frames in the one before.\n        file.sync().map_err(failed(\"syncing\"))?;\n    }\n",
+        replace: "",
+        test: POWER_LOSS_AGAIN,
+    },
+    Mutant {
+        name: "log-relies-on-a-header-that-was-never-synced",
+        file: "crates/lessor-log/src/recovery.rs",
+        find: "    keep_last_header(&*vfs, &image)?;\n",
+        replace: "    let _ = keep_last_header;\n",
+        test: KILLED_OPENING,
+    },
+    Mutant {
+        name: "log-removes-files-that-the-durable-superblock-names",
+        file: "crates/lessor-log/src/recovery.rs",
+        find: "if !image.leftovers.is_empty() {",
+        replace: "if image.leftovers.len() > 1_000 {",
+        test: KILLED_COMPACTION,
+    },
+    Mutant {
+        name: "log-checkpoint-counts-before-it-is-synced",
+        file: "crates/lessor-log/src/compaction.rs",
+        find: "    file.sync().map_err(failed(\"syncing\"))?;\n    vfs.sync_folder()",
+        replace: "    vfs.sync_folder()",
+        test: log(CRASHES, "p5_p7_p8_p9"),
+    },
+    Mutant {
+        name: "log-segments-go-before-the-superblock-leaves-them-out",
+        file: "crates/lessor-log/src/compaction.rs",
+        find: "    let synced = log.synced.load(Ordering::Acquire);\n    let purged",
+        replace: "    drop_before(log, base.number, &checkpoint);\n    let synced = log.synced.load(Ordering::Acquire);\n    let purged",
+        test: log(CRASHES, "p5_p7_p8_p9"),
+    },
+    Mutant {
+        name: "log-goes-on-after-a-failed-write",
+        file: "crates/lessor-log/src/log.rs",
+        find: "        let _ = self.poison.set(Poison { from: staging.lsn - 1, reason });\n        self.poisoned.store(true, Ordering::Release);",
+        replace: "        let _ = self.poison.set(Poison { from: staging.lsn - 1, reason });",
+        test: log(FAULTS, "after_a_failed_sync"),
+    },
+    Mutant {
+        name: "log-ignores-a-failed-sync",
+        file: "crates/lessor-log/src/commit.rs",
+        find: "            writer.segment.file.sync()?;\n            self.synced.fetch_max(lsn, Ordering::Release);\n        }\n        self.time.cover(clock);",
+        replace: "            let _ = writer.segment.file.sync();\n            self.synced.fetch_max(lsn, Ordering::Release);\n        }\n        self.time.cover(clock);",
+        test: log(FAULTS, "after_a_failed_sync"),
+    },
+    Mutant {
+        name: "log-takes-damage-for-a-torn-tail",
+        file: "crates/lessor-log/src/frame.rs",
+        find: "                _ => Found::Damaged(\"a frame's header does not match its checksum\"),",
+        replace: "                _ => Found::Torn,",
+        test: FLIPS,
+    },
+    Mutant {
+        name: "log-takes-a-torn-tail-for-damage",
+        file: "crates/lessor-log/src/frame.rs",
+        find: "return Ok(match marks.any(|mark| *mark == 0) {",
+        replace: "return Ok(match marks.any(|mark| *mark == 1) {",
+        test: log(CRASHES, "p5_p7_p8_p9"),
+    },
+    Mutant {
+        name: "log-ignores-what-later-frames-prove",
+        file: "crates/lessor-log/src/image.rs",
+        find: "if behind.iter().any(proof) {",
+        replace: "if behind.iter().any(proof) && length == 0 {",
+        test: log(DAMAGE, "p5_no_overwritten_sector"),
+    },
+    Mutant {
+        name: "log-forgets-the-time-it-told",
+        file: "crates/lessor-log/src/recovery.rs",
+        find: "Time::starting_at(&source, image.clock.max(ahead))",
+        replace: "Time::starting_at(&source, ahead)",
+        test: KILLED_OPENING,
+    },
+    Mutant {
+        name: "log-recovers-the-oldest-write",
+        file: "crates/lessor-log/src/index.rs",
+        find: "Some(there) if there.lsn > slot.lsn => {}",
+        replace: "Some(there) if there.lsn < slot.lsn => {}",
+        test: KILLED_OPENING,
+    },
+    Mutant {
+        name: "log-purge-forgets-its-tokens",
+        file: "crates/lessor-log/src/store.rs",
+        find: "self.purged.fetch_max(slot.token, Ordering::Relaxed);",
+        replace: "",
+        test: log(&["--test", "conformance_sim"], "p2_a_grant_by_an_old_reading"),
+    },
+    Mutant {
+        name: "log-checkpoint-leaves-out-what-is-not-visible-yet",
+        file: "crates/lessor-log/src/compaction.rs",
+        find: "            log.wake_writer();\n            thread::park_timeout(Duration::from_millis(1));\n            continue;",
+        replace: "            return Ok(None);",
+        test: log(&["--test", "backup"], ""),
+    },
+    Mutant {
+        name: "log-keeps-no-room-for-holders",
+        file: "crates/lessor-log/src/commit.rs",
+        find: "if grant && self.spare.is_none() { self.length / 2 } else { 0 }",
+        replace: "if grant && self.length == 0 { 1 } else { 0 }",
+        test: FULL,
+    },
+    Mutant {
+        name: "log-lost-its-last-segment-and-does-not-mind",
+        file: "crates/lessor-log/src/image.rs",
+        find: "            && last.epoch < block.epoch\n",
+        replace: "            && last.epoch > block.epoch\n",
+        test: log(DAMAGE, "p5_no_file_that_is_gone"),
+    },
+    Mutant {
+        name: "log-does-not-tell-those-who-wait-for-room",
+        file: "crates/lessor-log/src/log.rs",
+        find: "        waiting.wake();\n    }\n\n    /// Takes no more writes, because",
+        replace: "        drop(waiting);\n    }\n\n    /// Takes no more writes, because",
+        test: log(FAULTS, "who_waits_for_room"),
+    },
+    Mutant {
+        name: "log-takes-on-writes-while-it-closes",
+        file: "crates/lessor-log/src/commit.rs",
+        find: "        if self.is_closing() {",
+        replace: "        if self.is_closing() && self.pid == 0 {",
+        test: log(&["--test", "closing"], "p5_nothing"),
+    },
+];
