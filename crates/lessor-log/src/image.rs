@@ -40,6 +40,9 @@ pub(crate) trait Sink {
     /// About so many records are to come.
     fn expect(&mut self, records: u64);
 
+    /// The records that follow are in this frame.
+    fn begin_frame(&mut self, _file: &str, _offset: u64, _frame: &Frame) {}
+
     fn take(&mut self, lsn: u64, place: Place, entry: &Entry<'_>) -> Result<(), DecodeError>;
 }
 
@@ -161,10 +164,22 @@ struct Listed {
 }
 
 /// What the ends of a checkpoint say.
-struct Ends {
-    first_lsn: u64,
-    last_lsn: u64,
-    clock: u64,
+pub(crate) struct Ends {
+    pub(crate) first_lsn: u64,
+    pub(crate) last_lsn: u64,
+    pub(crate) clock: u64,
+}
+
+/// Reads one checkpoint of a log.
+pub(crate) fn read_checkpoint(
+    vfs: &dyn Vfs,
+    log: LogId,
+    number: u64,
+    sink: &mut dyn Sink,
+) -> Result<Ends, Problem> {
+    let on_progress: OnProgress<'_> = &mut |_| {};
+    let mut reading = Reading { vfs, log, sink, on_progress, progress: Progress { done: 0, total: 0 } };
+    reading.checkpoint(number).map(|(_, ends)| ends)
 }
 
 impl Reading<'_> {
@@ -263,6 +278,7 @@ impl Reading<'_> {
             }
             place_in_order += 1;
             self.step(frame.size);
+            self.sink.begin_frame(&name, at, &frame);
             match frame.header.kind {
                 Kind::Kept => {}
                 Kind::End if Fields(&frame.data).u64() == Some(count) && frames.at == length => {
@@ -364,6 +380,7 @@ impl Reading<'_> {
                     }
                     proven = proven.max(frame.header.durable_upto);
                     self.step(frame.size);
+                    self.sink.begin_frame(&name, at, &frame);
                     self.frame(&name, at, &frame)?;
                     segment.begin_frame(at);
                     image.clock = image.clock.max(frame.header.clock);
