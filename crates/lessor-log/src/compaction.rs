@@ -19,7 +19,9 @@ use crate::log::{Checkpoint, Log};
 use crate::problem::Problem;
 use crate::recovery::{first_block, random_id};
 use crate::segment::{FIRST_FRAME, SegmentHeader, checkpoint_name, segment_name};
+use crate::settings::Sync;
 use crate::superblock::{self, Superblock};
+use crate::threads;
 use crate::vfs::{File, Vfs};
 
 /// About so many bytes make one frame of a checkpoint.
@@ -95,6 +97,13 @@ fn compact(log: &Log) -> Result<(), StoreError> {
             return Err(problem);
         }
     };
+    // What it holds must not be lost from the log: the numbers of those frames would be given twice.
+    if log.settings.sync != Sync::Disk {
+        threads::sync(log);
+        if let Some(error) = log.poison() {
+            return Err(error);
+        }
+    }
     let synced = log.synced.load(Ordering::Acquire);
     let purged = log.purged.load(Ordering::Acquire);
     let update = |block: &mut Superblock| {
