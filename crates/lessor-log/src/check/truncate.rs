@@ -191,7 +191,7 @@ pub(crate) fn plan(vfs: &dyn Vfs, start: Start) -> Result<Option<Plan>, StoreErr
     let cut = Cut {
         from_lsn,
         at: Spot { file, offset: place.1 },
-        unreadable: lost.gaps(from_lsn, block.synced),
+        unreadable: lost.gaps(from_lsn, block.synced.max(kept_upto)),
         keys: lost.keys(&kept),
         records: kept.winners.len() as u64,
         aside: aside.collect(),
