@@ -294,6 +294,42 @@ impl Record {
         self.0.expires_at
     }
 
+    /// When the key was acquired for the first time.
+    #[must_use]
+    pub fn first_seen_at(&self) -> Timestamp {
+        self.0.first_seen_at
+    }
+
+    /// When the last grant was made.
+    #[must_use]
+    pub fn acquired_at(&self) -> Timestamp {
+        self.0.acquired_at
+    }
+
+    /// When the last grant was completed, failed or released; `None` if it was not.
+    #[must_use]
+    pub fn done_at(&self) -> Option<Timestamp> {
+        (self.0.done_at > Timestamp::EPOCH).then_some(self.0.done_at)
+    }
+
+    /// From when on the record counts as absent.
+    #[must_use]
+    pub fn keep_until(&self) -> Timestamp {
+        self.0.keep_until
+    }
+
+    /// How many bytes the result has; `None` unless completed.
+    #[must_use]
+    pub fn result_len(&self) -> Option<usize> {
+        self.0.result.as_ref().map(|result| result.bytes().len())
+    }
+
+    /// How many bytes the checkpoint has that the holder saved; `None` if there is none.
+    #[must_use]
+    pub fn checkpoint_len(&self) -> Option<usize> {
+        self.0.extras().checkpoint.as_ref().map(|checkpoint| checkpoint.bytes().len())
+    }
+
     /// Whether the last grant was made under `lease_id`. Takes constant time.
     #[must_use]
     pub fn is_held_by(&self, lease_id: &LeaseId) -> bool {

@@ -202,36 +202,21 @@ fn make(
         move |error| Problem::Io { place, doing, error }
     };
     let file = to.vfs.create(&name).map_err(failed("making"))?;
-    let header = SegmentHeader { number: to.number, epoch: log.epoch, first_lsn, former: 0, length: 0 };
-    file.write_all_at(&header.encode(to.id), 0).map_err(failed("writing"))?;
-    let mut out = Out {
-        file: &*file,
-        id: to.id,
-        epoch: log.epoch,
-        clock: log.time.cover_to(),
-        frame: Builder::default(),
-        order: 1,
-        at: FIRST_FRAME,
-        unsynced: 0,
-    };
-    let (mut count, mut bytes) = (0_u64, Vec::new());
+    let begin = Begin { number: to.number, epoch: log.epoch, first_lsn, clock: log.time.cover_to() };
+    let mut out = Out::begin(&*file, to.id, begin).map_err(failed("writing"))?;
+    let mut bytes = Vec::new();
     each_entry(log, first_lsn, is_over, &mut |lsn, entry| {
-        let slot_is_this = |slot: &Slot| {
+        let is_kept = |slot: &Slot| {
             slot.lsn > bound.max(lsn) || (slot.lsn == lsn && slot.place.checksum == entry.checksum)
         };
-        if log.index.read(&entry.key).slot(&entry.key).is_some_and(slot_is_this) {
+        if log.index.read(&entry.key).slot(&entry.key).is_some_and(is_kept) {
             bytes.clear();
             entry::encode(&mut bytes, Some(lsn), &entry.key, entry.record);
             out.put(&bytes).map_err(failed("writing"))?;
-            count += 1;
         }
         Ok(())
     })?;
-    out.flush(Kind::Kept).map_err(failed("writing"))?;
-    out.frame.push(&count.to_le_bytes());
-    out.flush(Kind::End).map_err(failed("writing"))?;
-    let length = out.at;
-    file.sync().map_err(failed("syncing"))?;
+    let length = out.finish().map_err(failed("writing"))?;
     to.vfs.sync_folder().map_err(failed("syncing the folder of"))?;
     Ok(Checkpoint { number: to.number, file, length })
 }
@@ -245,9 +230,11 @@ fn each_entry(
     is_over: &dyn Fn() -> bool,
     on_entry: OnEntry<'_>,
 ) -> Result<(), StoreError> {
+    let counts = log.superblock.lock().block().checkpoint;
     let (segments, checkpoint) = {
         let files = log.files.read();
-        (files.segments.clone(), files.checkpoints.first().cloned())
+        let checkpoint = files.checkpoints.iter().find(|checkpoint| checkpoint.number == counts);
+        (files.segments.clone(), checkpoint.cloned())
     };
     if let Some(checkpoint) = checkpoint {
         let name = checkpoint_name(checkpoint.number);
@@ -303,8 +290,17 @@ fn each_entry_of(
     }
 }
 
+/// What a checkpoint begins with.
+pub(crate) struct Begin {
+    pub(crate) number: u64,
+    pub(crate) epoch: u32,
+    /// Of the first frame that the checkpoint does not stand for.
+    pub(crate) first_lsn: u64,
+    pub(crate) clock: u64,
+}
+
 /// A checkpoint that is being written.
-struct Out<'o> {
+pub(crate) struct Out<'o> {
     file: &'o dyn File,
     id: &'o LogId,
     epoch: u32,
@@ -314,15 +310,35 @@ struct Out<'o> {
     order: u64,
     at: u64,
     unsynced: u64,
+    count: u64,
 }
 
-impl Out<'_> {
-    fn put(&mut self, entry: &[u8]) -> io::Result<()> {
+impl<'o> Out<'o> {
+    /// In a file that was just made.
+    pub(crate) fn begin(file: &'o dyn File, id: &'o LogId, begin: Begin) -> io::Result<Self> {
+        let Begin { number, epoch, first_lsn, clock } = begin;
+        let header = SegmentHeader { number, epoch, first_lsn, former: 0, length: 0 };
+        file.write_all_at(&header.encode(id), 0)?;
+        let (frame, at) = (Builder::default(), FIRST_FRAME);
+        Ok(Self { file, id, epoch, clock, frame, order: 1, at, unsynced: 0, count: 0 })
+    }
+
+    pub(crate) fn put(&mut self, entry: &[u8]) -> io::Result<()> {
         if self.frame.size_with(entry.len()) > FRAME && !self.frame.is_empty() {
             self.flush(Kind::Kept)?;
         }
         self.frame.push(entry);
+        self.count += 1;
         Ok(())
+    }
+
+    /// Ends the checkpoint and syncs it. Returns its length.
+    pub(crate) fn finish(mut self) -> io::Result<u64> {
+        self.flush(Kind::Kept)?;
+        self.frame.push(&self.count.to_le_bytes());
+        self.flush(Kind::End)?;
+        self.file.sync()?;
+        Ok(self.at)
     }
 
     fn flush(&mut self, kind: Kind) -> io::Result<()> {

@@ -20,6 +20,9 @@ const MAGIC: [u8; 4] = *b"LSRf";
 /// The longest frame in bytes, sectors and all.
 pub(crate) const MAX_FRAME: u64 = 256 << 20;
 
+/// No number of a frame, a file or a change is larger, so that they can be counted on from without a check.
+pub(crate) const MAX_NUMBER: u64 = 1 << 60;
+
 /// What a log is known by: each has one of its own, so that files of another one are not taken for its own.
 pub(crate) type LogId = [u8; 16];
 
@@ -225,7 +228,8 @@ fn decode_header(log: &LogId, bytes: &[u8]) -> Option<Head> {
     let body = fields.u32()?;
     let checksum = fields.u32()?;
     let kind = [Kind::Entries, Kind::Kept, Kind::End].into_iter().find(|known| *known as u8 == kind)?;
-    (magic == MAGIC && checksum == expected).then_some(Head {
+    let in_range = (1..=MAX_NUMBER).contains(&lsn) && durable_upto <= MAX_NUMBER;
+    (magic == MAGIC && checksum == expected && in_range).then_some(Head {
         header: Header { kind, epoch, lsn, durable_upto, clock },
         length,
         body,
@@ -262,8 +266,12 @@ impl<'f> Frames<'f> {
                 _ => Found::Damaged("a frame's header does not match its checksum"),
             });
         };
-        let size = size_of(head.length);
-        if head.length < HEADER as u64 || size > MAX_FRAME || size > self.end - self.at {
+        let size = size_of(head.length.min(MAX_FRAME));
+        if head.length < HEADER as u64
+            || head.length > MAX_FRAME
+            || size > MAX_FRAME
+            || size > self.end - self.at
+        {
             return Ok(Found::Damaged("a frame's length is out of range"));
         }
         if !self.fill(size)? {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use lessor_core::DecodeError;
 
 use crate::entry::{self, Entries, Entry};
-use crate::frame::{Fields, Found, Frame, Frames, HEADER, Header, Kind, LogId, SECTOR};
+use crate::frame::{Fields, Found, Frame, Frames, HEADER, Header, Kind, LogId, MAX_NUMBER, SECTOR};
 use crate::index::{Home, Place};
 use crate::log::Checkpoint;
 use crate::problem::Problem;
@@ -39,6 +39,9 @@ pub(crate) type OnProgress<'p> = &'p mut dyn FnMut(Progress);
 pub(crate) trait Sink {
     /// About so many records are to come.
     fn expect(&mut self, records: u64);
+
+    /// The records that follow are in this frame.
+    fn begin_frame(&mut self, _file: &str, _offset: u64, _frame: &Frame) {}
 
     fn take(&mut self, lsn: u64, place: Place, entry: &Entry<'_>) -> Result<(), DecodeError>;
 }
@@ -123,9 +126,9 @@ pub(crate) fn read(
         leftovers: files.leftovers,
         next_segment: files.next,
     };
-    let mut first_lsn = 1;
+    let (mut first_lsn, mut kept_upto) = (1, 0);
     if let Some((checkpoint, ends)) = checkpoint {
-        first_lsn = ends.first_lsn;
+        (first_lsn, kept_upto) = (ends.first_lsn, ends.last_lsn);
         // Without segments, as in a backup, the log goes on behind whatever the checkpoint holds.
         image.end = if files.used.is_empty() { ends.last_lsn.max(first_lsn - 1) } else { first_lsn - 1 };
         image.proven = image.end;
@@ -136,11 +139,13 @@ pub(crate) fn read(
     if let Some((number, file)) = files.unused {
         reading.check_unused(&image, number, &*file)?;
     }
-    if image.end < block.synced {
+    // A checkpoint counts only once all frames are synced whose records it holds.
+    let synced = block.synced.max(kept_upto);
+    if image.end < synced {
         let name =
             image.segments.last().map_or(superblock::NAME.to_owned(), |last| segment_name(last.number));
         let at = image.torn.map_or(0, |torn| torn.offset);
-        let reason = format!("frames {} to {} are missing", image.end + 1, block.synced);
+        let reason = format!("frames {} to {synced} are missing", image.end + 1);
         return Err(Problem::corrupt(vfs, &name, at, reason));
     }
     if block.is_clean {
@@ -161,10 +166,22 @@ struct Listed {
 }
 
 /// What the ends of a checkpoint say.
-struct Ends {
-    first_lsn: u64,
-    last_lsn: u64,
-    clock: u64,
+pub(crate) struct Ends {
+    pub(crate) first_lsn: u64,
+    pub(crate) last_lsn: u64,
+    pub(crate) clock: u64,
+}
+
+/// Reads one checkpoint of a log.
+pub(crate) fn read_checkpoint(
+    vfs: &dyn Vfs,
+    log: LogId,
+    number: u64,
+    sink: &mut dyn Sink,
+) -> Result<Ends, Problem> {
+    let on_progress: OnProgress<'_> = &mut |_| {};
+    let mut reading = Reading { vfs, log, sink, on_progress, progress: Progress { done: 0, total: 0 } };
+    reading.checkpoint(number).map(|(_, ends)| ends)
 }
 
 impl Reading<'_> {
@@ -271,6 +288,7 @@ impl Reading<'_> {
             }
             place_in_order += 1;
             self.step(frame.size);
+            self.sink.begin_frame(&name, at, &frame);
             match frame.header.kind {
                 Kind::Kept => {}
                 Kind::End if Fields(&frame.data).u64() == Some(count) && frames.at == length => {
@@ -284,6 +302,14 @@ impl Reading<'_> {
             for entry in Entries::new(&frame.data, true) {
                 let entry = entry.map_err(|reason| Problem::corrupt(self.vfs, &name, at, reason))?;
                 let lsn = entry.lsn.unwrap_or_default();
+                if lsn > MAX_NUMBER {
+                    return Err(Problem::corrupt(
+                        self.vfs,
+                        &name,
+                        at,
+                        "the number of a frame is out of range",
+                    ));
+                }
                 ends.last_lsn = ends.last_lsn.max(lsn);
                 self.take(&name, at, lsn, home, &entry)?;
                 count += 1;
@@ -372,6 +398,7 @@ impl Reading<'_> {
                     }
                     proven = proven.max(frame.header.durable_upto);
                     self.step(frame.size);
+                    self.sink.begin_frame(&name, at, &frame);
                     self.frame(&name, at, &frame)?;
                     segment.begin_frame(at);
                     image.clock = image.clock.max(frame.header.clock);

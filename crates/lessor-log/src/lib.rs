@@ -40,6 +40,7 @@ compile_error!(
     "lessor-log needs a Unix: it relies on file locks, permissions and syncs of folders as they are there"
 );
 
+pub mod check;
 mod commit;
 mod compaction;
 mod entry;

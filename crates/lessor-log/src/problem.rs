@@ -10,7 +10,7 @@ use crate::vfs::Vfs;
 #[derive(Debug)]
 pub(crate) enum Problem {
     Io { place: String, doing: &'static str, error: io::Error },
-    Corrupt { place: String, reason: String },
+    Corrupt { folder: String, file: String, offset: u64, reason: String },
     Incompatible { reason: String },
     Locked { place: String, holder: Option<u32> },
 }
@@ -21,8 +21,7 @@ impl Problem {
     }
 
     pub(crate) fn corrupt(vfs: &dyn Vfs, file: &str, offset: u64, reason: impl Into<String>) -> Self {
-        let place = format!("{}/{file}, byte {offset}", vfs.place());
-        Self::Corrupt { place, reason: reason.into() }
+        Self::Corrupt { folder: vfs.place(), file: file.to_owned(), offset, reason: reason.into() }
     }
 }
 
@@ -40,8 +39,8 @@ impl From<Problem> for StoreError {
             Problem::Io { place, doing, error } => {
                 Self::Unavailable { reason: format!("{doing} {place}: {error}") }
             }
-            Problem::Corrupt { place, reason } => Self::Corrupt {
-                place,
+            Problem::Corrupt { folder, file, offset, reason } => Self::Corrupt {
+                place: format!("{folder}/{file}, byte {offset}"),
                 reason: format!(
                     "{reason}; restore a backup, or see with `lessor-log verify` and `truncate` what can be saved"
                 ),

@@ -241,7 +241,8 @@ fn keep_torn(vfs: &dyn Vfs, image: &Image) {
     let Some(torn) = image.torn else { return };
     let Some(segment) = image.segments.iter().find(|segment| segment.number == torn.segment) else { return };
     let keep = || -> io::Result<u64> {
-        let mut bytes = vec![0; usize::try_from(segment.length - torn.offset).unwrap_or(0)];
+        let there = segment.file.len()?.saturating_sub(torn.offset);
+        let mut bytes = vec![0; usize::try_from(there).unwrap_or(0)];
         let count = segment.file.read_full_at(&mut bytes, torn.offset)?;
         let used = bytes.iter().take(count).rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
         let name = torn_name(torn.segment, torn.offset);

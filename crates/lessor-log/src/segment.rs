@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use crate::frame::{Fields, LogId, MARK, SECTOR, SECTOR_BYTES};
+use crate::frame::{Fields, LogId, MARK, MAX_NUMBER, SECTOR, SECTOR_BYTES};
 use crate::problem::Problem;
 use crate::superblock::{FORMAT, check_format};
 use crate::vfs::{File, Vfs};
@@ -79,10 +79,18 @@ impl SegmentHeader {
             Some((MAGIC, format, features, id, header)) => match check_format("the file", format, features) {
                 Err(reason) => Begin::Incompatible(reason),
                 Ok(()) if id != *log => Begin::Damaged("the file belongs to another log"),
+                Ok(()) if !header.in_range() => {
+                    Begin::Damaged("a number in the file's header is out of range")
+                }
                 Ok(()) => Begin::Header(header),
             },
             _ => Begin::Damaged("the file's header is none of a log"),
         }
+    }
+
+    fn in_range(&self) -> bool {
+        let numbers = [self.number, self.first_lsn, self.length];
+        self.first_lsn > 0 && numbers.iter().all(|number| *number <= MAX_NUMBER)
     }
 
     pub(crate) fn read(file: &dyn File, log: &LogId) -> io::Result<Begin> {
@@ -119,7 +127,9 @@ pub(crate) fn checkpoint_number(name: &str) -> Option<u64> {
 
 fn number_in(name: &str, prefix: &str) -> Option<u64> {
     let digits = name.strip_prefix(prefix)?;
-    (digits.len() >= 10 && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| digits.parse().ok())?
+    (digits.len() >= 10 && digits.bytes().all(|byte| byte.is_ascii_digit()))
+        .then(|| digits.parse().ok())?
+        .filter(|number| *number <= MAX_NUMBER)
 }
 
 /// A segment's file, and where each of its frames begins.

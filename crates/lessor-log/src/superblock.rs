@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::frame::{Fields, LogId, SECTOR_BYTES};
+use crate::frame::{Fields, LogId, MAX_NUMBER, SECTOR_BYTES};
 use crate::problem::Problem;
 use crate::vfs::{File, Vfs};
 
@@ -38,6 +38,14 @@ pub(crate) struct Superblock {
     /// The segment that was cut to what is used of it when the log was closed; 0 if none was.
     pub(crate) trimmed: u64,
     pub(crate) is_clean: bool,
+}
+
+impl Superblock {
+    fn in_range(&self) -> bool {
+        let Self { generation, first_segment, synced, trimmed, checkpoint, .. } = *self;
+        let numbers = [generation, first_segment, synced, trimmed];
+        numbers.iter().all(|number| *number <= MAX_NUMBER) && checkpoint < u32::MAX.into()
+    }
 }
 
 /// The superblock and the file that it is in.
@@ -166,7 +174,7 @@ fn decode(bytes: &[u8]) -> Result<Option<Superblock>, String> {
             is_clean,
         })
     };
-    Ok(read())
+    Ok(read().filter(Superblock::in_range))
 }
 
 /// Refuses what a newer library wrote.

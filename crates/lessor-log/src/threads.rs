@@ -137,7 +137,7 @@ fn cover_time(log: &Log) {
 }
 
 /// With [`Sync::Process`]: catches up with what was written.
-fn sync(log: &Log) {
+pub(crate) fn sync(log: &Log) {
     // A segment that is not the last one was synced when it was left.
     let written = log.visible.load(Ordering::Acquire);
     let Some(segment) = log.files.read().segments.last().cloned() else { return };

@@ -1,0 +1,63 @@
+//! Keeping what is cut.
+
+use std::io;
+
+use crate::problem::Problem;
+use crate::vfs::{File, Vfs};
+
+/// The name for the bytes of a segment from an offset on. Opening a log does not look at files of such names.
+pub(crate) fn name(segment: u64, offset: u64) -> String {
+    format!("cut-{segment:010}-{offset}")
+}
+
+/// Copies the bytes of `file` from `from` on to a file of its own and syncs that; the folder is not synced. Returns how many
+/// bytes there are up to the last one that is not zero; if there is none, there is no file either.
+pub(crate) fn copy(vfs: &dyn Vfs, file: &dyn File, from: u64, name: &str) -> Result<u64, Problem> {
+    let failed = |doing| move |error| Problem::io(vfs, name, doing, error);
+    if vfs.list().map_err(failed("listing"))?.iter().any(|there| there == name) {
+        // Of an attempt that was interrupted.
+        vfs.remove(name).map_err(failed("removing"))?;
+    }
+    let used = used(file, from).map_err(failed("copying to"))?;
+    if used > 0 {
+        let copy = vfs.create(name).map_err(failed("making"))?;
+        let append = |at: u64, bytes: &[u8]| copy.write_all_at(bytes, at);
+        each_chunk(file, from, used, append).map_err(failed("copying to"))?;
+        copy.sync().map_err(failed("syncing"))?;
+    }
+    Ok(used)
+}
+
+fn used(file: &dyn File, from: u64) -> io::Result<u64> {
+    let mut used = 0;
+    let length = file.len()?.saturating_sub(from);
+    each_chunk(file, from, length, |at, bytes| {
+        if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
+            used = at + last as u64 + 1;
+        }
+        Ok(())
+    })?;
+    Ok(used)
+}
+
+fn each_chunk(
+    file: &dyn File,
+    from: u64,
+    length: u64,
+    mut each: impl FnMut(u64, &[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    const CHUNK: u64 = 1 << 20;
+    let mut buffer = vec![0; usize::try_from(CHUNK.min(length)).unwrap_or(0)];
+    let mut at = 0;
+    while at < length {
+        let want = usize::try_from(CHUNK.min(length - at)).unwrap_or(0);
+        let room = buffer.get_mut(..want).unwrap_or_default();
+        let count = file.read_full_at(room, from + at)?;
+        if count == 0 {
+            break;
+        }
+        each(at, room.get(..count).unwrap_or_default())?;
+        at += count as u64;
+    }
+    Ok(())
+}
