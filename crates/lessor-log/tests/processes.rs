@@ -16,6 +16,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use lessor_core::{Acquisition, Engine, Error, ErrorKind};
@@ -103,6 +104,27 @@ fn p9_whoever_waits_for_the_log_gets_it_when_the_process_before_is_gone() {
     assert!(first.wait().unwrap().success());
     let engine = waiter.join().unwrap().unwrap();
     assert!(engine.result("by the child").wait().unwrap().is_some());
+}
+
+/// A program that is being started has copies of all open files for a moment, and with them of the lock. Closing the log
+/// did not free the folder then.
+#[test]
+fn p9_a_log_that_is_closed_is_free_at_once_while_other_programs_are_being_started() {
+    let (_base, folder) = temporary();
+    let is_done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_done.load(Ordering::Relaxed) {
+                let mut command = Command::new(std::env::current_exe().unwrap());
+                command.arg("--list").stdout(Stdio::null()).status().unwrap();
+            }
+        });
+        let mut settings = Settings::default();
+        settings.lock_wait = Duration::ZERO;
+        let refused = (0..40).find_map(|_| Opener::new().settings(settings.clone()).open(&folder).err());
+        is_done.store(true, Ordering::Relaxed);
+        assert!(refused.is_none(), "{refused:?}");
+    });
 }
 
 #[test]
