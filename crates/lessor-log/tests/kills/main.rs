@@ -77,18 +77,26 @@ fn kill_at_random(sync: Sync) {
     campaign.print("at random moments");
 }
 
-/// At calls from the first one of the opening to the last one of closing.
+/// Before, amid and after calls from the first one of the opening to the last one of closing: every second process at each
+/// call of the opening in turn, the others at calls spread evenly over its life.
 fn kill_at_calls(sync: Sync) {
     const ROUNDS: u64 = 4;
+    const OPENING: u64 = 25;
+    const WAYS: [When; 3] = [When::Before, When::Amid, When::After];
     let mut campaign = Campaign::new(sync);
     let task = campaign.task(0, ROUNDS);
     let calls = campaign.live(&task, None).expect("nobody killed it");
-    let mut dice = Dice(17);
+    let places = (campaign.kills / 2).div_ceil(3).max(1);
     for number in 1..=campaign.kills {
         let mut task = campaign.task(number, ROUNDS);
-        // Every third in the opening.
-        task.at = 1 + if number % 3 == 0 { dice.below(25) } else { dice.below(calls) };
-        task.when = [When::Before, When::Amid, When::After][usize::try_from(dice.below(3)).unwrap()];
+        let turn = number / 2;
+        let (call, way) = if number.is_multiple_of(2) {
+            (turn % OPENING, turn / OPENING)
+        } else {
+            (turn / 3 * calls / places, turn)
+        };
+        task.at = 1 + call;
+        task.when = WAYS[usize::try_from(way % 3).unwrap()];
         campaign.live(&task, None);
     }
     campaign.print(&format!("at chosen ones of some {calls} calls"));
