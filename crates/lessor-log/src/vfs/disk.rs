@@ -96,7 +96,7 @@ impl Vfs for Disk {
             Ok(()) => {
                 file.set_len(0)?;
                 file.write_all(format!("{}\n", std::process::id()).as_bytes())?;
-                Ok(Some(Lock::new(file)))
+                Ok(Some(Lock::new(Locked { file, pid: std::process::id() })))
             }
             Err(fs::TryLockError::WouldBlock) => Ok(None),
             Err(fs::TryLockError::Error(error)) => Err(error),
@@ -112,6 +112,24 @@ impl Vfs for Disk {
 
     fn place(&self) -> String {
         self.path.display().to_string()
+    }
+}
+
+/// Unlocks the file when it is dropped. Closing it would not do: a program that is being started has a copy of the open
+/// file until it is executed.
+#[derive(Debug)]
+struct Locked {
+    file: fs::File,
+    /// Who locked it. A forked child has a copy, and must not free what its parent still writes to.
+    pid: u32,
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        if self.pid == std::process::id() {
+            // Closing it is what is left if this fails.
+            let _ = self.file.unlock();
+        }
     }
 }
 

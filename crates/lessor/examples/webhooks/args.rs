@@ -17,11 +17,13 @@ usage: webhooks [options]
   --id FIELD          the member that names a delivery; default `delivery`
   --payload FIELD     the member that has to be the same in all copies of a delivery; default `payload`
   --workers N         threads; default 8
-  --store URL         where the leases live; default `memory:`
-  --ledger FILE       gets one line per piece of work; default: a new file among the temporary ones
-  --overwrite         empty the ledger first
-  --check             do no work; check the ledger that is there
-  --ttl DURATION      length of a lease, such as 200ms, 5s, 1m; default 30s, or 200ms with --stall-rate
+  --store URL         where the leases live: `file:FOLDER` or `memory:`; default `file:./leases`
+  --ledger FILE       gets one line per piece of work; default FOLDER.ledger.ndjson beside the store's folder,
+                      or with `memory:` a new file among the temporary ones
+  --overwrite         with `memory:`, empty the ledger first
+  --check             do no work; check the ledger that is there, and list all that was worked on again
+  --ttl DURATION      length of a lease, such as 200ms, 5s, 1m: as long does it take until the work of a process
+                      that was killed is taken over; default 5s, or 200ms with --stall-rate
   --attempts N        how often work is tried before its failure stands; default 5
 
 chaos, each a share from 0 to 1 of all attempts, by default 0:
@@ -30,8 +32,11 @@ chaos, each a share from 0 to 1 of all attempts, by default 0:
   --stall-rate P      the worker stalls past its lease after the effect, comes back and tries to record it
   --seed N            which attempts these are; default 1
 
-A ledger is continued if the store remembers what it stands for; with `memory:`, which does not, it has to be empty or
---overwrite be given. The check at the end covers all of it.
+Run it again and nothing is done again: the results are there. Kill it in the middle, run it again, and it goes on; what
+was cut off between its effect and the record of it is done a second time, and the check at the end says so. To begin
+anew, remove the store's folder and the ledger.
+
+With `memory:`, which remembers nothing, the ledger has to be empty or --overwrite be given.
 
 exit code: 0 if all is well, 1 if the check found something, 2 if nothing could be done
 ";
@@ -61,7 +66,7 @@ pub(crate) fn parse() -> Result<Parsed, lexopt::Error> {
         id: "delivery".to_owned(),
         payload: "payload".to_owned(),
         workers: 8,
-        store: "memory:".to_owned(),
+        store: "file:./leases".to_owned(),
         ledger: None,
         overwrite: false,
         check: false,
@@ -94,12 +99,22 @@ pub(crate) fn parse() -> Result<Parsed, lexopt::Error> {
     if args.chaos.panics + args.chaos.errors + args.chaos.stalls > 1.0 {
         return Err("the three rates add up to more than 1".into());
     }
+    if args.ledger.is_none() {
+        args.ledger = ledger_beside(&args.store);
+    }
     if args.check && args.ledger.is_none() {
         return Err("--check needs --ledger".into());
     }
-    let default = if args.chaos.stalls > 0.0 { Duration::from_millis(200) } else { Duration::from_secs(30) };
+    let default = if args.chaos.stalls > 0.0 { Duration::from_millis(200) } else { Duration::from_secs(5) };
     args.ttl = ttl.unwrap_or(default);
     Ok(Parsed::Run(Box::new(args)))
+}
+
+/// The ledger that belongs to a store in a folder.
+fn ledger_beside(store: &str) -> Option<PathBuf> {
+    let folder = store.strip_prefix("file:")?.split('?').next()?.trim_end_matches('/');
+    let folder = folder.strip_prefix("//").unwrap_or(folder);
+    (!folder.is_empty()).then(|| format!("{folder}.ledger.ndjson").into())
 }
 
 fn at_least_one<N: FromStr + Default + PartialEq>(what: &str, number: N) -> Result<N, lexopt::Error> {

@@ -5,10 +5,21 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
-use lessor::Ended;
+use lessor::{Durability, Ended};
 use serde::{Deserialize, Serialize};
 
 use crate::report::Tally;
+
+/// A line of the file.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Entry<L> {
+    Work(L),
+    /// The last line of a run that saw every delivery through. A run without one was cut off.
+    End {
+        run_ended: u64,
+    },
+}
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Line {
@@ -61,23 +72,39 @@ pub(crate) struct Ledger {
     path: PathBuf,
     file: File,
     run: u64,
+    /// Lines survive what the store survives: else a record could outlive the effect it stands for.
+    durability: Durability,
 }
 
 impl Ledger {
-    /// Opens a ledger to append to it. One that `continues` may have lines from earlier runs, which have to be readable.
-    pub(crate) fn open(path: PathBuf, continues: bool, overwrite: bool, run: u64) -> Result<Self, String> {
+    /// Opens a ledger to append to it. One whose store outlives this process may have lines from earlier runs.
+    pub(crate) fn open(
+        path: PathBuf,
+        durability: Durability,
+        overwrite: bool,
+        run: u64,
+    ) -> Result<Self, String> {
         let name = path.display();
         let cannot = |error: io::Error| format!("{name}: {error}");
+        let continues = durability != Durability::Volatile;
+        if overwrite && continues {
+            return Err(format!(
+                "the store remembers what {name} says; to begin anew, remove the store's folder and the ledger instead of --overwrite"
+            ));
+        }
         if overwrite {
             File::create(&path).map_err(cannot)?;
         }
         let file = OpenOptions::new().append(true).create(true).open(&path).map_err(cannot)?;
-        if !read(&path)?.is_empty() && !continues {
+        if continues {
+            cut_torn_line(&path, &file).map_err(cannot)?;
+        }
+        if !read(&path)?.lines.is_empty() && !continues {
             return Err(format!(
                 "{name} has lines already, and this store does not remember what was done; take another file or give --overwrite"
             ));
         }
-        Ok(Self { path, file, run })
+        Ok(Self { path, file, run, durability })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -88,35 +115,85 @@ impl Ledger {
         self.run
     }
 
-    /// One write to a file opened for appending: lines of several workers do not mix.
     pub(crate) fn append(&self, line: &Line) -> io::Result<()> {
-        let mut text = serde_json::to_vec(line)?;
+        self.write(&Entry::Work(line))
+    }
+
+    /// Notes that this run saw every delivery through.
+    pub(crate) fn end(&self) -> io::Result<()> {
+        self.write(&Entry::End { run_ended: self.run })
+    }
+
+    /// One write to a file opened for appending: lines of several workers do not mix.
+    fn write(&self, entry: &Entry<&Line>) -> io::Result<()> {
+        let mut text = serde_json::to_vec(entry)?;
         text.push(b'\n');
         let written = (&self.file).write(&text)?;
-        if written == text.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+        if written != text.len() {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        if self.durability == Durability::Disk { self.file.sync_data() } else { Ok(()) }
     }
 }
 
-pub(crate) fn read(path: &Path) -> Result<Vec<Line>, String> {
+/// A process that is killed in the middle of a write leaves half a line: that effect did not take place.
+fn cut_torn_line(path: &Path, file: &File) -> io::Result<()> {
+    let text = std::fs::read(path)?;
+    let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+    if whole < text.len() { file.set_len(whole as u64) } else { Ok(()) }
+}
+
+/// What a ledger says.
+#[derive(Default)]
+pub(crate) struct Story {
+    pub(crate) lines: Vec<Line>,
+    /// Runs that saw every delivery through.
+    ended: HashSet<u64>,
+}
+
+pub(crate) fn read(path: &Path) -> Result<Story, String> {
     let name = path.display();
     let file = File::open(path).map_err(|error| format!("{name}: {error}"))?;
-    let parse = |(number, text): (usize, io::Result<String>)| {
+    let mut story = Story::default();
+    for (number, text) in (1..).zip(BufReader::new(file).lines()) {
         let text = text.map_err(|error| format!("{name}, line {number}: {error}"))?;
-        serde_json::from_str(&text)
-            .map_err(|error| format!("{name}, line {number}: not a line of a ledger: {error}"))
-    };
-    (1..).zip(BufReader::new(file).lines()).map(parse).collect()
+        match serde_json::from_str(&text) {
+            Ok(Entry::Work(line)) => story.lines.push(line),
+            Ok(Entry::End { run_ended }) => drop(story.ended.insert(run_ended)),
+            Err(error) => return Err(format!("{name}, line {number}: not a line of a ledger: {error}")),
+        }
+    }
+    Ok(story)
+}
+
+impl Story {
+    /// The lines that were the last words of their worker in a run that did not end: the process died before the effect was on
+    /// record. By run and worker, the token.
+    fn cut_off(&self) -> HashSet<(&str, u64)> {
+        let mut last = BTreeMap::new();
+        for line in self.lines.iter().filter(|line| !self.ended.contains(&line.run)) {
+            last.insert((line.run, line.worker), line);
+        }
+        let lines = last.into_values().filter(|line| line.what != What::Fenced);
+        lines.map(|line| (&*line.id, line.token)).collect()
+    }
 }
 
 #[derive(Default)]
 pub(crate) struct Audit {
     pub(crate) problems: Vec<String>,
-    /// Ids that were worked on more than once, each with its reasons.
+    /// What was worked on again, each with its reason.
+    pub(crate) again: Vec<String>,
+    /// How often that was because a process died in the middle.
+    pub(crate) cut_off: usize,
+    lines: usize,
+    /// Ids that were worked on more than once.
     repeated: usize,
 }
 
 impl Audit {
-    pub(crate) fn summary(&self, lines: usize) -> String {
+    pub(crate) fn summary(&self) -> String {
+        let lines = self.lines;
         match (self.problems.len(), self.repeated) {
             (0, 0) => format!("{lines} lines, nothing was worked on twice"),
             (0, ids) => format!("{lines} lines, {ids} ids were worked on more than once, each says why"),
@@ -126,27 +203,35 @@ impl Audit {
 }
 
 /// Checks all of the ledger, and that every id of the input came to its end.
-pub(crate) fn audit(lines: &[Line], tally: &Tally, ids: &HashSet<String>) -> Audit {
+pub(crate) fn audit(story: &Story, tally: &Tally, ids: &HashSet<String>) -> Audit {
+    let lines = &story.lines;
     let mut work: BTreeMap<&str, Vec<&Line>> = BTreeMap::new();
     for line in lines.iter().filter(|line| line.what != What::Fenced) {
         work.entry(&line.id).or_default().push(line);
     }
     let fenced: HashSet<(&str, u64)> =
         lines.iter().filter(|line| line.what == What::Fenced).map(|line| (&*line.id, line.token)).collect();
+    let cut_off = story.cut_off();
 
-    let mut audit = Audit::default();
+    let mut audit = Audit { lines: lines.len(), ..Audit::default() };
     for (id, attempts) in &mut work {
         // Each worker writes at a time of its own; the tokens say in which order the grants were made.
         attempts.sort_by_key(|line| line.token);
         audit.repeated += usize::from(attempts.len() > 1);
         for pair in attempts.windows(2) {
-            if let [first, then] = pair
-                && let Some(problem) = unexplained(first, then, fenced.contains(&(*id, first.token)))
-            {
-                audit.problems.push(format!(
-                    "{id}: worked on twice, {problem}: attempt {} (token {}, {:?}), then attempt {} (token {}, {:?})",
-                    first.attempt, first.token, first.what, then.attempt, then.token, then.what
-                ));
+            let [first, then] = pair else { continue };
+            let grant = (*id, first.token);
+            let reason = explain(first, then, fenced.contains(&grant), cut_off.contains(&grant));
+            let both = format!(
+                "attempt {} (token {}, {:?}), then attempt {} (token {}, {:?})",
+                first.attempt, first.token, first.what, then.attempt, then.token, then.what
+            );
+            match reason {
+                Ok(reason) => {
+                    audit.cut_off += usize::from(reason == CUT_OFF);
+                    audit.again.push(format!("{id}: {reason}: {both}"));
+                }
+                Err(problem) => audit.problems.push(format!("{id}: worked on twice, {problem}: {both}")),
             }
         }
     }
@@ -155,7 +240,11 @@ pub(crate) fn audit(lines: &[Line], tally: &Tally, ids: &HashSet<String>) -> Aud
     for id in ids {
         let last = work.get(&**id).and_then(|attempts| attempts.last());
         match (tally.receipts.get(id), last) {
-            (_, None) => audit.problems.push(format!("{id}: missing, nobody worked on it")),
+            (Some(receipt), None) => audit.problems.push(format!(
+                "{id}: has a result, from token {}, but no line here: this ledger is not that of the store",
+                receipt.token
+            )),
+            (None, None) => audit.problems.push(format!("{id}: missing, nobody worked on it")),
             (Some(receipt), Some(last)) if receipt.token != last.token => audit.problems.push(format!(
                 "{id}: the result comes from token {}, but the last to work on it had token {}",
                 receipt.token, last.token
@@ -172,18 +261,26 @@ pub(crate) fn audit(lines: &[Line], tally: &Tally, ids: &HashSet<String>) -> Aud
     audit
 }
 
-/// What is wrong with working on it again, if anything is. Two witnesses have to agree: the one who was there before, and
+const CUT_OFF: &str = "cut off, its process died before the effect was on record";
+
+/// Why it was worked on again, or what is wrong with that. Two witnesses have to agree: the one who was there before, and
 /// the engine's word to the one who came after.
-fn unexplained(first: &Line, then: &Line, was_fenced: bool) -> Option<&'static str> {
+fn explain(
+    first: &Line,
+    then: &Line,
+    was_fenced: bool,
+    was_cut_off: bool,
+) -> Result<&'static str, &'static str> {
     if then.attempt <= first.attempt || then.token == first.token {
-        return Some("not as a later attempt");
+        return Err("not as a later attempt");
     }
-    let Some(after) = then.after else { return Some("without a former grant") };
+    let Some(after) = then.after else { return Err("without a former grant") };
     match (first.what, after) {
-        (What::Panicked | What::Errored, _) | (What::Stalled, After::Lapsed) => None,
-        (What::Done, After::Lapsed) if was_fenced => None,
-        // The process ended between the effect and its record.
-        (What::Done, After::Lapsed) if first.run != then.run => None,
-        _ => Some("without a reason"),
+        (What::Panicked, _) => Ok("panicked"),
+        (What::Errored, _) => Ok("returned an error"),
+        (What::Stalled, After::Lapsed) => Ok("stalled"),
+        (What::Done, After::Lapsed) if was_fenced => Ok("came back too late, and was refused"),
+        (What::Done, After::Lapsed) if was_cut_off => Ok(CUT_OFF),
+        _ => Err("without a reason"),
     }
 }

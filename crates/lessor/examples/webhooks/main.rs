@@ -6,7 +6,8 @@
 //!                                                     └─► a twin's result
 //! ```
 //!
-//! `cargo run --release -p lessor --example webhooks` runs a built-in sample; `-- --help` says what else there is. Chaos
+//! `cargo run --release -p lessor --example webhooks` runs a built-in sample; `-- --help` says what else there is. The leases
+//! are in a folder: run it again, and everything is replayed; kill it in the middle, and the next run goes on. Chaos
 //! switches make workers panic, stall past their lease and return errors. At the end the ledger is read again and
 //! checked: whatever was worked on twice has to say why.
 
@@ -26,17 +27,22 @@ use std::thread;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use lessor::{Durability, Engine, Settings};
+use lessor::{Engine, Settings};
 
 use args::{Args, Parsed};
 use input::Input;
-use ledger::Ledger;
-use report::Tally;
+use ledger::{Audit, Ledger};
+use report::{Frame, Tally};
 use worker::Worker;
 
 /// What the check found wrong, and what kept the program from doing its job.
 const CHECK_FAILED: u8 = 1;
 const REFUSED: u8 = 2;
+
+/// How much of what was worked on again is listed after a run.
+const SHOWN: usize = 10;
+/// As long as the ledger is kept, so is what it stands for.
+const RETENTION: Duration = Duration::from_hours(10 * 365 * 24);
 
 fn main() -> ExitCode {
     let args = match args::parse() {
@@ -62,7 +68,8 @@ fn refuse(error: &str) -> ExitCode {
 /// Says whether everything was handled and the ledger is in order.
 fn run(args: &Args) -> Result<bool, String> {
     if let (true, Some(path)) = (args.check, &args.ledger) {
-        return check(&Tally::default(), path, &HashSet::new());
+        let audit = ledger::audit(&ledger::read(path)?, &Tally::default(), &HashSet::new());
+        return Ok(conclude(path, &Tally::default(), &audit, usize::MAX));
     }
     // The whole input is looked at before any work is begun: one bad line at the end does not leave half of it done.
     let input = Input::new(args);
@@ -71,16 +78,35 @@ fn run(args: &Args) -> Result<bool, String> {
     let engine = open_engine(args)?;
     let began = now(&engine)?;
     let path = args.ledger.clone().unwrap_or_else(|| fresh_ledger(began));
-    // A volatile store has forgotten what an earlier run did, and would do all of it again.
-    let continues = engine.durability() != Durability::Volatile;
-    let ledger = Ledger::open(path, continues, args.overwrite, began)?;
+    let ledger = Ledger::open(path, engine.durability(), args.overwrite, began)?;
 
     let tally = work(args, &engine, &ledger, &input, deliveries)?;
     let took = Duration::from_micros(now(&engine)?.saturating_sub(began));
     engine.shutdown(Duration::from_secs(10)).wait();
+    if tally.troubles.is_empty() {
+        ledger.end().map_err(|error| format!("{}: {error}", ledger.path().display()))?;
+    }
 
-    report::print(&tally, deliveries, ids.len(), took, args.chaos.is_on());
-    check(&tally, ledger.path(), &ids)
+    let audit = ledger::audit(&ledger::read(ledger.path())?, &tally, &ids);
+    let frame = Frame { deliveries, distinct: ids.len(), took, has_chaos: args.chaos.is_on() };
+    report::print(&tally, &audit, &frame);
+    Ok(conclude(ledger.path(), &tally, &audit, SHOWN))
+}
+
+/// Says what the check came to, over the lines of earlier runs as well.
+fn conclude(path: &Path, tally: &Tally, audit: &Audit, shown: usize) -> bool {
+    println!("\nledger {}: {}", path.display(), audit.summary());
+    for again in audit.again.iter().take(shown) {
+        println!("AGAIN {again}");
+    }
+    if audit.again.len() > shown {
+        let more = audit.again.len() - shown;
+        println!("… and {more} more: --check --ledger {} lists them", path.display());
+    }
+    for problem in tally.troubles.iter().chain(&audit.problems) {
+        println!("PROBLEM {problem}");
+    }
+    tally.troubles.is_empty() && audit.problems.is_empty()
 }
 
 fn open_engine(args: &Args) -> Result<Engine, String> {
@@ -88,6 +114,7 @@ fn open_engine(args: &Args) -> Result<Engine, String> {
     // A stalled worker's lease is renewed on its behalf, since only the worker stalls and not the process. This is where
     // that ends, so that work which hangs is taken over.
     settings.max_hold = args.ttl * 2;
+    settings.retention = RETENTION;
     lessor::open_with(&args.store, settings).map_err(|error| error.to_string())
 }
 
@@ -142,15 +169,4 @@ fn work(
         bar.finish_and_clear();
         fed.map(|()| sum)
     })
-}
-
-/// All of the ledger, the lines of earlier runs included.
-fn check(tally: &Tally, path: &Path, ids: &HashSet<String>) -> Result<bool, String> {
-    let lines = ledger::read(path)?;
-    let audit = ledger::audit(&lines, tally, ids);
-    println!("\nledger {}: {}", path.display(), audit.summary(lines.len()));
-    for problem in tally.troubles.iter().chain(&audit.problems) {
-        println!("PROBLEM {problem}");
-    }
-    Ok(tally.troubles.is_empty() && audit.problems.is_empty())
 }

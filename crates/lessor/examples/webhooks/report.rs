@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use crate::ledger::Audit;
 use crate::worker::Receipt;
 
 #[derive(Default)]
@@ -11,6 +12,8 @@ pub(crate) struct Tally {
     pub(crate) executed: usize,
     pub(crate) replayed: usize,
     pub(crate) failed: usize,
+    /// Replays of what was done before this run began.
+    pub(crate) from_before: usize,
     /// Outcomes that came after their caller had waited.
     pub(crate) waited: usize,
     /// Grants that followed a lapsed one, or a failed one.
@@ -40,6 +43,7 @@ impl Tally {
     pub(crate) fn add(&mut self, other: Self) {
         self.executed += other.executed;
         self.replayed += other.replayed;
+        self.from_before += other.from_before;
         self.failed += other.failed;
         self.waited += other.waited;
         self.taken_over += other.taken_over;
@@ -55,22 +59,33 @@ impl Tally {
     }
 }
 
-pub(crate) fn print(tally: &Tally, deliveries: usize, distinct: usize, took: Duration, chaos: bool) {
+/// What the table says beside the tally.
+pub(crate) struct Frame {
+    pub(crate) deliveries: usize,
+    pub(crate) distinct: usize,
+    pub(crate) took: Duration,
+    pub(crate) has_chaos: bool,
+}
+
+pub(crate) fn print(tally: &Tally, audit: &Audit, frame: &Frame) {
     let row = |name: &str, count: usize| println!("{name:<22}{count:>10}");
-    row("deliveries", deliveries);
-    row("distinct", distinct);
+    row("deliveries", frame.deliveries);
+    row("distinct", frame.distinct);
     row("executed", tally.executed);
     row("replayed", tally.replayed);
+    row("  from earlier runs", tally.from_before);
     row("waited for a twin", tally.waited);
     row("taken over", tally.taken_over);
+    row("  cut off, all runs", audit.cut_off);
     row("tried again", tally.retried);
     row("failed", tally.failed);
     row("fenced", tally.fenced);
-    if chaos {
+    if frame.has_chaos {
         row("chaos: panics", tally.panicked);
         row("chaos: errors", tally.errored);
         row("chaos: stalls", tally.stalled);
         row("finished late", tally.late);
     }
-    println!("{:<22}{:>10.0}", "per second", deliveries as f64 / took.as_secs_f64().max(1e-6));
+    let seconds = frame.took.as_secs_f64().max(1e-6);
+    println!("{:<22}{:>10.0}", "per second", frame.deliveries as f64 / seconds);
 }

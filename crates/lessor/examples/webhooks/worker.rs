@@ -163,6 +163,9 @@ impl<'a> Worker<'a> {
         let tally = &mut self.tally;
         tally.replayed += usize::from(outcome.is_replay());
         tally.executed += usize::from(!outcome.is_replay());
+        // The store's clock goes on over a restart, and tokens follow it.
+        let is_from_before = outcome.value().token < self.ledger.run();
+        tally.from_before += usize::from(outcome.is_replay() && is_from_before);
         tally.waited += usize::from(outcome.has_waited());
         tally.late += usize::from(outcome.is_late());
         tally.receive(outcome.value());

@@ -1,0 +1,168 @@
+//! The URLs of the file log: which folder they name, what they promise, and what they refuse.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "what fails here fails the test")]
+
+use std::path::Path;
+use std::process::Command;
+
+use lessor::{Acquisition, Durability, Engine, ErrorKind};
+use tempfile::TempDir;
+
+fn temporary() -> TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+}
+
+fn refusal(url: &str) -> (ErrorKind, String) {
+    let error = lessor::open(url).map(drop).unwrap_err();
+    (error.kind(), error.to_string())
+}
+
+fn complete(engine: &Engine, key: &str) {
+    let Acquisition::Acquired(lease) = engine.acquire(key).wait().unwrap() else { panic!("{key} is taken") };
+    lease.complete(&1).wait().unwrap();
+}
+
+#[test]
+fn one_slash_and_three_name_the_same_folder() {
+    let base = temporary();
+    let path = base.path().join("x");
+    let path = path.to_str().unwrap();
+    assert!(path.starts_with('/'));
+    complete(&lessor::open(&format!("file:{path}")).unwrap(), "a");
+    let engine = lessor::open(&format!("file://{path}")).unwrap();
+    assert!(engine.result("a").wait().unwrap().is_some());
+}
+
+/// The current folder belongs to a whole process, so this one is run once more, elsewhere.
+#[test]
+fn a_relative_folder_is_below_the_current_one() {
+    const INSIDE: &str = "LESSOR_FILE_URLS_INSIDE";
+    if std::env::var_os(INSIDE).is_some() {
+        complete(&lessor::open("file:./x").unwrap(), "a");
+        assert!(lessor::open("file:x").unwrap().result("a").wait().unwrap().is_some());
+        return;
+    }
+    let base = temporary();
+    let this = std::env::current_exe().unwrap();
+    let mut command = Command::new(this);
+    command.args(["a_relative_folder_is_below_the_current_one", "--exact"]).env(INSIDE, "1");
+    let output = command.current_dir(base.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert!(base.path().join("x/superblock").is_file());
+}
+
+#[test]
+fn p8_what_an_answer_survives_follows_the_url() {
+    let base = temporary();
+    for (query, durability) in [
+        ("", Durability::Disk),
+        ("?", Durability::Disk),
+        ("?sync=disk", Durability::Disk),
+        ("?sync=process", Durability::Process),
+    ] {
+        let engine = lessor::open(&format!("file:{}{query}", base.path().join("x").display())).unwrap();
+        assert_eq!(engine.durability(), durability, "{query}");
+    }
+}
+
+#[test]
+fn p12_settings_and_folders_that_make_no_sense_are_refused_before_anything_is_made() {
+    let base = temporary();
+    let folder = base.path().join("x");
+    for (query, named) in [
+        ("?sync=never", "sync=never"),
+        ("?cache=1", "cache=1"),
+        ("?sync", "\"sync\""),
+        ("?sync=disk&a=b", "a=b"),
+    ] {
+        let (kind, text) = refusal(&format!("file:{}{query}", folder.display()));
+        assert_eq!(kind, ErrorKind::Invalid, "{query}");
+        assert!(text.contains(named) && text.contains("sync=process"), "{query}: {text}");
+    }
+    for url in ["file:", "file://", "file:?sync=disk"] {
+        let (kind, text) = refusal(url);
+        assert_eq!(kind, ErrorKind::Invalid, "{url}");
+        assert!(text.contains("file:./leases"), "{url}: {text}");
+    }
+    assert!(!folder.exists());
+}
+
+#[test]
+fn p12_a_folder_that_cannot_be_is_refused_with_what_to_do() {
+    let base = temporary();
+    let (kind, text) = refusal(&format!("file:{}", base.path().join("no/such").display()));
+    assert_eq!(kind, ErrorKind::Unavailable);
+    assert!(text.contains("no/such") && text.contains("make its parent folder first"), "{text}");
+    let file = base.path().join("file");
+    std::fs::write(&file, "mine").unwrap();
+    let (kind, text) = refusal(&format!("file:{}", file.display()));
+    assert_eq!(kind, ErrorKind::Unavailable);
+    assert!(text.contains("has to be a folder"), "{text}");
+    assert_eq!(std::fs::read(&file).unwrap(), b"mine");
+}
+
+#[test]
+fn p9_a_folder_is_open_once_at_a_time_and_free_as_soon_as_its_engine_is_gone() {
+    let base = temporary();
+    let url = format!("file:{}", base.path().join("x").display());
+    let engine = lessor::open(&url).unwrap();
+    complete(&engine, "a");
+    let (kind, text) = refusal(&url);
+    assert_eq!(kind, ErrorKind::Unavailable);
+    assert!(text.contains(&format!("process {}", std::process::id())), "{text}");
+    complete(&engine, "b");
+    drop(engine);
+    for _ in 0..3 {
+        assert!(engine_with_both(&url).is_some());
+    }
+}
+
+/// `None` if the folder is open elsewhere.
+fn engine_with_both(url: &str) -> Option<Engine> {
+    let engine = lessor::open(url).ok()?;
+    assert!(engine.result("a").wait().unwrap().is_some());
+    assert!(engine.result("b").wait().unwrap().is_some());
+    Some(engine)
+}
+
+/// Whoever opens waits a while for the one before to let go.
+#[test]
+fn p9_a_folder_that_is_let_go_of_while_another_waits_for_it_is_opened() {
+    let base = temporary();
+    let url = format!("file:{}", base.path().join("x").display());
+    let engine = lessor::open(&url).unwrap();
+    let second = std::thread::spawn({
+        let url = url.clone();
+        move || lessor::open(&url).map(drop)
+    });
+    drop(engine);
+    second.join().unwrap().unwrap();
+}
+
+#[test]
+fn p12_a_key_is_never_a_path() {
+    let base = temporary();
+    let folder = base.path().join("a/b/x");
+    std::fs::create_dir_all(folder.parent().unwrap()).unwrap();
+    let engine = lessor::open(&format!("file:{}", folder.display())).unwrap();
+    let keys =
+        ["../../etc/passwd", "/etc/passwd", "..", ".", "superblock", "lock", "a/b", "a\\b", "~", "$HOME"];
+    for key in keys {
+        complete(&engine, key);
+    }
+    for key in keys {
+        assert!(engine.result(key).wait().unwrap().is_some(), "{key}");
+    }
+    drop(engine);
+    let names = |folder: &Path| -> Vec<String> {
+        let entries = std::fs::read_dir(folder).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    };
+    assert_eq!(names(base.path()), ["a"]);
+    assert_eq!(names(&base.path().join("a")), ["b"]);
+    assert_eq!(names(&base.path().join("a/b")), ["x"]);
+    for name in names(&folder) {
+        let is_known = ["lock", "superblock"].contains(&&*name) || name.starts_with("segment-");
+        assert!(is_known, "{name}");
+    }
+}
