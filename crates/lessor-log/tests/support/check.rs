@@ -44,7 +44,7 @@ impl Check {
         }
         let (after, killed) = self.go_on(disk, told)?;
         // In every other case the log was closed.
-        let crash = if count / 4 % 2 == 0 { killed.crash() } else { disk.crash() };
+        let crash = if (count / 4).is_multiple_of(2) { killed.crash() } else { disk.crash() };
         let image = match count % 4 {
             0 => crash.image_lost(),
             1 => crash.image_kept(),

@@ -62,7 +62,8 @@ impl Told {
             let (may_be, is) = (&story.may_be, &seen.record);
             return Err(format!("{key:?} is {is:?}, but may be one of {may_be:?}"));
         }
-        if story.may_be.len() > 1 {
+        // What was dropped may come back, so its absence says nothing of later.
+        if story.may_be.len() > 1 && seen.record.is_some() {
             self.note(key, seen.record.clone(), true);
         }
         self.settle(key, seen.record.clone());

@@ -80,7 +80,7 @@ impl<'d> Work<'d> {
             Ok(store) => {
                 let settings = settings.clone();
                 let ids = told.trace.len() as u128 * 1_000;
-                let mut work = Self { disk, settings, clock, store: Some(store), told, ids, bytes: 100 };
+                let mut work = Self { disk, settings, clock, store: Some(store), told, ids, bytes: 700 };
                 work.told.synced();
                 Ok(work)
             }
