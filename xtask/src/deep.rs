@@ -2,7 +2,11 @@
 
 use crate::shell::Shell;
 
-/// Miri interprets the tests and finds undefined behaviour, data races and leaks.
+/// What is fuzzed: the targets of `fuzz/`.
+const FUZZED: [&str; 2] = ["decode", "recover"];
+
+/// Miri interprets the tests and finds undefined behaviour, data races and leaks. Then the fuzzer runs for
+/// `LESSOR_FUZZ_SECONDS` on each target, by default 60.
 pub(crate) fn run(shell: &Shell) -> Result<(), String> {
     let missing = |what: &str, install: &str| format!("{what} is not installed; run `{install}`");
     let Some(components) = shell
@@ -21,6 +25,9 @@ pub(crate) fn run(shell: &Shell) -> Result<(), String> {
             return Err(missing(&format!("the nightly component {component}"), &install));
         }
     }
+    if shell.program("cargo-fuzz").args(&["--version"]).output().is_none() {
+        return Err(missing("cargo-fuzz", "cargo install --locked cargo-fuzz"));
+    }
     // The clock and random bits come from the machine, by way of libc: Miri knows no raw system calls.
     let miri =
         ["run", "nightly", "cargo", "miri", "test", "--lib", "-p", "lessor-core", "-p", "lessor-memory"];
@@ -30,5 +37,25 @@ pub(crate) fn run(shell: &Shell) -> Result<(), String> {
         .env("MIRIFLAGS", "-Zmiri-disable-isolation")
         .env("RUSTFLAGS", "--cfg rustix_use_libc")
         .env("CARGO_TARGET_DIR", shell.target.join("miri"))
+        .run()?;
+    FUZZED.iter().try_for_each(|target| fuzz(shell, target))
+}
+
+/// What the fuzzer finds worth keeping goes to a folder of its own; the seeds stay as they are.
+fn fuzz(shell: &Shell, target: &str) -> Result<(), String> {
+    let seconds = std::env::var("LESSOR_FUZZ_SECONDS").unwrap_or_else(|_| "60".to_owned());
+    let found = shell.target.join("corpus").join(target);
+    std::fs::create_dir_all(&found).map_err(|error| format!("{}: {error}", found.display()))?;
+    let found = found.display().to_string();
+    let seeds = shell.root.join("fuzz/corpus").join(target).display().to_string();
+    let limit = format!("-max_total_time={seconds}");
+    let run = ["run", "nightly", "cargo", "fuzz", "run", target, &found, &seeds, "--", &limit];
+    shell
+        .program("rustup")
+        .args(&run)
+        // A killed holder is played by a lease that is leaked.
+        .args(&["-print_final_stats=1", "-timeout=30", "-rss_limit_mb=2048", "-detect_leaks=0"])
+        .current_dir(&shell.root.join("fuzz"))
+        .env("CARGO_TARGET_DIR", shell.target.join("fuzz"))
         .run()
 }

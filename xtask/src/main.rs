@@ -16,7 +16,8 @@ usage: cargo xtask <task>
                   fmt clippy tests models doctests docs features msrv mutants deny advisories
   mutants         plants faults in the sources, one at a time, and has the test meant for each catch it;
                   LESSOR_MUTANTS=a,b limits it to those whose name contains a or b
-  deep            what needs a nightly toolchain: Miri over the core and the in-memory store
+  deep            what needs a nightly toolchain: Miri over the core and the in-memory store, and
+                  LESSOR_FUZZ_SECONDS (60) of fuzzing each of the decoders and recovery
   bench [ARG…]    the benchmarks; arguments go to criterion
 ";
 

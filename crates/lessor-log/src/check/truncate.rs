@@ -188,6 +188,7 @@ pub(crate) fn plan(vfs: &dyn Vfs, start: Start) -> Result<Option<Plan>, StoreErr
     let aside = walked.segments.iter().enumerate().skip(place.0);
     let aside =
         aside.map(|(index, listed)| aside::name(listed.number, if index == place.0 { place.1 } else { 0 }));
+    let token = lost.token;
     let cut = Cut {
         from_lsn,
         at: Spot { file, offset: place.1 },
@@ -197,8 +198,9 @@ pub(crate) fn plan(vfs: &dyn Vfs, start: Start) -> Result<Option<Plan>, StoreErr
         aside: aside.collect(),
         frames: lost.frames,
     };
-    let next_lsn = walked.end.max(block.synced).max(kept_upto) + 1;
-    Ok(Some(Plan { cut, superblock, first_lsn, next_lsn, walked, place, kept, token: lost.token }))
+    let lost = cut.frames.iter().map(|frame| frame.lsn).chain(cut.unreadable.iter().map(|(_, last)| *last));
+    let next_lsn = lost.fold(walked.end.max(block.synced).max(kept_upto), u64::max) + 1;
+    Ok(Some(Plan { cut, superblock, first_lsn, next_lsn, walked, place, kept, token }))
 }
 
 /// What is behind the cut.
