@@ -220,6 +220,19 @@ impl Keeper<'_> {
         compaction::refuse_all(log);
     }
 
+    /// Has the superblock know of the segment that was begun last: else nothing would tell that it is missing, should it get lost
+    /// whole.
+    fn note_synced(&self) {
+        let synced = self.log.synced.load(Ordering::Acquire);
+        let mut superblock = self.log.superblock.lock();
+        if superblock.block().synced < synced
+            && let Err(error) = superblock.update(|block| block.synced = synced)
+        {
+            drop(superblock);
+            self.log.set_poison("writing the superblock", &error);
+        }
+    }
+
     /// Makes the next segment if one is wanted. Says whether there was room for it.
     fn make_room(&mut self) -> bool {
         let log = self.log;
@@ -237,6 +250,7 @@ impl Keeper<'_> {
             Ok(spare) => {
                 self.next += 1;
                 log.offer_spare(Some(spare));
+                self.note_synced();
                 true
             }
             Err(Problem::Io { error, .. }) if is_full(&error) => {

@@ -349,7 +349,13 @@ pub(crate) fn carry_out(vfs: &dyn Vfs, plan: Plan) -> Result<Cut, StoreError> {
         gone.push(checkpoint_name(block.checkpoint));
     }
     for name in gone {
-        vfs.remove(&name).map_err(|error| Problem::io(vfs, &name, "removing", error))?;
+        match vfs.remove(&name) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Problem::io(vfs, &name, "removing", error).into());
+            }
+            // Segments without a header went before.
+            _ => {}
+        }
     }
     vfs.sync_folder().map_err(|error| Problem::io(vfs, "", "syncing", error))?;
     Ok(cut)
