@@ -1,4 +1,4 @@
-//! The file log beside SQLite, redb, fjall and LMDB, and beside the least that a disk allows: durable cycles at 1, 8 and
+//! The file log beside SQLite, redb, fjall, LMDB and sled, and beside the least that a disk allows: durable cycles at 1, 8 and
 //! 64 threads, ten thousand asynchronous callers, replays, the same without sync, and opening a million records.
 
 use std::path::Path;

@@ -12,6 +12,7 @@ mod open;
 mod redb;
 mod report;
 mod run;
+mod sled;
 mod sqlite;
 #[cfg(test)]
 mod tests;
@@ -43,7 +44,7 @@ struct Contender {
 type Opened = Result<Box<dyn Guard>, String>;
 
 /// The floors first: what the others are compared with.
-const CONTENDERS: [Contender; 7] = [
+const CONTENDERS: [Contender; 8] = [
     Contender {
         name: floor::LEADER,
         note: "floor: a map and a log, whoever comes first commits for all that gathered",
@@ -78,6 +79,12 @@ const CONTENDERS: [Contender; 7] = [
         name: "lmdb",
         note: "its defaults, which sync each commit; without sync: NO_SYNC",
         open: |folder, promise| Ok(Box::new(kv::ByHand(lmdb::Lmdb::open(folder, promise)))),
+    },
+    Contender {
+        name: "sled",
+        note: "0.34, flush per write, which on Linux is sync_file_range: the drive's cache is not flushed, so \
+               power loss is not survived; without sync: no flush, which the death of the process undoes",
+        open: |folder, promise| Ok(Box::new(kv::ByHand(sled::Sled::open(folder, promise)))),
     },
 ];
 

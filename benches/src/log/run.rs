@@ -82,7 +82,7 @@ impl Run<'_> {
     }
 
     fn replay(&self, share: f64) {
-        let contenders = self.contenders(|name| !["fjall", floor::WRITER].contains(&name));
+        let contenders = self.contenders(|name| !["sled", "fjall", floor::WRITER].contains(&name));
         let length = self.slice(share, contenders.len() * REPLAYERS.len());
         let mut lines: [Vec<Line>; REPLAYERS.len()] = Default::default();
         let names = contenders.iter().map(|each| each.name);
