@@ -15,7 +15,7 @@ usage: cargo bench -p lessor-benches --bench log [-- OPTION…]
   --seconds S       how long the timed runs take together; default 150
   --only NAME,…     parts (cycles flight replay nosync open), contenders, or both
   --callers N,…     threads of the durable cycles; default 1,8,64
-  --rounds N        how often each run is repeated; the medians are shown; default 5
+  --rounds N        how often each run is repeated; the medians are shown; default 7
   --flights N       asynchronous callers in flight; default 10000
   --records N       records to open a store with; default 1000000";
 
@@ -56,7 +56,7 @@ impl Options {
         let mut options = Self {
             time: Duration::from_secs(150),
             callers: vec![1, 8, 64],
-            rounds: 5,
+            rounds: 7,
             flights: 10_000,
             records: 1_000_000,
             parts: Vec::new(),

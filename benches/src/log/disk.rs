@@ -2,6 +2,7 @@
 //! end and over again. Nothing but the data has to reach the disk when it is synced.
 
 use std::fs::{File, OpenOptions};
+use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -62,11 +63,22 @@ pub(super) fn frame(out: &mut Vec<u8>, key: &str, body: &[u8], size: usize) {
 }
 
 /// Hands the key and the body of each frame to `each`, up to the first that is none.
-pub(super) fn replay(bytes: &[u8], mut each: impl FnMut(&str, &[u8])) {
-    let mut rest = bytes;
-    while let Some((key, body, size)) = parse(rest) {
-        each(key, body);
-        rest = &rest[size..];
+pub(super) fn replay(mut file: File, mut each: impl FnMut(&str, &[u8])) {
+    let mut buffer = vec![0; 1 << 20];
+    let mut filled = 0;
+    loop {
+        let count = file.read(&mut buffer[filled..]).expect("read");
+        filled += count;
+        let mut done = 0;
+        while let Some((key, body, size)) = parse(&buffer[done..filled]) {
+            each(key, body);
+            done += size;
+        }
+        if count == 0 || done == 0 {
+            return;
+        }
+        buffer.copy_within(done..filled, 0);
+        filled -= done;
     }
 }
 

@@ -2,6 +2,7 @@
 //! fencing token, no failure, no waiter, no next segment, no compaction.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::hash::BuildHasher;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -46,18 +47,26 @@ impl<C: Commit> Floor<C> {
     /// Opens what is in `folder`, and begins a new file if there is nothing.
     pub(super) fn open(folder: &Path, promise: Promise) -> Self {
         let path = folder.join(FILE);
-        let old = std::fs::read(&path).unwrap_or_default();
-        let file = match old.is_empty() {
-            true => LogFile::create(&path, SIZE, promise),
-            false => LogFile::create(&folder.join("next"), 1, promise),
+        let Ok(old) = File::open(&path) else {
+            return Self::begin(folder, LogFile::create(&path, SIZE, promise));
         };
-        let floor = Self::begin(folder, file);
-        replay(&old, |key, body| {
-            // Grants are followed by their completions here, and only those are asked for.
-            let state = State::Completed(body.into());
-            floor.shard(key).lock().insert(key.to_owned(), Entry { number: 0, state });
-        });
+        let floor = Self::begin(folder, LogFile::create(&folder.join("next"), 1, promise));
+        replay(old, |key, body| floor.recover(key, body));
         floor
+    }
+
+    fn recover(&self, key: &str, body: &[u8]) {
+        let mut shard = self.shard(key).lock();
+        let state = match body.try_into() {
+            Ok(id) => State::Held { lease_id: u128::from_le_bytes(id), expires_at: Instant::now() + TTL },
+            Err(_) => State::Completed(body.into()),
+        };
+        match shard.get_mut(key) {
+            Some(entry) => entry.state = state,
+            None => {
+                shard.insert(key.to_owned(), Entry { number: 0, state });
+            }
+        }
     }
 
     fn begin(folder: &Path, file: LogFile) -> Self {

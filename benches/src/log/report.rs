@@ -1,5 +1,6 @@
 //! What was measured, as tables.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::{Contender, floor};
@@ -21,66 +22,84 @@ impl Sample {
     }
 }
 
-/// All runs of one contender.
-#[derive(Debug)]
-pub(super) struct Line {
+/// What was run alike, one line per contender.
+pub(super) struct Table {
+    title: String,
+    lines: Vec<Line>,
+}
+
+struct Line {
     name: &'static str,
-    pub(super) samples: Vec<Sample>,
+    /// One per round.
+    samples: Vec<Sample>,
 }
 
-impl Line {
-    /// The contender's line, which is made if need be.
-    pub(super) fn of<'l>(lines: &'l mut Vec<Self>, name: &'static str) -> &'l mut Self {
-        let at = lines.iter().position(|line| line.name == name).unwrap_or_else(|| {
-            lines.push(Self { name, samples: Vec::new() });
-            lines.len() - 1
-        });
-        &mut lines[at]
+impl Table {
+    pub(super) fn new(title: String) -> Self {
+        Self { title, lines: Vec::new() }
     }
 
-    /// The median over the rounds of this line's share in the better floor of the same round.
-    fn of_the_floor(&self, lines: &[Self]) -> Option<f64> {
-        let floors: Vec<_> =
-            lines.iter().filter(|line| [floor::LEADER, floor::WRITER].contains(&line.name)).collect();
+    /// Fixes the order of the lines.
+    pub(super) fn expect(&mut self, names: &[&'static str]) {
+        self.lines = names.iter().map(|name| Line { name, samples: Vec::new() }).collect();
+    }
+
+    pub(super) fn add(&mut self, name: &str, sample: Sample) {
+        let line = self.lines.iter_mut().find(|line| line.name == name).expect("it was to be expected");
+        line.samples.push(sample);
+    }
+
+    pub(super) fn print(&self) {
+        println!("\n{}", self.title);
+        println!(
+            "  {:>8}  {:<8} {:>12} {:>25} {:>10} {:>10}",
+            "of floor", "", "per second", "", "p50", "p99"
+        );
+        for line in self.lines.iter().filter(|line| !line.samples.is_empty()) {
+            let share = self.of_the_floor(line).map_or_else(String::new, |share| format!("{share:.2}"));
+            println!("  {share:>8}  {line}");
+        }
+    }
+
+    /// The median over the rounds of a line's share in the better floor of the same round.
+    fn of_the_floor(&self, line: &Line) -> Option<f64> {
+        let is_floor = |line: &&Line| [floor::LEADER, floor::WRITER].contains(&line.name);
         let best = |round: usize| {
-            floors
-                .iter()
-                .filter_map(|floor| floor.samples.get(round))
-                .map(|sample| sample.per_second)
-                .max_by(f64::total_cmp)
+            let floors = self.lines.iter().filter(is_floor).filter_map(|floor| floor.samples.get(round));
+            floors.map(|sample| sample.per_second).max_by(f64::total_cmp)
         };
-        let shares = self.samples.iter().enumerate();
-        median(shares.filter_map(|(round, sample)| Some(sample.per_second / best(round)?)))
+        let samples = line.samples.iter().enumerate();
+        median(samples.filter_map(|(round, sample)| Some(sample.per_second / best(round)?)))
     }
 }
 
-pub(super) fn print_notes<'c>(contenders: impl Iterator<Item = &'c Contender>) {
-    println!("Medians over the rounds; in brackets the least and the most.");
-    for contender in contenders {
-        println!("  {:<8} {}", contender.name, contender.note);
-    }
-}
-
-pub(super) fn print_table(title: &str, lines: &[Line]) {
-    println!("\n{title}");
-    println!("  {:>8}  {:<8} {:>12} {:>25} {:>10} {:>10}", "of floor", "", "per second", "", "p50", "p99");
-    for line in lines {
-        let share = line.of_the_floor(lines).map_or_else(String::new, |share| format!("{share:.2}"));
-        let rates = || line.samples.iter().map(|sample| sample.per_second);
-        let latency = |which: fn((Duration, Duration)) -> Duration| {
-            let all = line.samples.iter().filter_map(|sample| sample.latency);
-            median(all.map(|latency| which(latency).as_secs_f64())).map_or_else(String::new, time)
-        };
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rates = || self.samples.iter().map(|sample| sample.per_second);
         let least = rates().fold(f64::INFINITY, f64::min);
         let most = rates().fold(0.0, f64::max);
-        println!(
-            "  {share:>8}  {:<8} {:>12} {:>25} {:>10} {:>10}",
-            line.name,
+        let latency = |which: fn((Duration, Duration)) -> Duration| {
+            let all = self.samples.iter().filter_map(|sample| sample.latency);
+            median(all.map(|latency| which(latency).as_secs_f64())).map_or_else(String::new, time)
+        };
+        write!(
+            f,
+            "{:<8} {:>12} {:>25} {:>10} {:>10}",
+            self.name,
             thousands(median(rates()).unwrap_or_default()),
             format!("({} – {})", thousands(least), thousands(most)),
             latency(|(p50, _)| p50),
             latency(|(_, p99)| p99),
-        );
+        )
+    }
+}
+
+pub(super) fn print_notes<'c>(contenders: impl Iterator<Item = &'c Contender>) {
+    println!(
+        "Fresh keys are acquired and completed with 64 bytes. Medians over the rounds; in brackets the least and the most."
+    );
+    for contender in contenders {
+        println!("  {:<8} {}", contender.name, contender.note);
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::args::{Options, Part};
 use super::disk::{COMPLETED, GRANTED, LogFile};
-use super::report::{Line, Sample, print_notes, print_table};
+use super::report::{Sample, Table, print_notes};
 use super::{CONTENDERS, Contender, Promise, contender, flight, floor, group, open};
 use crate::{Guard, Lessor, Receipt, Told, key};
 
@@ -21,7 +21,7 @@ pub(super) fn all(options: &Options, folder: &Path) {
     let run = Run { options, folder };
     print_notes(CONTENDERS.iter().filter(|each| options.has_contender(each.name)));
     if options.has_part(Part::Cycles) {
-        run.cycles("durable cycles", Promise::Disk, &options.callers, 0.55);
+        run.cycles("durable cycles", Promise::Disk, 0.55);
     }
     if options.has_part(Part::Flight) {
         run.flight(0.1);
@@ -30,7 +30,7 @@ pub(super) fn all(options: &Options, folder: &Path) {
         run.replay(0.15);
     }
     if options.has_part(Part::NoSync) {
-        run.cycles("cycles without sync", Promise::Process, &options.callers, 0.2);
+        run.cycles("cycles without sync", Promise::Process, 0.2);
     }
     if options.has_part(Part::Open) {
         open::all(options, folder);
@@ -43,32 +43,30 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn cycles(&self, what: &str, promise: Promise, callers: &[u64], share: f64) {
+    fn cycles(&self, what: &str, promise: Promise, share: f64) {
         let contenders = self.contenders(|_| true);
-        // Tells how quick the disk was meanwhile: some slow down when they have been busy for minutes.
+        // Tells how quick the disk was meanwhile.
         let raw = (promise == Promise::Disk).then_some("raw");
-        let length = self.slice(share, (contenders.len() + raw.iter().len()) * callers.len());
-        for &callers in callers {
-            let names = contenders.iter().map(|each| each.name).chain(raw);
-            let lines = self.rounds(names, |name, folder| match contender(name) {
-                Some(contender) => Ok(cycles(&*(contender.open)(folder, promise)?, callers, length)),
+        let names = contenders.iter().map(|each| each.name).chain(raw);
+        let callers = &self.options.callers;
+        let title = |callers: &u64| Table::new(format!("{what}, threads: {callers}"));
+        self.rounds(share, names, callers.iter().map(title).collect(), |name, table, length, folder| {
+            match contender(name) {
+                Some(contender) => Ok(cycles(&*(contender.open)(folder, promise)?, callers[table], length)),
                 None => Ok(raw_syncs(folder, length)),
-            });
-            let title = format!("{what} per second, threads: {callers}; acquire and complete a fresh key");
-            print_table(&title, &lines);
-            if raw.is_some() {
-                println!(
-                    "  raw: a loop of write + fdatasync on a preallocated file; two count as a cycle, p50 and p99 are of one"
-                );
             }
+        });
+        if raw.is_some() {
+            println!("  raw: write + fdatasync in a loop; two count as a cycle, p50 and p99 are of one");
         }
     }
 
     fn flight(&self, share: f64) {
         let contenders = self.contenders(|name| name == "lessor" || name == floor::WRITER);
-        let length = self.slice(share, contenders.len());
+        let names = contenders.iter().map(|each| each.name);
         let flights = self.options.flights;
-        let lines = self.rounds(contenders.iter().map(|each| each.name), |name, folder| {
+        let title = format!("durable cycles, {flights} asynchronous callers in flight on 2 workers");
+        self.rounds(share, names, vec![Table::new(title)], |name, _, length, folder| {
             let per_second = if name == floor::WRITER {
                 flight::fly(floor::Floor::<group::Writer>::open(folder, Promise::Disk), flights, length)
             } else {
@@ -76,31 +74,20 @@ impl Run<'_> {
             };
             Ok(Sample { per_second, latency: None })
         });
-        let title =
-            format!("durable cycles per second, {flights} asynchronous callers in flight on 2 workers");
-        print_table(&title, &lines);
     }
 
     fn replay(&self, share: f64) {
         let contenders = self.contenders(|name| !["sled", "fjall", floor::WRITER].contains(&name));
-        let length = self.slice(share, contenders.len() * REPLAYERS.len());
-        let mut lines: [Vec<Line>; REPLAYERS.len()] = Default::default();
         let names = contenders.iter().map(|each| each.name);
+        let title = |callers: &u64| Table::new(format!("replays of a finished key, threads: {callers}"));
+        let tables = REPLAYERS.iter().map(title).collect();
         let keys: Vec<_> = (0..REPLAYED).map(|n| key(0, n)).collect();
-        // One store serves all counts of threads: filling it takes longer than asking it.
-        self.rounds(names, |name, folder| {
+        self.rounds(share, names, tables, |name, table, length, folder| {
             let contender = contender(name).expect("chosen among them");
             let guard = (contender.open)(folder, Promise::Process)?;
             guard.fill(REPLAYED);
-            for (callers, lines) in REPLAYERS.iter().zip(&mut lines) {
-                Line::of(lines, name).samples.push(replays(&*guard, &keys, *callers, length));
-            }
-            Ok(Sample { per_second: 0.0, latency: None })
+            Ok(replays(&*guard, &keys, REPLAYERS[table], length))
         });
-        for (callers, lines) in REPLAYERS.iter().zip(&lines) {
-            let title = format!("replays per second, threads: {callers}; get the result of a finished key");
-            print_table(&title, lines);
-        }
     }
 
     fn contenders(&self, takes_part: impl Fn(&str) -> bool) -> Vec<&'static Contender> {
@@ -108,31 +95,40 @@ impl Run<'_> {
         CONTENDERS.iter().filter(chosen).collect()
     }
 
-    fn slice(&self, share: f64, runs: usize) -> Duration {
-        self.options.time.mul_f64(share / (runs.max(1) * self.options.rounds) as f64)
-    }
-
-    /// The rounds of one table. Who cannot be opened is told of, once, and left out.
+    /// Runs everybody for each of `tables`, round after round, and prints them. A disk that others share is slow for half a
+    /// minute now and then: so the tables take turns as well, and each round begins with another contender. Who cannot be
+    /// opened is told of, once, and left out.
     fn rounds(
         &self,
+        share: f64,
         names: impl Iterator<Item = &'static str>,
-        mut run: impl FnMut(&'static str, &Path) -> Result<Sample, String>,
-    ) -> Vec<Line> {
-        let mut lines = Vec::new();
+        mut tables: Vec<Table>,
+        mut run: impl FnMut(&'static str, usize, Duration, &Path) -> Result<Sample, String>,
+    ) {
         let mut names: Vec<_> = names.collect();
-        for _ in 0..self.options.rounds {
-            names.retain(|name| match self.on_fresh_folder(|folder| run(name, folder)) {
-                Ok(sample) => {
-                    Line::of(&mut lines, name).samples.push(sample);
-                    true
-                }
-                Err(error) => {
-                    println!("\n{name} is left out: {error}");
-                    false
-                }
-            });
+        for table in &mut tables {
+            table.expect(&names);
         }
-        lines
+        let runs = names.len() * tables.len() * self.options.rounds;
+        let length = self.options.time.mul_f64(share / runs.max(1) as f64);
+        for _ in 0..self.options.rounds {
+            for (at, table) in tables.iter_mut().enumerate() {
+                names.retain(|name| match self.on_fresh_folder(|folder| run(name, at, length, folder)) {
+                    Ok(sample) => {
+                        table.add(name, sample);
+                        true
+                    }
+                    Err(error) => {
+                        println!("\n{name} is left out: {error}");
+                        false
+                    }
+                });
+            }
+            if !names.is_empty() {
+                names.rotate_left(1);
+            }
+        }
+        tables.iter().for_each(Table::print);
     }
 
     fn on_fresh_folder<T>(&self, run: impl FnOnce(&Path) -> T) -> T {
