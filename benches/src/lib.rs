@@ -28,7 +28,7 @@ pub struct Receipt {
 impl Receipt {
     pub fn new(n: u64) -> Self {
         Self {
-            charge: 1_000_000_000 + n % 1_000_000_000,
+            charge: 10_000_000_000_000_000 + n % 1_000_000_000,
             status: "captured".to_owned(),
             amount: 129_990 + (n % 10) as u32,
         }

@@ -62,6 +62,13 @@ fn many_threads_share_commits_and_each_gets_its_own() {
     }
 }
 
+#[test]
+fn a_result_has_64_bytes() {
+    for n in [0, 1, 999_999_999, u64::MAX] {
+        assert_eq!(serde_json::to_vec(&Receipt::new(n)).expect("JSON").len(), 64);
+    }
+}
+
 /// `None` for a store that this build of lessor does not have.
 fn open(contender: &Contender, folder: &Path, promise: Promise) -> Option<Box<dyn Guard>> {
     match (contender.open)(folder, promise) {
