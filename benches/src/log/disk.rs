@@ -8,9 +8,9 @@ use std::path::Path;
 
 use super::Promise;
 
-/// What lessor's frames take for a grant and for a completion with a key of 24 and a result of 64 bytes.
-pub(super) const GRANTED: usize = 112;
-pub(super) const COMPLETED: usize = 208;
+/// What lessor writes for a grant and for a completion, with a key of 24 and a result of 64 bytes.
+pub(super) const GRANTED: usize = 72;
+pub(super) const COMPLETED: usize = 172;
 
 const HEAD: usize = 12;
 
