@@ -12,7 +12,7 @@ use super::CONTENDERS;
 const HELP: &str = "\
 usage: cargo bench -p lessor-benches --bench log [-- OPTION…]
 
-  --seconds S       how long the timed runs take together; default 150
+  --seconds S       how long the timed runs take together; default 120
   --only NAME,…     parts (cycles flight replay nosync open), contenders, or both
   --callers N,…     threads of the durable cycles; default 1,8,64
   --rounds N        how often each run is repeated; the medians are shown; default 7
@@ -54,7 +54,7 @@ impl Options {
     /// is no option is a filter, which all benchmarks of a package are given.
     pub(super) fn parse(arguments: Vec<OsString>) -> Result<Option<Self>, String> {
         let mut options = Self {
-            time: Duration::from_secs(150),
+            time: Duration::from_secs(120),
             callers: vec![1, 8, 64],
             rounds: 7,
             flights: 10_000,
