@@ -2,8 +2,10 @@
 
 #![expect(clippy::disallowed_methods, reason = "the rivals keep time by themselves, and runs are timed")]
 
+pub mod log;
 mod rivals;
 
+use std::path::Path;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
@@ -26,7 +28,7 @@ pub struct Receipt {
 impl Receipt {
     pub fn new(n: u64) -> Self {
         Self {
-            charge: 1_000_000_000 + n % 1_000_000_000,
+            charge: 10_000_000_000_000_000 + n % 1_000_000_000,
             status: "captured".to_owned(),
             amount: 129_990 + (n % 10) as u32,
         }
@@ -53,16 +55,37 @@ pub trait Guard: Send + Sync {
 
     /// Acquires `key` and keeps holding it.
     fn hold(&self, key: &str);
+
+    /// Completes `count` keys of thread 0, in whatever way is quickest.
+    fn fill(&self, count: u64) {
+        for n in 0..count {
+            self.run(&key(0, n), &Receipt::new(n));
+        }
+    }
 }
 
 /// lessor, through its public face.
+#[derive(Clone)]
 pub struct Lessor(Engine);
 
 impl Lessor {
     pub fn memory() -> Self {
+        Self::open("memory:").expect("the in-memory store opens")
+    }
+
+    /// The file log in `folder`.
+    pub fn file(folder: &Path, promise: log::Promise) -> Result<Self, String> {
+        let sync = match promise {
+            log::Promise::Disk => "",
+            log::Promise::Process => "?sync=process",
+        };
+        Self::open(&format!("file:{}{sync}", folder.display()))
+    }
+
+    fn open(url: &str) -> Result<Self, String> {
         let mut settings = Settings::default();
         settings.default_ttl = TTL;
-        Self(lessor::open_with("memory:", settings).expect("the in-memory store opens"))
+        lessor::open_with(url, settings).map(Self).map_err(|error| error.to_string())
     }
 }
 
@@ -88,6 +111,10 @@ impl Guard for Lessor {
             Acquisition::Acquired(lease) => std::mem::forget(lease),
             other => panic!("{other:?}"),
         }
+    }
+
+    fn fill(&self, count: u64) {
+        log::fill(self.clone(), count);
     }
 }
 

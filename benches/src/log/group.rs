@@ -1,0 +1,308 @@
+//! Group commit in two ways: whoever comes first commits for all that gathered, or a thread of its own does.
+//!
+//! No lock is held while the disk works. All who wait for a batch share one condition variable, because waking them
+//! one by one costs more than the sync. Before it writes, the committer yields for as long as its batch still grows
+//! towards the size of the last one: those it has just woken are on their way.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex as StdMutex, MutexGuard as StdMutexGuard};
+use std::task::{Context, Poll, Waker};
+use std::thread::JoinHandle;
+
+use parking_lot::{Mutex, MutexGuard};
+
+use super::Promise;
+use super::disk::LogFile;
+
+/// Who commits.
+pub(super) trait Commit: Send + Sync {
+    fn new(file: LogFile) -> Self;
+
+    fn group(&self) -> &Group;
+
+    /// Has `frame` written with the next batch.
+    fn stage(&self, frame: impl FnOnce(&mut Vec<u8>)) -> Ticket;
+
+    /// Returns when that batch is on the disk.
+    fn wait(&self, ticket: Ticket);
+}
+
+/// What gathers for the next commit.
+pub(super) struct Group {
+    queue: Mutex<Queue>,
+    more: parking_lot::Condvar,
+    file: Mutex<LogFile>,
+    /// Everything staged up to this number is on the disk.
+    durable: AtomicU64,
+}
+
+struct Queue {
+    bytes: Vec<u8>,
+    spare: Vec<u8>,
+    batch: Arc<Batch>,
+    staged: u64,
+    count: u64,
+    /// How many the last batch had.
+    last: u64,
+    /// Somebody leads, or is about to.
+    led: bool,
+    stopping: bool,
+}
+
+#[derive(Default)]
+struct Batch {
+    waiting: StdMutex<Waiting>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    step: Step,
+    wakers: Vec<Waker>,
+}
+
+#[derive(Clone, Copy, Default, PartialEq)]
+enum Step {
+    #[default]
+    Waits,
+    /// One of those who wait is to lead.
+    WantsLeader,
+    Done,
+}
+
+/// A place in a batch.
+pub(super) struct Ticket {
+    batch: Arc<Batch>,
+    leads: bool,
+    pub(super) number: u64,
+}
+
+impl Group {
+    fn new(file: LogFile) -> Self {
+        let queue = Queue {
+            bytes: Vec::new(),
+            spare: Vec::new(),
+            batch: Arc::default(),
+            staged: 0,
+            count: 0,
+            last: 0,
+            led: false,
+            stopping: false,
+        };
+        Self {
+            queue: Mutex::new(queue),
+            more: parking_lot::Condvar::new(),
+            file: Mutex::new(file),
+            durable: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether what was staged with this number is on the disk.
+    pub(super) fn is_durable(&self, number: u64) -> bool {
+        self.durable.load(Ordering::Acquire) >= number
+    }
+
+    fn stage(&self, frame: impl FnOnce(&mut Vec<u8>)) -> (MutexGuard<'_, Queue>, Ticket) {
+        let mut queue = self.queue.lock();
+        frame(&mut queue.bytes);
+        queue.staged += 1;
+        queue.count += 1;
+        let ticket = Ticket { batch: queue.batch.clone(), leads: false, number: queue.staged };
+        (queue, ticket)
+    }
+
+    /// Commits what has gathered, and is back before those who wait for it are told.
+    fn commit<'g>(&'g self, mut queue: MutexGuard<'g, Queue>) -> (MutexGuard<'g, Queue>, Arc<Batch>) {
+        let mut had = queue.count;
+        while had < queue.last {
+            MutexGuard::unlocked(&mut queue, std::thread::yield_now);
+            if queue.count == had {
+                break;
+            }
+            had = queue.count;
+        }
+        let spare = std::mem::take(&mut queue.spare);
+        let mut bytes = std::mem::replace(&mut queue.bytes, spare);
+        let batch = std::mem::take(&mut queue.batch);
+        queue.last = std::mem::take(&mut queue.count);
+        let staged = queue.staged;
+        MutexGuard::unlocked(&mut queue, || self.file.lock().append(&bytes));
+        self.durable.store(staged, Ordering::Release);
+        bytes.clear();
+        queue.spare = bytes;
+        (queue, batch)
+    }
+
+    fn write_up_to(&self, number: u64) {
+        let mut file = self.file.lock();
+        if self.is_durable(number) {
+            return;
+        }
+        let mut queue = self.queue.lock();
+        let spare = std::mem::take(&mut queue.spare);
+        let mut bytes = std::mem::replace(&mut queue.bytes, spare);
+        let staged = queue.staged;
+        drop(queue);
+        file.append(&bytes);
+        self.durable.store(staged, Ordering::Release);
+        bytes.clear();
+        self.queue.lock().spare = bytes;
+    }
+}
+
+impl Batch {
+    fn lock(&self) -> StdMutexGuard<'_, Waiting> {
+        self.waiting.lock().expect("nobody panics here")
+    }
+
+    fn finish(&self) {
+        let mut waiting = self.lock();
+        waiting.step = Step::Done;
+        let wakers = std::mem::take(&mut waiting.wakers);
+        drop(waiting);
+        self.changed.notify_all();
+        for waker in wakers {
+            waker.wake();
+        }
+    }
+
+    fn call_leader(&self) {
+        self.lock().step = Step::WantsLeader;
+        self.changed.notify_one();
+    }
+
+    /// True if the one who waited is to lead.
+    fn wait(&self) -> bool {
+        let mut waiting = self.lock();
+        loop {
+            match waiting.step {
+                Step::Done => return false,
+                Step::WantsLeader => {
+                    waiting.step = Step::Waits;
+                    return true;
+                }
+                Step::Waits => waiting = self.changed.wait(waiting).expect("nobody panics here"),
+            }
+        }
+    }
+}
+
+/// For the thread of its own only: a future does not lead.
+impl Future for Ticket {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let mut waiting = self.batch.lock();
+        if waiting.step == Step::Done {
+            return Poll::Ready(());
+        }
+        waiting.wakers.push(context.waker().clone());
+        Poll::Pending
+    }
+}
+
+/// Whoever comes first commits for all that gathered. Where nothing is synced, a write takes less time than putting a
+/// thread to sleep, so everybody queues for the file, and finds his frame written or writes all there are.
+pub(super) struct Leader {
+    group: Group,
+    promise: Promise,
+}
+
+impl Leader {
+    fn lead(&self) {
+        let (mut queue, batch) = self.group.commit(self.group.queue.lock());
+        let next = (queue.count > 0).then(|| queue.batch.clone());
+        queue.led = next.is_some();
+        drop(queue);
+        batch.finish();
+        if let Some(next) = next {
+            next.call_leader();
+        }
+    }
+}
+
+impl Commit for Leader {
+    fn new(file: LogFile) -> Self {
+        Self { promise: file.promise, group: Group::new(file) }
+    }
+
+    fn group(&self) -> &Group {
+        &self.group
+    }
+
+    fn stage(&self, frame: impl FnOnce(&mut Vec<u8>)) -> Ticket {
+        let (mut queue, mut ticket) = self.group.stage(frame);
+        ticket.leads = !std::mem::replace(&mut queue.led, true);
+        ticket
+    }
+
+    fn wait(&self, ticket: Ticket) {
+        match self.promise {
+            Promise::Disk if ticket.leads || ticket.batch.wait() => self.lead(),
+            Promise::Disk => {}
+            Promise::Process => self.group.write_up_to(ticket.number),
+        }
+    }
+}
+
+/// A thread of its own commits for all that gathered.
+pub(super) struct Writer {
+    group: Arc<Group>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Commit for Writer {
+    fn new(file: LogFile) -> Self {
+        let group = Arc::new(Group::new(file));
+        let thread = std::thread::spawn({
+            let group = group.clone();
+            move || write_all(&group)
+        });
+        Self { group, thread: Some(thread) }
+    }
+
+    fn group(&self) -> &Group {
+        &self.group
+    }
+
+    fn stage(&self, frame: impl FnOnce(&mut Vec<u8>)) -> Ticket {
+        let (queue, ticket) = self.group.stage(frame);
+        let is_first = queue.count == 1;
+        drop(queue);
+        if is_first {
+            self.group.more.notify_one();
+        }
+        ticket
+    }
+
+    fn wait(&self, ticket: Ticket) {
+        ticket.batch.wait();
+    }
+}
+
+fn write_all(group: &Group) {
+    let mut queue = group.queue.lock();
+    loop {
+        while queue.count == 0 {
+            if queue.stopping {
+                return;
+            }
+            group.more.wait(&mut queue);
+        }
+        let (mut rest, batch) = group.commit(queue);
+        MutexGuard::unlocked(&mut rest, || batch.finish());
+        queue = rest;
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.group.queue.lock().stopping = true;
+        self.group.more.notify_one();
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("the writer ends");
+        }
+    }
+}
