@@ -273,10 +273,12 @@ impl Log {
     fn lead<'l>(&'l self, mut staging: MutexGuard<'l, Staging>) {
         let Some(mut writer) = staging.writer.take() else { return };
         // Those who were woken by the last frame are on their way with more: they are let through as long as they come.
+        // Futures come by the thousand, and the fewer frames they make the better; a thread may be waiting for this one.
+        let is_for_futures = staging.gathering.threads.is_none();
         let mut count = staging.count;
-        while count < staging.last_count {
+        while count < staging.last_count || (is_for_futures && count > 1) {
             MutexGuard::unlocked(&mut staging, thread::yield_now);
-            if staging.count == count {
+            if staging.count == count || staging.frame.size_with(0) > LARGE {
                 break;
             }
             count = staging.count;

@@ -26,7 +26,7 @@ use crate::vfs::{File, Vfs};
 /// About so many bytes make one frame of a checkpoint.
 const FRAME: u64 = 128 << 10;
 /// So much is written between two syncs, so that no commit has to wait behind a long one.
-const SYNC_EVERY: u64 = 2 << 20;
+const SYNC_EVERY: u64 = 1 << 20;
 
 /// Asks the keeper for a compaction and waits for it.
 pub(crate) fn request(log: &Log) -> Result<(), StoreError> {

@@ -186,9 +186,14 @@ impl Spare {
         const CHUNK: u64 = 16 << 10;
         let failed = |doing| move |error| Problem::io(vfs, name, doing, error);
         let file = vfs.create(name).map_err(failed("making"))?;
+        // And not too much at once: commits would have to wait behind it.
+        const SYNC_EVERY: u64 = 1 << 20;
         let zeros = vec![0; usize::try_from(CHUNK.min(length)).unwrap_or(0)];
         let mut at = 0;
         while at < length {
+            if at % SYNC_EVERY == 0 {
+                file.sync().map_err(failed("syncing"))?;
+            }
             let count = usize::try_from(CHUNK.min(length - at)).unwrap_or(0);
             file.write_all_at(zeros.get(..count).unwrap_or_default(), at).map_err(failed("writing"))?;
             at += count as u64;
