@@ -158,6 +158,7 @@ impl fmt::Debug for LogStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("LogStore");
         shown.field("folder", &self.log.vfs.place()).field("sync", &self.log.settings.sync);
+        shown.field("records", &self.len());
         shown.finish_non_exhaustive()
     }
 }

@@ -10,6 +10,9 @@ const fn log(target: &'static [&'static str], filter: &'static str) -> Test {
 const CRASHES: &[&str] = &["--test", "crashes"];
 const DAMAGE: &[&str] = &["--test", "damage"];
 const FAULTS: &[&str] = &["--test", "faults"];
+const VISIBILITY: &[&str] = &["--test", "visibility"];
+const PROCESSES: &[&str] = &["--test", "processes"];
+const SHOWN: Test = log(VISIBILITY, "p5_a_record_is_shown_only_once");
 const KILLED_OPENING: Test = log(CRASHES, "p5_an_opening_that_was_killed");
 const KILLED_COMPACTION: Test = log(CRASHES, "p5_p9_a_killed_compaction");
 const POWER_LOSS: Test = log(CRASHES, "of_a_new_log");
@@ -70,8 +73,8 @@ pub(crate) const LOG: &[Mutant] = &[
     Mutant {
         name: "log-checkpoint-counts-before-it-is-synced",
         file: "crates/lessor-log/src/compaction.rs",
-        find: "    file.sync().map_err(failed(\"syncing\"))?;\n    vfs.sync_folder()",
-        replace: "    vfs.sync_folder()",
+        find: "        self.flush(Kind::End)?;\n        self.file.sync()?;\n",
+        replace: "        self.flush(Kind::End)?;\n",
         test: log(CRASHES, "p5_p7_p8_p9"),
     },
     Mutant {
@@ -119,8 +122,8 @@ pub(crate) const LOG: &[Mutant] = &[
     Mutant {
         name: "log-recovers-the-oldest-write",
         file: "crates/lessor-log/src/index.rs",
-        find: "Some(there) if there.lsn > slot.lsn => {}",
-        replace: "Some(there) if there.lsn < slot.lsn => {}",
+        find: "there.lsn <= slot.lsn",
+        replace: "there.lsn >= slot.lsn",
         test: KILLED_OPENING,
     },
     Mutant {
@@ -150,5 +153,47 @@ pub(crate) const LOG: &[Mutant] = &[
         find: "        waiting.wake();\n    }\n\n    /// Takes no more writes, because",
         replace: "        drop(waiting);\n    }\n\n    /// Takes no more writes, because",
         test: log(FAULTS, "who_waits_for_room"),
+    },
+    Mutant {
+        name: "log-shows-what-a-crash-could-undo",
+        file: "crates/lessor-log/src/store.rs",
+        find: "        if slot.lsn > self.visible.load(Ordering::Acquire) {\n            return Attempt::Wait(Wait::Visible(slot.lsn));\n        }\n        match slot.record.as_ref().or(of(known, slot.lsn)) {",
+        replace: "        match slot.record.as_ref().or(of(known, slot.lsn)) {",
+        test: SHOWN,
+    },
+    Mutant {
+        name: "log-glances-at-what-a-crash-could-undo",
+        file: "crates/lessor-log/src/store.rs",
+        find: "Some(slot) if slot.lsn <= self.log.visible.load(Ordering::Acquire) => match",
+        replace: "Some(slot) if slot.lsn < u64::MAX => match",
+        test: SHOWN,
+    },
+    Mutant {
+        name: "log-syncs-each-write-by-itself",
+        file: "crates/lessor-log/src/commit.rs",
+        find: "if !self.frame.is_empty() && size > LARGE {",
+        replace: "if !self.frame.is_empty() && size > 0 {",
+        test: log(VISIBILITY, "what_is_asked_while_a_frame_is_synced"),
+    },
+    Mutant {
+        name: "log-wakes-one-of-the-threads-that-wait",
+        file: "crates/lessor-log/src/commit.rs",
+        find: "self.changed.notify_all();",
+        replace: "self.changed.notify_one();",
+        test: log(VISIBILITY, "what_is_asked_while_a_frame_is_synced"),
+    },
+    Mutant {
+        name: "log-lets-a-second-opener-in",
+        file: "crates/lessor-log/src/vfs/disk.rs",
+        find: "Err(fs::TryLockError::WouldBlock) => Ok(None),",
+        replace: "Err(fs::TryLockError::WouldBlock) => Ok(Some(Lock::new(()))),",
+        test: log(PROCESSES, "p9_a_second_process_is_told"),
+    },
+    Mutant {
+        name: "log-follows-symbolic-links",
+        file: "crates/lessor-log/src/vfs/disk.rs",
+        find: "const FILE_FLAGS: OFlags = OFlags::RDWR.union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);",
+        replace: "const FILE_FLAGS: OFlags = OFlags::RDWR.union(OFlags::CLOEXEC);",
+        test: log(PROCESSES, "p12_a_file_of_the_log_that_is_a_symbolic_link"),
     },
 ];
