@@ -10,10 +10,17 @@
     reason = "a test fails by panicking"
 )]
 
-use lessor_core::{Store, StoreError};
-use lessor_log::Sync;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+
+use lessor_core::{Engine, Store, StoreError};
 use lessor_log::vfs::sim::{CallKind, Fault, SimDisk, When};
+use lessor_log::{Opener, Sync};
+use lessor_testkit::ManualClock;
 use support::check::Check;
+use support::gate::Gate;
 use support::scribe::Act::{self, Acquire, Complete, Extend, Fail, Release};
 use support::told::Told;
 use support::work::{Op, Work, key, tiny};
@@ -159,8 +166,21 @@ fn p5_a_log_on_a_full_disk_survives_crashes_and_opens_with_room() {
 #[test]
 fn who_waits_for_room_is_told_when_none_can_be_made() {
     let disk = SimDisk::new();
-    let mut work = begin(&disk);
-    disk.fail(When::nth(CallKind::Create, disk.calls_of(CallKind::Create) + 1).from_then_on(), Fault::Io);
-    let error = (0..100).find_map(|number| refused(&mut work, Acquire, &format!("lease {number}")));
-    assert!(matches!(error, Some(StoreError::Unavailable { .. })), "{error:?}");
+    let gate = Gate::before(&disk, CallKind::Create, "segment-0000000002");
+    gate.shut();
+    let opener = Opener::new().settings(tiny(Sync::Disk)).clock(Arc::new(ManualClock::new()));
+    let engine = Engine::new(Arc::new(opener.open_on(Arc::new(disk.clone())).unwrap())).unwrap();
+    gate.wait_for_one();
+    // One that is being made already counts.
+    disk.fail(When::nth(CallKind::Create, disk.calls_of(CallKind::Create)).from_then_on(), Fault::Io);
+    // Of the segment's seven sectors, grants leave four to holders while there is no other.
+    for number in 0..3 {
+        engine.acquire(&format!("lease {number}")).wait().unwrap();
+    }
+    let mut waits = engine.acquire("one more").send();
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(Pin::new(&mut waits).poll(&mut context).is_pending());
+    gate.open();
+    let error = waits.wait().unwrap_err();
+    assert!(error.to_string().contains("making a segment"), "{error}");
 }

@@ -12,52 +12,18 @@ use lessor_core::{Acquisition, Engine, Key, State, Store};
 use lessor_log::vfs::sim::{CallKind, SimDisk};
 use lessor_log::{LogStore, Opener};
 use lessor_testkit::ManualClock;
-use parking_lot::{Condvar, Mutex};
 
-/// Holds every sync of a segment back while it is shut.
-#[derive(Default)]
-struct Gate {
-    /// Whether it is shut, and how many wait before it.
-    state: Mutex<(bool, usize)>,
-    changed: Condvar,
-}
+use gate::Gate;
 
-impl Gate {
-    fn shut(&self) {
-        self.state.lock().0 = true;
-    }
-
-    fn open(&self) {
-        self.state.lock().0 = false;
-        self.changed.notify_all();
-    }
-
-    fn pass(&self) {
-        let mut state = self.state.lock();
-        state.1 += 1;
-        self.changed.notify_all();
-        self.changed.wait_while(&mut state, |(shut, _)| *shut);
-        state.1 -= 1;
-    }
-
-    /// Until somebody waits before it.
-    fn wait_for_one(&self) {
-        self.changed.wait_while(&mut self.state.lock(), |(_, waiting)| *waiting == 0);
-    }
-}
+#[path = "support/gate.rs"]
+mod gate;
 
 fn on_a_disk_with_a_gate() -> (SimDisk, Arc<Gate>, Arc<LogStore>) {
     let disk = SimDisk::new();
     let opener = Opener::new().clock(Arc::new(ManualClock::new()));
     let store = Arc::new(opener.open_on(Arc::new(disk.clone())).unwrap());
-    let gate = Arc::new(Gate::default());
-    let keeper = Arc::clone(&gate);
-    disk.on_call(Some(Arc::new(move |call: lessor_log::vfs::sim::Call| {
-        // The first segment is what is written to; the keeper may be making the second.
-        if call.kind == CallKind::Sync && call.file == "segment-0000000001" {
-            keeper.pass();
-        }
-    })));
+    // The first segment is what is written to; the keeper may be making the second.
+    let gate = Gate::before(&disk, CallKind::Sync, "segment-0000000001");
     (disk, gate, store)
 }
 

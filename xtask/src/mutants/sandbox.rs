@@ -107,10 +107,13 @@ impl<'a> Sandbox<'a> {
     }
 }
 
-/// The program of a test, if cargo's message names one.
+/// The program of a test, if cargo's message names one. A package's own programs are built along with its tests: what the
+/// message says of its target is that it could be tested, what it says of its profile is that it is a test.
 fn executable(message: &str) -> Option<&str> {
-    let (_, rest) = message.split_once(r#""executable":""#)?;
-    message.contains(r#""test":true"#).then_some(rest.split_once('"')?.0)
+    let (_, profile) = message.split_once(r#""profile":{"#)?;
+    let (profile, rest) = profile.split_once('}')?;
+    let (_, rest) = rest.split_once(r#""executable":""#)?;
+    profile.contains(r#""test":true"#).then_some(rest.split_once('"')?.0)
 }
 
 /// Whether it succeeded, and after how long; `None` if it had to be ended.

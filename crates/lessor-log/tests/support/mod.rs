@@ -8,6 +8,7 @@ use std::fmt::Display;
 use lessor_log::vfs::sim::{Crash, Fault, SimDisk, When};
 
 pub(crate) mod check;
+pub(crate) mod gate;
 pub(crate) mod reopening;
 pub(crate) mod scribe;
 pub(crate) mod told;
