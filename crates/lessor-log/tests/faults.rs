@@ -174,9 +174,8 @@ fn who_waits_for_room_is_told_when_none_can_be_made() {
     // One that is being made already counts.
     disk.fail(When::nth(CallKind::Create, disk.calls_of(CallKind::Create)).from_then_on(), Fault::Io);
     // Of the segment's seven sectors, grants leave four to holders while there is no other.
-    for number in 0..3 {
-        engine.acquire(&format!("lease {number}")).wait().unwrap();
-    }
+    let _leases: Vec<_> =
+        (0..3).map(|number| engine.acquire(&format!("lease {number}")).wait().unwrap()).collect();
     let mut waits = engine.acquire("one more").send();
     let mut context = Context::from_waker(Waker::noop());
     assert!(Pin::new(&mut waits).poll(&mut context).is_pending());
