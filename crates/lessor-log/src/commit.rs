@@ -253,7 +253,7 @@ impl Log {
         drop(staging);
         match staged {
             Ok(_) => self.nudge(),
-            Err(Refused::Wait(Wait::Room)) => self.wake_keeper(),
+            Err(Refused::Wait(Wait::Room)) => self.want_room(),
             Err(_) => {}
         }
         staged
@@ -334,7 +334,7 @@ impl Log {
         staging.room = spare.length - FIRST_FRAME;
         staging.length = spare.length;
         staging.wish = 0;
-        self.wake_keeper();
+        self.want_room();
         Some(spare)
     }
 
@@ -442,7 +442,7 @@ impl Log {
         drop(staging);
         match wait {
             Wait::Visible(_) => self.wake_writer(),
-            Wait::Room => self.wake_keeper(),
+            Wait::Room => self.want_room(),
             Wait::Time => self.wait_for_time(),
         }
         true

@@ -1,6 +1,7 @@
 //! Compaction: a checkpoint holds every record once, and takes the place of the segments before it.
 //!
-//! It is written beside the commits. The log goes on in a new segment first; then what is in the files before is read from
+//! It is written beside the commits, by the thread that also makes room for them, which it goes on to do in between. The log
+//! goes on in a new segment first; then what is in the files before is read from
 //! front to back, and what the index still points to is copied. A record that has changed since is in the segments that stay, and
 //! is copied only as long as that change is not on the disk. The checkpoint is read back before anything relies on it, and nothing
 //! is removed before the superblock names it.
@@ -50,13 +51,16 @@ pub(crate) fn ended() -> StoreError {
     StoreError::Unavailable { reason: "the log is closed".to_owned() }
 }
 
+/// What is done between two pieces of work; an error ends the work.
+pub(crate) type Between<'b> = &'b mut dyn FnMut() -> Result<(), StoreError>;
+
 /// On the keeper's thread.
-pub(crate) fn run_if_due(log: &Log) {
+pub(crate) fn run_if_due(log: &Log, between: Between<'_>) {
     let requests = std::mem::take(&mut *log.threads.compactions.lock());
     if requests.is_empty() && !is_due(log) {
         return;
     }
-    let outcome = compact(log);
+    let outcome = compact(log, between);
     if let Err(error) = &outcome {
         tracing::warn!(%error, place = log.vfs.place(), "compacting the log failed; it goes on growing");
     }
@@ -81,11 +85,11 @@ fn sizes(log: &Log) -> (u64, u64) {
     (grown, files.checkpoints.iter().map(|checkpoint| checkpoint.length).sum())
 }
 
-fn compact(log: &Log) -> Result<(), StoreError> {
-    if let Some(error) = log.poison() {
-        return Err(error);
+fn compact(log: &Log, between: Between<'_>) -> Result<(), StoreError> {
+    match log.poison() {
+        Some(error) => Err(error),
+        None => compact_now(log, between),
     }
-    compact_now(log, &|| log.threads.is_stopping.load(Ordering::SeqCst))
 }
 
 /// While the log is being closed: leaves it small, and quick to open, if that is worth the while.
@@ -97,10 +101,10 @@ pub(crate) fn compact_at_close(log: &Log) -> Result<(), StoreError> {
     if grown + written < LEAST.max(held / 4) {
         return Ok(());
     }
-    compact_now(log, &|| false)
+    compact_now(log, &mut || Ok(()))
 }
 
-fn compact_now(log: &Log, is_over: &dyn Fn() -> bool) -> Result<(), StoreError> {
+fn compact_now(log: &Log, between: Between<'_>) -> Result<(), StoreError> {
     roll(log)?;
     let (base, number) = {
         let files = log.files.read();
@@ -110,8 +114,8 @@ fn compact_now(log: &Log, is_over: &dyn Fn() -> bool) -> Result<(), StoreError> 
     };
     let to = To { vfs: &*log.vfs, id: &log.id, number };
     let bound = log.synced.load(Ordering::Acquire);
-    let made = make(log, &to, base.first_lsn, bound, is_over);
-    let checkpoint = match made.and_then(|checkpoint| verify(log, checkpoint)) {
+    let made = make(log, &to, base.first_lsn, bound, between);
+    let checkpoint = match made.and_then(|checkpoint| verify(log, checkpoint, between)) {
         Ok(checkpoint) => checkpoint,
         Err(problem) => {
             // Records may have been pointed to it: it stays readable as long as it is open.
@@ -194,7 +198,7 @@ fn make(
     to: &To<'_>,
     first_lsn: u64,
     bound: u64,
-    is_over: &dyn Fn() -> bool,
+    between: Between<'_>,
 ) -> Result<Checkpoint, StoreError> {
     let name = checkpoint_name(to.number);
     let failed = |doing| {
@@ -205,7 +209,7 @@ fn make(
     let begin = Begin { number: to.number, epoch: log.epoch, first_lsn, clock: log.time.cover_to() };
     let mut out = Out::begin(&*file, to.id, begin).map_err(failed("writing"))?;
     let mut bytes = Vec::new();
-    each_entry(log, first_lsn, is_over, &mut |lsn, entry| {
+    each_entry(log, first_lsn, between, &mut |lsn, entry| {
         let is_kept = |slot: &Slot| {
             slot.lsn > bound.max(lsn) || (slot.lsn == lsn && slot.place.checksum == entry.checksum)
         };
@@ -227,7 +231,7 @@ type OnEntry<'e> = &'e mut dyn FnMut(u64, &Entry<'_>) -> Result<(), StoreError>;
 fn each_entry(
     log: &Log,
     first_lsn: u64,
-    is_over: &dyn Fn() -> bool,
+    between: Between<'_>,
     on_entry: OnEntry<'_>,
 ) -> Result<(), StoreError> {
     let counts = log.superblock.lock().block().checkpoint;
@@ -239,7 +243,7 @@ fn each_entry(
     if let Some(checkpoint) = checkpoint {
         let name = checkpoint_name(checkpoint.number);
         let frames = Frames::new(&*checkpoint.file, &log.id, FIRST_FRAME, checkpoint.length);
-        each_entry_of(log, &name, frames, None, is_over, on_entry)?;
+        each_entry_of(log, &name, frames, None, between, on_entry)?;
     }
     let ends = segments.iter().skip(1).map(|segment| segment.first_lsn).chain([u64::MAX]);
     for (segment, end) in segments.iter().zip(ends) {
@@ -250,7 +254,7 @@ fn each_entry(
             let length =
                 segment.file.len().map_err(|error| Problem::io(&*log.vfs, &name, "reading", error))?;
             let frames = Frames::new(&*segment.file, &log.id, FIRST_FRAME, length.min(segment.length));
-            each_entry_of(log, &name, frames, Some(end - 1), is_over, on_entry)?;
+            each_entry_of(log, &name, frames, Some(end - 1), between, on_entry)?;
         }
     }
     Ok(())
@@ -262,13 +266,11 @@ fn each_entry_of(
     name: &str,
     mut frames: Frames<'_>,
     last: Option<u64>,
-    is_over: &dyn Fn() -> bool,
+    between: Between<'_>,
     on_entry: OnEntry<'_>,
 ) -> Result<(), StoreError> {
     loop {
-        if is_over() {
-            return Err(ended());
-        }
+        between()?;
         let at = frames.at;
         let corrupt = |reason: &str| StoreError::from(Problem::corrupt(&*log.vfs, name, at, reason));
         let frame = match frames.next().map_err(|error| Problem::io(&*log.vfs, name, "reading", error))? {
@@ -361,11 +363,12 @@ impl<'o> Out<'o> {
 }
 
 /// Reads the checkpoint back and has the index point to it.
-fn verify(log: &Log, checkpoint: Checkpoint) -> Result<Checkpoint, StoreError> {
+fn verify(log: &Log, checkpoint: Checkpoint, between: Between<'_>) -> Result<Checkpoint, StoreError> {
     let name = checkpoint_name(checkpoint.number);
     log.files.write().checkpoints.push(checkpoint.clone());
     let mut frames = Frames::new(&*checkpoint.file, &log.id, FIRST_FRAME, checkpoint.length);
     while frames.at < checkpoint.length {
+        between()?;
         let at = frames.at;
         let corrupt = |reason: &str| StoreError::from(Problem::corrupt(&*log.vfs, &name, at, reason));
         let found = frames.next().map_err(|error| Problem::io(&*log.vfs, &name, "reading back", error))?;
@@ -412,7 +415,7 @@ pub(crate) fn backup(log: &Log, vfs: &dyn Vfs) -> Result<(), StoreError> {
     // Up to what is visible now, or newer.
     let bound = log.visible.load(Ordering::Acquire);
     let to = To { vfs, id: &id, number: 1 };
-    let checkpoint = match make(log, &to, bound + 1, bound, &|| false) {
+    let checkpoint = match make(log, &to, bound + 1, bound, &mut || Ok(())) {
         Ok(checkpoint) => checkpoint,
         Err(error) => {
             let _ = vfs.remove(&checkpoint_name(1));

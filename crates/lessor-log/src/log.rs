@@ -94,6 +94,8 @@ pub(crate) struct Threads {
     pub(crate) is_stopping: AtomicBool,
     /// The keeper has something to look at.
     pub(crate) is_keeper_wanted: AtomicBool,
+    /// It is the next segment.
+    pub(crate) is_room_wanted: AtomicBool,
     /// A compaction was asked for.
     pub(crate) compactions: Mutex<Vec<Sender<Result<(), StoreError>>>>,
     /// What closing came to.
@@ -231,6 +233,12 @@ impl Log {
         if !self.threads.is_time_waited_for.swap(true, Ordering::SeqCst) {
             self.threads.writer.get().inspect(|thread| thread.unpark());
         }
+    }
+
+    /// The keeper makes the next segment, also in the middle of a compaction.
+    pub(crate) fn want_room(&self) {
+        self.threads.is_room_wanted.store(true, Ordering::SeqCst);
+        self.wake_keeper();
     }
 
     pub(crate) fn wake_keeper(&self) {

@@ -27,7 +27,7 @@ pub(crate) fn start(log: &Arc<Log>, next_segment: u64) -> io::Result<JoinHandle<
     let keeper = {
         let log = Arc::clone(log);
         let builder = thread::Builder::new().name("lessor-log-keeper".to_owned());
-        builder.spawn(move || Keeper { next: next_segment, log: &log }.run())?
+        builder.spawn(move || Keeper { next: next_segment, is_full: false, log: &log }.run())?
     };
     let _ = log.threads.keeper.set(keeper.thread().clone());
     let writer = {
@@ -198,6 +198,8 @@ struct Keeper<'l> {
     log: &'l Arc<Log>,
     /// The number of the next segment to be made.
     next: u64,
+    /// There was no room on the disk for it.
+    is_full: bool,
 }
 
 impl Keeper<'_> {
@@ -205,13 +207,22 @@ impl Keeper<'_> {
         let log = self.log;
         while !log.threads.is_stopping.load(Ordering::SeqCst) {
             log.threads.is_keeper_wanted.store(false, Ordering::SeqCst);
-            let is_full = !log.is_poisoned() && !self.make_room();
-            compaction::run_if_due(log);
+            self.make_room();
+            compaction::run_if_due(log, &mut || {
+                if log.is_closing() {
+                    return Err(compaction::ended());
+                }
+                // Commits must not wait for room until the end of the compaction.
+                if log.threads.is_room_wanted.load(Ordering::Relaxed) && !self.is_full {
+                    self.make_room();
+                }
+                Ok(())
+            });
             // A compaction parks as well, so having been unparked says nothing.
             if log.threads.is_keeper_wanted.load(Ordering::SeqCst) {
                 continue;
             }
-            if is_full {
+            if self.is_full {
                 thread::park_timeout(RETRY);
             } else {
                 thread::park();
@@ -233,17 +244,22 @@ impl Keeper<'_> {
         }
     }
 
-    /// Makes the next segment if one is wanted. Says whether there was room for it.
-    fn make_room(&mut self) -> bool {
+    /// Makes the next segment if one is wanted.
+    fn make_room(&mut self) {
         let log = self.log;
-        let Some((length, small)) = log.wanted_spare() else { return true };
+        self.is_full = false;
+        log.threads.is_room_wanted.store(false, Ordering::SeqCst);
+        if log.is_poisoned() {
+            return;
+        }
+        let Some((length, small)) = log.wanted_spare() else { return };
         if let Some(small) = small {
             let name = segment_name(small.number);
             self.next = small.number;
             drop(small);
             if let Err(error) = log.vfs.remove(&name) {
                 log.set_poison("removing a segment", &error);
-                return true;
+                return;
             }
         }
         match Spare::create(&*log.vfs, self.next, length) {
@@ -251,16 +267,14 @@ impl Keeper<'_> {
                 self.next += 1;
                 log.offer_spare(Some(spare));
                 self.note_synced();
-                true
             }
             Err(Problem::Io { error, .. }) if is_full(&error) => {
                 tracing::warn!(place = log.vfs.place(), "the disk is full: no more leases are granted");
+                self.is_full = true;
                 log.offer_spare(None);
-                false
             }
             Err(problem) => {
                 log.set_poison("making a segment", &io::Error::other(StoreError::from(problem).to_string()));
-                true
             }
         }
     }

@@ -155,6 +155,13 @@ pub(crate) const LOG: &[Mutant] = &[
         test: log(FAULTS, "who_waits_for_room"),
     },
     Mutant {
+        name: "log-makes-no-room-while-it-compacts",
+        file: "crates/lessor-log/src/threads.rs",
+        find: "if log.threads.is_room_wanted.load(Ordering::Relaxed) && !self.is_full {",
+        replace: "if log.threads.is_room_wanted.load(Ordering::Relaxed) && self.is_full {",
+        test: log(&["--test", "compacting"], "a_compaction_does_not_keep"),
+    },
+    Mutant {
         name: "log-shows-what-a-crash-could-undo",
         file: "crates/lessor-log/src/store.rs",
         find: "        if slot.lsn > self.visible.load(Ordering::Acquire) {\n            return Attempt::Wait(Wait::Visible(slot.lsn));\n        }\n        match slot.record.as_ref().or(of(known, slot.lsn)) {",
