@@ -6,10 +6,11 @@ pub mod log;
 mod rivals;
 
 use std::path::Path;
-use std::sync::Barrier;
+use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
-use lessor::{Acquisition, Engine, Settings};
+use lessor::log::Opener;
+use lessor::{Acquisition, Engine, LogStore, MemoryStore, Settings, Store};
 use serde::{Deserialize, Serialize};
 
 pub use rivals::{HandDashMap, HandMutexMap};
@@ -66,26 +67,38 @@ pub trait Guard: Send + Sync {
 
 /// lessor, through its public face.
 #[derive(Clone)]
-pub struct Lessor(Engine);
+pub struct Lessor(Engine, #[expect(dead_code, reason = "closes the log when it goes")] Option<Arc<Closing>>);
+
+/// A file log that is closed for good when its last user goes, so that the next run does not meet the rest of that.
+struct Closing(Arc<LogStore>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.close().expect("the log can be closed");
+    }
+}
 
 impl Lessor {
     pub fn memory() -> Self {
-        Self::open("memory:").expect("the in-memory store opens")
+        Self(Self::engine(Arc::new(MemoryStore::new())).expect("the settings are valid"), None)
     }
 
     /// The file log in `folder`.
     pub fn file(folder: &Path, promise: log::Promise) -> Result<Self, String> {
-        let sync = match promise {
-            log::Promise::Disk => "",
-            log::Promise::Process => "?sync=process",
+        let mut settings = lessor::log::Settings::default();
+        settings.sync = match promise {
+            log::Promise::Disk => lessor::log::Sync::Disk,
+            log::Promise::Process => lessor::log::Sync::Process,
         };
-        Self::open(&format!("file:{}{sync}", folder.display()))
+        let open = Opener::new().settings(settings).open(folder);
+        let store = Arc::new(open.map_err(|error| error.to_string())?);
+        Ok(Self(Self::engine(store.clone())?, Some(Arc::new(Closing(store)))))
     }
 
-    fn open(url: &str) -> Result<Self, String> {
+    fn engine(store: Arc<dyn Store>) -> Result<Engine, String> {
         let mut settings = Settings::default();
         settings.default_ttl = TTL;
-        lessor::open_with(url, settings).map(Self).map_err(|error| error.to_string())
+        Engine::with_settings(store, settings).map_err(|error| error.to_string())
     }
 }
 
