@@ -32,8 +32,10 @@
 //!
 //! # Cost
 //! A write is one append to a preallocated file and one `fdatasync`, which all share who write at the same time. In memory
-//! there are about 130 bytes per record beside its key, and as many of the finished records as [`Settings::cache`]
-//! allows; the others are read back from the log when they are asked for.
+//! a record takes about 200 bytes, with a key of some twenty characters, wherever its bytes are; in addition, as many of the
+//! finished records are kept as [`Settings::cache`] allows. The others are read back from the log when they are asked for.
+//!
+//! Opening reads the whole log once, and takes about 0.7 s for a million records on two virtual cores.
 
 #[cfg(not(unix))]
 compile_error!(
