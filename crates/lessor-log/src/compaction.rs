@@ -115,7 +115,10 @@ fn compact_now(log: &Log, between: Between<'_>) -> Result<(), StoreError> {
     let to = To { vfs: &*log.vfs, id: &log.id, number };
     let bound = log.synced.load(Ordering::Acquire);
     let made = make(log, &to, base.first_lsn, bound, between);
-    let checkpoint = match made.and_then(|checkpoint| verify(log, checkpoint, between)) {
+    let verified = made.and_then(|checkpoint| verify(log, checkpoint, between));
+    // Not if anything failed meanwhile: a sync of the folder, when a segment was made, may have lost the checkpoint's name,
+    // and the next one would not tell.
+    let checkpoint = match verified.and_then(|checkpoint| log.poison().map_or(Ok(checkpoint), Err)) {
         Ok(checkpoint) => checkpoint,
         Err(problem) => {
             // Records may have been pointed to it: it stays readable as long as it is open.

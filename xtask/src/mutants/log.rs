@@ -155,6 +155,13 @@ pub(crate) const LOG: &[Mutant] = &[
         test: log(FAULTS, "who_waits_for_room"),
     },
     Mutant {
+        name: "log-relies-on-a-checkpoint-although-the-folder-was-not-synced",
+        file: "crates/lessor-log/src/compaction.rs",
+        find: "match verified.and_then(|checkpoint| log.poison().map_or(Ok(checkpoint), Err)) {",
+        replace: "match verified {",
+        test: log(FAULTS, "failing_call"),
+    },
+    Mutant {
         name: "log-makes-no-room-while-it-compacts",
         file: "crates/lessor-log/src/threads.rs",
         find: "if log.threads.is_room_wanted.load(Ordering::Relaxed) && !self.is_full {",
