@@ -55,6 +55,7 @@ pub(crate) struct Keeper {
     /// The copy that is to be written first: not the newest one.
     older: usize,
     block: Superblock,
+    has_failed: bool,
 }
 
 impl Keeper {
@@ -63,7 +64,7 @@ impl Keeper {
         let failed = |doing| move |error| Problem::io(vfs, BEING_MADE, doing, error);
         let file = vfs.create(BEING_MADE).map_err(failed("making"))?;
         file.write_all_at(&vec![0; LENGTH], 0).map_err(failed("writing"))?;
-        let mut keeper = Self { file, older: 0, block };
+        let mut keeper = Self { file, older: 0, block, has_failed: false };
         keeper.write().map_err(failed("writing"))?;
         vfs.rename(BEING_MADE, NAME).map_err(failed("renaming"))?;
         vfs.sync_folder().map_err(failed("syncing the folder of"))?;
@@ -88,7 +89,7 @@ impl Keeper {
         let [first, second] = &copies;
         let (newest, older) = if generation(first) >= generation(second) { (first, 1) } else { (second, 0) };
         match newest {
-            Some(block) => Ok(Some(Self { file, older, block: *block })),
+            Some(block) => Ok(Some(Self { file, older, block: *block, has_failed: false })),
             None => {
                 Err(Problem::corrupt(vfs, NAME, 0, "neither copy of the superblock matches its checksum"))
             }
@@ -99,12 +100,19 @@ impl Keeper {
         &self.block
     }
 
-    /// Changes the block and makes that durable, in both copies.
+    /// Changes the block and makes that durable, in both copies. Refused once that has failed: which of the copies is whole is not
+    /// known then, and the other thread may be on its way here before the log is poisoned.
     pub(crate) fn update(&mut self, change: impl FnOnce(&mut Superblock)) -> io::Result<()> {
+        if self.has_failed {
+            return Err(io::Error::other("it could not be written before"));
+        }
         let before = self.block;
         change(&mut self.block);
         self.block.generation += 1;
-        self.write().inspect_err(|_| self.block = before)
+        self.write().inspect_err(|_| {
+            self.block = before;
+            self.has_failed = true;
+        })
     }
 
     fn write(&mut self) -> io::Result<()> {
@@ -190,4 +198,28 @@ pub(crate) fn check_format(what: &str, format: u32, features: u32) -> Result<(),
         ));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use crate::recovery::first_block;
+    use crate::vfs::sim::{CallKind, Fault, SimDisk, When};
+
+    /// The first copy was written, the second one half; then another thread had its turn, before the log was poisoned, and
+    /// began with the one that was whole.
+    #[test]
+    fn p5_a_superblock_that_could_not_be_written_is_not_written_again() {
+        let disk = SimDisk::new();
+        let mut keeper = Keeper::create(&disk, first_block([7; 16])).unwrap();
+        let second = When::nth(CallKind::Write, disk.calls_of(CallKind::Write) + 2);
+        disk.fail(second.from_then_on(), Fault::HalfThenIo);
+        assert!(keeper.update(|block| block.clock = 1).is_err());
+        assert!(keeper.update(|block| block.clock = 2).is_err());
+        disk.clear_faults();
+        let found = Keeper::open(&disk).unwrap().unwrap();
+        assert_eq!(found.block().clock, 1);
+    }
 }

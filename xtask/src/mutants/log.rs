@@ -162,6 +162,13 @@ pub(crate) const LOG: &[Mutant] = &[
         test: log(FAULTS, "failing_call"),
     },
     Mutant {
+        name: "log-writes-the-superblock-again-after-a-failure",
+        file: "crates/lessor-log/src/superblock.rs",
+        find: "            self.has_failed = true;\n",
+        replace: "",
+        test: log(&["--lib"], "p5_a_superblock_that_could_not_be_written"),
+    },
+    Mutant {
         name: "log-makes-no-room-while-it-compacts",
         file: "crates/lessor-log/src/threads.rs",
         find: "if log.threads.is_room_wanted.load(Ordering::Relaxed) && !self.is_full {",
