@@ -26,7 +26,8 @@ pub type Reply<T> = Pending<'static, Result<T, StoreError>>;
 ///   clock; it never lags behind it. What `swap` compares with `not_before` and `not_after` is the clock itself.
 /// - **Tokens rise over a purge**: a caller may have read the clock, and been suspended, before a record was granted,
 ///   finished and purged by others. So a change that expects nothing is refused with [`Swap::OutOfWindow`] unless its
-///   token is above that of every record the store has dropped under any key: see [`Change::outruns`].
+///   token is above that of every record the store has dropped under any key: see [`Change::outruns`]. A store that does not
+///   know what was dropped may refuse all that are older than anything that could have been.
 /// - **Whole or not at all**: a record is never seen in part, and comes back exactly as it was stored.
 /// - **Honest errors**: [`StoreError::Unavailable`] only if nothing happened and nothing will;
 ///   [`StoreError::Indeterminate`] wherever that is not certain.

@@ -57,6 +57,11 @@ pub use lessor_log::LogStore;
 /// The in-memory store.
 #[cfg(feature = "memory")]
 pub use lessor_memory::MemoryStore;
+/// The Redis store.
+#[cfg(feature = "redis")]
+pub use lessor_redis as redis;
+#[cfg(feature = "redis")]
+pub use lessor_redis::RedisStore;
 
 /// Opens an engine over the store that `url` names, with the default settings.
 ///
@@ -64,6 +69,7 @@ pub use lessor_memory::MemoryStore;
 /// |---|---|---|
 /// | `file:FOLDER` | an append-only log in that folder, which is made if its parent exists; one process at a time | `file` (default) |
 /// | `file:FOLDER?sync=process` | the same, not synced before each answer: see [`log::Sync`] | `file` (default) |
+/// | `redis://HOST:PORT/DATABASE?prefix=NAME` | on a Redis server, for all who use the same prefix; `rediss:` for TLS | `redis`, `redis-tls` |
 /// | `memory:` | in this process's memory, gone with it; each call opens one of its own | `memory` (default) |
 pub fn open(url: &str) -> Result<Engine, Error> {
     open_with(url, Settings::default())
@@ -84,16 +90,22 @@ pub fn open_store(url: &str) -> Result<Arc<dyn Store>, Error> {
         ("memory", "") => Ok(Arc::new(MemoryStore::new())),
         #[cfg(feature = "memory")]
         ("memory", _) => Err(invalid("the in-memory store takes no arguments; write `memory:`")),
+        #[cfg(feature = "redis")]
+        ("redis" | "rediss" | "redis+cluster" | "rediss+cluster", _) => Ok(Arc::new(RedisStore::open(url)?)),
         // The rest of the URL may hold a password, so it is not repeated.
         _ => Err(invalid(&format!("there is no store for the scheme {scheme:?}; known are: {KNOWN}"))),
     }
 }
 
-const KNOWN: &str = match (cfg!(feature = "memory"), cfg!(feature = "file")) {
-    (true, true) => "file:FOLDER and memory:",
-    (true, false) => "memory:",
-    (false, true) => "file:FOLDER",
-    (false, false) => "none, since no store's feature is enabled",
+const KNOWN: &str = match (cfg!(feature = "memory"), cfg!(feature = "file"), cfg!(feature = "redis")) {
+    (true, true, true) => "file:FOLDER, redis://HOST and memory:",
+    (true, true, false) => "file:FOLDER and memory:, and with the feature `redis` also redis://HOST",
+    (true, false, true) => "redis://HOST and memory:",
+    (false, true, true) => "file:FOLDER and redis://HOST",
+    (true, false, false) => "memory:",
+    (false, true, false) => "file:FOLDER",
+    (false, false, true) => "redis://HOST",
+    (false, false, false) => "none, since no store's feature is enabled",
 };
 
 /// A folder, and perhaps `?sync=disk` or `?sync=process`.

@@ -136,7 +136,7 @@ pub fn purge_never_drops_what_was_written_meanwhile(factory: Factory<'_>) {
         let due = due(now.saturating_add(Duration::from_micros(round)));
         for key in &keys {
             let old = load(store, key).record;
-            let answer = swap(store, key, change(old.as_ref(), &due));
+            let answer = swap_in(store, key, old.as_ref(), &due);
             // What is due may have gone between the two.
             assert!(matches!(answer, Swap::Stored | Swap::Conflict(_)));
         }

@@ -146,9 +146,24 @@ pub(crate) fn swap(store: &dyn Store, key: &Key, change: Change<'_>) -> Swap {
     store.swap(key, &change).wait().expect("the store can be written")
 }
 
+/// Swaps in a record that may be of long ago. A store may refuse such a one over nothing, since it may not know what was dropped there; then
+/// one of now goes first.
+pub(crate) fn swap_in(store: &dyn Store, key: &Key, old: Option<&Record>, record: &Record) -> Swap {
+    match (old, swap(store, key, change(old, record))) {
+        (None, Swap::OutOfWindow(seen)) => {
+            let first = some(seen.now);
+            match swap(store, key, change(None, &first)) {
+                Swap::Stored => swap(store, key, change(Some(&first), record)),
+                other => other,
+            }
+        }
+        (_, swap) => swap,
+    }
+}
+
 /// Puts a record where there is none.
 pub(crate) fn put(store: &dyn Store, key: &Key, record: &Record) {
-    let swap = swap(store, key, change(None, record));
+    let swap = swap_in(store, key, None, record);
     assert!(matches!(swap, Swap::Stored), "a record was refused under the fresh key {key:?}: {swap:?}");
 }
 

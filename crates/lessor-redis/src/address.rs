@@ -1,0 +1,125 @@
+//! Where the server is, as a URL says it.
+
+use std::fmt;
+
+use lessor_core::Error;
+use redis::{ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
+
+use crate::settings::{Check, Settings};
+
+/// One server, or the first nodes of a cluster to be asked. Passwords are in it, so it cannot be printed.
+#[derive(Clone)]
+pub(crate) struct Address {
+    pub(crate) nodes: Vec<ConnectionInfo>,
+    pub(crate) is_cluster: bool,
+    /// Host and port, for messages.
+    pub(crate) place: String,
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Address").field(&self.place).finish()
+    }
+}
+
+fn invalid(reason: &str) -> Error {
+    Error::Invalid { what: "store URL", reason: reason.to_owned() }
+}
+
+const FORM: &str = "write `redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE][?prefix=NAME]`, with `rediss:` for TLS, or \
+                    `redis+cluster://HOST:PORT,HOST:PORT`";
+
+impl Address {
+    /// Reads a URL; what it says of the settings is changed in `settings`. No error repeats anything that may be a password.
+    pub(crate) fn parse(url: &str, settings: &mut Settings) -> Result<Self, Error> {
+        let (address, query) = url.split_once('?').unwrap_or((url, ""));
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            set(settings, name, value)?;
+        }
+        let (scheme, rest) = address.split_once("://").ok_or_else(|| invalid(FORM))?;
+        let (scheme, is_cluster) = match scheme.strip_suffix("+cluster") {
+            Some(scheme) => (scheme, true),
+            None => (scheme, false),
+        };
+        match (scheme, cfg!(feature = "tls")) {
+            ("redis", _) | ("rediss", true) => {}
+            ("rediss", false) => {
+                return Err(invalid("TLS needs the feature `redis-tls` of lessor, or `tls` of lessor-redis"));
+            }
+            _ => return Err(invalid(FORM)),
+        }
+        let (credentials, hosts) = match rest.rsplit_once('@') {
+            Some((credentials, hosts)) => (format!("{credentials}@"), hosts),
+            None => (String::new(), rest),
+        };
+        if hosts.is_empty() || (!is_cluster && hosts.contains(',')) {
+            return Err(invalid(FORM));
+        }
+        let node = |host: &str| {
+            let info = format!("{scheme}://{credentials}{host}").into_connection_info();
+            let info = info.map_err(|_| invalid(FORM))?;
+            let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+            Ok(info.set_redis_settings(settings))
+        };
+        let nodes = hosts.split(',').map(node).collect::<Result<_, Error>>()?;
+        Ok(Self { nodes, is_cluster, place: hosts.to_owned() })
+    }
+}
+
+fn set(settings: &mut Settings, name: &str, value: &str) -> Result<(), Error> {
+    let check = || match value {
+        "require" => Ok(Check::Require),
+        "warn" => Ok(Check::Warn),
+        "ignore" => Ok(Check::Ignore),
+        _ => Err(invalid(&format!("{name} is require, warn or ignore"))),
+    };
+    match name {
+        "prefix" => value.clone_into(&mut settings.prefix),
+        "persistence" => settings.persistence = check()?,
+        "eviction" => settings.eviction = check()?,
+        "role" => settings.role = check()?,
+        _ => {
+            return Err(invalid(
+                "what it sets is not known; known are prefix=NAME and persistence, eviction and role, each with require, \
+                 warn or ignore",
+            ));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn p11_no_error_and_no_debug_shows_a_password() {
+        let mut settings = Settings::default();
+        for url in [
+            "redis://user:secret@host:99999/x",
+            "redis://:secret@/",
+            "http://:secret@host",
+            "redis://:secret@h?x=secret",
+        ] {
+            match Address::parse(url, &mut settings) {
+                Err(error) => assert!(!error.to_string().contains("secret"), "{error}"),
+                Ok(address) => assert!(!format!("{address:?}").contains("secret"), "{address:?}"),
+            }
+        }
+        let address =
+            Address::parse("redis://user:secret@host:7000/3?prefix=app&role=warn", &mut settings).unwrap();
+        assert_eq!(format!("{address:?}"), "Address(\"host:7000/3\")");
+        assert_eq!((&*settings.prefix, settings.role), ("app", Check::Warn));
+        assert_eq!(address.nodes[0].redis_settings().db(), 3);
+    }
+
+    #[test]
+    fn a_cluster_is_known_by_several_nodes() {
+        let address = Address::parse("redis+cluster://u:p@a:1,b:2,c:3", &mut Settings::default()).unwrap();
+        assert!(address.is_cluster && address.nodes.len() == 3);
+        assert!(Address::parse("redis://a:1,b:2", &mut Settings::default()).is_err());
+    }
+}

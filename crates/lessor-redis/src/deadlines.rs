@@ -1,0 +1,106 @@
+//! Ends calls that take too long, without a timer for each and without any particular executor.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+/// How late a call may be ended.
+const TICK: Duration = Duration::from_millis(10);
+
+/// Those who wait, each until a time of this machine in µs.
+#[derive(Debug, Default)]
+pub(crate) struct Deadlines {
+    list: Mutex<List>,
+    /// Somebody waits, where nobody did.
+    first: Notify,
+}
+
+#[derive(Debug, Default)]
+struct List {
+    /// Places are used again.
+    waiting: Vec<Option<(u64, Waker)>>,
+    free: Vec<usize>,
+}
+
+impl List {
+    fn is_empty(&self) -> bool {
+        self.waiting.len() == self.free.len()
+    }
+}
+
+impl Deadlines {
+    /// Wakes those whose time is over, again and again.
+    pub(crate) async fn watch(&self, now: impl Fn() -> u64) {
+        loop {
+            if self.list.lock().is_empty() {
+                self.first.notified().await;
+            }
+            tokio::time::sleep(TICK).await;
+            let now = now();
+            let over = |(at, waker): &(u64, Waker)| (*at <= now).then(|| waker.clone());
+            let woken: Vec<Waker> = self.list.lock().waiting.iter().flatten().filter_map(over).collect();
+            woken.into_iter().for_each(Waker::wake);
+        }
+    }
+}
+
+/// Resolves at a time of this machine.
+#[derive(Debug)]
+pub(crate) struct Expiry<F> {
+    deadlines: Arc<Deadlines>,
+    now: F,
+    at: u64,
+    place: Option<usize>,
+}
+
+impl<F: Fn() -> u64> Expiry<F> {
+    pub(crate) fn new(deadlines: &Arc<Deadlines>, now: F, after: Duration) -> Self {
+        let at = now().saturating_add(u64::try_from(after.as_micros()).unwrap_or(u64::MAX));
+        Self { deadlines: Arc::clone(deadlines), now, at, place: None }
+    }
+}
+
+impl<F: Fn() -> u64 + Unpin> Future for Expiry<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if (self.now)() >= self.at {
+            return Poll::Ready(());
+        }
+        let waiter = Some((self.at, context.waker().clone()));
+        let mut list = self.deadlines.list.lock();
+        let was_empty = list.is_empty();
+        let place = match self.place.or_else(|| list.free.pop()) {
+            Some(place) => place,
+            None => {
+                list.waiting.push(None);
+                list.waiting.len() - 1
+            }
+        };
+        let former = list.waiting.get_mut(place).and_then(|there| std::mem::replace(there, waiter));
+        drop(list);
+        if was_empty {
+            self.deadlines.first.notify_one();
+        }
+        self.place = Some(place);
+        // A waker may do anything when it is dropped, so not under the lock.
+        drop(former);
+        Poll::Pending
+    }
+}
+
+impl<F> Drop for Expiry<F> {
+    fn drop(&mut self) {
+        let Some(place) = self.place else { return };
+        let mut list = self.deadlines.list.lock();
+        let former = list.waiting.get_mut(place).and_then(Option::take);
+        list.free.push(place);
+        drop(list);
+        drop(former);
+    }
+}

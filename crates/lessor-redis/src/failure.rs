@@ -1,0 +1,64 @@
+//! What an error of the client or the server says about the write.
+
+use lessor_core::StoreError;
+use redis::RedisError;
+
+/// Whether something may have been changed by what was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    Read,
+    Write,
+}
+
+/// How a call failed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) error: StoreError,
+    /// The connection is of no more use, or the server behind it is not the right one any more.
+    pub(crate) is_broken: bool,
+}
+
+/// No answer came.
+pub(crate) fn unanswered(effect: Effect, reason: String) -> StoreError {
+    match effect {
+        Effect::Read => StoreError::Unavailable { reason },
+        Effect::Write => StoreError::Indeterminate { reason },
+    }
+}
+
+/// The server answered with an error, or the connection broke. An error that the server answers with has changed nothing: it comes before a
+/// command is carried out, and no script writes before something that can fail.
+pub(crate) fn judge(error: &RedisError, place: &str, effect: Effect) -> Failure {
+    let Some(code) = error.code() else {
+        let reason = format!("the connection to {place} failed: {}", error.category());
+        return Failure { error: unanswered(effect, reason), is_broken: true };
+    };
+    let unavailable = |what: &str| StoreError::Unavailable { reason: format!("{place} {what}") };
+    match code {
+        "OOM" => {
+            let reason =
+                format!("{place} has used its `maxmemory` up; raise it, or shorten the retention of results");
+            Failure { error: StoreError::Full { reason }, is_broken: false }
+        }
+        // A fail-over made the server a replica, or this one never was anything else.
+        "READONLY" => Failure { error: unavailable("is a replica and takes no writes"), is_broken: true },
+        "NOAUTH" | "WRONGPASS" => {
+            Failure { error: unavailable("refuses the user or the password"), is_broken: true }
+        }
+        "NOPERM" => Failure {
+            error: unavailable(
+                "does not permit its user what a store needs; see the documentation of lessor-redis",
+            ),
+            is_broken: false,
+        },
+        "MISCONF" => Failure {
+            error: unavailable("takes no writes because it cannot save them to its disk"),
+            is_broken: false,
+        },
+        "LOADING" => Failure { error: unavailable("is still loading its data"), is_broken: false },
+        "NOREPLICAS" => {
+            Failure { error: unavailable("has fewer replicas than it needs for a write"), is_broken: false }
+        }
+        code => Failure { error: unavailable(&format!("answered with an error ({code})")), is_broken: false },
+    }
+}

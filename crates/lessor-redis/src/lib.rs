@@ -1,0 +1,186 @@
+//! The Redis store of *lessor*: leases that many processes and machines share.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::sync::Arc;
+//! use lessor_core::Engine;
+//! use lessor_redis::RedisStore;
+//!
+//! let engine = Engine::new(Arc::new(RedisStore::open("redis://127.0.0.1/0?prefix=my-app")?))?;
+//! let outcome = engine.once("invoice:42").run(|_lease| Ok::<_, String>("receipt 1".to_owned()))?;
+//! assert_eq!(outcome.into_value(), "receipt 1");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! It needs Redis 7.0 or later, or Valkey. It brings a thread of its own and needs no async runtime: callers on plain threads and under any
+//! executor share one connection, on which requests are sent one behind the other without waiting for each answer.
+//!
+//! # What it promises
+//! An answer means that the server has done it. What that survives is up to the server: with `appendonly yes` and `appendfsync always` its
+//! crash, with less than that not even its restart. [`Settings::persistence`] says what to do about a server that is set up for less.
+//!
+//! **A fail-over can lose acknowledged writes**, since Redis replicates after it has answered. A lease that is lost like that
+//! is granted again, though its holder still works; a result that is lost is worked for again. What holds even then is that tokens rise, as long as
+//! the clocks of the servers agree: they are made of the server's time. So a sink that refuses stale tokens is the remedy.
+//!
+//! All who share a prefix share the clock of the server. Whoever sets that clock forward has leases lapse early; set
+//! back, they last longer.
+//!
+//! # Errors
+//! Every call ends within [`Settings::deadline`]. [`StoreError::Unavailable`](lessor_core::StoreError::Unavailable) means that nothing was sent, or that the
+//! server has refused it; [`StoreError::Indeterminate`](lessor_core::StoreError::Indeterminate) that a write was sent and no answer came. Nothing
+//! is sent twice; the engine looks whether the write took effect. A connection that breaks, or on which an answer is late, is
+//! made anew.
+//!
+//! # What it needs to be permitted
+//! With access control lists, the user needs `~PREFIX:*` and `+@read +@write +@scripting +@connection +info +time`; to have the server's durability checked
+//! also `+config|get`.
+//!
+//! # Cost
+//! A fresh acquire, a refusal, a replay, and each of a holder's operations are one round trip; a takeover is two. Listing and purging walk over
+//! all keys of the server's database, in small steps.
+
+mod address;
+mod clock;
+mod deadlines;
+mod failure;
+mod hints;
+mod link;
+mod names;
+mod scan;
+mod scripts;
+mod server;
+mod settings;
+mod store;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use lessor_core::Error;
+
+pub use server::Server;
+pub use settings::{Check, Settings};
+
+use crate::address::Address;
+use crate::hints::Listeners;
+use crate::link::Link;
+use crate::names::Prefix;
+
+/// Records on a Redis server.
+///
+/// Dropping it closes the connection.
+pub struct RedisStore {
+    shared: Arc<Shared>,
+}
+
+/// What replies that are under way hold on to.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) link: Arc<Link>,
+    pub(crate) prefix: Prefix,
+    /// Before this nothing is due to be purged, as far as is known; in µs of the server's time.
+    pub(crate) next_purge: AtomicU64,
+}
+
+impl RedisStore {
+    /// Connects to the server that a URL names: `redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE][?SETTING=VALUE&…]`, with `rediss:` for TLS, or
+    /// `redis+cluster://HOST:PORT,HOST:PORT` for a cluster. Settings are `prefix`, `persistence`, `eviction` and `role`: see [`Settings`].
+    ///
+    /// Fails with [`StoreError::Unavailable`](lessor_core::StoreError::Unavailable) if there is no such server, or it is not fit.
+    pub fn open(url: &str) -> Result<Self, Error> {
+        Opener::new().open(url)
+    }
+
+    /// What the server said of itself when the connection was made last.
+    #[must_use]
+    pub fn server(&self) -> Option<Server> {
+        self.shared.link.server()
+    }
+
+    /// How often, after a connection was lost, another server was found in its place, or the same after a restart. If it is not
+    /// durable, leases and results may have been lost each time.
+    #[must_use]
+    pub fn replaced(&self) -> u64 {
+        self.shared.link.replaced()
+    }
+}
+
+impl Drop for RedisStore {
+    fn drop(&mut self) {
+        self.shared.link.close();
+    }
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Shared { link, prefix, .. } = &*self.shared;
+        f.debug_struct("RedisStore").field("link", link).field("prefix", prefix).finish_non_exhaustive()
+    }
+}
+
+/// Opens stores that are set up in another way than the default.
+#[derive(Clone, Default)]
+pub struct Opener {
+    settings: Settings,
+    #[cfg(feature = "tls")]
+    certificates: Option<redis::TlsCertificates>,
+}
+
+impl fmt::Debug for Opener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opener").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl Opener {
+    /// The default settings.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// These settings, as far as a URL does not say otherwise.
+    #[must_use]
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Trusts this authority, given as PEM, instead of those that the system trusts.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn trust(mut self, authority: impl Into<Vec<u8>>) -> Self {
+        let certificates =
+            self.certificates.get_or_insert(redis::TlsCertificates { client_tls: None, root_cert: None });
+        certificates.root_cert = Some(authority.into());
+        self
+    }
+
+    /// Shows the server this certificate and proves with the key that it is one's own, both given as PEM.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn identity(mut self, certificate: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
+        let certificates =
+            self.certificates.get_or_insert(redis::TlsCertificates { client_tls: None, root_cert: None });
+        let (client_cert, client_key) = (certificate.into(), key.into());
+        certificates.client_tls = Some(redis::ClientTlsConfig { client_cert, client_key });
+        self
+    }
+
+    /// Connects; see [`RedisStore::open`].
+    pub fn open(mut self, url: &str) -> Result<RedisStore, Error> {
+        // Whatever the application has chosen for itself stays.
+        #[cfg(feature = "tls")]
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let address = Address::parse(url, &mut self.settings)?;
+        let prefix = self.settings.check()?;
+        let listeners = Arc::new(Listeners::new(prefix.clone()));
+        #[cfg(feature = "tls")]
+        let link = Link::open(self.settings, address, listeners, self.certificates)?;
+        #[cfg(not(feature = "tls"))]
+        let link = Link::open(self.settings, address, listeners)?;
+        Ok(RedisStore { shared: Arc::new(Shared { link, prefix, next_purge: AtomicU64::new(0) }) })
+    }
+}

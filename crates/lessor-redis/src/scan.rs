@@ -1,0 +1,132 @@
+//! Listing and purging, by walking over the names that there are, in small steps.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use lessor_core::store::{Page, Scan};
+use lessor_core::{Key, StoreError};
+use redis::{Cmd, Value, cmd};
+
+use crate::Shared;
+use crate::failure::Effect;
+use crate::link::Master;
+use crate::scripts::SCRIPTS;
+use crate::store::{Arg, Args, MARGIN};
+
+/// How many names the server looks at in one step.
+const STEP: usize = 1_000;
+
+/// A walk over all names that a pattern fits, each at least once if it is there from begin to end.
+struct Walk {
+    pattern: String,
+    /// Those that are still to be visited, the one that is being visited last.
+    masters: Vec<Option<Master>>,
+    cursor: Vec<u8>,
+}
+
+impl Walk {
+    async fn begin(shared: &Shared, pattern: String) -> Result<Self, StoreError> {
+        Ok(Self { pattern, masters: shared.link.masters().await?, cursor: b"0".to_vec() })
+    }
+
+    async fn step(&mut self, shared: &Shared) -> Result<Option<Vec<Vec<u8>>>, StoreError> {
+        let Some(master) = self.masters.last() else { return Ok(None) };
+        let mut command = cmd("SCAN");
+        command.arg(&self.cursor).arg("MATCH").arg(&self.pattern).arg("COUNT").arg(STEP);
+        let unknown =
+            || StoreError::Incompatible { reason: "SCAN was answered in a way that is not known".to_owned() };
+        let Value::Array(mut parts) = shared.link.ask(master.as_ref(), &command).await? else {
+            return Err(unknown());
+        };
+        let (Some(Value::Array(names)), Some(Value::BulkString(next))) = (parts.pop(), parts.pop()) else {
+            return Err(unknown());
+        };
+        if next == b"0" {
+            self.masters.pop();
+        }
+        self.cursor = next;
+        let bytes = |name| if let Value::BulkString(name) = name { Some(name) } else { None };
+        Ok(Some(names.into_iter().filter_map(bytes).collect()))
+    }
+}
+
+fn command(verb: &str, name: &str) -> Cmd {
+    let mut command = cmd(verb);
+    command.arg(name);
+    command
+}
+
+impl Shared {
+    pub(crate) async fn scan(self: Arc<Self>, query: Scan) -> Result<Page, StoreError> {
+        let mut keys: BTreeSet<Key> = BTreeSet::new();
+        let mut walk = Walk::begin(&self, self.prefix.pattern(&query.prefix)).await?;
+        while let Some(names) = walk.step(&self).await? {
+            for key in names.iter().filter_map(|name| self.prefix.key(name)) {
+                if key.starts_with(&query.prefix) && query.after.as_ref().is_none_or(|after| key > *after) {
+                    keys.insert(key);
+                }
+            }
+            while keys.len() > query.limit {
+                keys.pop_last();
+            }
+        }
+        let next = (keys.len() == query.limit).then(|| keys.last().cloned()).flatten();
+        let gets: Vec<Cmd> = keys.iter().map(|key| command("GET", &self.prefix.name(key))).collect();
+        let mut entries = Vec::with_capacity(keys.len());
+        let now = self.link.clock.now();
+        for (key, value) in keys.into_iter().zip(self.link.read_each(&gets).await?) {
+            if let Value::BulkString(bytes) = value {
+                let record = Self::decode(&key, &bytes)?;
+                entries.push((key, record));
+            }
+        }
+        Ok(Page { entries, next, now })
+    }
+
+    /// Drops records before the server does, whose own time is later by [`MARGIN`]. Does nothing while none is due that this store
+    /// has written or seen.
+    pub(crate) async fn purge(self: Arc<Self>, limit: usize) -> Result<usize, StoreError> {
+        // Whatever is written meanwhile lowers it again.
+        let due = self.next_purge.swap(u64::MAX, Ordering::Relaxed);
+        if self.link.clock.now().as_micros() < due {
+            self.next_purge.fetch_min(due, Ordering::Relaxed);
+            return Ok(0);
+        }
+        let purged = self.purge_up_to(limit).await;
+        let next = purged.as_ref().map_or(0, |(_, next)| *next);
+        self.next_purge.fetch_min(next, Ordering::Relaxed);
+        purged.map(|(dropped, _)| dropped)
+    }
+
+    /// Returns how many were dropped, and when the next will be due.
+    async fn purge_up_to(&self, limit: usize) -> Result<(usize, u64), StoreError> {
+        let margin = u64::try_from(MARGIN.as_millis()).unwrap_or(u64::MAX);
+        let (mut dropped, mut next) = (0, u64::MAX);
+        let mut walk = Walk::begin(self, self.prefix.pattern("")).await?;
+        while let Some(names) = walk.step(self).await? {
+            let names: Vec<String> =
+                names.into_iter().filter_map(|name| String::from_utf8(name).ok()).collect();
+            let times: Vec<Cmd> = names.iter().map(|name| command("PEXPIRETIME", name)).collect();
+            let times = self.link.read_each(&times).await?;
+            for (name, time) in names.into_iter().zip(times) {
+                let Value::Int(at) = time else { continue };
+                let Some(at) = u64::try_from(at).ok().and_then(|at| at.checked_sub(margin)) else { continue };
+                let at = at.saturating_mul(1_000);
+                if at > self.link.clock.now().as_micros() {
+                    next = next.min(at);
+                    continue;
+                }
+                if dropped == limit {
+                    return Ok((dropped, 0));
+                }
+                let args = Args { name, more: vec![Arg::Number(margin)], is_told: false };
+                match self.run(&SCRIPTS.purge, &args, Effect::Write).await?.status {
+                    0 => dropped += 1,
+                    _ => next = next.min(at),
+                }
+            }
+        }
+        Ok((dropped, next))
+    }
+}

@@ -1,0 +1,72 @@
+//! What runs inside of the server. No lease rule is in it: bytes are compared, and the time.
+//!
+//! Each answers with what became of it, the record that is there, and the server's time in seconds and microseconds. Nothing
+//! fails behind a write, so a script that ends in an error has changed nothing.
+
+use std::sync::LazyLock;
+
+/// `KEYS[1]`: the record's name. `ARGV`: the expected bytes, empty for none; the bytes to put there; the times, in µs, that the clock
+/// must have reached and must not have reached; when the server may drop the record, in ms.
+const SWAP: &str = "
+local time = redis.call('TIME')
+local current = redis.call('GET', KEYS[1])
+local expected = ARGV[1]
+if expected == '' then expected = false end
+if current ~= expected then return {1, current, time[1], time[2]} end
+local now = time[1] * 1000000 + time[2]
+if now < tonumber(ARGV[3]) or now >= tonumber(ARGV[4]) then return {2, current, time[1], time[2]} end
+redis.call('SET', KEYS[1], ARGV[2], 'PXAT', ARGV[5])
+return {0, false, time[1], time[2]}
+";
+
+/// `KEYS[1]`: the record's name.
+const LOAD: &str = "
+local time = redis.call('TIME')
+return {0, redis.call('GET', KEYS[1]), time[1], time[2]}
+";
+
+/// `KEYS[1]`: the record's name. `ARGV`: how many ms before the server would drop it by itself it may be dropped.
+const PURGE: &str = "
+local time = redis.call('TIME')
+local at = redis.call('PEXPIRETIME', KEYS[1])
+if at < 0 or at - tonumber(ARGV[1]) > time[1] * 1000 + math.floor(time[2] / 1000) then
+  return {1, false, time[1], time[2]}
+end
+redis.call('DEL', KEYS[1])
+return {0, false, time[1], time[2]}
+";
+
+/// `KEYS[1]`: the record's name. `ARGV`: the bytes that are to be taken back.
+const UNDO: &str = "
+local time = redis.call('TIME')
+local current = redis.call('GET', KEYS[1])
+if current ~= ARGV[1] then return {1, current, time[1], time[2]} end
+redis.call('DEL', KEYS[1])
+return {0, false, time[1], time[2]}
+";
+
+pub(crate) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts {
+    swap: Script::new(SWAP),
+    load: Script::new(LOAD),
+    purge: Script::new(PURGE),
+    undo: Script::new(UNDO),
+});
+
+pub(crate) struct Scripts {
+    pub(crate) swap: Script,
+    pub(crate) load: Script,
+    pub(crate) purge: Script,
+    pub(crate) undo: Script,
+}
+
+pub(crate) struct Script {
+    pub(crate) code: &'static str,
+    /// What a server that has it knows it by.
+    pub(crate) hash: String,
+}
+
+impl Script {
+    fn new(code: &'static str) -> Self {
+        Self { code, hash: redis::Script::new(code).get_hash().to_owned() }
+    }
+}

@@ -1,0 +1,218 @@
+//! Making a connection, and looking at what is behind it.
+
+use std::sync::Arc;
+
+use lessor_core::{StoreError, Timestamp};
+use redis::{AsyncConnectionConfig, Client, Cmd, PushInfo, PushKind, RedisError, Value, cmd};
+
+use crate::clock::ServerClock;
+use crate::failure::{Effect, judge};
+use crate::link::{Link, Wire};
+use crate::settings::Check;
+
+/// `SET … NX GET` is as old as this.
+const OLDEST: (u32, u32) = (7, 0);
+
+/// What a server says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Server {
+    /// Its version, such as `7.2.4`.
+    pub version: String,
+    /// Drawn anew whenever the server is started. In a cluster, that of one of its nodes.
+    pub run_id: String,
+    /// Whether it writes an append-only file.
+    pub appendonly: bool,
+    /// When it syncs that file: `always`, `everysec` or `no`; `None` if the store's user may not ask.
+    pub appendfsync: Option<String>,
+    /// What it does when its memory is used up.
+    pub maxmemory_policy: String,
+    /// `master` or `slave`.
+    pub role: String,
+}
+
+/// Connects, without a look at what is there.
+pub(crate) async fn connect(link: &Arc<Link>, generation: u64) -> Result<Wire, StoreError> {
+    let listeners = Arc::clone(&link.listeners);
+    let fallen = Arc::downgrade(link);
+    let hear = move |said: PushInfo| {
+        if said.kind == PushKind::Disconnection {
+            if let Some(link) = fallen.upgrade() {
+                link.fall(Some(generation), "the connection was closed".to_owned());
+            }
+        } else {
+            listeners.hear(&said);
+        }
+        Ok::<(), std::convert::Infallible>(())
+    };
+    let failed = |error: RedisError| StoreError::Unavailable {
+        reason: match error.code() {
+            Some(_) => return judge(&error, &link.address.place, Effect::Read).error,
+            None if error.kind() == redis::ErrorKind::AuthenticationFailed => {
+                format!("{} refuses the user or the password", link.address.place)
+            }
+            None => format!("no connection to {} ({})", link.address.place, error.category()),
+        },
+    };
+    if link.address.is_cluster {
+        let builder = redis::cluster::ClusterClient::builder(link.address.nodes.clone())
+            .use_protocol(redis::ProtocolVersion::RESP3)
+            .connection_timeout(link.settings.deadline)
+            .response_timeout(link.settings.deadline)
+            .overall_response_timeout(Some(link.settings.deadline))
+            // To follow a key that has moved to another node.
+            .retries(3);
+        #[cfg(feature = "tls")]
+        let builder = match &link.certificates {
+            Some(certificates) => builder.certs(certificates.clone()),
+            None => builder,
+        };
+        let client = builder.build().map_err(failed)?;
+        return Ok(Wire::Cluster(client.get_async_connection().await.map_err(failed)?));
+    }
+    let unknown = || StoreError::Unavailable { reason: "the URL names no server".to_owned() };
+    let node = link.address.nodes.first().cloned().ok_or_else(unknown)?;
+    #[cfg(feature = "tls")]
+    let client = match &link.certificates {
+        Some(certificates) => Client::build_with_tls(node, certificates.clone()),
+        None => Client::open(node),
+    };
+    #[cfg(not(feature = "tls"))]
+    let client = Client::open(node);
+    // Deadlines are the store's own: a future that is polled elsewhere must not need a timer of this runtime.
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(link.settings.deadline))
+        .set_response_timeout(None)
+        .set_pipeline_buffer_size(PIPELINE)
+        .set_push_sender(hear);
+    let wire = client.map_err(failed)?.get_multiplexed_async_connection_with_config(&config).await;
+    Ok(Wire::One(wire.map_err(failed)?))
+}
+
+/// How many requests may wait to be written.
+const PIPELINE: usize = 1024;
+
+/// Asks for the server's time.
+pub(crate) async fn sample(clock: &ServerClock, wire: &mut Wire) -> Result<(), RedisError> {
+    let sent = clock.local();
+    let answer = wire.send(&cmd("TIME")).await?;
+    if let Value::Array(parts) = &answer
+        && let Some(server) = time_of(parts)
+    {
+        clock.sample(sent, server);
+    }
+    Ok(())
+}
+
+/// Seconds and microseconds.
+pub(crate) fn time_of(parts: &[Value]) -> Option<Timestamp> {
+    let mut numbers = parts.iter().map(number_of);
+    let (seconds, micros) = (numbers.next()??, numbers.next()??);
+    Timestamp::from_micros(seconds.checked_mul(1_000_000)?.checked_add(micros)?)
+}
+
+fn number_of(value: &Value) -> Option<u64> {
+    match value {
+        Value::Int(number) => u64::try_from(*number).ok(),
+        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok()?.parse().ok(),
+        Value::SimpleString(text) => text.parse().ok(),
+        _ => None,
+    }
+}
+
+/// Looks whether the server is fit for a store.
+pub(crate) async fn look(link: &Link, wire: &mut Wire) -> Result<Server, StoreError> {
+    let place = &link.address.place;
+    let failed = |error: RedisError| judge(&error, place, Effect::Read).error;
+    let info = text_of(wire.send(&cmd("INFO")).await.map_err(failed)?);
+    let field = |name: &str| {
+        let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        value.unwrap_or_default().trim().to_owned()
+    };
+    // Only an administrator may ask for that on many servers.
+    let appendfsync = wire.send(cmd("CONFIG").arg("GET").arg("appendfsync")).await.ok().and_then(second_of);
+    let server = Server {
+        version: field("redis_version"),
+        run_id: field("run_id"),
+        appendonly: field("aof_enabled") == "1",
+        appendfsync,
+        maxmemory_policy: field("maxmemory_policy"),
+        role: field("role"),
+    };
+    check(link, &server, field("maxmemory") != "0")?;
+    sample(&link.clock, wire).await.map_err(failed)?;
+    Ok(server)
+}
+
+fn check(link: &Link, server: &Server, is_bounded: bool) -> Result<(), StoreError> {
+    let place = &link.address.place;
+    let mut numbers = server.version.split('.').map(|number| number.parse().unwrap_or(0));
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if version < OLDEST {
+        let reason = format!("{place} is Redis {}; 7.0 or later is needed, or Valkey", server.version);
+        return Err(StoreError::Incompatible { reason });
+    }
+    let fsync = server.appendfsync.as_deref();
+    let is_synced = server.appendonly && fsync.is_none_or(|fsync| fsync == "always");
+    let is_kept = !is_bounded || server.maxmemory_policy == "noeviction";
+    let settings = &link.settings;
+    for (check, is_fine, problem) in [
+        (settings.role, server.role == "master", "is a replica and takes no writes; connect to its master"),
+        (
+            settings.eviction,
+            is_kept,
+            "evicts records when its memory is used up, and their work would run again; set maxmemory-policy to noeviction",
+        ),
+        (
+            settings.persistence,
+            is_synced,
+            "may lose acknowledged writes when it crashes; set appendonly to yes and appendfsync to always",
+        ),
+    ] {
+        match check {
+            Check::Require if !is_fine => {
+                return Err(StoreError::Unavailable { reason: format!("{place} {problem}") });
+            }
+            Check::Warn if !is_fine => tracing::warn!("{place} {problem}"),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn text_of(value: Value) -> String {
+    match value {
+        Value::BulkString(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Value::VerbatimString { text, .. } | Value::SimpleString(text) => text,
+        // Of several nodes: the first one's.
+        Value::Map(mut nodes) if !nodes.is_empty() => text_of(nodes.swap_remove(0).1),
+        _ => String::new(),
+    }
+}
+
+/// The value of the only setting that was asked for.
+fn second_of(value: Value) -> Option<String> {
+    let found = match value {
+        Value::Map(mut pairs) if !pairs.is_empty() => pairs.swap_remove(0).1,
+        Value::Array(mut both) if both.len() == 2 => both.swap_remove(1),
+        _ => return None,
+    };
+    Some(text_of(found))
+}
+
+/// Has the server tell of changes to what is loaded from now on. Says whether it will.
+pub(crate) async fn track(wire: &mut Wire) -> bool {
+    let Wire::One(_) = wire else { return false };
+    let mut tracking: Cmd = cmd("CLIENT");
+    tracking.arg("TRACKING").arg("ON").arg("OPTIN").arg("NOLOOP");
+    match wire.send(&tracking).await {
+        Ok(_) => true,
+        Err(error) => {
+            tracing::warn!(
+                reason = error.category(),
+                "the server does not tell of changes; waiters look every so often"
+            );
+            false
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Real servers for tests: on loopback, on a free port, from a folder of their own, gone with the test.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use lessor_redis::{Check, Opener, RedisStore, Settings};
+use tempfile::TempDir;
+
+/// Whether there is a server to test with. Without one, tests do nothing and say so, unless `CI` is set: there it is an error.
+pub(crate) fn is_there() -> bool {
+    static IS_THERE: OnceLock<bool> = OnceLock::new();
+    *IS_THERE.get_or_init(|| {
+        let found = Command::new("redis-server").arg("--version").stdout(Stdio::null()).status().is_ok();
+        assert!(found || std::env::var_os("CI").is_none(), "there is no redis-server on the PATH");
+        if !found {
+            eprintln!("SKIPPED: THERE IS NO redis-server ON THE PATH, NOTHING OF THE REDIS STORE IS TESTED");
+        }
+        found
+    })
+}
+
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+pub(crate) struct Server {
+    child: Process,
+    folder: TempDir,
+    pub(crate) port: u16,
+    options: Vec<String>,
+}
+
+impl Server {
+    /// With options as on its command line.
+    pub(crate) fn start(options: &[&str]) -> Self {
+        let folder = tempfile::Builder::new().prefix("lessor-redis-").tempdir().unwrap();
+        let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
+        let mut port = free_port();
+        let mut child = run(folder.path(), port, &options);
+        // Somebody else may be faster to take the port.
+        for _ in 0..20 {
+            if answers(&mut child, port) {
+                return Self { child, folder, port, options };
+            }
+            child.kill();
+            port = free_port();
+            child = run(folder.path(), port, &options);
+        }
+        panic!("no server could be started");
+    }
+
+    /// Leases are safe with it.
+    pub(crate) fn durable() -> Self {
+        Self::start(&["--appendonly", "yes", "--appendfsync", "always"])
+    }
+
+    /// Nothing survives it, and it is fast.
+    pub(crate) fn volatile() -> Self {
+        Self::start(&[])
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/0", self.port)
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
+        assert!(self.child.signal(signal));
+    }
+
+    /// With SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill();
+    }
+
+    /// On the same port, with what is in its folder.
+    pub(crate) fn start_again(&mut self) {
+        self.kill();
+        for _ in 0..200 {
+            self.child = run(self.folder.path(), self.port, &self.options);
+            if answers(&mut self.child, self.port) {
+                return;
+            }
+            self.kill();
+        }
+        panic!("the server could not be started again");
+    }
+
+    /// A command, and the first line of what it is answered with.
+    pub(crate) fn say(&self, words: &[&str]) -> String {
+        ask(self.port, words).unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A server, watched by a shell that ends it when this process is gone, however that ends.
+struct Process {
+    shell: Child,
+    server: String,
+}
+
+impl Process {
+    fn signal(&self, signal: &str) -> bool {
+        Command::new("kill").args([signal, &self.server]).stderr(Stdio::null()).status().unwrap().success()
+    }
+
+    fn kill(&mut self) {
+        self.signal("-KILL");
+        drop(self.shell.stdin.take());
+        let _ = self.shell.wait();
+    }
+}
+
+fn run(folder: &Path, port: u16, options: &[String]) -> Process {
+    const WATCH: &str = r#"log="$1"; shift; redis-server "$@" >>"$log" 2>&1 </dev/null & echo $!; read -r _; kill -9 $!; wait $!"#;
+    let mut shell = Command::new("sh")
+        .args(["-c", WATCH, "sh"])
+        .arg(folder.join("log"))
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir"])
+        .arg(folder)
+        .args(options)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut server = String::new();
+    BufReader::new(shell.stdout.take().unwrap()).read_line(&mut server).unwrap();
+    Process { shell, server: server.trim().to_owned() }
+}
+
+fn answers(process: &mut Process, port: u16) -> bool {
+    for _ in 0..2_000 {
+        if !process.signal("-0") {
+            return false;
+        }
+        match ask(port, &["PING"]) {
+            // It may be one that wants a password first.
+            Ok(answer) if answer.starts_with("+PONG") || answer.starts_with("-NOAUTH") => return true,
+            _ => std::thread::park_timeout(Duration::from_millis(5)),
+        }
+    }
+    false
+}
+
+/// Without any client, so that nothing is relied on that is tested.
+fn ask(port: u16, words: &[&str]) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let mut request = format!("*{}\r\n", words.len());
+    for word in words {
+        request += &format!("${}\r\n{word}\r\n", word.len());
+    }
+    stream.write_all(request.as_bytes())?;
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line)?;
+    Ok(line.trim_end().to_owned())
+}
+
+/// A prefix that no other test of this run has.
+pub(crate) fn prefix() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    format!("t{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+pub(crate) fn settings(prefix: &str) -> Settings {
+    let mut settings = Settings::default();
+    prefix.clone_into(&mut settings.prefix);
+    settings.persistence = Check::Ignore;
+    settings
+}
+
+pub(crate) fn open(server: &Server, prefix: &str) -> RedisStore {
+    Opener::new().settings(settings(prefix)).open(&server.url()).unwrap()
+}
