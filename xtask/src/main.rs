@@ -2,6 +2,7 @@
 
 mod deep;
 mod mutants;
+mod redis;
 mod shell;
 mod steps;
 
@@ -13,7 +14,7 @@ const HELP: &str = "\
 usage: cargo xtask <task>
 
   test [STEP…]    everything that CI runs, on a stable toolchain; or only the steps named:
-                  fmt clippy tests models doctests docs features msrv mutants deny advisories
+                  redis fmt clippy tests models doctests docs features msrv mutants deny advisories
   mutants         plants faults in the sources, one at a time, and has the test meant for each catch it;
                   LESSOR_MUTANTS=a,b limits it to those whose name contains a or b
   deep            what needs a nightly toolchain: Miri over the core and the in-memory store, and

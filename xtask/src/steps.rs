@@ -4,6 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use crate::mutants;
+use crate::redis;
 use crate::shell::Shell;
 
 /// How a step ended.
@@ -32,6 +33,7 @@ impl Asked {
 }
 
 const STEPS: &[(&str, Step)] = &[
+    ("redis", server),
     ("fmt", fmt),
     ("clippy", clippy),
     ("tests", tests),
@@ -88,20 +90,42 @@ fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
     (work(), began.elapsed())
 }
 
+/// A server for the tests of the Redis store.
+fn server(shell: &Shell, asked: Asked) -> Result<End, String> {
+    const NONE: &str = "THERE IS NO redis-server AND IT CANNOT BE INSTALLED, so the tests of the Redis store do nothing; \
+                        install it and see that it is on the PATH";
+    match redis::provide(shell) {
+        Some(version) => Ok(End::PassedWith(format!("redis-server {version}"))),
+        None if asked.for_sure() => Err(NONE.to_owned()),
+        None => Ok(End::Skipped(NONE.to_owned())),
+    }
+}
+
 fn fmt(shell: &Shell, _: Asked) -> Result<End, String> {
     shell.cargo(&["fmt", "--all", "--check"]).run()?;
     Ok(End::Passed)
 }
 
 fn clippy(shell: &Shell, _: Asked) -> Result<End, String> {
-    shell.cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]).run()?;
+    shell
+        .cargo(&["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"])
+        .run()?;
     Ok(End::Passed)
 }
 
 /// Benchmarks are built by clippy; running them is no test.
 fn tests(shell: &Shell, _: Asked) -> Result<End, String> {
     shell
-        .cargo(&["test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--examples", "--tests"])
+        .cargo(&[
+            "test",
+            "--workspace",
+            "--all-features",
+            "--no-fail-fast",
+            "--lib",
+            "--bins",
+            "--examples",
+            "--tests",
+        ])
         .run()?;
     Ok(End::Passed)
 }
@@ -115,12 +139,15 @@ fn models(shell: &Shell, _: Asked) -> Result<End, String> {
 }
 
 fn doctests(shell: &Shell, _: Asked) -> Result<End, String> {
-    shell.cargo(&["test", "--workspace", "--doc"]).run()?;
+    shell.cargo(&["test", "--workspace", "--all-features", "--doc"]).run()?;
     Ok(End::Passed)
 }
 
 fn docs(shell: &Shell, _: Asked) -> Result<End, String> {
-    shell.cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings").run()?;
+    shell
+        .cargo(&["doc", "--workspace", "--all-features", "--no-deps"])
+        .env("RUSTDOCFLAGS", "-D warnings")
+        .run()?;
     Ok(End::Passed)
 }
 
