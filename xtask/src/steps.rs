@@ -85,7 +85,7 @@ pub(crate) fn run(shell: &Shell, chosen: &[String]) -> Result<(), String> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the time that a step takes is no lease time")]
-fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
+pub(crate) fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
     let began = Instant::now();
     (work(), began.elapsed())
 }

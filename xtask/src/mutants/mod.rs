@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::shell::Shell;
+use crate::steps::timed;
 use list::{MUTANTS, Mutant, Test};
 use log::LOG;
 use sandbox::{PATIENCE, Ran, Sandbox};
@@ -33,9 +34,9 @@ pub(crate) fn run(shell: &Shell) -> Result<String, String> {
     let mut problems = Vec::new();
     for mutant in &chosen {
         let patience = patience.get(&mutant.test.to_string()).copied().unwrap_or(PATIENCE);
-        let verdict = try_out(&sandbox, mutant, patience);
+        let (verdict, took) = timed(|| try_out(&sandbox, mutant, patience));
         let word = if verdict.is_ok() { "caught" } else { "NOT CAUGHT" };
-        println!("{word:<11} {}", mutant.name);
+        println!("{word:<11}{:>6.1} s  {}", took.as_secs_f64(), mutant.name);
         if let Err(problem) = verdict {
             problems.push(format!("{}: {problem}", mutant.name));
         }
