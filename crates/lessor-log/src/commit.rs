@@ -7,8 +7,8 @@
 
 use std::io;
 use std::mem;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Condvar, Mutex as StdMutex, MutexGuard as StdMutexGuard, PoisonError};
 use std::task::Waker;
 use std::thread;
 
@@ -20,6 +20,7 @@ use crate::frame::{Builder, HEADER, Header, Kind, MAX_FRAME, SECTOR};
 use crate::log::Log;
 use crate::segment::{FIRST_FRAME, Segment, SegmentHeader, Spare, segment_name};
 use crate::settings::Sync;
+use crate::waiters::Waiters;
 
 /// A frame that is this large is written before more is added to it.
 const LARGE: u64 = 8 << 20;
@@ -57,67 +58,6 @@ pub(crate) struct Staging {
     is_full: bool,
     /// The next segment has to have room for so many bytes.
     wish: u64,
-}
-
-/// Those who wait for a frame.
-#[derive(Debug, Default)]
-pub(crate) struct Waiters {
-    /// Threads, which can lead.
-    threads: Option<Arc<Threads>>,
-    /// Futures, which cannot.
-    futures: Vec<Waker>,
-}
-
-/// Threads that wait for one frame. They share one condition variable: to wake them one by one would take
-/// longer than a sync.
-#[derive(Debug, Default)]
-pub(crate) struct Threads {
-    step: StdMutex<Step>,
-    changed: Condvar,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Step {
-    #[default]
-    Waits,
-    /// One of them is to lead.
-    WantsLeader,
-    Done,
-}
-
-impl Threads {
-    /// Returns when the frame is written, or somebody has to lead.
-    pub(crate) fn wait(&self) {
-        let mut step = self.lock();
-        loop {
-            match *step {
-                Step::Done => return,
-                Step::WantsLeader => {
-                    *step = Step::Waits;
-                    return;
-                }
-                Step::Waits => step = self.changed.wait(step).unwrap_or_else(PoisonError::into_inner),
-            }
-        }
-    }
-
-    fn call_leader(&self) {
-        let mut step = self.lock();
-        // Somebody may have led meanwhile, and the frame be written: that is not to be taken back.
-        if *step == Step::Waits {
-            *step = Step::WantsLeader;
-            self.changed.notify_one();
-        }
-    }
-
-    fn finish(&self) {
-        *self.lock() = Step::Done;
-        self.changed.notify_all();
-    }
-
-    fn lock(&self) -> StdMutexGuard<'_, Step> {
-        self.step.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// What is written to, and where.
@@ -520,13 +460,6 @@ pub(crate) fn checksum_of(frame: &[u8]) -> u32 {
 fn forked() -> StoreError {
     let reason = "this process was forked from the one that opened the log; open stores in the child itself";
     StoreError::Unavailable { reason: reason.to_owned() }
-}
-
-impl Waiters {
-    pub(crate) fn wake(self) {
-        self.threads.inspect(|threads| threads.finish());
-        self.futures.into_iter().for_each(Waker::wake);
-    }
 }
 
 /// The file's name, for messages.

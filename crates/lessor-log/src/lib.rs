@@ -60,6 +60,7 @@ mod superblock;
 mod threads;
 mod time;
 pub mod vfs;
+mod waiters;
 
 use std::fmt;
 use std::path::Path;

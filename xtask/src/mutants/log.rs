@@ -198,7 +198,7 @@ pub(crate) const LOG: &[Mutant] = &[
     },
     Mutant {
         name: "log-wakes-one-of-the-threads-that-wait",
-        file: "crates/lessor-log/src/commit.rs",
+        file: "crates/lessor-log/src/waiters.rs",
         find: "self.changed.notify_all();",
         replace: "self.changed.notify_one();",
         test: log(VISIBILITY, "what_is_asked_while_a_frame_is_synced"),

@@ -1,0 +1,72 @@
+//! Those who wait for a frame, and how they are woken.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+/// Those who wait for a frame.
+#[derive(Debug, Default)]
+pub(crate) struct Waiters {
+    /// Threads, which can lead.
+    pub(crate) threads: Option<Arc<Threads>>,
+    /// Futures, which cannot.
+    pub(crate) futures: Vec<Waker>,
+}
+
+/// Threads that wait for one frame. They share one condition variable: to wake them one by one would take
+/// longer than a sync.
+#[derive(Debug, Default)]
+pub(crate) struct Threads {
+    step: Mutex<Step>,
+    changed: Condvar,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Step {
+    #[default]
+    Waits,
+    /// One of them is to lead.
+    WantsLeader,
+    Done,
+}
+
+impl Threads {
+    /// Returns when the frame is written, or somebody has to lead.
+    pub(crate) fn wait(&self) {
+        let mut step = self.lock();
+        loop {
+            match *step {
+                Step::Done => return,
+                Step::WantsLeader => {
+                    *step = Step::Waits;
+                    return;
+                }
+                Step::Waits => step = self.changed.wait(step).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+
+    pub(crate) fn call_leader(&self) {
+        let mut step = self.lock();
+        // Somebody may have led meanwhile, and the frame be written: that is not to be taken back.
+        if *step == Step::Waits {
+            *step = Step::WantsLeader;
+            self.changed.notify_one();
+        }
+    }
+
+    fn finish(&self) {
+        *self.lock() = Step::Done;
+        self.changed.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Step> {
+        self.step.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiters {
+    pub(crate) fn wake(self) {
+        self.threads.inspect(|threads| threads.finish());
+        self.futures.into_iter().for_each(Waker::wake);
+    }
+}
