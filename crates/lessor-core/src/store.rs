@@ -274,7 +274,7 @@ impl Hints {
         }
     }
 
-    /// The store's clock made a step.
+    /// The store's clock made a step, or anything at all may have changed.
     pub fn clock_moved(&self) {
         if let Some(listener) = self.0.upgrade() {
             listener.clock_moved();
