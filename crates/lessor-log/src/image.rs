@@ -70,6 +70,27 @@ pub(crate) struct Image {
     pub(crate) next_segment: u64,
 }
 
+impl Image {
+    /// Of a log without a frame.
+    pub(crate) fn of(superblock: superblock::Keeper) -> Self {
+        let (clock, epoch) = (superblock.block().clock, superblock.block().epoch);
+        Self {
+            superblock,
+            checkpoint: None,
+            segments: Vec::new(),
+            end: 0,
+            proven: 0,
+            proven_checksum: 0,
+            tail: Vec::new(),
+            torn: None,
+            clock,
+            epoch,
+            leftovers: Vec::new(),
+            next_segment: 1,
+        }
+    }
+}
+
 /// Where a frame begins that was not written whole.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Torn {
@@ -112,20 +133,8 @@ pub(crate) fn read(
         0 => None,
         number => Some(reading.checkpoint(number)?),
     };
-    let mut image = Image {
-        superblock,
-        checkpoint: None,
-        segments: Vec::new(),
-        end: 0,
-        proven: 0,
-        proven_checksum: 0,
-        tail: Vec::new(),
-        torn: None,
-        clock: block.clock,
-        epoch: block.epoch,
-        leftovers: files.leftovers,
-        next_segment: files.next,
-    };
+    let mut image = Image::of(superblock);
+    (image.leftovers, image.next_segment) = (files.leftovers, files.next);
     let (mut first_lsn, mut kept_upto) = (1, 0);
     if let Some((checkpoint, ends)) = checkpoint {
         (first_lsn, kept_upto) = (ends.first_lsn, ends.last_lsn);

@@ -63,21 +63,7 @@ fn create(vfs: &dyn Vfs) -> Result<Image, Problem> {
             vfs.remove(&name).map_err(|error| Problem::io(vfs, &name, "removing", error))?;
         }
     }
-    let superblock = superblock::Keeper::create(vfs, first_block(random_id()?))?;
-    Ok(Image {
-        superblock,
-        checkpoint: None,
-        segments: Vec::new(),
-        end: 0,
-        proven: 0,
-        proven_checksum: 0,
-        tail: Vec::new(),
-        torn: None,
-        clock: 0,
-        epoch: 0,
-        leftovers: Vec::new(),
-        next_segment: 1,
-    })
+    Ok(Image::of(superblock::Keeper::create(vfs, first_block(random_id()?))?))
 }
 
 pub(crate) fn first_block(log: LogId) -> Superblock {
