@@ -1,6 +1,10 @@
 //! The only retry loop of the workspace: guess the record, decide, swap; a conflict shows the current record, decide
 //! again. It runs on the caller's stack as long as the store answers at once, and in a future from then on.
 
+use std::future::{self, Future};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use crate::engine::Shared;
 use crate::error::Error;
 use crate::key::Key;
@@ -60,6 +64,8 @@ struct Written {
 enum Request {
     Load(Reply<Seen>),
     Swap(Reply<Swap>, Written),
+    /// It was answered.
+    Spent,
 }
 
 enum Response {
@@ -100,7 +106,10 @@ pub(crate) fn begin(
                     return Begun::Done(Ok((answer, Some(write.next))));
                 }
                 Ok(swap) => Request::Swap(Pending::ready(swap), Written { next: write.next, answer }),
-                Err(reply) => Request::Swap(reply, Written { next: write.next, answer }),
+                Err(reply) => {
+                    let request = Request::Swap(reply, Written { next: write.next, answer });
+                    return Begun::Later(Flight::new(command, Drive::new(now), request));
+                }
             }
         }
         _ => Request::Load(shared.store.load(key)),
@@ -111,13 +120,11 @@ pub(crate) fn begin(
 /// The rest of an operation whose first guess did not do.
 #[inline(never)]
 fn go_on(shared: &Shared, key: &Key, command: &Command, now: Timestamp, mut request: Request) -> Begun {
-    let mut drive = Drive { rounds: 0, doubts: 0, doubt: None, unsure: None, now };
+    let mut drive = Drive::new(now);
     loop {
         let step = match request.try_take() {
             Ok(response) => drive.take_in(shared, key, command, response),
-            Err(request) => {
-                return Begun::Later(Box::new(Flight { command: command.clone(), drive, request: *request }));
-            }
+            Err(request) => return Begun::Later(Flight::new(command, drive, request)),
         };
         request = match step {
             Step::Done(outcome) => return Begun::Done(outcome),
@@ -127,15 +134,17 @@ fn go_on(shared: &Shared, key: &Key, command: &Command, now: Timestamp, mut requ
 }
 
 impl Flight {
-    /// Sees the operation through.
-    pub(crate) async fn land(self, shared: &Shared, key: &Key) -> Outcome {
-        let Self { command, mut drive, mut request } = self;
+    fn new(command: &Command, drive: Drive, request: Request) -> Box<Self> {
+        Box::new(Self { command: command.clone(), drive, request })
+    }
+
+    /// Sees the operation through. It stays in its box meanwhile: thousands may be under way, and what each of them takes is what
+    /// does not fit into a processor's cache.
+    pub(crate) async fn land(mut self: Box<Self>, shared: &Shared, key: &Key) -> Outcome {
+        let flight = &mut *self;
         loop {
-            let response = match request {
-                Request::Load(reply) => Response::Load(reply.await),
-                Request::Swap(reply, written) => Response::Swap(reply.await, written),
-            };
-            request = match drive.take_in(shared, key, &command, response) {
+            let response = future::poll_fn(|context| flight.request.poll(context)).await;
+            flight.request = match flight.drive.take_in(shared, key, &flight.command, response) {
                 Step::Done(outcome) => return outcome,
                 step => send(shared, key, step),
             };
@@ -168,22 +177,40 @@ fn send(shared: &Shared, key: &Key, step: Step) -> Request {
 }
 
 impl Request {
+    /// The answer if it is there already, else the same request, which was not polled.
     #[inline]
-    fn try_take(self) -> Result<Response, Box<Self>> {
+    fn try_take(self) -> Result<Response, Self> {
         match self {
-            Self::Load(reply) => match reply.try_take() {
-                Ok(seen) => Ok(Response::Load(seen)),
-                Err(reply) => Err(Box::new(Self::Load(reply))),
-            },
+            Self::Load(reply) => reply.try_take().map(Response::Load).map_err(Self::Load),
             Self::Swap(reply, written) => match reply.try_take() {
                 Ok(swap) => Ok(Response::Swap(swap, written)),
-                Err(reply) => Err(Box::new(Self::Swap(reply, written))),
+                Err(reply) => Err(Self::Swap(reply, written)),
             },
+            Self::Spent => Err(Self::Spent),
         }
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Response> {
+        match std::mem::replace(self, Self::Spent) {
+            Self::Load(mut reply) => match Pin::new(&mut reply).poll(context) {
+                Poll::Ready(seen) => return Poll::Ready(Response::Load(seen)),
+                Poll::Pending => *self = Self::Load(reply),
+            },
+            Self::Swap(mut reply, written) => match Pin::new(&mut reply).poll(context) {
+                Poll::Ready(swap) => return Poll::Ready(Response::Swap(swap, written)),
+                Poll::Pending => *self = Self::Swap(reply, written),
+            },
+            Self::Spent => {}
+        }
+        Poll::Pending
     }
 }
 
 impl Drive {
+    fn new(now: Timestamp) -> Self {
+        Self { rounds: 0, doubts: 0, doubt: None, unsure: None, now }
+    }
+
     #[inline]
     fn take_in(&mut self, shared: &Shared, key: &Key, command: &Command, response: Response) -> Step {
         match response {
