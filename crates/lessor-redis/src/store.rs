@@ -50,7 +50,10 @@ impl Shared {
         let command = args.command(script, effect, false);
         let answer = match self.link.call_script(&command, effect, args.is_told).await? {
             Some(answer) => answer,
-            None => self.link.call(&args.command(script, effect, true), effect).await?,
+            None => {
+                let command = args.command(script, effect, true);
+                self.link.call_script(&command, effect, args.is_told).await?.unwrap_or_default()
+            }
         };
         let answer = answer_of(answer).ok_or_else(|| StoreError::Incompatible {
             reason: format!("{} answered in a way that is not known", self.link.address.place),
