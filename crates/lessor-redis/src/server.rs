@@ -6,7 +6,7 @@ use lessor_core::{StoreError, Timestamp};
 use redis::{AsyncConnectionConfig, Client, Cmd, PushInfo, PushKind, RedisError, Value, cmd};
 
 use crate::clock::ServerClock;
-use crate::failure::{Effect, judge};
+use crate::failure::{Effect, judge, kind_of};
 use crate::link::{Link, Wire};
 use crate::settings::Check;
 
@@ -51,7 +51,7 @@ pub(crate) async fn connect(link: &Arc<Link>, generation: u64) -> Result<Wire, S
             None if error.kind() == redis::ErrorKind::AuthenticationFailed => {
                 format!("{} refuses the user or the password", link.address.place)
             }
-            None => format!("no connection to {} ({})", link.address.place, error.category()),
+            None => format!("no connection to {} ({})", link.address.place, kind_of(&error)),
         },
     };
     if link.address.is_cluster {
