@@ -201,14 +201,20 @@ fn second_of(value: Value) -> Option<String> {
 }
 
 /// Has the server tell of changes to what is loaded from now on. Says whether it will.
-pub(crate) async fn track(wire: &mut Wire) -> bool {
+pub(crate) async fn track(link: &Link, wire: &mut Wire) -> bool {
     let Wire::One(_) = wire else { return false };
     let mut tracking: Cmd = cmd("CLIENT");
     tracking.arg("TRACKING").arg("ON").arg("OPTIN").arg("NOLOOP");
-    match wire.send(&tracking).await {
+    let mut told = wire.send(&tracking).await;
+    if told.is_ok() {
+        // What each load will ask for, and whose refusal would go unnoticed there.
+        told = wire.send(cmd("CLIENT").arg("CACHING").arg("YES")).await;
+    }
+    match told {
         Ok(_) => true,
         Err(error) => {
             tracing::warn!(
+                place = link.address.place,
                 reason = error.category(),
                 "the server does not tell of changes; waiters look every so often"
             );
