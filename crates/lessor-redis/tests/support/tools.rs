@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -87,4 +89,20 @@ pub(crate) fn insist<T>(mut ask: impl FnMut() -> Result<T, Error>) -> T {
 
 pub(crate) fn record(store: &RedisStore, key: &str) -> Option<Record> {
     store.load(&Key::new(key).unwrap()).wait().unwrap().record
+}
+
+/// A command as a user who has to say a password first.
+pub(crate) fn say_as(server: &Server, user: &str, password: &str, words: &[&str]) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    for words in [&["AUTH", user, password], words] {
+        let mut request = format!("*{}\r\n", words.len());
+        for word in words {
+            request += &format!("${}\r\n{word}\r\n", word.len());
+        }
+        stream.write_all(request.as_bytes()).unwrap();
+    }
+    let mut lines = BufReader::new(stream).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "+OK");
+    lines.next().unwrap().unwrap()
 }
