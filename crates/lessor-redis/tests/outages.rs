@@ -26,11 +26,16 @@ mod tools;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
+/// Token and holder, and the result that was acknowledged.
+type Grant = (Token, LeaseId, Option<String>);
+
+type Read = fn(&Engine, &RedisStore) -> Result<(), Error>;
+
 /// What the load on a server was told.
 #[derive(Default)]
 struct Told {
-    /// Under which token a key was granted, to whom, and the result that was acknowledged.
-    grants: Mutex<HashMap<String, (Token, LeaseId, Option<String>)>>,
+    /// By key.
+    grants: Mutex<HashMap<String, Grant>>,
     replays: AtomicU64,
     errors: AtomicU64,
 }
@@ -213,7 +218,7 @@ fn every_call_to_a_server_that_hangs_ends_and_afterwards_nothing_was_done_twice(
         let lease = Arc::clone(&leases[i]);
         calls.push(("complete", begin(move || lease.complete(&i).wait().map(drop))));
     }
-    let reads: [(&str, fn(&Engine, &RedisStore) -> Result<(), Error>); 5] = [
+    let reads: [(&str, Read); 5] = [
         ("status", |engine, _| engine.status("held 0").wait().map(drop)),
         ("list", |engine, _| engine.list("held", None, 10).wait().map(drop)),
         ("purge", |engine, _| engine.purge(10).wait().map(drop)),
