@@ -26,11 +26,25 @@ pub(crate) fn unanswered(effect: Effect, reason: String) -> StoreError {
     }
 }
 
+/// What can be told of an error that is not the server's: nothing that was sent.
+pub(crate) fn kind_of(error: &RedisError) -> &str {
+    match error {
+        _ if error.is_timeout() => "it did not answer in time",
+        _ if error.is_connection_refusal() => "connection refused",
+        _ => error.category(),
+    }
+}
+
+/// Before 7.2, what a script may not do is an error without a code of its own.
+fn is_forbidden_to_script(error: &RedisError) -> bool {
+    error.detail().is_some_and(|detail| detail.contains("The user executing the script"))
+}
+
 /// The server answered with an error, or the connection broke. An error that the server answers with has changed nothing: it comes before a
 /// command is carried out, and no script writes before something that can fail.
 pub(crate) fn judge(error: &RedisError, place: &str, effect: Effect) -> Failure {
     let Some(code) = error.code() else {
-        let reason = format!("the connection to {place} failed: {}", error.category());
+        let reason = format!("the connection to {place} failed: {}", kind_of(error));
         return Failure { error: unanswered(effect, reason), is_broken: true };
     };
     let unavailable = |what: &str| StoreError::Unavailable { reason: format!("{place} {what}") };
@@ -45,7 +59,7 @@ pub(crate) fn judge(error: &RedisError, place: &str, effect: Effect) -> Failure 
         "NOAUTH" | "WRONGPASS" => {
             Failure { error: unavailable("refuses the user or the password"), is_broken: true }
         }
-        "NOPERM" => Failure {
+        _ if code == "NOPERM" || is_forbidden_to_script(error) => Failure {
             error: unavailable(
                 "does not permit its user what a store needs; see the documentation of lessor-redis",
             ),

@@ -34,8 +34,14 @@
 //! made anew.
 //!
 //! # What it needs to be permitted
-//! With access control lists, the user needs `~PREFIX:*` and `+@read +@write +@scripting +@connection +info +time`; to have the server's durability checked
-//! also `+config|get`.
+//! With access control lists, a user needs this, and no channels; `PREFIX` is [`Settings::prefix`]:
+//!
+//! ```text
+//! ACL SETUSER lessor on >PASSWORD ~PREFIX:* +get +set +del +pexpiretime +scan +eval +evalsha +eval_ro +evalsha_ro +time +info +client|tracking +client|caching
+//! ```
+//!
+//! Without the two last, waiters are not told of what others do, and look every so often. For another database than 0 it takes `+select` too,
+//! and `+config|get` to have it checked how the server syncs its file: else any append-only file passes.
 //!
 //! # Cost
 //! A fresh acquire, a refusal, a replay, and each of a holder's operations are one round trip; a takeover is two. Listing and purging walk over

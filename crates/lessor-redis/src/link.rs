@@ -169,7 +169,7 @@ impl Link {
         let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
         let mut wire = server::connect(self, generation).await?;
         let server = server::look(self, &mut wire).await?;
-        let is_told = server::track(&mut wire).await;
+        let is_told = server::track(self, &mut wire).await;
         let other = self.server.write().replace(server.clone());
         if other.is_some_and(|other| other.run_id != server.run_id) {
             self.replaced.fetch_add(1, Ordering::Relaxed);

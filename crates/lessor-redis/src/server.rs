@@ -6,7 +6,7 @@ use lessor_core::{StoreError, Timestamp};
 use redis::{AsyncConnectionConfig, Client, Cmd, PushInfo, PushKind, RedisError, Value, cmd};
 
 use crate::clock::ServerClock;
-use crate::failure::{Effect, judge};
+use crate::failure::{Effect, judge, kind_of};
 use crate::link::{Link, Wire};
 use crate::settings::Check;
 
@@ -51,7 +51,7 @@ pub(crate) async fn connect(link: &Arc<Link>, generation: u64) -> Result<Wire, S
             None if error.kind() == redis::ErrorKind::AuthenticationFailed => {
                 format!("{} refuses the user or the password", link.address.place)
             }
-            None => format!("no connection to {} ({})", link.address.place, error.category()),
+            None => format!("no connection to {} ({})", link.address.place, kind_of(&error)),
         },
     };
     if link.address.is_cluster {
@@ -201,14 +201,20 @@ fn second_of(value: Value) -> Option<String> {
 }
 
 /// Has the server tell of changes to what is loaded from now on. Says whether it will.
-pub(crate) async fn track(wire: &mut Wire) -> bool {
+pub(crate) async fn track(link: &Link, wire: &mut Wire) -> bool {
     let Wire::One(_) = wire else { return false };
     let mut tracking: Cmd = cmd("CLIENT");
     tracking.arg("TRACKING").arg("ON").arg("OPTIN").arg("NOLOOP");
-    match wire.send(&tracking).await {
+    let mut told = wire.send(&tracking).await;
+    if told.is_ok() {
+        // What each load will ask for, and whose refusal would go unnoticed there.
+        told = wire.send(cmd("CLIENT").arg("CACHING").arg("YES")).await;
+    }
+    match told {
         Ok(_) => true,
         Err(error) => {
             tracing::warn!(
+                place = link.address.place,
                 reason = error.category(),
                 "the server does not tell of changes; waiters look every so often"
             );

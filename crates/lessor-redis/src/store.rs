@@ -85,7 +85,11 @@ impl Shared {
         }
         let mut command = cmd("SET");
         command.arg(&name).arg(&put.next).arg("NX").arg("GET").arg("PXAT").arg(put.expires_ms());
-        match self.link.call(&command, Effect::Write).await? {
+        let answer = match self.link.call(&command, Effect::Write).await {
+            Err(full @ StoreError::Full { .. }) => return self.conflict_or(key, full).await,
+            answer => answer?,
+        };
+        match answer {
             Value::BulkString(there) => {
                 let record = Some(Self::decode(key, &there)?);
                 Ok(Swap::Conflict(Seen { record, now: self.link.clock.now() }))
@@ -96,6 +100,13 @@ impl Shared {
                 reason: format!("{} answered SET in a way that is not known", self.link.address.place),
             }),
         }
+    }
+
+    /// A server without room refuses the write before it looks at what is there; but refusals and replays need no room.
+    async fn conflict_or(&self, key: &Key, full: StoreError) -> Result<Swap, StoreError> {
+        let args = Args { name: self.prefix.name(key), more: Vec::new(), is_told: false };
+        let seen = Self::seen(key, &self.run(&SCRIPTS.load, &args, Effect::Read).await?)?;
+        if seen.record.is_some() { Ok(Swap::Conflict(seen)) } else { Err(full) }
     }
 
     /// Whether a record with a higher token may have been purged since this one was drawn.

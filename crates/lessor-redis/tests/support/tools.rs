@@ -1,0 +1,108 @@
+//! What tests of outages have in common.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use lessor_core::{Acquisition, Error, ErrorKind, Key, Lease, Record, Store};
+use lessor_redis::{Opener, RedisStore, Settings};
+
+use crate::support::{self, Server};
+
+/// After so long whatever has not come will never come.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) fn nap(millis: u64) {
+    std::thread::park_timeout(Duration::from_millis(millis));
+}
+
+/// Waits until it is so.
+pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    for _ in 0..PATIENCE.as_millis() / 10 {
+        if is_so() {
+            return;
+        }
+        nap(10);
+    }
+    panic!("not even after {PATIENCE:?}: {what}");
+}
+
+/// Begins `work` on a thread of its own.
+pub(crate) fn begin<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> mpsc::Receiver<T> {
+    let (sender, done) = mpsc::channel();
+    std::thread::spawn(move || sender.send(work()));
+    done
+}
+
+/// What the work came to that was begun.
+pub(crate) fn end<T>(what: &str, begun: &mpsc::Receiver<T>) -> T {
+    begun.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("not even after {PATIENCE:?}: {what}"))
+}
+
+pub(crate) fn number_from_env(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |number| number.parse().unwrap())
+}
+
+pub(crate) fn open_with(
+    server: &Server,
+    prefix: &str,
+    set: impl FnOnce(&mut Settings),
+) -> Result<RedisStore, Error> {
+    let mut settings = support::settings(prefix);
+    set(&mut settings);
+    Opener::new().settings(settings).open(&server.url())
+}
+
+/// With a deadline so short that a test can wait for it.
+pub(crate) fn impatient(server: &Server, prefix: &str) -> RedisStore {
+    open_with(server, prefix, |settings| settings.deadline = Duration::from_millis(300)).unwrap()
+}
+
+#[track_caller]
+pub(crate) fn lease(acquisition: Result<Acquisition, Error>) -> Lease {
+    match acquisition {
+        Ok(Acquisition::Acquired(lease)) => lease,
+        other => panic!("no lease: {other:?}"),
+    }
+}
+
+/// Whether the server was out of reach, in either way of saying so.
+pub(crate) fn is_outage(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Indeterminate)
+}
+
+/// Again and again until the server is there, which is all that may be in the way.
+#[track_caller]
+pub(crate) fn insist<T>(mut ask: impl FnMut() -> Result<T, Error>) -> T {
+    for _ in 0..PATIENCE.as_millis() / 10 {
+        match ask() {
+            Ok(answer) => return answer,
+            Err(error) => assert!(is_outage(&error), "{error}"),
+        }
+        nap(10);
+    }
+    panic!("there was no answer in {PATIENCE:?}");
+}
+
+pub(crate) fn record(store: &RedisStore, key: &str) -> Option<Record> {
+    store.load(&Key::new(key).unwrap()).wait().unwrap().record
+}
+
+/// A command as a user who has to say a password first.
+pub(crate) fn say_as(server: &Server, user: &str, password: &str, words: &[&str]) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    for words in [&["AUTH", user, password], words] {
+        let mut request = format!("*{}\r\n", words.len());
+        for word in words {
+            request += &format!("${}\r\n{word}\r\n", word.len());
+        }
+        stream.write_all(request.as_bytes()).unwrap();
+    }
+    let mut lines = BufReader::new(stream).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "+OK");
+    lines.next().unwrap().unwrap()
+}
