@@ -13,6 +13,7 @@ use std::time::Duration;
 use lessor_redis::{Check, Opener, RedisStore, Settings};
 use tempfile::TempDir;
 
+pub(crate) mod actor;
 pub(crate) mod dice;
 pub(crate) mod faked;
 pub(crate) mod proxy;
