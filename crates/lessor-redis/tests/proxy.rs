@@ -17,11 +17,13 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use lessor_core::{Ack, Acquisition, Engine, Error, Held, Lease, LeaseId, OnFailed, State, StoreError, View};
+use lessor_core::{
+    Ack, Acquisition, Engine, Error, Held, Lease, LeaseId, OnFailed, OnLapsed, State, StoreError, View,
+};
 use lessor_redis::{Opener, RedisStore};
 use support::Server;
 use support::dice::{Dice, number_from_env};
-use support::proxy::{FAULTS, Proxy};
+use support::proxy::{FAULTS, Fault, Proxy};
 
 const DEADLINE: Duration = Duration::from_millis(60);
 /// Long enough that the caller has given up, and has come back.
@@ -361,4 +363,41 @@ fn p6_no_reply_is_handed_to_another_call_when_calls_are_dropped_and_connections_
         "{told} answers, each its caller's; {dropped} calls dropped, {failed} failed over {faults} faults"
     );
     assert!(told > 0 && dropped > 0 && faults > 0);
+}
+
+/// The answer to an acquire was late. It showed a lease that was live, and the time had gone on when it came: the caller was told that the
+/// key was in doubt, though the holder had renewed its lease in good time, and it never had been.
+#[test]
+fn p7_p8_a_lease_that_was_renewed_is_not_said_to_be_in_doubt_because_an_answer_was_late() {
+    const TTL: Duration = Duration::from_millis(200);
+    if !support::is_there() {
+        return;
+    }
+    let server = Server::volatile();
+    let prefix = support::prefix();
+    let proxy = Proxy::start(server.port, TTL * 2);
+    let opener = Opener::new().settings(support::settings(&prefix));
+    let observer = Engine::new(Arc::new(opener.open(&proxy.url()).unwrap())).unwrap();
+    let holder = Engine::new(Arc::new(support::open(&server, &prefix))).unwrap();
+    for round in 0..6 {
+        let key = round.to_string();
+        let Acquisition::Acquired(lease) = holder.acquire(&key).ttl(TTL).wait().unwrap() else {
+            panic!("{key}")
+        };
+        proxy.plan(&[(1, Fault::ReplyLate)]);
+        let told = thread::scope(|scope| {
+            let late = scope.spawn(|| observer.acquire(&key).on_lapsed(OnLapsed::InDoubt).wait().unwrap());
+            // The answer is on its way, with the lease as it was.
+            thread::park_timeout(TTL / 4);
+            let extended = lease.extend(LONG).wait();
+            (extended, late.join().unwrap())
+        });
+        proxy.quiet();
+        match told {
+            (Ok(_), Acquisition::InProgress(_)) => {}
+            // This machine stood still for a while.
+            (Err(Error::Lapsed), _) => {}
+            told => panic!("{key}: {told:?}"),
+        }
+    }
 }
