@@ -83,6 +83,7 @@ impl Shared {
         if self.is_old(put.token) {
             return Ok(Swap::OutOfWindow(Seen { record: None, now: self.link.clock.now() }));
         }
+        let from = self.link.clock.at_least();
         let mut command = cmd("SET");
         command.arg(&name).arg(&put.next).arg("NX").arg("GET").arg("PXAT").arg(put.expires_ms());
         let answer = match self.link.call(&command, Effect::Write).await {
@@ -91,8 +92,16 @@ impl Shared {
         };
         match answer {
             Value::BulkString(there) => {
-                let record = Some(Self::decode(key, &there)?);
-                Ok(Swap::Conflict(Seen { record, now: self.link.clock.now() }))
+                let record = Self::decode(key, &there)?;
+                let now = self.link.clock.now();
+                // The answer has no time with it. If the lease may have ended while it was under way, the record is to be seen as it is now, with
+                // the time that belongs to it.
+                if (from..=now).contains(&record.expires_at()) {
+                    let args = Args { name, more: Vec::new(), is_told: false };
+                    let answer = self.run(&SCRIPTS.load, &args, Effect::Read).await?;
+                    return Ok(Swap::Conflict(Self::seen(key, &answer)?));
+                }
+                Ok(Swap::Conflict(Seen { record: Some(record), now }))
             }
             Value::Nil if self.is_old(put.token) => self.take_back(name, put).await,
             Value::Nil => Ok(Swap::Stored),

@@ -13,6 +13,11 @@ use std::time::Duration;
 use lessor_redis::{Check, Opener, RedisStore, Settings};
 use tempfile::TempDir;
 
+pub(crate) mod actor;
+pub(crate) mod dice;
+pub(crate) mod faked;
+pub(crate) mod proxy;
+
 /// Whether there is a server to test with. Without one, tests do nothing and say so, unless `CI` is set: there it is an error.
 pub(crate) fn is_there() -> bool {
     static IS_THERE: OnceLock<bool> = OnceLock::new();

@@ -17,9 +17,10 @@ usage: webhooks [options]
   --id FIELD          the member that names a delivery; default `delivery`
   --payload FIELD     the member that has to be the same in all copies of a delivery; default `payload`
   --workers N         threads; default 8
-  --store URL         where the leases live: `file:FOLDER` or `memory:`; default `file:./leases`
+  --store URL         where the leases live: `file:FOLDER`, `memory:` or, built with the feature `redis`,
+                      `redis://HOST?prefix=NAME`, which several processes can share; default `file:./leases`
   --ledger FILE       gets one line per piece of work; default FOLDER.ledger.ndjson beside the store's folder,
-                      or with `memory:` a new file among the temporary ones
+                      or with `memory:` a new file among the temporary ones. All processes that share a server share it
   --overwrite         with `memory:`, empty the ledger first
   --check             do no work; check the ledger that is there, and list all that was worked on again
   --ttl DURATION      length of a lease, such as 200ms, 5s, 1m: as long does it take until the work of a process
@@ -101,6 +102,9 @@ pub(crate) fn parse() -> Result<Parsed, lexopt::Error> {
     }
     if args.ledger.is_none() {
         args.ledger = ledger_beside(&args.store);
+    }
+    if args.ledger.is_none() && args.store.starts_with("redis") {
+        return Err("a store on a server needs --ledger, the same for all who share it".into());
     }
     if args.check && args.ledger.is_none() {
         return Err("--check needs --ledger".into());

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use lessor::{Durability, Ended};
 use serde::{Deserialize, Serialize};
@@ -71,13 +72,16 @@ impl From<Ended> for After {
 pub(crate) struct Ledger {
     path: PathBuf,
     file: File,
+    /// The file's own lock is between processes, not between the threads of one.
+    writing: Mutex<()>,
     run: u64,
     /// Lines survive what the store survives: else a record could outlive the effect it stands for.
     durability: Durability,
 }
 
 impl Ledger {
-    /// Opens a ledger to append to it. One whose store outlives this process may have lines from earlier runs.
+    /// Opens a ledger to append to it. One whose store outlives this process may have lines from earlier runs, and of other processes that
+    /// are at work now.
     pub(crate) fn open(
         path: PathBuf,
         durability: Durability,
@@ -97,14 +101,16 @@ impl Ledger {
         }
         let file = OpenOptions::new().append(true).create(true).open(&path).map_err(cannot)?;
         if continues {
+            file.lock().map_err(cannot)?;
             cut_torn_line(&path, &file).map_err(cannot)?;
+            file.unlock().map_err(cannot)?;
         }
         if !read(&path)?.lines.is_empty() && !continues {
             return Err(format!(
                 "{name} has lines already, and this store does not remember what was done; take another file or give --overwrite"
             ));
         }
-        Ok(Self { path, file, run, durability })
+        Ok(Self { path, file, writing: Mutex::new(()), run, durability })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -124,13 +130,18 @@ impl Ledger {
         self.write(&Entry::End { run_ended: self.run })
     }
 
-    /// One write to a file opened for appending: lines of several workers do not mix.
+    /// One write to a file opened for appending: lines of several workers do not mix. Other processes see all of it or nothing.
     fn write(&self, entry: &Entry<&Line>) -> io::Result<()> {
         let mut text = serde_json::to_vec(entry)?;
         text.push(b'\n');
-        let written = (&self.file).write(&text)?;
-        if written != text.len() {
-            return Err(io::ErrorKind::WriteZero.into());
+        {
+            let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+            self.file.lock()?;
+            let written = (&self.file).write(&text);
+            self.file.unlock()?;
+            if written? != text.len() {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
         }
         if self.durability == Durability::Disk { self.file.sync_data() } else { Ok(()) }
     }
@@ -153,7 +164,10 @@ pub(crate) struct Story {
 
 pub(crate) fn read(path: &Path) -> Result<Story, String> {
     let name = path.display();
-    let file = File::open(path).map_err(|error| format!("{name}: {error}"))?;
+    let cannot = |error: io::Error| format!("{name}: {error}");
+    let file = File::open(path).map_err(cannot)?;
+    // Another process may be in the middle of a line.
+    file.lock_shared().map_err(cannot)?;
     let mut story = Story::default();
     for (number, text) in (1..).zip(BufReader::new(file).lines()) {
         let text = text.map_err(|error| format!("{name}, line {number}: {error}"))?;

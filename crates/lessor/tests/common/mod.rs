@@ -31,6 +31,7 @@ pub(crate) fn example(name: &str) -> Command {
                 "--target-dir",
             ])
             .arg(target)
+            .args(cfg!(feature = "redis").then_some("--features=redis"))
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .status()
             .unwrap();

@@ -1,0 +1,294 @@
+//! Carries operations of the testkit's model out through an engine, and puts what it is told into words that another process can read.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::time::Duration;
+
+use lessor_core::{
+    Ack, Acquisition, Backoff, Ended, Engine, Error, Lease, LeaseId, OnFailed, OnLapsed, State, Timestamp,
+    View,
+};
+use lessor_testkit::model::{Ask, Op, Refusal, Said, Shown, Verdict};
+use serde_json::{Value, json};
+
+use super::dice::Dice;
+
+#[derive(Debug)]
+pub(crate) struct Actor {
+    engine: Engine,
+    /// Kept, because dropping a lease gives it up.
+    leases: Vec<Lease>,
+}
+
+impl Actor {
+    pub(crate) fn new(engine: Engine) -> Self {
+        Self { engine, leases: Vec::new() }
+    }
+
+    /// Holders' operations go through the lease itself where this actor has it, unless `by_id`.
+    pub(crate) fn perform(&mut self, key: &str, op: &Op, by_id: bool) -> Said {
+        let engine = &self.engine;
+        let answer = match op {
+            Op::Acquire(ask) => self.acquire(key, ask),
+            Op::Status => engine.status(key).wait().map(|view| Said::Status(view.as_ref().map(shown))),
+            Op::Forget { force: false } => engine.forget(key).wait().map(Said::Forgotten),
+            Op::Forget { force: true } => engine.forget_forced(key).wait().map(Said::Forgotten),
+            Op::Resolve(Verdict::Completed(result)) => engine.resolve(key).completed(result).wait().map(done),
+            Op::Resolve(Verdict::Failed(code)) => engine.resolve(key).failed(code).wait().map(done),
+            Op::Resolve(Verdict::Released) => engine.resolve(key).released().wait().map(done),
+            Op::Extend { id, .. }
+            | Op::Checkpoint { id, .. }
+            | Op::Complete { id, .. }
+            | Op::Fail { id, .. }
+            | Op::Release { id }
+            | Op::Abandon { id } => self.act(key, id, op, by_id).map(done),
+        };
+        answer.unwrap_or_else(|error| Said::Refused(refusal(error)))
+    }
+
+    fn acquire(&mut self, key: &str, ask: &Ask) -> Result<Said, Error> {
+        let mut request = self.engine.acquire(key).ttl(ask.ttl).lease_id(ask.id);
+        request = request.on_failed(ask.on_failed).on_lapsed(ask.on_lapsed);
+        if let Some(holder) = &ask.holder {
+            request = request.holder(holder);
+        }
+        Ok(match request.wait()? {
+            Acquisition::InProgress(view) => Said::InProgress(shown(&view)),
+            Acquisition::Completed(view) => Said::Completed(shown(&view)),
+            Acquisition::Failed(view) => Said::Failed(shown(&view)),
+            Acquisition::InDoubt(view) => Said::InDoubt(shown(&view)),
+            Acquisition::Acquired(lease) => {
+                let former = lease.former();
+                let said = Said::Acquired {
+                    token: lease.token().as_u64(),
+                    attempt: lease.attempt(),
+                    resent: lease.is_resent(),
+                    checkpoint: lease.left_checkpoint_bytes().map(<[u8]>::to_vec),
+                    former: former.map(|former| (former.ended(), former.holder().map(str::to_owned))),
+                };
+                self.leases.push(lease);
+                said
+            }
+        })
+    }
+
+    fn act(&self, key: &str, id: &LeaseId, op: &Op, by_id: bool) -> Result<Ack, Error> {
+        let own = self.leases.iter().find(|lease| lease.lease_id() == id && lease.key().as_str() == key);
+        let by_its_id = self.engine.held(key, *id)?;
+        let held = own.filter(|_| !by_id).map_or(&by_its_id, |lease| lease);
+        match op {
+            Op::Extend { ttl, .. } => held.extend(*ttl),
+            Op::Checkpoint { bytes, .. } => held.checkpoint_bytes(bytes),
+            Op::Complete { result, hash, .. } => held.complete_bytes_as(result, hash.as_deref()),
+            Op::Fail { code, .. } => held.fail(code),
+            Op::Release { .. } => held.release(),
+            _ => held.abandon(),
+        }
+        .wait()
+    }
+}
+
+fn done(ack: Ack) -> Said {
+    Said::Done {
+        version: ack.version().as_u64(),
+        expires_at: ack.expires_at(),
+        late: ack.is_late(),
+        repeated: ack.is_repeated(),
+    }
+}
+
+fn refusal(error: Error) -> Refusal {
+    match error {
+        Error::NotFound => Refusal::NotFound,
+        Error::NotHolder { token } => Refusal::NotHolder(token.as_u64()),
+        Error::Lapsed => Refusal::Lapsed,
+        Error::Finished { state } => Refusal::Finished(state),
+        Error::Released => Refusal::Released,
+        Error::Busy { ttl_left } => Refusal::Busy(ttl_left),
+        Error::FingerprintMismatch => Refusal::FingerprintMismatch,
+        Error::LeaseIdReused => Refusal::LeaseIdReused,
+        other => Refusal::Other(other.to_string()),
+    }
+}
+
+fn shown(view: &View) -> Shown {
+    Shown {
+        state: view.state(),
+        version: view.version().as_u64(),
+        attempt: view.attempt(),
+        ttl_left: view.ttl_left(),
+        retry_after: view.retry_after(),
+        first_seen_at: view.first_seen_at(),
+        done_at: view.done_at(),
+        result: view.result_bytes().map(<[u8]>::to_vec),
+        result_hash: view.result_hash(),
+        error_code: view.error_code().map(str::to_owned),
+        error_detail: view.error_detail().map(str::to_owned),
+        holder: view.holder().map(str::to_owned),
+        metadata: view.metadata_json().map(str::to_owned),
+    }
+}
+
+/// An operation of one of `threads`: mostly under its own lease ids, of which it has a few, at times under another's.
+pub(crate) fn draw(dice: &mut Dice, thread: u64, threads: u64) -> Op {
+    let mut roll = |sides: u64| dice.below(sides);
+    let owner = if roll(5) == 0 { roll(threads) } else { thread };
+    let id = LeaseId::from_bytes(u128::from(owner * 8 + roll(3) + 1).to_be_bytes());
+    let ttl = Duration::from_millis(match roll(4) {
+        3 => 1000,
+        short => 1 + 2 * short,
+    });
+    match roll(20) {
+        0..=7 => Op::Acquire(Ask {
+            id,
+            ttl,
+            holder: Some(format!("thread {thread}")),
+            metadata: None,
+            fingerprint: None,
+            on_failed: match roll(2) {
+                0 => OnFailed::Replay,
+                _ => OnFailed::Retry { max_attempts: 9, backoff: Backoff::NONE },
+            },
+            backoff: Duration::ZERO,
+            on_lapsed: if roll(4) == 0 { OnLapsed::InDoubt } else { OnLapsed::TakeOver },
+        }),
+        8 | 9 => Op::Extend { id, ttl },
+        10 => Op::Checkpoint { id, bytes: roll(256).to_be_bytes().to_vec() },
+        11 => Op::Complete { id, result: roll(3).to_be_bytes().to_vec(), hash: None },
+        12 | 13 => Op::Fail { id, code: "code".to_owned(), detail: None },
+        14 | 15 => Op::Release { id },
+        16 => Op::Abandon { id },
+        17 => Op::Forget { force: roll(2) == 0 },
+        18 => Op::Resolve(Verdict::Released),
+        _ => Op::Status,
+    }
+}
+
+const STATES: [State; 5] =
+    [State::InProgress, State::Lapsed, State::Completed, State::Failed, State::Released];
+const ENDS: [Ended; 3] = [Ended::Lapsed, Ended::Released, Ended::Failed];
+
+fn place_of<T: PartialEq>(all: &[T], one: &T) -> usize {
+    all.iter().position(|other| other == one).unwrap()
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap()
+}
+
+pub(crate) fn to_words(said: &Said) -> Value {
+    match said {
+        Said::Acquired { token, attempt, resent, checkpoint, former } => {
+            let former = former.as_ref().map(|(ended, holder)| (place_of(&ENDS, ended), holder));
+            json!(["acquired", token, attempt, resent, checkpoint, former])
+        }
+        Said::InProgress(shown) => json!(["in progress", shown_to_words(shown)]),
+        Said::Completed(shown) => json!(["completed", shown_to_words(shown)]),
+        Said::Failed(shown) => json!(["failed", shown_to_words(shown)]),
+        Said::InDoubt(shown) => json!(["in doubt", shown_to_words(shown)]),
+        Said::Done { version, expires_at, late, repeated } => {
+            json!(["done", version, expires_at.as_micros(), late, repeated])
+        }
+        Said::Status(shown) => json!(["status", shown.as_ref().map(shown_to_words)]),
+        Said::Forgotten(was) => json!(["forgotten", was]),
+        Said::Refused(refusal) => match refusal {
+            Refusal::NotFound => json!(["not found"]),
+            Refusal::NotHolder(token) => json!(["not holder", token]),
+            Refusal::Lapsed => json!(["lapsed"]),
+            Refusal::Finished(state) => json!(["finished", place_of(&STATES, state)]),
+            Refusal::Released => json!(["released"]),
+            Refusal::Busy(left) => json!(["busy", micros(*left)]),
+            Refusal::FingerprintMismatch => json!(["mismatch"]),
+            Refusal::LeaseIdReused => json!(["reused"]),
+            Refusal::Other(why) => json!(["other", why]),
+        },
+    }
+}
+
+fn shown_to_words(shown: &Shown) -> Value {
+    let Shown { state, version, attempt, ttl_left, retry_after, first_seen_at, done_at, .. } = shown;
+    let Shown { result, result_hash, error_code, error_detail, holder, metadata, .. } = shown;
+    json!([
+        place_of(&STATES, state),
+        version,
+        attempt,
+        ttl_left.map(micros),
+        retry_after.map(micros),
+        first_seen_at.as_micros(),
+        done_at.map(Timestamp::as_micros),
+        result,
+        result_hash,
+        error_code,
+        error_detail,
+        holder,
+        metadata
+    ])
+}
+
+fn bytes_of(value: &Value) -> Option<Vec<u8>> {
+    serde_json::from_value(value.clone()).unwrap()
+}
+
+fn text_of(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
+}
+
+fn number_of<N: TryFrom<u64>>(value: &Value) -> N {
+    value.as_u64().and_then(|number| N::try_from(number).ok()).unwrap()
+}
+
+fn time_of(value: &Value) -> Timestamp {
+    Timestamp::from_micros(value.as_u64().unwrap()).unwrap()
+}
+
+fn shown_of(words: &Value) -> Shown {
+    Shown {
+        state: STATES[number_of::<usize>(&words[0])],
+        version: number_of(&words[1]),
+        attempt: number_of(&words[2]),
+        ttl_left: words[3].as_u64().map(Duration::from_micros),
+        retry_after: words[4].as_u64().map(Duration::from_micros),
+        first_seen_at: time_of(&words[5]),
+        done_at: (!words[6].is_null()).then(|| time_of(&words[6])),
+        result: bytes_of(&words[7]),
+        result_hash: text_of(&words[8]),
+        error_code: text_of(&words[9]),
+        error_detail: text_of(&words[10]),
+        holder: text_of(&words[11]),
+        metadata: text_of(&words[12]),
+    }
+}
+
+pub(crate) fn from_words(words: &Value) -> Said {
+    let refused = Said::Refused;
+    match words[0].as_str().unwrap() {
+        "acquired" => Said::Acquired {
+            token: number_of(&words[1]),
+            attempt: number_of(&words[2]),
+            resent: words[3].as_bool().unwrap(),
+            checkpoint: bytes_of(&words[4]),
+            former: (!words[5].is_null())
+                .then(|| (ENDS[number_of::<usize>(&words[5][0])], text_of(&words[5][1]))),
+        },
+        "in progress" => Said::InProgress(shown_of(&words[1])),
+        "completed" => Said::Completed(shown_of(&words[1])),
+        "failed" => Said::Failed(shown_of(&words[1])),
+        "in doubt" => Said::InDoubt(shown_of(&words[1])),
+        "done" => Said::Done {
+            version: number_of(&words[1]),
+            expires_at: time_of(&words[2]),
+            late: words[3].as_bool().unwrap(),
+            repeated: words[4].as_bool().unwrap(),
+        },
+        "status" => Said::Status((!words[1].is_null()).then(|| shown_of(&words[1]))),
+        "forgotten" => Said::Forgotten(words[1].as_bool().unwrap()),
+        "not found" => refused(Refusal::NotFound),
+        "not holder" => refused(Refusal::NotHolder(number_of(&words[1]))),
+        "lapsed" => refused(Refusal::Lapsed),
+        "finished" => refused(Refusal::Finished(STATES[number_of::<usize>(&words[1])])),
+        "released" => refused(Refusal::Released),
+        "busy" => refused(Refusal::Busy(Duration::from_micros(number_of(&words[1])))),
+        "mismatch" => refused(Refusal::FingerprintMismatch),
+        "reused" => refused(Refusal::LeaseIdReused),
+        other => refused(Refusal::Other(format!("{other}: {}", words[1]))),
+    }
+}

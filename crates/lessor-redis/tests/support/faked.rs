@@ -1,0 +1,209 @@
+//! A server whose wall clock a test sets by hand.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use lessor_core::store::{Change, Hints, Page, Reply, Scan, Seen, Swap};
+use lessor_core::{Clock, Durability, Key, Pending, Store, Timestamp};
+use lessor_redis::RedisStore;
+use lessor_testkit::ManualClock;
+use parking_lot::Mutex;
+use tempfile::TempDir;
+
+/// What is preloaded into servers; `None`, and said so, if it cannot be built here.
+fn library() -> Option<&'static Path> {
+    static LIBRARY: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let build = || {
+        let path =
+            PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("clock-{}.so", std::process::id()));
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/clock.c");
+        let built =
+            Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&path).arg(source).status();
+        let is_built = built.is_ok_and(|status| status.success());
+        assert!(is_built || std::env::var_os("CI").is_none(), "the library with the clock cannot be built");
+        if !is_built {
+            eprintln!("SKIPPED: THERE IS NO C COMPILER, NOTHING IS TESTED WITH A CLOCK THAT MAKES STEPS");
+        }
+        is_built.then_some(path)
+    };
+    LIBRARY.get_or_init(build).as_deref()
+}
+
+/// The file that a server's clock is read from.
+#[derive(Debug)]
+pub(crate) struct ClockFile(File);
+
+impl ClockFile {
+    pub(crate) fn open(path: &Path) -> Self {
+        Self(File::options().read(true).write(true).open(path).unwrap())
+    }
+
+    /// Where the clock stands still.
+    pub(crate) fn now(&self) -> Timestamp {
+        let mut bytes = [0; 8];
+        self.0.read_exact_at(&mut bytes, 8).unwrap();
+        Timestamp::from_micros(u64::from_le_bytes(bytes)).unwrap()
+    }
+
+    pub(crate) fn stand_at(&self, at: Timestamp) {
+        self.0.write_all_at(&at.as_micros().to_le_bytes(), 8).unwrap();
+    }
+
+    /// Goes on, so far off.
+    pub(crate) fn set_off(&self, micros: i64) {
+        self.0.write_all_at(&micros.to_le_bytes(), 0).unwrap();
+        self.0.write_all_at(&[0; 8], 8).unwrap();
+    }
+}
+
+pub(crate) struct FakedServer {
+    shell: Child,
+    folder: TempDir,
+    pub(crate) port: u16,
+    pub(crate) clock: ClockFile,
+}
+
+impl FakedServer {
+    /// Whose clock is right until it is set.
+    pub(crate) fn start() -> Option<Self> {
+        let library = library()?;
+        let folder = tempfile::Builder::new().prefix("lessor-redis-").tempdir().unwrap();
+        let path = folder.path().join("clock");
+        std::fs::write(&path, [0; 16]).unwrap();
+        for _ in 0..20 {
+            let port = super::free_port();
+            let mut shell = run(folder.path(), port, library, &path);
+            for _ in 0..2_000 {
+                if shell.try_wait().unwrap().is_some() {
+                    break;
+                }
+                if super::ask(port, &["PING"]).is_ok_and(|answer| answer == "+PONG") {
+                    return Some(Self { shell, folder, port, clock: ClockFile::open(&path) });
+                }
+                std::thread::park_timeout(Duration::from_millis(5));
+            }
+            drop(shell.stdin.take());
+            let _ = shell.wait();
+        }
+        panic!("no server could be started");
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/0", self.port)
+    }
+
+    pub(crate) fn clock_path(&self) -> PathBuf {
+        self.folder.path().join("clock")
+    }
+}
+
+impl Drop for FakedServer {
+    fn drop(&mut self) {
+        drop(self.shell.stdin.take());
+        let _ = self.shell.wait();
+    }
+}
+
+/// A shell ends it when this process is gone, however that ends; and ends with it.
+fn run(folder: &Path, port: u16, library: &Path, clock: &Path) -> Child {
+    const WATCH: &str = r#"log="$1"; shift; LD_PRELOAD="$1"; export LD_PRELOAD; shift
+        redis-server "$@" >>"$log" 2>&1 </dev/null & unset LD_PRELOAD; server=$!; echo; read -r _; kill -9 $server; wait $server"#;
+    let mut shell = Command::new("sh")
+        .args(["-c", WATCH, "sh"])
+        .arg(folder.join("log"))
+        .arg(library)
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir"])
+        .arg(folder)
+        .env("LESSOR_CLOCK", clock)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    BufReader::new(shell.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+    shell
+}
+
+/// What the server's clock follows.
+#[derive(Clone, Debug)]
+pub(crate) enum Hand {
+    /// A clock of this process. It is brought to the server before each call.
+    Manual(ManualClock, Arc<Mutex<ClockFile>>),
+    /// Whoever writes the file.
+    File(Arc<ClockFile>),
+}
+
+impl Hand {
+    fn now(&self) -> Timestamp {
+        match self {
+            Self::Manual(clock, _) => clock.now(),
+            Self::File(file) => file.now(),
+        }
+    }
+
+    fn bring(&self) {
+        if let Self::Manual(clock, file) = self {
+            let file = file.lock();
+            let now = clock.now();
+            if now > file.now() {
+                file.stand_at(now);
+            }
+        }
+    }
+}
+
+/// The Redis store, but it knows its server's clock instead of estimating it: that stands still between steps.
+#[derive(Debug)]
+pub(crate) struct Faked {
+    pub(crate) store: Arc<RedisStore>,
+    pub(crate) hand: Hand,
+}
+
+impl Store for Faked {
+    fn now(&self) -> Reply<Timestamp> {
+        Pending::ready(Ok(self.hand.now()))
+    }
+
+    fn load(&self, key: &Key) -> Reply<Seen> {
+        self.hand.bring();
+        self.store.load(key)
+    }
+
+    fn swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
+        self.hand.bring();
+        let hand = self.hand.clone();
+        self.store.swap(key, change).map(move |swap| {
+            Ok(match swap? {
+                Swap::Conflict(seen) => Swap::Conflict(Seen { now: hand.now(), ..seen }),
+                other => other,
+            })
+        })
+    }
+
+    fn scan(&self, query: Scan) -> Reply<Page> {
+        self.hand.bring();
+        self.store.scan(query)
+    }
+
+    fn purge(&self, limit: usize) -> Reply<usize> {
+        self.hand.bring();
+        self.store.purge(limit)
+    }
+
+    fn durability(&self) -> Durability {
+        self.store.durability()
+    }
+
+    fn attach(&self, hints: Hints) {
+        self.store.attach(hints.clone());
+        if let Hand::Manual(clock, _) = &self.hand {
+            clock.on_step(hints);
+        }
+    }
+}

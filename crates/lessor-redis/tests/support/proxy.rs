@@ -1,0 +1,247 @@
+//! Stands between a store and its server, and spoils what passes: at the N-th message, or at random.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::dice::Dice;
+
+/// What happens to one message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The connection is cut before any of the request arrives.
+    RequestCutBefore,
+    /// The server gets half of the request, and then the end.
+    RequestCutAmid,
+    /// Nothing passes from this request on, in either direction; the connection stays.
+    RequestHangs,
+    /// The request arrives late, when its caller has given up. What it does is done.
+    RequestLate,
+    ReplyCutBefore,
+    ReplyCutAmid,
+    ReplyCutAfter,
+    /// The reply arrives late, when its caller has given up.
+    ReplyLate,
+}
+
+pub(crate) const FAULTS: [Fault; 8] = [
+    Fault::RequestCutBefore,
+    Fault::RequestCutAmid,
+    Fault::RequestHangs,
+    Fault::RequestLate,
+    Fault::ReplyCutBefore,
+    Fault::ReplyCutAmid,
+    Fault::ReplyCutAfter,
+    Fault::ReplyLate,
+];
+
+impl Fault {
+    fn is_of_request(self) -> bool {
+        matches!(self, Self::RequestCutBefore | Self::RequestCutAmid | Self::RequestHangs | Self::RequestLate)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Orders {
+    /// Faults to come, each so many messages of its kind after the one before.
+    planned: Vec<(u64, Fault)>,
+    /// In so many of a thousand messages.
+    random: Option<(Dice, u64)>,
+    requests: u64,
+    replies: u64,
+    faults: u64,
+}
+
+#[derive(Debug)]
+struct Shared {
+    server: u16,
+    late: Duration,
+    orders: Mutex<Orders>,
+    streams: Mutex<Vec<TcpStream>>,
+    is_closed: AtomicBool,
+}
+
+pub(crate) struct Proxy {
+    pub(crate) port: u16,
+    shared: Arc<Shared>,
+    listener: Option<JoinHandle<()>>,
+}
+
+impl Proxy {
+    /// Before the server on `port`. What is late is late by `late`.
+    pub(crate) fn start(server: u16, late: Duration) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let shared = Arc::new(Shared {
+            server,
+            late,
+            orders: Mutex::default(),
+            streams: Mutex::default(),
+            is_closed: AtomicBool::new(false),
+        });
+        let theirs = Arc::clone(&shared);
+        let listener = thread::spawn(move || {
+            for client in listener.incoming() {
+                if theirs.is_closed.load(Ordering::SeqCst) {
+                    return;
+                }
+                if let (Ok(client), Ok(server)) = (client, TcpStream::connect(("127.0.0.1", theirs.server))) {
+                    carry(&theirs, client, server);
+                }
+            }
+        });
+        Self { port, shared, listener: Some(listener) }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/0", self.port)
+    }
+
+    /// The `at`-th message of the fault's kind from now on meets it, and then the next plan's.
+    pub(crate) fn plan(&self, faults: &[(u64, Fault)]) {
+        self.shared.orders.lock().planned = faults.to_vec();
+    }
+
+    pub(crate) fn at_random(&self, seed: u64, of_a_thousand: u64) {
+        self.shared.orders.lock().random = Some((Dice(seed), of_a_thousand));
+    }
+
+    /// From now on everything passes.
+    pub(crate) fn quiet(&self) {
+        let mut orders = self.shared.orders.lock();
+        orders.planned.clear();
+        orders.random = None;
+    }
+
+    /// Requests, replies and faults so far.
+    pub(crate) fn counts(&self) -> (u64, u64, u64) {
+        let orders = self.shared.orders.lock();
+        (orders.requests, orders.replies, orders.faults)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.shared.is_closed.store(true, Ordering::SeqCst);
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+        for stream in self.shared.streams.lock().drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+        if let Some(listener) = self.listener.take() {
+            listener.join().unwrap();
+        }
+    }
+}
+
+impl Shared {
+    /// What the next message meets.
+    fn draw(&self, is_request: bool) -> Option<Fault> {
+        let mut orders = self.orders.lock();
+        let Orders { planned, random, requests, replies, faults } = &mut *orders;
+        *if is_request { requests } else { replies } += 1;
+        let mut fault = None;
+        if let Some((left, planned_fault)) = planned.first_mut()
+            && planned_fault.is_of_request() == is_request
+        {
+            *left -= 1;
+            if *left == 0 {
+                fault = Some(*planned_fault);
+                planned.remove(0);
+            }
+        }
+        if let Some((dice, of_a_thousand)) = random
+            && dice.below(1_000) < *of_a_thousand
+        {
+            let kinds = FAULTS.into_iter().filter(|fault| fault.is_of_request() == is_request);
+            fault = kinds.clone().nth(usize::try_from(dice.below(kinds.count() as u64)).unwrap());
+        }
+        *faults += u64::from(fault.is_some());
+        fault
+    }
+}
+
+fn carry(shared: &Arc<Shared>, client: TcpStream, server: TcpStream) {
+    for stream in [&client, &server] {
+        stream.set_nodelay(true).unwrap();
+        shared.streams.lock().push(stream.try_clone().unwrap());
+    }
+    let hangs = Arc::new(AtomicBool::new(false));
+    for (is_request, from, to) in [(true, &client, &server), (false, &server, &client)] {
+        let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+        let (shared, hangs) = (Arc::clone(shared), Arc::clone(&hangs));
+        thread::spawn(move || {
+            let _ = pass(&shared, is_request, &from, &to, &hangs);
+            let _ = to.shutdown(Shutdown::Both);
+            let _ = from.shutdown(Shutdown::Both);
+        });
+    }
+}
+
+/// Until either end is gone, or a fault cuts the connection.
+fn pass(
+    shared: &Shared,
+    is_request: bool,
+    mut from: &TcpStream,
+    mut to: &TcpStream,
+    hangs: &AtomicBool,
+) -> std::io::Result<()> {
+    let mut pending = Vec::new();
+    let mut piece = [0; 16 << 10];
+    loop {
+        while let Some(length) = length_of(&pending) {
+            let message: Vec<u8> = pending.drain(..length).collect();
+            // What the server says by itself is no reply.
+            let fault = if message.starts_with(b">") { None } else { shared.draw(is_request) };
+            let half = message.len() / 2;
+            match fault {
+                None => {}
+                Some(Fault::RequestHangs) => hangs.store(true, Ordering::SeqCst),
+                Some(Fault::RequestLate | Fault::ReplyLate) => park(shared.late),
+                Some(Fault::RequestCutBefore | Fault::ReplyCutBefore) => return Ok(()),
+                Some(Fault::RequestCutAmid | Fault::ReplyCutAmid) => return to.write_all(&message[..half]),
+                Some(Fault::ReplyCutAfter) => return to.write_all(&message),
+            }
+            if !hangs.load(Ordering::SeqCst) {
+                to.write_all(&message)?;
+            }
+        }
+        let read = from.read(&mut piece)?;
+        if read == 0 {
+            return Ok(());
+        }
+        pending.extend_from_slice(&piece[..read]);
+    }
+}
+
+/// How long the first value is, if all of it is there.
+fn length_of(bytes: &[u8]) -> Option<usize> {
+    let line = bytes.windows(2).position(|pair| pair == b"\r\n")? + 2;
+    let number = || -> i64 { std::str::from_utf8(&bytes[1..line - 2]).unwrap().parse().unwrap() };
+    let mut length = line;
+    let parts = match bytes[0] {
+        b'$' | b'=' | b'!' => {
+            if let Ok(size) = usize::try_from(number()) {
+                length += size + 2;
+            }
+            0
+        }
+        b'*' | b'~' | b'>' => number(),
+        b'%' => 2 * number(),
+        b'+' | b'-' | b':' | b',' | b'#' | b'(' | b'_' => 0,
+        other => panic!("no value begins with {other}"),
+    };
+    for _ in 0..parts {
+        length += length_of(bytes.get(length..)?)?;
+    }
+    (length <= bytes.len()).then_some(length)
+}
+
+fn park(time: Duration) {
+    thread::park_timeout(time);
+}
