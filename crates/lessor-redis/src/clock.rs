@@ -78,9 +78,10 @@ impl ServerClock {
 }
 
 impl Known {
-    /// What is known gets less certain with time.
+    /// What is known gets less certain with time; rounded up, so that it does however often samples are taken.
     fn ahead_at(&self, local: u64) -> Option<(i64, i64)> {
-        let drift = i64::try_from(local.saturating_sub(self.sampled) / DRIFT).unwrap_or(i64::MAX);
+        let drift = local.saturating_sub(self.sampled).div_ceil(DRIFT);
+        let drift = i64::try_from(drift).unwrap_or(i64::MAX);
         self.ahead.map(|(least, most)| (least.saturating_sub(drift), most.saturating_add(drift)))
     }
 }

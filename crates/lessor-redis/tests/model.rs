@@ -1,4 +1,6 @@
 //! The engine over the Redis store and the reference model agree on every answer. The server's clock is set by hand.
+//!
+//! The environment's `LESSOR_STEPS` says how many steps of a clock are made while stores are at work, by default 40.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -104,7 +106,7 @@ fn p1_p2_p7_tokens_rise_and_nothing_runs_backwards_while_the_servers_clock_makes
                 Acquisition::Acquired(lease) => break lease,
                 // The estimate of a store may be a second old.
                 Acquisition::InProgress(_) if is_over() => {
-                    std::thread::park_timeout(Duration::from_millis(20))
+                    std::thread::park_timeout(Duration::from_millis(20));
                 }
                 Acquisition::InProgress(_) => {
                     refused += 1;

@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use lessor_core::{Acquisition, Clock, Engine, Error, Settings, State, Timestamp};
+use lessor_core::{Acquisition, Clock, Engine, Error, Settings, Timestamp};
 use lessor_redis::Opener;
 use lessor_testkit::ManualClock;
 use lessor_testkit::history::{Event, check};
