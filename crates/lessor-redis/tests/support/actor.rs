@@ -1,5 +1,6 @@
 //! Carries operations of the testkit's model out through an engine, and puts what it is told into words that another process can read.
 #![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
 //! Random numbers that a seed repeats.
+#![allow(dead_code, reason = "each test file uses a part of it")]
 
 #[derive(Clone, Debug)]
 pub(crate) struct Dice(pub(crate) u64);

@@ -1,5 +1,6 @@
 //! A server whose wall clock a test sets by hand.
 #![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};

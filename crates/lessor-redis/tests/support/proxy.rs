@@ -1,5 +1,6 @@
 //! Stands between a store and its server, and spoils what passes: at the N-th message, or at random.
 #![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
