@@ -23,6 +23,7 @@ pub(crate) const MARGIN: Duration = Duration::from_secs(3600);
 pub(crate) struct Answer {
     pub(crate) status: i64,
     pub(crate) bytes: Option<Vec<u8>>,
+    /// The server's time, or a later one.
     pub(crate) now: Timestamp,
 }
 
@@ -55,11 +56,17 @@ impl Shared {
                 self.link.call_script(&in_full, effect, args.is_told).await?.unwrap_or_default()
             }
         };
-        let answer = answer_of(answer).ok_or_else(|| StoreError::Incompatible {
+        let unknown = || StoreError::Incompatible {
             reason: format!("{} answered in a way that is not known", self.link.address.place),
-        })?;
-        self.link.clock.sample(sent, answer.now);
-        Ok(answer)
+        };
+        match answer {
+            Value::Int(status) => Ok(Answer { status, bytes: None, now: self.link.clock.now() }),
+            answer => {
+                let answer = answer_of(answer).ok_or_else(unknown)?;
+                self.link.clock.sample(sent, answer.now);
+                Ok(answer)
+            }
+        }
     }
 
     /// From when on nobody misses the record.
@@ -114,18 +121,13 @@ impl Shared {
     }
 
     async fn put_over(&self, key: &Key, put: Put) -> Result<Swap, StoreError> {
-        let (not_before, not_after) = put.window;
-        let args = Args {
-            name: self.prefix.name(key),
-            more: vec![
-                Arg::Bytes(&put.expected),
-                Arg::Bytes(&put.next),
-                Arg::Number(not_before.as_micros()),
-                Arg::Number(not_after.map_or(u64::MAX >> 10, Timestamp::as_micros)),
-                Arg::Number(put.expires_ms()),
-            ],
-            is_told: false,
-        };
+        let mut more = Vec::with_capacity(5);
+        more.extend([Arg::Bytes(&put.expected), Arg::Bytes(&put.next), Arg::Number(put.expires_ms())]);
+        if let Some((not_before, not_after)) = put.window {
+            more.push(Arg::Number(not_before.as_micros()));
+            more.push(Arg::Number(not_after.map_or(u64::MAX >> 10, Timestamp::as_micros)));
+        }
+        let args = Args { name: self.prefix.name(key), more, is_told: false };
         let answer = self.run(&SCRIPTS.swap, &args, Effect::Write).await?;
         match answer.status {
             DONE => Ok(Swap::Stored),
@@ -147,7 +149,8 @@ struct Put {
     /// Nothing is expected, and at no certain time.
     is_fresh: bool,
     token: Timestamp,
-    window: (Timestamp, Option<Timestamp>),
+    /// If the change depends on the clock: from when on, and until when.
+    window: Option<(Timestamp, Option<Timestamp>)>,
     purge_at: Timestamp,
 }
 
@@ -158,7 +161,9 @@ impl Put {
             next: change.next.encode(),
             is_fresh: change.expected.is_none() && !change.is_timed(),
             token: drawn_at(change.next),
-            window: (change.not_before.unwrap_or(Timestamp::EPOCH), change.not_after),
+            window: change
+                .is_timed()
+                .then_some((change.not_before.unwrap_or(Timestamp::EPOCH), change.not_after)),
             purge_at: Shared::purge_at(change.next),
         }
     }
@@ -203,12 +208,12 @@ impl Args<'_> {
 }
 
 fn answer_of(value: Value) -> Option<Answer> {
-    let Value::Array(parts) = value else { return None };
-    let [status, bytes, time @ ..] = &parts[..] else { return None };
+    let Value::Array(mut parts) = value else { return None };
+    let [status, bytes, time @ ..] = &mut parts[..] else { return None };
     let Value::Int(status) = *status else { return None };
     let now = time_of(time)?;
-    let bytes = match bytes {
-        Value::BulkString(bytes) => Some(bytes.clone()),
+    let bytes = match std::mem::take(bytes) {
+        Value::BulkString(bytes) => Some(bytes),
         _ => None,
     };
     Some(Answer { status, bytes, now })
