@@ -2,15 +2,20 @@
 
 #![expect(clippy::disallowed_methods, reason = "the rivals keep time by themselves, and runs are timed")]
 
+mod args;
+mod flight;
 pub mod log;
+pub mod redis;
+mod report;
 mod rivals;
+mod rounds;
 
 use std::path::Path;
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use lessor::log::Opener;
-use lessor::{Acquisition, Engine, LogStore, MemoryStore, Settings, Store};
+use lessor::{Acquisition, Engine, Lease, LogStore, MemoryStore, Settings, Store};
 use serde::{Deserialize, Serialize};
 
 pub use rivals::{HandDashMap, HandMutexMap};
@@ -95,10 +100,28 @@ impl Lessor {
         Ok(Self(Self::engine(store.clone())?, Some(Arc::new(Closing(store)))))
     }
 
+    /// The store on the Redis server of `url`.
+    pub fn redis(url: &str) -> Result<Self, String> {
+        let mut settings = lessor::redis::Settings::default();
+        settings.persistence = lessor::redis::Check::Ignore;
+        let open = lessor::redis::Opener::new().settings(settings).open(url);
+        Ok(Self(Self::engine(Arc::new(open.map_err(|error| error.to_string())?))?, None))
+    }
+
     fn engine(store: Arc<dyn Store>) -> Result<Engine, String> {
         let mut settings = Settings::default();
         settings.default_ttl = TTL;
         Engine::with_settings(store, settings).map_err(|error| error.to_string())
+    }
+}
+
+/// The lease, or what somebody who gets none is told.
+fn tell(acquisition: Acquisition) -> Result<Lease, Told> {
+    match acquisition {
+        Acquisition::Acquired(lease) => Ok(lease),
+        Acquisition::InProgress(view) => Err(Told::Refused(view.ttl_left().unwrap_or_default())),
+        Acquisition::Completed(view) => Err(Told::Replayed(view.result().expect("a receipt"))),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -108,14 +131,12 @@ impl Guard for Lessor {
     }
 
     fn run(&self, key: &str, receipt: &Receipt) -> Told {
-        match self.0.acquire(key).wait().expect("acquire") {
-            Acquisition::Acquired(lease) => {
+        match tell(self.0.acquire(key).wait().expect("acquire")) {
+            Ok(lease) => {
                 lease.complete(receipt).wait().expect("complete");
                 Told::Done
             }
-            Acquisition::InProgress(view) => Told::Refused(view.ttl_left().unwrap_or_default()),
-            Acquisition::Completed(view) => Told::Replayed(view.result().expect("a receipt")),
-            other => panic!("{other:?}"),
+            Err(told) => told,
         }
     }
 
@@ -127,7 +148,7 @@ impl Guard for Lessor {
     }
 
     fn fill(&self, count: u64) {
-        log::fill(self.clone(), count);
+        flight::fill(self.clone(), count);
     }
 }
 

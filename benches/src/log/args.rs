@@ -1,13 +1,10 @@
 //! The command line.
 
 use std::ffi::OsString;
-use std::fmt::Display;
-use std::str::FromStr;
 use std::time::Duration;
 
-use lexopt::prelude::{Long, Short, Value, ValueExt};
-
 use super::CONTENDERS;
+use crate::args::{number, numbers, read, seconds};
 
 const HELP: &str = "\
 usage: cargo bench -p lessor-benches --bench log [-- OPTION…]
@@ -67,30 +64,22 @@ impl Options {
     }
 
     fn read(&mut self, arguments: Vec<OsString>) -> Result<bool, String> {
-        let mut parser = lexopt::Parser::from_args(arguments);
-        while let Some(argument) = parser.next().map_err(text)? {
-            let name = match argument {
-                Long("bench") => continue,
-                Long("help") | Short('h') => return Err("The benchmark of the file log.".to_owned()),
-                Long(name) => name.to_owned(),
-                Value(_) => return Ok(false),
-                other => return Err(text(other.unexpected())),
-            };
-            let value = parser.value().and_then(|value| value.string()).map_err(text)?;
-            match name.as_str() {
-                "seconds" => self.time = Duration::try_from_secs_f64(number(&value)?).map_err(text)?,
+        let is_meant = read(arguments, "The benchmark of the file log.", |name, value| {
+            match name {
+                "seconds" => self.time = seconds(value)?,
                 "only" => value.split(',').try_for_each(|name| self.choose(name))?,
-                "callers" => self.callers = value.split(',').map(number).collect::<Result<_, _>>()?,
-                "rounds" => self.rounds = number(&value)?,
-                "flights" => self.flights = number(&value)?,
-                "records" => self.records = number(&value)?,
-                _ => return Err(format!("there is no option --{name}")),
+                "callers" => self.callers = numbers(value)?,
+                "rounds" => self.rounds = number(value)?,
+                "flights" => self.flights = number(value)?,
+                "records" => self.records = number(value)?,
+                _ => return Ok(false),
             }
-        }
+            Ok(true)
+        })?;
         if self.rounds == 0 || self.flights == 0 || self.records == 0 || self.callers.contains(&0) {
             return Err("counts begin at 1".to_owned());
         }
-        Ok(true)
+        Ok(is_meant)
     }
 
     fn choose(&mut self, name: &str) -> Result<(), String> {
@@ -116,12 +105,4 @@ impl Options {
     pub(super) fn chooses_contenders(&self) -> bool {
         !self.contenders.is_empty()
     }
-}
-
-fn number<T: FromStr<Err: Display>>(value: &str) -> Result<T, String> {
-    value.parse().map_err(|error| format!("{value:?}: {error}"))
-}
-
-fn text(error: impl Display) -> String {
-    error.to_string()
 }

@@ -13,12 +13,14 @@ use parking_lot::Mutex;
 
 use super::Promise;
 use super::disk::{COMPLETED, GRANTED, LogFile, frame, replay};
-use super::flight::AsyncGuard;
 use super::group::{Commit, Ticket, Writer};
+use crate::flight::AsyncGuard;
+use crate::report::Measure;
 use crate::{Guard, Receipt, TTL, Told, key};
 
 pub(super) const LEADER: &str = "leader";
 pub(super) const WRITER: &str = "writer";
+pub(super) const MEASURE: Measure = Measure { heading: "of floor", names: &[LEADER, WRITER] };
 
 const FILE: &str = "log";
 const SIZE: u64 = 64 << 20;
@@ -157,9 +159,13 @@ impl<C: Commit> Guard for Floor<C> {
 
 /// The floor under asynchronous callers.
 impl AsyncGuard for Floor<Writer> {
-    async fn run(&self, key: &str, receipt: &Receipt) {
-        let (lease_id, ticket) = self.acquire(key).unwrap_or_else(|told| panic!("{told:?}"));
+    async fn run(&self, key: &str, receipt: &Receipt) -> Told {
+        let (lease_id, ticket) = match self.acquire(key) {
+            Ok(granted) => granted,
+            Err(told) => return told,
+        };
         ticket.await;
         self.complete(key, lease_id, receipt).await;
+        Told::Done
     }
 }

@@ -3,14 +3,12 @@
 mod args;
 mod disk;
 mod fjall;
-mod flight;
 mod floor;
 mod group;
 mod kv;
 mod lmdb;
 mod open;
 mod redb;
-mod report;
 mod run;
 mod sled;
 mod sqlite;
@@ -20,8 +18,6 @@ mod tests;
 use std::path::Path;
 
 use crate::{Guard, Lessor};
-
-pub(crate) use flight::fill;
 
 /// What an answer survives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,8 +13,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::args::Options;
-use super::report::{median, time};
 use super::{CONTENDERS, Promise, contender, floor};
+use crate::report::{median, time};
 use crate::{Receipt, Told, key};
 
 /// Who takes part unless the command line names others.

@@ -2,14 +2,14 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::sync::Barrier;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::args::{Options, Part};
 use super::disk::{COMPLETED, GRANTED, LogFile};
-use super::report::{Sample, Table, print_notes};
-use super::{CONTENDERS, Contender, Promise, contender, flight, floor, group, open};
+use super::{CONTENDERS, Contender, Promise, contender, floor, group, open};
+use crate::flight::{fly, two_workers};
+use crate::report::{Sample, Table, print_notes};
+use crate::rounds::{repeat, rounds};
 use crate::{Guard, Lessor, Receipt, Told, key};
 
 /// Finished keys that replays are asked of.
@@ -19,7 +19,8 @@ const REPLAYERS: [u64; 3] = [1, 2, 8];
 /// Runs all that is asked for and prints a table after each.
 pub(super) fn all(options: &Options, folder: &Path) {
     let run = Run { options, folder };
-    print_notes(CONTENDERS.iter().filter(|each| options.has_contender(each.name)));
+    let chosen = CONTENDERS.iter().filter(|each| options.has_contender(each.name));
+    print_notes(chosen.map(|each| (each.name, each.note)));
     if options.has_part(Part::Cycles) {
         run.cycles("durable cycles", Promise::Disk, 0.55);
     }
@@ -49,7 +50,7 @@ impl Run<'_> {
         let raw = (promise == Promise::Disk).then_some("raw");
         let names = contenders.iter().map(|each| each.name).chain(raw);
         let callers = &self.options.callers;
-        let title = |callers: &u64| Table::new(format!("{what}, threads: {callers}"));
+        let title = |callers: &u64| Table::new(format!("{what}, threads: {callers}"), floor::MEASURE);
         self.rounds(share, names, callers.iter().map(title).collect(), |name, table, length, folder| {
             match contender(name) {
                 Some(contender) => Ok(cycles(&*(contender.open)(folder, promise)?, callers[table], length)),
@@ -66,11 +67,16 @@ impl Run<'_> {
         let names = contenders.iter().map(|each| each.name);
         let flights = self.options.flights;
         let title = format!("durable cycles, {flights} asynchronous callers in flight on 2 workers");
-        self.rounds(share, names, vec![Table::new(title)], |name, _, length, folder| {
+        self.rounds(share, names, vec![Table::new(title, floor::MEASURE)], |name, _, length, folder| {
             let per_second = if name == floor::WRITER {
-                flight::fly(floor::Floor::<group::Writer>::open(folder, Promise::Disk), flights, length)
+                fly(
+                    &two_workers(),
+                    floor::Floor::<group::Writer>::open(folder, Promise::Disk),
+                    flights,
+                    length,
+                )
             } else {
-                flight::fly(Lessor::file(folder, Promise::Disk)?, flights, length)
+                fly(&two_workers(), Lessor::file(folder, Promise::Disk)?, flights, length)
             };
             Ok(Sample { per_second, latency: None })
         });
@@ -79,7 +85,9 @@ impl Run<'_> {
     fn replay(&self, share: f64) {
         let contenders = self.contenders(|name| !["sled", "fjall", floor::WRITER].contains(&name));
         let names = contenders.iter().map(|each| each.name);
-        let title = |callers: &u64| Table::new(format!("replays of a finished key, threads: {callers}"));
+        let title = |callers: &u64| {
+            Table::new(format!("replays of a finished key, threads: {callers}"), floor::MEASURE)
+        };
         let tables = REPLAYERS.iter().map(title).collect();
         let keys: Vec<_> = (0..REPLAYED).map(|n| key(0, n)).collect();
         self.rounds(share, names, tables, |name, table, length, folder| {
@@ -95,40 +103,21 @@ impl Run<'_> {
         CONTENDERS.iter().filter(chosen).collect()
     }
 
-    /// Runs everybody for each of `tables`, round after round, and prints them. A disk that others share is slow for half a
-    /// minute now and then: so the tables take turns as well, and each round begins with another contender. Who cannot be
-    /// opened is told of, once, and left out.
+    /// Runs everybody for each of `tables`, each on a fresh folder.
     fn rounds(
         &self,
         share: f64,
         names: impl Iterator<Item = &'static str>,
-        mut tables: Vec<Table>,
+        tables: Vec<Table>,
         mut run: impl FnMut(&'static str, usize, Duration, &Path) -> Result<Sample, String>,
     ) {
-        let mut names: Vec<_> = names.collect();
-        for table in &mut tables {
-            table.expect(&names);
-        }
-        let runs = names.len() * tables.len() * self.options.rounds;
-        let length = self.options.time.mul_f64(share / runs.max(1) as f64);
-        for _ in 0..self.options.rounds {
-            for (at, table) in tables.iter_mut().enumerate() {
-                names.retain(|name| match self.on_fresh_folder(|folder| run(name, at, length, folder)) {
-                    Ok(sample) => {
-                        table.add(name, sample);
-                        true
-                    }
-                    Err(error) => {
-                        println!("\n{name} is left out: {error}");
-                        false
-                    }
-                });
-            }
-            if !names.is_empty() {
-                names.rotate_left(1);
-            }
-        }
-        tables.iter().for_each(Table::print);
+        rounds(
+            self.options.rounds,
+            self.options.time.mul_f64(share),
+            names,
+            tables,
+            |name, table, length| self.on_fresh_folder(|folder| run(name, table, length, folder)),
+        );
     }
 
     fn on_fresh_folder<T>(&self, run: impl FnOnce(&Path) -> T) -> T {
@@ -145,7 +134,7 @@ impl Run<'_> {
 fn cycles(guard: &dyn Guard, callers: u64, length: Duration) -> Sample {
     // The first one makes files, tables and connections.
     guard.run("warm-up", &Receipt::new(0));
-    timed(callers, length, |caller, n| {
+    repeat(callers, length, |caller, n| {
         assert_eq!(guard.run(&key(caller, n), &Receipt::new(n)), Told::Done);
     })
 }
@@ -154,7 +143,7 @@ fn cycles(guard: &dyn Guard, callers: u64, length: Duration) -> Sample {
 fn replays(guard: &dyn Guard, keys: &[String], callers: u64, length: Duration) -> Sample {
     const AT_ONCE: u64 = 100;
     let receipt = Receipt::new(0);
-    let sample = timed(callers, length, |caller, n| {
+    let sample = repeat(callers, length, |caller, n| {
         for n in n * AT_ONCE..(n + 1) * AT_ONCE {
             let key = &keys[((n * 7919 + caller * 104_729) % REPLAYED) as usize];
             assert!(matches!(guard.run(key, &receipt), Told::Replayed(_)));
@@ -176,32 +165,4 @@ fn raw_syncs(folder: &Path, length: Duration) -> Sample {
     let mut sample = Sample::of(took, length);
     sample.per_second /= 2.0;
     sample
-}
-
-/// Has `callers` threads repeat `work(caller, n)` for as long as `length`.
-fn timed(callers: u64, length: Duration, work: impl Fn(u64, u64) + Sync) -> Sample {
-    let (start, stop) = (Barrier::new(callers as usize + 1), AtomicBool::new(false));
-    let repeat = |caller| {
-        let mut took = Vec::new();
-        start.wait();
-        let first = Instant::now();
-        while !stop.load(Ordering::Relaxed) {
-            let begun = Instant::now();
-            work(caller, took.len() as u64);
-            took.push(begun.elapsed());
-        }
-        (first, took)
-    };
-    std::thread::scope(|scope| {
-        let repeat = &repeat;
-        let threads: Vec<_> = (0..callers).map(|caller| scope.spawn(move || repeat(caller))).collect();
-        start.wait();
-        std::thread::sleep(length);
-        stop.store(true, Ordering::Relaxed);
-        let done: Vec<_> = threads.into_iter().map(|thread| thread.join().expect("no panic")).collect();
-        // Where threads outnumber cores, this one may have come to its turn long after the first of them.
-        let begun = done.iter().map(|(first, _)| *first).min().expect("a caller");
-        let elapsed = begun.elapsed();
-        Sample::of(done.into_iter().flat_map(|(_, took)| took).collect(), elapsed)
-    })
 }

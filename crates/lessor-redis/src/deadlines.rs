@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -51,21 +50,21 @@ impl Deadlines {
 
 /// Resolves at a time of this machine.
 #[derive(Debug)]
-pub(crate) struct Expiry<F> {
-    deadlines: Arc<Deadlines>,
+pub(crate) struct Expiry<'a, F> {
+    deadlines: &'a Deadlines,
     now: F,
     at: u64,
     place: Option<usize>,
 }
 
-impl<F: Fn() -> u64> Expiry<F> {
-    pub(crate) fn new(deadlines: &Arc<Deadlines>, now: F, after: Duration) -> Self {
+impl<'a, F: Fn() -> u64> Expiry<'a, F> {
+    pub(crate) fn new(deadlines: &'a Deadlines, now: F, after: Duration) -> Self {
         let at = now().saturating_add(u64::try_from(after.as_micros()).unwrap_or(u64::MAX));
-        Self { deadlines: Arc::clone(deadlines), now, at, place: None }
+        Self { deadlines, now, at, place: None }
     }
 }
 
-impl<F: Fn() -> u64 + Unpin> Future for Expiry<F> {
+impl<F: Fn() -> u64 + Unpin> Future for Expiry<'_, F> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
@@ -94,7 +93,7 @@ impl<F: Fn() -> u64 + Unpin> Future for Expiry<F> {
     }
 }
 
-impl<F> Drop for Expiry<F> {
+impl<F> Drop for Expiry<'_, F> {
     fn drop(&mut self) {
         let Some(place) = self.place else { return };
         let mut list = self.deadlines.list.lock();

@@ -3,8 +3,10 @@
 //! Callers send through it from whatever thread or executor they are on, all on one connection, one request behind the other without waiting for
 //! answers in between. No request is ever sent twice.
 
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use event_listener::Event;
@@ -45,6 +47,14 @@ impl Wire {
         .extract_error()
     }
 
+    /// The server shall tell when what the command reads changes.
+    async fn send_told(&mut self, command: &Cmd) -> Result<Value, RedisError> {
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("CLIENT").arg("CACHING").arg("YES").add_command(command.clone());
+        let mut answers = self.send_all(&pipeline, 2).await?;
+        answers.pop().unwrap_or_default().extract_error()
+    }
+
     async fn send_all(&mut self, pipeline: &Pipeline, count: usize) -> Result<Vec<Value>, RedisError> {
         match self {
             Self::One(wire) => wire.send_packed_commands(pipeline, 0, count).await,
@@ -82,7 +92,7 @@ pub(crate) struct Link {
     pub(crate) listeners: Arc<Listeners>,
     #[cfg(feature = "tls")]
     pub(crate) certificates: Option<redis::TlsCertificates>,
-    deadlines: Arc<Deadlines>,
+    deadlines: Deadlines,
     state: RwLock<State>,
     changed: Event,
     /// The connection is broken, or the store is closed.
@@ -108,7 +118,7 @@ impl Link {
             listeners,
             #[cfg(feature = "tls")]
             certificates,
-            deadlines: Arc::default(),
+            deadlines: Deadlines::default(),
             state: RwLock::new(State::Down("not connected yet".to_owned())),
             changed: Event::new(),
             wanted: Notify::new(),
@@ -283,32 +293,27 @@ impl Link {
         }
     }
 
-    fn expiry(self: &Arc<Self>) -> Expiry<impl Fn() -> u64 + Unpin + use<>> {
-        let link = Arc::clone(self);
-        Expiry::new(&self.deadlines, move || link.clock.local(), self.settings.deadline)
+    fn expiry(&self) -> Expiry<'_, impl Fn() -> u64 + Unpin> {
+        Expiry::new(&self.deadlines, || self.clock.local(), self.settings.deadline)
     }
 
     /// Sends a command and waits for its answer, until the deadline.
-    pub(crate) async fn call(self: &Arc<Self>, command: &Cmd, effect: Effect) -> Result<Value, StoreError> {
+    pub(crate) async fn call(&self, command: &Cmd, effect: Effect) -> Result<Value, StoreError> {
         self.exchange(effect, async |live| live.wire.send(command).await).await
     }
 
     /// The same for a script that the server may not have, which is `None`. If it `is_told`, the server shall tell when what the script
     /// reads changes.
     pub(crate) async fn call_script(
-        self: &Arc<Self>,
+        &self,
         command: &Cmd,
         effect: Effect,
         is_told: bool,
     ) -> Result<Option<Value>, StoreError> {
         self.exchange(effect, async |live| {
-            let answer = if is_told && live.is_told {
-                let mut pipeline = redis::pipe();
-                pipeline.cmd("CLIENT").arg("CACHING").arg("YES").add_command(command.clone());
-                let answers = live.wire.send_all(&pipeline, 2).await;
-                answers.and_then(|mut answers| answers.pop().unwrap_or_default().extract_error())
-            } else {
-                live.wire.send(command).await
+            let answer = match is_told && live.is_told {
+                true => Box::pin(live.wire.send_told(command)).await,
+                false => live.wire.send(command).await,
             };
             match answer {
                 Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => Ok(None),
@@ -319,7 +324,7 @@ impl Link {
     }
 
     /// The masters that keys are on: all of a cluster, or `None` for the one that there is.
-    pub(crate) async fn masters(self: &Arc<Self>) -> Result<Vec<Option<Master>>, StoreError> {
+    pub(crate) async fn masters(&self) -> Result<Vec<Option<Master>>, StoreError> {
         if !self.address.is_cluster {
             return Ok(vec![None]);
         }
@@ -343,7 +348,7 @@ impl Link {
 
     /// Reads, each with a command for one key, one behind the other; on a cluster, where they may be on several nodes, one after the
     /// other.
-    pub(crate) async fn read_each(self: &Arc<Self>, commands: &[Cmd]) -> Result<Vec<Value>, StoreError> {
+    pub(crate) async fn read_each(&self, commands: &[Cmd]) -> Result<Vec<Value>, StoreError> {
         self.exchange(Effect::Read, async |live| {
             if commands.is_empty() || self.address.is_cluster {
                 let mut values = Vec::with_capacity(commands.len());
@@ -363,11 +368,7 @@ impl Link {
     }
 
     /// Asks one of the masters.
-    pub(crate) async fn ask(
-        self: &Arc<Self>,
-        master: Option<&Master>,
-        command: &Cmd,
-    ) -> Result<Value, StoreError> {
+    pub(crate) async fn ask(&self, master: Option<&Master>, command: &Cmd) -> Result<Value, StoreError> {
         self.exchange(Effect::Read, async |live| match (&mut live.wire, master) {
             (Wire::Cluster(wire), Some(Master { host, port })) => {
                 let node = SingleNodeRoutingInfo::ByAddress { host: host.clone(), port: *port };
@@ -379,29 +380,37 @@ impl Link {
     }
 
     async fn exchange<T>(
-        self: &Arc<Self>,
+        &self,
         effect: Effect,
         send: impl AsyncFnOnce(&mut Live) -> Result<T, RedisError>,
     ) -> Result<T, StoreError> {
         // Until something may have been sent, nothing has happened for certain.
         let mut sent_on = None;
-        let exchange = async {
-            let mut live = self.live().await?;
-            sent_on = Some(live.generation);
-            send(&mut live).await.map_err(|error| {
-                let failure = judge(&error, &self.address.place, effect);
-                if failure.is_broken {
-                    self.fall(Some(live.generation), failure.error.to_string());
-                }
-                failure.error
-            })
-        };
-        let expired = async {
-            self.expiry().await;
-            None
-        };
-        if let Some(outcome) = future::or(async { Some(exchange.await) }, expired).await {
-            return outcome;
+        // Whatever is seldom needed has a box of its own, and nothing is moved into another future: each call allocates this one,
+        // which is several times as fast below one KiB.
+        {
+            let mut exchange = pin!(async {
+                let mut live = match self.look() {
+                    Ok(live) => live,
+                    Err(_) => Box::pin(self.live()).await?,
+                };
+                sent_on = Some(live.generation);
+                send(&mut live).await.map_err(|error| {
+                    let failure = judge(&error, &self.address.place, effect);
+                    if failure.is_broken {
+                        self.fall(Some(live.generation), failure.error.to_string());
+                    }
+                    failure.error
+                })
+            });
+            let mut expiry = self.expiry();
+            let outcome = future::poll_fn(|context| match exchange.as_mut().poll(context) {
+                Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+                Poll::Pending => Pin::new(&mut expiry).poll(context).map(|()| None),
+            });
+            if let Some(outcome) = outcome.await {
+                return outcome;
+            }
         }
         let place = &self.address.place;
         Err(match sent_on {

@@ -61,6 +61,9 @@ impl Prefix {
 }
 
 fn escape(key: &str, out: &mut String) {
+    if !key.bytes().any(|byte| b"%{}".contains(&byte)) {
+        return out.push_str(key);
+    }
     for char in key.chars() {
         match char {
             '%' => out.push_str("%25"),

@@ -1,21 +1,30 @@
 //! What runs inside of the server. No lease rule is in it: bytes are compared, and the time.
 //!
-//! Each answers with what became of it, the record that is there, and the server's time in seconds and microseconds. Nothing
+//! Each answers with what became of it, the record that is there, and the server's time in seconds and microseconds; or with the first of
+//! these alone. Nothing
 //! fails behind a write, so a script that ends in an error has changed nothing.
 
 use std::sync::LazyLock;
 
-/// `KEYS[1]`: the record's name. `ARGV`: the expected bytes, empty for none; the bytes to put there; the times, in µs, that the clock
-/// must have reached and must not have reached; when the server may drop the record, in ms.
+/// `KEYS[1]`: the record's name. `ARGV`: the expected bytes, empty for none; the bytes to put there; when the server may drop the
+/// record, in ms; and if the change depends on the clock, the times, in µs, that it must have reached and must not have reached. A change that
+/// does not, and is made, is answered with 0 alone: the time would be half of the work.
 const SWAP: &str = "
-local time = redis.call('TIME')
 local current = redis.call('GET', KEYS[1])
 local expected = ARGV[1]
 if expected == '' then expected = false end
-if current ~= expected then return {1, current, time[1], time[2]} end
+if current ~= expected then
+  local time = redis.call('TIME')
+  return {1, current, time[1], time[2]}
+end
+if not ARGV[4] then
+  redis.call('SET', KEYS[1], ARGV[2], 'PXAT', ARGV[3])
+  return 0
+end
+local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-if now < tonumber(ARGV[3]) or now >= tonumber(ARGV[4]) then return {2, current, time[1], time[2]} end
-redis.call('SET', KEYS[1], ARGV[2], 'PXAT', ARGV[5])
+if now < tonumber(ARGV[4]) or now >= tonumber(ARGV[5]) then return {2, current, time[1], time[2]} end
+redis.call('SET', KEYS[1], ARGV[2], 'PXAT', ARGV[3])
 return {0, false, time[1], time[2]}
 ";
 

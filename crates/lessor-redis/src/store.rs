@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lessor_core::store::{Change, Hints, Page, Reply, Scan, Seen, Swap};
 use lessor_core::{Durability, Key, Pending, Record, Store, StoreError, Timestamp};
-use redis::{Cmd, Value, cmd};
+use redis::{Cmd, Value};
 
 use crate::failure::Effect;
 use crate::scripts::{SCRIPTS, Script};
@@ -23,6 +23,7 @@ pub(crate) const MARGIN: Duration = Duration::from_secs(3600);
 pub(crate) struct Answer {
     pub(crate) status: i64,
     pub(crate) bytes: Option<Vec<u8>>,
+    /// The server's time, or a later one.
     pub(crate) now: Timestamp,
 }
 
@@ -52,14 +53,21 @@ impl Shared {
             Some(answer) => answer,
             None => {
                 let in_full = args.command(script, effect, true);
-                self.link.call_script(&in_full, effect, args.is_told).await?.unwrap_or_default()
+                let in_full = Box::pin(self.link.call_script(&in_full, effect, args.is_told));
+                in_full.await?.unwrap_or_default()
             }
         };
-        let answer = answer_of(answer).ok_or_else(|| StoreError::Incompatible {
+        let unknown = || StoreError::Incompatible {
             reason: format!("{} answered in a way that is not known", self.link.address.place),
-        })?;
-        self.link.clock.sample(sent, answer.now);
-        Ok(answer)
+        };
+        match answer {
+            Value::Int(status) => Ok(Answer { status, bytes: None, now: self.link.clock.now() }),
+            answer => {
+                let answer = answer_of(answer).ok_or_else(unknown)?;
+                self.link.clock.sample(sent, answer.now);
+                Ok(answer)
+            }
+        }
     }
 
     /// From when on nobody misses the record.
@@ -67,14 +75,14 @@ impl Shared {
         record.purge_at().max(drawn_at(record).saturating_add(TOKEN_AGE))
     }
 
-    async fn load(self: Arc<Self>, key: Key) -> Result<Seen, StoreError> {
-        let args = Args { name: self.prefix.name(&key), more: Vec::new(), is_told: true };
-        Self::seen(&key, &self.run(&SCRIPTS.load, &args, Effect::Read).await?)
+    async fn load(&self, key: &Key) -> Result<Seen, StoreError> {
+        let args = Args { name: self.prefix.name(key), more: Vec::new(), is_told: true };
+        Self::seen(key, &self.run(&SCRIPTS.load, &args, Effect::Read).await?)
     }
 
-    async fn put(self: Arc<Self>, key: Key, put: Put) -> Result<Swap, StoreError> {
+    async fn put(&self, key: &Key, put: &Put) -> Result<Swap, StoreError> {
         self.next_purge.fetch_min(put.purge_at.as_micros(), Ordering::Relaxed);
-        if put.is_fresh { self.put_fresh(&key, &put).await } else { self.put_over(&key, put).await }
+        if put.is_fresh { self.put_fresh(key, put).await } else { self.put_over(key, put).await }
     }
 
     /// In one command, which is the fastest way to do it.
@@ -84,10 +92,10 @@ impl Shared {
             return Ok(Swap::OutOfWindow(Seen { record: None, now: self.link.clock.now() }));
         }
         let from = self.link.clock.at_least();
-        let mut command = cmd("SET");
-        command.arg(&name).arg(&put.next).arg("NX").arg("GET").arg("PXAT").arg(put.expires_ms());
+        let mut command = Cmd::with_capacity(7, name.len() + put.next().len() + 64);
+        command.arg("SET").arg(&name).arg(put.next()).arg("NX").arg("GET").arg("PXAT").arg(put.expires_ms());
         let answer = match self.link.call(&command, Effect::Write).await {
-            Err(full @ StoreError::Full { .. }) => return self.conflict_or(key, full).await,
+            Err(full @ StoreError::Full { .. }) => return Box::pin(self.conflict_or(key, full)).await,
             answer => answer?,
         };
         match answer {
@@ -98,12 +106,12 @@ impl Shared {
                 // the time that belongs to it.
                 if (from..=now).contains(&record.expires_at()) {
                     let args = Args { name, more: Vec::new(), is_told: false };
-                    let answer = self.run(&SCRIPTS.load, &args, Effect::Read).await?;
+                    let answer = Box::pin(self.run(&SCRIPTS.load, &args, Effect::Read)).await?;
                     return Ok(Swap::Conflict(Self::seen(key, &answer)?));
                 }
                 Ok(Swap::Conflict(Seen { record: Some(record), now }))
             }
-            Value::Nil if self.is_old(put.token) => self.take_back(name, put).await,
+            Value::Nil if self.is_old(put.token) => Box::pin(self.take_back(name, put)).await,
             Value::Nil => Ok(Swap::Stored),
             _ => Err(StoreError::Incompatible {
                 reason: format!("{} answered SET in a way that is not known", self.link.address.place),
@@ -125,7 +133,7 @@ impl Shared {
 
     /// Undoes a fresh grant that came so late that its token may not be the highest. Nobody was told of it.
     async fn take_back(&self, name: String, put: &Put) -> Result<Swap, StoreError> {
-        let args = Args { name, more: vec![Arg::Bytes(&put.next)], is_told: false };
+        let args = Args { name, more: vec![Arg::Bytes(put.next())], is_told: false };
         let answer = self.run(&SCRIPTS.undo, &args, Effect::Write).await.map_err(|error| match error {
             StoreError::Unavailable { reason } => StoreError::Indeterminate { reason },
             other => other,
@@ -133,19 +141,14 @@ impl Shared {
         Ok(Swap::OutOfWindow(Seen { record: None, now: answer.now }))
     }
 
-    async fn put_over(&self, key: &Key, put: Put) -> Result<Swap, StoreError> {
-        let (not_before, not_after) = put.window;
-        let args = Args {
-            name: self.prefix.name(key),
-            more: vec![
-                Arg::Bytes(&put.expected),
-                Arg::Bytes(&put.next),
-                Arg::Number(not_before.as_micros()),
-                Arg::Number(not_after.map_or(u64::MAX >> 10, Timestamp::as_micros)),
-                Arg::Number(put.expires_ms()),
-            ],
-            is_told: false,
-        };
+    async fn put_over(&self, key: &Key, put: &Put) -> Result<Swap, StoreError> {
+        let mut more = Vec::with_capacity(5);
+        more.extend([Arg::Bytes(put.expected()), Arg::Bytes(put.next()), Arg::Number(put.expires_ms())]);
+        if let Some((not_before, not_after)) = put.window {
+            more.push(Arg::Number(not_before.as_micros()));
+            more.push(Arg::Number(not_after.map_or(u64::MAX >> 10, Timestamp::as_micros)));
+        }
+        let args = Args { name: self.prefix.name(key), more, is_told: false };
         let answer = self.run(&SCRIPTS.swap, &args, Effect::Write).await?;
         match answer.status {
             DONE => Ok(Swap::Stored),
@@ -162,25 +165,43 @@ fn drawn_at(record: &Record) -> Timestamp {
 
 /// A change as it is sent.
 struct Put {
-    expected: Vec<u8>,
-    next: Vec<u8>,
+    /// What is expected, and behind it what is to be stored.
+    records: Vec<u8>,
+    expected_length: usize,
     /// Nothing is expected, and at no certain time.
     is_fresh: bool,
     token: Timestamp,
-    window: (Timestamp, Option<Timestamp>),
+    /// If the change depends on the clock: from when on, and until when.
+    window: Option<(Timestamp, Option<Timestamp>)>,
     purge_at: Timestamp,
 }
 
 impl Put {
     fn new(change: &Change<'_>) -> Self {
+        let mut records = Vec::with_capacity(512);
+        if let Some(expected) = change.expected {
+            expected.encode_into(&mut records);
+        }
+        let expected_length = records.len();
+        change.next.encode_into(&mut records);
         Self {
-            expected: change.expected.map(Record::encode).unwrap_or_default(),
-            next: change.next.encode(),
+            records,
+            expected_length,
             is_fresh: change.expected.is_none() && !change.is_timed(),
             token: drawn_at(change.next),
-            window: (change.not_before.unwrap_or(Timestamp::EPOCH), change.not_after),
+            window: change
+                .is_timed()
+                .then_some((change.not_before.unwrap_or(Timestamp::EPOCH), change.not_after)),
             purge_at: Shared::purge_at(change.next),
         }
+    }
+
+    fn expected(&self) -> &[u8] {
+        self.records.get(..self.expected_length).unwrap_or_default()
+    }
+
+    fn next(&self) -> &[u8] {
+        self.records.get(self.expected_length..).unwrap_or_default()
     }
 
     fn expires_ms(&self) -> u64 {
@@ -209,9 +230,14 @@ impl Args<'_> {
             (true, Effect::Write) => "EVAL",
             (true, Effect::Read) => "EVAL_RO",
         };
-        let mut command = cmd(verb);
-        command.arg(if in_full { script.code } else { &*script.hash });
-        command.arg(1).arg(&self.name);
+        let script = if in_full { script.code } else { &*script.hash };
+        let length = |arg: &Arg<'_>| match arg {
+            Arg::Bytes(bytes) => bytes.len(),
+            Arg::Number(_) => 20,
+        };
+        let length = script.len() + self.name.len() + self.more.iter().map(length).sum::<usize>();
+        let mut command = Cmd::with_capacity(4 + self.more.len(), length + 16);
+        command.arg(verb).arg(script).arg(1).arg(&self.name);
         for arg in &self.more {
             match arg {
                 Arg::Bytes(bytes) => command.arg(bytes),
@@ -223,12 +249,12 @@ impl Args<'_> {
 }
 
 fn answer_of(value: Value) -> Option<Answer> {
-    let Value::Array(parts) = value else { return None };
-    let [status, bytes, time @ ..] = &parts[..] else { return None };
+    let Value::Array(mut parts) = value else { return None };
+    let [status, bytes, time @ ..] = &mut parts[..] else { return None };
     let Value::Int(status) = *status else { return None };
     let now = time_of(time)?;
-    let bytes = match bytes {
-        Value::BulkString(bytes) => Some(bytes.clone()),
+    let bytes = match std::mem::take(bytes) {
+        Value::BulkString(bytes) => Some(bytes),
         _ => None,
     };
     Some(Answer { status, bytes, now })
@@ -240,11 +266,13 @@ impl Store for RedisStore {
     }
 
     fn load(&self, key: &Key) -> Reply<Seen> {
-        Pending::later(Arc::clone(&self.shared).load(key.clone()))
+        let (shared, key) = (Arc::clone(&self.shared), key.clone());
+        Pending::later(async move { shared.load(&key).await })
     }
 
     fn swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
-        Pending::later(Arc::clone(&self.shared).put(key.clone(), Put::new(change)))
+        let (shared, key, put) = (Arc::clone(&self.shared), key.clone(), Put::new(change));
+        Pending::later(async move { shared.put(&key, &put).await })
     }
 
     fn scan(&self, query: Scan) -> Reply<Page> {

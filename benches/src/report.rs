@@ -3,18 +3,16 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{Contender, floor};
-
 /// One run.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sample {
-    pub(super) per_second: f64,
+pub(crate) struct Sample {
+    pub(crate) per_second: f64,
     /// The median and the 99th percentile of one operation.
-    pub(super) latency: Option<(Duration, Duration)>,
+    pub(crate) latency: Option<(Duration, Duration)>,
 }
 
 impl Sample {
-    pub(super) fn of(mut took: Vec<Duration>, elapsed: Duration) -> Self {
+    pub(crate) fn of(mut took: Vec<Duration>, elapsed: Duration) -> Self {
         let per_second = took.len() as f64 / elapsed.as_secs_f64();
         took.sort_unstable();
         let at = |hundredth: usize| took.get(took.len() * hundredth / 100).copied();
@@ -22,9 +20,19 @@ impl Sample {
     }
 }
 
+/// What the lines of a table are compared with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Measure {
+    /// How the ratio is headed.
+    pub(crate) heading: &'static str,
+    /// The best of these in each round.
+    pub(crate) names: &'static [&'static str],
+}
+
 /// What was run alike, one line per contender.
-pub(super) struct Table {
+pub(crate) struct Table {
     title: String,
+    measure: Measure,
     lines: Vec<Line>,
 }
 
@@ -35,38 +43,38 @@ struct Line {
 }
 
 impl Table {
-    pub(super) fn new(title: String) -> Self {
-        Self { title, lines: Vec::new() }
+    pub(crate) fn new(title: String, measure: Measure) -> Self {
+        Self { title, measure, lines: Vec::new() }
     }
 
     /// Fixes the order of the lines.
-    pub(super) fn expect(&mut self, names: &[&'static str]) {
+    pub(crate) fn expect(&mut self, names: &[&'static str]) {
         self.lines = names.iter().map(|name| Line { name, samples: Vec::new() }).collect();
     }
 
-    pub(super) fn add(&mut self, name: &str, sample: Sample) {
+    pub(crate) fn add(&mut self, name: &str, sample: Sample) {
         let line = self.lines.iter_mut().find(|line| line.name == name).expect("it was to be expected");
         line.samples.push(sample);
     }
 
-    pub(super) fn print(&self) {
+    pub(crate) fn print(&self) {
         println!("\n{}", self.title);
         println!(
             "  {:>8}  {:<8} {:>12} {:>25} {:>10} {:>10}",
-            "of floor", "", "per second", "", "p50", "p99"
+            self.measure.heading, "", "per second", "", "p50", "p99"
         );
         for line in self.lines.iter().filter(|line| !line.samples.is_empty()) {
-            let share = self.of_the_floor(line).map_or_else(String::new, |share| format!("{share:.2}"));
+            let share = self.share(line).map_or_else(String::new, |share| format!("{share:.2}"));
             println!("  {share:>8}  {line}");
         }
     }
 
-    /// The median over the rounds of a line's share in the better floor of the same round.
-    fn of_the_floor(&self, line: &Line) -> Option<f64> {
-        let is_floor = |line: &&Line| [floor::LEADER, floor::WRITER].contains(&line.name);
+    /// The median over the rounds of a line's ratio to the best, in the same round, of those it is compared with.
+    fn share(&self, line: &Line) -> Option<f64> {
+        let is_measure = |line: &&Line| self.measure.names.contains(&line.name);
         let best = |round: usize| {
-            let floors = self.lines.iter().filter(is_floor).filter_map(|floor| floor.samples.get(round));
-            floors.map(|sample| sample.per_second).max_by(f64::total_cmp)
+            let them = self.lines.iter().filter(is_measure).filter_map(|line| line.samples.get(round));
+            them.map(|sample| sample.per_second).max_by(f64::total_cmp)
         };
         let samples = line.samples.iter().enumerate();
         median(samples.filter_map(|(round, sample)| Some(sample.per_second / best(round)?)))
@@ -94,23 +102,23 @@ impl fmt::Display for Line {
     }
 }
 
-pub(super) fn print_notes<'c>(contenders: impl Iterator<Item = &'c Contender>) {
+pub(crate) fn print_notes(notes: impl Iterator<Item = (&'static str, &'static str)>) {
     println!(
         "Fresh keys are acquired and completed with 64 bytes. Medians over the rounds; in brackets the least and the most."
     );
-    for contender in contenders {
-        println!("  {:<8} {}", contender.name, contender.note);
+    for (name, note) in notes {
+        println!("  {name:<8} {note}");
     }
 }
 
-pub(super) fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+pub(crate) fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<_> = values.collect();
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied()
 }
 
 /// With a thin space every three digits.
-pub(super) fn thousands(value: f64) -> String {
+pub(crate) fn thousands(value: f64) -> String {
     let digits = format!("{value:.0}");
     let mut out = String::new();
     for (at, digit) in digits.chars().enumerate() {
@@ -122,7 +130,7 @@ pub(super) fn thousands(value: f64) -> String {
     out
 }
 
-pub(super) fn time(seconds: f64) -> String {
+pub(crate) fn time(seconds: f64) -> String {
     match seconds {
         s if s < 1e-3 => format!("{:.1} µs", s * 1e6),
         s if s < 1.0 => format!("{:.1} ms", s * 1e3),

@@ -1,0 +1,117 @@
+//! A server of the benchmark's own: on loopback, on a free port, with its files in a folder that it is given, gone with this process.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// What survives the server's crash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Nothing.
+    Volatile,
+    /// Everything that was acknowledged.
+    Durable,
+}
+
+impl Mode {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Volatile => "appendonly no",
+            Self::Durable => "appendonly yes, appendfsync always",
+        }
+    }
+
+    fn options(self) -> &'static [&'static str] {
+        match self {
+            Self::Volatile => &["--appendonly", "no"],
+            Self::Durable => {
+                &["--appendonly", "yes", "--appendfsync", "always", "--auto-aof-rewrite-percentage", "0"]
+            }
+        }
+    }
+}
+
+/// What the server on the PATH says of itself, if there is one.
+pub(super) fn version() -> Option<String> {
+    let told = Command::new("redis-server").arg("--version").output().ok()?;
+    Some(String::from_utf8_lossy(&told.stdout).trim().to_owned())
+}
+
+pub(super) struct Server {
+    /// Ends the server when its standard input ends, and so with this process, however that ends.
+    shell: Child,
+    pub(super) port: u16,
+}
+
+impl Server {
+    pub(super) fn start(folder: &Path, mode: Mode) -> Result<Self, String> {
+        // Somebody else may be faster to take the port.
+        for _ in 0..20 {
+            let server = Self::run(folder, mode).map_err(|error| format!("redis-server: {error}"))?;
+            if server.is_up() {
+                return Ok(server);
+            }
+        }
+        Err("no redis-server could be started".to_owned())
+    }
+
+    pub(super) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/0", self.port)
+    }
+
+    fn run(folder: &Path, mode: Mode) -> std::io::Result<Self> {
+        const WATCH: &str =
+            r#"redis-server "$@" >/dev/null 2>&1 </dev/null & read -r _; kill -9 $!; wait $!"#;
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let shell = Command::new("sh")
+            .args([
+                "-c",
+                WATCH,
+                "sh",
+                "--port",
+                &port.to_string(),
+                "--bind",
+                "127.0.0.1",
+                "--save",
+                "",
+                "--dir",
+            ])
+            .arg(folder)
+            .args(mode.options())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        Ok(Self { shell, port })
+    }
+
+    /// Waits until this server, and no other one, answers.
+    fn is_up(&self) -> bool {
+        let patience = Instant::now() + Duration::from_secs(10);
+        while Instant::now() < patience {
+            if self.answers().is_ok_and(|answer| answer.starts_with("+PONG")) {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(3));
+        }
+        false
+    }
+
+    fn answers(&self) -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        stream.write_all(b"PING\r\n")?;
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line)?;
+        Ok(line)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.shell.stdin.take());
+        let _ = self.shell.wait();
+    }
+}
