@@ -1,0 +1,130 @@
+//! Waiters hear of what other stores on the same server write.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lessor_core::{Acquisition, Engine, Error, LeaseId};
+use support::Server;
+use tap::Tap;
+use tools::{begin, end, eventually, insist, lease};
+
+mod support;
+#[path = "support/tap.rs"]
+mod tap;
+#[path = "support/tools.rs"]
+mod tools;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// An engine that never looks by itself, and what counts its loads.
+fn waiting_engine(server: &Server, prefix: &str) -> (Arc<Engine>, Tap) {
+    let tap = Tap::new(&Arc::new(support::open(server, prefix))).without_timers();
+    (Arc::new(Engine::new(Arc::new(tap.clone())).unwrap()), tap)
+}
+
+/// Begins to wait for a key, and returns when the waiter has looked.
+fn wait_for(
+    engine: &Arc<Engine>,
+    tap: &Tap,
+    key: &str,
+) -> std::sync::mpsc::Receiver<Result<Option<lessor_core::View>, Error>> {
+    let (engine, key, loads) = (Arc::clone(engine), key.to_owned(), tap.loads());
+    let waiting = begin(move || engine.wait_for(&key, HOUR).wait());
+    eventually("the waiter has looked", || tap.loads() > loads);
+    waiting
+}
+
+#[test]
+fn a_waiter_is_woken_by_another_stores_write() {
+    if !support::is_there() {
+        return;
+    }
+    let (server, prefix) = (Server::volatile(), support::prefix());
+    let other = Engine::new(Arc::new(support::open(&server, &prefix))).unwrap();
+    let (engine, tap) = waiting_engine(&server, &prefix);
+    for i in 0..20 {
+        let key = format!("key {{{i}}} %");
+        let held = lease(other.acquire(&key).wait());
+        let waiting = wait_for(&engine, &tap, &key);
+        // What does not end the work wakes nobody for good.
+        held.extend(HOUR).wait().unwrap();
+        match i % 4 {
+            0 => drop(held.complete(&i).wait().unwrap()),
+            1 => drop(held.fail("broken").wait().unwrap()),
+            2 => drop(held.release().wait().unwrap()),
+            _ => drop(held),
+        }
+        let view = end("the waiter is woken", &waiting).unwrap().unwrap();
+        assert!(view.is_finished() || i % 4 >= 2, "{view:?}");
+    }
+}
+
+/// The load that a waiter looks by asked the server to tell of changes only if the server knew the script. Where it did not, as after a
+/// restart or `SCRIPT FLUSH`, the script was sent in full without asking for that, and the waiter went on until its next look.
+#[test]
+fn a_waiter_that_looked_on_a_server_without_scripts_is_woken_too() {
+    if !support::is_there() {
+        return;
+    }
+    let (server, prefix) = (Server::volatile(), support::prefix());
+    let other = Engine::new(Arc::new(support::open(&server, &prefix))).unwrap();
+    let (engine, tap) = waiting_engine(&server, &prefix);
+    let held = lease(other.acquire("key").wait());
+    assert_eq!(server.say(&["SCRIPT", "FLUSH"]), "+OK");
+    let waiting = wait_for(&engine, &tap, "key");
+    held.complete("done").wait().unwrap();
+    let view = end("the waiter is woken", &waiting).unwrap().unwrap();
+    assert_eq!(view.result::<String>().unwrap(), "done");
+}
+
+#[test]
+fn a_waiter_is_woken_by_what_happens_after_its_connection_was_cut_and_by_what_happened_meanwhile() {
+    if !support::is_there() {
+        return;
+    }
+    let (mut server, prefix) = (Server::durable(), support::prefix());
+    let other = Engine::new(Arc::new(support::open(&server, &prefix))).unwrap();
+    let (engine, tap) = waiting_engine(&server, &prefix);
+    for i in 0..12 {
+        let key = format!("key {i}");
+        let held = lease(insist_on(&other, &key));
+        let waiting = wait_for(&engine, &tap, &key);
+        let loads = tap.loads();
+        match i % 3 {
+            0 => server.start_again(),
+            _ => drop(server.say(&["CLIENT", "KILL", "TYPE", "normal"])),
+        }
+        // Either after it has looked again, or before.
+        if i % 2 == 0 {
+            eventually("the waiter has looked again", || tap.loads() > loads);
+        }
+        insist(|| held.complete(&i).wait());
+        let view = end("the waiter is woken", &waiting).unwrap().unwrap();
+        assert_eq!(view.result::<i32>().unwrap(), i);
+    }
+}
+
+fn insist_on(engine: &Engine, key: &str) -> Result<Acquisition, Error> {
+    let lease_id = LeaseId::random().unwrap();
+    Ok(insist(|| engine.acquire(key).lease_id(lease_id).wait()))
+}
+
+#[test]
+fn a_waiter_for_a_turn_gets_it_when_another_store_hands_the_lease_back() {
+    if !support::is_there() {
+        return;
+    }
+    let (server, prefix) = (Server::volatile(), support::prefix());
+    let other = Engine::new(Arc::new(support::open(&server, &prefix))).unwrap();
+    let (engine, tap) = waiting_engine(&server, &prefix);
+    let held = lease(other.acquire("key").wait());
+    let contender = Arc::clone(&engine);
+    let loads = tap.loads();
+    let ran = begin(move || {
+        contender.once("key").run(|_| Ok::<_, String>("by the second".to_owned())).unwrap().attempt()
+    });
+    eventually("the contender has looked", || tap.loads() > loads);
+    held.release().wait().unwrap();
+    assert_eq!(end("the contender gets its turn", &ran), 2);
+}
