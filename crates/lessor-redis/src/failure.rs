@@ -27,12 +27,29 @@ pub(crate) fn unanswered(effect: Effect, reason: String) -> StoreError {
 }
 
 /// What can be told of an error that is not the server's: nothing that was sent.
-pub(crate) fn kind_of(error: &RedisError) -> &str {
-    match error {
+pub(crate) fn kind_of(error: &RedisError) -> String {
+    #[cfg(feature = "tls")]
+    if let Some(tls) = tls_of(error) {
+        return match tls {
+            rustls::Error::InvalidCertificate(_) => format!("its certificate is not trusted: {tls}"),
+            other => format!("TLS failed: {other}"),
+        };
+    }
+    let kind = match error {
         _ if error.is_timeout() => "it did not answer in time",
         _ if error.is_connection_refusal() => "connection refused",
         _ => error.category(),
-    }
+    };
+    kind.to_owned()
+}
+
+#[cfg(feature = "tls")]
+fn tls_of(error: &RedisError) -> Option<&rustls::Error> {
+    use std::error::Error;
+    use std::sync::Arc;
+    // What the client hands out as the source is the pointer to it.
+    let source = error.source()?.downcast_ref::<Arc<dyn Error + Send + Sync>>()?;
+    source.downcast_ref::<std::io::Error>()?.get_ref()?.downcast_ref()
 }
 
 /// Before 7.2, what a script may not do is an error without a code of its own.
@@ -70,6 +87,13 @@ pub(crate) fn judge(error: &RedisError, place: &str, effect: Effect) -> Failure 
             is_broken: false,
         },
         "LOADING" => Failure { error: unavailable("is still loading its data"), is_broken: false },
+        "CLUSTERDOWN" => {
+            Failure { error: unavailable("is part of a cluster that is down"), is_broken: false }
+        }
+        "MOVED" | "ASK" => Failure {
+            error: unavailable("is a node of a cluster; write `redis+cluster://` before its host"),
+            is_broken: false,
+        },
         "NOREPLICAS" => {
             Failure { error: unavailable("has fewer replicas than it needs for a write"), is_broken: false }
         }

@@ -27,6 +27,9 @@
 //! All who share a prefix share the clock of the server. Whoever sets that clock forward has leases lapse early; set
 //! back, they last longer.
 //!
+//! On a cluster every key has the clock of the node that it is on, so the nodes' clocks have to agree, as time servers have them do. A key that
+//! moves to a node whose clock is ahead lapses that much earlier.
+//!
 //! # Errors
 //! Every call ends within [`Settings::deadline`]. [`StoreError::Unavailable`](lessor_core::StoreError::Unavailable) means that nothing was sent, or that the
 //! server has refused it; [`StoreError::Indeterminate`](lessor_core::StoreError::Indeterminate) that a write was sent and no answer came. Nothing
@@ -41,7 +44,8 @@
 //! ```
 //!
 //! Without the two last, waiters are not told of what others do, and look every so often. For another database than 0 it takes `+select` too,
-//! and `+config|get` to have it checked how the server syncs its file: else any append-only file passes.
+//! and `+config|get` to have it checked how the server syncs its file: else any append-only file passes. On a cluster it takes
+//! `+cluster|slots +cluster|nodes +asking` too.
 //!
 //! # Cost
 //! A fresh acquire, a refusal, a replay, and each of a holder's operations are one round trip; a takeover is two. Listing and purging walk over
@@ -49,6 +53,7 @@
 
 mod address;
 mod clock;
+mod cluster;
 mod deadlines;
 mod failure;
 mod hints;

@@ -11,63 +11,41 @@ use std::time::Duration;
 
 use event_listener::Event;
 use futures_lite::future;
-use lessor_core::{Error, StoreError};
+use lessor_core::{Error, StoreError, Timestamp};
 use parking_lot::RwLock;
-use redis::aio::{ConnectionLike, MultiplexedConnection};
-use redis::cluster_async::ClusterConnection;
-use redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
-use redis::{Cmd, ErrorKind, Pipeline, RedisError, ServerErrorKind, Value, cmd};
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, Value, cmd};
 use tokio::sync::Notify;
 
 use crate::address::Address;
-use crate::clock::ServerClock;
+use crate::clock::{ONLY, ServerClock};
+use crate::cluster::{Cluster, Master, Own, SLOTS};
 use crate::deadlines::{Deadlines, Expiry};
-use crate::failure::{Effect, judge, unanswered};
+use crate::failure::{Effect, judge, kind_of, unanswered};
 use crate::hints::Listeners;
 use crate::server::{self, Server};
 use crate::settings::Settings;
 
 /// How long the first wait is after a connection could not be made, and the longest.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+pub(crate) const BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 /// How often the server is asked for the time while nothing else does.
-const SAMPLE_EVERY: Duration = Duration::from_secs(1);
+pub(crate) const SAMPLE_EVERY: Duration = Duration::from_secs(1);
+
+/// How often the nodes of a cluster are asked until their answers are of one mind.
+const LAYOUTS: usize = 100;
 
 #[derive(Clone)]
-pub(crate) enum Wire {
+enum Wire {
     One(MultiplexedConnection),
-    Cluster(ClusterConnection),
+    Cluster(Arc<Cluster>),
 }
 
-impl Wire {
-    pub(crate) async fn send(&mut self, command: &Cmd) -> Result<Value, RedisError> {
-        match self {
-            Self::One(wire) => wire.send_packed_command(command).await,
-            Self::Cluster(wire) => wire.req_packed_command(command).await,
-        }?
-        .extract_error()
-    }
-
-    /// The server shall tell when what the command reads changes.
-    async fn send_told(&mut self, command: &Cmd) -> Result<Value, RedisError> {
-        let mut pipeline = redis::pipe();
-        pipeline.cmd("CLIENT").arg("CACHING").arg("YES").add_command(command.clone());
-        let mut answers = self.send_all(&pipeline, 2).await?;
-        answers.pop().unwrap_or_default().extract_error()
-    }
-
-    async fn send_all(&mut self, pipeline: &Pipeline, count: usize) -> Result<Vec<Value>, RedisError> {
-        match self {
-            Self::One(wire) => wire.send_packed_commands(pipeline, 0, count).await,
-            Self::Cluster(wire) => wire.req_packed_commands(pipeline, 0, count).await,
-        }
-    }
-}
-
-/// A node of a cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Master {
-    host: String,
-    port: u16,
+/// Where something was sent.
+pub(crate) struct Sent {
+    /// Of a cluster.
+    pub(crate) master: Option<Master>,
+    pub(crate) generation: u64,
+    pub(crate) clock: u64,
 }
 
 /// A connection that was there when it was asked for.
@@ -77,6 +55,29 @@ struct Live {
     generation: u64,
     /// Whether the server tells of changes to what was loaded.
     is_told: bool,
+}
+
+impl Live {
+    /// `sent` says where the command was sent, unless it was answered that it was not carried out.
+    async fn send(
+        &mut self,
+        command: &Cmd,
+        is_told: bool,
+        sent: &mut Option<Sent>,
+    ) -> Result<Value, RedisError> {
+        let wire = match &mut self.wire {
+            Wire::Cluster(cluster) => return cluster.send(command, is_told, sent).await,
+            Wire::One(wire) => wire,
+        };
+        *sent = Some(Sent { master: None, generation: self.generation, clock: ONLY });
+        if !is_told || !self.is_told {
+            return wire.send_packed_command(command).await?.extract_error();
+        }
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("CLIENT").arg("CACHING").arg("YES").add_command(command.clone());
+        let mut answers = wire.send_packed_commands(&pipeline, 0, 2).await?;
+        answers.pop().unwrap_or_default().extract_error()
+    }
 }
 
 enum State {
@@ -157,7 +158,10 @@ impl Link {
                 Ok(()) => {
                     backoff = BACKOFF.0;
                     first.take().map(|first| first.send(Ok(())));
-                    self.while_it_works().await;
+                    match self.cluster() {
+                        Some(cluster) => cluster.watch(self).await,
+                        None => self.while_it_works().await,
+                    }
                 }
                 Err(error) => {
                     if let Some(first) = first.take() {
@@ -176,27 +180,71 @@ impl Link {
 
     /// Makes a connection, checks what is behind it, and shows it to callers.
     async fn connect(self: &Arc<Self>) -> Result<(), StoreError> {
-        let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut wire = server::connect(self, generation).await?;
-        let server = server::look(self, &mut wire).await?;
-        let is_told = server::track(self, &mut wire).await;
-        let other = self.server.write().replace(server.clone());
-        if other.is_some_and(|other| other.run_id != server.run_id) {
-            self.replaced.fetch_add(1, Ordering::Relaxed);
-            tracing::warn!(
-                place = self.address.place,
-                "the server was restarted, or another one has taken its place"
-            );
-        }
+        let generation = self.next_generation();
+        let live = if self.address.is_cluster {
+            Live { wire: Wire::Cluster(Cluster::open(self).await?), generation, is_told: true }
+        } else {
+            self.connect_to_one(generation).await?
+        };
         let mut state = self.state.write();
         if !matches!(*state, State::Closed) {
-            *state = State::Up(Live { wire, generation, is_told });
+            *state = State::Up(live);
         }
         drop(state);
         self.changed.notify(usize::MAX);
         // What changed in between was not told.
         self.listeners.all_changed();
         Ok(())
+    }
+
+    async fn connect_to_one(self: &Arc<Self>, generation: u64) -> Result<Live, StoreError> {
+        let place = &self.address.place;
+        let unknown = || StoreError::Unavailable { reason: "the URL names no server".to_owned() };
+        let node = self.address.nodes.first().cloned().ok_or_else(unknown)?;
+        let fallen = Arc::downgrade(self);
+        let lost = move || {
+            if let Some(link) = fallen.upgrade() {
+                link.fall(Some(generation), "the connection was closed".to_owned());
+            }
+        };
+        let mut wire = server::connect(self, node, place, lost).await?;
+        let (server, is_bounded) = server::look(place, &mut wire).await?;
+        server::check(self, place, &server, is_bounded)?;
+        let sample = server::sample(&self.clock, ONLY, &mut wire).await;
+        sample.map_err(|error| judge(&error, place, Effect::Read).error)?;
+        let is_told = server::track(place, &mut wire).await;
+        let former = self.server();
+        self.met(place, server.clone(), former.is_some_and(|former| former.run_id != server.run_id));
+        Ok(Live { wire: Wire::One(wire), generation, is_told })
+    }
+
+    pub(crate) fn next_generation(&self) -> u64 {
+        self.generation.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// There is a server; in the place of another one, perhaps.
+    pub(crate) fn met(&self, place: &str, server: Server, is_other: bool) {
+        *self.server.write() = Some(server);
+        if is_other {
+            self.replaced.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(place, "the server was restarted, or another one has taken its place");
+        }
+    }
+
+    /// A server said what its time is, in answer to what was sent at `sent`.
+    pub(crate) fn saw(&self, sent: u64, server: Timestamp) {
+        match self.address.is_cluster {
+            // Which of the nodes said it is not known here, but where it was sent.
+            true => self.clock.saw(server),
+            false => self.clock.sample(ONLY, sent, server),
+        }
+    }
+
+    fn cluster(&self) -> Option<Arc<Cluster>> {
+        match &*self.state.read() {
+            State::Up(Live { wire: Wire::Cluster(cluster), .. }) => Some(Arc::clone(cluster)),
+            _ => None,
+        }
     }
 
     /// Until the connection is broken. Asks for the time every so often.
@@ -215,10 +263,10 @@ impl Link {
                 State::Up(live) => live.clone(),
                 _ => return,
             };
+            let Wire::One(mut wire) = live.wire else { return };
             if !is_wanted {
                 let sample = async {
-                    let mut wire = live.wire.clone();
-                    server::sample(&self.clock, &mut wire).await.map_err(|error| error.category().to_owned())
+                    server::sample(&self.clock, ONLY, &mut wire).await.map_err(|error| kind_of(&error))
                 };
                 let timeout = async {
                     tokio::time::sleep(self.settings.deadline).await;
@@ -251,7 +299,11 @@ impl Link {
     }
 
     pub(crate) fn close(&self) {
+        let cluster = self.cluster();
         *self.state.write() = State::Closed;
+        if let Some(cluster) = cluster {
+            cluster.close();
+        }
         self.changed.notify(usize::MAX);
         self.wanted.notify_one();
     }
@@ -297,9 +349,17 @@ impl Link {
         Expiry::new(&self.deadlines, || self.clock.local(), self.settings.deadline)
     }
 
-    /// Sends a command and waits for its answer, until the deadline.
-    pub(crate) async fn call(&self, command: &Cmd, effect: Effect) -> Result<Value, StoreError> {
-        self.exchange(effect, async |live| live.wire.send(command).await).await
+    /// Sends a command and waits for its answer, until the deadline; with what the clock of whoever answered is at most.
+    pub(crate) async fn call(&self, command: &Cmd, effect: Effect) -> Result<(Value, Timestamp), StoreError> {
+        self.exchange(effect, async |live, sent| {
+            let answer = live.send(command, false, sent).await?;
+            let now = match sent {
+                Some(Sent { master: Some(_), clock, .. }) => self.clock.now_of(*clock),
+                _ => self.clock.now(),
+            };
+            Ok((answer, now))
+        })
+        .await
     }
 
     /// The same for a script that the server may not have, which is `None`. If it `is_told`, the server shall tell when what the script
@@ -310,71 +370,80 @@ impl Link {
         effect: Effect,
         is_told: bool,
     ) -> Result<Option<Value>, StoreError> {
-        self.exchange(effect, async |live| {
-            let answer = match is_told && live.is_told {
-                true => Box::pin(live.wire.send_told(command)).await,
-                false => live.wire.send(command).await,
-            };
-            match answer {
-                Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => Ok(None),
-                answer => answer.map(Some),
-            }
+        self.exchange(effect, async |live, sent| match live.send(command, is_told, sent).await {
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => Ok(None),
+            answer => answer.map(Some),
         })
         .await
     }
 
-    /// The masters that keys are on: all of a cluster, or `None` for the one that there is.
-    pub(crate) async fn masters(&self) -> Result<Vec<Option<Master>>, StoreError> {
-        if !self.address.is_cluster {
-            return Ok(vec![None]);
-        }
-        let mut masters = Vec::new();
-        if let Value::Array(ranges) = self.call(cmd("CLUSTER").arg("SLOTS"), Effect::Read).await? {
-            for range in &ranges {
-                let Value::Array(parts) = range else { continue };
-                let Some(Value::Array(master)) = parts.get(2) else { continue };
-                if let [Value::BulkString(host), Value::Int(port), ..] = &master[..]
-                    && let (Ok(host), Ok(port)) = (String::from_utf8(host.clone()), u16::try_from(*port))
-                {
-                    let master = Some(Master { host, port });
-                    if !masters.contains(&master) {
-                        masters.push(master);
+    /// Which nodes of a cluster keys are on, and what those say of that; nothing where there is only one server.
+    pub(crate) async fn layout(&self) -> Result<Vec<(Master, Own)>, StoreError> {
+        let Some(cluster) = self.cluster() else { return Ok(Vec::new()) };
+        for _ in 0..LAYOUTS {
+            let mut masters = cluster.masters();
+            let mut layout: Vec<(Master, Own)> = Vec::new();
+            while let Some(master) = masters.pop() {
+                let nodes = self.ask(Some(&master), cmd("CLUSTER").arg("NODES"), Effect::Read).await?;
+                let own = Own::parse(&server::text_of(nodes)).ok_or_else(|| StoreError::Incompatible {
+                    reason: format!("{master} answered CLUSTER NODES in a way that is not known"),
+                })?;
+                for target in &own.targets {
+                    if !masters.contains(target)
+                        && layout.iter().all(|(known, _)| known != target)
+                        && master != *target
+                    {
+                        cluster.keep(target.clone());
+                        masters.push(target.clone());
                     }
                 }
+                layout.push((master, own));
             }
+            if layout.iter().map(|(_, own)| own.count()).sum::<usize>() >= SLOTS {
+                return Ok(layout);
+            }
+            // Nodes do not agree on that yet, or a part has no node.
+            cluster.wait().await;
         }
-        Ok(masters)
+        let reason = format!("{} is a cluster of which not every part has a node", self.address.place);
+        Err(StoreError::Unavailable { reason })
     }
 
     /// Reads, each with a command for one key, one behind the other; on a cluster, where they may be on several nodes, one after the
     /// other.
     pub(crate) async fn read_each(&self, commands: &[Cmd]) -> Result<Vec<Value>, StoreError> {
-        self.exchange(Effect::Read, async |live| {
-            if commands.is_empty() || self.address.is_cluster {
-                let mut values = Vec::with_capacity(commands.len());
-                for command in commands {
-                    values.push(live.wire.send(command).await?);
+        self.exchange(Effect::Read, async |live, sent| {
+            let wire = match &mut live.wire {
+                Wire::One(wire) if !commands.is_empty() => wire,
+                _ => {
+                    let mut values = Vec::with_capacity(commands.len());
+                    for command in commands {
+                        values.push(live.send(command, false, sent).await?);
+                    }
+                    return Ok(values);
                 }
-                return Ok(values);
-            }
+            };
             let mut pipeline = redis::pipe();
             for command in commands {
                 pipeline.add_command(command.clone());
             }
-            let values = live.wire.send_all(&pipeline, commands.len()).await?;
+            *sent = Some(Sent { master: None, generation: live.generation, clock: ONLY });
+            let values = wire.send_packed_commands(&pipeline, 0, commands.len()).await?;
             values.into_iter().map(Value::extract_error).collect()
         })
         .await
     }
 
-    /// Asks one of the masters.
-    pub(crate) async fn ask(&self, master: Option<&Master>, command: &Cmd) -> Result<Value, StoreError> {
-        self.exchange(Effect::Read, async |live| match (&mut live.wire, master) {
-            (Wire::Cluster(wire), Some(Master { host, port })) => {
-                let node = SingleNodeRoutingInfo::ByAddress { host: host.clone(), port: *port };
-                wire.route_command(command.clone(), RoutingInfo::SingleNode(node)).await?.extract_error()
-            }
-            (wire, _) => wire.send(command).await,
+    /// Asks one of the nodes, or the only one that there is.
+    pub(crate) async fn ask(
+        &self,
+        master: Option<&Master>,
+        command: &Cmd,
+        effect: Effect,
+    ) -> Result<Value, StoreError> {
+        self.exchange(effect, async |live, sent| match (&live.wire, master) {
+            (Wire::Cluster(cluster), Some(master)) => cluster.ask(master, command, sent).await,
+            _ => live.send(command, false, sent).await,
         })
         .await
     }
@@ -382,52 +451,70 @@ impl Link {
     async fn exchange<T>(
         &self,
         effect: Effect,
-        send: impl AsyncFnOnce(&mut Live) -> Result<T, RedisError>,
+        send: impl AsyncFnOnce(&mut Live, &mut Option<Sent>) -> Result<T, RedisError>,
     ) -> Result<T, StoreError> {
-        // Until something may have been sent, nothing has happened for certain.
-        let mut sent_on = None;
+        // Until something was sent, nothing has happened for certain.
+        let mut sent = None;
         // Whatever is seldom needed has a box of its own, and nothing is moved into another future: each call allocates this one,
         // which is several times as fast below one KiB.
-        {
+        let outcome = {
             let mut exchange = pin!(async {
                 let mut live = match self.look() {
                     Ok(live) => live,
                     Err(_) => Box::pin(self.live()).await?,
                 };
-                sent_on = Some(live.generation);
-                send(&mut live).await.map_err(|error| {
-                    let failure = judge(&error, &self.address.place, effect);
-                    if failure.is_broken {
-                        self.fall(Some(live.generation), failure.error.to_string());
-                    }
-                    failure.error
-                })
+                Ok(send(&mut live, &mut sent).await)
             });
             let mut expiry = self.expiry();
             let outcome = future::poll_fn(|context| match exchange.as_mut().poll(context) {
                 Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
                 Poll::Pending => Pin::new(&mut expiry).poll(context).map(|()| None),
             });
-            if let Some(outcome) = outcome.await {
-                return outcome;
+            outcome.await
+        };
+        let place = match &sent {
+            Some(Sent { master: Some(master), .. }) => master.to_string(),
+            _ => self.address.place.clone(),
+        };
+        match (outcome, sent) {
+            (Some(Err(error)), _) => Err(error),
+            (Some(Ok(Ok(answer))), _) => Ok(answer),
+            (Some(Ok(Err(_))), None) if self.is_closed() => {
+                Err(StoreError::Unavailable { reason: "the store is closed".to_owned() })
             }
-        }
-        let place = &self.address.place;
-        Err(match sent_on {
-            None => {
-                let reason = match self.look() {
-                    Err(Some(reason)) => reason,
+            (Some(Ok(Err(error))), None) => Err(judge(&error, &place, Effect::Read).error),
+            (Some(Ok(Err(error))), Some(sent)) => {
+                let failure = judge(&error, &place, effect);
+                if failure.is_broken {
+                    self.drop_wire(&sent, &failure.error.to_string());
+                }
+                Err(failure.error)
+            }
+            (None, None) => {
+                let reason = match (self.look(), self.cluster()) {
+                    (Err(Some(reason)), _) => reason,
+                    (_, Some(cluster)) => {
+                        cluster.trouble().unwrap_or_else(|| "its nodes do not agree".to_owned())
+                    }
                     _ => "there was none in time".to_owned(),
                 };
-                StoreError::Unavailable { reason: format!("no connection to {place}: {reason}") }
+                Err(StoreError::Unavailable { reason: format!("no connection to {place}: {reason}") })
             }
-            Some(generation) => {
+            (None, Some(sent)) => {
                 let reason = format!("{place} did not answer in {:?}", self.settings.deadline);
                 // Answers come in order, so those behind this one would be late as well.
-                self.fall(Some(generation), reason.clone());
-                unanswered(effect, reason)
+                self.drop_wire(&sent, &reason);
+                Err(unanswered(effect, reason))
             }
-        })
+        }
+    }
+
+    /// What something was sent on is of no more use.
+    fn drop_wire(&self, sent: &Sent, reason: &str) {
+        match (&sent.master, self.cluster()) {
+            (Some(master), Some(cluster)) => cluster.lose(master, sent.generation, reason),
+            _ => self.fall(Some(sent.generation), reason.to_owned()),
+        }
     }
 }
 

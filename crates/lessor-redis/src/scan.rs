@@ -9,13 +9,16 @@ use lessor_core::{Key, StoreError};
 use redis::{Cmd, Value, cmd};
 
 use crate::Shared;
+use crate::cluster::{Master, Own};
 use crate::failure::Effect;
-use crate::link::Master;
 use crate::scripts::SCRIPTS;
+use crate::server::time_of;
 use crate::store::{Arg, Args, MARGIN};
 
 /// How many names the server looks at in one step.
 const STEP: usize = 1_000;
+/// How often a listing is begun anew because keys are being moved.
+const WALKS: usize = 20;
 
 /// A walk over all names that a pattern fits, each at least once if it is there from begin to end.
 struct Walk {
@@ -23,20 +26,54 @@ struct Walk {
     /// Those that are still to be visited, the one that is being visited last.
     masters: Vec<Option<Master>>,
     cursor: Vec<u8>,
+    /// Which keys were where when the walk began; empty where that does not matter.
+    layout: Vec<(Master, Own)>,
+    /// Whether this is already the second time over this layout.
+    is_again: bool,
+    /// How often it may begin anew.
+    rest: usize,
 }
 
 impl Walk {
     async fn begin(shared: &Shared, pattern: String) -> Result<Self, StoreError> {
-        Ok(Self { pattern, masters: shared.link.masters().await?, cursor: b"0".to_vec() })
+        let layout = shared.link.layout().await?;
+        let masters = match layout.is_empty() {
+            true => vec![None],
+            false => layout.iter().map(|(master, _)| Some(master.clone())).collect(),
+        };
+        Ok(Self { pattern, masters, cursor: b"0".to_vec(), layout, is_again: false, rest: WALKS })
+    }
+
+    /// A record that went from a node that was not visited yet to one that was is found by going there again.
+    async fn end(&mut self, shared: &Shared) -> Result<bool, StoreError> {
+        if self.layout.is_empty() {
+            return Ok(true);
+        }
+        let layout = shared.link.layout().await?;
+        let is_same = layout == self.layout;
+        let is_moving = layout.iter().any(|(_, own)| !own.targets.is_empty());
+        if is_same && (!is_moving || self.is_again) {
+            return Ok(true);
+        }
+        let Some(rest) = self.rest.checked_sub(1) else {
+            let reason = "keys are being moved from node to node faster than they can be listed";
+            return Err(StoreError::Unavailable { reason: reason.to_owned() });
+        };
+        self.masters = layout.iter().map(|(master, _)| Some(master.clone())).collect();
+        (self.layout, self.is_again, self.rest) = (layout, is_same, rest);
+        Ok(false)
     }
 
     async fn step(&mut self, shared: &Shared) -> Result<Option<Vec<Vec<u8>>>, StoreError> {
+        if self.masters.is_empty() && self.end(shared).await? {
+            return Ok(None);
+        }
         let Some(master) = self.masters.last() else { return Ok(None) };
         let mut command = cmd("SCAN");
         command.arg(&self.cursor).arg("MATCH").arg(&self.pattern).arg("COUNT").arg(STEP);
         let unknown =
             || StoreError::Incompatible { reason: "SCAN was answered in a way that is not known".to_owned() };
-        let Value::Array(mut parts) = shared.link.ask(master.as_ref(), &command).await? else {
+        let Value::Array(mut parts) = shared.link.ask(master.as_ref(), &command, Effect::Read).await? else {
             return Err(unknown());
         };
         let (Some(Value::Array(names)), Some(Value::BulkString(next))) = (parts.pop(), parts.pop()) else {
@@ -72,10 +109,19 @@ impl Shared {
             }
         }
         let next = (keys.len() == query.limit).then(|| keys.last().cloned()).flatten();
-        let gets: Vec<Cmd> = keys.iter().map(|key| command("GET", &self.prefix.name(key))).collect();
+        let mut reads: Vec<Cmd> = keys.iter().map(|key| command("GET", &self.prefix.name(key))).collect();
+        reads.push(cmd("TIME"));
+        let mut values = self.link.read_each(&reads).await?;
+        let now = match values.pop() {
+            Some(Value::Array(time)) => time_of(&time),
+            _ => None,
+        };
+        let now = now.ok_or_else(|| StoreError::Incompatible {
+            reason: "TIME was answered in a way that is not known".to_owned(),
+        })?;
+        self.link.clock.saw(now);
         let mut entries = Vec::with_capacity(keys.len());
-        let now = self.link.clock.now();
-        for (key, value) in keys.into_iter().zip(self.link.read_each(&gets).await?) {
+        for (key, value) in keys.into_iter().zip(values) {
             if let Value::BulkString(bytes) = value {
                 let record = Self::decode(&key, &bytes)?;
                 entries.push((key, record));
@@ -104,6 +150,8 @@ impl Shared {
         let margin = u64::try_from(MARGIN.as_millis()).unwrap_or(u64::MAX);
         let (mut dropped, mut next) = (0, u64::MAX);
         let mut walk = Walk::begin(self, self.prefix.pattern("")).await?;
+        // What is missed is dropped another time.
+        walk.layout.clear();
         while let Some(names) = walk.step(self).await? {
             let names: Vec<String> =
                 names.into_iter().filter_map(|name| String::from_utf8(name).ok()).collect();

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use lessor_core::{StoreError, Timestamp};
-use redis::{AsyncConnectionConfig, Client, Cmd, PushInfo, PushKind, RedisError, Value, cmd};
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionInfo, PushInfo, PushKind, RedisError, Value, cmd};
 
 use crate::clock::ServerClock;
 use crate::failure::{Effect, judge, kind_of};
-use crate::link::{Link, Wire};
+use crate::link::Link;
 use crate::settings::Check;
 
 /// `SET … NX GET` is as old as this.
@@ -31,47 +32,33 @@ pub struct Server {
     pub role: String,
 }
 
-/// Connects, without a look at what is there.
-pub(crate) async fn connect(link: &Arc<Link>, generation: u64) -> Result<Wire, StoreError> {
+/// What an error means before anything was sent.
+pub(crate) fn failed(error: &RedisError, place: &str) -> StoreError {
+    let reason = match error.code() {
+        Some(_) => return judge(error, place, Effect::Read).error,
+        None if error.kind() == redis::ErrorKind::AuthenticationFailed => {
+            format!("{place} refuses the user or the password")
+        }
+        None => format!("no connection to {place} ({})", kind_of(error)),
+    };
+    StoreError::Unavailable { reason }
+}
+
+/// Connects, without a look at what is there. `lost` is called when the connection is closed.
+pub(crate) async fn connect(
+    link: &Link,
+    node: ConnectionInfo,
+    place: &str,
+    lost: impl Fn() + Send + Sync + 'static,
+) -> Result<MultiplexedConnection, StoreError> {
     let listeners = Arc::clone(&link.listeners);
-    let fallen = Arc::downgrade(link);
     let hear = move |said: PushInfo| {
-        if said.kind == PushKind::Disconnection {
-            if let Some(link) = fallen.upgrade() {
-                link.fall(Some(generation), "the connection was closed".to_owned());
-            }
-        } else {
-            listeners.hear(&said);
+        match said.kind {
+            PushKind::Disconnection => lost(),
+            _ => listeners.hear(&said),
         }
         Ok::<(), std::convert::Infallible>(())
     };
-    let failed = |error: RedisError| StoreError::Unavailable {
-        reason: match error.code() {
-            Some(_) => return judge(&error, &link.address.place, Effect::Read).error,
-            None if error.kind() == redis::ErrorKind::AuthenticationFailed => {
-                format!("{} refuses the user or the password", link.address.place)
-            }
-            None => format!("no connection to {} ({})", link.address.place, kind_of(&error)),
-        },
-    };
-    if link.address.is_cluster {
-        let builder = redis::cluster::ClusterClient::builder(link.address.nodes.clone())
-            .use_protocol(redis::ProtocolVersion::RESP3)
-            .connection_timeout(link.settings.deadline)
-            .response_timeout(link.settings.deadline)
-            .overall_response_timeout(Some(link.settings.deadline))
-            // To follow a key that has moved to another node.
-            .retries(3);
-        #[cfg(feature = "tls")]
-        let builder = match &link.certificates {
-            Some(certificates) => builder.certs(certificates.clone()),
-            None => builder,
-        };
-        let client = builder.build().map_err(failed)?;
-        return Ok(Wire::Cluster(client.get_async_connection().await.map_err(failed)?));
-    }
-    let unknown = || StoreError::Unavailable { reason: "the URL names no server".to_owned() };
-    let node = link.address.nodes.first().cloned().ok_or_else(unknown)?;
     #[cfg(feature = "tls")]
     let client = match &link.certificates {
         Some(certificates) => Client::build_with_tls(node, certificates.clone()),
@@ -85,21 +72,25 @@ pub(crate) async fn connect(link: &Arc<Link>, generation: u64) -> Result<Wire, S
         .set_response_timeout(None)
         .set_pipeline_buffer_size(PIPELINE)
         .set_push_sender(hear);
-    let wire = client.map_err(failed)?.get_multiplexed_async_connection_with_config(&config).await;
-    Ok(Wire::One(wire.map_err(failed)?))
+    let failed = |error: RedisError| failed(&error, place);
+    client.map_err(failed)?.get_multiplexed_async_connection_with_config(&config).await.map_err(failed)
 }
 
 /// How many requests may wait to be written.
 const PIPELINE: usize = 1024;
 
 /// Asks for the server's time.
-pub(crate) async fn sample(clock: &ServerClock, wire: &mut Wire) -> Result<(), RedisError> {
+pub(crate) async fn sample(
+    clock: &ServerClock,
+    id: u64,
+    wire: &mut MultiplexedConnection,
+) -> Result<(), RedisError> {
     let sent = clock.local();
-    let answer = wire.send(&cmd("TIME")).await?;
+    let answer = send(wire, &cmd("TIME")).await?;
     if let Value::Array(parts) = &answer
         && let Some(server) = time_of(parts)
     {
-        clock.sample(sent, server);
+        clock.sample(id, sent, server);
     }
     Ok(())
 }
@@ -120,17 +111,23 @@ fn number_of(value: &Value) -> Option<u64> {
     }
 }
 
-/// Looks whether the server is fit for a store.
-pub(crate) async fn look(link: &Link, wire: &mut Wire) -> Result<Server, StoreError> {
-    let place = &link.address.place;
+async fn send(wire: &mut MultiplexedConnection, command: &Cmd) -> Result<Value, RedisError> {
+    wire.send_packed_command(command).await?.extract_error()
+}
+
+/// What the server says of itself, and whether its memory is bounded.
+pub(crate) async fn look(
+    place: &str,
+    wire: &mut MultiplexedConnection,
+) -> Result<(Server, bool), StoreError> {
     let failed = |error: RedisError| judge(&error, place, Effect::Read).error;
-    let info = text_of(wire.send(&cmd("INFO")).await.map_err(failed)?);
+    let info = text_of(send(wire, &cmd("INFO")).await.map_err(failed)?);
     let field = |name: &str| {
         let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         value.unwrap_or_default().trim().to_owned()
     };
     // Only an administrator may ask for that on many servers.
-    let appendfsync = wire.send(cmd("CONFIG").arg("GET").arg("appendfsync")).await.ok().and_then(second_of);
+    let appendfsync = send(wire, cmd("CONFIG").arg("GET").arg("appendfsync")).await.ok().and_then(second_of);
     let server = Server {
         version: field("redis_version"),
         run_id: field("run_id"),
@@ -139,13 +136,11 @@ pub(crate) async fn look(link: &Link, wire: &mut Wire) -> Result<Server, StoreEr
         maxmemory_policy: field("maxmemory_policy"),
         role: field("role"),
     };
-    check(link, &server, field("maxmemory") != "0")?;
-    sample(&link.clock, wire).await.map_err(failed)?;
-    Ok(server)
+    Ok((server, field("maxmemory") != "0"))
 }
 
-fn check(link: &Link, server: &Server, is_bounded: bool) -> Result<(), StoreError> {
-    let place = &link.address.place;
+/// Whether the server is fit for a store.
+pub(crate) fn check(link: &Link, place: &str, server: &Server, is_bounded: bool) -> Result<(), StoreError> {
     let mut numbers = server.version.split('.').map(|number| number.parse().unwrap_or(0));
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     if version < OLDEST {
@@ -180,12 +175,10 @@ fn check(link: &Link, server: &Server, is_bounded: bool) -> Result<(), StoreErro
     Ok(())
 }
 
-fn text_of(value: Value) -> String {
+pub(crate) fn text_of(value: Value) -> String {
     match value {
         Value::BulkString(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         Value::VerbatimString { text, .. } | Value::SimpleString(text) => text,
-        // Of several nodes: the first one's.
-        Value::Map(mut nodes) if !nodes.is_empty() => text_of(nodes.swap_remove(0).1),
         _ => String::new(),
     }
 }
@@ -201,20 +194,19 @@ fn second_of(value: Value) -> Option<String> {
 }
 
 /// Has the server tell of changes to what is loaded from now on. Says whether it will.
-pub(crate) async fn track(link: &Link, wire: &mut Wire) -> bool {
-    let Wire::One(_) = wire else { return false };
+pub(crate) async fn track(place: &str, wire: &mut MultiplexedConnection) -> bool {
     let mut tracking: Cmd = cmd("CLIENT");
     tracking.arg("TRACKING").arg("ON").arg("OPTIN").arg("NOLOOP");
-    let mut told = wire.send(&tracking).await;
+    let mut told = send(wire, &tracking).await;
     if told.is_ok() {
         // What each load will ask for, and whose refusal would go unnoticed there.
-        told = wire.send(cmd("CLIENT").arg("CACHING").arg("YES")).await;
+        told = send(wire, cmd("CLIENT").arg("CACHING").arg("YES")).await;
     }
     match told {
         Ok(_) => true,
         Err(error) => {
             tracing::warn!(
-                place = link.address.place,
+                place,
                 reason = error.category(),
                 "the server does not tell of changes; waiters look every so often"
             );

@@ -64,7 +64,7 @@ impl Shared {
             Value::Int(status) => Ok(Answer { status, bytes: None, now: self.link.clock.now() }),
             answer => {
                 let answer = answer_of(answer).ok_or_else(unknown)?;
-                self.link.clock.sample(sent, answer.now);
+                self.link.saw(sent, answer.now);
                 Ok(answer)
             }
         }
@@ -94,14 +94,13 @@ impl Shared {
         let from = self.link.clock.at_least();
         let mut command = Cmd::with_capacity(7, name.len() + put.next().len() + 64);
         command.arg("SET").arg(&name).arg(put.next()).arg("NX").arg("GET").arg("PXAT").arg(put.expires_ms());
-        let answer = match self.link.call(&command, Effect::Write).await {
+        let (answer, now) = match self.link.call(&command, Effect::Write).await {
             Err(full @ StoreError::Full { .. }) => return Box::pin(self.conflict_or(key, full)).await,
             answer => answer?,
         };
         match answer {
             Value::BulkString(there) => {
                 let record = Self::decode(key, &there)?;
-                let now = self.link.clock.now();
                 // The answer has no time with it. If the lease may have ended while it was under way, the record is to be seen as it is now, with
                 // the time that belongs to it.
                 if (from..=now).contains(&record.expires_at()) {

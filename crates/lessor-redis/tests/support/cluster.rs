@@ -1,0 +1,183 @@
+//! Three servers that are one cluster, put together without any client.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use crate::support::{Server, free_port};
+
+pub(crate) const NODES: usize = 3;
+const SLOTS: usize = 16_384;
+
+pub(crate) struct Cluster {
+    pub(crate) nodes: Vec<Server>,
+}
+
+impl Cluster {
+    /// With options as on the servers' command line.
+    pub(crate) fn start(options: &[&str]) -> Self {
+        Self::join((0..NODES).map(|_| node(options)).collect())
+    }
+
+    /// With a port each on which they speak TLS.
+    pub(crate) fn start_with_tls(options: &[String]) -> (Self, Vec<u16>) {
+        let ports: Vec<u16> = (0..NODES).map(|_| free_port()).collect();
+        let node = |port: &u16| {
+            let port = port.to_string();
+            let mut all = vec!["--tls-port", &port, "--tls-cluster", "yes"];
+            all.extend(options.iter().map(String::as_str));
+            node(&all)
+        };
+        (Self::join(ports.iter().map(node).collect()), ports)
+    }
+
+    fn join(nodes: Vec<Server>) -> Self {
+        let cluster = Self { nodes };
+        for (at, node) in cluster.nodes.iter().enumerate() {
+            let (first, last) = (at * SLOTS / NODES, (at + 1) * SLOTS / NODES - 1);
+            assert_eq!(node.say(&["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()]), "+OK");
+            // What nodes tell each other of themselves is settled by it if they disagree.
+            assert_eq!(node.say(&["CLUSTER", "SET-CONFIG-EPOCH", &(at + 1).to_string()]), "+OK");
+        }
+        for other in &cluster.nodes[1..] {
+            meet(&cluster.nodes[0], other);
+        }
+        cluster.wait_until_ok();
+        cluster
+    }
+
+    /// A server more, that has no slots.
+    pub(crate) fn add(&mut self, options: &[&str]) {
+        let new = node(options);
+        meet(&self.nodes[0], &new);
+        self.nodes.push(new);
+        self.wait_until_ok();
+    }
+
+    pub(crate) fn wait_until_ok(&self) {
+        let all = format!("cluster_known_nodes:{}", self.nodes.len());
+        for node in &self.nodes {
+            wait_for("the cluster to be there", || {
+                let info = ask(node.port, &["CLUSTER", "INFO"]).join("");
+                info.contains("cluster_state:ok") && info.contains(&all)
+            });
+        }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        let nodes: Vec<String> = self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
+        format!("redis+cluster://{}", nodes.join(","))
+    }
+
+    pub(crate) fn id(&self, node: usize) -> String {
+        ask(self.nodes[node].port, &["CLUSTER", "MYID"]).remove(0)
+    }
+
+    pub(crate) fn slot(&self, name: &str) -> String {
+        ask(self.nodes[0].port, &["CLUSTER", "KEYSLOT", name]).remove(0)
+    }
+
+    /// Which node says that the record of this name is its own.
+    pub(crate) fn owner(&self, name: &str) -> usize {
+        let is_own = |node: &Server| !node.say(&["GET", name]).starts_with('-');
+        self.nodes.iter().position(is_own).unwrap()
+    }
+
+    pub(crate) fn size(&self, node: usize) -> usize {
+        ask(self.nodes[node].port, &["DBSIZE"]).remove(0).parse().unwrap()
+    }
+
+    /// From now on a slot is on its way.
+    pub(crate) fn begin_to_move(&self, slot: &str, from: usize, to: usize) {
+        let (source, target) = (&self.nodes[from], &self.nodes[to]);
+        assert_eq!(target.say(&["CLUSTER", "SETSLOT", slot, "IMPORTING", &self.id(from)]), "+OK");
+        assert_eq!(source.say(&["CLUSTER", "SETSLOT", slot, "MIGRATING", &self.id(to)]), "+OK");
+    }
+
+    /// The records of a slot that is on its way are moved, all that there are.
+    pub(crate) fn move_records(&self, slot: &str, from: usize, to: usize) -> usize {
+        let (source, target) = (&self.nodes[from], &self.nodes[to]);
+        let names = ask(source.port, &["CLUSTER", "GETKEYSINSLOT", slot, "1000"]);
+        for name in &names {
+            let port = target.port.to_string();
+            assert_eq!(source.say(&["MIGRATE", "127.0.0.1", &port, name, "0", "5000"]), "+OK");
+        }
+        names.len()
+    }
+
+    /// It has arrived.
+    pub(crate) fn end_move(&self, slot: &str, from: usize, to: usize) {
+        let id = self.id(to);
+        for node in [to, from] {
+            assert_eq!(self.nodes[node].say(&["CLUSTER", "SETSLOT", slot, "NODE", &id]), "+OK");
+        }
+    }
+}
+
+fn node(options: &[&str]) -> Server {
+    let bus = free_port().to_string();
+    let mut all = vec!["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-port", &bus];
+    all.extend(options);
+    Server::start(&all)
+}
+
+/// The slot of a name without braces, without asking for each.
+pub(crate) fn slot_of(name: &str) -> u16 {
+    let mut crc: u32 = 0;
+    for byte in name.bytes() {
+        crc ^= u32::from(byte) << 8;
+        for _ in 0..8 {
+            crc = if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 } & 0xffff;
+        }
+    }
+    u16::try_from(crc % 16_384).unwrap()
+}
+
+/// What is asked for again and again, with a generous deadline.
+pub(crate) fn wait_for(what: &str, is_so: impl Fn() -> bool) {
+    for _ in 0..6_000 {
+        if is_so() {
+            return;
+        }
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+    panic!("waited in vain for {what}");
+}
+
+fn meet(node: &Server, other: &Server) {
+    let bus = ask(other.port, &["CONFIG", "GET", "cluster-port"]).remove(1);
+    assert_eq!(node.say(&["CLUSTER", "MEET", "127.0.0.1", &other.port.to_string(), &bus]), "+OK");
+}
+
+/// All strings and numbers of an answer.
+pub(crate) fn ask(port: u16, words: &[&str]) -> Vec<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut request = format!("*{}\r\n", words.len());
+    for word in words {
+        request += &format!("${}\r\n{word}\r\n", word.len());
+    }
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    read(&mut BufReader::new(stream), &mut answer);
+    answer
+}
+
+fn read(from: &mut BufReader<TcpStream>, into: &mut Vec<String>) {
+    let mut line = String::new();
+    from.read_line(&mut line).unwrap();
+    let (kind, rest) = line.trim_end().split_at(1);
+    match kind {
+        "*" => (0..rest.parse::<usize>().unwrap()).for_each(|_| read(from, into)),
+        "$" => {
+            let mut bytes = vec![0; rest.parse::<usize>().unwrap() + 2];
+            from.read_exact(&mut bytes).unwrap();
+            bytes.truncate(bytes.len() - 2);
+            into.push(String::from_utf8(bytes).unwrap());
+        }
+        "+" | ":" => into.push(rest.to_owned()),
+        _ => panic!("{words}", words = line.trim_end()),
+    }
+}
