@@ -316,7 +316,9 @@ fn p2_the_promotion_of_a_replica_loses_only_what_it_had_not_got_and_tokens_rise(
     let (held, finished) = (acquire(&old, "held"), acquire(&old, "finished"));
     finished.complete("kept").wait().unwrap();
     let half = acquire(&old, "half");
-    assert_eq!(master.say(&["WAIT", "1", "60000"]), ":1");
+    // It waits for what was written on its own connection, and for all before that.
+    let replicated = tools::talk(&master, &[&["SET", "marker", "x"], &["WAIT", "1", "60000"]]);
+    assert_eq!(replicated, ":1");
     // From here on nothing is replicated.
     let nowhere = support::free_port().to_string();
     assert_eq!(replica.say(&["REPLICAOF", "127.0.0.1", &nowhere]), "+OK");
@@ -560,25 +562,33 @@ fn a_server_that_is_down_or_hangs_from_the_start_is_a_clear_error() {
     support::open(&server, "app");
 }
 
-#[test]
-fn a_server_that_still_loads_its_data_says_so_and_then_has_them() {
-    const KEYS: usize = 100;
-    if !support::is_there() {
-        return;
-    }
+/// How many records a server has that takes its time to load them, about 2 s.
+const SLOWLY_LOADED: usize = 100;
+
+/// It answers meanwhile, though only that it is loading.
+fn slowly_loading(prefix: &str) -> Server {
     let slow = [
         ["--key-load-delay", "20000"],
         ["--loading-process-events-interval-bytes", "1024"],
         ["--rdbcompression", "no"],
     ];
-    let slow = slow.concat();
-    let (mut server, prefix) = (Server::start(&slow), support::prefix());
-    let store = Arc::new(impatient(&server, &prefix));
-    let engine = Engine::new(Arc::clone(&store) as Arc<dyn Store>).unwrap();
-    for i in 0..KEYS {
+    let server = Server::start(&slow.concat());
+    let engine = Engine::new(Arc::new(support::open(&server, prefix))).unwrap();
+    for i in 0..SLOWLY_LOADED {
         // Large enough that the server looks up from its loading after each.
         lease(engine.acquire(&format!("key {i}")).wait()).complete(&"x".repeat(2000)).wait().unwrap();
     }
+    server
+}
+
+#[test]
+fn a_server_that_still_loads_its_data_says_so_and_then_has_them() {
+    if !support::is_there() {
+        return;
+    }
+    let prefix = support::prefix();
+    let mut server = slowly_loading(&prefix);
+    let engine = Engine::new(Arc::new(impatient(&server, &prefix))).unwrap();
     assert_eq!(server.say(&["SAVE"]), "+OK");
     server.kill();
     let restarted = begin(move || {
@@ -598,7 +608,7 @@ fn a_server_that_still_loads_its_data_says_so_and_then_has_them() {
         false
     });
     assert!(was_loading, "no call met a server that was loading");
-    for i in 0..KEYS {
+    for i in 0..SLOWLY_LOADED {
         assert_eq!(engine.status(&format!("key {i}")).wait().unwrap().unwrap().state(), State::Completed);
     }
     drop(end("the server is started", &restarted));
@@ -690,6 +700,28 @@ fn a_waiter_is_woken_by_what_happens_after_its_connection_was_cut_and_by_what_ha
         let view = end("the waiter is woken", &waiting).unwrap().unwrap();
         assert_eq!(view.result::<i32>().unwrap(), i);
     }
+}
+
+/// A connection counted as good while the server was still loading its data after a restart. The waiter looked at once, was told so, and
+/// was not told to look again when the server was ready.
+#[test]
+fn a_waiter_is_woken_though_its_server_took_long_to_load() {
+    if !support::is_there() {
+        return;
+    }
+    let prefix = support::prefix();
+    let mut server = slowly_loading(&prefix);
+    let other = Engine::new(Arc::new(support::open(&server, &prefix))).unwrap();
+    let (engine, tap) = waiting_engine(&server, &prefix);
+    let held = lease(other.acquire("awaited").ttl(HOUR).wait());
+    let waiting = wait_for(&engine, &tap, "awaited");
+    assert_eq!(server.say(&["SAVE"]), "+OK");
+    let loads = tap.loads();
+    server.start_again();
+    eventually("the waiter has looked again", || tap.loads() > loads);
+    insist(|| held.complete("done").wait());
+    let view = end("the waiter is woken", &waiting).unwrap().unwrap();
+    assert_eq!(view.result::<String>().unwrap(), "done");
 }
 
 fn insist_on(engine: &Engine, key: &str) -> Result<Acquisition, Error> {

@@ -91,18 +91,25 @@ pub(crate) fn record(store: &RedisStore, key: &str) -> Option<Record> {
     store.load(&Key::new(key).unwrap()).wait().unwrap().record
 }
 
-/// A command as a user who has to say a password first.
-pub(crate) fn say_as(server: &Server, user: &str, password: &str, words: &[&str]) -> String {
+/// Commands on one connection, each answered with a line; what the last one was answered.
+pub(crate) fn talk(server: &Server, commands: &[&[&str]]) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    for words in [&["AUTH", user, password], words] {
+    for words in commands {
         let mut request = format!("*{}\r\n", words.len());
-        for word in words {
+        for word in *words {
             request += &format!("${}\r\n{word}\r\n", word.len());
         }
         stream.write_all(request.as_bytes()).unwrap();
     }
-    let mut lines = BufReader::new(stream).lines();
-    assert_eq!(lines.next().unwrap().unwrap(), "+OK");
-    lines.next().unwrap().unwrap()
+    let lines = BufReader::new(stream).lines().take(commands.len());
+    let mut lines: Vec<String> = lines.map(Result::unwrap).collect();
+    let last = lines.pop().unwrap();
+    assert!(lines.iter().all(|line| line == "+OK"), "{lines:?}");
+    last
+}
+
+/// A command as a user who has to say a password first.
+pub(crate) fn say_as(server: &Server, user: &str, password: &str, words: &[&str]) -> String {
+    talk(server, &[&["AUTH", user, password], words])
 }
