@@ -18,6 +18,8 @@ pub(crate) struct Failure {
     pub(crate) is_broken: bool,
 }
 
+pub(crate) const LOADING: &str = "is still loading its data";
+
 /// No answer came.
 pub(crate) fn unanswered(effect: Effect, reason: String) -> StoreError {
     match effect {
@@ -86,7 +88,8 @@ pub(crate) fn judge(error: &RedisError, place: &str, effect: Effect) -> Failure 
             error: unavailable("takes no writes because it cannot save them to its disk"),
             is_broken: false,
         },
-        "LOADING" => Failure { error: unavailable("is still loading its data"), is_broken: false },
+        // The connection is made anew once the server is ready, and that is when waiters look again.
+        "LOADING" => Failure { error: unavailable(LOADING), is_broken: true },
         "CLUSTERDOWN" => {
             Failure { error: unavailable("is part of a cluster that is down"), is_broken: false }
         }

@@ -7,7 +7,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionInfo, PushInfo, PushKind, RedisError, Value, cmd};
 
 use crate::clock::ServerClock;
-use crate::failure::{Effect, judge, kind_of};
+use crate::failure::{Effect, LOADING, judge, kind_of};
 use crate::link::Link;
 use crate::settings::Check;
 
@@ -126,6 +126,9 @@ pub(crate) async fn look(
         let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         value.unwrap_or_default().trim().to_owned()
     };
+    if field("loading") == "1" {
+        return Err(StoreError::Unavailable { reason: format!("{place} {LOADING}") });
+    }
     // Only an administrator may ask for that on many servers.
     let appendfsync = send(wire, cmd("CONFIG").arg("GET").arg("appendfsync")).await.ok().and_then(second_of);
     let server = Server {

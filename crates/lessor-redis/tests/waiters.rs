@@ -7,7 +7,7 @@ use std::time::Duration;
 use lessor_core::{Acquisition, Engine, Error, LeaseId};
 use support::Server;
 use tap::Tap;
-use tools::{begin, end, eventually, insist, lease};
+use tools::{begin, end, eventually, insist, lease, slowly_loading};
 
 mod support;
 #[path = "support/tap.rs"]
@@ -127,4 +127,26 @@ fn a_waiter_for_a_turn_gets_it_when_another_store_hands_the_lease_back() {
     eventually("the contender has looked", || tap.loads() > loads);
     held.release().wait().unwrap();
     assert_eq!(end("the contender gets its turn", &ran), 2);
+}
+
+/// A connection counted as good while the server was still loading its data after a restart. The waiter looked at once, was told so, and
+/// was not told to look again when the server was ready.
+#[test]
+fn a_waiter_is_woken_though_its_server_took_long_to_load() {
+    if !support::is_there() {
+        return;
+    }
+    let prefix = support::prefix();
+    let mut server = slowly_loading(&prefix);
+    let other = Engine::new(Arc::new(support::open(&server, &prefix))).unwrap();
+    let (engine, tap) = waiting_engine(&server, &prefix);
+    let held = lease(other.acquire("awaited").ttl(HOUR).wait());
+    let waiting = wait_for(&engine, &tap, "awaited");
+    assert_eq!(server.say(&["SAVE"]), "+OK");
+    let loads = tap.loads();
+    server.start_again();
+    eventually("the waiter has looked again", || tap.loads() > loads);
+    insist(|| held.complete("done").wait());
+    let view = end("the waiter is woken", &waiting).unwrap().unwrap();
+    assert_eq!(view.result::<String>().unwrap(), "done");
 }

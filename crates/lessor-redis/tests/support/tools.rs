@@ -4,10 +4,10 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use lessor_core::{Acquisition, Error, ErrorKind, Key, Lease, Record, Store};
+use lessor_core::{Acquisition, Engine, Error, ErrorKind, Key, Lease, Record, Store};
 use lessor_redis::{Opener, RedisStore, Settings};
 
 use crate::support::{self, Server};
@@ -91,18 +91,44 @@ pub(crate) fn record(store: &RedisStore, key: &str) -> Option<Record> {
     store.load(&Key::new(key).unwrap()).wait().unwrap().record
 }
 
-/// A command as a user who has to say a password first.
-pub(crate) fn say_as(server: &Server, user: &str, password: &str, words: &[&str]) -> String {
+/// Commands on one connection, each answered with a line; what the last one was answered.
+pub(crate) fn talk(server: &Server, commands: &[&[&str]]) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    for words in [&["AUTH", user, password], words] {
+    for words in commands {
         let mut request = format!("*{}\r\n", words.len());
-        for word in words {
+        for word in *words {
             request += &format!("${}\r\n{word}\r\n", word.len());
         }
         stream.write_all(request.as_bytes()).unwrap();
     }
-    let mut lines = BufReader::new(stream).lines();
-    assert_eq!(lines.next().unwrap().unwrap(), "+OK");
-    lines.next().unwrap().unwrap()
+    let lines = BufReader::new(stream).lines().take(commands.len());
+    let mut lines: Vec<String> = lines.map(Result::unwrap).collect();
+    let last = lines.pop().unwrap();
+    assert!(lines.iter().all(|line| line == "+OK"), "{lines:?}");
+    last
+}
+
+/// A command as a user who has to say a password first.
+pub(crate) fn say_as(server: &Server, user: &str, password: &str, words: &[&str]) -> String {
+    talk(server, &[&["AUTH", user, password], words])
+}
+
+/// How many records a server has that takes its time to load them, about 2 s.
+pub(crate) const SLOWLY_LOADED: usize = 100;
+
+/// It answers meanwhile, though only that it is loading.
+pub(crate) fn slowly_loading(prefix: &str) -> Server {
+    let slow = [
+        ["--key-load-delay", "20000"],
+        ["--loading-process-events-interval-bytes", "1024"],
+        ["--rdbcompression", "no"],
+    ];
+    let server = Server::start(&slow.concat());
+    let engine = Engine::new(Arc::new(support::open(&server, prefix))).unwrap();
+    for i in 0..SLOWLY_LOADED {
+        // Large enough that the server looks up from its loading after each.
+        lease(engine.acquire(&format!("key {i}")).wait()).complete(&"x".repeat(2000)).wait().unwrap();
+    }
+    server
 }
