@@ -1,6 +1,6 @@
 //! The main job in several processes at once, which share a server and a ledger.
 //!
-//! The environment's `LESSOR_DELIVERIES` may name a file of deliveries to take besides the built-in sample. (In `webhooks_killed` it is
+//! The environment's `LESSOR_DELIVERIES_FILE` may name a file of deliveries to take besides the built-in sample. (In `webhooks_killed` it is
 //! a number; here a number is passed over.)
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
@@ -131,7 +131,7 @@ fn p1_three_processes_on_one_server_work_on_each_delivery_of_the_sample_once() {
 
 #[test]
 fn p1_three_processes_on_one_server_work_on_each_delivery_of_a_file_once() {
-    let named = std::env::var_os("LESSOR_DELIVERIES").map(PathBuf::from);
+    let named = std::env::var_os("LESSOR_DELIVERIES_FILE").map(PathBuf::from);
     let Some(input) = named.filter(|path| path.to_str().is_none_or(|text| text.parse::<u64>().is_err()))
     else {
         println!("skipped: LESSOR_DELIVERIES names no file");
