@@ -1,7 +1,6 @@
 //! The main job in several processes at once, which share a server and a ledger.
 //!
-//! The environment's `LESSOR_DELIVERIES_FILE` may name a file of deliveries to take besides the built-in sample. (In `webhooks_killed` it is
-//! a number; here a number is passed over.)
+//! The environment's `LESSOR_DELIVERIES_FILE` may name a file of deliveries to take besides the built-in sample.
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
