@@ -130,10 +130,8 @@ fn p1_three_processes_on_one_server_work_on_each_delivery_of_the_sample_once() {
 
 #[test]
 fn p1_three_processes_on_one_server_work_on_each_delivery_of_a_file_once() {
-    let named = std::env::var_os("LESSOR_DELIVERIES_FILE").map(PathBuf::from);
-    let Some(input) = named.filter(|path| path.to_str().is_none_or(|text| text.parse::<u64>().is_err()))
-    else {
-        println!("skipped: LESSOR_DELIVERIES names no file");
+    let Some(input) = std::env::var_os("LESSOR_DELIVERIES_FILE").map(PathBuf::from) else {
+        println!("skipped: LESSOR_DELIVERIES_FILE names no file");
         return;
     };
     let Some(server) = Server::start() else { return };
