@@ -329,7 +329,12 @@ fn p6_no_reply_is_handed_to_another_call_when_calls_are_dropped_and_connections_
                                 assert_eq!(view.unwrap().result_bytes(), Some(&*result_of(&key)), "{key}");
                             }),
                         }
-                        .map_err(|error| assert!(matches!(error, Error::Store(_)), "{error}"))
+                        .map_err(|error| match error {
+                            Error::Store(
+                                StoreError::Unavailable { .. } | StoreError::Indeterminate { .. },
+                            ) => {}
+                            error => panic!("{number}/{round}: {error}"),
+                        })
                         .is_ok()
                     };
                     let patience = match Dice(number * rounds + round).below(2) {

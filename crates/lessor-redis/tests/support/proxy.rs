@@ -199,17 +199,27 @@ fn pass(
             let message: Vec<u8> = pending.drain(..length).collect();
             // What the server says by itself is no reply.
             let fault = if message.starts_with(b">") { None } else { shared.draw(is_request) };
-            let half = message.len() / 2;
-            match fault {
-                None => {}
-                Some(Fault::RequestHangs) => hangs.store(true, Ordering::SeqCst),
-                Some(Fault::RequestLate | Fault::ReplyLate) => park(shared.late),
-                Some(Fault::RequestCutBefore | Fault::ReplyCutBefore) => return Ok(()),
-                Some(Fault::RequestCutAmid | Fault::ReplyCutAmid) => return to.write_all(&message[..half]),
-                Some(Fault::ReplyCutAfter) => return to.write_all(&message),
-            }
+            // How much of it passes, and whether it is the last one.
+            let (passed, is_last) = match fault {
+                None => (message.len(), false),
+                Some(Fault::RequestHangs) => {
+                    hangs.store(true, Ordering::SeqCst);
+                    (0, false)
+                }
+                Some(Fault::RequestLate | Fault::ReplyLate) => {
+                    park(shared.late);
+                    (message.len(), false)
+                }
+                Some(Fault::RequestCutBefore | Fault::ReplyCutBefore) => (0, true),
+                Some(Fault::RequestCutAmid | Fault::ReplyCutAmid) => (message.len() / 2, true),
+                Some(Fault::ReplyCutAfter) => (message.len(), true),
+            };
+            // What passes is the beginning of what was said, as with any connection: nothing behind something that did not.
             if !hangs.load(Ordering::SeqCst) {
-                to.write_all(&message)?;
+                to.write_all(&message[..passed])?;
+            }
+            if is_last {
+                return Ok(());
             }
         }
         let read = from.read(&mut piece)?;
