@@ -59,9 +59,12 @@ impl Table {
 
     pub(crate) fn print(&self) {
         println!("\n{}", self.title);
+        let has_latencies =
+            self.lines.iter().flat_map(|line| &line.samples).any(|sample| sample.latency.is_some());
+        let (p50, p99) = if has_latencies { ("p50", "p99") } else { ("", "") };
         println!(
-            "  {:>8}  {:<8} {:>12} {:>25} {:>10} {:>10}",
-            self.measure.heading, "", "per second", "", "p50", "p99"
+            "  {:>8}  {:<8} {:>12} {:>25} {p50:>10} {p99:>10}",
+            self.measure.heading, "", "per second", ""
         );
         for line in self.lines.iter().filter(|line| !line.samples.is_empty()) {
             let share = self.share(line).map_or_else(String::new, |share| format!("{share:.2}"));

@@ -57,7 +57,7 @@ impl Run<'_> {
             let (mode, callers) = cases[table];
             let server = Server::start(folder, mode)?;
             let runtime = two_workers();
-            Ok(match name {
+            Ok(rate(match name {
                 "lessor" => fly(&runtime, Lessor::redis(&server.url())?, callers, length),
                 "by-hand" => {
                     fly(&runtime, runtime.block_on(AsyncHand::connect(&server.url()))?, callers, length)
@@ -65,7 +65,7 @@ impl Run<'_> {
                 "rslock" => fly(&runtime, Locks::new(&server.url()), callers, length),
                 "clients" => floor::cycles(server.port, callers, 1, length)?,
                 _ => floor::cycles(server.port, 1, callers, length)?,
-            })
+            }))
         });
     }
 
@@ -78,7 +78,7 @@ impl Run<'_> {
         self.rounds(share, &names, cases.iter().map(title).collect(), |name, table, length, folder| {
             let (mode, threads) = cases[table];
             let server = Server::start(folder, mode)?;
-            let sample = match name {
+            Ok(match name {
                 "lessor" => {
                     let guard = Lessor::redis(&server.url())?;
                     repeat(threads, length, |thread, n| {
@@ -91,9 +91,8 @@ impl Run<'_> {
                         assert_eq!(guard.run(thread, &key(thread, n), &Receipt::new(n)), Told::Done);
                     })
                 }
-                _ => return floor::cycles(server.port, threads, 1, length),
-            };
-            Ok(sample.per_second)
+                _ => rate(floor::cycles(server.port, threads, 1, length)?),
+            })
         });
     }
 
@@ -126,7 +125,7 @@ impl Run<'_> {
                     let (guard, key) = (guard.clone(), key.clone());
                     async move { AsyncGuard::run(&guard, &key, &Receipt::new(1)).await }
                 };
-                return Ok(flight::repeat(&runtime, callers, length, move |_, _| expect(hot, run())));
+                return Ok(rate(flight::repeat(&runtime, callers, length, move |_, _| expect(hot, run()))));
             }
             let guard = runtime.block_on(AsyncHand::connect(&server.url()))?;
             match hot {
@@ -145,7 +144,7 @@ impl Run<'_> {
                     }
                 }
             };
-            Ok(flight::repeat(&runtime, callers, length, move |_, _| expect(hot, run())))
+            Ok(rate(flight::repeat(&runtime, callers, length, move |_, _| expect(hot, run()))))
         });
     }
 
@@ -159,7 +158,7 @@ impl Run<'_> {
         share: f64,
         names: &[&'static str],
         tables: Vec<Table>,
-        mut run: impl FnMut(&'static str, usize, Duration, &Path) -> Result<f64, String>,
+        mut run: impl FnMut(&'static str, usize, Duration, &Path) -> Result<Sample, String>,
     ) {
         let names = names.iter().copied().filter(|name| self.options.has_contender(name));
         rounds(
@@ -170,14 +169,18 @@ impl Run<'_> {
             |name, table, length| {
                 let folder =
                     tempfile::Builder::new().prefix("bench-").tempdir_in(self.folder).expect("a folder");
-                let per_second = run(name, table, length, folder.path())?;
+                let sample = run(name, table, length, folder.path())?;
                 folder.close().expect("what was made can be removed");
                 // Or the next one's syncs would pay for what this one left behind.
                 File::open(self.folder).and_then(|folder| folder.sync_all()).expect("sync");
-                Ok(Sample { per_second, latency: None })
+                Ok(sample)
             },
         );
     }
+}
+
+fn rate(per_second: f64) -> Sample {
+    Sample { per_second, latency: None }
 }
 
 async fn expect(hot: Hot, told: impl Future<Output = Told>) {

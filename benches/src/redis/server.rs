@@ -48,9 +48,9 @@ pub(super) struct Server {
 impl Server {
     pub(super) fn start(folder: &Path, mode: Mode) -> Result<Self, String> {
         // Somebody else may be faster to take the port.
-        for _ in 0..20 {
+        for _ in 0..3 {
             let server = Self::run(folder, mode).map_err(|error| format!("redis-server: {error}"))?;
-            if server.is_up() {
+            if server.is_up(folder) {
                 return Ok(server);
             }
         }
@@ -88,10 +88,10 @@ impl Server {
     }
 
     /// Waits until this server, and no other one, answers.
-    fn is_up(&self) -> bool {
+    fn is_up(&self, folder: &Path) -> bool {
         let patience = Instant::now() + Duration::from_secs(10);
         while Instant::now() < patience {
-            if self.answers().is_ok_and(|answer| answer.starts_with("+PONG")) {
+            if self.folder().is_ok_and(|answer| Path::new(answer.trim()) == folder) {
                 return true;
             }
             std::thread::sleep(Duration::from_millis(3));
@@ -99,13 +99,12 @@ impl Server {
         false
     }
 
-    fn answers(&self) -> std::io::Result<String> {
+    fn folder(&self) -> std::io::Result<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        stream.write_all(b"PING\r\n")?;
-        let mut line = String::new();
-        BufReader::new(stream).read_line(&mut line)?;
-        Ok(line)
+        stream.write_all(b"CONFIG GET dir\r\n")?;
+        // A pair: how long the name is, the name, how long the value is, the value.
+        BufReader::new(stream).lines().nth(4).unwrap_or_else(|| Ok(String::new()))
     }
 }
 
