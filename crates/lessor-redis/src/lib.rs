@@ -1,8 +1,5 @@
 //! The Redis store of *lessor*: leases that many processes and machines share.
 //!
-//! **It is in the making.** It keeps the contract of a store on a real server, and a test that drops calls while connections are cut has
-//! nevertheless seen, once, an answer that was another call's. Until that is understood, do not rely on it.
-//!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use std::sync::Arc;
