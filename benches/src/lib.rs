@@ -7,6 +7,7 @@ mod flight;
 pub mod log;
 pub mod redis;
 mod report;
+pub mod results;
 mod rivals;
 mod rounds;
 
