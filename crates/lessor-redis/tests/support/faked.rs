@@ -113,11 +113,12 @@ impl Drop for FakedServer {
 
 /// A shell ends it when this process is gone, however that ends; and ends with it.
 fn run(folder: &Path, port: u16, library: &Path, clock: &Path) -> Child {
-    const WATCH: &str = r#"log="$1"; shift; LD_PRELOAD="$1"; export LD_PRELOAD; shift
-        redis-server "$@" >>"$log" 2>&1 </dev/null & unset LD_PRELOAD; server=$!; echo; read -r _; kill -9 $server; wait $server"#;
+    const WATCH: &str = r#"log="$1"; server="$2"; LD_PRELOAD="$3"; export LD_PRELOAD; shift 3
+        "$server" "$@" >>"$log" 2>&1 </dev/null & unset LD_PRELOAD; server=$!; echo; read -r _; kill -9 $server; wait $server"#;
     let mut shell = Command::new("sh")
         .args(["-c", WATCH, "sh"])
         .arg(folder.join("log"))
+        .arg(super::program())
         .arg(library)
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir"])
         .arg(folder)

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -18,12 +19,19 @@ pub(crate) mod dice;
 pub(crate) mod faked;
 pub(crate) mod proxy;
 
-/// Whether there is a server to test with. Without one, tests do nothing and say so, unless `CI` is set: there it is an error.
+/// The server's program, which the environment's `LESSOR_REDIS_SERVER` may name.
+pub(crate) fn program() -> OsString {
+    std::env::var_os("LESSOR_REDIS_SERVER").unwrap_or_else(|| "redis-server".into())
+}
+
+/// Whether there is a server to test with. Without one, tests do nothing and say so, unless `CI` is set or a program is named: there it is
+/// an error.
 pub(crate) fn is_there() -> bool {
     static IS_THERE: OnceLock<bool> = OnceLock::new();
     *IS_THERE.get_or_init(|| {
-        let found = Command::new("redis-server").arg("--version").stdout(Stdio::null()).status().is_ok();
-        assert!(found || std::env::var_os("CI").is_none(), "there is no redis-server on the PATH");
+        let found = Command::new(program()).arg("--version").stdout(Stdio::null()).status().is_ok();
+        let is_needed = ["CI", "LESSOR_REDIS_SERVER"].iter().any(|name| std::env::var_os(name).is_some());
+        assert!(found || !is_needed, "there is no {}", program().display());
         if !found {
             eprintln!("SKIPPED: THERE IS NO redis-server ON THE PATH, NOTHING OF THE REDIS STORE IS TESTED");
         }
@@ -132,10 +140,11 @@ impl Process {
 }
 
 fn run(folder: &Path, port: u16, options: &[String]) -> Process {
-    const WATCH: &str = r#"log="$1"; shift; redis-server "$@" >>"$log" 2>&1 </dev/null & echo $!; read -r _; kill -9 $!; wait $!"#;
+    const WATCH: &str = r#"log="$1"; server="$2"; shift 2; "$server" "$@" >>"$log" 2>&1 </dev/null & echo $!; read -r _; kill -9 $!; wait $!"#;
     let mut shell = Command::new("sh")
         .args(["-c", WATCH, "sh"])
         .arg(folder.join("log"))
+        .arg(program())
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir"])
         .arg(folder)
         .args(options)
