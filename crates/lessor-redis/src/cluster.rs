@@ -301,4 +301,19 @@ mod tests {
         assert_eq!(slot(cmd("GET").arg("123456789")), 12_739);
         assert_eq!(slot(cmd("EVALSHA").arg("hash").arg(1).arg("123456789").arg("more")), 12_739);
     }
+
+    #[test]
+    fn a_redirection_says_where_to_and_whether_for_good() {
+        let to = |line: &str| {
+            let answer = redis::parse_redis_value(format!("-{line}\r\n").as_bytes()).unwrap();
+            redirection(&answer.extract_error().unwrap_err(), "asked")
+        };
+        let master = |host: &str, port| Master { host: host.to_owned(), port };
+        assert_eq!(to("ASK 3999 127.0.0.1:6381"), Some((true, master("127.0.0.1", 6381))));
+        assert_eq!(to("MOVED 3999 [::1]:6382"), Some((false, master("::1", 6382))));
+        // Where a node does not know what it is called by others.
+        assert_eq!(to("MOVED 3999 :6383"), Some((false, master("asked", 6383))));
+        assert_eq!(to("MOVED 3999"), None);
+        assert_eq!(to("CLUSTERDOWN The cluster is down"), None);
+    }
 }

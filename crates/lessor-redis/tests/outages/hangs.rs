@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lessor_core::store::Scan;
-use lessor_core::{Acquisition, Engine, Error, ErrorKind, Key, Lease, LeaseId, State, Store};
+use lessor_core::store::{Scan, Swap};
+use lessor_core::{Acquisition, Engine, Error, ErrorKind, Key, Lease, LeaseId, State, Store, StoreError};
 use lessor_redis::RedisStore;
 
 use crate::HOUR;
+use crate::records::{granted, is_there, now, put};
 use crate::support::{self, Server};
 use crate::tap::Tap;
 use crate::tools::{
@@ -134,16 +135,48 @@ fn a_server_that_is_busy_for_longer_than_the_deadline_is_an_outage_and_no_more()
     let prefix = support::prefix();
     let engine = Engine::new(Arc::new(impatient(&server, &prefix))).unwrap();
     let held = lease(engine.acquire("held").wait());
-    let sleeping = Arc::clone(&server);
-    let slept = begin(move || sleeping.say(&["DEBUG", "SLEEP", "2"]));
-    // Until it sleeps, calls may be answered.
-    eventually("the server sleeps", || match held.extend(HOUR).wait() {
-        Ok(_) => false,
-        Err(error) => is_outage(&error) || panic!("{error}"),
+    // While it sleeps, no call is answered; each has to end before it wakes up. Once will do, should this machine sleep as well.
+    let is_ended_early = (0..5).any(|_| {
+        let sleeping = Arc::clone(&server);
+        let slept = begin(move || sleeping.say(&["DEBUG", "SLEEP", "1"]));
+        loop {
+            let told = held.extend(HOUR).wait();
+            let is_awake = slept.try_recv();
+            match told {
+                Err(error) => assert!(is_outage(&error), "{error}"),
+                // Until it sleeps, calls may be answered.
+                Ok(_) if is_awake.is_err() => continue,
+                Ok(_) => return false,
+            }
+            let answer = is_awake.unwrap_or_else(|_| end("it wakes up", &slept));
+            assert_eq!(answer, "+OK");
+            return true;
+        }
     });
-    assert_eq!(end("it wakes up", &slept), "+OK");
+    assert!(is_ended_early, "no call ended before its answer came");
     insist(|| held.complete("done").wait());
     assert_eq!(insist(|| engine.result("held").wait()).unwrap().result::<String>().unwrap(), "done");
+}
+
+/// Answers come in order, so one that is late holds up all behind it.
+#[test]
+fn p6_nothing_is_sent_behind_a_request_whose_answer_is_late() {
+    if !support::is_there() {
+        return;
+    }
+    let (server, prefix) = (Server::volatile(), support::prefix());
+    let store = impatient(&server, &prefix);
+    let grant = || granted(now(&store)).0;
+    server.signal("-STOP");
+    let first = put(&store, "first", &grant());
+    assert!(matches!(first, Err(StoreError::Indeterminate { .. })), "it may yet be done: {first:?}");
+    let second = put(&store, "second", &grant());
+    assert!(matches!(second, Err(StoreError::Unavailable { .. })), "it was not sent: {second:?}");
+    server.signal("-CONT");
+    eventually("the store reconnects", || is_there(&store, "first").is_ok());
+    assert!(is_there(&store, "first").unwrap(), "what had arrived was done");
+    assert!(!is_there(&store, "second").unwrap());
+    assert!(matches!(put(&store, "second", &grant()), Ok(Swap::Stored)));
 }
 
 #[test]

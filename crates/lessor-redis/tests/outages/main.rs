@@ -6,8 +6,11 @@ use std::time::Duration;
 mod hangs;
 mod kills;
 mod replaced;
+mod replies;
 mod unwilling;
 
+#[path = "../support/records.rs"]
+mod records;
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../support/tap.rs"]

@@ -1,10 +1,13 @@
 //! The server becomes another one: restarted without its data, promoted, or made a replica.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use lessor_core::{Acquisition, Engine, Error, ErrorKind, Lease, State, Store};
+use lessor_redis::Opener;
 
 use crate::HOUR;
+use crate::support::proxy::Proxy;
 use crate::support::{self, Server};
 use crate::tools::{self, eventually, impatient, insist, lease};
 
@@ -127,4 +130,26 @@ fn a_server_that_became_a_replica_is_an_outage_until_it_is_promoted_again() {
     }
     insist(|| held.complete("done").wait());
     assert_eq!(lease(engine.acquire("new").wait()).attempt(), 1, "nothing came of the refused ones");
+}
+
+/// A fail-over that moves an address to another server leaves connections to the old one open, which is a replica from then on.
+#[test]
+fn a_write_that_a_replica_refuses_leads_to_the_master_that_took_its_place() {
+    if !support::is_there() {
+        return;
+    }
+    let (old, new, prefix) = (Server::volatile(), Server::volatile(), support::prefix());
+    let proxy = Proxy::start(old.port, Duration::ZERO);
+    let opener = Opener::new().settings(support::settings(&prefix));
+    let engine = Engine::new(Arc::new(opener.open(&proxy.url()).unwrap())).unwrap();
+    lease(engine.acquire("before").wait()).complete("done").wait().unwrap();
+    proxy.lead_to(new.port);
+    let nowhere = support::free_port().to_string();
+    assert_eq!(old.say(&["REPLICAOF", "127.0.0.1", &nowhere]), "+OK");
+    let error = engine.acquire("key").wait().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(error.to_string().contains("is a replica and takes no writes"), "{error}");
+    // The next one waits for the new connection.
+    assert_eq!(lease(engine.acquire("key").wait()).attempt(), 1);
+    assert_eq!(new.say(&["EXISTS", &format!("{prefix}:key")]), ":1");
 }

@@ -99,6 +99,11 @@ impl FakedServer {
         format!("redis://127.0.0.1:{}/0", self.port)
     }
 
+    /// A command, and the first line of what it is answered with.
+    pub(crate) fn say(&self, words: &[&str]) -> String {
+        super::ask(self.port, words).unwrap()
+    }
+
     pub(crate) fn clock_path(&self) -> PathBuf {
         self.folder.path().join("clock")
     }

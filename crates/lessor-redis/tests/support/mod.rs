@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -113,6 +113,17 @@ impl Server {
     pub(crate) fn say(&self, words: &[&str]) -> String {
         ask(self.port, words).unwrap()
     }
+
+    /// How often it has carried one of these commands out, or refused to.
+    pub(crate) fn calls(&self, commands: &[&str]) -> u64 {
+        let stats = ask_for_all(self.port, &["INFO", "commandstats"]).concat();
+        let count = |line: &str| {
+            let (command, stats) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
+            let calls: u64 = stats.split(',').next()?.parse().ok()?;
+            commands.contains(&command).then_some(calls)
+        };
+        stats.lines().filter_map(count).sum()
+    }
 }
 
 impl Drop for Server {
@@ -184,6 +195,37 @@ fn ask(port: u16, words: &[&str]) -> std::io::Result<String> {
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line)?;
     Ok(line.trim_end().to_owned())
+}
+
+/// All strings and numbers of an answer.
+pub(crate) fn ask_for_all(port: u16, words: &[&str]) -> Vec<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut request = format!("*{}\r\n", words.len());
+    for word in words {
+        request += &format!("${}\r\n{word}\r\n", word.len());
+    }
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    read(&mut BufReader::new(stream), &mut answer);
+    answer
+}
+
+fn read(from: &mut BufReader<TcpStream>, into: &mut Vec<String>) {
+    let mut line = String::new();
+    from.read_line(&mut line).unwrap();
+    let (kind, rest) = line.trim_end().split_at(1);
+    match kind {
+        "*" => (0..rest.parse::<usize>().unwrap()).for_each(|_| read(from, into)),
+        "$" => {
+            let mut bytes = vec![0; rest.parse::<usize>().unwrap() + 2];
+            from.read_exact(&mut bytes).unwrap();
+            bytes.truncate(bytes.len() - 2);
+            into.push(String::from_utf8(bytes).unwrap());
+        }
+        "+" | ":" => into.push(rest.to_owned()),
+        _ => panic!("{words}", words = line.trim_end()),
+    }
 }
 
 /// A prefix that no other test of this run has.
