@@ -113,8 +113,9 @@ impl Cluster {
                 to = To::Owner;
                 continue;
             }
-            *sent =
-                Some(Sent { master: Some(master.clone()), generation: wired.generation, clock: wired.clock });
+            let place =
+                Sent { master: Some(master.clone()), generation: wired.generation, clock: wired.clock };
+            let mark = || *sent = Some(place);
             let first = match to {
                 // Nothing may come between that and the command, so there is no telling then.
                 To::Ask(_) => Some(cmd("ASKING")),
@@ -123,16 +124,11 @@ impl Cluster {
             };
             let asked = self.link.upgrade().map(|link| (link.clock.local(), link));
             self.use_at(asked.as_ref().map_or(0, |(asked, _)| *asked));
-            let answer = match first {
-                None => wired.wire.send_packed_command(command).await,
-                Some(first) => {
-                    let mut both = redis::pipe();
-                    both.add_command(first).add_command(command.clone());
-                    let answers = wired.wire.send_packed_commands(&both, 0, 2).await;
-                    answers.map(|mut answers| answers.pop().unwrap_or_default())
-                }
+            let answer = match &first {
+                None => wired.wire.send(&[command], mark).await,
+                Some(first) => wired.wire.send(&[first, command], mark).await,
             };
-            let error = match answer.and_then(Value::extract_error) {
+            let error = match answer {
                 Ok(answer) => {
                     if let (Some((asked, link)), Some(now)) = (asked, told_time(&answer)) {
                         link.clock.sample(wired.clock, asked, now);
@@ -174,8 +170,8 @@ impl Cluster {
         sent: &mut Option<Sent>,
     ) -> Result<Value, RedisError> {
         let (master, mut wired, _) = self.wired(0, &To::Only(master.clone())).await?;
-        *sent = Some(Sent { master: Some(master), generation: wired.generation, clock: wired.clock });
-        wired.wire.send_packed_command(command).await?.extract_error()
+        let place = Sent { master: Some(master), generation: wired.generation, clock: wired.clock };
+        wired.wire.send(&[command], || *sent = Some(place)).await
     }
 
     /// A connection, once there is one, and whether it had to be waited for.
@@ -253,7 +249,8 @@ fn told_time(answer: &Value) -> Option<Timestamp> {
     server::time_of(parts.get(2..)?)
 }
 
-fn caching() -> Cmd {
+/// What is said before something that the server shall tell of.
+pub(crate) fn caching() -> Cmd {
     let mut command = cmd("CLIENT");
     command.arg("CACHING").arg("YES");
     command

@@ -14,7 +14,8 @@
 //! ```
 //!
 //! It needs Redis 7.0 or later, or Valkey. It brings a thread of its own and needs no async runtime: callers on plain threads and under any
-//! executor share one connection, on which requests are sent one behind the other without waiting for each answer.
+//! executor share one connection, on which requests are sent one behind the other without waiting for each answer. A caller on a plain thread,
+//! while it is the only one, does without that thread.
 //!
 //! # What it promises
 //! An answer means that the server has done it. What that survives is up to the server: with `appendonly yes` and `appendfsync always` its
@@ -64,6 +65,7 @@ mod scripts;
 mod server;
 mod settings;
 mod store;
+mod wire;
 
 use std::fmt;
 use std::sync::Arc;
@@ -189,9 +191,9 @@ impl Opener {
         let prefix = self.settings.check()?;
         let listeners = Arc::new(Listeners::new(prefix.clone()));
         #[cfg(feature = "tls")]
-        let link = Link::open(self.settings, address, listeners, self.certificates)?;
+        let link = Link::open(self.settings, address, listeners, None, self.certificates)?;
         #[cfg(not(feature = "tls"))]
-        let link = Link::open(self.settings, address, listeners)?;
+        let link = Link::open(self.settings, address, listeners, None)?;
         Ok(RedisStore { shared: Arc::new(Shared { link, prefix, next_purge: AtomicU64::new(0) }) })
     }
 }

@@ -13,7 +13,7 @@ use event_listener::Event;
 use futures_lite::future;
 use lessor_core::{Error, StoreError, Timestamp};
 use parking_lot::RwLock;
-use redis::aio::MultiplexedConnection;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 pub(crate) use exchange::Sent;
@@ -26,6 +26,7 @@ use crate::failure::{Effect, judge, kind_of, unanswered};
 use crate::hints::Listeners;
 use crate::server::{self, Server};
 use crate::settings::Settings;
+use crate::wire::Wire;
 
 /// How long the first wait is after a connection could not be made, and the longest.
 pub(crate) const BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
@@ -33,15 +34,15 @@ pub(crate) const BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Dur
 pub(crate) const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Clone)]
-enum Wire {
-    One(MultiplexedConnection),
+enum Way {
+    One(Wire),
     Cluster(Arc<Cluster>),
 }
 
 /// A connection that was there when it was asked for.
 #[derive(Clone)]
 struct Live {
-    wire: Wire,
+    way: Way,
     generation: u64,
     /// Whether the server tells of changes to what was loaded.
     is_told: bool,
@@ -60,6 +61,8 @@ pub(crate) struct Link {
     pub(crate) listeners: Arc<Listeners>,
     #[cfg(feature = "tls")]
     pub(crate) certificates: Option<redis::TlsCertificates>,
+    /// Of the application.
+    pub(crate) runtime: Option<Handle>,
     deadlines: Deadlines,
     state: RwLock<State>,
     changed: Event,
@@ -77,6 +80,7 @@ impl Link {
         settings: Settings,
         address: Address,
         listeners: Arc<Listeners>,
+        runtime: Option<Handle>,
         #[cfg(feature = "tls")] certificates: Option<redis::TlsCertificates>,
     ) -> Result<Arc<Self>, Error> {
         let link = Arc::new(Self {
@@ -86,6 +90,7 @@ impl Link {
             listeners,
             #[cfg(feature = "tls")]
             certificates,
+            runtime,
             deadlines: Deadlines::default(),
             state: RwLock::new(State::Down("not connected yet".to_owned())),
             changed: Event::new(),
@@ -94,12 +99,12 @@ impl Link {
             server: RwLock::new(None),
             replaced: AtomicU64::new(0),
         });
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
-        let runtime = runtime.map_err(|error| Error::Thread { reason: error.to_string() })?;
+        let own = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
+        let own = own.map_err(|error| Error::Thread { reason: error.to_string() })?;
         let (sender, first) = std::sync::mpsc::channel();
         let thread = std::thread::Builder::new().name("lessor-redis".to_owned());
         let keeper = Arc::clone(&link);
-        let run = move || runtime.block_on(future::or(keeper.keep(sender), keeper.watch()));
+        let run = move || own.block_on(future::or(keeper.keep(sender), keeper.watch()));
         thread.spawn(run).map_err(|error| Error::Thread { reason: error.to_string() })?;
         match first.recv() {
             Ok(Ok(())) => Ok(link),
@@ -149,15 +154,23 @@ impl Link {
     async fn connect(self: &Arc<Self>) -> Result<(), StoreError> {
         let generation = self.next_generation();
         let live = if self.address.is_cluster {
-            Live { wire: Wire::Cluster(Cluster::open(self).await?), generation, is_told: true }
+            Live { way: Way::Cluster(Cluster::open(self).await?), generation, is_told: true }
         } else {
             self.connect_to_one(generation).await?
+        };
+        let one = match &live.way {
+            Way::One(wire) => Some(wire.clone()),
+            Way::Cluster(_) => None,
         };
         let mut state = self.state.write();
         if !matches!(*state, State::Closed) {
             *state = State::Up(live);
         }
         drop(state);
+        // It may have been closed before anybody could be told to make another one.
+        if one.is_some_and(|wire| wire.is_over()) {
+            self.fall(Some(generation), "the connection was closed".to_owned());
+        }
         self.changed.notify(usize::MAX);
         // What changed in between was not told.
         self.listeners.all_changed();
@@ -182,7 +195,7 @@ impl Link {
         let is_told = server::track(place, &mut wire).await;
         let former = self.server();
         self.met(place, server.clone(), former.is_some_and(|former| former.run_id != server.run_id));
-        Ok(Live { wire: Wire::One(wire), generation, is_told })
+        Ok(Live { way: Way::One(wire), generation, is_told })
     }
 
     pub(crate) fn next_generation(&self) -> u64 {
@@ -209,7 +222,7 @@ impl Link {
 
     fn cluster(&self) -> Option<Arc<Cluster>> {
         match &*self.state.read() {
-            State::Up(Live { wire: Wire::Cluster(cluster), .. }) => Some(Arc::clone(cluster)),
+            State::Up(Live { way: Way::Cluster(cluster), .. }) => Some(Arc::clone(cluster)),
             _ => None,
         }
     }
@@ -230,7 +243,7 @@ impl Link {
                 State::Up(live) => live.clone(),
                 _ => return,
             };
-            let Wire::One(mut wire) = live.wire else { return };
+            let Way::One(mut wire) = live.way else { return };
             if !is_wanted {
                 let sample = async {
                     server::sample(&self.clock, ONLY, &mut wire).await.map_err(|error| kind_of(&error))

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use lessor_core::{StoreError, Timestamp};
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionInfo, PushInfo, PushKind, RedisError, Value, cmd};
+use redis::{Client, Cmd, ConnectionInfo, PushInfo, RedisError, Value, cmd};
 
 use crate::clock::ServerClock;
 use crate::failure::{Effect, LOADING, judge, kind_of};
 use crate::link::Link;
 use crate::settings::Check;
+use crate::wire::Wire;
 
 /// `SET … NX GET` is as old as this.
 const OLDEST: (u32, u32) = (7, 0);
@@ -50,15 +50,8 @@ pub(crate) async fn connect(
     node: ConnectionInfo,
     place: &str,
     lost: impl Fn() + Send + Sync + 'static,
-) -> Result<MultiplexedConnection, StoreError> {
+) -> Result<Wire, StoreError> {
     let listeners = Arc::clone(&link.listeners);
-    let hear = move |said: PushInfo| {
-        match said.kind {
-            PushKind::Disconnection => lost(),
-            _ => listeners.hear(&said),
-        }
-        Ok::<(), std::convert::Infallible>(())
-    };
     #[cfg(feature = "tls")]
     let client = match &link.certificates {
         Some(certificates) => Client::build_with_tls(node, certificates.clone()),
@@ -66,25 +59,14 @@ pub(crate) async fn connect(
     };
     #[cfg(not(feature = "tls"))]
     let client = Client::open(node);
-    // Deadlines are the store's own: a future that is polled elsewhere must not need a timer of this runtime.
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(link.settings.deadline))
-        .set_response_timeout(None)
-        .set_pipeline_buffer_size(PIPELINE)
-        .set_push_sender(hear);
     let failed = |error: RedisError| failed(&error, place);
-    client.map_err(failed)?.get_multiplexed_async_connection_with_config(&config).await.map_err(failed)
+    let hear = move |said: &PushInfo| listeners.hear(said);
+    let runtime = link.runtime.clone();
+    Wire::connect(client.map_err(failed)?, link.settings.deadline, runtime, hear, lost).await.map_err(failed)
 }
 
-/// How many requests may wait to be written.
-const PIPELINE: usize = 1024;
-
 /// Asks for the server's time.
-pub(crate) async fn sample(
-    clock: &ServerClock,
-    id: u64,
-    wire: &mut MultiplexedConnection,
-) -> Result<(), RedisError> {
+pub(crate) async fn sample(clock: &ServerClock, id: u64, wire: &mut Wire) -> Result<(), RedisError> {
     let sent = clock.local();
     let answer = send(wire, &cmd("TIME")).await?;
     if let Value::Array(parts) = &answer
@@ -111,15 +93,12 @@ fn number_of(value: &Value) -> Option<u64> {
     }
 }
 
-async fn send(wire: &mut MultiplexedConnection, command: &Cmd) -> Result<Value, RedisError> {
-    wire.send_packed_command(command).await?.extract_error()
+async fn send(wire: &mut Wire, command: &Cmd) -> Result<Value, RedisError> {
+    wire.send(&[command], || {}).await
 }
 
 /// What the server says of itself, and whether its memory is bounded.
-pub(crate) async fn look(
-    place: &str,
-    wire: &mut MultiplexedConnection,
-) -> Result<(Server, bool), StoreError> {
+pub(crate) async fn look(place: &str, wire: &mut Wire) -> Result<(Server, bool), StoreError> {
     let failed = |error: RedisError| judge(&error, place, Effect::Read).error;
     let info = text_of(send(wire, &cmd("INFO")).await.map_err(failed)?);
     let field = |name: &str| {
@@ -197,7 +176,7 @@ fn second_of(value: Value) -> Option<String> {
 }
 
 /// Has the server tell of changes to what is loaded from now on. Says whether it will.
-pub(crate) async fn track(place: &str, wire: &mut MultiplexedConnection) -> bool {
+pub(crate) async fn track(place: &str, wire: &mut Wire) -> bool {
     let mut tracking: Cmd = cmd("CLIENT");
     tracking.arg("TRACKING").arg("ON").arg("OPTIN").arg("NOLOOP");
     let mut told = send(wire, &tracking).await;

@@ -6,7 +6,6 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use lessor_core::StoreError;
-use redis::aio::MultiplexedConnection;
 use redis::{ConnectionAddr, ConnectionInfo, RedisError, Value, cmd};
 use tokio::sync::Notify;
 
@@ -15,6 +14,7 @@ use super::map::{Drawn, Master, Node, Unfit, Wired};
 use crate::failure::{Effect, kind_of, unanswered};
 use crate::link::{BACKOFF, Link, SAMPLE_EVERY};
 use crate::server;
+use crate::wire::Wire;
 
 /// How often nodes are asked for the time while something else is sent, in µs.
 pub(super) const RECENT: u64 = 100_000;
@@ -26,7 +26,7 @@ impl Cluster {
             self.stale.notified().await;
             // Many may find the same at once.
             tokio::time::sleep(BACKOFF.0).await;
-            let nodes: Vec<(Master, MultiplexedConnection)> = {
+            let nodes: Vec<(Master, Wire)> = {
                 let map = self.map.read();
                 let wire = |node: &Node| Some((node.master.clone(), node.wired.as_ref().ok()?.wire.clone()));
                 map.nodes.iter().filter_map(wire).collect()
@@ -182,7 +182,12 @@ impl Cluster {
         link.met(&place, server, is_other);
         let mut map = self.map.write();
         if let Some(node) = map.node_mut(master) {
-            node.wired = Ok(Wired { wire, generation, is_told, clock });
+            node.wired = Ok(Wired { wire: wire.clone(), generation, is_told, clock });
+        }
+        drop(map);
+        // It may have been closed before anybody could be told to make another one.
+        if wire.is_over() {
+            self.lose(master, generation, "the connection was closed");
         }
         Ok(())
     }
@@ -217,8 +222,8 @@ impl Cluster {
     }
 }
 
-async fn ask_for_slots(wire: &mut MultiplexedConnection) -> Result<Value, RedisError> {
-    wire.send_packed_command(cmd("CLUSTER").arg("SLOTS")).await?.extract_error()
+async fn ask_for_slots(wire: &mut Wire) -> Result<Value, RedisError> {
+    wire.send(&[cmd("CLUSTER").arg("SLOTS")], || {}).await
 }
 
 async fn within<T>(limit: Duration, what: impl Future<Output = T>) -> Option<T> {

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use lessor_core::StoreError;
 use redis::Value;
-use redis::aio::MultiplexedConnection;
 use tokio::sync::Notify;
+
+use crate::wire::Wire;
 
 pub(crate) const SLOTS: usize = 16_384;
 
@@ -36,7 +37,7 @@ impl Master {
 /// A connection to a node.
 #[derive(Clone)]
 pub(crate) struct Wired {
-    pub(crate) wire: MultiplexedConnection,
+    pub(crate) wire: Wire,
     pub(crate) generation: u64,
     pub(crate) is_told: bool,
     /// The server's, among those that are estimated.

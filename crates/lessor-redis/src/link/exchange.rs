@@ -7,9 +7,9 @@ use futures_lite::future;
 use lessor_core::{StoreError, Timestamp};
 use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, Value, cmd};
 
-use super::{Link, Live, Wire};
+use super::{Link, Live, Way};
 use crate::clock::ONLY;
-use crate::cluster::{Master, Own, SLOTS};
+use crate::cluster::{Master, Own, SLOTS, caching};
 use crate::deadlines::Expiry;
 use crate::failure::{Effect, judge, unanswered};
 use crate::server;
@@ -82,8 +82,8 @@ impl Link {
     /// other.
     pub(crate) async fn read_each(&self, commands: &[Cmd]) -> Result<Vec<Value>, StoreError> {
         self.exchange(Effect::Read, async |live, sent| {
-            let wire = match &mut live.wire {
-                Wire::One(wire) if !commands.is_empty() => wire,
+            let wire = match &mut live.way {
+                Way::One(wire) if !commands.is_empty() => wire,
                 _ => {
                     let mut values = Vec::with_capacity(commands.len());
                     for command in commands {
@@ -92,13 +92,9 @@ impl Link {
                     return Ok(values);
                 }
             };
-            let mut pipeline = redis::pipe();
-            for command in commands {
-                pipeline.add_command(command.clone());
-            }
-            *sent = Some(Sent { master: None, generation: live.generation, clock: ONLY });
-            let values = wire.send_packed_commands(&pipeline, 0, commands.len()).await?;
-            values.into_iter().map(Value::extract_error).collect()
+            let generation = live.generation;
+            let mark = || *sent = Some(Sent { master: None, generation, clock: ONLY });
+            wire.send_each(&commands.iter().collect::<Vec<_>>(), mark).await
         })
         .await
     }
@@ -110,8 +106,8 @@ impl Link {
         command: &Cmd,
         effect: Effect,
     ) -> Result<Value, StoreError> {
-        self.exchange(effect, async |live, sent| match (&live.wire, master) {
-            (Wire::Cluster(cluster), Some(master)) => cluster.ask(master, command, sent).await,
+        self.exchange(effect, async |live, sent| match (&live.way, master) {
+            (Way::Cluster(cluster), Some(master)) => cluster.ask(master, command, sent).await,
             _ => live.send(command, false, sent).await,
         })
         .await
@@ -207,17 +203,15 @@ impl Live {
         is_told: bool,
         sent: &mut Option<Sent>,
     ) -> Result<Value, RedisError> {
-        let wire = match &mut self.wire {
-            Wire::Cluster(cluster) => return cluster.send(command, is_told, sent).await,
-            Wire::One(wire) => wire,
+        let wire = match &mut self.way {
+            Way::Cluster(cluster) => return cluster.send(command, is_told, sent).await,
+            Way::One(wire) => wire,
         };
-        *sent = Some(Sent { master: None, generation: self.generation, clock: ONLY });
+        let generation = self.generation;
+        let mark = || *sent = Some(Sent { master: None, generation, clock: ONLY });
         if !is_told || !self.is_told {
-            return wire.send_packed_command(command).await?.extract_error();
+            return wire.send(&[command], mark).await;
         }
-        let mut pipeline = redis::pipe();
-        pipeline.cmd("CLIENT").arg("CACHING").arg("YES").add_command(command.clone());
-        let mut answers = wire.send_packed_commands(&pipeline, 0, 2).await?;
-        answers.pop().unwrap_or_default().extract_error()
+        wire.send(&[&caching(), command], mark).await
     }
 }
