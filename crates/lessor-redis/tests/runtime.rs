@@ -1,0 +1,72 @@
+//! A store that was told of the application's runtime answers there, and everywhere else as well.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::sync::Arc;
+
+use lessor_core::{Acquisition, Engine};
+use lessor_redis::Opener;
+use support::Server;
+use tokio::runtime::{Builder, Runtime};
+
+fn runtime(threads: usize) -> Runtime {
+    match threads {
+        0 => Builder::new_current_thread().enable_all().build().unwrap(),
+        threads => Builder::new_multi_thread().worker_threads(threads).enable_all().build().unwrap(),
+    }
+}
+
+async fn cycles(engine: &Engine, name: &str) {
+    for number in 0..20 {
+        let key = format!("{name}/{number}");
+        let Acquisition::Acquired(lease) = engine.acquire(&key).await.unwrap() else { panic!("{key}") };
+        lease.complete_bytes(key.as_bytes()).await.unwrap();
+        match engine.acquire(&key).await.unwrap() {
+            Acquisition::Completed(view) => assert_eq!(view.result_bytes(), Some(key.as_bytes())),
+            other => panic!("{key}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_store_answers_on_its_callers_runtime_and_off_it_and_when_it_has_ended() {
+    if !support::is_there() {
+        return;
+    }
+    let server = Server::volatile();
+    for threads in [0, 2] {
+        let theirs = runtime(threads);
+        let opener = Opener::new().settings(support::settings(&support::prefix()));
+        let store = opener.runtime(theirs.handle().clone()).open(&server.url()).unwrap();
+        let engine = Engine::new(Arc::new(store)).unwrap();
+        theirs.block_on(cycles(&engine, "there"));
+        // On it by name, while nothing runs what it has to do if it has no threads of its own.
+        {
+            let _entered = theirs.enter();
+            smol::block_on(cycles(&engine, "entered"));
+        }
+        smol::block_on(cycles(&engine, "elsewhere"));
+        for number in 0..20 {
+            let run = engine.once(&format!("thread/{number}")).run(|_| Ok::<_, String>(number));
+            assert_eq!(run.unwrap().into_value(), number);
+        }
+        runtime(1).block_on(cycles(&engine, "another"));
+        theirs.block_on(async {
+            let both = [cycles(&engine, "one"), cycles(&engine, "two")];
+            let [one, two] = both.map(Box::pin);
+            smol::future::zip(one, two).await;
+        });
+        drop(theirs);
+        runtime(0).block_on(cycles(&engine, "afterwards"));
+        smol::block_on(cycles(&engine, "at last"));
+    }
+}
+
+#[test]
+#[should_panic(expected = "IO is disabled")]
+fn a_runtime_that_cannot_wait_for_sockets_is_refused_at_once() {
+    let runtime = Builder::new_current_thread().build().unwrap();
+    drop(Opener::new().runtime(runtime.handle().clone()));
+}
