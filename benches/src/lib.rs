@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use lessor::log::Opener;
 use lessor::{Acquisition, Engine, Lease, LogStore, MemoryStore, Settings, Store};
 use serde::{Deserialize, Serialize};
+use tokio::runtime::Runtime;
 
 pub use rivals::{HandDashMap, HandMutexMap};
 
@@ -101,11 +102,15 @@ impl Lessor {
         Ok(Self(Self::engine(store.clone())?, Some(Arc::new(Closing(store)))))
     }
 
-    /// The store on the Redis server of `url`.
-    pub fn redis(url: &str) -> Result<Self, String> {
+    /// The store on the Redis server of `url`, for callers on `runtime` or on threads.
+    pub fn redis(url: &str, runtime: Option<&Runtime>) -> Result<Self, String> {
         let mut settings = lessor::redis::Settings::default();
         settings.persistence = lessor::redis::Check::Ignore;
-        let open = lessor::redis::Opener::new().settings(settings).open(url);
+        let mut opener = lessor::redis::Opener::new().settings(settings);
+        if let Some(runtime) = runtime {
+            opener = opener.runtime(runtime.handle().clone());
+        }
+        let open = opener.open(url);
         Ok(Self(Self::engine(Arc::new(open.map_err(|error| error.to_string())?))?, None))
     }
 

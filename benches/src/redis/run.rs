@@ -58,7 +58,7 @@ impl Run<'_> {
             let server = Server::start(folder, mode)?;
             let runtime = two_workers();
             Ok(rate(match name {
-                "lessor" => fly(&runtime, Lessor::redis(&server.url())?, callers, length),
+                "lessor" => fly(&runtime, Lessor::redis(&server.url(), Some(&runtime))?, callers, length),
                 "by-hand" => {
                     fly(&runtime, runtime.block_on(AsyncHand::connect(&server.url()))?, callers, length)
                 }
@@ -80,7 +80,7 @@ impl Run<'_> {
             let server = Server::start(folder, mode)?;
             Ok(match name {
                 "lessor" => {
-                    let guard = Lessor::redis(&server.url())?;
+                    let guard = Lessor::redis(&server.url(), None)?;
                     repeat(threads, length, |thread, n| {
                         assert_eq!(Guard::run(&guard, &key(thread, n), &Receipt::new(n)), Told::Done);
                     })
@@ -116,7 +116,7 @@ impl Run<'_> {
             let runtime = two_workers();
             let key = key(0, 0);
             if name == "lessor" {
-                let guard = Lessor::redis(&server.url())?;
+                let guard = Lessor::redis(&server.url(), Some(&runtime))?;
                 match hot {
                     Hot::Held => guard.hold(&key),
                     Hot::Finished => assert_eq!(Guard::run(&guard, &key, &Receipt::new(0)), Told::Done),

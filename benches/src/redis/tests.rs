@@ -26,7 +26,7 @@ async fn check(guard: &impl AsyncGuard) {
 fn who_is_asynchronous_does_the_work_once_replays_it_and_refuses_what_is_held() {
     let (Some((_a, first)), Some((_b, second))) = (server(), server()) else { return };
     let runtime = two_workers();
-    let lessor = Lessor::redis(&first.url()).expect("a store");
+    let lessor = Lessor::redis(&first.url(), None).expect("a store");
     lessor.hold("two");
     runtime.block_on(check(&lessor));
     runtime.block_on(async {
@@ -41,7 +41,7 @@ fn who_is_asynchronous_does_the_work_once_replays_it_and_refuses_what_is_held() 
 #[test]
 fn who_blocks_does_the_work_once_and_replays_it() {
     let (Some((_a, first)), Some((_b, second))) = (server(), server()) else { return };
-    let lessor = Lessor::redis(&first.url()).expect("a store");
+    let lessor = Lessor::redis(&first.url(), None).expect("a store");
     let hand = BlockingHand::connect(&second.url(), 2).expect("connections");
     let by_lessor = |receipt: &Receipt| Guard::run(&lessor, "one", receipt);
     let by_hand = |receipt: &Receipt| hand.run(receipt.charge % 2, "one", receipt);
