@@ -8,7 +8,6 @@ pub mod log;
 pub mod redis;
 mod report;
 pub mod results;
-mod rivals;
 mod rounds;
 
 use std::path::Path;
@@ -17,59 +16,8 @@ use std::time::{Duration, Instant};
 
 use lessor::log::Opener;
 use lessor::{Acquisition, Engine, Lease, LogStore, MemoryStore, Settings, Store};
-use serde::{Deserialize, Serialize};
 
-pub use rivals::{HandDashMap, HandMutexMap};
-
-/// How long a lease lasts, here and at the rivals.
-pub const TTL: Duration = Duration::from_secs(300);
-
-/// The result of the guarded work: 64 bytes as JSON.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct Receipt {
-    pub charge: u64,
-    pub status: String,
-    pub amount: u32,
-}
-
-impl Receipt {
-    pub fn new(n: u64) -> Self {
-        Self {
-            charge: 10_000_000_000_000_000 + n % 1_000_000_000,
-            status: "captured".to_owned(),
-            amount: 129_990 + (n % 10) as u32,
-        }
-    }
-}
-
-/// What an acquire came to.
-#[derive(Debug, PartialEq)]
-pub enum Told {
-    /// The work was done now.
-    Done,
-    /// Somebody holds the key for another so long.
-    Refused(Duration),
-    /// It had been done before.
-    Replayed(Receipt),
-}
-
-/// Something that guards work by a key.
-pub trait Guard: Send + Sync {
-    fn name(&self) -> &'static str;
-
-    /// Acquires `key` and, if granted, completes it with `receipt`.
-    fn run(&self, key: &str, receipt: &Receipt) -> Told;
-
-    /// Acquires `key` and keeps holding it.
-    fn hold(&self, key: &str);
-
-    /// Completes `count` keys of thread 0, in whatever way is quickest.
-    fn fill(&self, count: u64) {
-        for n in 0..count {
-            self.run(&key(0, n), &Receipt::new(n));
-        }
-    }
-}
+pub use lessor_counted::{Guard, HandDashMap, HandMutexMap, Receipt, TTL, Told, key};
 
 /// lessor, through its public face.
 #[derive(Clone)]
@@ -177,8 +125,3 @@ pub fn timed(threads: u64, count: u64, work: impl Fn(u64, u64) + Sync) -> Durati
 }
 
 struct Clocked(Instant);
-
-/// A key as applications have them: a word, a colon and a number, 24 characters.
-pub fn key(thread: u64, n: u64) -> String {
-    format!("invoice:{thread:04}:{n:011}")
-}
