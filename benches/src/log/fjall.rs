@@ -28,8 +28,6 @@ impl Fjall {
 }
 
 impl Store for Fjall {
-    const NAME: &'static str = "fjall";
-
     fn read<T>(&self, key: &str, look: impl FnOnce(Option<&[u8]>) -> T) -> T {
         look(self.leases.get(key).expect("get").as_deref())
     }

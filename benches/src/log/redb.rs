@@ -39,8 +39,6 @@ impl Redb {
 }
 
 impl Store for Redb {
-    const NAME: &'static str = "redb";
-
     fn read<T>(&self, key: &str, look: impl FnOnce(Option<&[u8]>) -> T) -> T {
         let table = self.database.begin_read().expect("begin").open_table(LEASES).expect("table");
         let value = table.get(key).expect("get");
