@@ -45,6 +45,8 @@ const NO_FLOOR: &[&str] = &[
 ];
 /// Those that have something to drop old records by.
 const PURGING: &[&str] = &["lessor", "dashmap by hand", "Mutex<HashMap> by hand", "moka", "SQLite"];
+/// Those that have a form for threads.
+const BLOCKING: &[&str] = &["lessor", "by hand", "floor"];
 const LOCKS: &[&str] = &["lessor", "by hand", "rslock"];
 const NO_LOCKS: &[&str] = &["lessor", "by hand"];
 const ALONE: &[&str] = &["lessor", "floor"];
@@ -141,12 +143,11 @@ fn in_files(records: u64) -> Vec<Plan> {
 
 fn on_redis() -> Vec<Plan> {
     let plan = |work, callers, only| Plan::new(Store::Redis, work, callers, only);
-    let tasks = [1, 64, 512].map(Callers::Tasks);
-    let threads = [1, 8, 64].map(Callers::Threads);
     let mut plans = Vec::new();
     for mode in [Mode::Volatile, Mode::Durable] {
-        let fresh = tasks.into_iter().chain(threads).map(|callers| plan(Work::Fresh, callers, &[]));
-        plans.extend(fresh.map(|plan| Plan { mode, ..plan }));
+        let tasks = [1, 64, 512].map(|count| plan(Work::Fresh, Callers::Tasks(count), &[]));
+        let threads = [1, 8, 64].map(|count| plan(Work::Fresh, Callers::Threads(count), BLOCKING));
+        plans.extend(tasks.into_iter().chain(threads).map(|plan| Plan { mode, ..plan }));
     }
     let some = Callers::Tasks(64);
     plans.extend([

@@ -14,8 +14,11 @@ use super::race::{Callers, Gate, Task, What, now, race, run};
 use super::sample::{Sample, Tally};
 use crate::subject::really_wait;
 
-/// The caller that takes leases before anything is measured. Its keys are nobody else's.
-const BEFORE: u64 = 9_999;
+/// Who takes leases before anything is measured, for each workload another one. Their keys are nobody else's.
+const HOT: u64 = 9_999;
+const GONE: u64 = 9_998;
+const RENEWED: u64 = 9_997;
+const AWAITED: u64 = 9_996;
 /// How long a lease is that is to lapse.
 const BRIEF: Duration = Duration::from_millis(1);
 
@@ -26,6 +29,7 @@ pub struct Crowd {
     length: Duration,
     ttl: Duration,
     result: Arc<[u8]>,
+    prefix: Arc<str>,
     spawn: Arc<dyn Fn(Task) + Send + Sync>,
 }
 
@@ -50,6 +54,7 @@ impl Crowd {
             length: Duration::from_secs(1),
             ttl: Duration::from_secs(300),
             result: vec![b'r'; 64].into(),
+            prefix: "".into(),
             spawn: Arc::new(|task| executor().spawn(task).detach()),
         }
     }
@@ -75,6 +80,13 @@ impl Crowd {
         self
     }
 
+    /// Asks for keys that begin with this, so that several runs can share a store that keeps what it knows. Default: nothing.
+    #[must_use]
+    pub fn within(mut self, prefix: &str) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
     /// Runs tasks on an executor of the caller's.
     #[must_use]
     pub fn spawn_with(mut self, spawn: impl Fn(Task) + Send + Sync + 'static) -> Self {
@@ -85,10 +97,11 @@ impl Crowd {
     /// Each acquires keys that nobody has asked for, and completes them. Both together are one operation.
     pub fn fresh<G: Guard>(&self, guard: &Arc<G>) -> Sample {
         let (guard, ttl, result) = (Arc::clone(guard), self.ttl, Arc::clone(&self.result));
+        let prefix = Arc::clone(&self.prefix);
         self.race(move |caller, mut watch| {
             let (guard, result) = (Arc::clone(&guard), Arc::clone(&result));
+            let mut keys = Fresh::of(&prefix, caller);
             async move {
-                let mut keys = Fresh::of(caller);
                 while let Some(lap) = watch.begin() {
                     let key = keys.next();
                     let grant = guard.acquire(key, ttl).await.granted(key);
@@ -102,7 +115,7 @@ impl Crowd {
 
     /// All ask for one key that somebody holds.
     pub fn refused<G: Guard>(&self, guard: &Arc<G>) -> Sample {
-        let key = name(BEFORE, 0);
+        let key = name(&self.prefix, HOT, 0);
         let grant = block_on(guard.acquire(&key, self.ttl)).granted(&key);
         let (asked, ttl) = (Arc::clone(guard), self.ttl);
         let (hot, held): (Arc<str>, _) = (key.as_str().into(), guard);
@@ -123,8 +136,8 @@ impl Crowd {
 
     /// Each asks for keys as [`Keys`] says; who is granted one completes it, and everybody later gets the result.
     pub fn on_keys<G: Guard>(&self, guard: &Arc<G>, keys: &Keys) -> Sample {
-        let (guard, keys, ttl, result) =
-            (Arc::clone(guard), keys.clone(), self.ttl, Arc::clone(&self.result));
+        let (guard, keys) = (Arc::clone(guard), keys.behind(&self.prefix));
+        let (ttl, result) = (self.ttl, Arc::clone(&self.result));
         self.race(move |caller, mut watch| {
             let (guard, keys, result) = (Arc::clone(&guard), keys.clone(), Arc::clone(&result));
             async move {
@@ -152,7 +165,7 @@ impl Crowd {
     /// `leases` whose holders are gone and whose time is over are taken over and completed, until none is left, however long it
     /// takes. Both together are one operation.
     pub fn takeover<G: Guard>(&self, guard: &Arc<G>, leases: u64) -> Sample {
-        let keys: Arc<[String]> = (0..leases).map(|n| name(BEFORE, n)).collect();
+        let keys: Arc<[String]> = (0..leases).map(|n| name(&self.prefix, GONE, n)).collect();
         // Kept until the end, so that their being dropped is not measured.
         let gone = block_on(guard.hold_all(&keys, BRIEF));
         really_wait(2 * BRIEF);
@@ -176,7 +189,7 @@ impl Crowd {
 
     /// Each extends its share of `leases`, one after the other, over and over.
     pub fn renewals<G: Guard>(&self, guard: &Arc<G>, leases: u64) -> Sample {
-        let keys: Arc<[String]> = (0..leases).map(|n| name(BEFORE, n)).collect();
+        let keys: Arc<[String]> = (0..leases).map(|n| name(&self.prefix, RENEWED, n)).collect();
         let callers = self.callers.count();
         let mut shares: Vec<Vec<(String, G::Grant)>> = (0..callers).map(|_| Vec::new()).collect();
         let held = block_on(guard.hold_all(&keys, self.ttl));
@@ -215,7 +228,7 @@ impl Crowd {
     /// All wait for one key, whose work is then completed. [`Sample::took`] is how long it takes from there until the last of them has
     /// the result; each one's wait is a latency.
     pub fn waiters<G: Guard>(&self, guard: &Arc<G>) -> Sample {
-        let key = name(BEFORE, 0);
+        let key = name(&self.prefix, AWAITED, 0);
         let grant = block_on(guard.acquire(&key, self.ttl)).granted(&key);
         let (gate, (sender, receiver)) = (Arc::new(Gate::default()), channel());
         run(self.callers, &*self.spawn, |_| {

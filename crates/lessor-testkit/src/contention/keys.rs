@@ -40,7 +40,7 @@ impl Keys {
             u32::try_from(rank).unwrap_or(u32::MAX).min(count - 1)
         };
         let draws = (0..DRAWS).map(draw).collect();
-        Self { names: (0..u64::from(count)).map(|n| name(0, n)).collect(), draws }
+        Self { names: (0..u64::from(count)).map(|n| name("", 0, n)).collect(), draws }
     }
 
     /// These, asked for in this order over and over, as a log of real requests has them.
@@ -60,6 +60,15 @@ impl Keys {
         let draws: Arc<[u32]> = requests.into_iter().map(&mut draw).collect();
         assert!(!draws.is_empty(), "there are no keys");
         Self { names: names.into(), draws }
+    }
+
+    /// The same, each behind `prefix`.
+    pub(super) fn behind(&self, prefix: &str) -> Self {
+        if prefix.is_empty() {
+            return self.clone();
+        }
+        let names = self.names.iter().map(|name| format!("{prefix}{name}")).collect();
+        Self { names, draws: Arc::clone(&self.draws) }
     }
 
     /// How many different ones there are.
@@ -85,16 +94,16 @@ impl fmt::Debug for Keys {
 }
 
 /// A key as applications have them: a word, a colon and numbers, 24 characters.
-pub(super) fn name(caller: u64, n: u64) -> String {
-    format!("invoice:{caller:04}:{n:011}")
+pub(super) fn name(prefix: &str, caller: u64, n: u64) -> String {
+    format!("{prefix}invoice:{caller:04}:{n:011}")
 }
 
 /// Keys that nobody has asked for, made without formatting each anew: that would take as long as some operations.
 pub(super) struct Fresh(Vec<u8>);
 
 impl Fresh {
-    pub(super) fn of(caller: u64) -> Self {
-        Self(name(caller, 0).into_bytes())
+    pub(super) fn of(prefix: &str, caller: u64) -> Self {
+        Self(name(prefix, caller, 0).into_bytes())
     }
 
     pub(super) fn next(&mut self) -> &str {

@@ -119,11 +119,23 @@ fn popular_keys_are_asked_for_as_often_as_their_rank_says() {
 
 #[test]
 fn fresh_keys_are_all_different_and_go_on_beyond_nine() {
-    let (mut one, mut two) = (Fresh::of(1), Fresh::of(2));
+    let (mut one, mut two) = (Fresh::of("", 1), Fresh::of("", 2));
     let mut all: Vec<String> = (0..1100).map(|_| one.next().to_owned()).collect();
     assert_eq!(all[1099], "invoice:0001:00000001100");
     all.push(two.next().to_owned());
     all.sort_unstable();
     all.dedup();
     assert_eq!(all.len(), 1101);
+}
+
+#[test]
+fn runs_on_one_store_do_not_meet_if_each_is_within_a_prefix_of_its_own() {
+    let engine = engine();
+    for prefix in ["first ", "second "] {
+        let crowd = Crowd::of_threads(2).length(SHORT).within(prefix);
+        crowd.fresh(&engine);
+        crowd.refused(&engine);
+        let mixed = crowd.on_keys(&engine, &Keys::recorded(["a".to_owned(), "b".to_owned()]));
+        assert_eq!(mixed.told.granted, 2, "{mixed}");
+    }
 }
