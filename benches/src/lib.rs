@@ -5,6 +5,7 @@
 mod args;
 mod flight;
 pub mod log;
+pub mod page;
 pub mod redis;
 mod report;
 pub mod results;
