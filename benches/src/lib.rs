@@ -9,6 +9,7 @@ mod check;
 mod lessor;
 mod log;
 mod memory;
+pub mod page;
 mod redis;
 pub mod results;
 pub mod suite;

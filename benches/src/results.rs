@@ -5,7 +5,7 @@ mod tests;
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The contender that the others are rivals of.
 pub const LESSOR: &str = "lessor";
@@ -85,7 +85,8 @@ pub struct Contender {
 /// One run of one contender.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Sample {
-    /// In the unit of the case.
+    /// In the unit of the case. What is no number is passed over.
+    #[serde(deserialize_with = "number_or_null")]
     pub value: f64,
     pub latency: Option<Latency>,
 }
@@ -141,7 +142,7 @@ impl Case {
         let best = |round: usize| {
             let measure = self.contenders.iter().filter(|contender| is_measure(contender));
             let samples = measure.filter_map(|contender| contender.rounds.get(round));
-            samples.map(goodness).max_by(f64::total_cmp)
+            samples.map(goodness).filter(|value| value.is_finite()).max_by(f64::total_cmp)
         };
         let rounds = self.contender(LESSOR)?.rounds.iter().enumerate();
         Spread::of(rounds.filter_map(|(round, sample)| Some(goodness(sample) / best(round)?)))
@@ -189,14 +190,19 @@ impl Unit {
 }
 
 impl Spread {
-    /// Passes over what is no number, as when nothing was done in no time.
+    /// Passes over what cannot have been measured, as when nothing was done in no time.
     pub fn of(values: impl Iterator<Item = f64>) -> Option<Self> {
-        let mut values: Vec<_> = values.filter(|value| value.is_finite()).collect();
+        let mut values: Vec<_> = values.filter(|value| value.is_finite() && *value >= 0.0).collect();
         values.sort_by(f64::total_cmp);
         let (least, most) = (*values.first()?, *values.last()?);
         let (low, high) = (values[(values.len() - 1) / 2], values[values.len() / 2]);
         Some(Self { median: f64::midpoint(low, high), least, most })
     }
+}
+
+/// JSON has no word for what is no number, and `serde_json` writes null.
+fn number_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
 mod seconds {

@@ -58,7 +58,10 @@ fn the_median_of_an_even_number_is_between_the_two_in_the_middle() {
         Spread::of([4.0, 1.0, 2.0, 9.0].into_iter()),
         Some(Spread { median: 3.0, least: 1.0, most: 9.0 })
     );
-    assert_eq!(Spread::of([f64::NAN, 7.0].into_iter()), Some(Spread { median: 7.0, least: 7.0, most: 7.0 }));
+    assert_eq!(
+        Spread::of([f64::NAN, 7.0, -7.0, f64::INFINITY].into_iter()),
+        Some(Spread { median: 7.0, least: 7.0, most: 7.0 })
+    );
     assert_eq!(Spread::of(std::iter::empty()), None);
 }
 

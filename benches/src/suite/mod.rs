@@ -12,6 +12,7 @@ use lessor_testkit::contention;
 
 use self::args::Options;
 use crate::log::open::Child;
+use crate::page;
 use crate::results::{Latency, Results, Sample};
 use crate::work::Work;
 
@@ -25,16 +26,10 @@ pub fn main(folder: &Path) -> Result<(), String> {
     let (cases, seconds) = rounds::all(&options, folder);
     let results = Results { machine: machine::describe(), seconds, cases };
     print!("{}", rounds::summary(&results));
-    match &options.out {
-        Some(out) => write(&results, out),
-        None => Ok(()),
-    }
-}
-
-fn write(results: &Results, out: &Path) -> Result<(), String> {
-    let json = serde_json::to_string_pretty(results).map_err(|error| error.to_string())?;
-    std::fs::create_dir_all(out).map_err(|error| error.to_string())?;
-    std::fs::write(out.join("results.json"), json).map_err(|error| error.to_string())
+    let Some(out) = &options.out else { return Ok(()) };
+    page::write(&results, out).map_err(|error| format!("{}: {error}", out.display()))?;
+    println!("\nthe page is {}", out.join("README.md").display());
+    Ok(())
 }
 
 /// As it is written down.
