@@ -199,8 +199,8 @@ impl<'a> Overview<'a, '_> {
         let (offsets, whole) = offsets(lanes);
         let first = top + (height - whole) / 2.0 + LANE / 2.0;
         if lanes.is_empty() {
-            let place = (left + self.scale.at(1.0), top + height / 2.0 + 4.0);
-            canvas.text(place, "muted", Anchor::Middle, "no rival");
+            let place = (left + self.scale.at(1.0) + 8.0, top + height / 2.0 + 4.0);
+            canvas.text(place, "muted", Anchor::Start, "none");
         }
         for ((case, ratio), offset) in lanes.iter().zip(offsets) {
             let y = first + offset;

@@ -202,3 +202,13 @@ fn workloads_are_shown_in_the_order_of_the_results() {
     let order = ["Fresh", "One hot", "Hot set", "Hand-over", "A thousand", "Renewals", "Open", "Purge"];
     assert!(order.map(at).is_sorted(), "a workload of the file log alone is in its place");
 }
+
+#[test]
+fn what_has_no_ratio_is_not_passed_over_in_the_overview() {
+    let mut results = small();
+    results.cases.iter_mut().for_each(|case| case.against.clear());
+    let files = files_of(&results);
+    let document = parsed(&files["overview-light.svg"]);
+    assert!(texts(&document).any(|node| node.text() == Some("Fresh keys")));
+    assert!(texts(&document).any(|node| node.text() == Some("none")));
+}
