@@ -1,11 +1,13 @@
 //! How long one operation takes, by percentile, where callers meet.
 
+use std::cmp::Reverse;
+
 use super::figure::{Figure, Panel};
 use super::lines::{self, Line};
 use super::marks::Marks;
 use super::numbers;
 use super::scale::Round;
-use super::sections::{Section, Series, callers_word};
+use super::sections::{Section, callers_word};
 use crate::results::{Case, Contender, Spread, Unit};
 
 /// Those that tell most about waiting for one another come first.
@@ -28,19 +30,21 @@ pub(super) fn figure(section: &Section<'_>, marks: &Marks) -> Option<Figure> {
 
 /// One case per workload: the one with the most callers that has latencies.
 fn chosen<'a>(section: &Section<'a>) -> Vec<(String, &'a Case)> {
-    let rank = |series: &&Series<'_>| {
-        let telling = TELLING.iter().position(|workload| *workload == series.first().workload);
-        telling.unwrap_or(TELLING.len())
-    };
-    let mut all: Vec<_> = section.series.iter().collect();
-    all.sort_by_key(rank);
     let has_latency = |case: &&&Case| case.contenders.iter().any(|contender| contender.latency().is_some());
-    let cases = all.into_iter().filter_map(|series| {
+    let cases = section.series.iter().filter_map(|series| {
         let case = series.cases.iter().rev().find(has_latency)?;
         let callers = numbers::count(case.callers.count() as f64);
         Some((format!("{}, {callers} {}", series.title, callers_word(case.callers)), *case))
     });
-    cases.take(PANELS).collect()
+    let rank = |case: &Case| {
+        let telling = TELLING.iter().position(|workload| *workload == case.workload);
+        telling.unwrap_or(TELLING.len())
+    };
+    let mut cases: Vec<_> = cases.collect();
+    cases.sort_by_key(|(_, case)| (rank(case), Reverse(case.callers.count())));
+    cases.dedup_by_key(|(_, case)| &case.workload);
+    cases.truncate(PANELS);
+    cases
 }
 
 fn panel<'a>(title: &str, case: &'a Case, marks: &Marks) -> lines::Panel<'a> {

@@ -14,6 +14,8 @@ const BELOW: f64 = 24.0;
 /// What a line about those without results takes.
 pub(super) const FOOTNOTE: f64 = 18.0;
 const LEFT: f64 = 46.0;
+/// Between grid lines, at least.
+const TICKS: f64 = 26.0;
 /// From the end of a line to the name beside it.
 const LEAD: f64 = 16.0;
 const LABELS: (f64, f64) = (40.0, 118.0);
@@ -64,7 +66,8 @@ impl Panel<'_> {
         };
         let bottom = plot.y + plot.height;
         let values = self.lines.iter().flat_map(|line| &line.values).flatten().copied().flat_map(extent);
-        let Some(scale) = Scale::covering(values.chain(self.reference), self.round, (bottom, plot.y)) else {
+        let Some(scale) = Scale::covering(values.chain(self.reference), self.round, (bottom, plot.y), TICKS)
+        else {
             return;
         };
 

@@ -75,15 +75,20 @@ pub(super) fn figure(sections: &[Section<'_>]) -> Figure {
     Figure { name: "overview".to_owned(), title: title.to_owned(), description: tally.in_words(), canvas }
 }
 
+/// A workload that only a later section has comes after the one that it follows there.
 fn rows<'a>(sections: &[Section<'a>]) -> Vec<Row<'a>> {
     let mut rows: Vec<Row<'a>> = Vec::new();
-    for (section, series) in
-        sections.iter().flat_map(|each| each.series.iter().map(move |series| (each, series)))
-    {
-        let (workload, setting) = key(section, series);
-        if !rows.iter().any(|row| (row.workload, row.setting) == (workload, setting)) {
-            let label = wrapped(&series.title, FONT * 1.05, LABELS - 8.0);
-            rows.push(Row { workload, setting, label });
+    for section in sections {
+        let mut next = 0;
+        for series in &section.series {
+            let (workload, setting) = key(section, series);
+            let known = rows.iter().position(|row| (row.workload, row.setting) == (workload, setting));
+            let at = known.unwrap_or_else(|| {
+                let label = wrapped(&series.title, FONT * 1.05, LABELS - 8.0);
+                rows.insert(next, Row { workload, setting, label });
+                next
+            });
+            next = at + 1;
         }
     }
     rows
@@ -172,11 +177,8 @@ impl<'a> Overview<'a, '_> {
             }
         }
         let mut y = top + HEADER;
-        for (at, row) in self.rows.iter().enumerate() {
-            let height = self.row_height(band, row);
-            if height == 0.0 {
-                continue;
-            }
+        let rows = self.rows.iter().map(|row| (row, self.row_height(band, row)));
+        for (at, (row, height)) in rows.filter(|(_, height)| *height > 0.0).enumerate() {
             if at % 2 == 0 {
                 canvas.rect(Area { x: MARGIN - 8.0, y, width: WIDTH - 2.0 * MARGIN + 16.0, height }, "band");
             }
@@ -197,8 +199,8 @@ impl<'a> Overview<'a, '_> {
         let (offsets, whole) = offsets(lanes);
         let first = top + (height - whole) / 2.0 + LANE / 2.0;
         if lanes.is_empty() {
-            let place = (left + self.scale.at(1.0), top + height / 2.0 + 4.0);
-            canvas.text(place, "muted", Anchor::Middle, "no rival");
+            let place = (left + self.scale.at(1.0) + 8.0, top + height / 2.0 + 4.0);
+            canvas.text(place, "muted", Anchor::Start, "none");
         }
         for ((case, ratio), offset) in lanes.iter().zip(offsets) {
             let y = first + offset;

@@ -71,8 +71,10 @@ fn in_short(sections: &[Section<'_>], overview: &Figure) -> String {
         None if !compared(sections) => {}
         None => out.push_str("There is no workload in which the best rival has the better median.\n\n"),
     }
-    out.push_str("All ratios, lessor to the best rival: medians, and in brackets the least and the most of all rounds. Where lessor is better, they are bold.\n\n");
+    out.push_str("<details><summary>All ratios as tables</summary>\n\n");
+    out.push_str("Lessor to the best rival, bold where lessor is better: median (least – most). Below, who the best rival is, and the ratio to the floor.\n\n");
     sections.iter().for_each(|section| out.push_str(&summary::tables(section)));
+    out.push_str("</details>\n\n");
     out
 }
 
@@ -106,7 +108,7 @@ fn how_to_read(results: &Results) -> String {
          - A **ratio** is taken within one round, lessor's figure to the best rival's, and the median is over the rounds; the rival that is named is the best by its own median. Above 1 lessor is better, also where less time is better.\n\
          - A **number** is the median over the rounds; in brackets and as bars in the plots the least and the most. Where two bars overlap, take the contenders for equal.\n\
          - **p50**, **p99** and the like: so many percent of the operations of a round took no longer.\n\
-         - The **floor** is no guard: it is what the machine or the server can do at most, without any of the work of a guard.\n\
+         - The **floor** is no guard: it is the most that the machine or the server could do for this work.\n\
          - All plots with values have logarithmic scales, and a contender has the same colour and shape in all of them.\n\n"
     )
 }

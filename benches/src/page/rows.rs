@@ -12,6 +12,8 @@ const BELOW: f64 = 20.0;
 const ROW: f64 = 21.0;
 const NAMES: (f64, f64) = (44.0, 130.0);
 const VALUES: f64 = 58.0;
+/// Between grid lines, at least: their labels are beside each other.
+const TICKS: f64 = 50.0;
 
 pub(super) struct Panel<'a> {
     pub(super) title: String,
@@ -40,7 +42,7 @@ impl Panel<'_> {
         let names = widest.clamp(NAMES.0, NAMES.1);
         let (from, to) = (area.x + names + 14.0, area.x + area.width - VALUES);
         let values = self.rows.iter().flat_map(|row| extent(row.value));
-        let Some(scale) = Scale::covering(values, Round::Decimal, (from, to)) else {
+        let Some(scale) = Scale::covering(values, Round::Decimal, (from, to), TICKS) else {
             return;
         };
 

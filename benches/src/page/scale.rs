@@ -4,8 +4,6 @@ use std::ops::RangeInclusive;
 
 use crate::results::Spread;
 
-/// Grid lines of a scale, at most.
-const TICKS: usize = 6;
 /// The least factor between the ends of a scale.
 const SHORTEST: f64 = 4.0;
 /// What stays free at each end, as a share of the whole.
@@ -26,18 +24,19 @@ pub(super) struct Scale {
 /// Which numbers are round.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Round {
-    /// 1, 2, 5, 10, …
+    /// 1, 2, 5, 10, …; or 1, 3, 10, …; or powers of ten.
     Decimal,
-    /// … ½, 1, 2, 4, …; powers of ten where there would be too many.
+    /// … ½, 1, 2, 4, …; as decimal where there would be too many.
     Twos,
 }
 
 impl Scale {
-    /// Covers all of `values` with a little room on both sides. None if there is none that has a place on it.
+    /// Covers all of `values` with a little room on both sides. Grid lines are, on the average, `between` pixels apart or more. None if there is none that has a place on it.
     pub(super) fn covering(
         values: impl Iterator<Item = f64>,
         round: Round,
         (from, to): (f64, f64),
+        between: f64,
     ) -> Option<Self> {
         let values: Vec<_> = values.filter(|value| SANE.contains(value)).collect();
         let least = values.iter().copied().min_by(f64::total_cmp)?;
@@ -46,7 +45,8 @@ impl Scale {
         let stretch = (SHORTEST / (most / least)).max(1.0).sqrt();
         let room = (most / least).max(SHORTEST).powf(ROOM);
         let (low, high) = (least / stretch / room, most * stretch * room);
-        Some(Self { low, high, from, to, ticks: ticks(low, high, round) })
+        let most_ticks = ((to - from).abs() / between) as usize;
+        Some(Self { low, high, from, to, ticks: ticks(low, high, round, most_ticks) })
     }
 
     pub(super) fn between((low, high): (f64, f64), ticks: Vec<f64>, (from, to): (f64, f64)) -> Self {
@@ -71,14 +71,15 @@ pub(super) fn extent(spread: Spread) -> [f64; 3] {
 }
 
 /// The closest round numbers that are not too many.
-fn ticks(low: f64, high: f64, round: Round) -> Vec<f64> {
+fn ticks(low: f64, high: f64, round: Round, most: usize) -> Vec<f64> {
     let twos = matches!(round, Round::Twos).then(|| powers(2.0, &[1.0], low, high));
-    let decimal = matches!(round, Round::Decimal).then(|| powers(10.0, &[1.0, 2.0, 5.0], low, high));
+    let steps: [&[f64]; 2] = [&[1.0, 2.0, 5.0], &[1.0, 3.0]];
+    let decimal = steps.into_iter().map(|steps| powers(10.0, steps, low, high));
     let decades = powers(10.0, &[1.0], low, high);
-    let every = decades.len().div_ceil(TICKS).max(1);
-    let sparse = decades.into_iter().step_by(every).collect();
+    let every = decades.len().div_ceil(most.max(1)).max(1);
+    let sparse: Vec<_> = decades.into_iter().step_by(every).collect();
     let mut candidates = twos.into_iter().chain(decimal).chain([sparse]);
-    candidates.find(|ticks| ticks.len() <= TICKS).unwrap_or_default()
+    candidates.find(|ticks| ticks.len() <= most).unwrap_or_default()
 }
 
 /// Multiples of powers of `base` within `low..=high`.

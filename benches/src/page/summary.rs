@@ -62,44 +62,52 @@ impl Tally {
     }
 }
 
-/// Where the median is below 1, one line per workload, the worst first. None if there is none.
+/// Where the median is below 1, one line per workload and section, the worst first. None if there is none.
 pub(super) fn losses(sections: &[Section<'_>]) -> Option<String> {
-    let all = sections.iter().flat_map(|section| section.series.iter().map(move |series| (section, series)));
-    let mut lines: Vec<_> = all.filter_map(|(section, series)| loss(section, series)).collect();
+    let mut lines: Vec<_> = sections.iter().flat_map(losses_of).collect();
     lines.sort_by(|(one, _), (other, _)| one.total_cmp(other));
     let lines: Vec<_> = lines.into_iter().map(|(_, line)| line).collect();
     (!lines.is_empty()).then(|| lines.concat())
 }
 
-fn loss(section: &Section<'_>, series: &Series<'_>) -> Option<(f64, String)> {
-    let lost: Vec<_> = series
-        .cases
-        .iter()
-        .filter_map(|case| Some((*case, case.ratio()?)))
-        .filter(|(_, ratio)| ratio.median < 1.0)
-        .collect();
-    let least = lost.iter().map(|(_, ratio)| ratio.median).min_by(f64::total_cmp)?;
-    let most = lost.iter().map(|(_, ratio)| ratio.median).max_by(f64::total_cmp)?;
+fn losses_of(section: &Section<'_>) -> Vec<(f64, String)> {
+    let mut titles: Vec<_> = section.series.iter().map(|series| &series.title).collect();
+    titles.sort();
+    titles.dedup();
+    let lines = titles.into_iter().filter_map(|title| {
+        let series: Vec<_> = section.series.iter().filter(|series| series.title == *title).collect();
+        let (least, line) = loss(&series)?;
+        Some((least, format!("- {}, {}: {line}\n", cell(&section.name()), cell(&lower_first(title)))))
+    });
+    lines.collect()
+}
+
+/// The worst ratio of one workload, and all that are below 1 in words.
+fn loss(series: &[&Series<'_>]) -> Option<(f64, String)> {
+    let by_series = series.iter().map(|series| lost_by(series)).filter(|lost| !lost.is_empty());
+    let by_series: Vec<_> = by_series.collect();
+    let lost = || by_series.iter().flatten();
+    let least = lost().map(|(_, ratio)| ratio.median).min_by(f64::total_cmp)?;
+    let most = lost().map(|(_, ratio)| ratio.median).max_by(f64::total_cmp)?;
     let (from, to) = (numbers::ratio(least), numbers::ratio(most));
     let ratio = if from == to { from } else { format!("{from} to {to}") };
-    let mut rivals: Vec<_> = lost
-        .iter()
-        .filter_map(|(case, _)| case.rival())
-        .map(|rival| format!("_{}_", cell(&rival.name)))
-        .collect();
-    rivals.dedup();
-    let callers: Vec<_> = lost.iter().map(|(case, _)| numbers::count(case.callers.count() as f64)).collect();
-    let word = lost.last().map_or("", |(case, _)| callers_word(case.callers));
-    let disagree = lost.iter().any(|(_, ratio)| Verdict::of(*ratio) == Verdict::Level);
-    let line = format!(
-        "- {}, {}: **{ratio}** of {} ({} {word}{})\n",
-        cell(&section.name()),
-        cell(&lower_first(&series.title)),
-        rivals.join(" or "),
-        callers.join(", "),
-        if disagree { "; not in every round" } else { "" }
-    );
-    Some((least, line))
+    let rivals: BTreeSet<_> =
+        lost().filter_map(|(case, _)| case.rival()).map(|rival| format!("_{}_", cell(&rival.name))).collect();
+    let callers = by_series.iter().map(|lost| {
+        let counts = lost.iter().map(|(case, _)| numbers::count(case.callers.count() as f64));
+        let word = lost.last().map_or("", |(case, _)| callers_word(case.callers));
+        format!("{} {word}", counts.collect::<Vec<_>>().join(", "))
+    });
+    let callers = callers.collect::<Vec<_>>().join("; ");
+    let disagree = lost().any(|(_, ratio)| Verdict::of(*ratio) == Verdict::Level);
+    let disagree = if disagree { "; not in every round" } else { "" };
+    let rivals = rivals.into_iter().collect::<Vec<_>>().join(" or ");
+    Some((least, format!("**{ratio}** of {rivals} ({callers}{disagree})")))
+}
+
+fn lost_by<'a>(series: &Series<'a>) -> Vec<(&'a Case, Spread)> {
+    let ratios = series.cases.iter().filter_map(|case| Some((*case, case.ratio()?)));
+    ratios.filter(|(_, ratio)| ratio.median < 1.0).collect()
 }
 
 /// The ratios of one section: a table for each kind of callers, and one of what was measured with one number of callers.
@@ -120,7 +128,7 @@ fn by_callers(section: &Section<'_>, kind: &str, series: &[&Series<'_>]) -> Stri
     }
     let heads = counts.iter().map(|count| format!(" {} |", numbers::count(*count as f64)));
     let mut out = format!("| {}, {kind}: |{}\n", cell(&section.name()), heads.collect::<String>());
-    out.push_str(&format!("|---|{}\n", "---|".repeat(counts.len())));
+    out.push_str(&format!("|:--|{}\n", "---|".repeat(counts.len())));
     for series in series {
         out.push_str(&format!("| {} |", cell(&series.title)));
         for count in &counts {
@@ -144,12 +152,12 @@ fn at_one(section: &Section<'_>, series: &[&Series<'_>]) -> String {
     if lines.is_empty() {
         return String::new();
     }
-    format!("| {} | |\n|---|---|\n{}\n", cell(&section.name()), lines.concat())
+    format!("| {} | |\n|:--|---|\n{}\n", cell(&section.name()), lines.concat())
 }
 
 /// Where there is nothing to compare with, why.
 fn ratio_cell(case: &Case) -> String {
-    let floor = case.ratio_to_floor().map(|ratio| format!("to the floor: {}", numbers::ratio(ratio.median)));
+    let floor = case.ratio_to_floor().map(|ratio| format!("floor {}", numbers::ratio(ratio.median)));
     let (Some(ratio), Some(rival)) = (case.ratio(), case.rival()) else {
         let has_lessor = case.contender(LESSOR).is_some_and(|lessor| !lessor.rounds.is_empty());
         let why = if has_lessor { "no rival" } else { "no result" };
@@ -159,7 +167,7 @@ fn ratio_cell(case: &Case) -> String {
     let [median, least, most] = [ratio.median, ratio.least, ratio.most].map(numbers::ratio);
     let median = if ratio.median > 1.0 { format!("**{median}**") } else { median };
     let floor = floor.map_or_else(String::new, |floor| format!("; {floor}"));
-    format!("{median} <sub>({least} – {most})</sub><br><sub>best rival: {}{floor}</sub>", cell(&rival.name))
+    format!("{median} ({least} – {most})<br><sub>{}{floor}</sub>", cell(&rival.name))
 }
 
 /// For the middle of a sentence; abbreviations stay.

@@ -20,7 +20,7 @@ fn table(series: &Series<'_>) -> String {
     let callers = callers_plural(case.callers);
     let heads = series.cases.iter().map(|case| format!(" {} |", numbers::count(case.callers.count() as f64)));
     out.push_str(&format!("| {unit}; {callers}: |{}\n", heads.collect::<String>()));
-    out.push_str(&format!("|---|{}\n", "---|".repeat(series.cases.len())));
+    out.push_str(&format!("|:--|{}\n", "---|".repeat(series.cases.len())));
     for name in series.names().into_iter().filter(|name| series.has(name)) {
         let shown = match (name == LESSOR, series.is_floor(name)) {
             (true, _) => format!("**{}**", cell(name)),
@@ -46,7 +46,7 @@ fn value_cell(unit: Unit, contender: &Contender) -> Option<String> {
     let spread = contender.spread()?;
     let [median, least, most] =
         [spread.median, spread.least, spread.most].map(|value| numbers::value(unit, value));
-    let mut out = format!("{median} <sub>({least} – {most})</sub>");
+    let mut out = format!("{median} ({least} – {most})");
     if let Some(latency) = contender.latency() {
         let [p50, p99] = [latency.p50, latency.p99].map(|time| numbers::time(time.as_secs_f64()));
         out.push_str(&format!("<br><sub>p50 {p50}, p99 {p99}</sub>"));

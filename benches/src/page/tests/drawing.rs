@@ -181,3 +181,34 @@ fn a_ratio_beyond_the_scale_is_an_arrow_and_its_number() {
     );
     assert!(texts(&document).any(|node| node.text() == Some("1\u{202f}000")));
 }
+
+#[test]
+fn the_telling_latencies_are_of_different_workloads_with_the_most_callers() {
+    let files = files_of(&fixture::results());
+    let document = parsed(&files["latency-redis-appendonly-no-light.svg"]);
+    let titles = texts(&document).filter(|node| node.attribute("class") == Some("title"));
+    let titles: Vec<_> = titles.filter_map(|node| node.text()).collect();
+    assert_eq!(titles, ["Hot set, duplicates replayed, 512 tasks", "One hot key, refused, 512 tasks"]);
+}
+
+#[test]
+fn workloads_are_shown_in_the_order_of_the_results() {
+    let files = files_of(&fixture::results());
+    let document = parsed(&files["overview-light.svg"]);
+    let at = |wanted: &str| {
+        let node = texts(&document).find(|node| node.text().is_some_and(|text| text.starts_with(wanted)));
+        node.and_then(|node| node.attribute("y")?.parse::<f64>().ok()).unwrap_or_else(|| panic!("{wanted}"))
+    };
+    let order = ["Fresh", "One hot", "Hot set", "Hand-over", "A thousand", "Renewals", "Open", "Purge"];
+    assert!(order.map(at).is_sorted(), "a workload of the file log alone is in its place");
+}
+
+#[test]
+fn what_has_no_ratio_is_not_passed_over_in_the_overview() {
+    let mut results = small();
+    results.cases.iter_mut().for_each(|case| case.against.clear());
+    let files = files_of(&results);
+    let document = parsed(&files["overview-light.svg"]);
+    assert!(texts(&document).any(|node| node.text() == Some("Fresh keys")));
+    assert!(texts(&document).any(|node| node.text() == Some("none")));
+}

@@ -41,17 +41,18 @@ fn scales_cover_all_values_with_a_few_round_lines() {
         (Round::Twos, &[1.0, 60.0]),
         (Round::Twos, &[0.001, 900.0]),
     ] {
-        let scale = Scale::covering(values.iter().copied(), round, (200.0, 40.0)).expect("there are values");
+        let scale =
+            Scale::covering(values.iter().copied(), round, (200.0, 40.0), 26.0).expect("there are values");
         assert!((2..=6).contains(&scale.ticks.len()), "{values:?}: {:?}", scale.ticks);
         assert!(values.iter().all(|value| scale.has(*value)), "{values:?}");
         assert!(scale.ticks.iter().all(|tick| scale.has(*tick)), "{values:?}");
         assert!(scale.ticks.is_sorted(), "{:?}", scale.ticks);
         assert!(scale.at(values[0]) >= scale.at(values[1]), "upwards");
     }
-    let scale =
-        Scale::covering([1.0, 100.0].into_iter(), Round::Decimal, (0.0, 100.0)).expect("there are values");
+    let scale = Scale::covering([1.0, 100.0].into_iter(), Round::Decimal, (0.0, 100.0), 26.0)
+        .expect("there are values");
     assert!((scale.at(10.0) - 50.0).abs() < 1e-9, "equal ratios are equal distances");
-    assert!(Scale::covering([0.0, -1.0, f64::NAN].into_iter(), Round::Decimal, (0.0, 1.0)).is_none());
+    assert!(Scale::covering([0.0, -1.0, f64::NAN].into_iter(), Round::Decimal, (0.0, 1.0), 26.0).is_none());
 }
 
 #[test]
