@@ -78,8 +78,8 @@ impl Work {
             ),
             Self::Open { .. } => (
                 "open",
-                "Opening a million records",
-                "From opening a store with a million finished records, in a new process, to its first answer.",
+                "Opening a full store",
+                "From opening a store with finished records (a million unless it is said otherwise), in a new process, to its first answer.",
             ),
         }
     }

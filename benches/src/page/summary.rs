@@ -56,7 +56,8 @@ impl Tally {
             self.better, self.worse, self.level
         );
         if self.without > 0 {
-            words.push_str(&format!(" {} cases have nothing to compare with.", self.without));
+            let have = if self.without == 1 { "case has" } else { "cases have" };
+            words.push_str(&format!(" {} {have} nothing to compare with.", self.without));
         }
         words
     }

@@ -19,7 +19,7 @@ impl Mode {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Volatile => "appendonly no",
-            Self::Durable => "appendonly yes, appendfsync always",
+            Self::Durable => "appendfsync always",
         }
     }
 

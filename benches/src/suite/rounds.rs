@@ -125,8 +125,10 @@ fn openings(plan: &Plan, case: &mut Case, records: u64, folder: &Path) {
                 let first = opened.first().map_or((0, 0.0), |opened| (opened.allocated, opened.resident));
                 let per_record = (first.0 / records, first.1 / records as f64);
                 contender.note = Some(format!(
-                    "{} bytes on the disk and {:.0} in memory per record",
-                    per_record.0, per_record.1
+                    "{} bytes on the disk and {:.0} in memory for each of {records} records, {}",
+                    per_record.0,
+                    per_record.1,
+                    case.setting.as_deref().unwrap_or_default(),
                 ));
                 contender.rounds =
                     opened.iter().map(|opened| Sample { value: opened.seconds, latency: None }).collect();

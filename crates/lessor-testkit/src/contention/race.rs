@@ -40,6 +40,7 @@ pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 #[derive(Default)]
 pub(super) struct Gate {
     arrived: AtomicU64,
+    passed: AtomicU64,
     is_open: AtomicBool,
     opened: Event,
 }
@@ -53,14 +54,20 @@ impl Gate {
                 opened.await;
             }
         }
+        self.passed.fetch_add(1, Ordering::SeqCst);
     }
 
+    /// Returns when all are through: on a busy machine that takes some of them a while.
     pub(super) fn open_for(&self, count: u64) {
-        while self.arrived.load(Ordering::SeqCst) < count {
-            really_wait(Duration::from_micros(100));
-        }
+        let all = |reached: &AtomicU64| {
+            while reached.load(Ordering::SeqCst) < count {
+                really_wait(Duration::from_micros(100));
+            }
+        };
+        all(&self.arrived);
         self.is_open.store(true, Ordering::SeqCst);
         self.opened.notify(usize::MAX);
+        all(&self.passed);
     }
 }
 
