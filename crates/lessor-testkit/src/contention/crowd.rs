@@ -102,7 +102,7 @@ impl Crowd {
             let (guard, result) = (Arc::clone(&guard), Arc::clone(&result));
             let mut keys = Fresh::of(&prefix, caller);
             async move {
-                while let Some(lap) = watch.begin() {
+                while let Some(lap) = watch.begin().await {
                     let key = keys.next();
                     let grant = guard.acquire(key, ttl).await.granted(key);
                     guard.complete(key, grant, &result).await;
@@ -122,7 +122,7 @@ impl Crowd {
         let sample = self.race(move |_, mut watch| {
             let (guard, key) = (Arc::clone(&asked), Arc::clone(&hot));
             async move {
-                while let Some(lap) = watch.begin() {
+                while let Some(lap) = watch.begin().await {
                     let told = guard.acquire(&key, ttl).await;
                     assert!(matches!(told, Told::Refused), "{key} is held, and was {told:?}");
                     watch.end(lap, What::Refused);
@@ -142,7 +142,7 @@ impl Crowd {
             let (guard, keys, result) = (Arc::clone(&guard), keys.clone(), Arc::clone(&result));
             async move {
                 for n in 0.. {
-                    let Some(lap) = watch.begin() else { break };
+                    let Some(lap) = watch.begin().await else { break };
                     let key = keys.draw(caller, n);
                     let what = match guard.acquire(key, ttl).await {
                         Told::Granted(grant) => {
@@ -210,7 +210,7 @@ impl Crowd {
                 let mut share = own.and_then(|share| share.lock().take()).unwrap_or_default();
                 'all: while !share.is_empty() {
                     for (key, grant) in &mut share {
-                        let Some(lap) = watch.begin() else { break 'all };
+                        let Some(lap) = watch.begin().await else { break 'all };
                         guard.extend(key, grant, ttl).await;
                         watch.end(lap, What::Granted);
                     }

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use event_listener::Event;
+use futures_lite::future::yield_now;
 use lessor_core::block_on;
 
 use super::sample::{Sample, Tally};
@@ -92,6 +93,8 @@ pub(super) struct Done {
 const FIRST: u64 = 32;
 const SELDOM: u64 = 16;
 const SHORT: Duration = Duration::from_micros(2);
+/// So many operations are a task's turn.
+const TURN: u64 = 64;
 
 #[derive(Clone, Copy)]
 pub(super) enum What {
@@ -105,9 +108,13 @@ impl Watch {
         Self { stop, began: now(), laps: Vec::with_capacity(1024), told: Tally::default(), every: 1 }
     }
 
-    /// Before an operation; `None` if it is time to stop, and this is not the first.
+    /// Before an operation; `None` if it is time to stop, and this is not the first. Lets other tasks have their turn now and then, since
+    /// a guard that answers at once never does.
     #[inline]
-    pub(super) fn begin(&self) -> Option<Option<Instant>> {
+    pub(super) async fn begin(&self) -> Option<Option<Instant>> {
+        if self.told.total() % TURN == TURN - 1 {
+            yield_now().await;
+        }
         let is_over = self.stop.load(Ordering::Relaxed) && self.told.total() > 0;
         (!is_over).then(|| self.begin_in_any_case())
     }
