@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use lessor_testkit::contention::{Guard, Told};
 
 use super::{Filled, key, result};
-use crate::work::POLL_EVERY;
+use crate::work::Bells;
 
 /// An embedded key-value store.
 pub(super) trait Store: Send + Sync + 'static {
@@ -25,12 +25,16 @@ pub(super) trait Store: Send + Sync + 'static {
 /// How many records one transaction of a [`Store::put_all`] should have.
 pub(super) const AT_ONCE: usize = 10_000;
 
-pub(super) struct ByHand<S>(pub(super) S);
+pub(super) struct ByHand<S>(S, Bells);
 
 const HELD: u8 = 0;
 const COMPLETED: u8 = 1;
 
 impl<S: Store> ByHand<S> {
+    pub(super) fn new(store: S) -> Self {
+        Self(store, Bells::default())
+    }
+
     fn look(&self, key: &str) -> Option<Told<u128, Vec<u8>>> {
         self.0.read(key, |record| record.and_then(tell))
     }
@@ -71,15 +75,11 @@ impl<S: Store> Guard for ByHand<S> {
 
     async fn complete(&self, key: &str, by: u128, result: &[u8]) {
         self.replace(key, by, &completed(result));
+        self.1.ring(key);
     }
 
     async fn wait(&self, key: &str) -> Vec<u8> {
-        loop {
-            if let Some(Told::Replayed(result)) = self.look(key) {
-                return result;
-            }
-            tokio::time::sleep(POLL_EVERY).await;
-        }
+        self.1.wait(key, || self.shown(key)).await
     }
 
     async fn hold_all(&self, keys: &[String], ttl: Duration) -> Vec<u128> {

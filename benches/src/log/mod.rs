@@ -19,7 +19,7 @@ use lessor_testkit::contention::{Callers, Crowd, Sample};
 
 use self::kv::ByHand;
 use crate::lessor::{engine, log, settle};
-use crate::work::{Contender, PURGE_EVERY, Work, measure};
+use crate::work::{Contender, PURGE_EVERY, Work, measure_warm};
 
 /// What an answer survives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,9 +45,14 @@ pub(crate) const CONTENDERS: [Contender; 7] = [
     Contender {
         name: "SQLite",
         is_floor: false,
-        note: "WAL, synchronous=FULL, an upsert to acquire and an update to complete; one connection writes",
+        note: "WAL, synchronous=FULL with fdatasync, an upsert to acquire and an update to complete, each a transaction: callers do not \
+               share one; one connection writes",
     },
-    Contender { name: "redb", is_floor: false, note: "a transaction per write, Durability::Immediate" },
+    Contender {
+        name: "redb",
+        is_floor: false,
+        note: "a transaction per write, which callers do not share, Durability::Immediate",
+    },
     Contender {
         name: "fjall",
         is_floor: false,
@@ -57,9 +62,13 @@ pub(crate) const CONTENDERS: [Contender; 7] = [
         name: "sled",
         is_floor: false,
         note: "0.34, compare_and_swap and flush per write, which on Linux does not flush the drive's cache: power loss is not \
-               survived",
+               survived; what is not flushed yet can be seen",
     },
-    Contender { name: "LMDB", is_floor: false, note: "a transaction per write, which syncs" },
+    Contender {
+        name: "LMDB",
+        is_floor: false,
+        note: "a transaction per write, which syncs, and which callers do not share",
+    },
     Contender {
         name: "floor",
         is_floor: true,
@@ -84,19 +93,23 @@ pub(crate) fn run(
                     settings.purge_every = PURGE_EVERY;
                 }
             })?;
-            let sample = measure(engine.clone(), work, crowd);
+            let sample = measure_warm(engine.clone(), work, crowd);
             settle(&engine);
             store.close().map_err(|error| error.to_string())?;
             sample
         }
-        "SQLite" => measure(sqlite::Sqlite::open(folder, promise, work.retention()), work, crowd),
-        "redb" => measure(ByHand(redb::Redb::open(folder, promise)), work, crowd),
-        "fjall" => measure(ByHand(fjall::Fjall::open(folder, promise)), work, crowd),
-        "sled" => measure(ByHand(sled::Sled::open(folder, promise)), work, crowd),
-        "LMDB" => measure(ByHand(lmdb::Lmdb::open(folder, promise)), work, crowd),
+        "SQLite" => measure_warm(sqlite::Sqlite::open(folder, promise, work.retention()), work, crowd),
+        "redb" => measure_warm(ByHand::new(redb::Redb::open(folder, promise)), work, crowd),
+        "fjall" => measure_warm(ByHand::new(fjall::Fjall::open(folder, promise)), work, crowd),
+        "sled" => measure_warm(ByHand::new(sled::Sled::open(folder, promise)), work, crowd),
+        "LMDB" => measure_warm(ByHand::new(lmdb::Lmdb::open(folder, promise)), work, crowd),
         _ => match callers {
-            Callers::Threads(_) => measure(floor::Floor::<group::Leader>::open(folder, promise), work, crowd),
-            Callers::Tasks(_) => measure(floor::Floor::<group::Writer>::open(folder, promise), work, crowd),
+            Callers::Threads(_) => {
+                measure_warm(floor::Floor::<group::Leader>::open(folder, promise), work, crowd)
+            }
+            Callers::Tasks(_) => {
+                measure_warm(floor::Floor::<group::Writer>::open(folder, promise), work, crowd)
+            }
         },
     })
 }
@@ -114,10 +127,10 @@ fn open(name: &str, folder: &Path, promise: Promise) -> Result<Box<dyn Filled>, 
     Ok(match name {
         "lessor" => Box::new(open::Lessor::open(folder, promise)?),
         "SQLite" => Box::new(sqlite::Sqlite::open(folder, promise, None)),
-        "redb" => Box::new(ByHand(redb::Redb::open(folder, promise))),
-        "fjall" => Box::new(ByHand(fjall::Fjall::open(folder, promise))),
-        "sled" => Box::new(ByHand(sled::Sled::open(folder, promise))),
-        "LMDB" => Box::new(ByHand(lmdb::Lmdb::open(folder, promise))),
+        "redb" => Box::new(ByHand::new(redb::Redb::open(folder, promise))),
+        "fjall" => Box::new(ByHand::new(fjall::Fjall::open(folder, promise))),
+        "sled" => Box::new(ByHand::new(sled::Sled::open(folder, promise))),
+        "LMDB" => Box::new(ByHand::new(lmdb::Lmdb::open(folder, promise))),
         "floor" => Box::new(floor::Floor::<group::Leader>::open(folder, promise)),
         unknown => return Err(format!("there is no contender {unknown:?}")),
     })

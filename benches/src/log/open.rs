@@ -15,8 +15,6 @@ use std::time::{Duration, Instant};
 use super::{Filled, Promise, key, result};
 use crate::lessor::{engine, log};
 
-/// How often a store is opened; each time a copy is.
-pub(crate) const OPENINGS: usize = 3;
 const MARK: &str = "--child";
 
 /// How whoever filled the store ended.
@@ -26,31 +24,33 @@ pub(crate) enum End {
     Killed,
 }
 
-/// Opens a store of so many records, [`OPENINGS`] times.
-pub(crate) fn measure(name: &str, folder: &Path, records: u64, end: End) -> Result<Vec<Opened>, String> {
-    let filled = folder.join("filled");
-    fs::create_dir(&filled).map_err(text)?;
-    Child { task: Task::Fill(end), name: name.to_owned(), folder: filled.clone(), records }.spawn()?;
-    let (_, allocated) = size(&filled).map_err(text)?;
-    let mut opened = Vec::new();
-    for n in 0..OPENINGS {
-        let copy = folder.join(format!("copy-{n}"));
-        copy_folder(&filled, &copy).map_err(text)?;
-        let child = Child { task: Task::Open, name: name.to_owned(), folder: copy.clone(), records };
-        let (seconds, resident) = child.spawn()?;
-        opened.push(Opened { seconds, allocated, resident });
-        fs::remove_dir_all(copy).map_err(text)?;
-    }
-    Ok(opened)
+/// A store with so many finished records, to be opened again and again.
+pub(crate) struct Full {
+    name: String,
+    folder: PathBuf,
+    records: u64,
+    /// Bytes on the disk.
+    pub(crate) allocated: u64,
 }
 
-/// What an opening took.
-pub(crate) struct Opened {
-    pub(crate) seconds: f64,
-    /// Bytes on the disk, before.
-    pub(crate) allocated: u64,
-    /// Bytes of memory, after.
-    pub(crate) resident: f64,
+impl Full {
+    pub(crate) fn make(name: &str, folder: &Path, records: u64, end: End) -> Result<Self, String> {
+        let filled = folder.join("filled");
+        fs::create_dir(&filled).map_err(text)?;
+        Child { task: Task::Fill(end), name: name.to_owned(), folder: filled.clone(), records }.spawn()?;
+        let (_, allocated) = size(&filled).map_err(text)?;
+        Ok(Self { name: name.to_owned(), folder: folder.to_owned(), records, allocated })
+    }
+
+    /// Opens a copy. Returns the seconds that took, and the bytes of memory that it holds.
+    pub(crate) fn open(&self) -> Result<(f64, f64), String> {
+        let (filled, copy) = (self.folder.join("filled"), self.folder.join("copy"));
+        copy_folder(&filled, &copy).map_err(text)?;
+        let (name, records) = (self.name.clone(), self.records);
+        let opened = Child { task: Task::Open, name, folder: copy.clone(), records }.spawn()?;
+        fs::remove_dir_all(copy).map_err(text)?;
+        Ok(opened)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -86,18 +86,13 @@ impl Child {
             .args([MARK, word, &self.name])
             .arg(&self.folder)
             .arg(self.records.to_string())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stderr(Stdio::inherit())
             .spawn()
             .map_err(text)?;
         let mut told = String::new();
         BufReader::new(child.stdout.take().expect("piped")).read_line(&mut told).map_err(text)?;
-        if told.trim().is_empty() {
-            let mut why = String::new();
-            child.stderr.take().expect("piped").read_to_string(&mut why).map_err(text)?;
-            child.wait().map_err(text)?;
-            return Err(why.trim().to_owned());
-        }
         if self.task == Task::Fill(End::Killed) {
             child.kill().map_err(text)?;
         }
@@ -130,7 +125,8 @@ impl Child {
                 // What runs in the background comes to its end, so that an idle store is killed.
                 std::thread::sleep(Duration::from_secs(2));
                 tell(begun.elapsed(), 0);
-                std::thread::sleep(Duration::MAX);
+                // Until it is killed, or whoever wanted to do that is gone.
+                let _ = std::io::stdin().read(&mut [0]);
             }
         }
         Ok(())

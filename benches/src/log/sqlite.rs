@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Params, params};
 
 use super::kv::{AT_ONCE, now};
 use super::{Filled, Promise, key, result};
-use crate::work::{POLL_EVERY, PURGE_EVERY};
+use crate::work::{Bells, Purger};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -25,6 +25,8 @@ pub(super) struct Sqlite {
     path: PathBuf,
     promise: Promise,
     retention: Duration,
+    bells: Bells,
+    _purger: Option<Purger>,
 }
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS leases
@@ -56,16 +58,22 @@ impl Sqlite {
         let writer = Arc::new(Mutex::new(writer));
         if retention.is_some() {
             writer.lock().execute(INDEX, []).expect("index");
-            let writer = Arc::downgrade(&writer);
-            std::thread::spawn(move || {
-                while let Some(writer) = writer.upgrade() {
-                    writer.lock().execute(PURGE, [micros()]).expect("delete");
-                    drop(writer);
-                    std::thread::sleep(PURGE_EVERY);
-                }
-            });
         }
-        Self { writer, others: Mutex::default(), path, promise, retention: retention.unwrap_or(DAY) }
+        let purger = retention.map(|_| {
+            let writer = Arc::clone(&writer);
+            Purger::start(move || {
+                writer.lock().execute(PURGE, [micros()]).expect("delete");
+            })
+        });
+        Self {
+            _purger: purger,
+            bells: Bells::default(),
+            writer,
+            others: Mutex::default(),
+            path,
+            promise,
+            retention: retention.unwrap_or(DAY),
+        }
     }
 
     fn with_connection<T>(&self, work: impl FnOnce(&Connection) -> T) -> T {
@@ -162,15 +170,11 @@ impl Guard for Sqlite {
     async fn complete(&self, key: &str, by: Id, result: &[u8]) {
         let keep_until = micros() + in_micros(self.retention);
         assert_eq!(self.write(COMPLETE, params![key, by, result, keep_until]), 1);
+        self.bells.ring(key);
     }
 
     async fn wait(&self, key: &str) -> Vec<u8> {
-        loop {
-            if let Some(Told::Replayed(result)) = self.look(key) {
-                return result;
-            }
-            tokio::time::sleep(POLL_EVERY).await;
-        }
+        self.bells.wait(key, || self.shown(key)).await
     }
 
     async fn hold_all(&self, keys: &[String], ttl: Duration) -> Vec<Id> {

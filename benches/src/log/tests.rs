@@ -11,10 +11,10 @@ macro_rules! each {
         let disk = Promise::Disk;
         $with!(engine(log(at(0), disk).expect("it opens"), |_| {}).expect("an engine"));
         $with!(sqlite::Sqlite::open(at(1), disk, None));
-        $with!(ByHand(redb::Redb::open(at(2), disk)));
-        $with!(ByHand(fjall::Fjall::open(at(3), disk)));
-        $with!(ByHand(sled::Sled::open(at(4), disk)));
-        $with!(ByHand(lmdb::Lmdb::open(at(5), disk)));
+        $with!(ByHand::new(redb::Redb::open(at(2), disk)));
+        $with!(ByHand::new(fjall::Fjall::open(at(3), disk)));
+        $with!(ByHand::new(sled::Sled::open(at(4), disk)));
+        $with!(ByHand::new(lmdb::Lmdb::open(at(5), disk)));
     };
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use lessor_testkit::contention::{Guard, Told};
-use moka::future::Cache;
+use moka::sync::Cache;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -14,7 +14,7 @@ use super::maps::Entry;
 pub(super) struct Moka(Cache<String, Arc<Mutex<Entry>>, RandomState>);
 
 impl Moka {
-    /// Without retention nothing is evicted.
+    /// Without retention nothing is evicted. With it, what was acquired so long ago is, finished or not.
     pub(super) fn new(retention: Option<Duration>) -> Self {
         let mut builder = Cache::builder();
         if let Some(retention) = retention {
@@ -23,8 +23,8 @@ impl Moka {
         Self(builder.build_with_hasher(RandomState::default()))
     }
 
-    async fn there(&self, key: &str) -> Arc<Mutex<Entry>> {
-        self.0.get(key).await.expect("acquired")
+    fn there(&self, key: &str) -> Arc<Mutex<Entry>> {
+        self.0.get(key).expect("acquired")
     }
 }
 
@@ -33,20 +33,20 @@ impl Guard for Moka {
     type Result = Arc<[u8]>;
 
     async fn acquire(&self, key: &str, ttl: Duration) -> Told<u128, Arc<[u8]>> {
-        let entry = self.0.entry_by_ref(key).or_insert_with(async { Arc::default() }).await;
+        let entry = self.0.entry_by_ref(key).or_default();
         entry.into_value().lock().acquire(ttl)
     }
 
     async fn extend(&self, key: &str, by: &mut u128, ttl: Duration) {
-        self.there(key).await.lock().extend(*by, ttl);
+        self.there(key).lock().extend(*by, ttl);
     }
 
     async fn complete(&self, key: &str, by: u128, result: &[u8]) {
-        self.there(key).await.lock().complete(by, result, None);
+        self.there(key).lock().complete(by, result, None);
     }
 
     async fn wait(&self, key: &str) -> Arc<[u8]> {
-        let entry = self.there(key).await;
+        let entry = self.there(key);
         loop {
             let done = entry.lock().look().map_err(Notify::notified_owned);
             match done {

@@ -7,14 +7,24 @@ use dashmap::{DashMap, Entry};
 use foldhash::fast::RandomState;
 use lessor_testkit::contention::{Guard, Told};
 
-#[derive(Default)]
+use super::maps::SHARDS;
+
 pub(super) struct Floor(DashMap<String, Option<Arc<[u8]>>, RandomState>);
+
+impl Default for Floor {
+    fn default() -> Self {
+        Self(DashMap::with_hasher_and_shard_amount(RandomState::default(), SHARDS))
+    }
+}
 
 impl Guard for Floor {
     type Grant = ();
     type Result = Arc<[u8]>;
 
     async fn acquire(&self, key: &str, _: Duration) -> Told<(), Arc<[u8]>> {
+        if let Some(there) = self.0.get(key) {
+            return there.clone().map_or(Told::Refused, Told::Replayed);
+        }
         match self.0.entry(key.to_owned()) {
             Entry::Vacant(slot) => {
                 slot.insert(None);

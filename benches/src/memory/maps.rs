@@ -11,7 +11,10 @@ use lessor_testkit::contention::{Guard, Told};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::work::PURGE_EVERY;
+use crate::work::Purger;
+
+/// As many as lessor has: the more there are, the shorter it takes while one of them grows.
+pub(super) const SHARDS: usize = 128;
 
 /// What stands under a key.
 #[derive(Default)]
@@ -90,12 +93,20 @@ pub(super) trait Map: Default + Send + Sync + 'static {
     fn retain(&self, is_kept: impl Fn(&Entry) -> bool);
 }
 
-/// dashmap's entry API, with foldhash.
-#[derive(Default)]
+/// A dashmap with foldhash. What is there is found without a key of one's own.
 pub(super) struct Dash(DashMap<String, Entry, RandomState>);
+
+impl Default for Dash {
+    fn default() -> Self {
+        Self(DashMap::with_hasher_and_shard_amount(RandomState::default(), SHARDS))
+    }
+}
 
 impl Map for Dash {
     fn enter<T>(&self, key: &str, look: impl FnOnce(&mut Entry) -> T) -> T {
+        if let Some(mut there) = self.0.get_mut(key) {
+            return look(&mut there);
+        }
         look(&mut self.0.entry(key.to_owned()).or_default())
     }
 
@@ -114,7 +125,11 @@ pub(super) struct Locked(Mutex<HashMap<String, Entry, RandomState>>);
 
 impl Map for Locked {
     fn enter<T>(&self, key: &str, look: impl FnOnce(&mut Entry) -> T) -> T {
-        look(self.0.lock().entry(key.to_owned()).or_default())
+        let mut map = self.0.lock();
+        match map.get_mut(key) {
+            Some(there) => look(there),
+            None => look(map.entry(key.to_owned()).or_default()),
+        }
     }
 
     fn with<T>(&self, key: &str, look: impl FnOnce(&mut Entry) -> T) -> T {
@@ -129,23 +144,20 @@ impl Map for Locked {
 pub(super) struct ByHand<M> {
     map: Arc<M>,
     retention: Option<Duration>,
+    _purger: Option<Purger>,
 }
 
 impl<M: Map> ByHand<M> {
     pub(super) fn new(retention: Option<Duration>) -> Self {
         let map = Arc::new(M::default());
-        if retention.is_some() {
-            let map = Arc::downgrade(&map);
-            std::thread::spawn(move || {
-                while let Some(map) = map.upgrade() {
-                    let now = Instant::now();
-                    map.retain(|entry| entry.is_kept(now));
-                    drop(map);
-                    std::thread::sleep(PURGE_EVERY);
-                }
-            });
-        }
-        Self { map, retention }
+        let purger = retention.map(|_| {
+            let map = Arc::clone(&map);
+            Purger::start(move || {
+                let now = Instant::now();
+                map.retain(|entry| entry.is_kept(now));
+            })
+        });
+        Self { map, retention, _purger: purger }
     }
 }
 

@@ -26,7 +26,7 @@ pub(crate) const CONTENDERS: [Contender; 5] = [
     Contender {
         name: "moka",
         is_floor: false,
-        note: "the same in a moka cache, which evicts what is too old by itself",
+        note: "the same in a moka cache, which evicts what is too old by itself: counted from the acquire, even if the work is not done",
     },
     Contender {
         name: "floor",

@@ -83,7 +83,9 @@ pub(super) struct AsyncHand {
 impl AsyncHand {
     /// On the runtime it is called on.
     pub(super) async fn connect(url: &str) -> Result<Self, String> {
-        let config = AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE));
+        // As much as lessor has it buffer.
+        let config =
+            AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE)).set_pipeline_buffer_size(1024);
         let client = Client::open(url).map_err(text)?;
         let connection = client.get_multiplexed_async_connection_with_config(&config).await.map_err(text)?;
         Ok(Self { connection, replace: Script::new(REPLACE) })

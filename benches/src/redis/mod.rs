@@ -15,7 +15,7 @@ use lessor_testkit::contention::{Callers, Crowd, Guard};
 use self::server::{Mode, Server};
 use crate::lessor::{redis, settle};
 use crate::results::Sample;
-use crate::work::{Contender, Work, measure, runtime};
+use crate::work::{Contender, Work, measure_warm, runtime};
 
 pub(crate) const CONTENDERS: [Contender; 4] = [
     Contender { name: "lessor", is_floor: false, note: "one store, and so one connection, for all callers" },
@@ -23,12 +23,12 @@ pub(crate) const CONTENDERS: [Contender; 4] = [
         name: "by hand",
         is_floor: false,
         note: "SET NX GET PX, and a script to complete; tasks share a multiplexed connection, threads have one each; waiters poll \
-               every 10 ms",
+               every 10 ms, as such scripts mostly do",
     },
     Contender {
         name: "rslock",
         is_floor: false,
-        note: "SET NX PX and a script to unlock, on one multiplexed connection: keeps no result",
+        note: "SET NX PX and a script to unlock, on one multiplexed connection: keeps no result, and unlocks after a refusal",
     },
     Contender {
         name: "floor",
@@ -76,5 +76,5 @@ pub(crate) fn run(
 fn measured(guard: impl Guard, work: &Work, crowd: &Crowd) -> Sample {
     // What prepares runs on this thread, and a multiplexed connection needs its runtime's timers.
     let _entered = runtime().enter();
-    crate::suite::sample(*work, &measure(guard, work, crowd))
+    crate::suite::sample(*work, &measure_warm(guard, work, crowd))
 }

@@ -47,6 +47,8 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(folder: &Path, mode: Mode) -> Result<Self, String> {
+        // As the server will name it.
+        let folder = &folder.canonicalize().map_err(|error| error.to_string())?;
         // Somebody else may be faster to take the port.
         for _ in 0..3 {
             let server = Self::run(folder, mode).map_err(|error| format!("redis-server: {error}"))?;

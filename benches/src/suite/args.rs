@@ -53,8 +53,8 @@ impl Options {
             }
             Ok(true)
         })?;
-        if self.rounds == 0 || self.records == 0 || self.length.is_zero() {
-            return Err("counts begin at 1".to_owned());
+        if self.rounds == 0 || self.records == 0 || self.length < Duration::from_millis(100) {
+            return Err("counts begin at 1, and a run takes at least 0.1 seconds".to_owned());
         }
         let known = known();
         match self.only.iter().find(|name| !known.contains(name)) {

@@ -50,7 +50,6 @@ const BLOCKING: &[&str] = &["lessor", "by hand", "floor"];
 const LOCKS: &[&str] = &["lessor", "by hand", "rslock"];
 const NO_LOCKS: &[&str] = &["lessor", "by hand"];
 const ALONE: &[&str] = &["lessor", "floor"];
-const OPENED: &[&str] = &["lessor", "SQLite", "redb", "LMDB", "floor"];
 
 const WAITERS: Callers = Callers::Tasks(1000);
 
@@ -106,12 +105,16 @@ pub(crate) fn all(records: u64) -> Vec<Plan> {
     [in_memory(), in_files(records), on_redis()].concat()
 }
 
+fn zipf(draws: u64) -> Work {
+    Work::Zipf { draws }
+}
+
 fn in_memory() -> Vec<Plan> {
     let plan = |work, callers, only| Plan::new(Store::Memory, work, callers, only);
     let takeover = Work::Takeover { leases: 50_000 };
     let mut plans = Vec::new();
     for (work, only) in
-        [(Work::Fresh, &[][..]), (Work::Refused, &[]), (Work::Zipf, &[]), (takeover, NO_FLOOR)]
+        [(Work::Fresh, &[][..]), (Work::Refused, &[]), (zipf(300_000), &[]), (takeover, NO_FLOOR)]
     {
         plans.extend([1, 2, 8].map(|threads| plan(work, Callers::Threads(threads), only)));
     }
@@ -129,14 +132,14 @@ fn in_files(records: u64) -> Vec<Plan> {
     plans.extend([
         plan(Work::Fresh, Callers::Tasks(10_000), ALONE).longer(2),
         plan(Work::Refused, Callers::Threads(8), &[]),
-        plan(Work::Zipf, Callers::Threads(8), &[]),
+        plan(zipf(2_000), Callers::Threads(8), &[]),
         plan(Work::Takeover { leases: 1_000 }, Callers::Threads(8), NO_FLOOR),
         plan(Work::Renewals, Callers::Threads(8), NO_FLOOR),
         plan(Work::Waiters, WAITERS, NO_FLOOR),
         plan(Work::Purge, Callers::Threads(8), PURGING).longer(6),
     ]);
     for end in [End::Clean, End::Killed] {
-        plans.push(Plan { end, ..plan(Work::Open { records }, Callers::Threads(1), OPENED) });
+        plans.push(Plan { end, ..plan(Work::Open { records }, Callers::Threads(1), &[]) });
     }
     plans
 }
@@ -150,7 +153,7 @@ fn on_redis() -> Vec<Plan> {
         let some = Callers::Tasks(64);
         let others = [
             plan(Work::Refused, some, LOCKS),
-            plan(Work::Zipf, some, NO_LOCKS),
+            plan(zipf(20_000), some, NO_LOCKS),
             plan(Work::Takeover { leases: 5_000 }, some, NO_LOCKS),
             plan(Work::Renewals, some, LOCKS),
             plan(Work::Waiters, WAITERS, NO_LOCKS),

@@ -34,7 +34,7 @@ pub fn main(folder: &Path) -> Result<(), String> {
 
 /// As it is written down.
 pub(crate) fn sample(work: Work, sample: &contention::Sample) -> Sample {
-    let contention::Latency { p50, p90, p99, p999, most } = sample.latency;
+    let contention::Latency { p50, p90, p99, p999, most, .. } = sample.latency;
     let value = match work {
         Work::Waiters => sample.took.as_secs_f64(),
         _ => sample.per_second,

@@ -11,7 +11,7 @@ use lessor_testkit::contention::{Callers, Crowd};
 
 use super::args::Options;
 use super::cases::{Plan, Store};
-use crate::log::open;
+use crate::log::open::Full;
 use crate::redis::server;
 use crate::results::{self, Case, Contender, LESSOR, Results, Sample, Unit};
 use crate::work::{Work, runtime};
@@ -37,7 +37,7 @@ pub(super) fn all(options: &Options, folder: &Path) -> (Vec<Case>, u64) {
     for (plan, case) in plans.iter().zip(&mut cases) {
         if let Work::Open { records } = plan.work {
             eprint!("\ropening {records} records {}  ", case.setting.as_deref().unwrap_or_default());
-            openings(plan, case, records, folder);
+            openings(plan, case, records, options, folder);
         }
     }
     eprintln!();
@@ -84,9 +84,7 @@ fn begin(plan: &Plan, options: &Options) -> Case {
 
 /// One round of one case. Who cannot be run is told of, and left out from then on.
 fn turn(plan: &Plan, case: &mut Case, options: &Options, folder: &Path, round: usize) {
-    let count = case.contenders.len();
-    for at in 0..count {
-        let contender = &mut case.contenders[(at + round) % count];
+    for contender in in_turn(&mut case.contenders, round) {
         if contender.rounds.len() < round {
             continue;
         }
@@ -116,26 +114,45 @@ fn run(name: &str, plan: &Plan, options: &Options, folder: &Path) -> Result<Samp
     }
 }
 
-fn openings(plan: &Plan, case: &mut Case, records: u64, folder: &Path) {
-    for contender in &mut case.contenders {
-        let opened =
-            on_fresh_folder(folder, |folder| open::measure(&contender.name, folder, records, plan.end));
-        match opened {
-            Ok(opened) => {
-                let first = opened.first().map_or((0, 0.0), |opened| (opened.allocated, opened.resident));
-                let per_record = (first.0 / records, first.1 / records as f64);
-                contender.note = Some(format!(
-                    "{} bytes on the disk and {:.0} in memory for each of {records} records, {}",
-                    per_record.0,
-                    per_record.1,
-                    case.setting.as_deref().unwrap_or_default(),
-                ));
-                contender.rounds =
-                    opened.iter().map(|opened| Sample { value: opened.seconds, latency: None }).collect();
+/// All of them are filled first, and then opened in turns.
+fn openings(plan: &Plan, case: &mut Case, records: u64, options: &Options, folder: &Path) {
+    let setting = case.setting.clone().unwrap_or_default();
+    on_fresh_folder(folder, |folder| {
+        let mut full = Vec::new();
+        for contender in &mut case.contenders {
+            let folder = folder.join(contender.name.as_str());
+            let made = std::fs::create_dir(&folder).map_err(|error| error.to_string());
+            match made.and_then(|()| Full::make(&contender.name, &folder, records, plan.end)) {
+                Ok(made) => full.push((contender, made, 0.0)),
+                Err(error) => contender.note = Some(format!("left out: {error}")),
             }
-            Err(error) => contender.note = Some(format!("left out: {error}")),
         }
-    }
+        for round in 0..options.rounds {
+            for (contender, full, resident) in in_turn(&mut full, round) {
+                match full.open() {
+                    Ok((seconds, bytes)) => {
+                        contender.rounds.push(Sample { value: seconds, latency: None });
+                        *resident = bytes;
+                    }
+                    Err(error) => eprintln!("\n{} could not be opened: {error}", contender.name),
+                }
+            }
+        }
+        for (contender, full, resident) in full {
+            contender.note = Some(format!(
+                "{} bytes on the disk and {:.0} in memory for each of {records} records, {setting}",
+                full.allocated / records,
+                resident / records as f64,
+            ));
+        }
+    });
+}
+
+/// Those who take turns, in another order each round: who comes after a light one has it better.
+fn in_turn<T>(all: &mut [T], round: usize) -> Vec<&mut T> {
+    let mut order: Vec<_> = all.iter_mut().collect();
+    fastrand::Rng::with_seed(round as u64).shuffle(&mut order);
+    order
 }
 
 fn on_fresh_folder<T>(parent: &Path, run: impl FnOnce(&Path) -> T) -> T {

@@ -24,8 +24,12 @@
 //! - Callers wait for a common start, and begin their next operation when the last one is done. So a guard that is slow is asked less
 //!   often, and its latencies say nothing of requests that arrive regardless.
 //! - [`Sample::per_second`] counts all operations between the first caller's start and the last one's end.
-//! - Latencies are of each operation, or of every 16th where one takes less than 2 µs: looking at the clock takes as long as some.
-//! - A guard that grants a key twice, forgets a result or changes it panics. What is measured is what is checked.
+//! - Latencies are of each operation, or of one in sixteen where they take less than 2 µs: looking at the clock takes as long as some.
+//! - A guard that is seen to grant a key twice, or to replay another result than it was given, ends the measurement with a panic.
+//! - What is prepared, such as leases to be taken over, is not measured. It runs on the thread that measures, so a guard that
+//!   needs some runtime has to be measured within that.
+//! - Each workload has keys of its own, and can be run once on a store that keeps what it knows; from then on within another
+//!   [prefix](Crowd::within).
 //! - One figure says little: take turns with what you compare with, several times, and look at ratios and medians.
 
 mod crowd;
@@ -37,7 +41,7 @@ mod sample;
 mod tests;
 
 pub use crowd::Crowd;
-pub use guard::{Guard, Told};
+pub use guard::{Guard, Shown, Told};
 pub use keys::Keys;
 pub use race::{Callers, Task};
 pub use sample::{Latency, Sample, Tally};

@@ -1,6 +1,7 @@
 //! Who calls, and the workloads.
 
 use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
@@ -9,16 +10,11 @@ use async_executor::Executor;
 use lessor_core::block_on;
 
 use super::guard::{Guard, Told};
-use super::keys::{Fresh, Keys, name};
+use super::keys::{AWAITED, Fresh, GONE, HOT, Keys, RENEWED, name};
 use super::race::{Callers, Gate, Task, What, now, race, run};
 use super::sample::{Sample, Tally};
 use crate::subject::really_wait;
 
-/// Who takes leases before anything is measured, for each workload another one. Their keys are nobody else's.
-const HOT: u64 = 9_999;
-const GONE: u64 = 9_998;
-const RENEWED: u64 = 9_997;
-const AWAITED: u64 = 9_996;
 /// How long a lease is that is to lapse.
 const BRIEF: Duration = Duration::from_millis(1);
 
@@ -30,6 +26,7 @@ pub struct Crowd {
     ttl: Duration,
     result: Arc<[u8]>,
     prefix: Arc<str>,
+    draws: u64,
     spawn: Arc<dyn Fn(Task) + Send + Sync>,
 }
 
@@ -46,7 +43,7 @@ impl Crowd {
         Self::new(Callers::Tasks(count))
     }
 
-    /// Those.
+    /// So many threads or tasks, as [`Callers`] says.
     #[must_use]
     pub fn new(callers: Callers) -> Self {
         Self {
@@ -55,6 +52,7 @@ impl Crowd {
             ttl: Duration::from_secs(300),
             result: vec![b'r'; 64].into(),
             prefix: "".into(),
+            draws: u64::MAX,
             spawn: Arc::new(|task| executor().spawn(task).detach()),
         }
     }
@@ -66,10 +64,18 @@ impl Crowd {
         self
     }
 
-    /// Of the leases. Default 5 min.
+    /// Of the leases: longer than a run, or they lapse meanwhile. Default 5 min.
     #[must_use]
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = ttl;
+        self
+    }
+
+    /// Ends a run of [`on_keys`](Self::on_keys) after so many requests, if that is earlier. What they come to changes with time, from
+    /// work to replays, so only runs of as many can be compared. Default: no limit.
+    #[must_use]
+    pub fn draws(mut self, draws: u64) -> Self {
+        self.draws = draws;
         self
     }
 
@@ -115,7 +121,7 @@ impl Crowd {
 
     /// All ask for one key that somebody holds.
     pub fn refused<G: Guard>(&self, guard: &Arc<G>) -> Sample {
-        let key = name(&self.prefix, HOT, 0);
+        let key = name(&self.prefix, HOT, 0, 0);
         let grant = block_on(guard.acquire(&key, self.ttl)).granted(&key);
         let (asked, ttl) = (Arc::clone(guard), self.ttl);
         let (hot, held): (Arc<str>, _) = (key.as_str().into(), guard);
@@ -138,10 +144,12 @@ impl Crowd {
     pub fn on_keys<G: Guard>(&self, guard: &Arc<G>, keys: &Keys) -> Sample {
         let (guard, keys) = (Arc::clone(guard), keys.behind(&self.prefix));
         let (ttl, result) = (self.ttl, Arc::clone(&self.result));
-        self.race(move |caller, mut watch| {
+        let share = self.draws.div_ceil(self.callers.count().max(1));
+        let count = keys.count() as u64;
+        let sample = self.race(move |caller, mut watch| {
             let (guard, keys, result) = (Arc::clone(&guard), keys.clone(), Arc::clone(&result));
             async move {
-                for n in 0.. {
+                for n in 0..share {
                     let Some(lap) = watch.begin().await else { break };
                     let key = keys.draw(caller, n);
                     let what = match guard.acquire(key, ttl).await {
@@ -159,13 +167,15 @@ impl Crowd {
                 }
                 watch.done()
             }
-        })
+        });
+        assert!(sample.told.granted <= count, "of {count} keys {} were granted", sample.told.granted);
+        sample
     }
 
-    /// `leases` whose holders are gone and whose time is over are taken over and completed, until none is left, however long it
+    /// `leases` that were acquired for a millisecond, whose holders are gone and whose time is over are taken over and completed, until none is left, however long it
     /// takes. Both together are one operation.
     pub fn takeover<G: Guard>(&self, guard: &Arc<G>, leases: u64) -> Sample {
-        let keys: Arc<[String]> = (0..leases).map(|n| name(&self.prefix, GONE, n)).collect();
+        let keys: Arc<[String]> = (0..leases).map(|n| name(&self.prefix, GONE, 0, n)).collect();
         // Kept until the end, so that their being dropped is not measured.
         let gone = block_on(guard.hold_all(&keys, BRIEF));
         really_wait(2 * BRIEF);
@@ -189,10 +199,11 @@ impl Crowd {
 
     /// Each extends its share of `leases`, one after the other, over and over.
     pub fn renewals<G: Guard>(&self, guard: &Arc<G>, leases: u64) -> Sample {
-        let keys: Arc<[String]> = (0..leases).map(|n| name(&self.prefix, RENEWED, n)).collect();
+        let keys: Arc<[String]> = (0..leases).map(|n| name(&self.prefix, RENEWED, 0, n)).collect();
         let callers = self.callers.count();
         let mut shares: Vec<Vec<(String, G::Grant)>> = (0..callers).map(|_| Vec::new()).collect();
         let held = block_on(guard.hold_all(&keys, self.ttl));
+        assert_eq!(held.len(), keys.len(), "not all keys were granted");
         for (n, (key, grant)) in keys.iter().zip(held).enumerate() {
             let share = n % shares.len().max(1);
             if let Some(share) = shares.get_mut(share) {
@@ -226,9 +237,10 @@ impl Crowd {
     }
 
     /// All wait for one key, whose work is then completed. [`Sample::took`] is how long it takes from there until the last of them has
-    /// the result; each one's wait is a latency.
+    /// the result; each one's wait is a latency. They are given a tenth of a second to begin to wait; a guard that forgets one is
+    /// waited for without end.
     pub fn waiters<G: Guard>(&self, guard: &Arc<G>) -> Sample {
-        let key = name(&self.prefix, AWAITED, 0);
+        let key = name(&self.prefix, AWAITED, 0, 0);
         let grant = block_on(guard.acquire(&key, self.ttl)).granted(&key);
         let (gate, (sender, receiver)) = (Arc::new(Gate::default()), channel());
         run(self.callers, &*self.spawn, |_| {
@@ -239,6 +251,7 @@ impl Crowd {
                 gate.pass().await;
                 let replayed = guard.wait(&key).await;
                 let awake = now();
+                drop(guard);
                 assert!(replayed.as_ref() == &*result, "{key} was replayed with another result");
                 let _ = sender.send(awake);
             }
@@ -246,7 +259,7 @@ impl Crowd {
         drop(sender);
         gate.open_for(self.callers.count());
         // Until they have looked, and wait.
-        really_wait(WAITING);
+        really_wait(WAITING + odd_time());
         let began = now();
         block_on(guard.complete(&key, grant, &self.result));
         let awake: Vec<_> =
@@ -267,6 +280,11 @@ impl Crowd {
 
 /// How long after their start waiters are given to come to rest.
 const WAITING: Duration = Duration::from_millis(100);
+
+/// Up to 20 ms, so that those who look again every so often are not all met at the same point of that.
+fn odd_time() -> Duration {
+    Duration::from_micros(RandomState::new().build_hasher().finish() % 20_000)
+}
 
 /// Every `step`th, from the `first` on.
 fn every(keys: &[String], step: u64, first: u64) -> impl Iterator<Item = &String> {

@@ -40,7 +40,7 @@ impl Keys {
             u32::try_from(rank).unwrap_or(u32::MAX).min(count - 1)
         };
         let draws = (0..DRAWS).map(draw).collect();
-        Self { names: (0..u64::from(count)).map(|n| name("", 0, n)).collect(), draws }
+        Self { names: (0..u64::from(count)).map(|n| name("", SET, 0, n)).collect(), draws }
     }
 
     /// These, asked for in this order over and over, as a log of real requests has them.
@@ -93,9 +93,17 @@ impl fmt::Debug for Keys {
     }
 }
 
-/// A key as applications have them: a word, a colon and numbers, 24 characters.
-pub(super) fn name(prefix: &str, caller: u64, n: u64) -> String {
-    format!("{prefix}invoice:{caller:04}:{n:011}")
+/// What the keys of a workload begin with, so that no two workloads on one store meet.
+pub(super) const FRESH: &str = "invoice";
+pub(super) const SET: &str = "popular";
+pub(super) const HOT: &str = "hot-key";
+pub(super) const GONE: &str = "lapsing";
+pub(super) const RENEWED: &str = "renewed";
+pub(super) const AWAITED: &str = "awaited";
+
+/// A key as applications have them: a word, a colon and numbers, 24 characters as long as there are not more than 9,999 callers.
+pub(super) fn name(prefix: &str, word: &str, caller: u64, n: u64) -> String {
+    format!("{prefix}{word}:{caller:04}:{n:011}")
 }
 
 /// Keys that nobody has asked for, made without formatting each anew: that would take as long as some operations.
@@ -103,7 +111,7 @@ pub(super) struct Fresh(Vec<u8>);
 
 impl Fresh {
     pub(super) fn of(prefix: &str, caller: u64) -> Self {
-        Self(name(prefix, caller, 0).into_bytes())
+        Self(name(prefix, FRESH, caller, 0).into_bytes())
     }
 
     pub(super) fn next(&mut self) -> &str {

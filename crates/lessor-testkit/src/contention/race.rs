@@ -78,8 +78,10 @@ pub(super) struct Watch {
     began: Instant,
     laps: Vec<Duration>,
     told: Tally,
-    /// Every so many operations are timed.
-    every: u64,
+    /// The operation that is timed next.
+    next: u64,
+    /// Whether only some are.
+    is_seldom: bool,
 }
 
 /// What one caller did.
@@ -90,8 +92,8 @@ pub(super) struct Done {
     told: Tally,
 }
 
-const FIRST: u64 = 32;
-const SELDOM: u64 = 16;
+/// After so many operations it is decided whether each is timed.
+const FIRST: usize = 32;
 const SHORT: Duration = Duration::from_micros(2);
 /// So many operations are a task's turn.
 const TURN: u64 = 64;
@@ -105,7 +107,14 @@ pub(super) enum What {
 
 impl Watch {
     fn new(stop: Arc<AtomicBool>) -> Self {
-        Self { stop, began: now(), laps: Vec::with_capacity(1024), told: Tally::default(), every: 1 }
+        Self {
+            stop,
+            began: now(),
+            laps: Vec::with_capacity(1024),
+            told: Tally::default(),
+            next: 0,
+            is_seldom: false,
+        }
     }
 
     /// Before an operation; `None` if it is time to stop, and this is not the first. Lets other tasks have their turn now and then, since
@@ -121,7 +130,7 @@ impl Watch {
 
     #[inline]
     pub(super) fn begin_in_any_case(&self) -> Option<Instant> {
-        self.told.total().is_multiple_of(self.every).then(now)
+        (self.told.total() == self.next).then(now)
     }
 
     /// After it.
@@ -134,15 +143,23 @@ impl Watch {
         }
         if let Some(began) = began {
             self.laps.push(began.elapsed());
-            if self.told.total() == FIRST && self.laps.iter().sum::<Duration>() / 32 < SHORT {
-                self.every = SELDOM;
+            if self.laps.len() == FIRST {
+                self.is_seldom = median(&self.laps) < SHORT;
             }
+            // One in sixteen, at steps that are not alike: requests may repeat themselves.
+            self.next += if self.is_seldom { 13 + self.laps.len() as u64 * 5 % 7 } else { 1 };
         }
     }
 
     pub(super) fn done(self) -> Done {
         Done { began: self.began, ended: now(), laps: self.laps, told: self.told }
     }
+}
+
+fn median(laps: &[Duration]) -> Duration {
+    let mut laps = laps.to_vec();
+    laps.sort_unstable();
+    laps.get(laps.len() / 2).copied().unwrap_or_default()
 }
 
 #[expect(clippy::disallowed_methods, reason = "what is measured is how long it really takes")]
@@ -163,7 +180,10 @@ pub(super) fn race<F: Future<Output = Done> + Send + 'static>(
         let (gate, stop, sender, work) = (gate.clone(), stop.clone(), Sender::clone(&sender), work.clone());
         async move {
             gate.pass().await;
-            let done = work(caller, Watch::new(stop)).await;
+            let working = work(caller, Watch::new(stop));
+            // The guard is whoever measures' to drop: here it would go while something else is measured.
+            drop(work);
+            let done = working.await;
             // Nobody waits any more if another caller panicked.
             let _ = sender.send(done);
         }
@@ -172,9 +192,9 @@ pub(super) fn race<F: Future<Output = Done> + Send + 'static>(
     drop(sender);
     gate.open_for(callers.count());
     let mut all = Vec::new();
-    let until = now() + length;
+    let began = now();
     while (all.len() as u64) < callers.count() {
-        let left = until.saturating_duration_since(now());
+        let left = length.saturating_sub(began.elapsed());
         match receiver.recv_timeout(if stop.load(Ordering::Relaxed) { Duration::MAX } else { left }) {
             Ok(done) => all.push(done),
             Err(std::sync::mpsc::RecvTimeoutError::Timeout) => stop.store(true, Ordering::Relaxed),

@@ -19,6 +19,7 @@ pub struct Sample {
 
 /// How long operations took: the median and so on up to the longest.
 #[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct Latency {
     pub p50: Duration,
@@ -64,8 +65,9 @@ impl Sample {
 impl Latency {
     pub(super) fn of(mut laps: Vec<Duration>) -> Self {
         laps.sort_unstable();
-        let last = laps.len().saturating_sub(1);
-        let at = |thousandth: usize| laps.get(last * thousandth / 1000).copied().unwrap_or_default();
+        // The least of them that so many took no longer than.
+        let rank = |thousandth: usize| (laps.len() * thousandth).div_ceil(1000).saturating_sub(1);
+        let at = |thousandth: usize| laps.get(rank(thousandth)).copied().unwrap_or_default();
         Self { p50: at(500), p90: at(900), p99: at(990), p999: at(999), most: at(1000) }
     }
 }
