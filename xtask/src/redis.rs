@@ -2,13 +2,9 @@
 
 use crate::shell::Shell;
 
-/// Names another program than the `redis-server` on the PATH, such as Valkey's.
-const PROGRAM: &str = "LESSOR_REDIS_SERVER";
-
 /// Its version, if it is there.
 pub(crate) fn version(shell: &Shell) -> Option<String> {
-    let program = std::env::var(PROGRAM).unwrap_or_else(|_| "redis-server".to_owned());
-    let said = shell.program(&program).args(&["--version"]).output()?;
+    let said = shell.program("redis-server").args(&["--version"]).output()?;
     said.split(' ').find_map(|word| word.strip_prefix("v=")).map(str::to_owned)
 }
 
@@ -18,9 +14,6 @@ pub(crate) fn provide(shell: &Shell) -> Option<String> {
     const UPDATE: &[&str] = &["apt-get", "update"];
     if let Some(version) = version(shell) {
         return Some(version);
-    }
-    if std::env::var_os(PROGRAM).is_some() {
-        return None;
     }
     for right in [&["env"][..], &["sudo", "--non-interactive"]] {
         // The list of packages may be older than the packages.

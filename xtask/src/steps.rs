@@ -93,9 +93,9 @@ pub(crate) fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
 /// A server for the tests of the Redis store.
 fn server(shell: &Shell, asked: Asked) -> Result<End, String> {
     const NONE: &str = "THERE IS NO redis-server AND IT CANNOT BE INSTALLED, so the tests of the Redis store do nothing; \
-                        install it and see that it is on the PATH, or that LESSOR_REDIS_SERVER names it";
+                        install it and see that it is on the PATH";
     match redis::provide(shell) {
-        Some(version) => Ok(End::PassedWith(format!("server {version}"))),
+        Some(version) => Ok(End::PassedWith(format!("redis-server {version}"))),
         None if asked.for_sure() => Err(NONE.to_owned()),
         None => Ok(End::Skipped(NONE.to_owned())),
     }

@@ -18,7 +18,7 @@ const OLDEST: (u32, u32) = (7, 0);
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Server {
-    /// Its version, such as `7.2.4`.
+    /// Its version, such as `7.2.4`; that of the Redis that it stands for, if it is Valkey.
     pub version: String,
     /// Drawn anew whenever the server is started. In a cluster, that of one of its nodes.
     pub run_id: String,

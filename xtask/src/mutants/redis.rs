@@ -32,21 +32,21 @@ pub(crate) const REDIS: &[Mutant] = &[
         file: "crates/lessor-redis/src/scripts.rs",
         find: "if current ~= expected then",
         replace: "if not current and expected then",
-        test: redis(CONFORMANCE, "swapping::swap_compares_the_version"),
+        test: redis(CONFORMANCE, "on_the_real_clock::swapping::swap_compares_the_version"),
     },
     Mutant {
         name: "redis-script-ignores-not-after",
         file: "crates/lessor-redis/src/scripts.rs",
         find: "if now < tonumber(ARGV[4]) or now >= tonumber(ARGV[5]) then",
         replace: "if now < tonumber(ARGV[4]) then",
-        test: redis(CONFORMANCE, "windows::a_change_is_refused_from_its_not_after_on"),
+        test: redis(CONFORMANCE, "on_a_manual_clock::windows::"),
     },
     Mutant {
         name: "redis-script-ignores-not-before",
         file: "crates/lessor-redis/src/scripts.rs",
         find: "if now < tonumber(ARGV[4]) or now >= tonumber(ARGV[5]) then",
         replace: "if now >= tonumber(ARGV[5]) then",
-        test: redis(CONFORMANCE, "windows::a_change_is_refused_until_its_not_before"),
+        test: redis(CONFORMANCE, "on_a_manual_clock::windows::"),
     },
     Mutant {
         name: "redis-window-is-judged-by-the-callers-clock",
@@ -151,7 +151,7 @@ pub(crate) const REDIS: &[Mutant] = &[
         file: "crates/lessor-redis/src/store.rs",
         find: "saturating_since(token) >= TOKEN_AGE / 2",
         replace: "saturating_since(token) >= TOKEN_AGE * 1000",
-        test: redis(CONFORMANCE, "purging::p2_a_grant_by_an_old_reading"),
+        test: redis(CONFORMANCE, "on_the_real_clock::purging::p2_a_grant_by_an_old_reading"),
     },
     Mutant {
         name: "redis-grant-whose-answer-came-late-counts",

@@ -88,7 +88,7 @@ impl<'a> Sandbox<'a> {
         let mut child = Command::new(program)
             .arg(test.filter)
             // Whatever a fault keeps from coming is not waited for as long as it might take on some machine.
-            .env("LESSOR_PATIENCE", "10")
+            .env("LESSOR_PATIENCE", "4")
             .current_dir(self.folder(test.package))
             .stdin(Stdio::null())
             .stdout(file)
