@@ -1,11 +1,12 @@
 //! Faults planted in the sources, one at a time. Each has to be caught by the test that is meant for it: a test that
 //! cannot fail proves nothing.
 //!
-//! [`list`] and [`log`] have them. A fault whose source text is no longer there exactly once, or that does not compile, is stale, and
+//! [`list`], [`log`] and [`redis`] have them. A fault whose source text is no longer there exactly once, or that does not compile, is stale, and
 //! that is an error too.
 
 mod list;
 mod log;
+mod redis;
 mod sandbox;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -18,6 +19,7 @@ use crate::shell::Shell;
 use crate::steps::timed;
 use list::{MUTANTS, Mutant, Test};
 use log::LOG;
+use redis::REDIS;
 use sandbox::{PATIENCE, Ran, Sandbox};
 
 /// Returns `caught N of N`.
@@ -27,6 +29,7 @@ pub(crate) fn run(shell: &Shell) -> Result<String, String> {
     let mut chosen: Vec<&Mutant> = MUTANTS
         .iter()
         .chain(LOG)
+        .chain(REDIS)
         .filter(|mutant| only.is_empty() || only.iter().any(|part| mutant.name.contains(part)))
         .collect();
     chosen.sort_by_key(|mutant| mutant.test.package);
