@@ -33,7 +33,11 @@ impl Guard for Moka {
     type Result = Arc<[u8]>;
 
     async fn acquire(&self, key: &str, ttl: Duration) -> Told<u128, Arc<[u8]>> {
-        let entry = self.0.entry_by_ref(key).or_default();
+        #[expect(
+            clippy::unwrap_or_default,
+            reason = "or_default is not atomic: two callers get an entry each"
+        )]
+        let entry = self.0.entry_by_ref(key).or_insert_with(Arc::default);
         entry.into_value().lock().acquire(ttl)
     }
 
