@@ -365,4 +365,21 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         replace: "            let _ = guess;",
         test: core_in(&["--test", "executors"], "tokio_on_one_thread"),
     },
+    Mutant {
+        name: "engine-forgets-a-write-in-doubt-once-it-has-looked",
+        file: "crates/lessor-core/src/drive.rs",
+        find: "        self.rounds += 1;\n        if self.rounds > MAX_ROUNDS {",
+        replace: "        self.unsure.clear();\n        self.rounds += 1;\n        if self.rounds > MAX_ROUNDS {",
+        test: memory(
+            &["--test", "lost_replies"],
+            "p6_p10_a_write_that_lands_between_the_look_and_the_second_write_is_recognised",
+        ),
+    },
+    Mutant {
+        name: "waiter-pauses-until-a-time-of-the-clock-itself",
+        file: "crates/lessor-core/src/watch.rs",
+        find: "        match shared.store.now().await {\n            Ok(now) => future::or(kick, shared.janitor.sleep_until(now.saturating_add(pause))).await,",
+        replace: "        match shared.store.load(&key).await {\n            Ok(seen) => future::or(kick, shared.janitor.sleep_until(seen.now.saturating_add(pause))).await,",
+        test: core_in(&["--test", "estimated_clock"], "p7_a_waiter_does_not_read_without_a_pause"),
+    },
 ];
