@@ -16,25 +16,57 @@ use std::time::{Duration, Instant};
 
 use lessor::log::Opener;
 use lessor::{Acquisition, Engine, Lease, LogStore, MemoryStore, Settings, Store};
+use parking_lot::Mutex;
 
 pub use lessor_counted::{Guard, HandDashMap, HandMutexMap, Receipt, TTL, Told, key};
 
 /// lessor, through its public face.
 #[derive(Clone)]
-pub struct Lessor(Engine, #[expect(dead_code, reason = "closes the log when it goes")] Option<Arc<Closing>>);
+pub struct Lessor(Engine, Arc<Ending>);
 
-/// A file log that is closed for good when its last user goes, so that the next run does not meet the rest of that.
-struct Closing(Arc<LogStore>);
+/// What outlives the engine, and is gone when its last user is: the next run must not meet the rest of this one.
+struct Ending {
+    held: Mutex<Vec<Lease>>,
+    store: Kept,
+}
 
-impl Drop for Closing {
+enum Kept {
+    Memory(Arc<MemoryStore>),
+    File(Arc<LogStore>),
+    Server,
+}
+
+impl Drop for Ending {
     fn drop(&mut self) {
-        self.0.close().expect("the log can be closed");
+        match &self.store {
+            Kept::Memory(store) => {
+                self.held.get_mut().clear();
+                // The engine's own thread is the last to let go of the store. Were it to free the records, it would do so while the
+                // next run is timed.
+                while Arc::strong_count(store) > 1 {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+            Kept::File(store) => {
+                self.forget();
+                store.close().expect("the log can be closed");
+            }
+            Kept::Server => self.forget(),
+        }
+    }
+}
+
+impl Ending {
+    /// Leaves the leases to lapse by themselves.
+    fn forget(&self) {
+        self.held.lock().drain(..).for_each(std::mem::forget);
     }
 }
 
 impl Lessor {
     pub fn memory() -> Self {
-        Self(Self::engine(Arc::new(MemoryStore::new())).expect("the settings are valid"), None)
+        let store = Arc::new(MemoryStore::new());
+        Self::over(store.clone(), Kept::Memory(store)).expect("the settings are valid")
     }
 
     /// The file log in `folder`.
@@ -46,7 +78,7 @@ impl Lessor {
         };
         let open = Opener::new().settings(settings).open(folder);
         let store = Arc::new(open.map_err(|error| error.to_string())?);
-        Ok(Self(Self::engine(store.clone())?, Some(Arc::new(Closing(store)))))
+        Self::over(store.clone(), Kept::File(store))
     }
 
     /// The store on the Redis server of `url`.
@@ -54,13 +86,14 @@ impl Lessor {
         let mut settings = lessor::redis::Settings::default();
         settings.persistence = lessor::redis::Check::Ignore;
         let open = lessor::redis::Opener::new().settings(settings).open(url);
-        Ok(Self(Self::engine(Arc::new(open.map_err(|error| error.to_string())?))?, None))
+        Self::over(Arc::new(open.map_err(|error| error.to_string())?), Kept::Server)
     }
 
-    fn engine(store: Arc<dyn Store>) -> Result<Engine, String> {
+    fn over(store: Arc<dyn Store>, kept: Kept) -> Result<Self, String> {
         let mut settings = Settings::default();
         settings.default_ttl = TTL;
-        Engine::with_settings(store, settings).map_err(|error| error.to_string())
+        let engine = Engine::with_settings(store, settings).map_err(|error| error.to_string())?;
+        Ok(Self(engine, Arc::new(Ending { held: Mutex::default(), store: kept })))
     }
 }
 
@@ -91,7 +124,7 @@ impl Guard for Lessor {
 
     fn hold(&self, key: &str) {
         match self.0.acquire(key).wait().expect("acquire") {
-            Acquisition::Acquired(lease) => std::mem::forget(lease),
+            Acquisition::Acquired(lease) => self.1.held.lock().push(lease),
             other => panic!("{other:?}"),
         }
     }
@@ -125,3 +158,21 @@ pub fn timed(threads: u64, count: u64, work: impl Fn(u64, u64) + Sync) -> Durati
 }
 
 struct Clocked(Instant);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_a_run_in_memory_is_left_for_the_next() {
+        let guard = Lessor::memory();
+        guard.hold("held");
+        assert_eq!(guard.run("done", &Receipt::new(1)), Told::Done);
+        let Kept::Memory(store) = &guard.1.store else { panic!("in memory") };
+        let store = Arc::downgrade(store);
+        drop(guard.clone());
+        assert_eq!(store.upgrade().expect("it is in use").len(), 2);
+        drop(guard);
+        assert!(store.upgrade().is_none());
+    }
+}
