@@ -22,7 +22,8 @@ usage: cargo xtask <task>
                   benches/instructions.txt; --bless writes that file
   deep            what needs a nightly toolchain: Miri over the core and the in-memory store, and
                   LESSOR_FUZZ_SECONDS (60) of fuzzing each of the decoders and recovery
-  bench [ARG…]    the benchmarks; arguments go to criterion
+  bench [ARG…]    the benchmarks of all stores beside what people use instead, as a page with plots in
+                  target/benchmarks; --help shows what can be chosen
 ";
 
 fn main() -> ExitCode {
@@ -41,7 +42,7 @@ fn main() -> ExitCode {
             _ => Err(format!("instructions takes --bless or nothing\n\n{HELP}")),
         },
         "deep" => deep::run(&shell),
-        "bench" => shell.cargo(&["bench", "--package", "lessor-benches"]).args(rest).run(),
+        "bench" => bench(&shell, rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             return ExitCode::SUCCESS;
@@ -56,4 +57,16 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Arguments that come later count.
+fn bench(shell: &Shell, rest: &[String]) -> Result<(), String> {
+    if package::REDIS.provide(shell).is_none() {
+        println!(
+            "THERE IS NO redis-server AND IT CANNOT BE INSTALLED, so nothing of the Redis store is measured"
+        );
+    }
+    let out = shell.target.join("benchmarks").display().to_string();
+    let suite = ["bench", "--package", "lessor-benches", "--bench", "suite", "--", "--out", &out];
+    shell.cargo(&suite).args(rest).run()
 }

@@ -2,12 +2,14 @@
 
 #![expect(clippy::disallowed_methods, reason = "the rivals keep time by themselves")]
 
+mod lessor;
 mod rivals;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use lessor::Lessor;
 pub use rivals::{HandDashMap, HandMutexMap};
 
 /// How long a lease lasts, here and at the rivals.
@@ -51,13 +53,6 @@ pub trait Guard: Send + Sync {
 
     /// Acquires `key` and keeps holding it.
     fn hold(&self, key: &str);
-
-    /// Completes `count` keys of thread 0, in whatever way is quickest.
-    fn fill(&self, count: u64) {
-        for n in 0..count {
-            self.run(&key(0, n), &Receipt::new(n));
-        }
-    }
 }
 
 /// A key as applications have them: a word, a colon and a number, 24 characters.

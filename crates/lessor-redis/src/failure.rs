@@ -54,9 +54,10 @@ fn tls_of(error: &RedisError) -> Option<&rustls::Error> {
     source.downcast_ref::<std::io::Error>()?.get_ref()?.downcast_ref()
 }
 
-/// Before 7.2, what a script may not do is an error without a code of its own.
+/// What a script may not do is an error without a code of its own before 7.2, and in Valkey.
 fn is_forbidden_to_script(error: &RedisError) -> bool {
-    error.detail().is_some_and(|detail| detail.contains("The user executing the script"))
+    const TEXTS: [&str; 2] = ["The user executing the script", "ACL failure in script"];
+    error.detail().is_some_and(|detail| TEXTS.iter().any(|text| detail.contains(text)))
 }
 
 /// The server answered with an error, or the connection broke. An error that the server answers with has changed nothing: it comes before a
@@ -101,5 +102,59 @@ pub(crate) fn judge(error: &RedisError, place: &str, effect: Effect) -> Failure 
             Failure { error: unavailable("has fewer replicas than it needs for a write"), is_broken: false }
         }
         code => Failure { error: unavailable(&format!("answered with an error ({code})")), is_broken: false },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::io;
+
+    use super::*;
+
+    fn said(line: &str) -> Failure {
+        let answer = redis::parse_redis_value(format!("-{line}\r\n").as_bytes()).unwrap();
+        judge(&answer.extract_error().unwrap_err(), "host:1", Effect::Write)
+    }
+
+    /// A server that refuses has changed nothing, so the caller need not look.
+    #[test]
+    fn what_a_server_refuses_is_no_doubt_and_says_where_and_what_to_do() {
+        for (line, part, is_broken) in [
+            (
+                "READONLY You can't write against a read only replica.",
+                "is a replica and takes no writes",
+                true,
+            ),
+            ("NOAUTH Authentication required.", "refuses the user or the password", true),
+            ("WRONGPASS invalid username-password pair", "refuses the user or the password", true),
+            ("LOADING Redis is loading the dataset in memory", LOADING, true),
+            ("NOPERM User l has no permissions to run the 'get' command", "does not permit", false),
+            ("ERR The user executing the script can't run this command", "does not permit", false),
+            ("ERR ACL failure in script: User l has no permissions", "does not permit", false),
+            ("MISCONF Redis is configured to save RDB snapshots", "cannot save", false),
+            ("CLUSTERDOWN The cluster is down", "is down", false),
+            ("MOVED 3999 127.0.0.1:6381", "redis+cluster://", false),
+            ("NOREPLICAS Not enough good replicas to write.", "fewer replicas", false),
+            ("BUSY Redis is busy running a script.", "(BUSY)", false),
+        ] {
+            let Failure { error, is_broken: broken } = said(line);
+            assert!(matches!(&error, StoreError::Unavailable { .. }), "{line}: {error:?}");
+            let error = error.to_string();
+            assert!(error.contains("host:1") && error.contains(part), "{line}: {error}");
+            assert_eq!(broken, is_broken, "{line}");
+        }
+        let full = said("OOM command not allowed when used memory > 'maxmemory'.");
+        assert!(matches!(full.error, StoreError::Full { .. }) && !full.is_broken, "{full:?}");
+    }
+
+    #[test]
+    fn a_connection_that_broke_leaves_a_write_in_doubt_and_a_read_not() {
+        let broken = || RedisError::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        let write = judge(&broken(), "host:1", Effect::Write);
+        assert!(matches!(write.error, StoreError::Indeterminate { .. }) && write.is_broken, "{write:?}");
+        let read = judge(&broken(), "host:1", Effect::Read);
+        assert!(matches!(read.error, StoreError::Unavailable { .. }) && read.is_broken, "{read:?}");
     }
 }

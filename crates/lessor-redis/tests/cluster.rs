@@ -5,18 +5,19 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use lessor_core::machine::{Acquire, Act, Command, Decision, decide};
+use lessor_core::machine::{Act, Command};
 use lessor_core::store::{Change, Scan, Swap};
-use lessor_core::{
-    Acquisition, Engine, Key, Lease, LeaseId, OnFailed, OnLapsed, Record, Store, StoreError, Timestamp,
-};
+use lessor_core::{Acquisition, Engine, Lease, Store, StoreError};
 use lessor_redis::{Opener, RedisStore};
 use lessor_testkit::{Subject, conformance};
 use nodes::{Cluster, NODES};
+use records::{granted, is_there, key, now, over, put, put_old, written};
 use support::Server;
 
 #[path = "support/cluster.rs"]
 mod nodes;
+#[path = "support/records.rs"]
+mod records;
 mod support;
 
 /// One cluster for all of the contract's promises; each has a prefix of its own.
@@ -44,52 +45,8 @@ fn impatient(cluster: &Cluster, prefix: &str) -> RedisStore {
     Opener::new().settings(settings).open(&cluster.url()).unwrap()
 }
 
-fn key(text: &str) -> Key {
-    Key::new(text).unwrap()
-}
-
 fn name(prefix: &str, key: &str) -> String {
     format!("{prefix}:{}", key.replace('%', "%25").replace('{', "%7B").replace('}', "%7D"))
-}
-
-/// A grant of an hour, and its lease id.
-fn granted(now: Timestamp) -> (Record, LeaseId) {
-    let lease_id = LeaseId::random().unwrap();
-    let (on_failed, on_lapsed) = (OnFailed::Replay, OnLapsed::TakeOver);
-    let ttl = Duration::from_secs(3600);
-    let acquire =
-        Acquire { lease_id, ttl, holder: None, metadata: None, fingerprint: None, on_failed, on_lapsed };
-    (written(None, &Command::Acquire(acquire), now, ttl), lease_id)
-}
-
-fn written(record: Option<&Record>, command: &Command, now: Timestamp, retention: Duration) -> Record {
-    match decide(record, command, now, retention) {
-        Decision::Write(change, _) => change.next,
-        other => panic!("{other:?}"),
-    }
-}
-
-/// A record whose retention is over since long.
-fn over(now: Timestamp) -> Record {
-    let then = now.saturating_sub(Duration::from_secs(3600));
-    let (record, lease_id) = granted(then);
-    written(Some(&record), &Command::Act(lease_id, Act::Release), then, Duration::from_secs(1))
-}
-
-fn put(store: &RedisStore, key: &str, next: &Record) -> Result<Swap, StoreError> {
-    let change = Change { expected: None, next, not_before: None, not_after: None };
-    store.swap(&Key::new(key).unwrap(), &change).wait()
-}
-
-/// Even what a fresh grant could not be any more.
-fn put_old(store: &RedisStore, key: &str, next: &Record) {
-    let change = Change { expected: None, next, not_before: Some(Timestamp::EPOCH), not_after: None };
-    let swap = store.swap(&Key::new(key).unwrap(), &change).wait().unwrap();
-    assert!(matches!(swap, Swap::Stored), "{swap:?}");
-}
-
-fn is_there(store: &RedisStore, text: &str) -> Result<bool, StoreError> {
-    store.load(&key(text)).wait().map(|seen| seen.record.is_some())
 }
 
 fn list(store: &RedisStore, limit: usize) -> Vec<String> {
@@ -102,10 +59,6 @@ fn list(store: &RedisStore, limit: usize) -> Vec<String> {
             return keys;
         }
     }
-}
-
-fn now(store: &RedisStore) -> Timestamp {
-    store.now().wait().unwrap()
 }
 
 #[test]

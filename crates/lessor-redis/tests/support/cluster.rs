@@ -2,11 +2,10 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::support::{Server, free_port};
+use crate::support::dice::number_from_env;
+use crate::support::{Server, ask_for_all as ask, free_port};
 
 pub(crate) const NODES: usize = 3;
 const SLOTS: usize = 16_384;
@@ -137,7 +136,7 @@ pub(crate) fn slot_of(name: &str) -> u16 {
 
 /// What is asked for again and again, with a generous deadline.
 pub(crate) fn wait_for(what: &str, is_so: impl Fn() -> bool) {
-    for _ in 0..6_000 {
+    for _ in 0..100 * number_from_env("LESSOR_PATIENCE", 60) {
         if is_so() {
             return;
         }
@@ -149,35 +148,4 @@ pub(crate) fn wait_for(what: &str, is_so: impl Fn() -> bool) {
 fn meet(node: &Server, other: &Server) {
     let bus = ask(other.port, &["CONFIG", "GET", "cluster-port"]).remove(1);
     assert_eq!(node.say(&["CLUSTER", "MEET", "127.0.0.1", &other.port.to_string(), &bus]), "+OK");
-}
-
-/// All strings and numbers of an answer.
-pub(crate) fn ask(port: u16, words: &[&str]) -> Vec<String> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    let mut request = format!("*{}\r\n", words.len());
-    for word in words {
-        request += &format!("${}\r\n{word}\r\n", word.len());
-    }
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = Vec::new();
-    read(&mut BufReader::new(stream), &mut answer);
-    answer
-}
-
-fn read(from: &mut BufReader<TcpStream>, into: &mut Vec<String>) {
-    let mut line = String::new();
-    from.read_line(&mut line).unwrap();
-    let (kind, rest) = line.trim_end().split_at(1);
-    match kind {
-        "*" => (0..rest.parse::<usize>().unwrap()).for_each(|_| read(from, into)),
-        "$" => {
-            let mut bytes = vec![0; rest.parse::<usize>().unwrap() + 2];
-            from.read_exact(&mut bytes).unwrap();
-            bytes.truncate(bytes.len() - 2);
-            into.push(String::from_utf8(bytes).unwrap());
-        }
-        "+" | ":" => into.push(rest.to_owned()),
-        _ => panic!("{words}", words = line.trim_end()),
-    }
 }

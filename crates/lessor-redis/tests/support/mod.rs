@@ -2,7 +2,8 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::io::{BufRead, BufReader, Write};
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -18,12 +19,19 @@ pub(crate) mod dice;
 pub(crate) mod faked;
 pub(crate) mod proxy;
 
-/// Whether there is a server to test with. Without one, tests do nothing and say so, unless `CI` is set: there it is an error.
+/// The server's program, which the environment's `LESSOR_REDIS_SERVER` may name.
+pub(crate) fn program() -> OsString {
+    std::env::var_os("LESSOR_REDIS_SERVER").unwrap_or_else(|| "redis-server".into())
+}
+
+/// Whether there is a server to test with. Without one, tests do nothing and say so, unless `CI` is set or a program is named: there it is
+/// an error.
 pub(crate) fn is_there() -> bool {
     static IS_THERE: OnceLock<bool> = OnceLock::new();
     *IS_THERE.get_or_init(|| {
-        let found = Command::new("redis-server").arg("--version").stdout(Stdio::null()).status().is_ok();
-        assert!(found || std::env::var_os("CI").is_none(), "there is no redis-server on the PATH");
+        let found = Command::new(program()).arg("--version").stdout(Stdio::null()).status().is_ok();
+        let is_needed = ["CI", "LESSOR_REDIS_SERVER"].iter().any(|name| std::env::var_os(name).is_some());
+        assert!(found || !is_needed, "there is no {}", program().display());
         if !found {
             eprintln!("SKIPPED: THERE IS NO redis-server ON THE PATH, NOTHING OF THE REDIS STORE IS TESTED");
         }
@@ -105,6 +113,17 @@ impl Server {
     pub(crate) fn say(&self, words: &[&str]) -> String {
         ask(self.port, words).unwrap()
     }
+
+    /// How often it has carried one of these commands out, or refused to.
+    pub(crate) fn calls(&self, commands: &[&str]) -> u64 {
+        let stats = ask_for_all(self.port, &["INFO", "commandstats"]).concat();
+        let count = |line: &str| {
+            let (command, stats) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
+            let calls: u64 = stats.split(',').next()?.parse().ok()?;
+            commands.contains(&command).then_some(calls)
+        };
+        stats.lines().filter_map(count).sum()
+    }
 }
 
 impl Drop for Server {
@@ -132,10 +151,11 @@ impl Process {
 }
 
 fn run(folder: &Path, port: u16, options: &[String]) -> Process {
-    const WATCH: &str = r#"log="$1"; shift; redis-server "$@" >>"$log" 2>&1 </dev/null & echo $!; read -r _; kill -9 $!; wait $!"#;
+    const WATCH: &str = r#"log="$1"; server="$2"; shift 2; "$server" "$@" >>"$log" 2>&1 </dev/null & echo $!; read -r _; kill -9 $!; wait $!"#;
     let mut shell = Command::new("sh")
         .args(["-c", WATCH, "sh"])
         .arg(folder.join("log"))
+        .arg(program())
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir"])
         .arg(folder)
         .args(options)
@@ -177,6 +197,37 @@ fn ask(port: u16, words: &[&str]) -> std::io::Result<String> {
     Ok(line.trim_end().to_owned())
 }
 
+/// All strings and numbers of an answer.
+pub(crate) fn ask_for_all(port: u16, words: &[&str]) -> Vec<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut request = format!("*{}\r\n", words.len());
+    for word in words {
+        request += &format!("${}\r\n{word}\r\n", word.len());
+    }
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    read(&mut BufReader::new(stream), &mut answer);
+    answer
+}
+
+fn read(from: &mut BufReader<TcpStream>, into: &mut Vec<String>) {
+    let mut line = String::new();
+    from.read_line(&mut line).unwrap();
+    let (kind, rest) = line.trim_end().split_at(1);
+    match kind {
+        "*" => (0..rest.parse::<usize>().unwrap()).for_each(|_| read(from, into)),
+        "$" => {
+            let mut bytes = vec![0; rest.parse::<usize>().unwrap() + 2];
+            from.read_exact(&mut bytes).unwrap();
+            bytes.truncate(bytes.len() - 2);
+            into.push(String::from_utf8(bytes).unwrap());
+        }
+        "+" | ":" => into.push(rest.to_owned()),
+        _ => panic!("{words}", words = line.trim_end()),
+    }
+}
+
 /// A prefix that no other test of this run has.
 pub(crate) fn prefix() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -187,6 +238,8 @@ pub(crate) fn settings(prefix: &str) -> Settings {
     let mut settings = Settings::default();
     prefix.clone_into(&mut settings.prefix);
     settings.persistence = Check::Ignore;
+    // The default, unless tests are meant to fail.
+    settings.deadline = Duration::from_secs(dice::number_from_env("LESSOR_PATIENCE", 60).min(10)) / 2;
     settings
 }
 

@@ -5,7 +5,7 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -61,7 +61,7 @@ struct Orders {
 
 #[derive(Debug)]
 struct Shared {
-    server: u16,
+    server: AtomicU16,
     late: Duration,
     orders: Mutex<Orders>,
     streams: Mutex<Vec<TcpStream>>,
@@ -80,7 +80,7 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let shared = Arc::new(Shared {
-            server,
+            server: AtomicU16::new(server),
             late,
             orders: Mutex::default(),
             streams: Mutex::default(),
@@ -92,7 +92,8 @@ impl Proxy {
                 if theirs.is_closed.load(Ordering::SeqCst) {
                     return;
                 }
-                if let (Ok(client), Ok(server)) = (client, TcpStream::connect(("127.0.0.1", theirs.server))) {
+                let server = TcpStream::connect(("127.0.0.1", theirs.server.load(Ordering::SeqCst)));
+                if let (Ok(client), Ok(server)) = (client, server) {
                     carry(&theirs, client, server);
                 }
             }
@@ -107,6 +108,11 @@ impl Proxy {
     /// The `at`-th message of the fault's kind from now on meets it, and then the next plan's.
     pub(crate) fn plan(&self, faults: &[(u64, Fault)]) {
         self.shared.orders.lock().planned = faults.to_vec();
+    }
+
+    /// Where connections lead that are made from now on.
+    pub(crate) fn lead_to(&self, server: u16) {
+        self.shared.server.store(server, Ordering::SeqCst);
     }
 
     pub(crate) fn at_random(&self, seed: u64, of_a_thousand: u64) {

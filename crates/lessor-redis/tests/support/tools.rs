@@ -12,8 +12,11 @@ use lessor_redis::{Opener, RedisStore, Settings};
 
 use crate::support::{self, Server};
 
-/// After so long whatever has not come will never come.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// After so long whatever has not come will never come. The environment's `LESSOR_PATIENCE` may say less, in seconds, where tests are meant
+/// to fail.
+fn patience() -> Duration {
+    Duration::from_secs(number_from_env("LESSOR_PATIENCE", 60))
+}
 
 pub(crate) fn nap(millis: u64) {
     std::thread::park_timeout(Duration::from_millis(millis));
@@ -21,13 +24,13 @@ pub(crate) fn nap(millis: u64) {
 
 /// Waits until it is so.
 pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    for _ in 0..PATIENCE.as_millis() / 10 {
+    for _ in 0..patience().as_millis() / 10 {
         if is_so() {
             return;
         }
         nap(10);
     }
-    panic!("not even after {PATIENCE:?}: {what}");
+    panic!("not even after {:?}: {what}", patience());
 }
 
 /// Begins `work` on a thread of its own.
@@ -39,7 +42,7 @@ pub(crate) fn begin<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static
 
 /// What the work came to that was begun.
 pub(crate) fn end<T>(what: &str, begun: &mpsc::Receiver<T>) -> T {
-    begun.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("not even after {PATIENCE:?}: {what}"))
+    begun.recv_timeout(patience()).unwrap_or_else(|_| panic!("not even after {:?}: {what}", patience()))
 }
 
 pub(crate) fn number_from_env(name: &str, default: u64) -> u64 {
@@ -77,14 +80,14 @@ pub(crate) fn is_outage(error: &Error) -> bool {
 /// Again and again until the server is there, which is all that may be in the way.
 #[track_caller]
 pub(crate) fn insist<T>(mut ask: impl FnMut() -> Result<T, Error>) -> T {
-    for _ in 0..PATIENCE.as_millis() / 10 {
+    for _ in 0..patience().as_millis() / 10 {
         match ask() {
             Ok(answer) => return answer,
             Err(error) => assert!(is_outage(&error), "{error}"),
         }
         nap(10);
     }
-    panic!("there was no answer in {PATIENCE:?}");
+    panic!("there was no answer in {:?}", patience());
 }
 
 pub(crate) fn record(store: &RedisStore, key: &str) -> Option<Record> {
@@ -94,7 +97,7 @@ pub(crate) fn record(store: &RedisStore, key: &str) -> Option<Record> {
 /// Commands on one connection, each answered with a line; what the last one was answered.
 pub(crate) fn talk(server: &Server, commands: &[&[&str]]) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(patience())).unwrap();
     for words in commands {
         let mut request = format!("*{}\r\n", words.len());
         for word in *words {

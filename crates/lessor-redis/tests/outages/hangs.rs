@@ -1,0 +1,238 @@
+//! The server hangs, is busy, is down, or takes long to load its data.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lessor_core::store::{Scan, Swap};
+use lessor_core::{Acquisition, Engine, Error, ErrorKind, Key, Lease, LeaseId, State, Store, StoreError};
+use lessor_redis::RedisStore;
+
+use crate::HOUR;
+use crate::records::{granted, is_there, now, put};
+use crate::support::{self, Server};
+use crate::tap::Tap;
+use crate::tools::{
+    SLOWLY_LOADED, begin, end, eventually, impatient, insist, is_outage, lease, open_with, record,
+    slowly_loading,
+};
+
+type Read = fn(&Engine, &RedisStore) -> Result<(), Error>;
+
+/// Does one operation while the server hangs; it wakes once the write is in doubt. Returns how many were in doubt.
+fn in_doubt<T: Send + 'static>(
+    server: &Arc<Server>,
+    prefix: &str,
+    prepare: impl FnOnce(&Engine) -> Option<Lease>,
+    operate: impl FnOnce(&Engine, Option<Lease>) -> T + Send + 'static,
+) -> T {
+    let store = Arc::new(impatient(server, prefix));
+    let waking = Arc::clone(server);
+    let tap = Tap::new(&store).on_doubt(move || waking.signal("-CONT"));
+    let engine = Engine::new(Arc::new(tap.clone())).unwrap();
+    let prepared = prepare(&engine);
+    server.signal("-STOP");
+    let answer = end("an operation on a server that hangs", &begin(move || operate(&engine, prepared)));
+    server.signal("-CONT");
+    assert!(tap.doubts() > 0, "nothing was in doubt");
+    answer
+}
+
+#[test]
+fn p6_a_write_that_took_effect_without_an_answer_is_recognised() {
+    if !support::is_there() {
+        return;
+    }
+    let (server, prefix) = (Arc::new(Server::volatile()), support::prefix());
+    let store = support::open(&server, &prefix);
+    let version = |key: &str| record(&store, key).unwrap().version().as_u64();
+    let grant = |key: &'static str| move |engine: &Engine| Some(lease(engine.acquire(key).wait()));
+
+    let granted =
+        in_doubt(&server, &prefix, |_| None, |engine, _| insist(|| engine.acquire("acquire").wait()));
+    assert!(matches!(granted, Acquisition::Acquired(_)), "{granted:?}");
+    assert_eq!(version("acquire"), 1);
+
+    in_doubt(&server, &prefix, grant("complete"), |_, lease| {
+        insist(|| lease.as_ref().unwrap().complete("done").wait());
+    });
+    assert_eq!((version("complete"), record(&store, "complete").unwrap().attempt()), (2, 1));
+
+    in_doubt(&server, &prefix, grant("fail"), |_, lease| {
+        insist(|| lease.as_ref().unwrap().fail("broken").wait());
+    });
+    assert_eq!(version("fail"), 2);
+
+    in_doubt(&server, &prefix, grant("release"), |_, lease| {
+        insist(|| lease.as_ref().unwrap().release().wait());
+    });
+    assert_eq!(version("release"), 2);
+}
+
+#[test]
+fn every_call_to_a_server_that_hangs_ends_and_afterwards_nothing_was_done_twice() {
+    const EACH: usize = 8;
+    if !support::is_there() {
+        return;
+    }
+    let (server, prefix) = (Server::volatile(), support::prefix());
+    let store = Arc::new(impatient(&server, &prefix));
+    let engine = Arc::new(Engine::new(Arc::clone(&store) as Arc<dyn Store>).unwrap());
+    let leases: Vec<Arc<Lease>> =
+        (0..EACH).map(|i| Arc::new(lease(engine.acquire(&format!("held {i}")).wait()))).collect();
+    let ids: Vec<LeaseId> = (0..EACH).map(|_| LeaseId::random().unwrap()).collect();
+
+    server.signal("-STOP");
+    // Each ends though the server never answers: it goes on only after the last.
+    let mut calls = Vec::new();
+    for i in 0..EACH {
+        let (e, id) = (Arc::clone(&engine), ids[i]);
+        calls.push(("acquire", begin(move || e.acquire(&format!("new {i}")).lease_id(id).wait().map(drop))));
+        let lease = Arc::clone(&leases[i]);
+        calls.push(("complete", begin(move || lease.complete(&i).wait().map(drop))));
+    }
+    let reads: [(&str, Read); 5] = [
+        ("status", |engine, _| engine.status("held 0").wait().map(drop)),
+        ("list", |engine, _| engine.list("held", None, 10).wait().map(drop)),
+        ("purge", |engine, _| engine.purge(10).wait().map(drop)),
+        ("load", |_, store| Ok(store.load(&Key::new("held 0").unwrap()).wait().map(drop)?)),
+        ("scan", |_, store| {
+            let query = Scan { prefix: String::new(), after: None, limit: 5 };
+            Ok(store.scan(query).wait().map(drop)?)
+        }),
+    ];
+    for (what, read) in reads {
+        let (engine, store) = (Arc::clone(&engine), Arc::clone(&store));
+        calls.push((what, begin(move || read(&engine, &store))));
+    }
+    let waiting = Arc::clone(&engine);
+    calls.push(("wait", begin(move || waiting.wait_for("held 0", HOUR).wait().map(drop))));
+    for (what, call) in &calls {
+        let error = end(what, call).expect_err(what);
+        assert!(is_outage(&error), "{what}: {error}");
+        let is_write = ["acquire", "complete"].contains(what);
+        assert!(is_write || error.kind() == ErrorKind::Unavailable, "{what} changes nothing: {error}");
+    }
+    // Time is known without the server.
+    assert!(store.now().wait().is_ok());
+
+    server.signal("-CONT");
+    for i in 0..EACH {
+        let key = format!("new {i}");
+        let again = insist(|| engine.acquire(&key).lease_id(ids[i]).wait());
+        assert!(matches!(&again, Acquisition::Acquired(lease) if lease.attempt() == 1), "{again:?}");
+        insist(|| leases[i].complete(&i).wait());
+        assert_eq!(record(&store, &key).unwrap().version().as_u64(), 1);
+        assert_eq!(record(&store, &format!("held {i}")).unwrap().version().as_u64(), 2);
+    }
+}
+
+#[test]
+fn a_server_that_is_busy_for_longer_than_the_deadline_is_an_outage_and_no_more() {
+    if !support::is_there() {
+        return;
+    }
+    let server = Arc::new(Server::start(&["--enable-debug-command", "yes"]));
+    let prefix = support::prefix();
+    let engine = Engine::new(Arc::new(impatient(&server, &prefix))).unwrap();
+    let held = lease(engine.acquire("held").wait());
+    // While it sleeps, no call is answered; each has to end before it wakes up. Once will do, should this machine sleep as well.
+    let is_ended_early = (0..5).any(|_| {
+        let sleeping = Arc::clone(&server);
+        let slept = begin(move || sleeping.say(&["DEBUG", "SLEEP", "1"]));
+        loop {
+            let told = held.extend(HOUR).wait();
+            let is_awake = slept.try_recv();
+            match told {
+                Err(error) => assert!(is_outage(&error), "{error}"),
+                // Until it sleeps, calls may be answered.
+                Ok(_) if is_awake.is_err() => continue,
+                Ok(_) => return false,
+            }
+            let answer = is_awake.unwrap_or_else(|_| end("it wakes up", &slept));
+            assert_eq!(answer, "+OK");
+            return true;
+        }
+    });
+    assert!(is_ended_early, "no call ended before its answer came");
+    insist(|| held.complete("done").wait());
+    assert_eq!(insist(|| engine.result("held").wait()).unwrap().result::<String>().unwrap(), "done");
+}
+
+/// Answers come in order, so one that is late holds up all behind it.
+#[test]
+fn p6_nothing_is_sent_behind_a_request_whose_answer_is_late() {
+    if !support::is_there() {
+        return;
+    }
+    let (server, prefix) = (Server::volatile(), support::prefix());
+    let store = impatient(&server, &prefix);
+    let grant = || granted(now(&store)).0;
+    server.signal("-STOP");
+    let first = put(&store, "first", &grant());
+    assert!(matches!(first, Err(StoreError::Indeterminate { .. })), "it may yet be done: {first:?}");
+    let second = put(&store, "second", &grant());
+    assert!(matches!(second, Err(StoreError::Unavailable { .. })), "it was not sent: {second:?}");
+    server.signal("-CONT");
+    eventually("the store reconnects", || is_there(&store, "first").is_ok());
+    assert!(is_there(&store, "first").unwrap(), "what had arrived was done");
+    assert!(!is_there(&store, "second").unwrap());
+    assert!(matches!(put(&store, "second", &grant()), Ok(Swap::Stored)));
+}
+
+#[test]
+fn a_server_that_is_down_or_hangs_from_the_start_is_a_clear_error() {
+    if !support::is_there() {
+        return;
+    }
+    let mut server = Server::volatile();
+    let open = |server: &Server| {
+        let deadline = Duration::from_millis(300);
+        let opened = open_with(server, "app", |settings| settings.deadline = deadline);
+        let error = opened.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        let place = format!("127.0.0.1:{}", server.port);
+        assert!(error.to_string().contains(&place), "it says where: {error}");
+        error.to_string()
+    };
+    server.signal("-STOP");
+    let error = open(&server);
+    assert!(error.contains("did not answer in time"), "{error}");
+    server.kill();
+    let error = open(&server);
+    assert!(error.contains("connection refused"), "{error}");
+    server.start_again();
+    support::open(&server, "app");
+}
+
+#[test]
+fn a_server_that_still_loads_its_data_says_so_and_then_has_them() {
+    if !support::is_there() {
+        return;
+    }
+    let prefix = support::prefix();
+    let mut server = slowly_loading(&prefix);
+    let engine = Engine::new(Arc::new(impatient(&server, &prefix))).unwrap();
+    assert_eq!(server.say(&["SAVE"]), "+OK");
+    server.kill();
+    let restarted = begin(move || {
+        server.start_again();
+        server
+    });
+    let mut was_loading = false;
+    eventually("the server has loaded", || {
+        match engine.acquire("key 0").wait() {
+            Ok(Acquisition::Completed(view)) => return view.result::<String>().unwrap().len() == 2000,
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => {
+                assert!(is_outage(&error), "{error}");
+                was_loading |= error.to_string().contains("is still loading its data");
+            }
+        }
+        false
+    });
+    assert!(was_loading, "no call met a server that was loading");
+    for i in 0..SLOWLY_LOADED {
+        assert_eq!(engine.status(&format!("key {i}")).wait().unwrap().unwrap().state(), State::Completed);
+    }
+    drop(end("the server is started", &restarted));
+}

@@ -1,0 +1,112 @@
+//! The server is there, but has forgotten its scripts or has no room.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use lessor_core::{Acquisition, Engine, Error, Store, StoreError};
+
+use crate::HOUR;
+use crate::support::{self, Server};
+use crate::tools::{begin, end, lease, record};
+
+#[test]
+fn a_server_that_forgets_its_scripts_before_every_operation_does_not_matter() {
+    if !support::is_there() {
+        return;
+    }
+    let (server, prefix) = (Server::volatile(), support::prefix());
+    let store = Arc::new(support::open(&server, &prefix));
+    let engine = Engine::new(Arc::clone(&store) as Arc<dyn Store>).unwrap();
+    let flush = || assert_eq!(server.say(&["SCRIPT", "FLUSH"]), "+OK");
+    for i in 0..20 {
+        let key = format!("key {i}");
+        flush();
+        let held = lease(engine.acquire(&key).wait());
+        flush();
+        held.extend(HOUR).wait().unwrap();
+        flush();
+        held.checkpoint(&i).wait().unwrap();
+        flush();
+        assert!(matches!(engine.acquire(&key).wait().unwrap(), Acquisition::InProgress(_)));
+        flush();
+        held.complete(&i).wait().unwrap();
+        flush();
+        assert_eq!(engine.result(&key).wait().unwrap().unwrap().result::<i32>().unwrap(), i);
+        flush();
+        assert_eq!(record(&store, &key).unwrap().version().as_u64(), 4);
+        flush();
+        assert!(engine.forget(&key).wait().unwrap());
+    }
+    // Under load as well.
+    let (engine, over) = (Arc::new(engine), Arc::new(AtomicBool::new(false)));
+    let workers: Vec<_> = (0..4)
+        .map(|thread| {
+            let engine = Arc::clone(&engine);
+            begin(move || {
+                for i in 0..100 {
+                    let held = lease(engine.acquire(&format!("load {thread} {i}")).wait());
+                    held.extend(HOUR).wait().unwrap();
+                    held.complete(&i).wait().unwrap();
+                }
+            })
+        })
+        .collect();
+    let flushing = thread::scope(|scope| {
+        let (over, server) = (&over, &server);
+        let flushing = scope.spawn(move || {
+            let mut count = 0;
+            while !over.load(Ordering::SeqCst) {
+                server.say(&["SCRIPT", "FLUSH"]);
+                count += 1;
+            }
+            count
+        });
+        workers.iter().for_each(|worker| end("a worker ends", worker));
+        over.store(true, Ordering::SeqCst);
+        flushing.join().unwrap()
+    });
+    println!("1200 operations, and the scripts were flushed {flushing} times meanwhile");
+}
+
+#[test]
+fn a_full_server_says_so_changes_nothing_and_goes_on_with_more_memory() {
+    if !support::is_there() {
+        return;
+    }
+    let (server, prefix) = (Server::volatile(), support::prefix());
+    let store = Arc::new(support::open(&server, &prefix));
+    let engine = Engine::new(Arc::clone(&store) as Arc<dyn Store>).unwrap();
+    let held = lease(engine.acquire("held").wait());
+    lease(engine.acquire("finished").wait()).complete("long ago").wait().unwrap();
+    let before = record(&store, "held").unwrap().encode();
+    assert_eq!(server.say(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]), "+OK");
+    // With the scripts known to the server, and without.
+    for _ in 0..2 {
+        assert_eq!(server.say(&["CONFIG", "SET", "maxmemory", "1"]), "+OK");
+        let errors = [
+            engine.acquire("new").wait().map(drop),
+            held.extend(HOUR).wait().map(drop),
+            held.checkpoint("half").wait().map(drop),
+            held.complete("done").wait().map(drop),
+            held.release().wait().map(drop),
+            engine.forget_forced("held").wait().map(drop),
+        ];
+        for error in errors {
+            let error = error.unwrap_err();
+            assert!(matches!(error, Error::Store(StoreError::Full { .. })), "{error}");
+            assert!(error.to_string().contains("maxmemory"), "{error}");
+        }
+        // Reading, listing and purging go on, and so do refusals and replays.
+        assert!(record(&store, "new").is_none());
+        assert_eq!(record(&store, "held").unwrap().encode(), before);
+        assert!(matches!(engine.acquire("held").wait().unwrap(), Acquisition::InProgress(_)));
+        assert!(matches!(engine.acquire("finished").wait().unwrap(), Acquisition::Completed(_)));
+        assert_eq!(engine.list("", None, 10).wait().unwrap().entries.len(), 2);
+        assert_eq!(engine.purge(10).wait().unwrap(), 0);
+        assert_eq!(server.say(&["CONFIG", "SET", "maxmemory", "0"]), "+OK");
+        assert_eq!(server.say(&["SCRIPT", "FLUSH"]), "+OK");
+    }
+    held.complete("done").wait().unwrap();
+    assert_eq!(lease(engine.acquire("new").wait()).attempt(), 1);
+}

@@ -1,0 +1,63 @@
+//! Records and changes as an engine would write them, for tests that talk to a store itself.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::time::Duration;
+
+use lessor_core::machine::{Acquire, Act, Command, Decision, decide};
+use lessor_core::store::{Change, Swap};
+use lessor_core::{Key, LeaseId, OnFailed, OnLapsed, Record, Store, StoreError, Timestamp};
+use lessor_redis::RedisStore;
+
+pub(crate) fn key(text: &str) -> Key {
+    Key::new(text).unwrap()
+}
+
+/// A grant of an hour, and its lease id.
+pub(crate) fn granted(now: Timestamp) -> (Record, LeaseId) {
+    let lease_id = LeaseId::random().unwrap();
+    let (on_failed, on_lapsed) = (OnFailed::Replay, OnLapsed::TakeOver);
+    let ttl = Duration::from_secs(3600);
+    let acquire =
+        Acquire { lease_id, ttl, holder: None, metadata: None, fingerprint: None, on_failed, on_lapsed };
+    (written(None, &Command::Acquire(acquire), now, ttl), lease_id)
+}
+
+pub(crate) fn written(
+    record: Option<&Record>,
+    command: &Command,
+    now: Timestamp,
+    retention: Duration,
+) -> Record {
+    match decide(record, command, now, retention) {
+        Decision::Write(change, _) => change.next,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A record whose retention is over since long.
+pub(crate) fn over(now: Timestamp) -> Record {
+    let then = now.saturating_sub(Duration::from_secs(3600));
+    let (record, lease_id) = granted(then);
+    written(Some(&record), &Command::Act(lease_id, Act::Release), then, Duration::from_secs(1))
+}
+
+pub(crate) fn put(store: &RedisStore, key: &str, next: &Record) -> Result<Swap, StoreError> {
+    let change = Change { expected: None, next, not_before: None, not_after: None };
+    store.swap(&Key::new(key).unwrap(), &change).wait()
+}
+
+/// Even what a fresh grant could not be any more.
+pub(crate) fn put_old(store: &RedisStore, key: &str, next: &Record) {
+    let change = Change { expected: None, next, not_before: Some(Timestamp::EPOCH), not_after: None };
+    let swap = store.swap(&Key::new(key).unwrap(), &change).wait().unwrap();
+    assert!(matches!(swap, Swap::Stored), "{swap:?}");
+}
+
+pub(crate) fn is_there(store: &RedisStore, text: &str) -> Result<bool, StoreError> {
+    store.load(&key(text)).wait().map(|seen| seen.record.is_some())
+}
+
+pub(crate) fn now(store: &RedisStore) -> Timestamp {
+    store.now().wait().unwrap()
+}
