@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use lessor::Lessor;
+pub use lessor::{Lessor, Rest};
 pub use rivals::{HandDashMap, HandMutexMap};
 
 /// How long a lease lasts, here and at the rivals.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lessor::{Engine, MemoryStore};
+use lessor_counted::Rest;
 use lessor_testkit::contention::{Crowd, Sample};
 
 use crate::lessor::{engine, settle};
@@ -39,7 +40,9 @@ pub(crate) fn run(name: &str, work: &Work, crowd: &Crowd) -> Result<Sample, Stri
     let retention = work.retention();
     Ok(match name {
         "lessor" => {
-            let engine = lessor(retention)?;
+            let store = Arc::new(MemoryStore::new());
+            let _rest = Rest(store.clone());
+            let engine = lessor_over(store, retention)?;
             let sample = measure(engine.clone(), work, crowd);
             settle(&engine);
             sample
@@ -51,8 +54,13 @@ pub(crate) fn run(name: &str, work: &Work, crowd: &Crowd) -> Result<Sample, Stri
     })
 }
 
+#[cfg(test)]
 fn lessor(retention: Option<Duration>) -> Result<Engine, String> {
-    engine(Arc::new(MemoryStore::new()), |settings| {
+    lessor_over(Arc::new(MemoryStore::new()), retention)
+}
+
+fn lessor_over(store: Arc<MemoryStore>, retention: Option<Duration>) -> Result<Engine, String> {
+    engine(store, |settings| {
         if let Some(retention) = retention {
             settings.retention = retention;
             settings.purge_every = PURGE_EVERY;

@@ -11,6 +11,7 @@
 //! ```
 
 mod acquire;
+mod at_hand;
 mod board;
 mod codec;
 mod drive;

@@ -95,6 +95,12 @@ impl Watches {
         self.0.written(key, || Sight(Ok(Seen { record: Some(record.clone()), now })));
     }
 
+    /// Whether anybody waits for anything.
+    #[inline]
+    pub(crate) fn are_any(&self) -> bool {
+        self.0.watched() > 0
+    }
+
     /// Has the reader of `key`, if there is one, look at the store now.
     pub(crate) fn kick(&self, key: &Key) {
         if let Some(post) = self.0.post(key) {

@@ -4,8 +4,11 @@ use std::fmt::Write;
 
 use crate::steps::End;
 
-/// A path may grow by so much. Counts were seen to repeat to within 0.2 %, and `once`, which deals with another thread, to within 0.7 %.
-const ALLOWED_PERCENT: u64 = 3;
+/// By how much a path may grow, in percent. Counts were seen to repeat to within 0.2 %; `once` only to within 4 %, since by chance
+/// the engine's thread, to which it hands the renewal, is awake or has to be woken.
+fn allowed(path: &str) -> u64 {
+    if path == "once" { 10 } else { 3 }
+}
 
 /// Instructions per operation, and what they were counted with.
 #[derive(Debug, PartialEq)]
@@ -57,10 +60,10 @@ impl Baseline {
             let before = self.paths.iter().find(|(known, ..)| known == name).map(|(_, before, _)| *before);
             match before {
                 None => grown.push(format!("{name} is not in the baseline")),
-                Some(before) if count * 100 > before * (100 + ALLOWED_PERCENT) => {
+                Some(before) if count * 100 > before * (100 + allowed(name)) => {
                     grown.push(format!("{name} {before} -> {count}"));
                 }
-                Some(before) if count * (100 + ALLOWED_PERCENT) < before * 100 => shrunk.push(name.as_str()),
+                Some(before) if count * (100 + allowed(name)) < before * 100 => shrunk.push(name.as_str()),
                 Some(_) => {}
             }
             let change = before.map_or("new".to_owned(), |before| percent(before, *count));
@@ -75,7 +78,7 @@ impl Baseline {
             )))
         } else if !grown.is_empty() {
             let grown = grown.join(", ");
-            Err(format!("more than {ALLOWED_PERCENT} % over the baseline: {grown}; if it has to be, {bless}"))
+            Err(format!("over the baseline: {grown}; if it has to be, {bless}"))
         } else if !shrunk.is_empty() {
             // Otherwise what was gained could be lost again unseen.
             Ok(End::PassedWith(format!("better than the baseline: {}; {bless}", shrunk.join(", "))))
@@ -116,6 +119,12 @@ mod tests {
         assert!(matches!(verdict(&before, &counted("rustc 1", 1030)), Ok(End::PassedWith(_))));
         let error = verdict(&before, &counted("rustc 1", 1031)).err();
         assert!(error.is_some_and(|error| error.contains("fresh 1000 -> 1031")));
+        let once = |count| Baseline {
+            paths: vec![("once".to_owned(), count, None)],
+            counted_with: "rustc 1".to_owned(),
+        };
+        assert!(verdict(&once(1000), &once(1100)).is_ok());
+        assert!(verdict(&once(1000), &once(1101)).is_err());
     }
 
     #[test]
