@@ -1,16 +1,20 @@
 //! Leases in memory, beside the same thing written by hand: fresh keys, one key that everybody is refused, and
-//! replays, at 1, 2 and 8 threads.
+//! replays, at 1, 2 and 8 threads. For whoever works on lessor: criterion compares with the run before. How lessor compares
+//! with others is the suite's matter.
 
-use std::time::Duration;
+#![expect(clippy::disallowed_methods, reason = "runs are timed")]
+
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use lessor_benches::{Guard, HandDashMap, HandMutexMap, Lessor, Receipt, Told, key, timed};
+use lessor_counted::{Guard, HandDashMap, HandMutexMap, Lessor, Receipt, Told, key};
 
 type Make = fn() -> Box<dyn Guard>;
 
 const GUARDS: [Make; 3] = [
-    || Box::new(Lessor::memory()),
+    || Box::new(Lessor::default()),
     || Box::new(HandDashMap::default()),
     || Box::new(HandMutexMap::default()),
 ];
@@ -18,6 +22,25 @@ const THREADS: [u64; 3] = [1, 2, 8];
 /// Keys per repetition: enough that the map has to grow, as it does in life.
 const FRESH: u64 = 200_000;
 const REPLAYED: u64 = 100_000;
+
+/// Runs `work(thread, n)` for `count` numbers spread over `threads`, and says how long they took together.
+fn timed(threads: u64, count: u64, work: impl Fn(u64, u64) + Sync) -> Duration {
+    let start = Barrier::new(threads as usize + 1);
+    let begun = std::thread::scope(|scope| {
+        for thread in 0..threads {
+            let (start, work) = (&start, &work);
+            let share = count / threads + u64::from(thread < count % threads);
+            scope.spawn(move || {
+                start.wait();
+                (0..share).for_each(|n| work(thread, n));
+            });
+        }
+        start.wait();
+        // The scope joins the threads when it ends; what is measured is until then.
+        Instant::now()
+    });
+    begun.elapsed()
+}
 
 fn compare(
     group: &mut BenchmarkGroup<'_, WallTime>,

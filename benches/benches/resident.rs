@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use lessor_benches::{Guard, HandDashMap, Lessor, Receipt, key};
+use lessor_counted::{Guard, HandDashMap, Lessor, Receipt, key};
 
 /// A hash map doubles: just before and just after are the best and the worst case.
 const COUNTS: [u64; 4] = [700_000, 1_000_000, 1_400_000, 2_000_000];
@@ -26,7 +26,7 @@ fn main() {
 
 fn measure(kind: &str, count: u64) {
     let guard: Box<dyn Guard> = match kind {
-        "lessor" => Box::new(Lessor::memory()),
+        "lessor" => Box::new(Lessor::default()),
         _ => Box::new(HandDashMap::default()),
     };
     let before = resident();

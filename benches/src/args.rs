@@ -36,10 +36,6 @@ pub(crate) fn number<T: FromStr<Err: Display>>(value: &str) -> Result<T, String>
     value.parse().map_err(|error| format!("{value:?}: {error}"))
 }
 
-pub(crate) fn numbers(value: &str) -> Result<Vec<u64>, String> {
-    value.split(',').map(number).collect()
-}
-
 pub(crate) fn seconds(value: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(number(value)?).map_err(text)
 }

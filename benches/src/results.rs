@@ -1,8 +1,14 @@
 //! What a run of the suite found, as it is written down for others to read.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// The contender that the others are rivals of.
+pub const LESSOR: &str = "lessor";
 
 /// A whole run.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -31,11 +37,16 @@ pub struct Machine {
 pub struct Case {
     /// Such as `fresh`; the same for all stores.
     pub workload: String,
+    /// The workload in a few words, such as `Fresh keys`.
+    pub title: String,
+    /// One sentence that says what one operation is.
+    pub note: String,
     /// What these were asked to be: `memory`, `file` or `redis`.
     pub store: String,
     /// What tells this case from others of its workload and store, such as `appendfsync always`.
     pub setting: Option<String>,
     pub callers: Callers,
+    pub unit: Unit,
     /// What lessor is compared with: the best of these in each round.
     pub against: Vec<String>,
     /// Lessor's first.
@@ -50,11 +61,23 @@ pub enum Callers {
     Tasks(u64),
 }
 
+/// What a sample's value counts.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// Operations. More is better.
+    PerSecond,
+    /// How long it took. Less is better.
+    Seconds,
+}
+
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Contender {
     pub name: String,
     /// What the machine can do at most, which is no guard.
     pub is_floor: bool,
+    /// What whoever compares has to know, or why there are no rounds: one sentence.
+    pub note: Option<String>,
     /// One per round; none if it cannot do this, or could not.
     pub rounds: Vec<Sample>,
 }
@@ -62,16 +85,137 @@ pub struct Contender {
 /// One run of one contender.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Sample {
-    pub per_second: f64,
+    /// In the unit of the case. What is no number is passed over.
+    #[serde(deserialize_with = "number_or_null")]
+    pub value: f64,
     pub latency: Option<Latency>,
 }
 
-/// Of one operation.
+/// Of one operation. In seconds where it is written down.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Latency {
+    #[serde(with = "seconds")]
     pub p50: Duration,
+    #[serde(with = "seconds")]
     pub p90: Duration,
+    #[serde(with = "seconds")]
     pub p99: Duration,
+    #[serde(with = "seconds")]
     pub p999: Duration,
+    #[serde(with = "seconds")]
     pub most: Duration,
+}
+
+/// What rounds came to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spread {
+    pub median: f64,
+    pub least: f64,
+    pub most: f64,
+}
+
+impl Case {
+    pub fn contender(&self, name: &str) -> Option<&Contender> {
+        self.contenders.iter().find(|contender| contender.name == name)
+    }
+
+    /// Lessor compared, round by round, with the best of `against` in the same round. Above 1 lessor is better, whatever the
+    /// unit. None if no round has both.
+    pub fn ratio(&self) -> Option<Spread> {
+        self.ratio_to(|contender| self.against.contains(&contender.name))
+    }
+
+    /// The same, compared with the floor.
+    pub fn ratio_to_floor(&self) -> Option<Spread> {
+        self.ratio_to(|contender| contender.is_floor)
+    }
+
+    /// The best of `against`, by its median.
+    pub fn rival(&self) -> Option<&Contender> {
+        let rivals = self.contenders.iter().filter(|contender| self.against.contains(&contender.name));
+        let medians = rivals.filter_map(|rival| Some((rival, self.unit.goodness(rival.spread()?.median))));
+        medians.max_by(|one, other| one.1.total_cmp(&other.1)).map(|(rival, _)| rival)
+    }
+
+    fn ratio_to(&self, is_measure: impl Fn(&Contender) -> bool) -> Option<Spread> {
+        let goodness = |sample: &Sample| self.unit.goodness(sample.value);
+        let best = |round: usize| {
+            let measure = self.contenders.iter().filter(|contender| is_measure(contender));
+            let samples = measure.filter_map(|contender| contender.rounds.get(round));
+            samples.map(goodness).filter(|value| value.is_finite()).max_by(f64::total_cmp)
+        };
+        let rounds = self.contender(LESSOR)?.rounds.iter().enumerate();
+        Spread::of(rounds.filter_map(|(round, sample)| Some(goodness(sample) / best(round)?)))
+    }
+}
+
+impl Contender {
+    pub fn spread(&self) -> Option<Spread> {
+        Spread::of(self.rounds.iter().map(|sample| sample.value))
+    }
+
+    /// The median of each percentile over the rounds that have any.
+    pub fn latency(&self) -> Option<Latency> {
+        let median = |which: fn(Latency) -> Duration| {
+            let all = self.rounds.iter().filter_map(|sample| sample.latency);
+            let spread = Spread::of(all.map(|latency| which(latency).as_secs_f64()))?;
+            Duration::try_from_secs_f64(spread.median).ok()
+        };
+        Some(Latency {
+            p50: median(|latency| latency.p50)?,
+            p90: median(|latency| latency.p90)?,
+            p99: median(|latency| latency.p99)?,
+            p999: median(|latency| latency.p999)?,
+            most: median(|latency| latency.most)?,
+        })
+    }
+}
+
+impl Callers {
+    pub fn count(self) -> u64 {
+        match self {
+            Self::Threads(count) | Self::Tasks(count) => count,
+        }
+    }
+}
+
+impl Unit {
+    /// A number that is the greater the better `value` is.
+    fn goodness(self, value: f64) -> f64 {
+        match self {
+            Self::PerSecond => value,
+            Self::Seconds => 1.0 / value,
+        }
+    }
+}
+
+impl Spread {
+    /// Passes over what cannot have been measured, as when nothing was done in no time.
+    pub fn of(values: impl Iterator<Item = f64>) -> Option<Self> {
+        let mut values: Vec<_> = values.filter(|value| value.is_finite() && *value >= 0.0).collect();
+        values.sort_by(f64::total_cmp);
+        let (least, most) = (*values.first()?, *values.last()?);
+        let (low, high) = (values[(values.len() - 1) / 2], values[values.len() / 2]);
+        Some(Self { median: f64::midpoint(low, high), least, most })
+    }
+}
+
+/// JSON has no word for what is no number, and `serde_json` writes null.
+fn number_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
+}
+
+mod seconds {
+    use std::time::Duration;
+
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(value.as_secs_f64())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        Duration::try_from_secs_f64(f64::deserialize(deserializer)?).map_err(Error::custom)
+    }
 }

@@ -1,8 +1,9 @@
-//! One command file, shared by people and CI: `cargo xtask test`, `deep`, `mutants`, `bench`.
+//! One command file, shared by people and CI: `cargo xtask test`, `deep`, `mutants`, `instructions`, `bench`.
 
 mod deep;
+mod instructions;
 mod mutants;
-mod redis;
+mod package;
 mod shell;
 mod steps;
 
@@ -14,12 +15,15 @@ const HELP: &str = "\
 usage: cargo xtask <task>
 
   test [STEP…]    everything that CI runs, on a stable toolchain; or only the steps named:
-                  redis fmt clippy tests models doctests docs features msrv mutants deny advisories
+                  redis fmt clippy tests models doctests docs features msrv instructions mutants deny advisories
   mutants         plants faults in the sources, one at a time, and has the test meant for each catch it;
                   LESSOR_MUTANTS=a,b limits it to those whose name contains a or b
+  instructions    counts the instructions of the in-memory paths under valgrind and compares them with
+                  benches/instructions.txt; --bless writes that file
   deep            what needs a nightly toolchain: Miri over the core and the in-memory store, and
                   LESSOR_FUZZ_SECONDS (60) of fuzzing each of the decoders and recovery
-  bench [ARG…]    the benchmarks; arguments go to criterion
+  bench [ARG…]    the benchmarks of all stores beside what people use instead, as a page with plots in
+                  target/benchmarks; --help shows what can be chosen
 ";
 
 fn main() -> ExitCode {
@@ -32,8 +36,13 @@ fn main() -> ExitCode {
     let done = match task {
         "test" => steps::run(&shell, rest),
         "mutants" => mutants::run(&shell).map(|summary| println!("{summary}")),
+        "instructions" => match rest {
+            [] => steps::run(&shell, &["instructions".to_owned()]),
+            [bless] if bless == "--bless" => instructions::bless(&shell),
+            _ => Err(format!("instructions takes --bless or nothing\n\n{HELP}")),
+        },
         "deep" => deep::run(&shell),
-        "bench" => shell.cargo(&["bench", "--package", "lessor-benches"]).args(rest).run(),
+        "bench" => bench(&shell, rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             return ExitCode::SUCCESS;
@@ -48,4 +57,16 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Arguments that come later count.
+fn bench(shell: &Shell, rest: &[String]) -> Result<(), String> {
+    if package::REDIS.provide(shell).is_none() {
+        println!(
+            "THERE IS NO redis-server AND IT CANNOT BE INSTALLED, so nothing of the Redis store is measured"
+        );
+    }
+    let out = shell.target.join("benchmarks").display().to_string();
+    let suite = ["bench", "--package", "lessor-benches", "--bench", "suite", "--", "--out", &out];
+    shell.cargo(&suite).args(rest).run()
 }

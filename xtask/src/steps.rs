@@ -3,8 +3,9 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use crate::instructions;
 use crate::mutants;
-use crate::redis;
+use crate::package::REDIS;
 use crate::shell::Shell;
 
 /// How a step ended.
@@ -20,14 +21,14 @@ type Step = fn(&Shell, Asked) -> Result<End, String>;
 
 /// How much a step is asked for: what cannot be had here is an error where it is, and skipped where it is not.
 #[derive(Clone, Copy)]
-struct Asked {
+pub(crate) struct Asked {
     by_name: bool,
     by_ci: bool,
 }
 
 impl Asked {
     /// Worth minutes of building a tool for.
-    fn for_sure(self) -> bool {
+    pub(crate) fn for_sure(self) -> bool {
         self.by_name || self.by_ci
     }
 }
@@ -42,6 +43,7 @@ const STEPS: &[(&str, Step)] = &[
     ("docs", docs),
     ("features", features),
     ("msrv", msrv),
+    ("instructions", instructions::step),
     ("mutants", all_mutants),
     ("deny", deny),
     ("advisories", advisories),
@@ -79,7 +81,7 @@ pub(crate) fn run(shell: &Shell, chosen: &[String]) -> Result<(), String> {
                 ("FAILED", error)
             }
         };
-        println!("{name:<12}{word:<9}{:>7.1} s  {detail}", took.as_secs_f64());
+        println!("{name:<13}{word:<9}{:>7.1} s  {detail}", took.as_secs_f64());
     }
     if failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", failed.join(", "))) }
 }
@@ -93,9 +95,9 @@ pub(crate) fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
 /// A server for the tests of the Redis store.
 fn server(shell: &Shell, asked: Asked) -> Result<End, String> {
     const NONE: &str = "THERE IS NO redis-server AND IT CANNOT BE INSTALLED, so the tests of the Redis store do nothing; \
-                        install it and see that it is on the PATH, or that LESSOR_REDIS_SERVER names it";
-    match redis::provide(shell) {
-        Some(version) => Ok(End::PassedWith(format!("server {version}"))),
+                        install it and see that it is on the PATH";
+    match REDIS.provide(shell) {
+        Some(version) => Ok(End::PassedWith(format!("redis-server {version}"))),
         None if asked.for_sure() => Err(NONE.to_owned()),
         None => Ok(End::Skipped(NONE.to_owned())),
     }

@@ -18,7 +18,7 @@ pub(super) struct LogFile {
     file: File,
     at: u64,
     size: u64,
-    pub(super) promise: Promise,
+    promise: Promise,
 }
 
 impl LogFile {

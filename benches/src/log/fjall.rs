@@ -5,7 +5,7 @@ use std::path::Path;
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use foldhash::fast::RandomState;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::Promise;
 use super::kv::{AT_ONCE, Store};
@@ -27,15 +27,21 @@ impl Fjall {
     }
 }
 
-impl Store for Fjall {
-    const NAME: &'static str = "fjall";
+impl Fjall {
+    fn lock(&self, key: &str) -> MutexGuard<'_, ()> {
+        self.locks[self.hasher.hash_one(key) as usize % self.locks.len()].lock()
+    }
+}
 
+impl Store for Fjall {
     fn read<T>(&self, key: &str, look: impl FnOnce(Option<&[u8]>) -> T) -> T {
+        // What is inserted can be seen before it is durable.
+        let _lock = self.lock(key);
         look(self.leases.get(key).expect("get").as_deref())
     }
 
     fn update(&self, key: &str, change: impl Fn(Option<&[u8]>) -> Option<Vec<u8>>) {
-        let _lock = self.locks[self.hasher.hash_one(key) as usize % self.locks.len()].lock();
+        let _lock = self.lock(key);
         if let Some(next) = change(self.leases.get(key).expect("get").as_deref()) {
             self.leases.insert(key, next).expect("insert");
             if self.promise == Promise::Disk {

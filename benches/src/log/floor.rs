@@ -6,21 +6,15 @@ use std::fs::File;
 use std::hash::BuildHasher;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
+use lessor_testkit::contention::{Guard, Told};
 use parking_lot::Mutex;
 
-use super::Promise;
 use super::disk::{COMPLETED, GRANTED, LogFile, frame, replay};
-use super::group::{Commit, Ticket, Writer};
-use crate::flight::AsyncGuard;
-use crate::report::Measure;
-use crate::{Guard, Receipt, TTL, Told, key};
-
-pub(super) const LEADER: &str = "leader";
-pub(super) const WRITER: &str = "writer";
-pub(super) const MEASURE: Measure = Measure { heading: "of floor", names: &[LEADER, WRITER] };
+use super::group::{Commit, Ticket};
+use super::{Filled, Promise, key, result};
 
 const FILE: &str = "log";
 const SIZE: u64 = 64 << 20;
@@ -32,6 +26,7 @@ pub(super) struct Floor<C> {
     folder: PathBuf,
 }
 
+type Refusal = Told<u128, Arc<[u8]>>;
 type Shard = HashMap<String, Entry, RandomState>;
 
 struct Entry {
@@ -60,7 +55,8 @@ impl<C: Commit> Floor<C> {
     fn recover(&self, key: &str, body: &[u8]) {
         let mut shard = self.shard(key).lock();
         let state = match body.try_into() {
-            Ok(id) => State::Held { lease_id: u128::from_le_bytes(id), expires_at: Instant::now() + TTL },
+            // Its time is over: the process that held it is gone.
+            Ok(id) => State::Held { lease_id: u128::from_le_bytes(id), expires_at: Instant::now() },
             Err(_) => State::Completed(body.into()),
         };
         match shard.get_mut(key) {
@@ -83,60 +79,90 @@ impl<C: Commit> Floor<C> {
         &self.shards[(hash >> 58) as usize]
     }
 
-    fn acquire(&self, key: &str) -> Result<(u128, Ticket), Told> {
+    /// The grant, and when it counts.
+    fn stage_grant(&self, key: &str, ttl: Duration) -> Result<(u128, Ticket), Refusal> {
         let mut shard = self.shard(key).lock();
         match shard.get(key) {
-            Some(Entry { number, state: State::Completed(result) }) => {
-                assert!(self.commit.group().is_durable(*number));
-                let result = result.clone();
-                drop(shard);
-                return Err(Told::Replayed(serde_json::from_slice(&result).expect("a receipt")));
+            // What is not on the disk yet is nobody's to see.
+            Some(Entry { number, .. }) if !self.commit.group().is_durable(*number) => {
+                return Err(Told::Refused);
             }
-            Some(Entry { state: State::Held { expires_at, .. }, .. }) => {
-                if let Some(left) = expires_at.checked_duration_since(Instant::now()) {
-                    return Err(Told::Refused(left));
-                }
+            Some(Entry { state: State::Completed(result), .. }) => {
+                return Err(Told::Replayed(result.clone()));
             }
-            None => {}
+            Some(Entry { state: State::Held { expires_at, .. }, .. }) if *expires_at > Instant::now() => {
+                return Err(Told::Refused);
+            }
+            _ => {}
         }
-        let (lease_id, expires_at) = (fastrand::u128(..), Instant::now() + TTL);
-        let ticket = self.commit.stage(|out: &mut Vec<u8>| frame(out, key, &lease_id.to_le_bytes(), GRANTED));
-        let state = State::Held { lease_id, expires_at };
-        shard.insert(key.to_owned(), Entry { number: ticket.number, state });
+        let lease_id = fastrand::u128(..);
+        let ticket = self.put_held(&mut shard, key, lease_id, ttl);
         Ok((lease_id, ticket))
     }
 
-    fn complete(&self, key: &str, by: u128, receipt: &Receipt) -> Ticket {
-        let result: Arc<[u8]> = serde_json::to_vec(receipt).expect("JSON").into();
+    fn put_held(&self, shard: &mut Shard, key: &str, lease_id: u128, ttl: Duration) -> Ticket {
+        let ticket = self.commit.stage(|out: &mut Vec<u8>| frame(out, key, &lease_id.to_le_bytes(), GRANTED));
+        let state = State::Held { lease_id, expires_at: Instant::now() + ttl };
+        shard.insert(key.to_owned(), Entry { number: ticket.number, state });
+        ticket
+    }
+
+    fn stage_extension(&self, key: &str, by: u128, ttl: Duration) -> Ticket {
+        let mut shard = self.shard(key).lock();
+        let entry = shard.get(key).expect("acquired");
+        assert!(matches!(entry.state, State::Held { lease_id, .. } if lease_id == by));
+        self.put_held(&mut shard, key, by, ttl)
+    }
+
+    fn stage_result(&self, key: &str, by: u128, result: &[u8]) -> Ticket {
         let mut shard = self.shard(key).lock();
         let entry = shard.get_mut(key).expect("acquired");
         assert!(matches!(entry.state, State::Held { lease_id, .. } if lease_id == by));
-        let ticket = self.commit.stage(|out: &mut Vec<u8>| frame(out, key, &result, COMPLETED));
-        *entry = Entry { number: ticket.number, state: State::Completed(result) };
+        let ticket = self.commit.stage(|out: &mut Vec<u8>| frame(out, key, result, COMPLETED));
+        *entry = Entry { number: ticket.number, state: State::Completed(result.into()) };
         ticket
     }
 }
 
 impl<C: Commit> Guard for Floor<C> {
-    fn name(&self) -> &'static str {
-        "floor"
+    type Grant = u128;
+    type Result = Arc<[u8]>;
+
+    async fn acquire(&self, key: &str, ttl: Duration) -> Told<u128, Arc<[u8]>> {
+        match self.stage_grant(key, ttl) {
+            Ok((lease_id, ticket)) => {
+                self.commit.settle(ticket).await;
+                Told::Granted(lease_id)
+            }
+            Err(told) => told,
+        }
     }
 
-    fn run(&self, key: &str, receipt: &Receipt) -> Told {
-        let (lease_id, ticket) = match self.acquire(key) {
-            Ok(granted) => granted,
-            Err(told) => return told,
-        };
-        self.commit.wait(ticket);
-        self.commit.wait(self.complete(key, lease_id, receipt));
-        Told::Done
+    async fn extend(&self, key: &str, by: &mut u128, ttl: Duration) {
+        self.commit.settle(self.stage_extension(key, *by, ttl)).await;
     }
 
-    fn hold(&self, key: &str) {
-        let (_, ticket) = self.acquire(key).unwrap_or_else(|told| panic!("{told:?}"));
-        self.commit.wait(ticket);
+    async fn complete(&self, key: &str, by: u128, result: &[u8]) {
+        self.commit.settle(self.stage_result(key, by, result)).await;
     }
 
+    async fn wait(&self, _: &str) -> Arc<[u8]> {
+        panic!("it wakes nobody");
+    }
+
+    async fn hold_all(&self, keys: &[String], ttl: Duration) -> Vec<u128> {
+        let staged: Vec<_> = keys.iter().map(|key| self.stage_grant(key, ttl)).collect();
+        let mut lease_ids = Vec::with_capacity(keys.len());
+        for staged in staged {
+            let (lease_id, ticket) = staged.unwrap_or_else(|told| panic!("{told:?}"));
+            lease_ids.push(lease_id);
+            self.commit.settle(ticket).await;
+        }
+        lease_ids
+    }
+}
+
+impl<C: Commit> Filled for Floor<C> {
     /// A file of exactly what that many cycles write.
     fn fill(&self, count: u64) {
         let path = self.folder.join(FILE);
@@ -144,28 +170,21 @@ impl<C: Commit> Guard for Floor<C> {
         let mut file = LogFile::create(&path, count * (GRANTED + COMPLETED) as u64, Promise::Process);
         let mut bytes = Vec::new();
         for n in 0..count {
-            let key = key(0, n);
+            let (key, result) = (key(n), result(n));
             frame(&mut bytes, &key, &fastrand::u128(..).to_le_bytes(), GRANTED);
-            let result: Arc<[u8]> = serde_json::to_vec(&Receipt::new(n)).expect("JSON").into();
             frame(&mut bytes, &key, &result, COMPLETED);
-            self.shard(&key).lock().insert(key, Entry { number: 0, state: State::Completed(result) });
+            self.shard(&key).lock().insert(key, Entry { number: 0, state: State::Completed(result.into()) });
             if bytes.len() > 1 << 20 || n + 1 == count {
                 file.append(&bytes);
                 bytes.clear();
             }
         }
     }
-}
 
-/// The floor under asynchronous callers.
-impl AsyncGuard for Floor<Writer> {
-    async fn run(&self, key: &str, receipt: &Receipt) -> Told {
-        let (lease_id, ticket) = match self.acquire(key) {
-            Ok(granted) => granted,
-            Err(told) => return told,
-        };
-        ticket.await;
-        self.complete(key, lease_id, receipt).await;
-        Told::Done
+    fn shown(&self, key: &str) -> Option<Vec<u8>> {
+        match &self.shard(key).lock().get(key)?.state {
+            State::Completed(result) => Some(result.to_vec()),
+            State::Held { .. } => None,
+        }
     }
 }

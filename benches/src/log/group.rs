@@ -13,11 +13,10 @@ use std::thread::JoinHandle;
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::Promise;
 use super::disk::LogFile;
 
 /// Who commits.
-pub(super) trait Commit: Send + Sync {
+pub(super) trait Commit: Send + Sync + 'static {
     fn new(file: LogFile) -> Self;
 
     fn group(&self) -> &Group;
@@ -25,8 +24,8 @@ pub(super) trait Commit: Send + Sync {
     /// Has `frame` written with the next batch.
     fn stage(&self, frame: impl FnOnce(&mut Vec<u8>)) -> Ticket;
 
-    /// Returns when that batch is on the disk.
-    fn wait(&self, ticket: Ticket);
+    /// Until that batch is on the disk.
+    fn settle(&self, ticket: Ticket) -> impl Future<Output = ()> + Send;
 }
 
 /// What gathers for the next commit.
@@ -134,22 +133,6 @@ impl Group {
         queue.spare = bytes;
         (queue, batch)
     }
-
-    fn write_up_to(&self, number: u64) {
-        let mut file = self.file.lock();
-        if self.is_durable(number) {
-            return;
-        }
-        let mut queue = self.queue.lock();
-        let spare = std::mem::take(&mut queue.spare);
-        let mut bytes = std::mem::replace(&mut queue.bytes, spare);
-        let staged = queue.staged;
-        drop(queue);
-        file.append(&bytes);
-        self.durable.store(staged, Ordering::Release);
-        bytes.clear();
-        self.queue.lock().spare = bytes;
-    }
 }
 
 impl Batch {
@@ -203,16 +186,12 @@ impl Future for Ticket {
     }
 }
 
-/// Whoever comes first commits for all that gathered. Where nothing is synced, a write takes less time than putting a
-/// thread to sleep, so everybody queues for the file, and finds his frame written or writes all there are.
-pub(super) struct Leader {
-    group: Group,
-    promise: Promise,
-}
+/// Whoever comes first commits for all that gathered. For threads: it blocks.
+pub(super) struct Leader(Group);
 
 impl Leader {
     fn lead(&self) {
-        let (mut queue, batch) = self.group.commit(self.group.queue.lock());
+        let (mut queue, batch) = self.0.commit(self.0.queue.lock());
         let next = (queue.count > 0).then(|| queue.batch.clone());
         queue.led = next.is_some();
         drop(queue);
@@ -225,29 +204,27 @@ impl Leader {
 
 impl Commit for Leader {
     fn new(file: LogFile) -> Self {
-        Self { promise: file.promise, group: Group::new(file) }
+        Self(Group::new(file))
     }
 
     fn group(&self) -> &Group {
-        &self.group
+        &self.0
     }
 
     fn stage(&self, frame: impl FnOnce(&mut Vec<u8>)) -> Ticket {
-        let (mut queue, mut ticket) = self.group.stage(frame);
+        let (mut queue, mut ticket) = self.0.stage(frame);
         ticket.leads = !std::mem::replace(&mut queue.led, true);
         ticket
     }
 
-    fn wait(&self, ticket: Ticket) {
-        match self.promise {
-            Promise::Disk if ticket.leads || ticket.batch.wait() => self.lead(),
-            Promise::Disk => {}
-            Promise::Process => self.group.write_up_to(ticket.number),
+    async fn settle(&self, ticket: Ticket) {
+        if ticket.leads || ticket.batch.wait() {
+            self.lead();
         }
     }
 }
 
-/// A thread of its own commits for all that gathered.
+/// A thread of its own commits for all that gathered. For tasks.
 pub(super) struct Writer {
     group: Arc<Group>,
     thread: Option<JoinHandle<()>>,
@@ -277,8 +254,8 @@ impl Commit for Writer {
         ticket
     }
 
-    fn wait(&self, ticket: Ticket) {
-        ticket.batch.wait();
+    async fn settle(&self, ticket: Ticket) {
+        ticket.await;
     }
 }
 

@@ -45,8 +45,6 @@ impl Lmdb {
 }
 
 impl Store for Lmdb {
-    const NAME: &'static str = "lmdb";
-
     fn read<T>(&self, key: &str, look: impl FnOnce(Option<&[u8]>) -> T) -> T {
         let transaction = self.environment.begin_ro_txn().expect("begin");
         look(self.get(&transaction, key))

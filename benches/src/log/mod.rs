@@ -1,15 +1,13 @@
-//! The file log beside its rivals and beside its physical floor.
+//! Guards in files: lessor, embedded databases with a guard written by hand, and the floor.
 
-mod args;
 mod disk;
 mod fjall;
 mod floor;
 mod group;
 mod kv;
 mod lmdb;
-mod open;
+pub(crate) mod open;
 mod redb;
-mod run;
 mod sled;
 mod sqlite;
 #[cfg(test)]
@@ -17,85 +15,123 @@ mod tests;
 
 use std::path::Path;
 
-use crate::{Guard, Lessor};
+use lessor_testkit::contention::{Callers, Crowd, Sample};
+
+use self::kv::ByHand;
+use crate::lessor::{engine, log, settle};
+use crate::work::{Contender, PURGE_EVERY, Work, measure_warm};
 
 /// What an answer survives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Promise {
+pub(crate) enum Promise {
     /// Power loss: synced before it is given.
     Disk,
-    /// The death of the process, where the contender can promise that without a sync; its line in the report says if not.
+    /// The death of the process. For filling in what is then opened.
     Process,
 }
 
-/// Something to be measured.
-struct Contender {
-    name: &'static str,
-    /// What has to be known to read its figures.
-    note: &'static str,
-    open: fn(&Path, Promise) -> Opened,
+/// How finished keys are named.
+fn key(n: u64) -> String {
+    format!("invoice:0000:{n:011}")
 }
 
-/// A guard, or why there is none.
-type Opened = Result<Box<dyn Guard>, String>;
+/// The result of the key.
+fn result(n: u64) -> Vec<u8> {
+    format!("{n:064}").into_bytes()
+}
 
-/// The floors first: what the others are compared with.
-const CONTENDERS: [Contender; 8] = [
+pub(crate) const CONTENDERS: [Contender; 7] = [
+    Contender { name: "lessor", is_floor: false, note: "the file log" },
     Contender {
-        name: floor::LEADER,
-        note: "floor: a map and a log, whoever comes first commits for all that gathered",
-        open: |folder, promise| Ok(Box::new(floor::Floor::<group::Leader>::open(folder, promise))),
-    },
-    Contender {
-        name: floor::WRITER,
-        note: "floor: a map and a log, a thread of its own commits for all that gathered",
-        open: |folder, promise| Ok(Box::new(floor::Floor::<group::Writer>::open(folder, promise))),
-    },
-    Contender {
-        name: "lessor",
-        note: "file:<folder>; without sync: ?sync=process",
-        open: |folder, promise| Ok(Box::new(Lessor::file(folder, promise)?)),
-    },
-    Contender {
-        name: "sqlite",
-        note: "WAL, synchronous=FULL, one connection writes; without sync: synchronous=OFF, a connection per thread",
-        open: |folder, promise| Ok(Box::new(sqlite::Sqlite::open(folder, promise))),
+        name: "SQLite",
+        is_floor: false,
+        note: "WAL, synchronous=FULL with fdatasync, an upsert to acquire and an update to complete, each a transaction: callers do not \
+               share one; one connection writes",
     },
     Contender {
         name: "redb",
-        note: "Durability::Immediate; without sync: Durability::None, which the death of the process undoes",
-        open: |folder, promise| Ok(Box::new(kv::ByHand(redb::Redb::open(folder, promise)))),
+        is_floor: false,
+        note: "a transaction per write, which callers do not share, Durability::Immediate",
     },
     Contender {
         name: "fjall",
-        note: "persist(SyncData) per write; without sync: handed to the operating system",
-        open: |folder, promise| Ok(Box::new(kv::ByHand(fjall::Fjall::open(folder, promise)))),
-    },
-    Contender {
-        name: "lmdb",
-        note: "its defaults, which sync each commit; without sync: NO_SYNC",
-        open: |folder, promise| Ok(Box::new(kv::ByHand(lmdb::Lmdb::open(folder, promise)))),
+        is_floor: false,
+        note: "insert and persist(SyncData) per write, under a lock per key",
     },
     Contender {
         name: "sled",
-        note: "0.34, flush per write, which on Linux is sync_file_range: the drive's cache is not flushed, so \
-               power loss is not survived; without sync: no flush, which the death of the process undoes",
-        open: |folder, promise| Ok(Box::new(kv::ByHand(sled::Sled::open(folder, promise)))),
+        is_floor: false,
+        note: "0.34, compare_and_swap and flush per write, which on Linux does not flush the drive's cache: power loss is not \
+               survived; what is not flushed yet can be seen",
+    },
+    Contender {
+        name: "LMDB",
+        is_floor: false,
+        note: "a transaction per write, which syncs, and which callers do not share",
+    },
+    Contender {
+        name: "floor",
+        is_floor: true,
+        note: "a map and a file, preallocated, written and synced once for all who wait; no retention, no compaction",
     },
 ];
 
-fn contender(name: &str) -> Option<&'static Contender> {
-    CONTENDERS.iter().find(|contender| contender.name == name)
+pub(crate) fn run(
+    name: &str,
+    work: &Work,
+    crowd: &Crowd,
+    callers: Callers,
+    folder: &Path,
+) -> Result<Sample, String> {
+    let promise = Promise::Disk;
+    Ok(match name {
+        "lessor" => {
+            let store = log(folder, promise)?;
+            let engine = engine(store.clone(), |settings| {
+                if let Some(retention) = work.retention() {
+                    settings.retention = retention;
+                    settings.purge_every = PURGE_EVERY;
+                }
+            })?;
+            let sample = measure_warm(engine.clone(), work, crowd);
+            settle(&engine);
+            store.close().map_err(|error| error.to_string())?;
+            sample
+        }
+        "SQLite" => measure_warm(sqlite::Sqlite::open(folder, promise, work.retention()), work, crowd),
+        "redb" => measure_warm(ByHand::new(redb::Redb::open(folder, promise)), work, crowd),
+        "fjall" => measure_warm(ByHand::new(fjall::Fjall::open(folder, promise)), work, crowd),
+        "sled" => measure_warm(ByHand::new(sled::Sled::open(folder, promise)), work, crowd),
+        "LMDB" => measure_warm(ByHand::new(lmdb::Lmdb::open(folder, promise)), work, crowd),
+        _ => match callers {
+            Callers::Threads(_) => {
+                measure_warm(floor::Floor::<group::Leader>::open(folder, promise), work, crowd)
+            }
+            Callers::Tasks(_) => {
+                measure_warm(floor::Floor::<group::Writer>::open(folder, promise), work, crowd)
+            }
+        },
+    })
 }
 
-/// Runs what the command line asks for, with its files under `folder`.
-pub fn main(folder: &Path) -> Result<(), String> {
-    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
-    if let Some(child) = open::Child::from_args(&arguments) {
-        return child.run();
-    }
-    if let Some(options) = args::Options::parse(arguments)? {
-        run::all(&options, folder);
-    }
-    Ok(())
+/// A guard that can be filled with finished records.
+trait Filled {
+    /// Completes the first `count` keys, in whatever way is quickest.
+    fn fill(&self, count: u64);
+
+    /// The result of a key.
+    fn shown(&self, key: &str) -> Option<Vec<u8>>;
+}
+
+fn open(name: &str, folder: &Path, promise: Promise) -> Result<Box<dyn Filled>, String> {
+    Ok(match name {
+        "lessor" => Box::new(open::Lessor::open(folder, promise)?),
+        "SQLite" => Box::new(sqlite::Sqlite::open(folder, promise, None)),
+        "redb" => Box::new(ByHand::new(redb::Redb::open(folder, promise))),
+        "fjall" => Box::new(ByHand::new(fjall::Fjall::open(folder, promise))),
+        "sled" => Box::new(ByHand::new(sled::Sled::open(folder, promise))),
+        "LMDB" => Box::new(ByHand::new(lmdb::Lmdb::open(folder, promise))),
+        "floor" => Box::new(floor::Floor::<group::Leader>::open(folder, promise)),
+        unknown => return Err(format!("there is no contender {unknown:?}")),
+    })
 }

@@ -12,73 +12,45 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::args::Options;
-use super::{CONTENDERS, Promise, contender, floor};
-use crate::report::{median, time};
-use crate::{Receipt, Told, key};
+use super::{Filled, Promise, key, result};
+use crate::lessor::{engine, log};
 
-/// Who takes part unless the command line names others.
-const DEFAULT: [&str; 4] = [floor::LEADER, "lessor", "sqlite", "redb"];
-/// How often a store is opened; each time a copy is.
-const OPENINGS: usize = 3;
 const MARK: &str = "--child";
 
+/// How whoever filled the store ended.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum End {
+pub(crate) enum End {
     Clean,
     Killed,
 }
 
-pub(super) fn all(options: &Options, folder: &Path) {
-    let records = options.records;
-    println!("\nopening {records} finished records, until the first answer; bytes per record");
-    println!(
-        "  {:<8} {:<8} {:>10} {:>26} {:>12} {:>12} {:>12}",
-        "", "after", "open", "", "on disk", "allocated", "resident"
-    );
-    for contender in &CONTENDERS {
-        let name = contender.name;
-        let takes_part = options.chooses_contenders() || DEFAULT.contains(&name);
-        if takes_part && options.has_contender(name) {
-            for end in [End::Clean, End::Killed] {
-                match measure(name, folder, records, end) {
-                    Ok(line) => println!("{line}"),
-                    Err(error) => println!("  {name} is left out: {error}"),
-                }
-            }
-        }
-    }
+/// A store with so many finished records, to be opened again and again.
+pub(crate) struct Full {
+    name: String,
+    folder: PathBuf,
+    records: u64,
+    /// Bytes on the disk.
+    pub(crate) allocated: u64,
 }
 
-fn measure(name: &str, folder: &Path, records: u64, end: End) -> Result<String, String> {
-    let root = tempfile::Builder::new().prefix("bench-").tempdir_in(folder).map_err(text)?;
-    let filled = root.path().join("filled");
-    fs::create_dir(&filled).map_err(text)?;
-    Child { task: Task::Fill(end), name: name.to_owned(), folder: filled.clone(), records }.spawn()?;
-    let (length, allocated) = size(&filled).map_err(text)?;
-    let mut opened = Vec::new();
-    for n in 0..OPENINGS {
-        let copy = root.path().join(format!("copy-{n}"));
-        copy_folder(&filled, &copy).map_err(text)?;
-        let child = Child { task: Task::Open, name: name.to_owned(), folder: copy.clone(), records };
-        opened.push(child.spawn()?);
-        fs::remove_dir_all(copy).map_err(text)?;
+impl Full {
+    pub(crate) fn make(name: &str, folder: &Path, records: u64, end: End) -> Result<Self, String> {
+        let filled = folder.join("filled");
+        fs::create_dir(&filled).map_err(text)?;
+        Child { task: Task::Fill(end), name: name.to_owned(), folder: filled.clone(), records }.spawn()?;
+        let (_, allocated) = size(&filled).map_err(text)?;
+        Ok(Self { name: name.to_owned(), folder: folder.to_owned(), records, allocated })
     }
-    let took = || opened.iter().map(|opened| opened.0);
-    let resident = median(opened.iter().map(|opened| opened.1)).unwrap_or_default();
-    let per_record = |bytes: u64| bytes as f64 / records as f64;
-    let after = match end {
-        End::Clean => "close",
-        End::Killed => "kill -9",
-    };
-    Ok(format!(
-        "  {name:<8} {after:<8} {:>10} {:>26} {:>12.0} {:>12.0} {:>12.0}",
-        time(median(took()).unwrap_or_default()),
-        format!("({} – {})", time(took().fold(f64::INFINITY, f64::min)), time(took().fold(0.0, f64::max))),
-        per_record(length),
-        per_record(allocated),
-        resident / records as f64,
-    ))
+
+    /// Opens a copy. Returns the seconds that took, and the bytes of memory that it holds.
+    pub(crate) fn open(&self) -> Result<(f64, f64), String> {
+        let (filled, copy) = (self.folder.join("filled"), self.folder.join("copy"));
+        copy_folder(&filled, &copy).map_err(text)?;
+        let (name, records) = (self.name.clone(), self.records);
+        let opened = Child { task: Task::Open, name, folder: copy.clone(), records }.spawn()?;
+        fs::remove_dir_all(copy).map_err(text)?;
+        Ok(opened)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -91,7 +63,7 @@ const TASKS: [(&str, Task); 3] =
     [("fill", Task::Fill(End::Clean)), ("fill-and-die", Task::Fill(End::Killed)), ("open", Task::Open)];
 
 /// What a process of its own is to do.
-pub(super) struct Child {
+pub(crate) struct Child {
     task: Task,
     name: String,
     folder: PathBuf,
@@ -99,7 +71,7 @@ pub(super) struct Child {
 }
 
 impl Child {
-    pub(super) fn from_args(arguments: &[OsString]) -> Option<Self> {
+    pub(crate) fn from_args(arguments: &[OsString]) -> Option<Self> {
         let [mark, task, name, folder, records] = arguments else { return None };
         let (_, task) = TASKS.iter().find(|(word, _)| task == word)?;
         let (name, folder) = (name.to_str()?.to_owned(), folder.into());
@@ -114,18 +86,13 @@ impl Child {
             .args([MARK, word, &self.name])
             .arg(&self.folder)
             .arg(self.records.to_string())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stderr(Stdio::inherit())
             .spawn()
             .map_err(text)?;
         let mut told = String::new();
         BufReader::new(child.stdout.take().expect("piped")).read_line(&mut told).map_err(text)?;
-        if told.trim().is_empty() {
-            let mut why = String::new();
-            child.stderr.take().expect("piped").read_to_string(&mut why).map_err(text)?;
-            child.wait().map_err(text)?;
-            return Err(why.trim().to_owned());
-        }
         if self.task == Task::Fill(End::Killed) {
             child.kill().map_err(text)?;
         }
@@ -137,20 +104,16 @@ impl Child {
         }
     }
 
-    pub(super) fn run(&self) -> Result<(), String> {
-        let contender = contender(&self.name).ok_or("there is no such contender")?;
+    pub(crate) fn run(&self) -> Result<(), String> {
         let (before, begun) = (resident(), Instant::now());
         // What is filled in is handed to the operating system; what is opened promises what stores promise by default.
         let promise = if self.task == Task::Open { Promise::Disk } else { Promise::Process };
-        let guard = (contender.open)(&self.folder, promise)?;
+        let guard = super::open(&self.name, &self.folder, promise)?;
         match self.task {
             Task::Open => {
-                let last = key(0, self.records - 1);
-                assert!(
-                    matches!(guard.run(&last, &Receipt::new(0)), Told::Replayed(_)),
-                    "the record is there"
-                );
-                tell(begun.elapsed(), resident() - before);
+                let last = self.records - 1;
+                assert_eq!(guard.shown(&key(last)), Some(result(last)), "the record is there");
+                tell(begun.elapsed(), resident().saturating_sub(before));
             }
             Task::Fill(End::Clean) => {
                 guard.fill(self.records);
@@ -162,7 +125,8 @@ impl Child {
                 // What runs in the background comes to its end, so that an idle store is killed.
                 std::thread::sleep(Duration::from_secs(2));
                 tell(begun.elapsed(), 0);
-                std::thread::sleep(Duration::MAX);
+                // Until it is killed, or whoever wanted to do that is gone.
+                let _ = std::io::stdin().read(&mut [0]);
             }
         }
         Ok(())
@@ -213,4 +177,45 @@ fn copy_folder(from: &Path, to: &Path) -> std::io::Result<()> {
 
 fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
+}
+
+/// lessor with its log, which is closed in the end.
+pub(super) struct Lessor(lessor::Engine, std::sync::Arc<lessor::LogStore>);
+
+impl Lessor {
+    pub(super) fn open(folder: &Path, promise: Promise) -> Result<Self, String> {
+        let store = log(folder, promise)?;
+        Ok(Self(engine(store.clone(), |_| {})?, store))
+    }
+}
+
+impl Drop for Lessor {
+    fn drop(&mut self) {
+        self.1.close().expect("the log can be closed");
+    }
+}
+
+impl Filled for Lessor {
+    /// Many at once, who share commits.
+    fn fill(&self, count: u64) {
+        const AT_ONCE: usize = 4096;
+        let all: Vec<u64> = (0..count).collect();
+        for some in all.chunks(AT_ONCE) {
+            let keys: Vec<String> = some.iter().map(|n| key(*n)).collect();
+            let asked: Vec<_> = keys.iter().map(|key| self.0.acquire(key).send()).collect();
+            let granted = |answer| match answer {
+                Ok(lessor::Acquisition::Acquired(lease)) => lease,
+                other => panic!("{other:?}"),
+            };
+            let leases: Vec<lessor::Lease> = asked.into_iter().map(|asked| granted(asked.wait())).collect();
+            let done: Vec<_> =
+                leases.iter().zip(some).map(|(lease, n)| lease.complete_bytes(&result(*n))).collect();
+            done.into_iter().for_each(|done| assert!(done.wait().is_ok()));
+        }
+    }
+
+    fn shown(&self, key: &str) -> Option<Vec<u8>> {
+        let view = self.0.result(key).wait().expect("read")?;
+        view.result_bytes().map(<[u8]>::to_vec)
+    }
 }

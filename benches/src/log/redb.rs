@@ -22,25 +22,27 @@ impl Redb {
             Promise::Process => Durability::None,
         };
         let opened = Self { database, durability };
-        opened.write(Durability::Immediate, |_| {});
+        opened.write(Durability::Immediate, |_| true);
         opened
     }
 
+    /// `work` says whether to commit.
     fn write(
         &self,
         durability: Durability,
-        work: impl FnOnce(&mut redb::Table<'_, &'static str, &'static [u8]>),
+        work: impl FnOnce(&mut redb::Table<'_, &'static str, &'static [u8]>) -> bool,
     ) {
         let mut transaction: WriteTransaction = self.database.begin_write().expect("begin");
         transaction.set_durability(durability).expect("durability");
-        work(&mut transaction.open_table(LEASES).expect("table"));
-        transaction.commit().expect("commit");
+        if work(&mut transaction.open_table(LEASES).expect("table")) {
+            transaction.commit().expect("commit");
+        } else {
+            transaction.abort().expect("abort");
+        }
     }
 }
 
 impl Store for Redb {
-    const NAME: &'static str = "redb";
-
     fn read<T>(&self, key: &str, look: impl FnOnce(Option<&[u8]>) -> T) -> T {
         let table = self.database.begin_read().expect("begin").open_table(LEASES).expect("table");
         let value = table.get(key).expect("get");
@@ -50,9 +52,7 @@ impl Store for Redb {
     fn update(&self, key: &str, change: impl Fn(Option<&[u8]>) -> Option<Vec<u8>>) {
         self.write(self.durability, |table| {
             let next = change(table.get(key).expect("get").as_ref().map(|value| value.value()));
-            if let Some(next) = next {
-                table.insert(key, next.as_slice()).expect("insert");
-            }
+            next.is_some_and(|next| table.insert(key, next.as_slice()).is_ok())
         });
     }
 
@@ -63,8 +63,12 @@ impl Store for Redb {
                 for (key, value) in records.by_ref().take(AT_ONCE) {
                     table.insert(key.as_str(), value.as_slice()).expect("insert");
                 }
+                true
             });
         }
-        self.write(Durability::Immediate, |_| {});
+        // With what it needs to be opened quickly after a crash.
+        let mut last = self.database.begin_write().expect("begin");
+        last.set_quick_repair(true);
+        last.commit().expect("commit");
     }
 }

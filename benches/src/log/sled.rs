@@ -21,8 +21,6 @@ impl Sled {
 }
 
 impl Store for Sled {
-    const NAME: &'static str = "sled";
-
     fn read<T>(&self, key: &str, look: impl FnOnce(Option<&[u8]>) -> T) -> T {
         look(self.database.get(key).expect("get").as_deref())
     }

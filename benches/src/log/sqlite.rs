@@ -2,23 +2,31 @@
 //! lock as it begins, so that nobody has to begin again.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use lessor_testkit::contention::{Guard, Told};
 use parking_lot::Mutex;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Params, params};
 
-use super::Promise;
 use super::kv::{AT_ONCE, now};
-use crate::{Guard, Receipt, TTL, Told, key};
+use super::{Filled, Promise, key, result};
+use crate::work::{Bells, Purger};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+type Id = [u8; 16];
 
 pub(super) struct Sqlite {
-    /// Writes what is to be synced: SQLite has one writer at a time anyway, and where each takes long, waiting for a mutex is
-    /// twice as fast as SQLite's polling. Where nothing is synced it is the other way round.
-    writer: Mutex<Connection>,
-    /// One for each thread that is at it.
+    /// SQLite has one writer at a time anyway, and where each takes long, waiting for a mutex is twice as fast as SQLite's polling.
+    writer: Arc<Mutex<Connection>>,
+    /// One for each thread that reads.
     others: Mutex<Vec<Connection>>,
     path: PathBuf,
     promise: Promise,
+    retention: Duration,
+    bells: Bells,
+    _purger: Option<Purger>,
 }
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS leases
@@ -27,18 +35,45 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS leases
 const ACQUIRE: &str = "INSERT INTO leases VALUES (?1, ?2, ?3, NULL) ON CONFLICT DO UPDATE
     SET lease_id = excluded.lease_id, until = excluded.until WHERE result IS NULL AND until <= ?4";
 
-const COMPLETE: &str = "UPDATE leases SET result = ?3 WHERE key = ?1 AND lease_id = ?2 AND result IS NULL";
+const EXTEND: &str =
+    "UPDATE leases SET until = ?3 WHERE key = ?1 AND lease_id = ?2 AND result IS NULL AND until > ?4";
 
-const FILL: &str = "INSERT INTO leases VALUES (?1, ?2, 0, ?3)";
+/// From then on `until` is how long the result is kept.
+const COMPLETE: &str =
+    "UPDATE leases SET result = ?3, until = ?4 WHERE key = ?1 AND lease_id = ?2 AND result IS NULL";
+
+const FILL: &str = "INSERT INTO leases VALUES (?1, ?2, ?3, ?4)";
 
 const LOOK: &str = "SELECT until, result FROM leases WHERE key = ?1";
 
+/// What is over is found by an index, where anything ever is.
+const INDEX: &str = "CREATE INDEX IF NOT EXISTS over ON leases (until) WHERE result IS NOT NULL";
+const PURGE: &str = "DELETE FROM leases WHERE result IS NOT NULL AND until <= ?1";
+
 impl Sqlite {
-    pub(super) fn open(folder: &Path, promise: Promise) -> Self {
+    pub(super) fn open(folder: &Path, promise: Promise, retention: Option<Duration>) -> Self {
         let path = folder.join("leases.sqlite");
         let writer = connect(&path, promise);
         writer.execute(TABLE, []).expect("table");
-        Self { writer: Mutex::new(writer), others: Mutex::default(), path, promise }
+        let writer = Arc::new(Mutex::new(writer));
+        if retention.is_some() {
+            writer.lock().execute(INDEX, []).expect("index");
+        }
+        let purger = retention.map(|_| {
+            let writer = Arc::clone(&writer);
+            Purger::start(move || {
+                writer.lock().execute(PURGE, [micros()]).expect("delete");
+            })
+        });
+        Self {
+            _purger: purger,
+            bells: Bells::default(),
+            writer,
+            others: Mutex::default(),
+            path,
+            promise,
+            retention: retention.unwrap_or(DAY),
+        }
     }
 
     fn with_connection<T>(&self, work: impl FnOnce(&Connection) -> T) -> T {
@@ -49,55 +84,50 @@ impl Sqlite {
         done
     }
 
-    fn with_writer<T>(&self, work: impl FnOnce(&Connection) -> T) -> T {
-        match self.promise {
-            Promise::Disk => work(&self.writer.lock()),
-            Promise::Process => self.with_connection(work),
-        }
+    /// How many rows a statement has changed.
+    fn write(&self, statement: &str, params: impl Params) -> usize {
+        self.writer.lock().prepare_cached(statement).expect("statement").execute(params).expect(statement)
     }
 
-    fn look(&self, key: &str) -> Option<Told> {
+    fn look(&self, key: &str) -> Option<Told<Id, Vec<u8>>> {
         self.with_connection(|connection| {
             let mut look = connection.prepare_cached(LOOK).expect("statement");
-            look.query_row([key], |row| Ok(tell(row.get(0)?, row.get_ref(1)?.as_blob_or_null()?)))
+            look.query_row([key], |row| Ok(tell(row.get(0)?, row.get(1)?)))
                 .optional()
                 .expect("select")
                 .flatten()
         })
     }
 
-    fn acquire(&self, key: &str) -> Result<[u8; 16], Told> {
-        if let Some(told) = self.look(key) {
-            return Err(told);
+    fn put_all(&self, records: impl Iterator<Item = (String, Id, i64, Option<Vec<u8>>)>) {
+        let mut writer = self.writer.lock();
+        let mut records = records.peekable();
+        while records.peek().is_some() {
+            let transaction = writer.transaction().expect("begin");
+            let mut insert = transaction.prepare_cached(FILL).expect("statement");
+            for (key, lease_id, until, result) in records.by_ref().take(AT_ONCE) {
+                insert.execute(params![key, lease_id, until, result]).expect("insert");
+            }
+            drop(insert);
+            transaction.commit().expect("commit");
         }
-        let lease_id = fastrand::u128(..).to_le_bytes();
-        let now = micros();
-        let until = now + TTL.as_micros() as i64;
-        self.with_writer(|writer| {
-            let mut acquire = writer.prepare_cached(ACQUIRE).expect("statement");
-            assert_eq!(acquire.execute(params![key, lease_id, until, now]).expect("upsert"), 1);
-        });
-        Ok(lease_id)
-    }
-
-    fn complete(&self, key: &str, by: [u8; 16], receipt: &Receipt) {
-        let result = serde_json::to_vec(receipt).expect("JSON");
-        self.with_writer(|writer| {
-            let mut complete = writer.prepare_cached(COMPLETE).expect("statement");
-            assert_eq!(complete.execute(params![key, by, result]).expect("update"), 1);
-        });
     }
 }
 
 /// What a later caller is told; `None` if the lease has run out.
-fn tell(until: i64, result: Option<&[u8]>) -> Option<Told> {
+fn tell(until: i64, result: Option<Vec<u8>>) -> Option<Told<Id, Vec<u8>>> {
     match result {
-        Some(result) => Some(Told::Replayed(serde_json::from_slice(result).expect("a receipt"))),
-        None => {
-            let left = u64::try_from(until - micros()).ok()?;
-            Some(Told::Refused(Duration::from_micros(left)))
-        }
+        Some(result) => Some(Told::Replayed(result)),
+        None => (until > micros()).then_some(Told::Refused),
     }
+}
+
+fn draw() -> Id {
+    fastrand::u128(..).to_le_bytes()
+}
+
+fn in_micros(time: Duration) -> i64 {
+    time.as_micros() as i64
 }
 
 fn connect(path: &Path, promise: Promise) -> Connection {
@@ -117,36 +147,55 @@ fn micros() -> i64 {
 }
 
 impl Guard for Sqlite {
-    fn name(&self) -> &'static str {
-        "sqlite"
-    }
+    type Grant = Id;
+    type Result = Vec<u8>;
 
-    fn run(&self, key: &str, receipt: &Receipt) -> Told {
-        match self.acquire(key) {
-            Err(told) => told,
-            Ok(lease_id) => {
-                self.complete(key, lease_id, receipt);
-                Told::Done
-            }
+    async fn acquire(&self, key: &str, ttl: Duration) -> Told<Id, Vec<u8>> {
+        if let Some(told) = self.look(key) {
+            return told;
+        }
+        let (lease_id, now) = (draw(), micros());
+        match self.write(ACQUIRE, params![key, lease_id, now + in_micros(ttl), now]) {
+            1 => Told::Granted(lease_id),
+            // Somebody came first.
+            _ => self.look(key).expect("a record"),
         }
     }
 
-    fn hold(&self, key: &str) {
-        self.acquire(key).expect("free");
+    async fn extend(&self, key: &str, by: &mut Id, ttl: Duration) {
+        let now = micros();
+        assert_eq!(self.write(EXTEND, params![key, *by, now + in_micros(ttl), now]), 1);
     }
 
+    async fn complete(&self, key: &str, by: Id, result: &[u8]) {
+        let keep_until = micros() + in_micros(self.retention);
+        assert_eq!(self.write(COMPLETE, params![key, by, result, keep_until]), 1);
+        self.bells.ring(key);
+    }
+
+    async fn wait(&self, key: &str) -> Vec<u8> {
+        self.bells.wait(key, || self.shown(key)).await
+    }
+
+    async fn hold_all(&self, keys: &[String], ttl: Duration) -> Vec<Id> {
+        let (lease_ids, until): (Vec<Id>, _) =
+            (keys.iter().map(|_| draw()).collect(), micros() + in_micros(ttl));
+        let held = keys.iter().zip(&lease_ids);
+        self.put_all(held.map(|(key, lease_id)| (key.clone(), *lease_id, until, None)));
+        lease_ids
+    }
+}
+
+impl Filled for Sqlite {
     fn fill(&self, count: u64) {
-        let mut writer = self.writer.lock();
-        let mut records = (0..count).peekable();
-        while records.peek().is_some() {
-            let transaction = writer.transaction().expect("begin");
-            let mut insert = transaction.prepare_cached(FILL).expect("statement");
-            for n in records.by_ref().take(AT_ONCE) {
-                let result = serde_json::to_vec(&Receipt::new(n)).expect("JSON");
-                insert.execute(params![key(0, n), fastrand::u128(..).to_le_bytes(), result]).expect("insert");
-            }
-            drop(insert);
-            transaction.commit().expect("commit");
+        let until = micros() + in_micros(DAY);
+        self.put_all((0..count).map(|n| (key(n), draw(), until, Some(result(n)))));
+    }
+
+    fn shown(&self, key: &str) -> Option<Vec<u8>> {
+        match self.look(key) {
+            Some(Told::Replayed(result)) => Some(result),
+            _ => None,
         }
     }
 }

@@ -1,20 +1,23 @@
-//! The guard that people write by hand: `SET key holder NX GET PX`, which also says who holds the key or what its result is, and a script
-//! that puts the result in place of the holder. It does the least that could be called the same: no retention of its own, no
-//! fencing token, no failure, no waiter, no answer for a lost reply.
+//! The guard that people write by hand: `SET key holder NX GET PX`, which also says who holds the key or what its result is, and scripts
+//! that put the result, or a longer lease, in place of the holder. It does the least that could be called the same: no retention of
+//! its own, no fencing token, no failure, no waiter, no answer for a lost reply.
 
 use std::time::{Duration, SystemTime};
 
+use lessor_testkit::contention::{Guard, Told};
 use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, Connection, Script, ScriptInvocation};
 
-use crate::flight::AsyncGuard;
-use crate::{Receipt, TTL, Told};
+use crate::work::POLL_EVERY;
 
 /// As long as lessor waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a result is kept.
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
-const COMPLETE: &str = "
+/// Puts something in place of the holder.
+const REPLACE: &str = "
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1";
@@ -23,90 +26,125 @@ const HELD: u8 = b'H';
 const RESULT: u8 = b'R';
 
 /// A holder as it is stored: when its time is over, and who it is.
-fn holder() -> Vec<u8> {
-    let mut holder = vec![HELD];
-    holder.extend((now() + TTL).as_micros().to_le_bytes());
-    holder.extend(fastrand::u128(..).to_le_bytes());
-    holder
+fn holder(lease_id: u128, ttl: Duration) -> Vec<u8> {
+    let until = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970") + ttl;
+    [&[HELD][..], &lease_id.to_le_bytes(), &until.as_micros().to_le_bytes()].concat()
 }
 
-fn now() -> Duration {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970")
-}
-
-fn set(key: &str, holder: &[u8]) -> Cmd {
+fn set(key: &str, holder: &[u8], ttl: Duration) -> Cmd {
     let mut set = redis::cmd("SET");
-    set.arg(key).arg(holder).arg("NX").arg("GET").arg("PX").arg(TTL.as_millis() as u64);
+    set.arg(key).arg(holder).arg("NX").arg("GET").arg("PX").arg(ttl.as_millis() as u64);
     set
 }
 
-/// What a later caller is told.
-fn tell(there: &[u8]) -> Told {
-    match there.split_first() {
-        Some((&RESULT, result)) => Told::Replayed(serde_json::from_slice(result).expect("a receipt")),
-        Some((&HELD, holder)) => {
-            let until = u128::from_le_bytes(holder[..16].try_into().expect("a time"));
-            Told::Refused(Duration::from_micros(until as u64).saturating_sub(now()))
-        }
-        _ => panic!("{there:?}"),
+fn result(result: &[u8]) -> Vec<u8> {
+    [&[RESULT][..], result].concat()
+}
+
+/// What a caller is told who found this, or who found nothing and so is the holder.
+fn tell(there: Option<Vec<u8>>, holder: Vec<u8>) -> Told<Vec<u8>, Vec<u8>> {
+    match there {
+        None => Told::Granted(holder),
+        Some(there) => shown(there).map_or(Told::Refused, Told::Replayed),
     }
 }
 
-fn complete<'s>(script: &'s Script, key: &str, holder: &[u8], receipt: &Receipt) -> ScriptInvocation<'s> {
-    let mut result = vec![RESULT];
-    serde_json::to_writer(&mut result, receipt).expect("JSON");
-    let mut complete = script.key(key);
-    complete.arg(holder).arg(result).arg(TTL.as_millis() as u64);
-    complete
+/// The result, if it is one.
+fn shown(mut there: Vec<u8>) -> Option<Vec<u8>> {
+    (there.first() == Some(&RESULT)).then(|| {
+        there.remove(0);
+        there
+    })
 }
 
-/// For asynchronous callers, who share a connection.
-#[derive(Clone)]
+fn replace<'s>(
+    script: &'s Script,
+    key: &str,
+    by: &[u8],
+    next: Vec<u8>,
+    ttl: Duration,
+) -> ScriptInvocation<'s> {
+    let mut replace = script.key(key);
+    replace.arg(by).arg(next).arg(ttl.as_millis() as u64);
+    replace
+}
+
+/// The holder with more time.
+fn longer(held: &[u8], ttl: Duration) -> Vec<u8> {
+    holder(u128::from_le_bytes(held[1..17].try_into().expect("an id")), ttl)
+}
+
+/// For tasks, which share a connection.
 pub(super) struct AsyncHand {
     connection: MultiplexedConnection,
-    complete: Script,
+    replace: Script,
 }
 
 impl AsyncHand {
     /// On the runtime it is called on.
     pub(super) async fn connect(url: &str) -> Result<Self, String> {
-        let config = AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE));
+        // As much as lessor has it buffer.
+        let config =
+            AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE)).set_pipeline_buffer_size(1024);
         let client = Client::open(url).map_err(text)?;
         let connection = client.get_multiplexed_async_connection_with_config(&config).await.map_err(text)?;
-        Ok(Self { connection, complete: Script::new(COMPLETE) })
+        Ok(Self { connection, replace: Script::new(REPLACE) })
     }
 
-    pub(super) async fn hold(&self, key: &str) {
-        let there: Option<Vec<u8>> =
-            set(key, &holder()).query_async(&mut self.connection.clone()).await.expect("SET");
-        assert_eq!(there, None);
-    }
-
-    /// Only looks.
-    pub(super) async fn get(&self, key: &str) -> Told {
-        let there: Vec<u8> =
-            redis::cmd("GET").arg(key).query_async(&mut self.connection.clone()).await.expect("GET");
-        tell(&there)
+    async fn replace(&self, key: &str, by: &[u8], next: Vec<u8>, ttl: Duration) {
+        let replace = replace(&self.replace, key, by, next, ttl);
+        assert_eq!(replace.invoke_async::<i64>(&mut self.connection.clone()).await.expect("script"), 1);
     }
 }
 
-impl AsyncGuard for AsyncHand {
-    async fn run(&self, key: &str, receipt: &Receipt) -> Told {
-        let (mut connection, holder) = (self.connection.clone(), holder());
-        let there: Option<Vec<u8>> = set(key, &holder).query_async(&mut connection).await.expect("SET");
-        if let Some(there) = there {
-            return tell(&there);
+impl Guard for AsyncHand {
+    type Grant = Vec<u8>;
+    type Result = Vec<u8>;
+
+    async fn acquire(&self, key: &str, ttl: Duration) -> Told<Vec<u8>, Vec<u8>> {
+        let holder = holder(fastrand::u128(..), ttl);
+        let there = set(key, &holder, ttl).query_async(&mut self.connection.clone()).await.expect("SET");
+        tell(there, holder)
+    }
+
+    async fn extend(&self, key: &str, held: &mut Vec<u8>, ttl: Duration) {
+        let longer = longer(held, ttl);
+        self.replace(key, held, longer.clone(), ttl).await;
+        *held = longer;
+    }
+
+    async fn complete(&self, key: &str, held: Vec<u8>, bytes: &[u8]) {
+        self.replace(key, &held, result(bytes), DAY).await;
+    }
+
+    async fn wait(&self, key: &str) -> Vec<u8> {
+        loop {
+            let there = redis::cmd("GET").arg(key).query_async(&mut self.connection.clone()).await;
+            if let Some(result) = shown(there.expect("GET")) {
+                return result;
+            }
+            tokio::time::sleep(POLL_EVERY).await;
         }
-        let complete = complete(&self.complete, key, &holder, receipt);
-        assert_eq!(complete.invoke_async::<i64>(&mut connection).await.expect("script"), 1);
-        Told::Done
+    }
+
+    async fn hold_all(&self, keys: &[String], ttl: Duration) -> Vec<Vec<u8>> {
+        let holders: Vec<_> = keys.iter().map(|_| holder(fastrand::u128(..), ttl)).collect();
+        let all: Vec<_> = keys.iter().zip(&holders).collect();
+        for some in all.chunks(1000) {
+            let mut pipeline = redis::pipe();
+            for (key, holder) in some {
+                pipeline.add_command(set(key, holder, ttl)).ignore();
+            }
+            pipeline.query_async::<()>(&mut self.connection.clone()).await.expect("SET");
+        }
+        holders
     }
 }
 
-/// For threads, each with a connection of its own.
+/// For threads, each of which has a connection of its own while it is at it.
 pub(super) struct BlockingHand {
-    connections: Vec<Mutex<Connection>>,
-    complete: Script,
+    connections: Mutex<Vec<Connection>>,
+    replace: Script,
 }
 
 impl BlockingHand {
@@ -115,21 +153,53 @@ impl BlockingHand {
         let connect = |_| {
             let connection = client.get_connection().map_err(text)?;
             connection.set_read_timeout(Some(PATIENCE)).map_err(text)?;
-            Ok(Mutex::new(connection))
+            Ok(connection)
         };
         let connections = (0..threads).map(connect).collect::<Result<_, String>>()?;
-        Ok(Self { connections, complete: Script::new(COMPLETE) })
+        Ok(Self { connections: Mutex::new(connections), replace: Script::new(REPLACE) })
     }
 
-    pub(super) fn run(&self, thread: u64, key: &str, receipt: &Receipt) -> Told {
-        let (mut connection, holder) = (self.connections[thread as usize].lock(), holder());
-        let there: Option<Vec<u8>> = set(key, &holder).query(&mut *connection).expect("SET");
-        if let Some(there) = there {
-            return tell(&there);
+    fn with_connection<T>(&self, work: impl FnOnce(&mut Connection) -> T) -> T {
+        let mut connection = self.connections.lock().pop().expect("one for each thread");
+        let done = work(&mut connection);
+        self.connections.lock().push(connection);
+        done
+    }
+
+    fn replace(&self, key: &str, by: &[u8], next: Vec<u8>, ttl: Duration) {
+        let replace = replace(&self.replace, key, by, next, ttl);
+        self.with_connection(|connection| assert_eq!(replace.invoke::<i64>(connection).expect("script"), 1));
+    }
+}
+
+impl Guard for BlockingHand {
+    type Grant = Vec<u8>;
+    type Result = Vec<u8>;
+
+    async fn acquire(&self, key: &str, ttl: Duration) -> Told<Vec<u8>, Vec<u8>> {
+        let holder = holder(fastrand::u128(..), ttl);
+        let there = self.with_connection(|connection| set(key, &holder, ttl).query(connection).expect("SET"));
+        tell(there, holder)
+    }
+
+    async fn extend(&self, key: &str, held: &mut Vec<u8>, ttl: Duration) {
+        let longer = longer(held, ttl);
+        self.replace(key, held, longer.clone(), ttl);
+        *held = longer;
+    }
+
+    async fn complete(&self, key: &str, held: Vec<u8>, bytes: &[u8]) {
+        self.replace(key, &held, result(bytes), DAY);
+    }
+
+    async fn wait(&self, key: &str) -> Vec<u8> {
+        loop {
+            let there = self.with_connection(|connection| redis::cmd("GET").arg(key).query(connection));
+            if let Some(result) = shown(there.expect("GET")) {
+                return result;
+            }
+            std::thread::sleep(POLL_EVERY);
         }
-        let complete = complete(&self.complete, key, &holder, receipt);
-        assert_eq!(complete.invoke::<i64>(&mut *connection).expect("script"), 1);
-        Told::Done
     }
 }
 

@@ -1,22 +1,42 @@
 //! rslock. It guards, but knows nothing of a result: whoever comes next is granted the lock again.
 
-use rslock::LockManager;
+use std::time::Duration;
 
-use crate::flight::AsyncGuard;
-use crate::{Receipt, TTL, Told};
+use lessor_testkit::contention::{Guard, Told};
+use rslock::{Lock, LockError, LockManager};
 
 pub(super) struct Locks(LockManager);
 
 impl Locks {
+    /// One that does not try again by itself.
     pub(super) fn new(url: &str) -> Self {
-        Self(LockManager::new(vec![url]))
+        let mut locks = LockManager::new(vec![url]);
+        locks.set_retry(1, Duration::from_millis(1));
+        Self(locks)
     }
 }
 
-impl AsyncGuard for Locks {
-    async fn run(&self, key: &str, _: &Receipt) -> Told {
-        let lock = self.0.lock(key, TTL).await.expect("lock");
+impl Guard for Locks {
+    type Grant = Lock;
+    type Result = Vec<u8>;
+
+    async fn acquire(&self, key: &str, ttl: Duration) -> Told<Lock, Vec<u8>> {
+        match self.0.lock(key, ttl).await {
+            Ok(lock) => Told::Granted(lock),
+            Err(LockError::Unavailable) => Told::Refused,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    async fn extend(&self, _: &str, lock: &mut Lock, ttl: Duration) {
+        *lock = self.0.extend(lock, ttl).await.expect("extend");
+    }
+
+    async fn complete(&self, _: &str, lock: Lock, _: &[u8]) {
         self.0.unlock(&lock).await;
-        Told::Done
+    }
+
+    async fn wait(&self, _: &str) -> Vec<u8> {
+        panic!("it keeps no result")
     }
 }

@@ -1,47 +1,84 @@
-//! The Redis store beside its rivals and beside what the server can do at most.
+//! Guards on Redis: lessor, scripts written by hand on the same client, a crate for locks, and what the server can do at most.
 
-mod args;
 mod floor;
 mod hand;
 mod locks;
-mod run;
-mod server;
+pub(crate) mod server;
 #[cfg(test)]
 mod tests;
 
 use std::path::Path;
+use std::time::Duration;
 
-/// Each with what has to be known to read its figures.
-const CONTENDERS: [(&str, &str); 6] = [
-    ("lessor", "one store, and so one connection, for all callers"),
-    (
-        "by-hand",
-        "SET NX GET PX, and a script to complete; async: one multiplexed connection; blocking: one per thread",
-    ),
-    (
-        "get",
-        "by hand: a plain GET and a look at what it shows, where it is known that somebody holds or has finished the key",
-    ),
-    ("rslock", "SET NX PX and a script to unlock, on one multiplexed connection: keeps no result"),
-    ("clients", "floor: redis-benchmark SET with as many clients; two count as a cycle"),
-    (
-        "pipeline",
-        "floor: redis-benchmark SET with as many requests in a pipeline of one client; two count as a cycle",
-    ),
+use lessor_testkit::contention::{Callers, Crowd, Guard};
+
+use self::server::{Mode, Server};
+use crate::lessor::{redis, settle};
+use crate::results::Sample;
+use crate::work::{Contender, Work, measure_warm, runtime};
+
+pub(crate) const CONTENDERS: [Contender; 4] = [
+    Contender {
+        name: "lessor",
+        is_floor: false,
+        note: "one store, and so one connection, for all callers; for tasks it is told of their runtime",
+    },
+    Contender {
+        name: "by hand",
+        is_floor: false,
+        note: "SET NX GET PX, and a script to complete; tasks share a multiplexed connection, threads have one each; waiters poll \
+               every 10 ms, as such scripts mostly do",
+    },
+    Contender {
+        name: "rslock",
+        is_floor: false,
+        note: "SET NX PX and a script to unlock, on one multiplexed connection: keeps no result, and unlocks after a refusal",
+    },
+    Contender {
+        name: "floor",
+        is_floor: true,
+        note: "redis-benchmark SET with as many connections, or for tasks as many requests in the pipeline of one; two count as a cycle",
+    },
 ];
 
-/// Runs what the command line asks for, with the server's files under `folder`.
-pub fn main(folder: &Path) -> Result<(), String> {
-    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
-    let Some(options) = args::Options::parse(arguments)? else { return Ok(()) };
-    match server::version() {
-        Some(version) => {
-            println!("{version}");
-            run::all(&options, folder);
-        }
-        None => {
-            println!("SKIPPED: THERE IS NO redis-server ON THE PATH, NOTHING OF THE REDIS STORE IS MEASURED")
-        }
+/// On a server of its own, with its files in `folder`.
+pub(crate) fn run(
+    name: &str,
+    work: &Work,
+    crowd: &Crowd,
+    callers: Callers,
+    (mode, length): (Mode, Duration),
+    folder: &Path,
+) -> Result<Sample, String> {
+    let server = Server::start(folder, mode)?;
+    let url = server.url();
+    if name == "floor" {
+        let value = match callers {
+            Callers::Threads(count) => floor::cycles(server.port, count, 1, length)?,
+            Callers::Tasks(count) => floor::cycles(server.port, 1, count, length)?,
+        };
+        return Ok(Sample { value, latency: None });
     }
-    Ok(())
+    Ok(match (name, callers) {
+        ("lessor", _) => {
+            let engine = redis(&url, matches!(callers, Callers::Tasks(_)).then(runtime))?;
+            let sample = measured(engine.clone(), work, crowd);
+            settle(&engine);
+            sample
+        }
+        ("by hand", Callers::Threads(threads)) => {
+            // One for whoever prepares.
+            measured(hand::BlockingHand::connect(&url, threads + 1)?, work, crowd)
+        }
+        ("by hand", Callers::Tasks(_)) => {
+            measured(runtime().block_on(hand::AsyncHand::connect(&url))?, work, crowd)
+        }
+        _ => measured(locks::Locks::new(&url), work, crowd),
+    })
+}
+
+fn measured(guard: impl Guard, work: &Work, crowd: &Crowd) -> Sample {
+    // What prepares runs on this thread, and a multiplexed connection needs its runtime's timers.
+    let _entered = runtime().enter();
+    crate::suite::sample(*work, &measure_warm(guard, work, crowd))
 }

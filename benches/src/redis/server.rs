@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 /// What survives the server's crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mode {
+pub(crate) enum Mode {
     /// Nothing.
     Volatile,
     /// Everything that was acknowledged.
@@ -16,10 +16,10 @@ pub(super) enum Mode {
 }
 
 impl Mode {
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Volatile => "appendonly no",
-            Self::Durable => "appendonly yes, appendfsync always",
+            Self::Durable => "appendfsync always",
         }
     }
 
@@ -34,19 +34,21 @@ impl Mode {
 }
 
 /// What the server on the PATH says of itself, if there is one.
-pub(super) fn version() -> Option<String> {
+pub(crate) fn version() -> Option<String> {
     let told = Command::new("redis-server").arg("--version").output().ok()?;
     Some(String::from_utf8_lossy(&told.stdout).trim().to_owned())
 }
 
-pub(super) struct Server {
+pub(crate) struct Server {
     /// Ends the server when its standard input ends, and so with this process, however that ends.
     shell: Child,
-    pub(super) port: u16,
+    pub(crate) port: u16,
 }
 
 impl Server {
-    pub(super) fn start(folder: &Path, mode: Mode) -> Result<Self, String> {
+    pub(crate) fn start(folder: &Path, mode: Mode) -> Result<Self, String> {
+        // As the server will name it.
+        let folder = &folder.canonicalize().map_err(|error| error.to_string())?;
         // Somebody else may be faster to take the port.
         for _ in 0..3 {
             let server = Self::run(folder, mode).map_err(|error| format!("redis-server: {error}"))?;
@@ -57,7 +59,7 @@ impl Server {
         Err("no redis-server could be started".to_owned())
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/0", self.port)
     }
 

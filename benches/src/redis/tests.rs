@@ -1,9 +1,10 @@
-//! Whoever is compared does the same work.
+use lessor::block_on;
 
 use super::hand::{AsyncHand, BlockingHand};
+use super::locks::Locks;
 use super::server::{Mode, Server, version};
-use crate::flight::{AsyncGuard, two_workers};
-use crate::{Guard, Lessor, Receipt, Told};
+use super::*;
+use crate::check::{is_one_for_many, keeps_its_word, refuses};
 
 fn server() -> Option<(tempfile::TempDir, Server)> {
     if version().is_none() {
@@ -16,38 +17,17 @@ fn server() -> Option<(tempfile::TempDir, Server)> {
     Some((folder, server))
 }
 
-async fn check(guard: &impl AsyncGuard) {
-    assert_eq!(guard.run("one", &Receipt::new(1)).await, Told::Done);
-    assert_eq!(guard.run("one", &Receipt::new(2)).await, Told::Replayed(Receipt::new(1)));
-    assert!(matches!(guard.run("two", &Receipt::new(2)).await, Told::Refused(_)));
-}
-
 #[test]
-fn who_is_asynchronous_does_the_work_once_replays_it_and_refuses_what_is_held() {
-    let (Some((_a, first)), Some((_b, second))) = (server(), server()) else { return };
-    let runtime = two_workers();
-    let lessor = Lessor::redis(&first.url(), None).expect("a store");
-    lessor.hold("two");
-    runtime.block_on(check(&lessor));
-    runtime.block_on(async {
-        let hand = AsyncHand::connect(&second.url()).await.expect("a connection");
-        hand.hold("two").await;
-        check(&hand).await;
-        assert_eq!(hand.get("one").await, Told::Replayed(Receipt::new(1)));
-        assert!(matches!(hand.get("two").await, Told::Refused(_)));
-    });
-}
-
-#[test]
-fn who_blocks_does_the_work_once_and_replays_it() {
-    let (Some((_a, first)), Some((_b, second))) = (server(), server()) else { return };
-    let lessor = Lessor::redis(&first.url(), None).expect("a store");
-    let hand = BlockingHand::connect(&second.url(), 2).expect("connections");
-    let by_lessor = |receipt: &Receipt| Guard::run(&lessor, "one", receipt);
-    let by_hand = |receipt: &Receipt| hand.run(receipt.charge % 2, "one", receipt);
-    let all: [&dyn Fn(&Receipt) -> Told; 2] = [&by_lessor, &by_hand];
-    for run in all {
-        assert_eq!(run(&Receipt::new(1)), Told::Done);
-        assert_eq!(run(&Receipt::new(2)), Told::Replayed(Receipt::new(1)));
-    }
+fn every_contender_does_the_work_once_replays_it_and_refuses_what_is_held() {
+    let servers: Vec<_> = (0..4).map_while(|_| server()).collect();
+    let [(_, one), (_, two), (_, three), (_, four)] = &servers[..] else { return };
+    let _entered = runtime().enter();
+    let lessor = redis(&one.url(), Some(runtime())).expect("a store");
+    keeps_its_word(&lessor);
+    is_one_for_many(lessor);
+    let hand = BlockingHand::connect(&two.url(), 4).expect("connections");
+    keeps_its_word(&hand);
+    is_one_for_many(hand);
+    keeps_its_word(&runtime().block_on(AsyncHand::connect(&three.url())).expect("a connection"));
+    block_on(refuses(&Locks::new(&four.url())));
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::at_hand;
 use crate::drive::{Begun, Guess, Outcome, begin};
 use crate::engine::{Handle, unexpected};
 use crate::error::{Error, ErrorKind};
@@ -146,7 +147,10 @@ impl<'a> AcquireRequest<'a> {
         match self.shared.store.now().try_take() {
             Ok(Ok(now)) => match self.tell(now) {
                 Some(told) => Pending::ready(told),
-                None => self.contend(now),
+                None => match self.contend(now) {
+                    Ok(contended) => Pending::ready(contended),
+                    Err(key) => self.contend_by_guess(key, now),
+                },
             },
             Ok(Err(error)) => Pending::ready(Err(error.into())),
             Err(now) => self.contend_later(now),
@@ -169,8 +173,11 @@ impl<'a> AcquireRequest<'a> {
         let (shared, key) = (Arc::clone(shared), key.to_owned());
         Pending::later(async move {
             let now = now.await?;
-            let request = AcquireRequest { shared: &shared, key: &key, acquire, chosen, refused: None };
-            request.contend(now).await
+            let mut request = AcquireRequest { shared: &shared, key: &key, acquire, chosen, refused: None };
+            match request.contend(now) {
+                Ok(contended) => contended,
+                Err(key) => request.contend_by_guess(key, now).await,
+            }
         })
     }
 
@@ -192,19 +199,33 @@ impl<'a> AcquireRequest<'a> {
         told
     }
 
-    /// Tries to write a grant.
-    fn contend(self, now: Timestamp) -> Pending<'static, Result<Acquisition, Error>> {
-        let Self { shared, key, mut acquire, chosen, .. } = self;
-        let key = Key::checked(key);
-        if !chosen {
+    /// Tries to write a grant where records are at hand; else gives back the key.
+    #[inline(never)]
+    fn contend(&mut self, now: Timestamp) -> Result<Result<Acquisition, Error>, Key> {
+        let shared = self.shared;
+        let key = Key::checked(self.key);
+        if !self.chosen {
             match shared.lease_ids.draw() {
-                Ok(lease_id) => acquire.lease_id = lease_id,
-                Err(error) => return Pending::ready(Err(error)),
+                Ok(lease_id) => self.acquire.lease_id = lease_id,
+                Err(error) => return Ok(Err(error)),
             }
         }
-        if acquire.holder.is_none() {
-            acquire.holder = shared.settings.holder.as_deref().map(Into::into);
+        if self.acquire.holder.is_none() {
+            self.acquire.holder = shared.settings.holder.as_deref().map(Into::into);
         }
+        match at_hand::grant(shared, &key, &self.acquire, now) {
+            Some(granted) => {
+                let lease = Lease::granted(Arc::clone(shared), key, self.acquire.ttl, granted, false);
+                Ok(Ok(Acquisition::Acquired(lease)))
+            }
+            None => Err(key),
+        }
+    }
+
+    /// Guesses that there is nothing.
+    #[inline(never)]
+    fn contend_by_guess(self, key: Key, now: Timestamp) -> Pending<'static, Result<Acquisition, Error>> {
+        let Self { shared, acquire, chosen, .. } = self;
         let finish = Finish { lease_id: acquire.lease_id, ttl: acquire.ttl, chosen };
         match begin(shared, &key, &Command::Acquire(acquire), Guess::Absent, now) {
             Begun::Done(outcome) => Pending::ready(finish.finish(shared, key, outcome)),
@@ -258,9 +279,8 @@ impl Finish {
         Ok(Acquisition::Acquired(Lease::granted(
             Arc::clone(shared),
             key,
-            self.lease_id,
             self.ttl,
-            record,
+            record.body().clone(),
             resent,
         )))
     }

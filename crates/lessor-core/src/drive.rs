@@ -50,8 +50,8 @@ struct Drive {
     doubts: u32,
     /// Why it is not known whether a write happened. It stays: an early write may land late.
     doubt: Option<Box<StoreError>>,
-    /// The last write that may have happened, until the record was read.
-    unsure: Option<Box<Written>>,
+    /// The writes that may have happened, or may happen yet: an early one may land between a read and the next write.
+    unsure: Vec<Written>,
     /// When the clock was last read.
     now: Timestamp,
 }
@@ -208,7 +208,7 @@ impl Request {
 
 impl Drive {
     fn new(now: Timestamp) -> Self {
-        Self { rounds: 0, doubts: 0, doubt: None, unsure: None, now }
+        Self { rounds: 0, doubts: 0, doubt: None, unsure: Vec::new(), now }
     }
 
     #[inline]
@@ -226,7 +226,7 @@ impl Drive {
                     return Step::Done(Err(error.into()));
                 }
                 self.doubt = Some(Box::new(error));
-                self.unsure = Some(Box::new(written));
+                self.unsure.push(written);
                 Step::Load
             }
             Response::Swap(Err(error), _) | Response::Load(Err(error)) => {
@@ -238,9 +238,9 @@ impl Drive {
     /// Decides upon the record itself.
     fn settle(&mut self, shared: &Shared, command: &Command, seen: Seen) -> Step {
         self.now = self.now.max(seen.now);
-        if let Some(written) = self.unsure.take()
-            && seen.record.as_ref() == Some(&written.next)
-        {
+        let is_there = |written: &Written| seen.record.as_ref() == Some(&written.next);
+        if let Some(at) = self.unsure.iter().position(is_there) {
+            let written = self.unsure.swap_remove(at);
             return Step::Done(Ok((written.answer, Some(written.next))));
         }
         self.rounds += 1;

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::at_hand;
 use crate::drive::{Begun, Guess, Outcome, begin, run};
 use crate::engine::{Handle, unexpected};
 use crate::error::Error;
@@ -20,7 +21,7 @@ use crate::key::Key;
 use crate::lease_id::LeaseId;
 use crate::machine::{Ack, Act, Answer, Command};
 use crate::pending::Pending;
-use crate::record::{Former, Payload, Record, Token};
+use crate::record::{Body, Former, Payload, Record, Token};
 use crate::settings::check_result_hash;
 use crate::time::Timestamp;
 use crate::value::{failure, json_payload, payload};
@@ -39,8 +40,8 @@ struct Grant {
     key: Key,
     lease_id: LeaseId,
     ttl: Duration,
-    /// The record as it was granted.
-    granted: Option<Record>,
+    /// The record as it was granted; the holder's own, so that the store may change its record in place.
+    granted: Option<Body>,
     /// The record as this holder last wrote it, if it wrote one since.
     newer: Mutex<Option<Record>>,
     has_newer: AtomicBool,
@@ -80,8 +81,9 @@ impl Held {
         Self::new(shared, key, lease_id, ttl, None)
     }
 
-    fn new(shared: Arc<Handle>, key: Key, lease_id: LeaseId, ttl: Duration, granted: Option<Record>) -> Self {
-        let deadline = granted.as_ref().map_or(Timestamp::MAX, |record| deadline(record.expires_at(), ttl));
+    #[inline]
+    fn new(shared: Arc<Handle>, key: Key, lease_id: LeaseId, ttl: Duration, granted: Option<Body>) -> Self {
+        let deadline = granted.as_ref().map_or(Timestamp::MAX, |granted| deadline(granted.expires_at, ttl));
         Self(Arc::new(Grant {
             shared,
             key,
@@ -196,11 +198,17 @@ impl Held {
 
     #[inline]
     fn act(&self, act: Act) -> Pending<'_, Result<Ack, Error>> {
-        let newer = self.0.newer();
-        let guess = newer.as_ref().or(self.0.granted.as_ref()).map_or(Guess::None, Guess::Record);
         let ends = !matches!(act, Act::Extend { .. } | Act::Checkpoint(_));
+        let now = self.0.shared.store.now().try_take();
+        if let Ok(Ok(now)) = now
+            && let Some(answer) = at_hand::act(&self.0.shared, &self.0.key, &self.0.lease_id, &act, now)
+        {
+            return Pending::ready(self.learn(Ok((answer, None)), ends));
+        }
+        let last = self.0.last();
+        let guess = last.as_ref().map_or(Guess::None, Guess::Record);
         let command = Command::Act(self.0.lease_id, act);
-        match self.0.shared.store.now().try_take() {
+        match now {
             Ok(Ok(now)) => match begin(&self.0.shared, &self.0.key, &command, guess, now) {
                 Begun::Done(outcome) => Pending::ready(self.learn(outcome, ends)),
                 Begun::Later(flight) => Pending::later(async move {
@@ -223,8 +231,8 @@ impl Held {
             Ok((Answer::Done(ack), written)) => {
                 if ends {
                     grant.end(ENDED);
-                } else if let Some(record) = written {
-                    grant.learn(record);
+                } else {
+                    grant.learn(&ack, written);
                 }
                 Ok(ack)
             }
@@ -242,15 +250,18 @@ impl Held {
 }
 
 impl Grant {
-    #[inline]
-    fn newer(&self) -> Option<Record> {
-        if self.has_newer.load(Ordering::Acquire) { self.newer.lock().clone() } else { None }
+    /// The record as it is known to have been last.
+    fn last(&self) -> Option<Record> {
+        let newer = if self.has_newer.load(Ordering::Acquire) { self.newer.lock().clone() } else { None };
+        newer.or_else(|| self.granted.clone().map(Record::new))
     }
 
-    fn learn(&self, record: Record) {
-        self.deadline.store(deadline(record.expires_at(), self.ttl).as_micros(), Ordering::Relaxed);
-        *self.newer.lock() = Some(record);
-        self.has_newer.store(true, Ordering::Release);
+    fn learn(&self, ack: &Ack, record: Option<Record>) {
+        self.deadline.store(deadline(ack.expires_at(), self.ttl).as_micros(), Ordering::Relaxed);
+        if record.is_some() {
+            *self.newer.lock() = record;
+            self.has_newer.store(true, Ordering::Release);
+        }
         self.tell();
     }
 
@@ -283,16 +294,10 @@ fn deadline(expires_at: Timestamp, ttl: Duration) -> Timestamp {
 }
 
 impl Lease {
-    pub(crate) fn granted(
-        shared: Arc<Handle>,
-        key: Key,
-        lease_id: LeaseId,
-        ttl: Duration,
-        record: Record,
-        resent: bool,
-    ) -> Self {
-        let token = record.token();
-        Self { held: Held::new(shared, key, lease_id, ttl, Some(record)), token, resent, keeper: None }
+    #[inline]
+    pub(crate) fn granted(shared: Arc<Handle>, key: Key, ttl: Duration, granted: Body, resent: bool) -> Self {
+        let (token, lease_id) = (granted.token, granted.lease_id);
+        Self { held: Held::new(shared, key, lease_id, ttl, Some(granted)), token, resent, keeper: None }
     }
 
     /// The fencing token: strictly increasing over all grants of the key. Send it along with every effect.
@@ -305,13 +310,13 @@ impl Lease {
     /// finish: see [`former`](Self::former).
     #[must_use]
     pub fn attempt(&self) -> u32 {
-        self.grant().granted.as_ref().map_or(1, Record::attempt)
+        self.grant().granted.as_ref().map_or(1, |granted| granted.attempt)
     }
 
     /// The grant before this one and how it ended, if there was one.
     #[must_use]
     pub fn former(&self) -> Option<&Former> {
-        self.grant().granted.as_ref().and_then(|record| record.body().extras().former.as_ref())
+        self.grant().granted.as_ref().and_then(|granted| granted.extras().former.as_ref())
     }
 
     /// The checkpoint that earlier holders left.
@@ -326,7 +331,7 @@ impl Lease {
         self.grant()
             .granted
             .as_ref()
-            .and_then(|record| record.body().extras().checkpoint.as_ref())
+            .and_then(|granted| granted.extras().checkpoint.as_ref())
             .map(Payload::bytes)
     }
 
@@ -379,7 +384,7 @@ impl Lease {
             return self;
         }
         let grant = self.grant();
-        let expires_at = grant.granted.as_ref().map_or(Timestamp::EPOCH, Record::expires_at);
+        let expires_at = grant.granted.as_ref().map_or(Timestamp::EPOCH, |granted| granted.expires_at);
         let from = expires_at.saturating_sub(grant.ttl);
         self.keeper = Some(grant.shared.janitor.spawn(keep(self.held.clone(), from)));
         self
@@ -426,7 +431,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         let grant = self.grant();
         if grant.standing() == OPEN {
-            let guess = grant.newer().or_else(|| grant.granted.clone());
+            let guess = grant.last();
             abandon(&grant.shared, grant.key.clone(), grant.lease_id, guess);
         }
     }

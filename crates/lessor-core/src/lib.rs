@@ -11,6 +11,7 @@
 //! ```
 
 mod acquire;
+mod at_hand;
 mod board;
 mod codec;
 mod drive;
@@ -44,7 +45,7 @@ pub use lease::{Held, Lease};
 pub use lease_id::{LeaseId, LeaseIdError};
 pub use machine::Ack;
 pub use once::{ERRORED, Once, OnceError, Outcome, PANICKED, RESULT_REFUSED};
-pub use pending::Pending;
+pub use pending::{Pending, block_on};
 pub use record::{Ended, Failure, Former, Outline, Payload, Record, Stage, Token, Version};
 pub use resolve::Resolve;
 pub use settings::{Backoff, OnFailed, OnLapsed, Settings};

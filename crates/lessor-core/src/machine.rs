@@ -10,32 +10,69 @@
 //!                                              └─ lapsed ── complete, fail, release: still, while nobody took over
 //! ```
 
+mod plan;
 mod words;
 
 use std::time::Duration;
 
 use crate::error::Error;
 use crate::lease_id::LeaseId;
-use crate::record::{Body, Ended, Failure, Former, Payload, Record, Stage, Token, Version};
+use crate::record::{Body, Ended, Record, Stage, Token};
 use crate::settings::OnLapsed;
+use crate::store::Window;
 use crate::time::Timestamp;
 use crate::view::{State, View};
 
+pub(crate) use plan::Judgement;
+use plan::{Edit, Grant, Plan};
 pub use words::{Ack, Acquire, Act, Answer, Command, Decision, Resolution, Write};
 
 /// Decides what becomes of `record` when `command` arrives at `now`. Finished, released and abandoned records stay
 /// readable for `retention`.
 #[must_use]
 pub fn decide(record: Option<&Record>, command: &Command, now: Timestamp, retention: Duration) -> Decision {
+    judge(record, command, now, retention).on_a_copy(record)
+}
+
+/// The same decision, of which a change has not been made yet.
+fn judge<'a>(
+    record: Option<&Record>,
+    command: &'a Command,
+    now: Timestamp,
+    retention: Duration,
+) -> Judgement<'a> {
     let case = Case::new(record, now, retention);
     match (command, case.kept()) {
         (Command::Acquire(request), _) => case.acquire(request),
-        (Command::Act(..) | Command::Resolve(_), None) => Decision::Refuse(Error::NotFound),
-        (Command::Act(lease_id, act), Some(kept)) => case.act(kept, lease_id, act),
-        (Command::Forget { .. }, None) => Decision::Answer(Answer::Forgotten(false)),
+        (Command::Act(lease_id, act), _) => case.act(lease_id, act),
+        (Command::Resolve(_), None) => Judgement::Refuse(Error::NotFound),
+        (Command::Forget { .. }, None) => Judgement::Answer(Answer::Forgotten(false)),
         (Command::Forget { force }, Some(kept)) => case.forget(kept, *force),
         (Command::Resolve(resolution), Some(kept)) => case.resolve(kept, resolution),
     }
+}
+
+/// The same for an acquire.
+#[inline]
+pub(crate) fn judge_acquire<'a>(
+    record: Option<&Record>,
+    request: &'a Acquire,
+    now: Timestamp,
+    retention: Duration,
+) -> Judgement<'a> {
+    Case::new(record, now, retention).acquire(request)
+}
+
+/// The same for a holder's act.
+#[inline]
+pub(crate) fn judge_act<'a>(
+    record: Option<&Record>,
+    lease_id: &LeaseId,
+    act: &'a Act,
+    now: Timestamp,
+    retention: Duration,
+) -> Judgement<'a> {
+    Case::new(record, now, retention).act(lease_id, act)
 }
 
 /// What an acquire is told of `record` where nothing has to be written for it, nor a lease handed out.
@@ -103,22 +140,29 @@ impl<'a> Case<'a> {
         self.record.filter(|record| record.body().is_kept(self.now))
     }
 
-    fn acquire(&self, request: &Acquire) -> Decision {
+    #[inline]
+    fn acquire<'c>(&self, request: &'c Acquire) -> Judgement<'c> {
         match self.verdict(request) {
-            Verdict::Anew => self.grant_anew(request),
-            Verdict::Again { kept, ended, from } => self.grant_again(kept, request, ended, from),
-            Verdict::Resent(kept) => Decision::Answer(Answer::Resent(kept.clone())),
+            Verdict::Anew => {
+                let not_before = self.record.map_or(Timestamp::EPOCH, |past| past.body().absent_from());
+                self.grant(request, None, not_before)
+            }
+            Verdict::Again { kept, .. } if kept.is_held_by(&request.lease_id) => {
+                Judgement::Refuse(Error::LeaseIdReused)
+            }
+            Verdict::Again { ended, from, .. } => self.grant(request, Some(ended), from),
+            Verdict::Resent(kept) => Judgement::Answer(Answer::Resent(kept.clone())),
             Verdict::Stands(standing, kept) => {
                 // Boxed, so that the common answers are small to hand around.
                 let view = Box::new(standing.view(kept, self.now));
-                Decision::Answer(match standing {
+                Judgement::Answer(match standing {
                     Standing::InProgress => Answer::InProgress(view),
                     Standing::Completed => Answer::Completed(view),
                     Standing::Failed { .. } => Answer::Failed(view),
                     Standing::InDoubt => Answer::InDoubt(view),
                 })
             }
-            Verdict::Mismatch => Decision::Refuse(Error::FingerprintMismatch),
+            Verdict::Mismatch => Judgement::Refuse(Error::FingerprintMismatch),
         }
     }
 
@@ -151,196 +195,105 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// The first grant of a record; a former record whose time has passed leaves only its token behind.
-    fn grant_anew(&self, request: &Acquire) -> Decision {
-        let not_before = self.record.map_or(Timestamp::EPOCH, |past| past.body().absent_from());
-        self.grant(request, not_before, |token, expires_at| Body {
-            lease_id: request.lease_id,
-            token,
-            version: Version::FIRST,
-            first_seen_at: self.now,
-            acquired_at: self.now,
-            expires_at,
-            done_at: Timestamp::EPOCH,
-            keep_until: expires_at.saturating_add(self.retention),
-            attempt: 1,
-            stage: Stage::InProgress,
-            result: None,
-            extras: request.extras(),
-        })
-    }
-
-    /// A further grant of a record whose last grant `ended`.
-    fn grant_again(&self, kept: &Record, request: &Acquire, ended: Ended, not_before: Timestamp) -> Decision {
-        if kept.is_held_by(&request.lease_id) {
-            return Decision::Refuse(Error::LeaseIdReused);
-        }
-        let body = kept.body();
-        self.grant(request, not_before, |token, expires_at| {
-            let mut next = Body {
-                lease_id: request.lease_id,
-                token,
-                version: body.version.next(),
-                acquired_at: self.now,
-                expires_at,
-                done_at: Timestamp::EPOCH,
-                keep_until: expires_at.saturating_add(self.retention),
-                attempt: body.attempt.saturating_add(1),
-                stage: Stage::InProgress,
-                ..body.clone()
-            };
-            next.edit_extras(|extras| {
-                let holder = std::mem::replace(&mut extras.holder, request.holder.clone());
-                extras.former = Some(Former { ended, holder });
-                extras.metadata = request.metadata.clone();
-                extras.fingerprint = request.fingerprint.or(extras.fingerprint);
-                extras.failure = None;
-            });
-            next
-        })
-    }
-
     /// What all grants share: the token, the end, and that the clock must have come to `not_before`.
-    fn grant(
-        &self,
-        request: &Acquire,
-        not_before: Timestamp,
-        make: impl FnOnce(Token, Timestamp) -> Body,
-    ) -> Decision {
+    #[inline]
+    fn grant<'c>(&self, request: &'c Acquire, after: Option<Ended>, not_before: Timestamp) -> Judgement<'c> {
         let token = Token::after(self.record.map(Record::token), self.now);
         let (Some(token), Some(expires_at)) = (token, self.now.checked_add(request.ttl)) else {
-            return Decision::Refuse(Error::ClockOutOfRange);
+            return Judgement::Refuse(Error::ClockOutOfRange);
         };
-        let write = Write {
-            next: Record::new(make(token, expires_at)),
-            not_before: (not_before > Timestamp::EPOCH).then_some(not_before),
-            not_after: None,
-        };
-        Decision::Write(write, Answer::Granted)
+        let window =
+            Window { not_before: (not_before > Timestamp::EPOCH).then_some(not_before), not_after: None };
+        let keep_until = expires_at.saturating_add(self.retention);
+        let grant = Grant { request, token, expires_at, keep_until, now: self.now, window };
+        match after {
+            None => Judgement::Begin(grant),
+            Some(ended) => self.change(Edit::Again(grant, ended), window),
+        }
     }
 
-    fn act(&self, kept: &Record, lease_id: &LeaseId, act: &Act) -> Decision {
+    #[inline]
+    fn act<'c>(&self, lease_id: &LeaseId, act: &'c Act) -> Judgement<'c> {
+        let Some(kept) = self.kept() else { return Judgement::Refuse(Error::NotFound) };
         let body = kept.body();
         if !kept.is_held_by(lease_id) {
-            return Decision::Refuse(Error::NotHolder { token: body.token });
+            return Judgement::Refuse(Error::NotHolder { token: body.token });
         }
         match body.stage {
             Stage::InProgress => self.act_in_progress(kept, act),
             Stage::Completed | Stage::Failed if repeats(body, act) => self.unchanged(body),
-            Stage::Completed => Decision::Refuse(Error::Finished { state: State::Completed }),
-            Stage::Failed => Decision::Refuse(Error::Finished { state: State::Failed }),
+            Stage::Completed => Judgement::Refuse(Error::Finished { state: State::Completed }),
+            Stage::Failed => Judgement::Refuse(Error::Finished { state: State::Failed }),
             Stage::Released if matches!(act, Act::Release) => self.unchanged(body),
-            Stage::Released | Stage::Forgotten => Decision::Refuse(Error::Released),
+            Stage::Released | Stage::Forgotten => Judgement::Refuse(Error::Released),
         }
     }
 
-    fn act_in_progress(&self, kept: &Record, act: &Act) -> Decision {
+    #[inline]
+    fn act_in_progress<'c>(&self, kept: &Record, act: &'c Act) -> Judgement<'c> {
         let live = kept.body().is_live(self.now);
         match act {
-            Act::Extend { .. } | Act::Checkpoint(_) if !live => Decision::Refuse(Error::Lapsed),
+            Act::Extend { .. } | Act::Checkpoint(_) if !live => Judgement::Refuse(Error::Lapsed),
             Act::Abandon if !live => self.unchanged(kept.body()),
             Act::Extend { ttl } => match self.now.checked_add(*ttl) {
-                None => Decision::Refuse(Error::ClockOutOfRange),
-                Some(until) => self.write_while_live(kept, |next| {
-                    next.expires_at = next.expires_at.max(until);
-                    next.keep_until = next.expires_at.saturating_add(self.retention);
-                }),
+                None => Judgement::Refuse(Error::ClockOutOfRange),
+                Some(until) => self.write_while_live(kept, Edit::Extend { until }),
             },
-            Act::Checkpoint(payload) => self.write_while_live(kept, |next| {
-                next.edit_extras(|extras| extras.checkpoint = Some(payload.clone()));
-            }),
-            Act::Complete(result, hash) => {
-                self.write(kept, |next| self.complete(next, result, hash.as_deref()))
-            }
-            Act::Fail(failure) => self.write(kept, |next| self.fail(next, failure)),
-            Act::Release => self.write(kept, |next| self.finish(next, Stage::Released)),
-            Act::Abandon => self.write(kept, |next| {
-                next.expires_at = self.now;
-                next.keep_until = self.now.saturating_add(self.retention);
-            }),
+            Act::Checkpoint(payload) => self.write_while_live(kept, Edit::Checkpoint(payload)),
+            Act::Complete(result, hash) => self.write(Edit::Complete(result, hash.as_deref())),
+            Act::Fail(failure) => self.write(Edit::Fail(failure)),
+            Act::Release => self.write(Edit::Release),
+            Act::Abandon => self.write(Edit::Abandon),
         }
     }
 
-    fn forget(&self, kept: &Record, force: bool) -> Decision {
-        if kept.body().is_live(self.now) && !force {
-            return self.busy(kept);
-        }
-        let next = kept.next(|next| {
-            next.stage = Stage::Forgotten;
-            // The tombstone names no holder that ever was.
-            next.lease_id = LeaseId::from_bytes([0; 16]);
-            next.done_at = Timestamp::EPOCH;
-            next.expires_at = next.acquired_at;
-            next.keep_until = next.acquired_at;
-            next.result = None;
-            next.extras = None;
-        });
-        Decision::Write(Write::at_any_time(next), Answer::Forgotten(true))
+    fn forget<'c>(&self, kept: &Record, force: bool) -> Judgement<'c> {
+        if kept.body().is_live(self.now) && !force { self.busy(kept) } else { self.write(Edit::Forget) }
     }
 
-    fn resolve(&self, kept: &Record, resolution: &Resolution) -> Decision {
+    fn resolve<'c>(&self, kept: &Record, resolution: &'c Resolution) -> Judgement<'c> {
         match kept.body().stage {
             Stage::InProgress if kept.body().is_live(self.now) => self.busy(kept),
-            Stage::InProgress => self.write(kept, |next| match resolution {
-                Resolution::Completed(result, hash) => self.complete(next, result, hash.as_deref()),
-                Resolution::Failed(failure) => self.fail(next, failure),
-                Resolution::Released => self.finish(next, Stage::Released),
+            Stage::InProgress => self.write(match resolution {
+                Resolution::Completed(result, hash) => Edit::Complete(result, hash.as_deref()),
+                Resolution::Failed(failure) => Edit::Fail(failure),
+                Resolution::Released => Edit::Release,
             }),
-            Stage::Completed => Decision::Refuse(Error::Finished { state: State::Completed }),
-            Stage::Failed => Decision::Refuse(Error::Finished { state: State::Failed }),
-            Stage::Released | Stage::Forgotten => Decision::Refuse(Error::Released),
+            Stage::Completed => Judgement::Refuse(Error::Finished { state: State::Completed }),
+            Stage::Failed => Judgement::Refuse(Error::Finished { state: State::Failed }),
+            Stage::Released | Stage::Forgotten => Judgement::Refuse(Error::Released),
         }
     }
 
-    fn busy(&self, kept: &Record) -> Decision {
-        Decision::Refuse(Error::Busy { ttl_left: kept.body().expires_at.saturating_since(self.now) })
-    }
-
-    fn complete(&self, next: &mut Body, result: &Payload, hash: Option<&str>) {
-        self.finish(next, Stage::Completed);
-        next.result = Some(result.clone());
-        if hash.is_some() || next.extras.is_some() {
-            next.edit_extras(|extras| {
-                extras.checkpoint = None;
-                extras.result_hash = hash.map(Into::into);
-            });
-        }
-    }
-
-    fn fail(&self, next: &mut Body, failure: &Failure) {
-        self.finish(next, Stage::Failed);
-        next.edit_extras(|extras| extras.failure = Some(failure.clone()));
-    }
-
-    fn finish(&self, next: &mut Body, stage: Stage) {
-        next.stage = stage;
-        next.done_at = self.now;
-        next.keep_until = self.now.saturating_add(self.retention);
+    fn busy<'c>(&self, kept: &Record) -> Judgement<'c> {
+        Judgement::Refuse(Error::Busy { ttl_left: kept.body().expires_at.saturating_since(self.now) })
     }
 
     /// A write that stands whether or not the lease has lapsed, as long as nobody took over.
-    fn write(&self, kept: &Record, edit: impl FnOnce(&mut Body)) -> Decision {
-        let next = kept.next(edit);
-        let answer = self.ack(next.body(), false);
-        Decision::Write(Write::at_any_time(next), answer)
+    #[inline]
+    fn write<'c>(&self, edit: Edit<'c>) -> Judgement<'c> {
+        self.change(edit, Window::default())
     }
 
     /// A write that must reach the store while the lease lives: what observers saw end does not come back.
-    fn write_while_live(&self, kept: &Record, edit: impl FnOnce(&mut Body)) -> Decision {
-        let next = kept.next(edit);
-        let answer = self.ack(next.body(), false);
-        let write = Write { not_after: Some(kept.body().expires_at), ..Write::at_any_time(next) };
-        Decision::Write(write, answer)
+    #[inline]
+    fn write_while_live<'c>(&self, kept: &Record, edit: Edit<'c>) -> Judgement<'c> {
+        self.change(edit, Window { not_before: None, not_after: Some(kept.body().expires_at) })
     }
 
-    fn unchanged(&self, body: &Body) -> Decision {
-        Decision::Answer(self.ack(body, true))
+    #[inline]
+    fn change<'c>(&self, edit: Edit<'c>, window: Window) -> Judgement<'c> {
+        Judgement::Change(Plan { edit, now: self.now, retention: self.retention, window })
     }
 
-    fn ack(&self, body: &Body, repeated: bool) -> Answer {
-        let (version, expires_at) = (body.version, body.expires_at);
-        Answer::Done(Ack { version, expires_at, late: body.done_at >= expires_at, repeated })
+    fn unchanged<'c>(&self, body: &Body) -> Judgement<'c> {
+        Judgement::Answer(ack(body, true))
     }
+}
+
+fn ack(body: &Body, repeated: bool) -> Answer {
+    let (version, expires_at) = (body.version, body.expires_at);
+    Answer::Done(Ack { version, expires_at, late: body.done_at >= expires_at, repeated })
 }
 
 /// Whether the act delivers the outcome that the record has already: its reply was lost.

@@ -73,7 +73,11 @@ thread_local! {
 }
 
 /// Parks this thread until `future` is ready.
-pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+///
+/// The same as any executor's `block_on`, for a future that uses leases, and better on a thread that has nothing else to do: a store
+/// may then block as in [`Pending::wait`], which spares it a hand-over to a thread of its own. Never call it on a thread that drives
+/// other futures.
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     struct Waiting;
     impl Drop for Waiting {
         fn drop(&mut self) {

@@ -239,12 +239,10 @@ impl Record {
         &self.0
     }
 
-    /// A copy that is one version on, changed by `change`.
-    pub(crate) fn next(&self, change: impl FnOnce(&mut Body)) -> Self {
-        let mut body = Body::clone(&self.0);
-        body.version = body.version.next();
-        change(&mut body);
-        Self::new(body)
+    /// To be changed: in place, unless somebody else looks at this record.
+    #[inline]
+    pub(crate) fn body_mut(&mut self) -> &mut Body {
+        Arc::make_mut(&mut self.0)
     }
 
     /// Whether the two are the same write of the same key. Token and version identify a write: a key's token rises

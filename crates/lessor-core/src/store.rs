@@ -8,7 +8,7 @@ use crate::key::Key;
 use crate::pending::Pending;
 pub use crate::pending::may_block;
 use crate::record::{Record, Token};
-use crate::time::Timestamp;
+use crate::time::{Clock, Timestamp};
 
 /// What a store answers: at once or later, and never borrowing the store.
 pub type Reply<T> = Pending<'static, Result<T, StoreError>>;
@@ -66,11 +66,35 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         false
     }
 
+    /// Shows `edit` the record under `key` in its place, to be decided upon and changed in one atomic step, and returns true; or
+    /// does nothing and returns false, which is the default. A store whose records are at hand, under a lock that it holds
+    /// meanwhile, spares the engine a second look and a copy of the record by it.
+    ///
+    /// `edit` runs at most once, blocks nobody and does not call the store. What it leaves in the [`Spot`] is stored and is as
+    /// durable as a [`swap`](Self::swap).
+    fn edit(&self, key: &Key, edit: &mut dyn FnMut(&mut Spot<'_>)) -> bool {
+        let _ = (key, edit);
+        false
+    }
+
     /// Gives the store a way to wake waiters when it hears that somebody else changed a record. They are only hints: waiters
     /// look again by themselves every few seconds, so the default is to drop them.
     fn attach(&self, hints: Hints) {
         drop(hints);
     }
+}
+
+/// The place of a key's record in a store, for as long as nobody else can get at it: see [`Store::edit`].
+#[derive(Debug)]
+pub struct Spot<'a> {
+    /// What is stored; changed where it is.
+    pub record: Option<&'a mut Record>,
+    /// What is to be stored where there is no record.
+    pub put: Option<Record>,
+    /// The highest token of any record that the store has dropped; no record is put whose token is not above it.
+    pub purged: Option<Token>,
+    /// The clock that the store's changes are compared with.
+    pub clock: &'a dyn Clock,
 }
 
 /// A record as it was at one instant.
@@ -142,12 +166,34 @@ impl Change<'_> {
     /// Whether the change depends on the clock. If not, a store need not read it.
     #[must_use]
     pub fn is_timed(&self) -> bool {
-        self.not_before.is_some() || self.not_after.is_some()
+        self.window().is_timed()
     }
 
     /// Whether the change may be made at `now`.
     #[must_use]
     pub fn is_due(&self, now: Timestamp) -> bool {
+        self.window().is_open(now)
+    }
+
+    fn window(&self) -> Window {
+        Window { not_before: self.not_before, not_after: self.not_after }
+    }
+}
+
+/// When a change may be made.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Window {
+    pub(crate) not_before: Option<Timestamp>,
+    pub(crate) not_after: Option<Timestamp>,
+}
+
+impl Window {
+    /// Whether it depends on the clock.
+    pub(crate) fn is_timed(self) -> bool {
+        self.not_before.is_some() || self.not_after.is_some()
+    }
+
+    pub(crate) fn is_open(self, now: Timestamp) -> bool {
         self.not_before.is_none_or(|at| now >= at) && self.not_after.is_none_or(|at| now < at)
     }
 }

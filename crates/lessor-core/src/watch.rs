@@ -54,31 +54,31 @@ impl board::Sight for Sight {
 }
 
 /// Reads the store whenever something may have changed: when the lease runs out, when it is told to, and every
-/// now and then.
+/// now and then. How long the lease has left is told by the store's clock itself, which its `now` may be far ahead of: so
+/// that is a span, counted from now on.
 async fn read(post: Arc<Post<Sight>>, shared: Arc<Shared>, key: Key) {
     let poll_every = shared.settings.poll_every;
     let mut failures = 0;
     loop {
         let kick = post.kick.listen();
-        let wake_at = match shared.store.load(&key).await {
+        let pause = match shared.store.load(&key).await {
             Ok(seen) => {
                 failures = 0;
-                let poll_at = seen.now.saturating_add(poll_every);
-                let ends_at = seen.record.as_ref().map(Record::expires_at).filter(|at| *at > seen.now);
+                let left = seen.record.as_ref().map(|record| record.expires_at().saturating_since(seen.now));
                 post.put(Sight(Ok(seen)));
-                Some(ends_at.map_or(poll_at, |at| at.min(poll_at)))
+                left.filter(|left| !left.is_zero()).map_or(poll_every, |left| left.min(poll_every))
             }
             Err(error) => {
                 failures += 1;
                 if failures >= TRIES {
                     post.put(Sight(Err(error)));
                 }
-                shared.store.now().await.ok().map(|now: Timestamp| now.saturating_add(poll_every))
+                poll_every
             }
         };
-        match wake_at {
-            Some(at) => future::or(kick, shared.janitor.sleep_until(at)).await,
-            None => kick.await,
+        match shared.store.now().await {
+            Ok(now) => future::or(kick, shared.janitor.sleep_until(now.saturating_add(pause))).await,
+            Err(_) => kick.await,
         }
     }
 }
@@ -93,6 +93,12 @@ impl Watches {
             return;
         }
         self.0.written(key, || Sight(Ok(Seen { record: Some(record.clone()), now })));
+    }
+
+    /// Whether anybody waits for anything.
+    #[inline]
+    pub(crate) fn are_any(&self) -> bool {
+        self.0.watched() > 0
     }
 
     /// Has the reader of `key`, if there is one, look at the store now.

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use lessor_core::store::{Change, Hints, Page, Reply, Scan, Seen, Swap};
@@ -17,13 +18,14 @@ const TTL: Duration = Duration::from_secs(60);
 const AHEAD: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
-struct Estimating(MemoryStore);
+struct Estimating(MemoryStore, Arc<AtomicUsize>);
 
 impl Store for Estimating {
     fn now(&self) -> Reply<Timestamp> {
         Pending::ready(self.0.now().wait().map(|now| now.saturating_add(AHEAD)))
     }
     fn load(&self, key: &Key) -> Reply<Seen> {
+        self.1.fetch_add(1, Ordering::SeqCst);
         self.0.load(key)
     }
     fn swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
@@ -50,9 +52,14 @@ impl Store for Estimating {
 }
 
 fn engine() -> (Engine, ManualClock) {
+    counting(&Arc::default())
+}
+
+/// The number is that of the reads.
+fn counting(loads: &Arc<AtomicUsize>) -> (Engine, ManualClock) {
     let clock = ManualClock::new();
     let store = MemoryStore::with_clock(Arc::new(clock.clone()));
-    (Engine::new(Arc::new(Estimating(store))).unwrap(), clock)
+    (Engine::new(Arc::new(Estimating(store, loads.clone()))).unwrap(), clock)
 }
 
 fn take(acquired: Acquisition) -> Lease {
@@ -95,4 +102,25 @@ fn a_lease_that_lives_by_the_clock_can_be_extended_although_the_estimate_says_no
     assert_eq!(engine.status("key").wait().unwrap().unwrap().state(), State::InProgress);
     clock.advance(2 * TTL);
     assert!(matches!(lease.extend(TTL).wait(), Err(Error::Lapsed)));
+}
+
+/// The story: the next look was due at a time of the clock itself, which `now` had passed long before, for instance because a
+/// server's clock had been set back. So whoever waited had the store read as fast as it could answer.
+#[test]
+fn p7_a_waiter_does_not_read_without_a_pause_while_the_estimate_is_ahead_of_the_lease() {
+    let loads = Arc::new(AtomicUsize::new(0));
+    let (engine, clock) = counting(&loads);
+    let lease = take(engine.acquire("key").ttl(AHEAD / 2).wait().unwrap());
+    let begun = loads.load(Ordering::SeqCst);
+    let waiting = engine.wait_for("key", TTL);
+    let waiting = std::thread::spawn(move || waiting.wait().unwrap().unwrap().state());
+    while loads.load(Ordering::SeqCst) == begun {
+        std::thread::yield_now();
+    }
+    // The clock stands still, so nothing is due.
+    std::thread::park_timeout(Duration::from_millis(50));
+    assert!(loads.load(Ordering::SeqCst) < begun + 5, "it reads without a pause");
+    clock.advance(2 * AHEAD);
+    assert_eq!(waiting.join().unwrap(), State::Lapsed);
+    drop(lease);
 }

@@ -17,9 +17,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use dashmap::{DashMap, Entry};
+use dashmap::{DashMap, Entry, SharedValue};
 use foldhash::fast::RandomState;
-use lessor_core::store::{Change, Hints, Page, Reply, Scan, Seen, Swap};
+use lessor_core::store::{Change, Hints, Page, Reply, Scan, Seen, Spot, Swap};
 use lessor_core::{Clock, Durability, Key, Pending, Record, Store, SystemClock, Timestamp, Token};
 use parking_lot::Mutex;
 
@@ -133,11 +133,17 @@ impl MemoryStore {
         (!outruns || !change.is_due(seen.now)).then_some(Swap::OutOfWindow(seen))
     }
 
+    #[inline]
     fn tell_others(&self, key: &Key) {
         if self.is_shared.load(Ordering::Acquire) {
-            let engines = self.engines.lock().clone();
-            engines.iter().for_each(|engine| engine.changed(key));
+            self.tell_all(key);
         }
+    }
+
+    #[cold]
+    fn tell_all(&self, key: &Key) {
+        let engines = self.engines.lock().clone();
+        engines.iter().for_each(|engine| engine.changed(key));
     }
 }
 
@@ -197,6 +203,39 @@ impl Store for MemoryStore {
 
     fn durability(&self) -> Durability {
         Durability::Volatile
+    }
+
+    #[inline]
+    fn edit(&self, key: &Key, edit: &mut dyn FnMut(&mut Spot<'_>)) -> bool {
+        let hash = self.records.hash_usize(key);
+        let shard = self.records.shards().get(self.records.determine_shard(hash));
+        let Some(mut shard) = shard.map(|shard| shard.write()) else { return false };
+        // Purging raises the mark before it takes the shard's lock.
+        let purged = Token::from_u64(self.purged.load(Ordering::Relaxed));
+        let changed = match shard.get_mut(hash as u64, |(known, _)| known == key) {
+            Some((_, slot)) => {
+                let slot = slot.get_mut();
+                let before = (slot.record.token(), slot.record.version());
+                edit(&mut Spot { record: Some(&mut slot.record), put: None, purged, clock: &*self.clock });
+                slot.purge_at = slot.record.purge_at();
+                before != (slot.record.token(), slot.record.version())
+            }
+            None => {
+                let mut spot = Spot { record: None, put: None, purged, clock: &*self.clock };
+                edit(&mut spot);
+                let put = spot.put.map(|record| (key.clone(), SharedValue::new(Slot::new(record))));
+                put.map(|entry| {
+                    let rehash = |(key, _): &(Key, SharedValue<Slot>)| self.records.hash_usize(key) as u64;
+                    shard.insert(hash as u64, entry, rehash)
+                })
+                .is_some()
+            }
+        };
+        drop(shard);
+        if changed {
+            self.tell_others(key);
+        }
+        true
     }
 
     #[inline]

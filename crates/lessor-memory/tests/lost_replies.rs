@@ -1,6 +1,9 @@
 //! P6 over a store that fails: the answer is the same, and everything is written at most once.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::thread;
 use std::time::Duration;
 
@@ -73,6 +76,28 @@ fn p6_a_request_that_lands_after_its_caller_gave_up_counts_once() {
     assert!(faults.release_first());
     let view = engine.status("k").wait().unwrap().unwrap();
     assert_eq!((view.state(), view.version().as_u64()), (State::Completed, 2));
+}
+
+/// The story: an extension was lost, was not there when the engine looked, and landed while the engine's second write was under
+/// way. That one then met it, did not know it any more, and extended what had been extended.
+#[test]
+fn p6_p10_a_write_that_lands_between_the_look_and_the_second_write_is_recognised() {
+    let (engine, faults, subject) = faulty();
+    let lease = granted(engine.acquire("k").ttl(Duration::from_secs(60)).wait());
+    subject.advance(Duration::from_secs(10));
+    faults.script([Fault::LateRequest, Fault::None, Fault::HeldRequest]);
+    let mut extension = lease.extend(Duration::from_secs(60));
+    // Until the second write is under way.
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(Pin::new(&mut extension).poll(&mut context).is_pending());
+    assert_eq!(faults.held(), 2);
+    // Time goes on, so that writing it again would be another write.
+    subject.advance(Duration::from_secs(10));
+    while faults.release_first() {}
+    let ack = extension.wait().unwrap();
+    let view = engine.status("k").wait().unwrap().unwrap();
+    assert_eq!((ack.version().as_u64(), view.version().as_u64()), (2, 2), "it was written twice");
+    assert_eq!(view.ttl_left(), Some(Duration::from_secs(50)));
 }
 
 #[test]

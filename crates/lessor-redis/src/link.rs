@@ -189,7 +189,7 @@ impl Link {
         };
         let mut wire = server::connect(self, node, place, lost).await?;
         let (server, is_bounded) = server::look(place, &mut wire).await?;
-        server::check(self, place, &server, is_bounded)?;
+        server::check(&self.settings, place, &server, is_bounded)?;
         let sample = server::sample(&self.clock, ONLY, &mut wire).await;
         sample.map_err(|error| judge(&error, place, Effect::Read).error)?;
         let is_told = server::track(place, &mut wire).await;

@@ -8,7 +8,7 @@ use redis::{Client, Cmd, ConnectionInfo, PushInfo, RedisError, Value, cmd};
 use crate::clock::ServerClock;
 use crate::failure::{Effect, LOADING, judge, kind_of};
 use crate::link::Link;
-use crate::settings::Check;
+use crate::settings::{Check, Settings};
 use crate::wire::Wire;
 
 /// `SET … NX GET` is as old as this.
@@ -18,7 +18,7 @@ const OLDEST: (u32, u32) = (7, 0);
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Server {
-    /// Its version, such as `7.2.4`.
+    /// Its version, such as `7.2.4`; that of the Redis that it stands for, if it is Valkey.
     pub version: String,
     /// Drawn anew whenever the server is started. In a cluster, that of one of its nodes.
     pub run_id: String,
@@ -122,7 +122,12 @@ pub(crate) async fn look(place: &str, wire: &mut Wire) -> Result<(Server, bool),
 }
 
 /// Whether the server is fit for a store.
-pub(crate) fn check(link: &Link, place: &str, server: &Server, is_bounded: bool) -> Result<(), StoreError> {
+pub(crate) fn check(
+    settings: &Settings,
+    place: &str,
+    server: &Server,
+    is_bounded: bool,
+) -> Result<(), StoreError> {
     let mut numbers = server.version.split('.').map(|number| number.parse().unwrap_or(0));
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     if version < OLDEST {
@@ -132,7 +137,6 @@ pub(crate) fn check(link: &Link, place: &str, server: &Server, is_bounded: bool)
     let fsync = server.appendfsync.as_deref();
     let is_synced = server.appendonly && fsync.is_none_or(|fsync| fsync == "always");
     let is_kept = !is_bounded || server.maxmemory_policy == "noeviction";
-    let settings = &link.settings;
     for (check, is_fine, problem) in [
         (settings.role, server.role == "master", "is a replica and takes no writes; connect to its master"),
         (
@@ -193,6 +197,40 @@ pub(crate) async fn track(place: &str, wire: &mut Wire) -> bool {
                 "the server does not tell of changes; waiters look every so often"
             );
             false
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::panic, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    /// `SET … NX GET` is an error before 7.0. Valkey says which Redis it stands for.
+    #[test]
+    fn a_server_that_is_too_old_is_incompatible_and_told_by_its_version() {
+        let told = |version: &str| {
+            let server = Server {
+                version: version.to_owned(),
+                run_id: "id".to_owned(),
+                appendonly: true,
+                appendfsync: Some("always".to_owned()),
+                maxmemory_policy: "noeviction".to_owned(),
+                role: "master".to_owned(),
+            };
+            check(&Settings::default(), "host:1", &server, false)
+        };
+        for version in ["7.0.0", "7.2.4", "8.0.1", "10.1.0"] {
+            assert!(told(version).is_ok(), "{version}");
+        }
+        for version in ["6.2.14", "6.9.240", "2.8", ""] {
+            match told(version) {
+                Err(StoreError::Incompatible { reason }) => {
+                    assert!(reason.contains("host:1") && reason.contains("7.0"), "{reason}");
+                }
+                other => panic!("{version}: {other:?}"),
+            }
         }
     }
 }

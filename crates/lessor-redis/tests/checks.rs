@@ -129,29 +129,34 @@ fn a_server_that_is_found_unfit_when_the_connection_is_made_anew_is_an_outage_un
         return;
     }
     logged::keep();
-    let server = Server::durable();
-    let cut = || drop(server.say(&["CLIENT", "KILL", "TYPE", "normal"]));
-    for case in CASES {
-        for (i, spoil) in case.spoil.iter().enumerate() {
-            let engine = Engine::new(Arc::new(open(&server, case, Check::Require).unwrap())).unwrap();
-            let key = format!("{} {i}", case.name);
-            let held = lease(engine.acquire(&key).wait());
-            command(&server, spoil);
-            cut();
-            eventually("the server is refused", || match engine.status(&key).wait() {
-                Ok(_) => false,
-                Err(error) => {
-                    assert!(is_outage(&error), "{error}");
-                    error.to_string().contains(case.complaint)
-                }
-            });
-            let error = held.complete("done").wait().unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Unavailable, "nothing was sent: {error}");
-            assert!(error.to_string().contains(case.complaint), "{error}");
-            command(&server, case.mend);
-            insist(|| held.complete("done").wait());
+    // Most of it is waiting, so all at once, each with a server of its own.
+    std::thread::scope(|scope| {
+        for case in CASES {
+            for spoil in case.spoil {
+                scope.spawn(|| is_an_outage_until_set_right(case, spoil));
+            }
         }
-    }
+    });
+}
+
+fn is_an_outage_until_set_right(case: &Case, spoil: &[&[&str]]) {
+    let server = Server::durable();
+    let engine = Engine::new(Arc::new(open(&server, case, Check::Require).unwrap())).unwrap();
+    let held = lease(engine.acquire(case.name).wait());
+    command(&server, spoil);
+    server.say(&["CLIENT", "KILL", "TYPE", "normal"]);
+    eventually("the server is refused", || match engine.status(case.name).wait() {
+        Ok(_) => false,
+        Err(error) => {
+            assert!(is_outage(&error), "{error}");
+            error.to_string().contains(case.complaint)
+        }
+    });
+    let error = held.complete("done").wait().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "nothing was sent: {error}");
+    assert!(error.to_string().contains(case.complaint), "{error}");
+    command(&server, case.mend);
+    insist(|| held.complete("done").wait());
 }
 
 #[test]

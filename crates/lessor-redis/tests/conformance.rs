@@ -1,4 +1,5 @@
-//! The Redis store keeps every promise of the contract, on a real server.
+//! The Redis store keeps every promise of the contract, on a real server: on the machine's clock, and to the instant on one that is set by
+//! hand.
 
 use std::sync::{Arc, OnceLock};
 
@@ -7,14 +8,47 @@ use support::Server;
 
 mod support;
 
-/// One server for all of them; each has a prefix of its own.
-fn server() -> &'static Server {
-    static SERVER: OnceLock<Server> = OnceLock::new();
-    SERVER.get_or_init(Server::volatile)
+mod on_the_real_clock {
+    use super::*;
+
+    /// One server for all of them; each has a prefix of its own.
+    fn server() -> &'static Server {
+        static SERVER: OnceLock<Server> = OnceLock::new();
+        SERVER.get_or_init(Server::volatile)
+    }
+
+    pub(crate) fn redis() -> Subject {
+        Subject::on_real_clock(Arc::new(support::open(server(), &support::prefix())))
+    }
+
+    conformance!(redis);
 }
 
-fn redis() -> Subject {
-    Subject::on_real_clock(Arc::new(support::open(server(), &support::prefix())))
-}
+mod on_a_manual_clock {
+    use parking_lot::Mutex;
+    use support::faked::Stores;
 
-conformance!(redis);
+    use super::*;
+
+    /// Servers whose clock nobody uses at the moment.
+    static IDLE: Mutex<Vec<Stores>> = Mutex::new(Vec::new());
+
+    struct Lent(Option<Stores>);
+
+    impl Drop for Lent {
+        fn drop(&mut self) {
+            IDLE.lock().extend(self.0.take());
+        }
+    }
+
+    /// Without a server whose clock can be set, there is nothing more to see than above.
+    fn redis() -> Subject {
+        let idle = IDLE.lock().pop();
+        match idle.or_else(Stores::start) {
+            Some(stores) => stores.fresh().keeping(Lent(Some(stores))),
+            None => on_the_real_clock::redis(),
+        }
+    }
+
+    conformance!(redis);
+}

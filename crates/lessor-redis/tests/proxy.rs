@@ -406,3 +406,93 @@ fn p7_p8_a_lease_that_was_renewed_is_not_said_to_be_in_doubt_because_an_answer_w
         }
     }
 }
+
+/// Each is counted among others, since the store looks at the clock now and then as well.
+#[test]
+fn every_operation_is_one_round_trip_and_a_takeover_two() {
+    const ROUNDS: usize = 20;
+    if !support::is_there() {
+        return;
+    }
+    let (server, prefix) = (Server::volatile(), support::prefix());
+    let proxy = Proxy::start(server.port, LATE);
+    let opener = Opener::new().settings(support::settings(&prefix));
+    let engine = Engine::new(Arc::new(opener.open(&proxy.url()).unwrap())).unwrap();
+    let mut trips = std::collections::BTreeMap::<&str, u64>::new();
+    let mut count = |what: &'static str, operate: &dyn Fn()| {
+        let before = proxy.counts().0;
+        operate();
+        let count = proxy.counts().0 - before;
+        let least = trips.entry(what).or_insert(count);
+        *least = count.min(*least);
+    };
+    for round in 0..ROUNDS {
+        let take = |key: &str, ttl| match engine.acquire(key).ttl(ttl).wait().unwrap() {
+            Acquisition::Acquired(lease) => lease,
+            told => panic!("{key}: {told:?}"),
+        };
+        let key = format!("key {round}");
+        let held = std::cell::RefCell::new(None);
+        count("fresh", &|| *held.borrow_mut() = Some(take(&key, LONG)));
+        let lease = held.take().unwrap();
+        count("refused", &|| {
+            assert!(matches!(engine.acquire(&key).wait().unwrap(), Acquisition::InProgress(_)));
+        });
+        count("extend", &|| {
+            lease.extend(LONG).wait().unwrap();
+        });
+        count("checkpoint", &|| {
+            lease.checkpoint_bytes(b"half").wait().unwrap();
+        });
+        count("complete", &|| {
+            lease.complete_bytes(b"done").wait().unwrap();
+        });
+        count("replayed", &|| {
+            assert!(matches!(engine.acquire(&key).wait().unwrap(), Acquisition::Completed(_)));
+        });
+        let failing = take(&format!("{key} fails"), LONG);
+        count("fail", &|| {
+            failing.fail("code").wait().unwrap();
+        });
+        let released = take(&format!("{key} is released"), LONG);
+        count("release", &|| {
+            released.release().wait().unwrap();
+        });
+        let key = format!("{key} lapses");
+        let _lapses = take(&key, Duration::from_millis(1));
+        while engine.status(&key).wait().unwrap().unwrap().state() == State::InProgress {
+            thread::park_timeout(Duration::from_millis(1));
+        }
+        count("takeover", &|| assert_eq!(take(&key, LONG).attempt(), 2));
+    }
+    let two = |what: &&str| if *what == "takeover" { 2 } else { 1 };
+    assert_eq!(trips, trips.keys().map(|what| (*what, two(what))).collect());
+}
+
+#[test]
+fn a_thousand_callers_share_one_connection() {
+    const CALLERS: usize = 1_000;
+    if !support::is_there() {
+        return;
+    }
+    let (server, prefix) = (Server::volatile(), support::prefix());
+    let mut settings = support::settings(&prefix);
+    settings.deadline = Duration::from_mins(1);
+    let store = Opener::new().settings(settings).open(&server.url()).unwrap();
+    let engine = Engine::new(Arc::new(store)).unwrap();
+    // While the server stands still, all of them are under way at once.
+    server.signal("-STOP");
+    let executor = smol::Executor::new();
+    let callers: Vec<_> = (0..CALLERS)
+        .map(|number| executor.spawn(engine.acquire(&format!("key {number}")).ttl(LONG).send()))
+        .collect();
+    while executor.try_tick() {}
+    server.signal("-CONT");
+    smol::block_on(executor.run(async {
+        for caller in callers {
+            assert!(matches!(caller.await.unwrap(), Acquisition::Acquired(_)));
+        }
+    }));
+    let clients = support::ask_for_all(server.port, &["CLIENT", "LIST"]).concat();
+    assert_eq!(clients.lines().count(), 2, "the store's and the one that asks: {clients}");
+}

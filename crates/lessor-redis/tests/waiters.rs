@@ -42,10 +42,13 @@ fn a_waiter_is_woken_by_another_stores_write() {
     }
     let (server, prefix) = (Server::volatile(), support::prefix());
     let other = Engine::new(Arc::new(support::open(&server, &prefix))).unwrap();
+    // A lease that is dropped ends by the time of whoever drops it. That may be a moment ahead of the server's, which the waiter would
+    // need a timer for; but not where it stands still.
+    let (behind, _) = waiting_engine(&server, &prefix);
     let (engine, tap) = waiting_engine(&server, &prefix);
     for i in 0..20 {
         let key = format!("key {{{i}}} %");
-        let held = lease(other.acquire(&key).wait());
+        let held = lease(if i % 4 == 3 { behind.acquire(&key) } else { other.acquire(&key) }.wait());
         let waiting = wait_for(&engine, &tap, &key);
         // What does not end the work wakes nobody for good.
         held.extend(HOUR).wait().unwrap();

@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 pub mod atomicity;
+pub mod editing;
 pub mod granting;
 pub mod keys;
 pub mod lapsing;
@@ -99,6 +100,15 @@ macro_rules! __promises {
                 keys_alike_are_not_the_same,
                 the_longest_keys_fit,
                 scan_lists_hostile_keys_as_they_are,
+            }
+            editing {
+                edit_agrees_with_load,
+                edit_runs_once_or_not_at_all,
+                an_edit_changes_nothing_that_was_read,
+                no_edit_is_lost,
+                purge_judges_what_an_edit_left,
+                p2_an_edit_is_told_of_purged_tokens,
+                p7_an_edit_is_given_the_stores_clock,
             }
             replies {
                 glance_agrees_with_load,

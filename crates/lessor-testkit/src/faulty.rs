@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use event_listener::Event;
-use lessor_core::store::{Change, Hints, Page, Reply, Scan, Seen, Swap};
+use lessor_core::store::{Change, Hints, Page, Reply, Scan, Seen, Spot, Swap};
 use lessor_core::{Durability, Key, Pending, Record, Store, StoreError, Timestamp};
 use parking_lot::Mutex;
 
@@ -283,6 +283,11 @@ impl<S: Store + ?Sized> Store for FaultyStore<S> {
     /// Shows nothing while faults are ordered, so that reads meet them.
     fn glance(&self, key: &str, look: &mut dyn FnMut(Option<&Record>)) -> bool {
         self.faults.is_quiet() && self.inner.glance(key, look)
+    }
+
+    /// Shows nothing, so that every write is one that faults can meet.
+    fn edit(&self, _: &Key, _: &mut dyn FnMut(&mut Spot<'_>)) -> bool {
+        false
     }
 
     fn attach(&self, hints: Hints) {

@@ -9,6 +9,7 @@
 //!   [`state_machine::check_with_lost_replies`] does so while requests and replies are lost.
 //! - [`history::check_races`] has real threads race, and checks that what they were told could have happened one after
 //!   the other.
+//! - [`contention`] measures how the store does when many callers want its keys, beside whatever you compare it with.
 //! - [`ManualClock`] stands still until a test moves it; [`FaultyStore`] wraps a store and fails as stores do.
 //!
 //! ```
@@ -39,6 +40,7 @@
 mod actor;
 mod clock;
 pub mod conformance;
+pub mod contention;
 pub mod faulty;
 pub mod history;
 pub mod model;

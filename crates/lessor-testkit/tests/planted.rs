@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use lessor_core::store::{Change, Hints, Page, Reply, Scan, Seen, Swap};
+use lessor_core::store::{Change, Hints, Page, Reply, Scan, Seen, Spot, Swap};
 use lessor_core::{Clock, Durability, Key, Pending, Record, Store, StoreError, Timestamp, Token, View};
 use lessor_testkit::conformance::PROMISES;
 use lessor_testkit::{ManualClock, Subject, history};
@@ -22,6 +22,10 @@ enum Fault {
     ConflictShowsWhatWasToBeWritten,
     ConflictWritesAnyway,
     CursorIsListedAgain,
+    EditForgetsWhatWasPurged,
+    EditIsLost,
+    EditIsNotAtomic,
+    EditRunsTwice,
     ErrorSaysNothingHappenedAfterTheWrite,
     GlanceIsStale,
     GlanceLooksTwice,
@@ -56,6 +60,10 @@ const PLANTED: &[(Fault, &str)] = &[
     (Fault::ConflictShowsWhatWasToBeWritten, "a_conflict_shows_the_current_record_and_changes_nothing"),
     (Fault::ConflictWritesAnyway, "a_record_is_expected_in_vain_where_there_is_none"),
     (Fault::CursorIsListedAgain, "scan_goes_on_behind_a_cursor_that_is_no_key"),
+    (Fault::EditForgetsWhatWasPurged, "p2_an_edit_is_told_of_purged_tokens"),
+    (Fault::EditIsLost, "edit_agrees_with_load"),
+    (Fault::EditIsNotAtomic, "no_edit_is_lost"),
+    (Fault::EditRunsTwice, "edit_runs_once_or_not_at_all"),
     (Fault::ErrorSaysNothingHappenedAfterTheWrite, "an_error_that_says_nothing_happened_is_right"),
     (Fault::GlanceIsStale, "glance_agrees_with_load"),
     (Fault::GlanceLooksTwice, "glance_looks_once_or_not_at_all"),
@@ -282,6 +290,30 @@ impl Store for Planted {
                 look(self.records.lock().get(key));
             }
             _ => return false,
+        }
+        true
+    }
+
+    fn edit(&self, key: &Key, edit: &mut dyn FnMut(&mut Spot<'_>)) -> bool {
+        use Fault::{EditForgetsWhatWasPurged, EditIsLost, EditIsNotAtomic, EditRunsTwice};
+        if !matches!(self.fault, EditForgetsWhatWasPurged | EditIsLost | EditIsNotAtomic | EditRunsTwice) {
+            return false;
+        }
+        let mut records = self.records.lock();
+        let mut record = records.get(key).cloned();
+        if self.fault == EditIsNotAtomic {
+            drop(records);
+            (0..20).for_each(|_| thread::yield_now());
+            records = self.records.lock();
+        }
+        for _ in 0..if self.fault == EditRunsTwice { 2 } else { 1 } {
+            let purged = self.purged.lock().filter(|_| self.fault != EditForgetsWhatWasPurged);
+            let mut spot = Spot { record: record.as_mut(), put: None, purged, clock: &self.clock };
+            edit(&mut spot);
+            record = spot.put.or(record);
+        }
+        if let Some(record) = record.filter(|_| self.fault != EditIsLost) {
+            records.insert(key.clone(), record);
         }
         true
     }

@@ -140,3 +140,8 @@ fn invalid(reason: &str) -> Error {
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// And so is that of the page on measuring.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/benchmarking.md")]
+struct Benchmarking;

@@ -10,6 +10,7 @@ use common::{example, stderr, stdout};
 /// The examples, and what the output of each has to say. `webhooks` has tests of its own.
 const SHOWN: &[(&str, &[&str])] = &[
     ("async_tokio", &["fetched 1 time(s)", "cancelled: true; taken over after Some(Lapsed)"]),
+    ("contention", &["fresh keys", "one held key", " per second; p50 ", "8 threads"]),
     ("custom_store", &["the work ran 1 time(s)", "job:1: completed, version 2"]),
     ("fencing", &["the sink refuses alice", "the engine refuses alice", "written by bob"]),
     (

@@ -130,8 +130,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "stale-holder-acts",
         file: "crates/lessor-core/src/machine.rs",
-        find: "        if !kept.is_held_by(lease_id) {\n            return Decision::Refuse(Error::NotHolder",
-        replace: "        if kept.attempt() == 0 {\n            return Decision::Refuse(Error::NotHolder",
+        find: "        if !kept.is_held_by(lease_id) {\n            return Judgement::Refuse(Error::NotHolder",
+        replace: "        if kept.attempt() == 0 {\n            return Judgement::Refuse(Error::NotHolder",
         test: TABLE,
     },
     Mutant {
@@ -143,9 +143,9 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "extend-shortens",
-        file: "crates/lessor-core/src/machine.rs",
-        find: "next.expires_at.max(until)",
-        replace: "until",
+        file: "crates/lessor-core/src/machine/plan.rs",
+        find: "next.expires_at.max(*until)",
+        replace: "*until",
         test: core("machine::tests::promises::extending_never_shortens_and_never_revives"),
     },
     Mutant {
@@ -338,6 +338,37 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         test: memory(&["--test", "conformance"], "purging::purge_never_drops_what_was_written_meanwhile"),
     },
     Mutant {
+        name: "purge-judges-what-was-before-an-edit",
+        file: "crates/lessor-memory/src/lib.rs",
+        find: "slot.purge_at = slot.record.purge_at();",
+        replace: "",
+        test: memory(
+            &["--test", "conformance"],
+            "on_a_manual_clock::editing::purge_judges_what_an_edit_left",
+        ),
+    },
+    Mutant {
+        name: "edit-extends-after-the-lapse",
+        file: "crates/lessor-core/src/at_hand.rs",
+        find: "!window.is_timed() || window.is_open(spot.clock.now())",
+        replace: "{ let _ = (spot, window); true }",
+        test: core_in(&["--test", "at_hand"], "p1_an_edit_is_judged_by_the_clock_at_its_own_instant"),
+    },
+    Mutant {
+        name: "grant-in-place-undercuts-what-was-purged",
+        file: "crates/lessor-core/src/at_hand.rs",
+        find: "purged.is_some_and(|purged| body.token <= purged)",
+        replace: "purged.is_some_and(|_| false)",
+        test: core_in(&["--test", "at_hand"], "p2_a_grant_in_place_does_not_undercut_what_was_purged"),
+    },
+    Mutant {
+        name: "edit-tells-no-waiter",
+        file: "crates/lessor-core/src/at_hand.rs",
+        find: "shared.watches.are_any().then",
+        replace: "false.then",
+        test: core_in(&["--test", "at_hand"], "a_waiter_is_woken_by_work_that_ends_in_place"),
+    },
+    Mutant {
         name: "scan-begins-with-its-cursor",
         file: "crates/lessor-memory/src/lib.rs",
         find: "query.after.as_ref().is_none_or(|after| key > after)",
@@ -364,5 +395,22 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         find: "            abandon(&grant.shared, grant.key.clone(), grant.lease_id, guess);",
         replace: "            let _ = guess;",
         test: core_in(&["--test", "executors"], "tokio_on_one_thread"),
+    },
+    Mutant {
+        name: "engine-forgets-a-write-in-doubt-once-it-has-looked",
+        file: "crates/lessor-core/src/drive.rs",
+        find: "        self.rounds += 1;\n        if self.rounds > MAX_ROUNDS {",
+        replace: "        self.unsure.clear();\n        self.rounds += 1;\n        if self.rounds > MAX_ROUNDS {",
+        test: memory(
+            &["--test", "lost_replies"],
+            "p6_p10_a_write_that_lands_between_the_look_and_the_second_write_is_recognised",
+        ),
+    },
+    Mutant {
+        name: "waiter-pauses-until-a-time-of-the-clock-itself",
+        file: "crates/lessor-core/src/watch.rs",
+        find: "        match shared.store.now().await {\n            Ok(now) => future::or(kick, shared.janitor.sleep_until(now.saturating_add(pause))).await,",
+        replace: "        match shared.store.load(&key).await {\n            Ok(seen) => future::or(kick, shared.janitor.sleep_until(seen.now.saturating_add(pause))).await,",
+        test: core_in(&["--test", "estimated_clock"], "p7_a_waiter_does_not_read_without_a_pause"),
     },
 ];

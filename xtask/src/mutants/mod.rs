@@ -1,70 +1,99 @@
 //! Faults planted in the sources, one at a time. Each has to be caught by the test that is meant for it: a test that
 //! cannot fail proves nothing.
 //!
-//! [`list`] and [`log`] have them. A fault whose source text is no longer there exactly once, or that does not compile, is stale, and
+//! [`list`], [`log`] and [`redis`] have them. A fault whose source text is no longer there exactly once, or that does not compile, is stale, and
 //! that is an error too.
 
 mod list;
 mod log;
+mod redis;
 mod sandbox;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::panic::resume_unwind;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use crate::shell::Shell;
 use crate::steps::timed;
 use list::{MUTANTS, Mutant, Test};
 use log::LOG;
+use redis::REDIS;
 use sandbox::{PATIENCE, Ran, Sandbox};
 
 /// Returns `caught N of N`.
 pub(crate) fn run(shell: &Shell) -> Result<String, String> {
     let only = std::env::var("LESSOR_MUTANTS").unwrap_or_default();
     let only: Vec<&str> = only.split(',').filter(|part| !part.is_empty()).collect();
-    let chosen: Vec<&Mutant> = MUTANTS
+    let mut chosen: Vec<&Mutant> = MUTANTS
         .iter()
         .chain(LOG)
+        .chain(REDIS)
         .filter(|mutant| only.is_empty() || only.iter().any(|part| mutant.name.contains(part)))
         .collect();
+    chosen.sort_by_key(|mutant| mutant.test.package);
     if chosen.is_empty() {
         return Err("LESSOR_MUTANTS names none that there is".to_owned());
     }
-    let sandbox = Sandbox::new(shell)?;
-    let patience = prove_tests_pass(&sandbox, &chosen)?;
-    let mut problems = Vec::new();
-    for mutant in &chosen {
+    let sandboxes = [Sandbox::new(shell, "front")?, Sandbox::new(shell, "back")?];
+    let patience = prove_tests_pass(&sandboxes, &chosen)?;
+    let problems = each(&sandboxes, chosen.clone(), |sandbox, mutant| {
         let patience = patience.get(&mutant.test.to_string()).copied().unwrap_or(PATIENCE);
-        let (verdict, took) = timed(|| try_out(&sandbox, mutant, patience));
+        let (verdict, took) = timed(|| try_out(sandbox, mutant, patience));
         let word = if verdict.is_ok() { "caught" } else { "NOT CAUGHT" };
         println!("{word:<11}{:>6.1} s  {}", took.as_secs_f64(), mutant.name);
-        if let Err(problem) = verdict {
-            problems.push(format!("{}: {problem}", mutant.name));
-        }
-    }
+        verdict.err().map(|problem| format!("{}: {problem}", mutant.name))
+    });
     let count = format!("caught {} of {}", chosen.len() - problems.len(), chosen.len());
     if problems.is_empty() { Ok(count) } else { Err(format!("{count}\n  {}", problems.join("\n  "))) }
 }
 
+/// Does `work` on each of `items`, and gathers what it comes to. One sandbox takes them from the front, the other from the back: as items are
+/// sorted by package, hardly anything is built in both.
+fn each<I: Send, T: Send>(
+    sandboxes: &[Sandbox<'_>; 2],
+    items: impl IntoIterator<Item = I>,
+    work: impl Fn(&Sandbox<'_>, I) -> Option<T> + Sync,
+) -> Vec<T> {
+    let queue = Mutex::new(items.into_iter().collect::<VecDeque<I>>());
+    let lock = || queue.lock().unwrap_or_else(PoisonError::into_inner);
+    let [front, back] = sandboxes;
+    let drain = |sandbox, take: fn(&mut VecDeque<I>) -> Option<I>| {
+        let mut found = Vec::new();
+        loop {
+            let Some(item) = take(&mut lock()) else { return found };
+            found.extend(work(sandbox, item));
+        }
+    };
+    thread::scope(|scope| {
+        let other = scope.spawn(|| drain(back, VecDeque::pop_back));
+        let mut found = drain(front, VecDeque::pop_front);
+        found.extend(other.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        found
+    })
+}
+
 /// A fault is caught only if its test passes without it. Returns how long each test may take with one: so much longer than
 /// without that it has to hang.
-fn prove_tests_pass(sandbox: &Sandbox, chosen: &[&Mutant]) -> Result<BTreeMap<String, Duration>, String> {
-    let tests: BTreeMap<String, Test> =
-        chosen.iter().map(|mutant| (mutant.test.to_string(), mutant.test)).collect();
-    let mut patience = BTreeMap::new();
-    let mut problems = Vec::new();
-    for (name, test) in tests {
-        match sandbox.run(test, PATIENCE) {
-            Ran::Passed { tests: 0, .. } => problems.push(format!("{name}: there is no such test")),
-            Ran::Passed { took, .. } => {
-                patience.insert(name, took * 10 + Duration::from_secs(10));
-            }
-            Ran::Failed => problems.push(format!("{name} fails")),
-            Ran::Hung => problems.push(format!("{name} does not end")),
-            Ran::NotBuilt(error) => problems.push(format!("{name} cannot be built:\n{error}")),
-        }
-    }
+fn prove_tests_pass(
+    sandboxes: &[Sandbox<'_>; 2],
+    chosen: &[&Mutant],
+) -> Result<BTreeMap<String, Duration>, String> {
+    let tests: BTreeMap<(&str, String), Test> =
+        chosen.iter().map(|mutant| ((mutant.test.package, mutant.test.to_string()), mutant.test)).collect();
+    let outcomes = each(sandboxes, tests, |sandbox, ((_, name), test)| {
+        Some(match sandbox.run(test, PATIENCE) {
+            Ran::Passed { tests: 0, .. } => Err(format!("{name}: there is no such test")),
+            Ran::Passed { took, .. } => Ok((name, took * 10 + Duration::from_secs(10))),
+            Ran::Failed => Err(format!("{name} fails")),
+            Ran::Hung => Err(format!("{name} does not end")),
+            Ran::NotBuilt(error) => Err(format!("{name} cannot be built:\n{error}")),
+        })
+    });
+    let problems: Vec<String> = outcomes.iter().filter_map(|outcome| outcome.clone().err()).collect();
     match problems.is_empty() {
-        true => Ok(patience),
+        true => Ok(outcomes.into_iter().flatten().collect()),
         false => Err(format!("without any fault already:\n  {}", problems.join("\n  "))),
     }
 }

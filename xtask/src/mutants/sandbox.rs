@@ -31,8 +31,9 @@ pub(crate) enum Ran {
 }
 
 impl<'a> Sandbox<'a> {
-    pub(crate) fn new(shell: &'a Shell) -> Result<Self, String> {
-        let base = shell.target.join("mutants");
+    /// There may be several at the same time, under different names.
+    pub(crate) fn new(shell: &'a Shell, name: &str) -> Result<Self, String> {
+        let base = shell.target.join("mutants").join(name);
         let sandbox = Self { shell, root: base.join("src"), target: base.join("target") };
         mirror(&shell.root, &sandbox.root, true).map_err(|error| format!("copying the sources: {error}"))?;
         Ok(sandbox)
@@ -87,6 +88,8 @@ impl<'a> Sandbox<'a> {
         let file = fs::File::create(&said).map_err(|error| error.to_string())?;
         let mut child = Command::new(program)
             .arg(test.filter)
+            // Whatever a fault keeps from coming is not waited for as long as it might take on some machine.
+            .env("LESSOR_PATIENCE", "4")
             .current_dir(self.folder(test.package))
             .stdin(Stdio::null())
             .stdout(file)

@@ -9,7 +9,7 @@ use crate::fingerprint::Fingerprint;
 use crate::lease_id::LeaseId;
 use crate::record::{Extras, Failure, Payload, Record, Version};
 use crate::settings::{OnFailed, OnLapsed};
-use crate::store::Change;
+use crate::store::{Change, Window};
 use crate::time::Timestamp;
 use crate::view::View;
 
@@ -175,8 +175,9 @@ impl Write {
         Change { expected, next: &self.next, not_before: self.not_before, not_after: self.not_after }
     }
 
-    pub(super) fn at_any_time(next: Record) -> Self {
-        Self { next, not_before: None, not_after: None }
+    pub(super) fn new(next: Record, window: Window) -> Self {
+        let Window { not_before, not_after } = window;
+        Self { next, not_before, not_after }
     }
 }
 

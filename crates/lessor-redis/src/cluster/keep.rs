@@ -171,7 +171,7 @@ impl Cluster {
         let mut wire = server::connect(link, at(seed, master), &place, lost).await.map_err(unfit)?;
         let (server, is_bounded) = server::look(&place, &mut wire).await.map_err(unfit)?;
         let is_master = server.role == "master";
-        server::check(link, &place, &server, is_bounded)
+        server::check(&link.settings, &place, &server, is_bounded)
             .map_err(|error| Unfit { error, is_setup: is_master })?;
         for _ in 0..3 {
             let sample = server::sample(&link.clock, clock, &mut wire).await;

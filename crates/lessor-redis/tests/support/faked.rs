@@ -7,13 +7,14 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use lessor_core::store::{Change, Hints, Page, Reply, Scan, Seen, Swap};
 use lessor_core::{Clock, Durability, Key, Pending, Store, Timestamp};
 use lessor_redis::RedisStore;
-use lessor_testkit::ManualClock;
+use lessor_testkit::{ManualClock, Subject};
 use parking_lot::Mutex;
 use tempfile::TempDir;
 
@@ -212,5 +213,36 @@ impl Store for Faked {
         if let Hand::Manual(clock, _) = &self.hand {
             clock.on_step(hints);
         }
+    }
+}
+
+/// Makes fresh stores. The time of each begins long after whatever came before: the server's clock does not run backwards.
+pub(crate) struct Stores {
+    server: FakedServer,
+    file: Arc<Mutex<ClockFile>>,
+    next: AtomicU64,
+}
+
+impl Stores {
+    pub(crate) fn start() -> Option<Self> {
+        if !super::is_there() {
+            return None;
+        }
+        let server = FakedServer::start()?;
+        let file = Arc::new(Mutex::new(ClockFile::open(&server.clock_path())));
+        let next = AtomicU64::new(ManualClock::new().now().as_micros());
+        Some(Self { server, file, next })
+    }
+
+    pub(crate) fn fresh(&self) -> Subject {
+        const YEAR: Duration = Duration::from_hours(365 * 24);
+        let year = u64::try_from(YEAR.as_micros()).unwrap() / 50;
+        let start = Timestamp::from_micros(self.next.fetch_add(year, Ordering::Relaxed)).unwrap();
+        self.file.lock().stand_at(start);
+        let clock = ManualClock::starting_at(start);
+        let opener = lessor_redis::Opener::new().settings(super::settings(&super::prefix()));
+        let store = Arc::new(opener.open(&self.server.url()).unwrap());
+        let hand = Hand::Manual(clock.clone(), Arc::clone(&self.file));
+        Subject::on_manual_clock(Arc::new(Faked { store, hand }), clock)
     }
 }

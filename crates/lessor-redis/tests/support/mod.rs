@@ -238,6 +238,8 @@ pub(crate) fn settings(prefix: &str) -> Settings {
     let mut settings = Settings::default();
     prefix.clone_into(&mut settings.prefix);
     settings.persistence = Check::Ignore;
+    // The default, unless tests are meant to fail.
+    settings.deadline = Duration::from_secs(dice::number_from_env("LESSOR_PATIENCE", 60).min(10)) / 2;
     settings
 }
 

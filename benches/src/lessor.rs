@@ -1,0 +1,49 @@
+//! lessor, through its public face.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lessor::log::{Opener, Sync};
+use lessor::{Engine, LogStore, Settings, Store};
+
+use tokio::runtime::Runtime;
+
+use crate::log::Promise;
+
+/// How long what was left to do in the background may take. Not measured.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) fn engine(store: Arc<dyn Store>, edit: impl FnOnce(&mut Settings)) -> Result<Engine, String> {
+    let mut settings = Settings::default();
+    edit(&mut settings);
+    Engine::with_settings(store, settings).map_err(|error| error.to_string())
+}
+
+/// Waits for what dropped leases still have the engine do, so that the next one to be measured does not meet it.
+pub(crate) fn settle(engine: &Engine) {
+    engine.shutdown(PATIENCE).wait();
+}
+
+/// The file log in `folder`. Close it, or the next one to be measured meets the rest of it.
+pub(crate) fn log(folder: &Path, promise: Promise) -> Result<Arc<LogStore>, String> {
+    let mut settings = lessor::log::Settings::default();
+    settings.sync = match promise {
+        Promise::Disk => Sync::Disk,
+        Promise::Process => Sync::Process,
+    };
+    let open = Opener::new().settings(settings).open(folder);
+    Ok(Arc::new(open.map_err(|error| error.to_string())?))
+}
+
+/// The store on the Redis server of `url`, for callers on threads, or for tasks on that runtime.
+pub(crate) fn redis(url: &str, runtime: Option<&Runtime>) -> Result<Engine, String> {
+    let mut settings = lessor::redis::Settings::default();
+    settings.persistence = lessor::redis::Check::Ignore;
+    let mut opener = lessor::redis::Opener::new().settings(settings);
+    if let Some(runtime) = runtime {
+        opener = opener.runtime(runtime.handle().clone());
+    }
+    let open = opener.open(url);
+    engine(Arc::new(open.map_err(|error| error.to_string())?), |_| {})
+}

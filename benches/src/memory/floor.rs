@@ -1,0 +1,48 @@
+//! The floor: a map alone. It knows neither who holds a key nor until when.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dashmap::{DashMap, Entry};
+use foldhash::fast::RandomState;
+use lessor_testkit::contention::{Guard, Told};
+
+use super::maps::SHARDS;
+
+pub(super) struct Floor(DashMap<String, Option<Arc<[u8]>>, RandomState>);
+
+impl Default for Floor {
+    fn default() -> Self {
+        Self(DashMap::with_hasher_and_shard_amount(RandomState::default(), SHARDS))
+    }
+}
+
+impl Guard for Floor {
+    type Grant = ();
+    type Result = Arc<[u8]>;
+
+    async fn acquire(&self, key: &str, _: Duration) -> Told<(), Arc<[u8]>> {
+        if let Some(there) = self.0.get(key) {
+            return there.clone().map_or(Told::Refused, Told::Replayed);
+        }
+        match self.0.entry(key.to_owned()) {
+            Entry::Vacant(slot) => {
+                slot.insert(None);
+                Told::Granted(())
+            }
+            Entry::Occupied(slot) => slot.get().clone().map_or(Told::Refused, Told::Replayed),
+        }
+    }
+
+    async fn extend(&self, _: &str, (): &mut (), _: Duration) {
+        panic!("it knows no time");
+    }
+
+    async fn complete(&self, key: &str, (): (), result: &[u8]) {
+        *self.0.get_mut(key).expect("acquired") = Some(result.into());
+    }
+
+    async fn wait(&self, _: &str) -> Arc<[u8]> {
+        panic!("it wakes nobody");
+    }
+}

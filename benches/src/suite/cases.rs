@@ -1,0 +1,167 @@
+//! What is measured: which workload, on which store, by how many callers, and who takes part.
+
+use std::time::Duration;
+
+use lessor_testkit::contention::Callers;
+
+use crate::log::open::End;
+use crate::redis::server::Mode;
+use crate::work::{Contender, Work};
+use crate::{log, memory, redis};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Store {
+    Memory,
+    File,
+    Redis,
+}
+
+/// Contenders that do the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) store: Store,
+    pub(crate) work: Work,
+    pub(crate) callers: Callers,
+    /// How much longer than others it takes.
+    pub(crate) factor: u32,
+    pub(crate) mode: Mode,
+    pub(crate) end: End,
+    /// Those who take part; all of the store's if there are none.
+    only: &'static [&'static str],
+}
+
+/// Whoever has neither results nor leases that lapse.
+const NO_FLOOR: &[&str] = &[
+    "lessor",
+    "dashmap by hand",
+    "Mutex<HashMap> by hand",
+    "moka",
+    "SQLite",
+    "redb",
+    "fjall",
+    "sled",
+    "LMDB",
+    "by hand",
+];
+/// Those that have something to drop old records by.
+const PURGING: &[&str] = &["lessor", "dashmap by hand", "Mutex<HashMap> by hand", "moka", "SQLite"];
+/// Those that have a form for threads.
+const BLOCKING: &[&str] = &["lessor", "by hand", "floor"];
+const LOCKS: &[&str] = &["lessor", "by hand", "rslock"];
+const NO_LOCKS: &[&str] = &["lessor", "by hand"];
+const ALONE: &[&str] = &["lessor", "floor"];
+
+const WAITERS: Callers = Callers::Tasks(1000);
+
+impl Store {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::File => "file",
+            Self::Redis => "redis",
+        }
+    }
+
+    pub(crate) fn contenders(self) -> &'static [Contender] {
+        match self {
+            Self::Memory => &memory::CONTENDERS,
+            Self::File => &log::CONTENDERS,
+            Self::Redis => &redis::CONTENDERS,
+        }
+    }
+}
+
+impl Plan {
+    fn new(store: Store, work: Work, callers: Callers, only: &'static [&'static str]) -> Self {
+        Self { store, work, callers, factor: 1, mode: Mode::Volatile, end: End::Clean, only }
+    }
+
+    fn longer(self, factor: u32) -> Self {
+        Self { factor, ..self }
+    }
+
+    /// What tells it from others of its workload and store.
+    pub(crate) fn setting(&self) -> Option<String> {
+        match (self.store, self.work, self.end) {
+            (Store::Redis, ..) => Some(self.mode.name().to_owned()),
+            (_, Work::Open { .. }, End::Clean) => Some("after a close".to_owned()),
+            (_, Work::Open { .. }, End::Killed) => Some("after kill -9".to_owned()),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn contenders(&self) -> impl Iterator<Item = &'static Contender> {
+        let takes_part = |contender: &&Contender| self.only.is_empty() || self.only.contains(&contender.name);
+        self.store.contenders().iter().filter(takes_part)
+    }
+
+    pub(crate) fn length(&self, length: Duration) -> Duration {
+        length * self.factor
+    }
+}
+
+/// All of it, in the order in which it is shown.
+pub(crate) fn all(records: u64) -> Vec<Plan> {
+    [in_memory(), in_files(records), on_redis()].concat()
+}
+
+fn zipf(draws: u64) -> Work {
+    Work::Zipf { draws }
+}
+
+fn in_memory() -> Vec<Plan> {
+    let plan = |work, callers, only| Plan::new(Store::Memory, work, callers, only);
+    let takeover = Work::Takeover { leases: 50_000 };
+    let mut plans = Vec::new();
+    for (work, only) in
+        [(Work::Fresh, &[][..]), (Work::Refused, &[]), (zipf(300_000), &[]), (takeover, NO_FLOOR)]
+    {
+        plans.extend([1, 2, 8].map(|threads| plan(work, Callers::Threads(threads), only)));
+    }
+    plans.extend([1, 2, 8].map(|threads| plan(Work::Renewals, Callers::Threads(threads), NO_FLOOR)));
+    plans.push(plan(Work::Waiters, WAITERS, NO_FLOOR));
+    // Long enough for what is half a second old to be dropped for a while.
+    plans.push(plan(Work::Purge, Callers::Threads(2), PURGING).longer(6));
+    plans
+}
+
+fn in_files(records: u64) -> Vec<Plan> {
+    let plan = |work, callers, only| Plan::new(Store::File, work, callers, only);
+    let mut plans: Vec<Plan> =
+        [1, 8, 64].map(|threads| plan(Work::Fresh, Callers::Threads(threads), &[])).into();
+    plans.extend([
+        plan(Work::Fresh, Callers::Tasks(10_000), ALONE).longer(2),
+        plan(Work::Refused, Callers::Threads(8), &[]),
+        plan(zipf(2_000), Callers::Threads(8), &[]),
+        plan(Work::Takeover { leases: 1_000 }, Callers::Threads(8), NO_FLOOR),
+        plan(Work::Renewals, Callers::Threads(8), NO_FLOOR),
+        plan(Work::Waiters, WAITERS, NO_FLOOR),
+        plan(Work::Purge, Callers::Threads(8), PURGING).longer(6),
+    ]);
+    for end in [End::Clean, End::Killed] {
+        plans.push(Plan { end, ..plan(Work::Open { records }, Callers::Threads(1), &[]) });
+    }
+    plans
+}
+
+fn on_redis() -> Vec<Plan> {
+    let plan = |work, callers, only| Plan::new(Store::Redis, work, callers, only);
+    let mut plans = Vec::new();
+    for mode in [Mode::Volatile, Mode::Durable] {
+        let tasks = [1, 64, 512].map(|count| plan(Work::Fresh, Callers::Tasks(count), &[]));
+        let threads = [1, 8, 64].map(|count| plan(Work::Fresh, Callers::Threads(count), BLOCKING));
+        let some = Callers::Tasks(64);
+        let others = [
+            plan(Work::Refused, some, LOCKS),
+            plan(zipf(20_000), some, NO_LOCKS),
+            plan(Work::Takeover { leases: 5_000 }, some, NO_LOCKS),
+            plan(Work::Renewals, some, LOCKS),
+            plan(Work::Waiters, WAITERS, NO_LOCKS),
+        ];
+        // What writes nothing is the same on both.
+        let others = others.into_iter().filter(|plan| mode == Mode::Volatile || plan.work != Work::Refused);
+        let fresh = tasks.into_iter().chain(threads);
+        plans.extend(fresh.chain(others).map(|plan| Plan { mode, ..plan }));
+    }
+    plans
+}

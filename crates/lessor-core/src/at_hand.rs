@@ -1,0 +1,79 @@
+//! Operations on records that are at hand: decided upon and changed where they are, in one step of the store.
+//!
+//! Each returns `None` if the operation has to go the usual way: the store does not show records in place, or nothing is to be
+//! written, or not now.
+
+use crate::engine::Shared;
+use crate::key::Key;
+use crate::lease_id::LeaseId;
+use crate::machine::{Acquire, Act, Answer, Judgement, judge_acquire, judge_act};
+use crate::record::{Body, Record};
+use crate::store::{Spot, Window};
+use crate::time::Timestamp;
+
+/// The record as it was granted.
+#[inline]
+pub(crate) fn grant(shared: &Shared, key: &Key, request: &Acquire, now: Timestamp) -> Option<Body> {
+    let retention = shared.settings.retention;
+    let mut granted = None;
+    shared.store.edit(key, &mut |spot| {
+        let record = match &judge_acquire(spot.record.as_deref(), request, now, retention) {
+            Judgement::Begin(grant) if is_open(spot, grant.window) => {
+                let body = grant.begin();
+                granted = Some(body.clone());
+                match &mut spot.record {
+                    Some(former) => **former = Record::new(body),
+                    None if spot.purged.is_some_and(|purged| body.token <= purged) => granted = None,
+                    None => spot.put = Some(Record::new(body)),
+                }
+                return;
+            }
+            Judgement::Change(plan) if is_open(spot, plan.window) => {
+                let Some(record) = &mut spot.record else { return };
+                plan.make(record.body_mut());
+                record
+            }
+            _ => return,
+        };
+        granted = Some(record.body().clone());
+    });
+    // Who waits for the key learns nothing from a new lease.
+    granted
+}
+
+/// What the holder's act came to.
+#[inline]
+pub(crate) fn act(
+    shared: &Shared,
+    key: &Key,
+    lease_id: &LeaseId,
+    act: &Act,
+    now: Timestamp,
+) -> Option<Answer> {
+    let retention = shared.settings.retention;
+    let mut done = None;
+    let mut news = None;
+    shared.store.edit(key, &mut |spot| {
+        let Judgement::Change(plan) = &judge_act(spot.record.as_deref(), lease_id, act, now, retention)
+        else {
+            return;
+        };
+        if !is_open(spot, plan.window) {
+            return;
+        }
+        if let Some(record) = &mut spot.record {
+            done = Some(plan.make(record.body_mut()));
+            // A waiter that is not seen here yet reads the record after this.
+            news = shared.watches.are_any().then(|| record.clone());
+        }
+    });
+    if let Some(record) = news {
+        shared.watches.written(key, &record, now);
+    }
+    done
+}
+
+#[inline]
+fn is_open(spot: &Spot<'_>, window: Window) -> bool {
+    !window.is_timed() || window.is_open(spot.clock.now())
+}

@@ -1,0 +1,172 @@
+//! What is done to a record once it is decided: on a copy of it, or in its place.
+
+use std::time::Duration;
+
+use super::ack;
+use super::words::{Acquire, Answer, Decision, Write};
+use crate::error::Error;
+use crate::lease_id::LeaseId;
+use crate::record::{Body, Ended, Failure, Former, Payload, Record, Stage, Token, Version};
+use crate::store::Window;
+use crate::time::Timestamp;
+
+/// A decision of which the change has not been made yet.
+pub(crate) enum Judgement<'a> {
+    Answer(Answer),
+    Refuse(Error),
+    /// A record begins, in place of nothing or of one whose time has passed.
+    Begin(Grant<'a>),
+    /// The record that was decided upon changes.
+    Change(Plan<'a>),
+}
+
+pub(crate) struct Grant<'a> {
+    pub(super) request: &'a Acquire,
+    pub(super) token: Token,
+    pub(super) expires_at: Timestamp,
+    pub(super) keep_until: Timestamp,
+    pub(super) now: Timestamp,
+    pub(crate) window: Window,
+}
+
+pub(crate) struct Plan<'a> {
+    pub(super) edit: Edit<'a>,
+    pub(super) now: Timestamp,
+    pub(super) retention: Duration,
+    pub(crate) window: Window,
+}
+
+pub(super) enum Edit<'a> {
+    Again(Grant<'a>, Ended),
+    Extend { until: Timestamp },
+    Checkpoint(&'a Payload),
+    Complete(&'a Payload, Option<&'a str>),
+    Fail(&'a Failure),
+    Release,
+    Abandon,
+    Forget,
+}
+
+impl Judgement<'_> {
+    /// Makes the change on a copy of `record`, which is what was decided upon.
+    #[inline]
+    pub(super) fn on_a_copy(self, record: Option<&Record>) -> Decision {
+        match (self, record) {
+            (Self::Answer(answer), _) => Decision::Answer(answer),
+            (Self::Refuse(error), _) => Decision::Refuse(error),
+            (Self::Begin(grant), _) => {
+                Decision::Write(Write::new(Record::new(grant.begin()), grant.window), Answer::Granted)
+            }
+            (Self::Change(plan), Some(record)) => {
+                let mut next = record.body().clone();
+                let answer = plan.make(&mut next);
+                Decision::Write(Write::new(Record::new(next), plan.window), answer)
+            }
+            (Self::Change(_), None) => Decision::Refuse(Error::NotFound),
+        }
+    }
+}
+
+impl Grant<'_> {
+    /// The record with its first grant. A former record leaves only its token behind.
+    #[inline]
+    pub(crate) fn begin(&self) -> Body {
+        Body {
+            lease_id: self.request.lease_id,
+            token: self.token,
+            version: Version::FIRST,
+            first_seen_at: self.now,
+            acquired_at: self.now,
+            expires_at: self.expires_at,
+            done_at: Timestamp::EPOCH,
+            keep_until: self.keep_until,
+            attempt: 1,
+            stage: Stage::InProgress,
+            result: None,
+            extras: self.request.extras(),
+        }
+    }
+
+    fn again(&self, next: &mut Body, ended: Ended) {
+        let request = self.request;
+        next.lease_id = request.lease_id;
+        next.token = self.token;
+        next.acquired_at = self.now;
+        next.expires_at = self.expires_at;
+        next.done_at = Timestamp::EPOCH;
+        next.keep_until = self.keep_until;
+        next.attempt = next.attempt.saturating_add(1);
+        next.stage = Stage::InProgress;
+        next.edit_extras(|extras| {
+            let holder = std::mem::replace(&mut extras.holder, request.holder.clone());
+            extras.former = Some(Former { ended, holder });
+            extras.metadata = request.metadata.clone();
+            extras.fingerprint = request.fingerprint.or(extras.fingerprint);
+            extras.failure = None;
+        });
+    }
+}
+
+impl Plan<'_> {
+    /// Makes the change.
+    #[inline]
+    pub(crate) fn make(&self, next: &mut Body) -> Answer {
+        next.version = next.version.next();
+        match &self.edit {
+            Edit::Again(grant, ended) => {
+                grant.again(next, *ended);
+                return Answer::Granted;
+            }
+            Edit::Extend { until } => {
+                next.expires_at = next.expires_at.max(*until);
+                next.keep_until = next.expires_at.saturating_add(self.retention);
+            }
+            Edit::Checkpoint(payload) => {
+                next.edit_extras(|extras| extras.checkpoint = Some((*payload).clone()));
+            }
+            Edit::Complete(result, hash) => self.complete(next, result, *hash),
+            Edit::Fail(failure) => {
+                self.finish(next, Stage::Failed);
+                next.edit_extras(|extras| extras.failure = Some((*failure).clone()));
+            }
+            Edit::Release => self.finish(next, Stage::Released),
+            Edit::Abandon => {
+                next.expires_at = self.now;
+                next.keep_until = self.now.saturating_add(self.retention);
+            }
+            Edit::Forget => {
+                forget(next);
+                return Answer::Forgotten(true);
+            }
+        }
+        ack(next, false)
+    }
+
+    fn complete(&self, next: &mut Body, result: &Payload, hash: Option<&str>) {
+        self.finish(next, Stage::Completed);
+        next.result = Some(result.clone());
+        if hash.is_some() || next.extras.is_some() {
+            next.edit_extras(|extras| {
+                extras.checkpoint = None;
+                extras.result_hash = hash.map(Into::into);
+            });
+        }
+    }
+
+    fn finish(&self, next: &mut Body, stage: Stage) {
+        next.stage = stage;
+        next.done_at = self.now;
+        next.keep_until = self.now.saturating_add(self.retention);
+    }
+}
+
+fn forget(next: &mut Body) {
+    next.stage = Stage::Forgotten;
+    // The tombstone names no holder that ever was.
+    next.lease_id = LeaseId::from_bytes([0; 16]);
+    next.done_at = Timestamp::EPOCH;
+    next.expires_at = next.acquired_at;
+    next.keep_until = next.acquired_at;
+    next.result = None;
+    next.extras = None;
+}
