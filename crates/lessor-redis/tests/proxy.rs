@@ -1,7 +1,7 @@
 //! A proxy between stores and their server spoils what passes: connections are cut before, amid and after each message, requests and
 //! replies are lost or late. Callers send again, as the contract has it, and every answer is right.
 //!
-//! The environment's `LESSOR_PROXY` says how many stories are told, by default 320.
+//! The environment's `LESSOR_PROXY` says how many stories are told, by default 400.
 
 #![allow(
     clippy::unwrap_used,
@@ -255,7 +255,7 @@ fn p1_p2_p6_p10_whatever_fails_at_whichever_message_each_answer_is_right_and_wri
     let messages = world.proxy.counts().0 - requests;
     assert!(messages > 25, "{messages}");
 
-    let stories = number_from_env("LESSOR_PROXY", 320);
+    let stories = number_from_env("LESSOR_PROXY", 400);
     let mut met = [0_u64; FAULTS.len()];
     for number in 0..stories {
         let kind = usize::try_from(number).unwrap() % FAULTS.len();
@@ -297,7 +297,7 @@ fn p6_no_reply_is_handed_to_another_call_when_calls_are_dropped_and_connections_
         let Acquisition::Acquired(lease) = world.truth.acquire(&key).wait().unwrap() else { panic!("{key}") };
         lease.complete_bytes(&result_of(&key)).wait().unwrap();
     }
-    let rounds = number_from_env("LESSOR_PROXY", 320);
+    let rounds = number_from_env("LESSOR_PROXY", 400);
     world.proxy.at_random(7, 3);
     let executor = smol::Executor::new();
     let engine = &world.one;

@@ -264,8 +264,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "own-write-is-not-recognised",
         file: "crates/lessor-core/src/drive.rs",
-        find: "&& seen.record.as_ref() == Some(&written.next)",
-        replace: "&& seen.record.as_ref() != Some(&written.next)",
+        find: "seen.record.as_ref() == Some(&written.next);",
+        replace: "seen.record.as_ref() != Some(&written.next);",
         test: memory(&["--test", "lost_replies"], "p6_one_lost_reply_is_found_out_without_the_callers_help"),
     },
     Mutant {

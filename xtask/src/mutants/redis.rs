@@ -24,6 +24,7 @@ const TAKEN_BACK: Test = redis(OUTAGES, "p2_a_fresh_grant_whose_answer_came_late
 const SENT_ONCE: Test = redis(OUTAGES, "p6_whatever_becomes_of_the_answer");
 const NAMES: Test = unit("names::tests::names_of_different_keys_differ_and_lead_back");
 const UNFIT: Test = redis(CHECKS, "a_server_that_is_not_as_it_should_be_is_refused");
+const WIRE: Test = unit("wire::tests::p6_every_answer_is_its_own_callers_whoever_writes_and_reads");
 const SLOT_MOVES: Test = redis(CLUSTER, "p5_a_slot_that_moves");
 
 pub(crate) const REDIS: &[Mutant] = &[
@@ -268,8 +269,8 @@ pub(crate) const REDIS: &[Mutant] = &[
     Mutant {
         name: "redis-node-that-hangs-is-said-to-have-changed-nothing",
         file: "crates/lessor-redis/src/cluster.rs",
-        find: "            *sent =\n                Some(Sent { master: Some(master.clone()), generation: wired.generation, clock: wired.clock });\n",
-        replace: "            *sent = None;\n",
+        find: "            let mark = || *sent = Some(place);",
+        replace: "            let mark = || drop((place, &sent));",
         test: redis(CLUSTER, "p5_a_node_that_hangs"),
     },
     Mutant {
@@ -306,5 +307,40 @@ pub(crate) const REDIS: &[Mutant] = &[
         find: "if (from..=now).contains(&record.expires_at()) {",
         replace: "if (from..=from).contains(&record.expires_at()) {",
         test: redis(PROXY, "p7_p8_a_lease_that_was_renewed"),
+    },
+    Mutant {
+        name: "redis-wire-answer-that-nobody-asked-for-is-passed-over",
+        file: "crates/lessor-redis/src/wire/reading.rs",
+        find: "let entry = waiting.front_mut().ok_or(ErrorKind::InvalidData)?;",
+        replace: "let Some(entry) = waiting.front_mut() else { continue };",
+        test: unit("wire::tests::p6_a_server_that_says_what_nobody_asked_for"),
+    },
+    Mutant {
+        name: "redis-wire-thread-waits-for-a-leader-that-is-not-polled",
+        file: "crates/lessor-redis/src/wire/thread.rs",
+        find: "let is_stuck = queue.leader != Leader::Thread && idle.is_over(queue.reads, context);",
+        replace: "let is_stuck = queue.leader == Leader::Nobody && idle.is_over(queue.reads, context);",
+        test: unit("wire::tests::a_caller_that_is_not_polled_any_more_holds_nobody_up"),
+    },
+    Mutant {
+        name: "redis-wire-caller-that-gives-up-leaves-its-answer-to-the-next",
+        file: "crates/lessor-redis/src/wire/waiting.rs",
+        find: "    fn drop(&mut self) {\n        self.line.follow(self.leader());",
+        replace: "    fn drop(&mut self) {\n        self.line.queue.lock().waiting.retain(|entry| !Arc::ptr_eq(&entry.slot, &self.slot));\n        self.line.follow(self.leader());",
+        test: WIRE,
+    },
+    Mutant {
+        name: "redis-wire-takes-on-whatever-the-server-does-not-take",
+        file: "crates/lessor-redis/src/wire/line.rs",
+        find: "if queue.waiting.len() >= WAITING || queue.out.len() >= UNSENT {",
+        replace: "if queue.waiting.len() >= WAITING {",
+        test: unit("wire::tests::p6_what_a_server_does_not_take_yet_waits_and_is_bounded"),
+    },
+    Mutant {
+        name: "redis-wire-end-of-a-connection-is-told-to-nobody",
+        file: "crates/lessor-redis/src/wire/line.rs",
+        find: "filter_map(|entry| entry.slot.fill(Err(kind)));",
+        replace: "filter_map(|entry| entry.slot.fill(Err(kind)).filter(|_| false));",
+        test: unit("wire::tests::the_end_of_a_connection_wakes_everybody"),
     },
 ];
