@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 use lessor_testkit::contention::{Guard, Told};
 use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, Connection, Script, ScriptInvocation};
+use redis::io::tcp::TcpSettings;
+use redis::{AsyncConnectionConfig, Client, Cmd, Connection, IntoConnectionInfo, Script, ScriptInvocation};
 
 use crate::work::POLL_EVERY;
 
@@ -86,7 +87,7 @@ impl AsyncHand {
         // As much as lessor has it buffer.
         let config =
             AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE)).set_pipeline_buffer_size(1024);
-        let client = Client::open(url).map_err(text)?;
+        let client = client(url)?;
         let connection = client.get_multiplexed_async_connection_with_config(&config).await.map_err(text)?;
         Ok(Self { connection, replace: Script::new(REPLACE) })
     }
@@ -149,7 +150,7 @@ pub(super) struct BlockingHand {
 
 impl BlockingHand {
     pub(super) fn connect(url: &str, threads: u64) -> Result<Self, String> {
-        let client = Client::open(url).map_err(text)?;
+        let client = client(url)?;
         let connect = |_| {
             let connection = client.get_connection().map_err(text)?;
             connection.set_read_timeout(Some(PATIENCE)).map_err(text)?;
@@ -201,6 +202,13 @@ impl Guard for BlockingHand {
             std::thread::sleep(POLL_EVERY);
         }
     }
+}
+
+/// What is small is sent at once, as lessor has it.
+fn client(url: &str) -> Result<Client, String> {
+    let info = url.into_connection_info().map_err(text)?;
+    let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
+    Client::open(info).map_err(text)
 }
 
 fn text(error: impl std::fmt::Display) -> String {

@@ -289,7 +289,7 @@ impl Finish {
     fn refuse(self, shared: &Arc<Handle>, key: Key, error: Error) -> Error {
         if error.kind() == ErrorKind::Indeterminate && !self.chosen {
             // It may have been granted, and nobody knows the id to ask for it again.
-            abandon(shared, key, self.lease_id, None);
+            abandon(shared, key, self.lease_id);
         }
         match error {
             // The engine's own id met its own grant again: the reply had been lost for longer than the lease.
@@ -321,7 +321,7 @@ struct Orphan {
 impl Drop for Orphan {
     fn drop(&mut self) {
         if self.armed {
-            abandon(&self.shared, self.key.clone(), self.lease_id, None);
+            abandon(&self.shared, self.key.clone(), self.lease_id);
         }
     }
 }

@@ -205,7 +205,7 @@ impl Held {
         {
             return Pending::ready(self.learn(Ok((answer, None)), ends));
         }
-        let last = self.0.last();
+        let last = if matches!(act, Act::Abandon) { None } else { self.0.last() };
         let guess = last.as_ref().map_or(Guess::None, Guess::Record);
         let command = Command::Act(self.0.lease_id, act);
         match now {
@@ -431,19 +431,18 @@ impl Drop for Lease {
     fn drop(&mut self) {
         let grant = self.grant();
         if grant.standing() == OPEN {
-            let guess = grant.last();
-            abandon(&grant.shared, grant.key.clone(), grant.lease_id, guess);
+            abandon(&grant.shared, grant.key.clone(), grant.lease_id);
         }
     }
 }
 
-/// Has the janitor tell the store that a holder is gone.
-pub(crate) fn abandon(shared: &Arc<Handle>, key: Key, lease_id: LeaseId, guess: Option<Record>) {
+/// Has the janitor tell the store that a holder is gone. Nothing is guessed, here nor by [`Held::abandon`]: the lease ends by the time
+/// that comes with the record, since what the store tells may be ahead, and the lease would live on until then.
+pub(crate) fn abandon(shared: &Arc<Handle>, key: Key, lease_id: LeaseId) {
     let engine = Arc::clone(shared);
     shared.janitor.owe(async move {
         let Ok(now) = engine.store.now().await else { return };
-        let guess = guess.as_ref().map_or(Guess::None, Guess::Record);
-        let outcome = run(&engine, &key, &Command::Act(lease_id, Act::Abandon), guess, now).await;
+        let outcome = run(&engine, &key, &Command::Act(lease_id, Act::Abandon), Guess::None, now).await;
         if let Err(Error::Store(error)) = outcome {
             tracing::warn!(%key, %error, "a dropped lease could not be given up; it will lapse with its ttl");
         }

@@ -124,3 +124,19 @@ fn p7_a_waiter_does_not_read_without_a_pause_while_the_estimate_is_ahead_of_the_
     assert_eq!(waiting.join().unwrap(), State::Lapsed);
     drop(lease);
 }
+
+/// The story: a lease that was given up ended by the estimate, and lived on until the clock itself had come to that.
+#[test]
+fn a_lease_that_is_given_up_ends_by_the_clock_itself() {
+    let (engine, clock) = engine();
+    let lease = take(engine.acquire("key").ttl(TTL).wait().unwrap());
+    // Further than the estimate was ahead when it was granted: before that it is seen as it was then.
+    clock.advance(2 * AHEAD);
+    lease.abandon().wait().unwrap();
+    assert_eq!(engine.status("key").wait().unwrap().unwrap().state(), State::Lapsed);
+    let other = take(engine.acquire("other").ttl(TTL).wait().unwrap());
+    clock.advance(2 * AHEAD);
+    drop(other);
+    assert!(engine.shutdown(TTL).wait());
+    assert_eq!(engine.status("other").wait().unwrap().unwrap().state(), State::Lapsed);
+}

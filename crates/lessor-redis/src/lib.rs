@@ -51,7 +51,7 @@
 //! `+cluster|slots +cluster|nodes +asking` too.
 //!
 //! # Cost
-//! A fresh acquire, a refusal, a replay, and each of a holder's operations are one round trip; a takeover is two. Listing and purging walk over
+//! A fresh acquire, a refusal, a replay, and what a holder does are one round trip; a takeover, and giving a lease up, are two. Listing and purging walk over
 //! all keys of the server's database, in small steps.
 
 mod address;
