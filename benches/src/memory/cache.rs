@@ -22,35 +22,42 @@ impl Moka {
         }
         Self(builder.build_with_hasher(RandomState::default()))
     }
+}
 
-    fn there(&self, key: &str) -> Arc<Mutex<Entry>> {
-        self.0.get(key).expect("acquired")
-    }
+/// The entry stays its holder's, even if it is evicted.
+pub(super) struct Held {
+    lease_id: u128,
+    entry: Arc<Mutex<Entry>>,
 }
 
 impl Guard for Moka {
-    type Grant = u128;
+    type Grant = Held;
     type Result = Arc<[u8]>;
 
-    async fn acquire(&self, key: &str, ttl: Duration) -> Told<u128, Arc<[u8]>> {
+    async fn acquire(&self, key: &str, ttl: Duration) -> Told<Held, Arc<[u8]>> {
         #[expect(
             clippy::unwrap_or_default,
             reason = "or_default is not atomic: two callers get an entry each"
         )]
-        let entry = self.0.entry_by_ref(key).or_insert_with(Arc::default);
-        entry.into_value().lock().acquire(ttl)
+        let entry = self.0.entry_by_ref(key).or_insert_with(Arc::default).into_value();
+        let told = entry.lock().acquire(ttl);
+        match told {
+            Told::Granted(lease_id) => Told::Granted(Held { lease_id, entry }),
+            Told::Refused => Told::Refused,
+            Told::Replayed(result) => Told::Replayed(result),
+        }
     }
 
-    async fn extend(&self, key: &str, by: &mut u128, ttl: Duration) {
-        self.there(key).lock().extend(*by, ttl);
+    async fn extend(&self, _: &str, held: &mut Held, ttl: Duration) {
+        held.entry.lock().extend(held.lease_id, ttl);
     }
 
-    async fn complete(&self, key: &str, by: u128, result: &[u8]) {
-        self.there(key).lock().complete(by, result, None);
+    async fn complete(&self, _: &str, held: Held, result: &[u8]) {
+        held.entry.lock().complete(held.lease_id, result, None);
     }
 
     async fn wait(&self, key: &str) -> Arc<[u8]> {
-        let entry = self.there(key);
+        let entry = self.0.get(key).expect("somebody works on it");
         loop {
             let done = entry.lock().look().map_err(Notify::notified_owned);
             match done {

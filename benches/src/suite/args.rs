@@ -12,7 +12,7 @@ usage: cargo xtask bench [OPTION…]
 
   --only NAME,…    stores (memory file redis), workloads (fresh refused zipf takeover renewals waiters purge open),
                    contenders (lessor by-hand SQLite …; spaces may be dashes), or several of each
-  --rounds N       how often each run is repeated; default 5
+  --rounds N       how often each run is repeated; default 3
   --length S       seconds that a run takes; default 0.25
   --records N      records to open a store with; default 1000000
   --out FOLDER     where the results are written as a page with plots; default: nowhere";
@@ -31,7 +31,7 @@ impl Options {
     /// Reads the command line. `None` if it is meant for others.
     pub(super) fn parse(arguments: Vec<OsString>) -> Result<Option<Self>, String> {
         let mut options = Self {
-            rounds: 5,
+            rounds: 3,
             length: Duration::from_millis(250),
             out: None,
             records: 1_000_000,
