@@ -392,9 +392,16 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "dropped-lease-is-not-given-up",
         file: "crates/lessor-core/src/lease.rs",
-        find: "            abandon(&grant.shared, grant.key.clone(), grant.lease_id, guess);",
-        replace: "            let _ = guess;",
+        find: "            abandon(&grant.shared, grant.key.clone(), grant.lease_id);",
+        replace: "            let _ = grant;",
         test: core_in(&["--test", "executors"], "tokio_on_one_thread"),
+    },
+    Mutant {
+        name: "lease-that-is-given-up-ends-by-the-estimate",
+        file: "crates/lessor-core/src/lease.rs",
+        find: "let last = if matches!(act, Act::Abandon) { None } else { self.0.last() };",
+        replace: "let last = self.0.last();",
+        test: core_in(&["--test", "estimated_clock"], "a_lease_that_is_given_up_ends_by_the_clock_itself"),
     },
     Mutant {
         name: "engine-forgets-a-write-in-doubt-once-it-has-looked",
