@@ -87,8 +87,14 @@ fn verify_names_the_process_that_has_the_log() {
     assert!(error.contains("there is no log in"), "{error}");
 }
 
+/// A last frame that the keeper had noted as synced before the kill is damage if it is not whole, and rightly so: then there is another
+/// log, whose keeper was not as quick.
 #[test]
 fn verify_tells_a_torn_tail_from_damage() {
+    assert!((0..20).any(|_| a_torn_tail_is_told()), "it is never told");
+}
+
+fn a_torn_tail_is_told() -> bool {
     let (disk, _, _) = whole();
     let (file, offset, lsn) = frames(&disk).into_iter().max_by_key(|(_, _, lsn)| *lsn).unwrap();
     // Not whole: the last sector of the last frame has no mark.
@@ -96,8 +102,13 @@ fn verify_tells_a_torn_tail_from_damage() {
     bytes[usize::try_from(offset).unwrap() + 300..].fill(0);
     disk.put(&file, &bytes);
     let report = check::verify_on(&disk).unwrap();
-    let Verdict::Sound { torn: Some(torn), .. } = &report.verdict else { panic!("{report}") };
+    let torn = match &report.verdict {
+        Verdict::Sound { torn: Some(torn), .. } => torn,
+        Verdict::Damaged(damage) if (&damage.at.file, damage.at.offset) == (&file, offset) => return false,
+        _ => panic!("{report}"),
+    };
     assert_eq!((&torn.file, torn.offset, report.last_lsn), (&file, offset, lsn - 1));
+    true
 }
 
 #[test]
