@@ -17,10 +17,12 @@ use crate::lease::{Lease, abandon};
 use crate::lease_id::LeaseId;
 use crate::machine::{Acquire, Answer, Command, Standing, tell};
 use crate::pending::Pending;
+use crate::record::Record;
 use crate::settings::{OnFailed, OnLapsed, check_holder};
 use crate::store::Reply;
 use crate::time::Timestamp;
 use crate::view::View;
+use crate::wait::{Judgement, Reading};
 
 /// How a key stands, for one who asked for its lease.
 #[derive(Debug)]
@@ -186,17 +188,36 @@ impl<'a> AcquireRequest<'a> {
     #[inline]
     fn tell(&self, now: Timestamp) -> Option<Result<Acquisition, Error>> {
         let mut told = None;
-        self.shared.store.glance(self.key, &mut |record| {
-            told = match record.and_then(|record| tell(record, &self.acquire, now)) {
-                None => None,
-                Some(Err(error)) => Some(Err(error)),
-                Some(Ok((Standing::InProgress, view))) => Some(Ok(Acquisition::InProgress(view))),
-                Some(Ok((Standing::Completed, view))) => Some(Ok(Acquisition::Completed(view))),
-                Some(Ok((Standing::Failed { .. }, view))) => Some(Ok(Acquisition::Failed(view))),
-                Some(Ok((Standing::InDoubt, view))) => Some(Ok(Acquisition::InDoubt(view))),
-            };
-        });
+        self.shared.store.glance(self.key, &mut |record| told = self.answer(record, now));
         told
+    }
+
+    /// The answer that follows from `record`, unless it is that the key may be acquired.
+    #[inline]
+    fn answer(&self, record: Option<&Record>, now: Timestamp) -> Option<Result<Acquisition, Error>> {
+        let (standing, view) = match tell(record?, &self.acquire, now)? {
+            Ok(told) => told,
+            Err(error) => return Some(Err(error)),
+        };
+        Some(Ok(match standing {
+            Standing::InProgress => Acquisition::InProgress(view),
+            Standing::Completed => Acquisition::Completed(view),
+            Standing::Failed { .. } => Acquisition::Failed(view),
+            Standing::InDoubt => Acquisition::InDoubt(view),
+        }))
+    }
+
+    /// What a reading means to one who waits with this request. The rules are those of an acquire, fingerprints included.
+    pub(crate) fn judge(&self, reading: &Reading) -> Judgement<Result<Acquisition, Error>> {
+        let seen = match reading {
+            Ok(seen) => seen,
+            Err(error) => return Judgement::Answer(Err(error.clone().into())),
+        };
+        match self.answer(seen.record.as_ref(), seen.now) {
+            Some(Ok(Acquisition::InProgress(_))) => Judgement::Wait,
+            Some(answer) => Judgement::Answer(answer),
+            None => Judgement::Try,
+        }
     }
 
     /// Tries to write a grant where records are at hand; else gives back the key.

@@ -37,7 +37,10 @@ pub(crate) fn grant(shared: &Shared, key: &Key, request: &Acquire, now: Timestam
         };
         granted = Some(record.body().clone());
     });
-    // Who waits for the key learns nothing from a new lease.
+    // A new lease is nothing that anybody waits for, but it ends the former holder's, if that is still watched.
+    if let Some(body) = granted.as_ref().filter(|body| body.attempt > 1 && shared.watches.are_any()) {
+        shared.watches.written(key, &Record::new(body.clone()), now);
+    }
     granted
 }
 

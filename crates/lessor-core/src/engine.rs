@@ -2,17 +2,18 @@
 
 use std::fmt;
 use std::ops::Deref;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use async_executor::Task;
 use futures_lite::future;
 
 use crate::acquire::AcquireRequest;
+use crate::background::Background;
+use crate::clock::EngineClock;
 use crate::drive::{Begun, Guess, Outcome, begin};
 use crate::error::Error;
-use crate::janitor::Janitor;
+use crate::holders;
 use crate::key::Key;
 use crate::lease::Held;
 use crate::lease_id::{LeaseId, LeaseIds};
@@ -24,12 +25,14 @@ use crate::settings::Settings;
 use crate::store::{Durability, Hints, Listener, Scan, Store, StoreError};
 use crate::time::Timestamp;
 use crate::view::View;
-use crate::watch::{Waiter, Watches};
+use crate::wait::{self, Judgement, Reading, Waiter};
+use crate::watches::Watches;
 
 /// Guards pieces of work, each by a key, over one store. Cheap to clone; clones share everything.
 ///
-/// An engine has one background thread, which renews leases that are kept alive, gives up those that were dropped, reads
-/// on behalf of waiters and purges old records. It ends with the last handle on the engine.
+/// An engine has three background threads. One renews leases that are kept alive, notices when one is lost, and gives up those that
+/// were dropped. One reads on behalf of waiters. One purges old records. They end with the last handle on the engine. None of
+/// them runs the application's code: its wakers are invoked on further threads, which exist while they are needed.
 ///
 /// Every operation returns a [`Pending`]: `.await` it under any executor, or `.wait()` for it on a plain thread. All of
 /// them are safe to cancel: see [`Pending`].
@@ -68,15 +71,14 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) settings: Settings,
     pub(crate) lease_ids: LeaseIds,
+    pub(crate) clock: Arc<EngineClock>,
     pub(crate) watches: Watches,
+    pub(crate) background: Background,
     closed: AtomicBool,
-    // Dropped in this order: a task before the executor that runs it.
-    purge: OnceLock<Task<()>>,
-    pub(crate) janitor: Janitor,
 }
 
-/// How many records one call to the store's purge may drop.
-const PURGE_BATCH: usize = 100_000;
+/// How long a wait goes on for its first reading, if its own timeout is shorter.
+const FIRST_READING: Duration = Duration::from_millis(250);
 /// The longest page of a listing.
 const MAX_PAGE: usize = 10_000;
 
@@ -89,21 +91,18 @@ impl Engine {
     /// An engine with settings of the caller's.
     pub fn with_settings(store: Arc<dyn Store>, settings: Settings) -> Result<Self, Error> {
         settings.validate()?;
-        let janitor = Janitor::start(Arc::clone(&store))?;
+        let clock = Arc::new(EngineClock::new(Arc::clone(&store)));
+        let background = Background::start(&clock)?;
         let lease_ids = LeaseIds::new()?;
-        let shared = Arc::new(Shared {
-            purge: OnceLock::new(),
-            store,
-            settings,
-            lease_ids,
-            watches: Watches::default(),
-            closed: AtomicBool::new(false),
-            janitor,
-        });
-        // Not before the engine is there: the janitor may be quicker than this thread, and a task that finds no
-        // engine takes it to be gone.
-        let purge = purge_every_so_often(Arc::downgrade(&shared), shared.settings.purge_every);
-        shared.purge.get_or_init(|| shared.janitor.spawn(purge));
+        let watches = Watches::new(&store, &clock, &background, &settings);
+        let closed = AtomicBool::new(false);
+        let shared = Arc::new(Shared { store, settings, lease_ids, clock, watches, background, closed });
+        // Not before the engine is there: a thread may be quicker than this one, and takes an engine that it does not find to
+        // be gone.
+        let engine = Arc::downgrade(&shared);
+        shared.background.purge_for(engine.clone());
+        shared.background.leases.spawner().spawn(holders::look_after(engine.clone()));
+        shared.background.readers.spawner().spawn(wait::serve(engine));
         shared.store.attach(Hints::new(&shared));
         let handles = (0..HANDLES).map(|_| Arc::new(Handle(Arc::clone(&shared)))).collect();
         Ok(Self { shared, handles })
@@ -145,11 +144,16 @@ impl Engine {
         self.status(key).map(|view| Ok(view?.filter(View::is_finished)))
     }
 
-    /// Waits until nobody works on the key any more: it is finished, lapsed, released or absent; at most `timeout`,
-    /// after which a view that is still in progress is returned.
+    /// Waits until nobody works on the key any more: it is finished, lapsed, released or absent. After `timeout`, which
+    /// counts from this call, a view that is still in progress is returned.
     ///
-    /// Waiters are woken at once by what happens through this engine, by the store's hints where it has any, and else
-    /// look every [`Settings::poll_every`]. However many wait for a key, one of them reads.
+    /// The answer rests on a reading of the record that began after the call. Waiters are woken at once by what happens through
+    /// this engine, by the store's hints where it has any, and else the record is read every [`Settings::poll_every`]. However
+    /// many wait for a key, one reading answers them all.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] where the store has not answered a single reading within `timeout`, or within a quarter of a
+    /// second if that is longer; and what the store reports after three readings in a row have failed.
     pub fn wait_for(
         &self,
         key: &(impl AsRef<str> + ?Sized),
@@ -159,18 +163,25 @@ impl Engine {
             Ok(key) => key,
             Err(error) => return Pending::ready(Err(error.into())),
         };
+        let called_at = self.shared.clock.now();
+        let waiter = Waiter::new(&self.shared.watches.waiting, &key, false);
+        if let Some(Judgement::Answer(answer)) = waiter.last_reading(ended) {
+            return Pending::ready(answer);
+        }
         let shared = Arc::clone(&self.shared);
         Pending::later(async move {
-            let until = shared.store.now().await?.saturating_add(timeout);
-            let waiter = Watches::wait(&shared, &key);
+            let outcome = async { waiter.outcome(ended).await.unwrap_or(Err(unexpected())) };
             let timed_out = async {
-                shared.janitor.sleep_until(until).await;
-                match waiter.last_seen() {
-                    Some(view) => Ok(Some(view)),
-                    None => Ok(View::of_seen(&shared.store.load(&key).await?)),
+                let readers = &shared.background.readers;
+                readers.sleep_until(called_at.saturating_add(timeout)).await;
+                if let Some(seen) = waiter.last_reading(shown) {
+                    return seen;
                 }
+                readers.sleep_until(called_at.saturating_add(FIRST_READING)).await;
+                let unread = || Err(StoreError::Unavailable { reason: unread(timeout) }.into());
+                waiter.last_reading(shown).unwrap_or_else(unread)
             };
-            future::or(Waiter::ended(&waiter), timed_out).await
+            future::or(outcome, timed_out).await
         })
     }
 
@@ -250,16 +261,16 @@ impl Engine {
         let shared = Arc::clone(&self.shared);
         shared.closed.store(true, Ordering::SeqCst);
         Pending::later(async move {
-            let Ok(now) = shared.store.now().await else { return false };
-            let settled = async {
-                shared.janitor.settle().await;
+            let timeout = shared.background.leases.sleep_until(shared.clock.now().saturating_add(deadline));
+            let drained = async {
+                shared.background.drain().await;
                 true
             };
             let timed_out = async {
-                shared.janitor.sleep_until(now.saturating_add(deadline)).await;
+                timeout.await;
                 false
             };
-            future::or(settled, timed_out).await
+            future::or(drained, timed_out).await
         })
     }
 
@@ -293,35 +304,32 @@ impl Shared {
 
 impl Listener for Shared {
     fn changed(&self, key: &Key) {
-        self.watches.kick(key);
+        self.watches.hint(key);
     }
 
     fn clock_moved(&self) {
-        self.janitor.nudge();
-        self.watches.kick_all();
+        self.background.clock_moved();
+        self.watches.hint_all();
     }
 }
 
-async fn purge_every_so_often(engine: Weak<Shared>, every: Duration) {
-    loop {
-        let Some(shared) = engine.upgrade() else { return };
-        let due = shared.store.now().await.map(|now| shared.janitor.sleep_until(now.saturating_add(every)));
-        drop(shared);
-        match due {
-            Ok(sleep) => sleep.await,
-            Err(error) => return tracing::error!(%error, "the store has no clock; nothing is purged"),
-        }
-        while let Some(shared) = engine.upgrade() {
-            match shared.store.purge(PURGE_BATCH).await {
-                Ok(PURGE_BATCH..) => {}
-                Ok(_) => break,
-                Err(error) => {
-                    tracing::warn!(%error, "purge failed");
-                    break;
-                }
-            }
-        }
+/// The answer for one who waits for the end of the work on a key.
+fn ended(reading: &Reading) -> Judgement<Result<Option<View>, Error>> {
+    match shown(reading) {
+        Ok(Some(view)) if view.ttl_left().is_some() => Judgement::Wait,
+        answer => Judgement::Answer(answer),
     }
+}
+
+fn shown(reading: &Reading) -> Result<Option<View>, Error> {
+    match reading {
+        Ok(seen) => Ok(View::of_seen(seen)),
+        Err(error) => Err(error.clone().into()),
+    }
+}
+
+fn unread(timeout: Duration) -> String {
+    format!("it answered no reading of the record within {timeout:?}")
 }
 
 /// A part of the keys that there are.

@@ -1,14 +1,13 @@
 //! A lease in its holder's hands.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence};
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use async_executor::Task;
-use event_listener::Event;
-use futures_lite::future;
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -21,8 +20,9 @@ use crate::key::Key;
 use crate::lease_id::LeaseId;
 use crate::machine::{Ack, Act, Answer, Command};
 use crate::pending::Pending;
-use crate::record::{Body, Former, Payload, Record, Token};
+use crate::record::{Body, Former, Payload, Record, Stage, Token};
 use crate::settings::check_result_hash;
+use crate::signal::Signal;
 use crate::time::Timestamp;
 use crate::value::{failure, json_payload, payload};
 
@@ -32,14 +32,14 @@ use crate::value::{failure, json_payload, payload};
 /// None of the operations consumes it: if the store was unavailable, the same operation can be sent again. Sending one
 /// again that had taken effect gives the same answer and writes nothing.
 #[derive(Clone)]
-pub struct Held(Arc<Grant>);
+pub struct Held(pub(crate) Arc<Grant>);
 
-/// What is known of the grant: shared by the holder and, while it keeps the lease alive, the janitor.
-struct Grant {
-    shared: Arc<Handle>,
-    key: Key,
+/// What is known of a grant: shared by its handles and, while the lease is watched, the engine's background.
+pub(crate) struct Grant {
+    pub(crate) shared: Arc<Handle>,
+    pub(crate) key: Key,
     lease_id: LeaseId,
-    ttl: Duration,
+    pub(crate) ttl: Duration,
     /// The record as it was granted; the holder's own, so that the store may change its record in place.
     granted: Option<Body>,
     /// The record as this holder last wrote it, if it wrote one since.
@@ -47,23 +47,27 @@ struct Grant {
     has_newer: AtomicBool,
     /// From here on the holder has to think that the lease is lost, in µs.
     deadline: AtomicU64,
-    /// One of the following three.
+    /// One of the following four.
     standing: AtomicU8,
     /// Made by the first who waits for the lease to be lost.
-    changed: OnceLock<Event>,
+    changed: OnceLock<Signal>,
+    /// The number of the lease among those that are watched; 0 while it is not.
+    pub(crate) watch_id: AtomicU64,
 }
 
 const OPEN: u8 = 0;
-/// The holder has settled it.
+/// There is an outcome, or the lease was handed back.
 const ENDED: u8 = 1;
-/// Somebody else has the key.
+/// Somebody else has the key, or an operator took it away.
 const SUPERSEDED: u8 = 2;
+/// The lease has ended without an outcome: it was given up through another handle, or was found to have lapsed.
+const LAPSED: u8 = 3;
 
 /// The exclusive right to do the work of one key, for some time. Made by [`Engine::acquire`](crate::Engine::acquire).
 ///
 /// Do the work, then [`complete`](Held::complete) or [`fail`](Held::fail) it. Dropping a lease before is a crash noticed at
 /// once: the lease lapses, and whoever acquires the key next decides by its policy what follows. Nothing blocks in
-/// `Drop`; the engine's janitor tells the store.
+/// `Drop`; the engine reports it to the store in the background.
 ///
 /// No lease makes a side effect in the outside world exactly-once by itself. Send [`token`](Self::token) along, so that the
 /// other side can refuse a holder that was superseded.
@@ -72,7 +76,6 @@ pub struct Lease {
     held: Held,
     token: Token,
     resent: bool,
-    keeper: Option<Task<()>>,
 }
 
 impl Held {
@@ -95,6 +98,7 @@ impl Held {
             deadline: AtomicU64::new(deadline.as_micros()),
             standing: AtomicU8::new(OPEN),
             changed: OnceLock::new(),
+            watch_id: AtomicU64::new(0),
         }))
     }
 
@@ -241,6 +245,7 @@ impl Held {
                 match error {
                     Error::NotHolder { .. } | Error::NotFound | Error::Released => grant.end(SUPERSEDED),
                     Error::Finished { .. } => grant.end(ENDED),
+                    Error::Lapsed => grant.end(LAPSED),
                     _ => {}
                 }
                 Err(error)
@@ -262,10 +267,9 @@ impl Grant {
             *self.newer.lock() = record;
             self.has_newer.store(true, Ordering::Release);
         }
-        self.tell();
     }
 
-    fn deadline(&self) -> Timestamp {
+    pub(crate) fn deadline(&self) -> Timestamp {
         Timestamp::from_micros(self.deadline.load(Ordering::Relaxed)).unwrap_or(Timestamp::MAX)
     }
 
@@ -273,17 +277,78 @@ impl Grant {
         self.standing.load(Ordering::Acquire)
     }
 
+    /// Whether nothing is known that has ended the lease, other than its time.
+    pub(crate) fn is_open(&self) -> bool {
+        self.standing() == OPEN
+    }
+
     #[inline]
     fn end(&self, standing: u8) {
         self.standing.store(standing, Ordering::Release);
-        self.tell();
+        self.notify();
     }
 
-    /// Who begins to wait at this very moment may be missed; it looks again at the deadline it knows.
+    /// Has all who wait for the lease to be lost look again.
     #[inline]
-    fn tell(&self) {
+    pub(crate) fn notify(&self) {
+        // Who waits registers and then looks; here it is the other way round. With the two fences one of them sees the other.
+        fence(Ordering::SeqCst);
         if let Some(changed) = self.changed.get() {
-            changed.notify(usize::MAX);
+            changed.notify(&self.shared.background.notifier);
+        }
+    }
+
+    /// Compares the grant with what was stored under its key at `now`, after it was granted.
+    pub(crate) fn observe(&self, record: Option<&Record>, now: Timestamp) {
+        let Some(granted) = &self.granted else { return };
+        if !self.is_open() {
+            return;
+        }
+        let Some(body) = record.map(Record::body) else { return self.end(SUPERSEDED) };
+        if body.token > granted.token || (body.token == granted.token && body.lease_id != self.lease_id) {
+            self.end(SUPERSEDED);
+        } else if body.token == granted.token {
+            match body.stage {
+                Stage::InProgress if body.is_live(now) => {}
+                Stage::InProgress => self.end(LAPSED),
+                Stage::Completed | Stage::Failed | Stage::Released => self.end(ENDED),
+                Stage::Forgotten => self.end(SUPERSEDED),
+            }
+        }
+    }
+
+    /// Whether the work has to stop, as far as the engine knows.
+    fn is_lost(&self) -> bool {
+        match self.standing() {
+            OPEN => self.shared.clock.now() >= self.deadline(),
+            standing => standing != ENDED,
+        }
+    }
+
+    fn poll_lost(self: &Arc<Self>, place: &mut Option<u64>, context: &Context<'_>) -> Poll<()> {
+        let changed = self.changed.get_or_init(Signal::default);
+        changed.register(place, context);
+        fence(Ordering::SeqCst);
+        if self.is_lost() {
+            return Poll::Ready(());
+        }
+        if self.is_open() {
+            self.shared.watches.holders.watch(self);
+        }
+        Poll::Pending
+    }
+}
+
+/// A future's place among those who wait for a lease to be lost.
+struct LostPlace {
+    grant: Arc<Grant>,
+    place: Option<u64>,
+}
+
+impl Drop for LostPlace {
+    fn drop(&mut self) {
+        if let Some(changed) = self.grant.changed.get() {
+            changed.leave(self.place);
         }
     }
 }
@@ -297,7 +362,7 @@ impl Lease {
     #[inline]
     pub(crate) fn granted(shared: Arc<Handle>, key: Key, ttl: Duration, granted: Body, resent: bool) -> Self {
         let (token, lease_id) = (granted.token, granted.lease_id);
-        Self { held: Held::new(shared, key, lease_id, ttl, Some(granted)), token, resent, keeper: None }
+        Self { held: Held::new(shared, key, lease_id, ttl, Some(granted)), token, resent }
     }
 
     /// The fencing token: strictly increasing over all grants of the key. Send it along with every effect.
@@ -341,82 +406,51 @@ impl Lease {
         self.resent
     }
 
-    /// Whether the work has to stop: the lease has run out, up to a margin, or somebody else has the key. False once an
+    /// Whether the work has to stop: the lease has run out, up to a margin, or the key was taken away. False once an
     /// outcome was delivered.
+    ///
+    /// The margin is a tenth of the ttl, at most a second. That another process took the key away is noticed while the lease is
+    /// [kept alive](Self::keep_alive) or somebody waits for [`lost`](Self::lost); else with the next operation on it.
     #[must_use]
     pub fn is_lost(&self) -> bool {
-        match self.grant().standing() {
-            OPEN => {
-                matches!(self.grant().shared.store.now().try_take(), Ok(Ok(now)) if now >= self.grant().deadline())
-            }
-            standing => standing == SUPERSEDED,
-        }
+        self.grant().is_lost()
     }
 
-    /// Resolves when the work has to stop: a little before anybody else can be granted the key. Pends for ever once an
-    /// outcome was delivered.
+    /// Resolves when the work has to stop: a little before anybody else can be granted the key, or as soon as the engine knows
+    /// that it was taken away. Pends for ever once an outcome was delivered.
+    ///
+    /// What is done through this engine is noticed at once. What another process does is noticed by the store's hints, and at the
+    /// latest after [`Settings::poll_every`](crate::Settings::poll_every).
     pub fn lost(&self) -> Pending<'_, ()> {
         if self.is_lost() {
             return Pending::ready(());
         }
-        Pending::later(async move {
-            let grant = self.grant();
-            let event = grant.changed.get_or_init(Event::new);
-            loop {
-                let changed = event.listen();
-                match grant.standing() {
-                    OPEN => {}
-                    SUPERSEDED => return,
-                    _ => future::pending::<()>().await,
-                }
-                future::or(changed, self.grant().shared.janitor.sleep_until(grant.deadline())).await;
-                if self.is_lost() {
-                    return;
-                }
-            }
-        })
+        let mut waiting = LostPlace { grant: Arc::clone(&self.held.0), place: None };
+        self.watch();
+        Pending::later(poll_fn(move |context| {
+            let LostPlace { grant, place } = &mut waiting;
+            grant.poll_lost(place, context)
+        }))
     }
 
-    /// Renews the lease in the background, on the engine's own thread, for as long as this is neither dropped nor finished, up to
-    /// [`Settings::max_hold`](crate::Settings::max_hold). If renewing fails, [`lost`](Self::lost) resolves in time.
-    pub fn keep_alive(mut self) -> Self {
-        if self.keeper.is_some() {
-            return self;
+    fn watch(&self) {
+        if self.grant().is_open() {
+            self.grant().shared.watches.holders.watch(&self.held.0);
         }
-        let grant = self.grant();
-        let expires_at = grant.granted.as_ref().map_or(Timestamp::EPOCH, |granted| granted.expires_at);
-        let from = expires_at.saturating_sub(grant.ttl);
-        self.keeper = Some(grant.shared.janitor.spawn(keep(self.held.clone(), from)));
+    }
+
+    /// Renews the lease in the background, on a thread of the engine, for as long as this is neither dropped nor finished, up to
+    /// [`Settings::max_hold`](crate::Settings::max_hold). If renewing fails, [`lost`](Self::lost) resolves in time.
+    pub fn keep_alive(self) -> Self {
+        let grant = &self.held.0;
+        if let (true, Some(granted)) = (grant.is_open(), &grant.granted) {
+            grant.shared.watches.holders.keep(grant, granted.expires_at.saturating_sub(grant.ttl));
+        }
         self
     }
 
     fn grant(&self) -> &Grant {
         &self.held.0
-    }
-}
-
-/// Renews a third of the way through, and tries again sooner where the store does not answer.
-async fn keep(held: Held, granted_at: Timestamp) {
-    let grant = &held.0;
-    let until = granted_at.saturating_add(grant.shared.settings.max_hold);
-    let mut renew_at = granted_at.saturating_add(grant.ttl / 3);
-    while renew_at < until {
-        grant.shared.janitor.sleep_until(renew_at).await;
-        if grant.standing() != OPEN {
-            return;
-        }
-        let Ok(before) = grant.shared.store.now().await else { return };
-        match held.extend(grant.ttl).await {
-            Ok(_) => renew_at = before.saturating_add(grant.ttl / 3),
-            Err(Error::Store(error)) if before < grant.deadline() => {
-                tracing::warn!(key = %grant.key, %error, "renewing a lease failed; trying again");
-                renew_at = before.saturating_add((grant.ttl / 12).max(Duration::from_millis(1)));
-            }
-            Err(error) => {
-                tracing::warn!(key = %grant.key, %error, "a lease was lost");
-                return;
-            }
-        }
     }
 }
 
@@ -430,23 +464,16 @@ impl Deref for Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         let grant = self.grant();
-        if grant.standing() == OPEN {
+        grant.shared.watches.holders.leave(grant);
+        if grant.is_open() {
             abandon(&grant.shared, grant.key.clone(), grant.lease_id);
         }
     }
 }
 
-/// Has the janitor tell the store that a holder is gone. Nothing is guessed, here nor by [`Held::abandon`]: the lease ends by the time
-/// that comes with the record, since what the store tells may be ahead, and the lease would live on until then.
+/// Reports to the store, in the background, that a holder is gone.
 pub(crate) fn abandon(shared: &Arc<Handle>, key: Key, lease_id: LeaseId) {
-    let engine = Arc::clone(shared);
-    shared.janitor.owe(async move {
-        let Ok(now) = engine.store.now().await else { return };
-        let outcome = run(&engine, &key, &Command::Act(lease_id, Act::Abandon), Guess::None, now).await;
-        if let Err(Error::Store(error)) = outcome {
-            tracing::warn!(%key, %error, "a dropped lease could not be given up; it will lapse with its ttl");
-        }
-    });
+    shared.background.give_up(Arc::clone(shared), key, lease_id);
 }
 
 impl fmt::Debug for Held {

@@ -12,28 +12,33 @@
 
 mod acquire;
 mod at_hand;
-mod board;
+mod background;
+mod clock;
 mod codec;
 mod drive;
 mod engine;
 mod error;
 mod fingerprint;
-mod janitor;
+mod holders;
 mod key;
 mod lease;
 mod lease_id;
 pub mod machine;
+mod notifier;
 mod once;
 mod pending;
 mod record;
 mod resolve;
 mod settings;
+mod signal;
 pub mod store;
 mod sync;
 mod time;
 mod value;
 mod view;
-mod watch;
+mod wait;
+mod watches;
+mod worker;
 
 pub use acquire::{AcquireRequest, Acquisition};
 pub use codec::{DecodeError, FORMAT_VERSION};

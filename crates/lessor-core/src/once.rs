@@ -20,7 +20,7 @@ use crate::pending::block_on;
 use crate::record::Ended;
 use crate::settings::{OnFailed, OnLapsed};
 use crate::view::View;
-use crate::watch::{Turn, Watches};
+use crate::wait::Waiter;
 
 /// The error code of work that panicked.
 pub const PANICKED: &str = "panicked";
@@ -43,7 +43,6 @@ pub struct Once<'a> {
     engine: &'a Engine,
     key: &'a str,
     request: AcquireRequest<'a>,
-    retries: bool,
     patience: Option<Duration>,
 }
 
@@ -95,9 +94,14 @@ enum Obtained {
     Replay(View, bool),
 }
 
+enum Answered {
+    Obtained(Obtained),
+    InProgress(View),
+}
+
 impl<'a> Once<'a> {
     pub(crate) fn new(engine: &'a Engine, key: &'a str) -> Self {
-        Self { engine, key, request: engine.acquire(key), retries: false, patience: None }
+        Self { engine, key, request: engine.acquire(key), patience: None }
     }
 
     /// Length of the lease; it is renewed while the work runs, so this is how soon others may take over from a holder that
@@ -133,7 +137,6 @@ impl<'a> Once<'a> {
 
     /// What to do if the work failed before. Default [`OnFailed::Replay`].
     pub fn on_failed(mut self, policy: OnFailed) -> Self {
-        self.retries = policy != OnFailed::Replay;
         self.request = self.request.on_failed(policy);
         self
     }
@@ -194,52 +197,66 @@ impl<'a> Once<'a> {
     }
 
     async fn obtain<E>(&self) -> Result<Obtained, OnceError<E>> {
-        let mut give_up_at = None;
-        let mut waiter = None;
-        let mut baton = None;
+        let shared = &self.engine.shared;
+        let give_up_at = self.patience.map(|patience| shared.clock.now().saturating_add(patience));
+        let mut waiter: Option<Waiter> = None;
         loop {
-            let asked = self.request.clone().send().await?;
-            drop(baton.take());
+            let asked = self.request.clone().send().await;
             let waited = waiter.is_some();
-            let busy = match asked {
-                Acquisition::Acquired(lease) => {
-                    return Ok(Obtained::Lease(Box::new(lease.keep_alive()), waited));
-                }
-                Acquisition::Completed(view) => return Ok(Obtained::Replay(view, waited)),
-                Acquisition::Failed(view) => return Err(OnceError::Failed(view)),
-                Acquisition::InDoubt(view) => return Err(OnceError::InDoubt(view)),
-                Acquisition::InProgress(view) => view,
+            let in_progress = match Obtained::of(asked?, waited)? {
+                Answered::Obtained(obtained) => return Ok(obtained),
+                Answered::InProgress(view) => view,
             };
-            let shared = &self.engine.shared;
-            if let (Some(patience), None) = (self.patience, give_up_at) {
-                if patience.is_zero() {
-                    return Err(OnceError::InProgress(busy));
-                }
-                give_up_at = Some(self.engine.now().await?.saturating_add(patience));
+            if self.patience.is_some_and(|patience| patience.is_zero()) {
+                return Err(OnceError::InProgress(in_progress));
             }
-            let waiting = match &mut waiter {
-                Some(waiting) => &*waiting,
-                none => &*none.insert(Watches::wait(shared, &Key::new(self.key).map_err(Error::from)?)),
+            let waiting = match &waiter {
+                Some(waiting) => {
+                    waiting.tried();
+                    waiting
+                }
+                None => {
+                    let key = Key::new(self.key).map_err(Error::from)?;
+                    &*waiter.insert(Waiter::new(&shared.watches.waiting, &key, true))
+                }
             };
-            let turn = async { waiting.turn(self.retries).await.map(Some) };
-            let turn = match give_up_at {
-                None => turn.await?,
+            let outcome = async { Some(waiting.outcome(|reading| self.request.judge(reading)).await) };
+            let outcome = match give_up_at {
+                None => outcome.await,
                 Some(at) => {
                     let patience = async {
-                        shared.janitor.sleep_until(at).await;
-                        Ok(None)
+                        shared.background.readers.sleep_until(at).await;
+                        None
                     };
-                    future::or(turn, patience).await?
+                    future::or(outcome, patience).await
                 }
             };
-            match turn {
-                None => return Err(OnceError::InProgress(busy)),
-                Some(Turn::Yours(turn)) => baton = Some(turn),
-                Some(Turn::Finished(view)) if view.error_code().is_none() => {
-                    return Ok(Obtained::Replay(view, true));
+            match outcome {
+                // It is this caller's turn to try.
+                Some(None) => {}
+                Some(Some(answer)) => match Obtained::of(answer?, true)? {
+                    Answered::Obtained(obtained) => return Ok(obtained),
+                    Answered::InProgress(view) => return Err(OnceError::InProgress(view)),
+                },
+                None => {
+                    let seen = waiting.last_reading(|reading| reading.as_ref().ok().and_then(View::of_seen));
+                    return Err(OnceError::InProgress(seen.flatten().unwrap_or(in_progress)));
                 }
-                Some(Turn::Finished(view)) => return Err(OnceError::Failed(view)),
             }
+        }
+    }
+}
+
+impl Obtained {
+    fn of<E>(answer: Acquisition, waited: bool) -> Result<Answered, OnceError<E>> {
+        match answer {
+            Acquisition::Acquired(lease) => {
+                Ok(Answered::Obtained(Self::Lease(Box::new(lease.keep_alive()), waited)))
+            }
+            Acquisition::Completed(view) => Ok(Answered::Obtained(Self::Replay(view, waited))),
+            Acquisition::Failed(view) => Err(OnceError::Failed(view)),
+            Acquisition::InDoubt(view) => Err(OnceError::InDoubt(view)),
+            Acquisition::InProgress(view) => Ok(Answered::InProgress(view)),
         }
     }
 }
@@ -285,7 +302,7 @@ async fn complete<T: Serialize, E>(engine: &Engine, lease: &Lease, value: &T) ->
         match error.kind() {
             ErrorKind::Unavailable | ErrorKind::Indeterminate if tries < COMPLETIONS => {
                 if let Ok(now) = engine.now().await {
-                    engine.shared.janitor.sleep_until(now.saturating_add(pause)).await;
+                    engine.shared.background.leases.sleep_until(now.saturating_add(pause)).await;
                 }
                 pause *= 2;
                 tries += 1;

@@ -1,10 +1,12 @@
 //! The answer of an operation: there already, or to come.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -68,8 +70,28 @@ impl<'a, T> Pending<'a, T> {
 }
 
 thread_local! {
-    /// How many [`block_on`]s this thread is in.
-    static WAITING: Cell<u32> = const { Cell::new(0) };
+    /// The waker of the innermost [`block_on`] that this thread is in.
+    static WAITING: RefCell<Option<Waker>> = const { RefCell::new(None) };
+}
+
+/// Unparks a thread. Unparking is remembered, so a wake-up between a poll and the park that follows is not lost.
+pub(crate) struct Unpark(Thread);
+
+impl Unpark {
+    /// A waker that unparks the current thread.
+    pub(crate) fn waker() -> Waker {
+        Waker::from(Arc::new(Self(thread::current())))
+    }
+}
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.unpark();
+    }
 }
 
 /// Parks this thread until `future` is ready.
@@ -78,22 +100,45 @@ thread_local! {
 /// may then block as in [`Pending::wait`], which spares it a hand-over to a thread of its own. Never call it on a thread that drives
 /// other futures.
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
-    struct Waiting;
-    impl Drop for Waiting {
-        fn drop(&mut self) {
-            WAITING.set(WAITING.get().saturating_sub(1));
+    let mut future = pin!(future);
+    let waker = Unpark::waker();
+    let mut context = Context::from_waker(&waker);
+    // The mark is set around each poll. It is gone while the thread is being torn down, and a store then does not block.
+    loop {
+        let outer = WAITING.try_with(|waiting| waiting.replace(Some(waker.clone()))).ok().flatten();
+        let marked = Marked { outer };
+        let polled = future.as_mut().poll(&mut context);
+        drop(marked);
+        match polled {
+            Poll::Ready(answer) => return answer,
+            Poll::Pending => thread::park(),
         }
     }
-    WAITING.set(WAITING.get().saturating_add(1));
-    let _waiting = Waiting;
-    futures_lite::future::block_on(future)
+}
+
+/// Restores the mark of the [`block_on`] outside of this one, also after a panic.
+struct Marked {
+    outer: Option<Waker>,
+}
+
+impl Drop for Marked {
+    fn drop(&mut self) {
+        let _ = WAITING.try_with(|waiting| waiting.replace(self.outer.take()));
+    }
 }
 
 /// Whether the thread that polls a store's reply has nothing else to do than to wait for it, as in [`Pending::wait`]. The
 /// reply's future may then block, and so do itself what would otherwise have to be handed to another thread.
 #[must_use]
 pub fn may_block() -> bool {
-    WAITING.get() > 0
+    WAITING.try_with(|waiting| waiting.borrow().is_some()).unwrap_or(false)
+}
+
+/// Whether `waker` belongs to the [`block_on`] that this thread is in, so that invoking it runs no caller's code.
+pub(crate) fn is_own_waker(waker: &Waker) -> bool {
+    let is_own =
+        |waiting: &RefCell<Option<Waker>>| waiting.borrow().as_ref().is_some_and(|own| own.will_wake(waker));
+    WAITING.try_with(is_own).unwrap_or(false)
 }
 
 /// No field is ever pinned in place: an answer is moved out, and the future is behind its own box.

@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 
 use crate::codec::DecodeError;
 use crate::key::Key;
+pub use crate::notifier::{CallerWaker, Notifier};
 use crate::pending::Pending;
 pub use crate::pending::may_block;
 use crate::record::{Record, Token};

@@ -146,6 +146,34 @@ impl Clock for SystemClock {
     }
 }
 
+/// Spans of real time, whatever the store's clock does: for pauses that no rule of leases depends on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Monotonic(u64);
+
+impl Monotonic {
+    pub(crate) const MAX: Self = Self(u64::MAX);
+
+    pub(crate) fn now() -> Self {
+        Self(monotonic_micros())
+    }
+
+    pub(crate) const fn from_micros(micros: u64) -> Self {
+        Self(micros)
+    }
+
+    pub(crate) const fn as_micros(self) -> u64 {
+        self.0
+    }
+
+    pub(crate) fn saturating_add(self, by: Duration) -> Self {
+        Self(self.0.saturating_add(whole_micros(by)))
+    }
+
+    pub(crate) fn saturating_since(self, earlier: Self) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+}
+
 /// `CLOCK_BOOTTIME` where there is one: unlike `Instant`, it counts the time a machine spent suspended.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn monotonic_micros() -> u64 {

@@ -1,0 +1,68 @@
+//! Who wants to know what becomes of a key: those who wait for it, and those who hold it.
+
+use std::sync::Arc;
+
+use crate::background::Background;
+use crate::clock::EngineClock;
+use crate::holders::Holders;
+use crate::key::Key;
+use crate::record::{Record, Stage};
+use crate::settings::Settings;
+use crate::store::Store;
+use crate::time::Timestamp;
+use crate::wait::Waiting;
+
+#[derive(Debug)]
+pub(crate) struct Watches {
+    pub(crate) waiting: Arc<Waiting>,
+    pub(crate) holders: Arc<Holders>,
+}
+
+impl Watches {
+    pub(crate) fn new(
+        store: &Arc<dyn Store>,
+        clock: &Arc<EngineClock>,
+        background: &Background,
+        settings: &Settings,
+    ) -> Self {
+        let holders = Arc::new(Holders::default());
+        let waiting = Waiting::new(
+            Arc::clone(store),
+            Arc::clone(clock),
+            background.readers.spawner(),
+            background.notifier.clone(),
+            settings.poll_every,
+            Arc::clone(&holders),
+        );
+        Self { waiting: Arc::new(waiting), holders }
+    }
+
+    /// Notifies holders and waiters of what this engine has just written.
+    #[inline]
+    pub(crate) fn written(&self, key: &Key, record: &Record, now: Timestamp) {
+        let now = record.body().not_before(now);
+        self.holders.observe(key, Some(record), now);
+        // A new or longer lease is nothing that anybody waits for.
+        if record.stage() != Stage::InProgress || !record.body().is_live(now) {
+            self.waiting.written(key);
+        }
+    }
+
+    /// Whether anybody watches anything.
+    #[inline]
+    pub(crate) fn are_any(&self) -> bool {
+        self.waiting.are_any() || self.holders.are_any()
+    }
+
+    /// Another party may have changed the record under `key`.
+    pub(crate) fn hint(&self, key: &Key) {
+        self.holders.hint(key);
+        self.waiting.hint(key);
+    }
+
+    /// Another party may have changed any record, or the store's clock made a step.
+    pub(crate) fn hint_all(&self) {
+        self.holders.hint_all();
+        self.waiting.hint_all();
+    }
+}
