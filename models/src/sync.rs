@@ -1,6 +1,5 @@
 //! The model checker's primitives, under the names that the library uses.
 
-pub(crate) use event_listener::Event;
 pub(crate) use loom::sync::Arc;
 pub(crate) use loom::sync::atomic::{AtomicUsize, Ordering, fence};
 

@@ -1,132 +1,239 @@
+use std::future::poll_fn;
+use std::task::{Poll, Waker};
+
 use loom::future::block_on;
 use loom::thread;
 
-use crate::board::{Board, Meaning, Post, Sight};
+use crate::registry::{Follows, Judgement, Looked, Meaning, OFFER, Registry, Ticket, Watched};
 use crate::sync::{Arc, AtomicUsize, Ordering};
-
-/// What the model's store holds: a number that grows with every write, of which some are meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Seen(usize);
-
-const HELD: usize = 0;
-const FREE: usize = 1;
-const DONE: usize = 2;
-
-impl Sight for Seen {
-    fn meaning(&self) -> Meaning {
-        match self.0 {
-            FREE => Meaning::Free,
-            DONE => Meaning::Settled,
-            _ => Meaning::Busy,
-        }
-    }
-
-    fn is_older_than(&self, other: &Self) -> bool {
-        self.0 < other.0
-    }
-}
-
-type Model = Board<&'static str, Seen, ()>;
 
 const KEY: &str = "key";
 
-/// The store, with no more ordering than a lock's release and acquire give it.
-#[derive(Clone)]
-struct Store(Arc<AtomicUsize>);
+/// What the model's record holds.
+const HELD: usize = 0;
+const FREE: usize = 1;
+const DONE: usize = 2;
+/// Like `HELD`, after the outcome was forgotten and the key granted again.
+const HELD_AGAIN: usize = 3;
 
-impl Store {
-    fn read(&self) -> Seen {
-        Seen(self.0.load(Ordering::Acquire))
+type Waiters = Registry<&'static str, usize, Waker>;
+type Entry = Arc<Watched<&'static str, usize, Waker>>;
+
+/// An engine over a store whose record is one number, with no more ordering than a lock's release and acquire give it.
+#[derive(Clone)]
+struct Engine {
+    waiters: Arc<Waiters>,
+    record: Arc<AtomicUsize>,
+}
+
+impl Engine {
+    fn new(record: usize) -> Self {
+        Self { waiters: Arc::new(Waiters::default()), record: Arc::new(AtomicUsize::new(record)) }
     }
 
-    fn write(&self, board: &Model, value: usize) {
-        self.0.store(value, Ordering::Release);
-        board.written(&KEY, || Seen(value));
+    fn write(&self, value: usize) {
+        self.record.store(value, Ordering::Release);
+        if let Some(entry) = self.waiters.written(&KEY) {
+            self.ask(&entry);
+        }
+    }
+
+    fn ask(&self, entry: &Entry) {
+        if entry.ask() {
+            self.read(entry);
+        }
+    }
+
+    /// Carries out a reading that was asked for, and those that were asked for meanwhile.
+    fn read(&self, entry: &Entry) {
+        while self.see_to(entry.publish(self.reading(), 0)) {}
+    }
+
+    fn reading(&self) -> Result<(Meaning, usize), usize> {
+        let seen = self.record.load(Ordering::Acquire);
+        let meaning = match seen {
+            FREE => Meaning::Free,
+            DONE => Meaning::Finished,
+            _ => Meaning::Held,
+        };
+        Ok((meaning, seen))
+    }
+
+    fn see_to(&self, follows: Follows<Waker>) -> bool {
+        follows.wake.into_iter().for_each(Waker::wake);
+        follows.read
+    }
+
+    fn join(&self, contends: bool) -> Waiter {
+        let (entry, ticket) = self.waiters.join(&KEY, contends);
+        Waiter { engine: self.clone(), entry, ticket }
+    }
+
+    fn wait(&self, contends: bool) -> Waiter {
+        let waiter = self.join(contends);
+        self.ask(&waiter.entry);
+        waiter
     }
 }
 
-fn model(check: impl Fn(Arc<Model>, Store) + Sync + Send + 'static) {
+struct Waiter {
+    engine: Engine,
+    entry: Entry,
+    ticket: Ticket,
+}
+
+impl Waiter {
+    /// The outcome, or `None` when it is this waiter's turn to try.
+    fn outcome(&self) -> Option<usize> {
+        block_on(poll_fn(|context| {
+            let judge = |seen: &usize| match *seen {
+                DONE => Judgement::Answer(DONE),
+                FREE => Judgement::Try,
+                _ => Judgement::Wait,
+            };
+            let (looked, follows) = self.entry.look(self.ticket, 0, context.waker().clone(), judge);
+            assert!(!self.engine.see_to(follows));
+            match looked {
+                Looked::Answer(seen) => Poll::Ready(Some(seen)),
+                Looked::Turn => Poll::Ready(None),
+                Looked::Nothing => Poll::Pending,
+            }
+        }))
+    }
+
+    fn leave(self) {
+        if self.engine.see_to(self.engine.waiters.leave(&self.entry, self.ticket)) {
+            self.engine.read(&self.entry);
+        }
+    }
+}
+
+fn model(check: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     // Two switches away from a running thread find what a human would overlook; the environment can ask for more.
     builder.preemption_bound = builder.preemption_bound.or(Some(2));
-    builder.check(move || {
-        let store = Store(Arc::new(AtomicUsize::new(HELD)));
-        check(Arc::new(Model::default()), store);
-    });
-}
-
-/// One look of the reader, as the first who waits starts it.
-fn first_look(store: &Store) -> impl FnOnce(&Arc<Post<Seen>>) + '_ {
-    |post| post.put(store.read())
+    builder.check(check);
 }
 
 #[test]
-fn no_wake_up_is_lost_between_the_first_look_and_the_write() {
-    model(|board, store| {
+fn no_wake_up_is_lost_between_the_first_reading_and_a_write() {
+    model(|| {
+        let engine = Engine::new(HELD);
         let writer = {
-            let (board, store) = (board.clone(), store.clone());
-            thread::spawn(move || store.write(&board, DONE))
+            let engine = engine.clone();
+            thread::spawn(move || engine.write(DONE))
         };
-        let post = board.join(&KEY, first_look(&store));
+        let waiter = engine.wait(false);
         // Were the wake-up lost, nobody would be left to wake this, which the model reports as a deadlock.
-        assert_eq!(block_on(post.ended(|seen| *seen)), Seen(DONE));
-        board.leave(&KEY);
+        assert_eq!(waiter.outcome(), Some(DONE));
+        waiter.leave();
         writer.join().unwrap();
+        assert_eq!(engine.waiters.watched(), 0);
     });
 }
 
+/// A waiter joined others that waited already, and was given what a reading from before its call had seen: an outcome that had
+/// been forgotten since.
 #[test]
-fn a_late_look_does_not_hide_a_newer_write() {
-    model(|board, store| {
-        let post = board.join(&KEY, |_| ());
+fn no_waiter_is_answered_by_a_reading_that_began_before_it_came() {
+    model(|| {
+        let engine = Engine::new(DONE);
+        let earlier = engine.join(false);
         let reader = {
-            let (post, store) = (post.clone(), store.clone());
-            thread::spawn(move || post.put(store.read()))
+            let (engine, entry) = (engine.clone(), earlier.entry.clone());
+            thread::spawn(move || engine.ask(&entry))
         };
-        store.write(&board, DONE);
+        // The outcome is forgotten and the key granted again, elsewhere: nobody is notified.
+        engine.record.store(HELD_AGAIN, Ordering::Release);
+        let waiter = engine.wait(false);
+        let seen = waiter.entry.seen(waiter.ticket, |seen| *seen);
+        assert!(matches!(seen, None | Some(HELD_AGAIN)), "an answer from before the question: {seen:?}");
         reader.join().unwrap();
-        assert_eq!(post.look(|seen| seen.copied()), Some(Seen(DONE)));
+        // Whoever carried the readings out, one of them began after the waiter came.
+        assert_eq!(waiter.entry.seen(waiter.ticket, |seen| *seen), Some(HELD_AGAIN));
+        waiter.leave();
+        earlier.leave();
     });
 }
 
 #[test]
-fn p1_one_of_two_contenders_at_a_time_has_the_turn_and_each_gets_it() {
-    model(|board, store| {
+fn one_of_two_contenders_at_a_time_has_the_turn_and_each_gets_it() {
+    model(|| {
+        let engine = Engine::new(FREE);
         let trying = Arc::new(AtomicUsize::new(0));
-        let post = board.join(&KEY, |_| ());
-        store.write(&board, FREE);
-        let contend = |post: Arc<Post<Seen>>, store: Store, trying: Arc<AtomicUsize>| {
-            let baton = block_on(Post::turn(&post, |_| None::<()>)).err().unwrap();
+        let contend = |engine: Engine, trying: Arc<AtomicUsize>| {
+            let waiter = engine.wait(true);
+            assert_eq!(waiter.outcome(), None);
             assert_eq!(trying.fetch_add(1, Ordering::SeqCst), 0, "two at a time");
             trying.fetch_sub(1, Ordering::SeqCst);
-            drop(baton);
-            // The kick that dropping it gives has the reader look again.
-            post.put(store.read());
+            waiter.leave();
         };
-        let twin = {
-            let (post, store, trying) = (post.clone(), store.clone(), trying.clone());
-            thread::spawn(move || contend(post, store, trying))
+        let other = {
+            let (engine, trying) = (engine.clone(), trying.clone());
+            thread::spawn(move || contend(engine, trying))
         };
-        contend(post, store, trying);
-        twin.join().unwrap();
+        contend(engine, trying);
+        other.join().unwrap();
     });
 }
 
 #[test]
-fn a_waiter_that_leaves_does_not_take_the_post_of_another_with_it() {
-    model(|board, store| {
-        let passer_by = {
-            let (board, store) = (board.clone(), store.clone());
+fn a_contender_that_goes_away_with_the_offer_passes_it_on() {
+    model(|| {
+        let engine = Engine::new(HELD);
+        // It is the first in line, and is never polled again after it was offered the key.
+        let first = engine.wait(true);
+        let second = engine.wait(true);
+        let writer = {
+            let engine = engine.clone();
+            thread::spawn(move || engine.write(FREE))
+        };
+        let leaver = thread::spawn(move || first.leave());
+        assert_eq!(second.outcome(), None);
+        second.leave();
+        writer.join().unwrap();
+        leaver.join().unwrap();
+    });
+}
+
+/// A waiter that was held but not polled kept a free key from all others: one wake-up went to it, and nobody else was woken.
+#[test]
+fn a_contender_that_does_not_take_its_offer_loses_it_to_the_next() {
+    model(|| {
+        let engine = Engine::new(HELD);
+        let idle = engine.wait(true);
+        let (looked, follows) =
+            idle.entry.look(idle.ticket, 0, Waker::noop().clone(), |_| Judgement::<()>::Wait);
+        assert_eq!(looked, Looked::Nothing);
+        assert!(!engine.see_to(follows));
+        let other = engine.wait(true);
+        let writer = {
+            let (engine, entry) = (engine.clone(), other.entry.clone());
             thread::spawn(move || {
-                let _post = board.join(&KEY, first_look(&store));
-                board.leave(&KEY);
+                engine.write(FREE);
+                assert!(!engine.see_to(entry.pass_on(OFFER)));
             })
         };
-        let post = board.join(&KEY, first_look(&store));
-        store.write(&board, DONE);
-        assert_eq!(block_on(post.ended(|seen| *seen)), Seen(DONE));
-        board.leave(&KEY);
+        assert_eq!(other.outcome(), None);
+        writer.join().unwrap();
+        other.leave();
+        idle.leave();
+    });
+}
+
+#[test]
+fn a_waiter_that_leaves_does_not_take_the_entry_of_another_with_it() {
+    model(|| {
+        let engine = Engine::new(HELD);
+        let passer_by = {
+            let engine = engine.clone();
+            thread::spawn(move || engine.wait(false).leave())
+        };
+        let waiter = engine.wait(false);
+        engine.write(DONE);
+        assert_eq!(waiter.outcome(), Some(DONE));
+        waiter.leave();
         passer_by.join().unwrap();
-        assert_eq!(board.watched(), 0);
+        assert_eq!(engine.waiters.watched(), 0);
     });
 }

@@ -20,8 +20,8 @@ use crate::worker::Worker;
 
 /// So many leases are given up at the same time; the others wait in line, where each takes less room.
 const GIVING_UP: usize = 64;
-/// So many records one call to a store's purge drops: each takes about a microsecond.
-const PURGE_SLICE: usize = 512;
+/// So many records one call to a store's purge looks at. Each takes about a microsecond.
+pub(crate) const PURGE_SLICE: usize = 512;
 
 /// The threads of one engine. See [`worker`](crate::worker).
 pub(crate) struct Background {
@@ -133,7 +133,7 @@ async fn purge_now_and_then(engine: Weak<Shared>) {
         sleep.await;
         while let Some(shared) = engine.upgrade() {
             match shared.store.purge(PURGE_SLICE).await {
-                Ok(PURGE_SLICE..) => {}
+                Ok(purged) if purged.more => {}
                 Ok(_) => break,
                 Err(error) => {
                     tracing::warn!(%error, "the store could not be purged; it is tried again");

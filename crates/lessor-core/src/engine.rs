@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_lite::future;
 
 use crate::acquire::AcquireRequest;
-use crate::background::Background;
+use crate::background::{Background, PURGE_SLICE};
 use crate::clock::EngineClock;
 use crate::drive::{Begun, Guess, Outcome, begin};
 use crate::error::Error;
@@ -230,10 +230,23 @@ impl Engine {
         Resolve::new(self, key.as_ref())
     }
 
-    /// Drops records whose retention has ended, up to `limit`, and says how many. The engine does this by itself every
+    /// Drops records whose retention has ended, up to `limit`, and returns how many. The engine does this by itself every
     /// [`Settings::purge_every`].
+    ///
+    /// If the returned future is dropped, what was dropped so far stays dropped.
     pub fn purge(&self, limit: usize) -> Pending<'static, Result<usize, Error>> {
-        self.shared.store.purge(limit).map(|dropped| Ok(dropped?))
+        let shared = Arc::clone(&self.shared);
+        Pending::later(async move {
+            let mut dropped = 0;
+            while dropped < limit {
+                let purged = shared.store.purge((limit - dropped).min(PURGE_SLICE)).await?;
+                dropped += purged.dropped;
+                if !purged.more {
+                    break;
+                }
+            }
+            Ok(dropped)
+        })
     }
 
     /// The store's time.

@@ -52,8 +52,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// through them appear exactly once.
     fn scan(&self, query: Scan) -> Reply<Page>;
 
-    /// Drops up to `limit` records whose [`purge_at`](Record::purge_at) the clock has reached, and says how many.
-    fn purge(&self, limit: usize) -> Reply<usize>;
+    /// Drops records whose [`purge_at`](Record::purge_at) the clock has reached. Looks at no more than about `limit` records, so
+    /// a call takes no longer the more records there are; the engine calls again while there is [`more`](Purged::more).
+    fn purge(&self, limit: usize) -> Reply<Purged>;
 
     /// What an answer of this store survives.
     fn durability(&self) -> Durability;
@@ -231,6 +232,15 @@ pub struct Page {
     pub next: Option<Key>,
     /// The store's clock when the page was read.
     pub now: Timestamp,
+}
+
+/// What one call of [`Store::purge`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Purged {
+    /// How many records were dropped, at most the call's limit.
+    pub dropped: usize,
+    /// There may be more to drop by now. False once nothing is due.
+    pub more: bool,
 }
 
 /// What an acknowledged write survives.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use lessor_core::store::{Change, Hints, Page, Reply, Scan, Seen, Spot, Swap};
+use lessor_core::store::{Change, Hints, Page, Purged, Reply, Scan, Seen, Spot, Swap};
 use lessor_core::{
     Acquisition, Clock, Durability, Engine, Error, Key, Lease, Pending, Record, State, Store, Timestamp,
     Token,
@@ -44,7 +44,7 @@ impl Store for Paused {
     fn scan(&self, query: Scan) -> Reply<Page> {
         self.inner.scan(query)
     }
-    fn purge(&self, limit: usize) -> Reply<usize> {
+    fn purge(&self, limit: usize) -> Reply<Purged> {
         self.inner.purge(limit)
     }
     fn durability(&self) -> Durability {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use lessor_core::store::{Change, Hints, Page, Reply, Scan, Seen, Swap};
+use lessor_core::store::{Change, Hints, Page, Purged, Reply, Scan, Seen, Swap};
 use lessor_core::{
     Acquisition, Backoff, Durability, Engine, Error, Key, Lease, OnFailed, Pending, State, Store, Timestamp,
 };
@@ -37,7 +37,7 @@ impl Store for Estimating {
     fn scan(&self, query: Scan) -> Reply<Page> {
         self.0.scan(query)
     }
-    fn purge(&self, limit: usize) -> Reply<usize> {
+    fn purge(&self, limit: usize) -> Reply<Purged> {
         self.0.purge(limit)
     }
     fn durability(&self) -> Durability {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use lessor_core::store::{Change, Reply, Scan, Seen, Swap};
+use lessor_core::store::{Change, Purged, Reply, Scan, Seen, Swap};
 use lessor_core::{
     Acquisition, Backoff, Clock, Durability, Engine, Error, Held, Key, Lease, LeaseId, OnFailed, OnLapsed,
     OnceError, Pending, Settings, Store, Timestamp,
@@ -70,7 +70,7 @@ impl Store for Talkative {
         self.say(&page);
         Pending::ready(page)
     }
-    fn purge(&self, limit: usize) -> Reply<usize> {
+    fn purge(&self, limit: usize) -> Reply<Purged> {
         self.inner.purge(limit)
     }
     fn durability(&self) -> Durability {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use lessor_core::store::{Change, Hints, Page, Reply, Scan, Seen, Swap};
+use lessor_core::store::{Change, Hints, Page, Purged, Reply, Scan, Seen, Swap};
 use lessor_core::{
     Acquisition, Backoff, Durability, Engine, Key, Lease, OnFailed, Pending, Record, Settings, Stage, Store,
     Timestamp,
@@ -67,7 +67,7 @@ impl Store for Watched {
     fn scan(&self, query: Scan) -> Reply<Page> {
         self.records.scan(query)
     }
-    fn purge(&self, limit: usize) -> Reply<usize> {
+    fn purge(&self, limit: usize) -> Reply<Purged> {
         self.records.purge(limit)
     }
     fn durability(&self) -> Durability {

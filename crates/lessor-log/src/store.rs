@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use lessor_core::store::{Change, Hints, OwnedChange, Page, Reply, Scan, Seen, Swap};
+use lessor_core::store::{Change, Hints, OwnedChange, Page, Purged, Reply, Scan, Seen, Swap};
 use lessor_core::{Durability, Key, Pending, Record, Store, StoreError, Timestamp, Token};
 use parking_lot::Mutex;
 
@@ -165,7 +165,7 @@ impl Log {
         Ok(Attempt::Done(Swapped::Staged(staged.lsn)))
     }
 
-    fn purge(&self, limit: usize, now: Timestamp) -> usize {
+    fn purge(&self, limit: usize, now: Timestamp) -> Purged {
         let visible = self.visible.load(Ordering::Acquire);
         let mut dropped = 0;
         for shard in self.index.shards() {
@@ -181,7 +181,7 @@ impl Log {
             };
             dropped += shard.write().drop_where(limit - dropped, is_over, mark);
         }
-        dropped
+        Purged { dropped, more: dropped >= limit }
     }
 
     /// The first keys behind the cursor, in order.
@@ -326,7 +326,7 @@ impl Store for LogStore {
         Pending::later(scan(Arc::clone(&self.log), query))
     }
 
-    fn purge(&self, limit: usize) -> Reply<usize> {
+    fn purge(&self, limit: usize) -> Reply<Purged> {
         if let Some(now) = self.log.covered_now() {
             return Pending::ready(Ok(self.log.purge(limit, now)));
         }

@@ -12,14 +12,17 @@
 //! # Ok::<(), lessor_core::Error>(())
 //! ```
 
+mod due;
+
 use std::collections::BinaryHeap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use dashmap::{DashMap, Entry, SharedValue};
+use due::{Due, EntryAt};
 use foldhash::fast::RandomState;
-use lessor_core::store::{Change, Hints, Page, Reply, Scan, Seen, Spot, Swap};
+use lessor_core::store::{Change, Hints, Page, Purged, Reply, Scan, Seen, Spot, Swap};
 use lessor_core::{Clock, Durability, Key, Pending, Record, Store, SystemClock, Timestamp, Token};
 use parking_lot::Mutex;
 
@@ -29,30 +32,22 @@ const SHARDS: usize = 128;
 
 /// Records in a sharded hash map, with a clock that tests can replace.
 ///
-/// - A write and a read take one lock of one shard. [`purge`](Store::purge) walks the map shard by shard, reading; it
-///   looks at one word per record.
+/// - A write and a read take one lock of one shard. [`purge`](Store::purge) looks only at records that are due, by an index that
+///   takes 16 bytes per record.
 /// - [`scan`](Store::scan) reads all keys for each page, since a hash map has no order: it is meant for operators.
 /// - Keys are hashed with a random seed, so that nobody can choose colliding ones.
 pub struct MemoryStore {
-    records: DashMap<Key, Slot, RandomState>,
+    records: DashMap<Key, Record, RandomState>,
+    /// One for each shard of the records.
+    due: Box<[Due]>,
+    /// The shard at which the next purge begins.
+    next_purged: AtomicUsize,
     clock: Arc<dyn Clock>,
     /// The highest token of any record that was purged.
     purged: AtomicU64,
     engines: Mutex<Vec<Hints>>,
     /// More than one engine shares the store, so that a change has to be told to the others.
     is_shared: AtomicBool,
-}
-
-struct Slot {
-    record: Record,
-    /// The record's own, kept here so that a purge need not follow every pointer.
-    purge_at: Timestamp,
-}
-
-impl Slot {
-    fn new(record: Record) -> Self {
-        Self { purge_at: record.purge_at(), record }
-    }
 }
 
 impl MemoryStore {
@@ -67,6 +62,8 @@ impl MemoryStore {
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
         Self {
             records: DashMap::with_hasher_and_shard_amount(RandomState::default(), SHARDS),
+            due: (0..SHARDS).map(|_| Due::default()).collect(),
+            next_purged: AtomicUsize::new(0),
             clock,
             purged: AtomicU64::new(0),
             engines: Mutex::default(),
@@ -95,11 +92,15 @@ impl MemoryStore {
         if change.expected.is_some() {
             match self.records.get_mut(&**key) {
                 None => Swap::Conflict(self.seen(None)),
-                Some(mut slot) => match self.verdict(change, Some(&slot.record)) {
+                Some(mut slot) => match self.verdict(change, Some(&slot)) {
                     Some(refused) => refused,
                     None => {
-                        let former = std::mem::replace(&mut *slot, Slot::new(change.next.clone()));
+                        let former = std::mem::replace(&mut *slot, change.next.clone());
                         drop(slot);
+                        let hash = self.records.hash_usize(key);
+                        if let Some(due) = self.due(hash) {
+                            due.changed(hash as u64, EntryAt::of(&former), change.next.purge_at());
+                        }
                         drop(former);
                         Swap::Stored
                     }
@@ -107,11 +108,15 @@ impl MemoryStore {
             }
         } else {
             match self.records.entry(key.clone()) {
-                Entry::Occupied(slot) => Swap::Conflict(self.seen(Some(slot.get().record.clone()))),
+                Entry::Occupied(slot) => Swap::Conflict(self.seen(Some(slot.get().clone()))),
                 Entry::Vacant(slot) => match self.verdict(change, None) {
                     Some(refused) => refused,
                     None => {
-                        slot.insert(Slot::new(change.next.clone()));
+                        slot.insert(change.next.clone());
+                        let hash = self.records.hash_usize(key);
+                        if let Some(due) = self.due(hash) {
+                            due.enter(hash as u64, change.next);
+                        }
                         Swap::Stored
                     }
                 },
@@ -124,13 +129,44 @@ impl MemoryStore {
         if !change.expects(current) {
             return Some(Swap::Conflict(self.seen(current.cloned())));
         }
-        // Purging raises the mark before it takes the shard's lock, which is held here: it is seen with the gap it left.
+        // Purging raises the mark while it holds the shard's lock, which is held here: it is seen with the gap it left.
         let outruns = change.outruns(Token::from_u64(self.purged.load(Ordering::Relaxed)));
         if outruns && !change.is_timed() {
             return None;
         }
         let seen = self.seen(current.cloned());
         (!outruns || !change.is_due(seen.now)).then_some(Swap::OutOfWindow(seen))
+    }
+
+    /// The index by time of the shard that holds keys of this hash.
+    #[inline]
+    fn due(&self, hash: usize) -> Option<&Due> {
+        self.due.get(self.records.determine_shard(hash))
+    }
+
+    /// Drops the records of these hashes whose time has come. How many there were.
+    fn purge_shard(&self, at: usize, hashes: &[u64], now: Timestamp) -> usize {
+        let (Some(shard), Some(due)) = (self.records.shards().get(at), self.due.get(at)) else { return 0 };
+        let mut dropped = Vec::new();
+        let mut shard = shard.write();
+        for &hash in hashes {
+            let is_of_hash =
+                |(key, _): &(Key, SharedValue<Record>)| self.records.hash_usize(key) as u64 == hash;
+            match shard
+                .get(hash, is_of_hash)
+                .map(|(_, record)| (record.get().purge_at(), record.get().token()))
+            {
+                Some((purge_at, token)) if purge_at <= now => {
+                    // Raised while the shard's lock is held: a grant over the gap sees it.
+                    self.purged.fetch_max(token.as_u64(), Ordering::Relaxed);
+                    dropped.extend(shard.remove_entry(hash, is_of_hash));
+                }
+                Some((purge_at, _)) => due.move_to(hash, purge_at),
+                None => {}
+            }
+        }
+        drop(shard);
+        dropped.len()
     }
 
     #[inline]
@@ -154,7 +190,7 @@ impl Store for MemoryStore {
     }
 
     fn load(&self, key: &Key) -> Reply<Seen> {
-        let record = self.records.get(&**key).map(|slot| slot.record.clone());
+        let record = self.records.get(&**key).map(|record| record.clone());
         Pending::ready(Ok(self.seen(record)))
     }
 
@@ -183,22 +219,29 @@ impl Store for MemoryStore {
         let keys = first.into_sorted_vec();
         let next = (keys.len() == query.limit).then(|| keys.last().cloned()).flatten();
         let record =
-            |key: Key| self.records.get(&*key).map(|slot| slot.record.clone()).map(|record| (key, record));
+            |key: Key| self.records.get(&*key).map(|record| record.clone()).map(|record| (key, record));
         let entries = keys.into_iter().filter_map(record).collect();
         Pending::ready(Ok(Page { entries, next, now: self.clock.now() }))
     }
 
-    fn purge(&self, limit: usize) -> Reply<usize> {
+    fn purge(&self, limit: usize) -> Reply<Purged> {
         let now = self.clock.now();
-        let over = self.records.iter().filter(|slot| slot.purge_at <= now).take(limit);
-        let over: Vec<(Key, Token)> = over.map(|slot| (slot.key().clone(), slot.record.token())).collect();
-        let highest = over.iter().map(|(_, token)| token.as_u64()).max().unwrap_or(0);
-        self.purged.fetch_max(highest, Ordering::Relaxed);
-        let dropped = over.into_iter().filter(|(key, token)| {
-            let same = |slot: &Slot| slot.purge_at <= now && slot.record.token() == *token;
-            self.records.remove_if(&**key, |_, slot| same(slot)).is_some()
-        });
-        Pending::ready(Ok(dropped.count()))
+        let (mut examined, mut dropped) = (0, 0);
+        let first = self.next_purged.load(Ordering::Relaxed);
+        let mut at = first;
+        for turn in 0..self.due.len() {
+            at = (first + turn) % self.due.len();
+            let hashes = self.due.get(at).map(|due| due.take(now, limit - examined)).unwrap_or_default();
+            if !hashes.is_empty() {
+                examined += hashes.len();
+                dropped += self.purge_shard(at, &hashes, now);
+            }
+            if examined >= limit {
+                break;
+            }
+        }
+        self.next_purged.store(at, Ordering::Relaxed);
+        Pending::ready(Ok(Purged { dropped, more: examined >= limit }))
     }
 
     fn durability(&self) -> Durability {
@@ -210,25 +253,31 @@ impl Store for MemoryStore {
         let hash = self.records.hash_usize(key);
         let shard = self.records.shards().get(self.records.determine_shard(hash));
         let Some(mut shard) = shard.map(|shard| shard.write()) else { return false };
-        // Purging raises the mark before it takes the shard's lock.
+        // Purging raises the mark while it holds the shard's lock.
         let purged = Token::from_u64(self.purged.load(Ordering::Relaxed));
+        let due = self.due(hash);
         let changed = match shard.get_mut(hash as u64, |(known, _)| known == key) {
             Some((_, slot)) => {
-                let slot = slot.get_mut();
-                let before = (slot.record.token(), slot.record.version());
-                edit(&mut Spot { record: Some(&mut slot.record), put: None, purged, clock: &*self.clock });
-                slot.purge_at = slot.record.purge_at();
-                before != (slot.record.token(), slot.record.version())
+                let record = slot.get_mut();
+                let before = (record.token(), record.version());
+                let entry = EntryAt::of(record);
+                edit(&mut Spot { record: Some(&mut *record), put: None, purged, clock: &*self.clock });
+                if let Some(due) = due {
+                    due.changed(hash as u64, entry, record.purge_at());
+                }
+                before != (record.token(), record.version())
             }
             None => {
                 let mut spot = Spot { record: None, put: None, purged, clock: &*self.clock };
                 edit(&mut spot);
-                let put = spot.put.map(|record| (key.clone(), SharedValue::new(Slot::new(record))));
-                put.map(|entry| {
-                    let rehash = |(key, _): &(Key, SharedValue<Slot>)| self.records.hash_usize(key) as u64;
-                    shard.insert(hash as u64, entry, rehash)
-                })
-                .is_some()
+                let put = spot.put.map(|record| {
+                    if let Some(due) = due {
+                        due.enter(hash as u64, &record);
+                    }
+                    let rehash = |(key, _): &(Key, SharedValue<Record>)| self.records.hash_usize(key) as u64;
+                    shard.insert(hash as u64, (key.clone(), SharedValue::new(record)), rehash)
+                });
+                put.is_some()
             }
         };
         drop(shard);
@@ -241,7 +290,7 @@ impl Store for MemoryStore {
     #[inline]
     fn glance(&self, key: &str, look: &mut dyn FnMut(Option<&Record>)) -> bool {
         match self.records.get(key) {
-            Some(slot) => look(Some(&slot.record)),
+            Some(record) => look(Some(&record)),
             None => look(None),
         }
         true

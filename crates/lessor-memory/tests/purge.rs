@@ -101,7 +101,7 @@ fn purge_takes_no_more_than_its_limit_and_leaves_the_rest_readable() {
         lease.complete(&number).wait().unwrap();
     }
     clock.advance(RETENTION);
-    assert_eq!(store.purge(20).wait().unwrap(), 20);
+    assert_eq!(store.purge(20).wait().unwrap().dropped, 20);
     assert_eq!(store.len(), 30);
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use lessor_core::store::{Page, Scan};
+use lessor_core::store::{Page, Purged, Scan};
 use lessor_core::{Key, StoreError};
 use redis::{Cmd, Value, cmd};
 
@@ -132,17 +132,17 @@ impl Shared {
 
     /// Drops records before the server does, whose own time is later by [`MARGIN`]. Does nothing while none is due that this store
     /// has written or seen.
-    pub(crate) async fn purge(self: Arc<Self>, limit: usize) -> Result<usize, StoreError> {
+    pub(crate) async fn purge(self: Arc<Self>, limit: usize) -> Result<Purged, StoreError> {
         // Whatever is written meanwhile lowers it again.
         let due = self.next_purge.swap(u64::MAX, Ordering::Relaxed);
         if self.link.clock.now().as_micros() < due {
             self.next_purge.fetch_min(due, Ordering::Relaxed);
-            return Ok(0);
+            return Ok(Purged::default());
         }
         let purged = self.purge_up_to(limit).await;
         let next = purged.as_ref().map_or(0, |(_, next)| *next);
         self.next_purge.fetch_min(next, Ordering::Relaxed);
-        purged.map(|(dropped, _)| dropped)
+        purged.map(|(dropped, _)| Purged { dropped, more: dropped >= limit })
     }
 
     /// Returns how many were dropped, and when the next will be due.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use lessor_core::store::{Change, Hints, Page, Reply, Scan, Seen, Swap};
+use lessor_core::store::{Change, Hints, Page, Purged, Reply, Scan, Seen, Swap};
 use lessor_core::{Durability, Key, Pending, Record, Store, StoreError, Timestamp};
 use redis::{Cmd, Value};
 
@@ -278,7 +278,7 @@ impl Store for RedisStore {
         Pending::later(Arc::clone(&self.shared).scan(query))
     }
 
-    fn purge(&self, limit: usize) -> Reply<usize> {
+    fn purge(&self, limit: usize) -> Reply<Purged> {
         Pending::later(Arc::clone(&self.shared).purge(limit))
     }
 

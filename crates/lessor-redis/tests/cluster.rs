@@ -82,7 +82,7 @@ fn keys_are_spread_over_all_nodes_and_listed_and_purged_on_all_of_them() {
     assert_eq!(list(&store, 7), keys);
     let mut dropped = 0;
     for _ in 0..100 {
-        dropped += store.purge(10).wait().unwrap();
+        dropped += store.purge(10).wait().unwrap().dropped;
     }
     assert_eq!(dropped, keys.len());
     assert_eq!((0..NODES).map(|node| cluster.size(node)).sum::<usize>(), 0);

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use event_listener::Event;
-use lessor_core::store::{Change, Hints, Page, Reply, Scan, Seen, Spot, Swap};
+use lessor_core::store::{Change, Hints, Page, Purged, Reply, Scan, Seen, Spot, Swap};
 use lessor_core::{Durability, Key, Pending, Record, Store, StoreError, Timestamp};
 use parking_lot::Mutex;
 
@@ -271,7 +271,7 @@ impl<S: Store + ?Sized> Store for FaultyStore<S> {
         self.faults.call(false, move || inner.scan(query))
     }
 
-    fn purge(&self, limit: usize) -> Reply<usize> {
+    fn purge(&self, limit: usize) -> Reply<Purged> {
         let inner = Arc::clone(&self.inner);
         self.faults.call(true, move || inner.purge(limit))
     }

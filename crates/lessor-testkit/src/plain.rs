@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use lessor_core::store::{Change, Hints, Page, Reply, Scan, Seen, Swap};
+use lessor_core::store::{Change, Hints, Page, Purged, Reply, Scan, Seen, Swap};
 use lessor_core::{Clock, Durability, Key, Pending, Record, Store, Timestamp, Token};
 use parking_lot::Mutex;
 
@@ -57,7 +57,7 @@ impl Store for PlainStore {
         Pending::ready(Ok(Page { entries, next, now: self.clock.now() }))
     }
 
-    fn purge(&self, limit: usize) -> Reply<usize> {
+    fn purge(&self, limit: usize) -> Reply<Purged> {
         let now = self.clock.now();
         let mut left = limit;
         self.records.lock().retain(|_, record| {
@@ -69,7 +69,7 @@ impl Store for PlainStore {
             }
             !goes
         });
-        Pending::ready(Ok(limit - left))
+        Pending::ready(Ok(Purged { dropped: limit - left, more: left == 0 }))
     }
 
     fn durability(&self) -> Durability {

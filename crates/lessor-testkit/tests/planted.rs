@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use lessor_core::store::{Change, Hints, Page, Reply, Scan, Seen, Spot, Swap};
+use lessor_core::store::{Change, Hints, Page, Purged, Reply, Scan, Seen, Spot, Swap};
 use lessor_core::{Clock, Durability, Key, Pending, Record, Store, StoreError, Timestamp, Token, View};
 use lessor_testkit::conformance::PROMISES;
 use lessor_testkit::{ManualClock, Subject, history};
@@ -260,7 +260,7 @@ impl Store for Planted {
         Pending::ready(Ok(Page { entries, next, now: self.clock.now() }))
     }
 
-    fn purge(&self, limit: usize) -> Reply<usize> {
+    fn purge(&self, limit: usize) -> Reply<Purged> {
         let now = self.clock.now();
         let mut records = self.records.lock();
         let limit = if self.fault == Fault::PurgeIgnoresItsLimit { usize::MAX } else { limit };
@@ -275,7 +275,7 @@ impl Store for Planted {
         for key in &due {
             *purged = purged.max(records.remove(key).map(|record| record.token()));
         }
-        Pending::ready(Ok(due.len()))
+        Pending::ready(Ok(Purged { dropped: due.len(), more: due.len() >= limit }))
     }
 
     fn durability(&self) -> Durability {

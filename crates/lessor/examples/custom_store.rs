@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use lessor::store::{Change, Hints, Page, Reply, Scan, Seen, Swap};
+use lessor::store::{Change, Hints, Page, Purged, Reply, Scan, Seen, Swap};
 use lessor::{Clock, Durability, Key, Pending, Record, Store, Timestamp, Token};
 
 /// Records in a sorted map behind one lock.
@@ -74,7 +74,7 @@ impl Store for MapStore {
         Pending::ready(Ok(Page { entries, next, now: self.clock.now() }))
     }
 
-    fn purge(&self, limit: usize) -> Reply<usize> {
+    fn purge(&self, limit: usize) -> Reply<Purged> {
         let (now, mut kept) = (self.clock.now(), self.kept());
         let over = kept.records.iter().filter(|(_, record)| record.purge_at() <= now);
         let over: Vec<Key> = over.map(|(key, _)| key.clone()).take(limit).collect();
@@ -82,7 +82,7 @@ impl Store for MapStore {
             let token = kept.records.remove(key).map(|record| record.token());
             kept.purged = kept.purged.max(token);
         }
-        Pending::ready(Ok(over.len()))
+        Pending::ready(Ok(Purged { dropped: over.len(), more: over.len() == limit }))
     }
 
     fn durability(&self) -> Durability {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::task::{Poll, Waker};
 
-use lessor_core::store::{Change, Hints, Page, Reply, Scan, Seen, Swap};
+use lessor_core::store::{Change, Hints, Page, Purged, Reply, Scan, Seen, Swap};
 use lessor_core::{Durability, Key, Pending, Store, StoreError, Timestamp};
 use parking_lot::Mutex;
 
@@ -87,7 +87,7 @@ impl<S: Store> Store for LateStore<S> {
         self.later(move |inner| inner.scan(query))
     }
 
-    fn purge(&self, limit: usize) -> Reply<usize> {
+    fn purge(&self, limit: usize) -> Reply<Purged> {
         self.later(move |inner| inner.purge(limit))
     }
 

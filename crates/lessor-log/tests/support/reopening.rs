@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use lessor_core::store::{Change, Hints, Page, Reply, Scan, Seen, Swap};
+use lessor_core::store::{Change, Hints, Page, Purged, Reply, Scan, Seen, Swap};
 use lessor_core::{Durability, Key, Pending, Store, Timestamp};
 use lessor_log::vfs::sim::SimDisk;
 use lessor_log::{LogStore, Opener, Settings};
@@ -71,7 +71,7 @@ impl Store for Reopening {
         self.with(|store| Pending::ready(store.scan(query).wait()))
     }
 
-    fn purge(&self, limit: usize) -> Reply<usize> {
+    fn purge(&self, limit: usize) -> Reply<Purged> {
         self.with(|store| Pending::ready(store.purge(limit).wait()))
     }
 

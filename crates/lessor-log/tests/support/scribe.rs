@@ -4,7 +4,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use lessor_core::store::{Change, OwnedChange, Page, Reply, Scan, Seen, Swap};
+use lessor_core::store::{Change, OwnedChange, Page, Purged, Reply, Scan, Seen, Swap};
 use lessor_core::{
     Durability, Engine, Held, Key, LeaseId, OnFailed, OnLapsed, Pending, Record, Settings, Store, StoreError,
     Timestamp, machine,
@@ -119,8 +119,8 @@ impl Store for Desk {
         Pending::ready(Ok(Page { entries: Vec::new(), next: None, now: self.now() }))
     }
 
-    fn purge(&self, _: usize) -> Reply<usize> {
-        Pending::ready(Ok(0))
+    fn purge(&self, _: usize) -> Reply<Purged> {
+        Pending::ready(Ok(Purged::default()))
     }
 
     fn durability(&self) -> Durability {

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use lessor_core::store::{Change, Hints, Page, Reply, Scan, Seen, Swap};
+use lessor_core::store::{Change, Hints, Page, Purged, Reply, Scan, Seen, Swap};
 use lessor_core::{Clock, Durability, Key, Pending, Store, Timestamp};
 use lessor_redis::RedisStore;
 use lessor_testkit::{ManualClock, Subject};
@@ -199,7 +199,7 @@ impl Store for Faked {
         self.store.scan(query)
     }
 
-    fn purge(&self, limit: usize) -> Reply<usize> {
+    fn purge(&self, limit: usize) -> Reply<Purged> {
         self.hand.bring();
         self.store.purge(limit)
     }

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use lessor_core::store::{Change, Hints, Page, Reply, Scan, Seen, Swap};
+use lessor_core::store::{Change, Hints, Page, Purged, Reply, Scan, Seen, Swap};
 use lessor_core::{Durability, Key, Store, StoreError, Timestamp};
 use lessor_redis::RedisStore;
 
@@ -95,7 +95,7 @@ impl Store for Tap {
         self.store.scan(query)
     }
 
-    fn purge(&self, limit: usize) -> Reply<usize> {
+    fn purge(&self, limit: usize) -> Reply<Purged> {
         self.store.purge(limit)
     }
 

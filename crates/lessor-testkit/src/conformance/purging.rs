@@ -27,7 +27,7 @@ pub fn purge_drops_what_is_due(factory: Factory<'_>) {
         assert_eq!(load(store, key).record, None, "{key} was kept");
     }
     assert_eq!(list(store, "", 10), []);
-    assert_eq!(store.purge(10).wait().expect("the store can be purged"), 0);
+    assert_eq!(store.purge(10).wait().expect("the store can be purged").dropped, 0);
 }
 
 /// Records whose retention has not ended are kept: live, lapsed, finished and released ones.
@@ -65,10 +65,10 @@ pub fn purge_judges_the_exact_instant(factory: Factory<'_>) {
     let record = released(subject.now().saturating_sub(hour), hour + SHORT);
     put(store, &key("k"), &record);
     clock.set(record.purge_at().saturating_sub(Duration::from_micros(1)));
-    assert_eq!(store.purge(10).wait().expect("the store can be purged"), 0);
+    assert_eq!(store.purge(10).wait().expect("the store can be purged").dropped, 0);
     assert_eq!(load(store, &key("k")).record.as_ref(), Some(&record));
     clock.set(record.purge_at());
-    assert_eq!(store.purge(10).wait().expect("the store can be purged"), 1);
+    assert_eq!(store.purge(10).wait().expect("the store can be purged").dropped, 1);
     assert_eq!(load(store, &key("k")).record, None);
 }
 
@@ -102,7 +102,7 @@ pub fn purge_drops_at_most_its_limit(factory: Factory<'_>) {
     }
     let mut dropped = 0;
     for _ in 0..10 {
-        let now = store.purge(3).wait().expect("the store can be purged");
+        let now = store.purge(3).wait().expect("the store can be purged").dropped;
         assert!(now <= 3, "{now} records were dropped for a limit of 3");
         dropped += now;
         let left = list(store, "", 100).len();

@@ -204,7 +204,7 @@ pub(crate) fn list(store: &dyn Store, prefix: &str, limit: usize) -> Vec<(Key, R
 
 /// Purges until there is nothing left to purge.
 pub(crate) fn purge_all(store: &dyn Store) {
-    while store.purge(1000).wait().expect("the store can be purged") > 0 {}
+    while store.purge(1000).wait().expect("the store can be purged").more {}
 }
 
 pub(crate) fn take(request: lessor_core::AcquireRequest<'_>) -> Lease {

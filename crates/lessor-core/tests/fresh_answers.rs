@@ -1,0 +1,230 @@
+//! An answer is never older than its question, is for the caller's own request, and depends on no other caller being polled.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod late;
+mod switched;
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker};
+use std::thread;
+use std::time::Duration;
+
+use late::LateStore;
+use lessor_core::{Acquisition, Engine, Error, ErrorKind, Lease, OnceError, State, Store};
+use lessor_memory::MemoryStore;
+use lessor_testkit::ManualClock;
+use switched::Switched;
+
+const TTL: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn acquire(engine: &Engine, key: &str) -> Lease {
+    match engine.acquire(key).ttl(TTL).wait().unwrap() {
+        Acquisition::Acquired(lease) => lease,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// Polls with a waker that does nothing, as a caller does that holds a future and does not come back to it.
+fn poll_for_a_while<F: Future>(mut future: Pin<&mut F>) {
+    for _ in 0..20 {
+        assert!(poll(future.as_mut()).is_pending());
+        thread::park_timeout(Duration::from_millis(1));
+    }
+}
+
+fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+    for _ in 0..6000 {
+        if done() {
+            return;
+        }
+        thread::park_timeout(Duration::from_millis(5));
+    }
+    panic!("never happened: {what}");
+}
+
+/// Stores on a clock that stands still, so that only notifications end a wait.
+fn stores() -> [Arc<dyn Store>; 2] {
+    let memory = || MemoryStore::with_clock(Arc::new(ManualClock::new()));
+    [Arc::new(memory()), Arc::new(LateStore::new(memory()))]
+}
+
+/// One waiter was held and not polled. Another, who came after the key had been released and granted again, was answered
+/// "released" after 12 µs: by what the first one's reading had seen.
+#[test]
+fn rule_11_a_waiter_is_not_answered_by_what_an_earlier_waiter_saw() {
+    for store in stores() {
+        let engine = Engine::new(store).unwrap();
+        let first = acquire(&engine, "key");
+        let mut held = pin!(engine.wait_for("key", HOUR));
+        poll_for_a_while(held.as_mut());
+        first.release().wait().unwrap();
+        let second = acquire(&engine, "key");
+        let mut waiting = pin!(engine.wait_for("key", HOUR));
+        poll_for_a_while(waiting.as_mut());
+        second.complete("done").wait().unwrap();
+        let view = futures_lite::future::block_on(waiting).unwrap().unwrap();
+        assert_eq!(view.state(), State::Completed);
+    }
+}
+
+/// `once` returned a result that had been forgotten, while a newer grant was live.
+#[test]
+fn rule_11_once_does_not_replay_what_was_forgotten_before_it_was_called() {
+    for store in stores() {
+        let engine = Engine::new(store).unwrap();
+        let first = acquire(&engine, "key");
+        let mut held = pin!(engine.wait_for("key", HOUR));
+        poll_for_a_while(held.as_mut());
+        first.complete("forgotten").wait().unwrap();
+        engine.forget("key").wait().unwrap();
+        let second = acquire(&engine, "key");
+        let mut once = pin!(engine.once("key").run_async(async |_| Ok::<_, String>("ran".to_owned())));
+        poll_for_a_while(once.as_mut());
+        second.complete("current").wait().unwrap();
+        let outcome = futures_lite::future::block_on(once).unwrap();
+        assert!(outcome.is_replay());
+        assert_eq!(outcome.value(), "current");
+    }
+}
+
+/// A waiter for one request was given the outcome of another, where a direct acquire is refused.
+#[test]
+fn rule_8_a_waiter_does_not_get_the_outcome_of_another_request() {
+    for store in stores() {
+        for succeeds in [true, false] {
+            let engine = Engine::new(store.clone()).unwrap();
+            let key = if succeeds { "completes" } else { "fails" };
+            let lapsing = acquire(&engine, key);
+            let mut waiting =
+                pin!(engine.once(key).fingerprint("A").run_async(async |_| Ok::<_, String>("A".to_owned())));
+            poll_for_a_while(waiting.as_mut());
+            // The waiter's turn does not come before another request has the key.
+            lapsing.release().wait().unwrap();
+            let other = engine.acquire(key).fingerprint("B").wait().unwrap();
+            let Acquisition::Acquired(other) = other else { panic!("{other:?}") };
+            if succeeds {
+                other.complete("B").wait().unwrap();
+            } else {
+                other.fail("B").wait().unwrap();
+            }
+            let outcome = futures_lite::future::block_on(waiting);
+            assert!(
+                matches!(outcome, Err(OnceError::Engine(Error::FingerprintMismatch))),
+                "{:?}",
+                outcome.map(drop)
+            );
+        }
+    }
+}
+
+/// One waiter was woken when the key became free, was not polled, and nobody else was woken: another thread waited for eight
+/// seconds.
+#[test]
+fn a_waiter_that_is_not_polled_keeps_no_other_from_a_free_key() {
+    for store in stores() {
+        let engine = Engine::new(store).unwrap();
+        let lease = acquire(&engine, "key");
+        let work = async |_: &Lease| Ok::<_, String>("never polled again".to_owned());
+        let mut idle: Vec<_> = (0..3).map(|_| Box::pin(engine.once("key").run_async(work))).collect();
+        idle.iter_mut().for_each(|waiter| poll_for_a_while(waiter.as_mut()));
+        thread::scope(|scope| {
+            let others: Vec<_> = (0..3)
+                .map(|_| {
+                    scope.spawn(|| engine.once("key").run(|_| Ok::<_, String>("ran".to_owned())).unwrap())
+                })
+                .collect();
+            thread::park_timeout(Duration::from_millis(20));
+            lease.release().wait().unwrap();
+            let outcomes: Vec<_> = others.into_iter().map(|other| other.join().unwrap()).collect();
+            assert_eq!(outcomes.iter().filter(|outcome| !outcome.is_replay()).count(), 1);
+            assert!(outcomes.iter().all(|outcome| outcome.value() == "ran"));
+        });
+        for waiter in idle {
+            let outcome = futures_lite::future::block_on(waiter).unwrap();
+            assert_eq!((outcome.is_replay(), outcome.value().as_str()), (true, "ran"));
+        }
+    }
+}
+
+#[test]
+fn the_timeout_of_a_wait_counts_from_the_call() {
+    let clock = ManualClock::new();
+    let engine = Engine::new(Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())))).unwrap();
+    let _lease = engine.acquire("key").ttl(2 * HOUR).wait().unwrap();
+    let waiting = engine.wait_for("key", HOUR);
+    clock.advance(HOUR);
+    let view = waiting.wait().unwrap().unwrap();
+    assert_eq!(view.state(), State::InProgress);
+}
+
+#[test]
+fn a_wait_ends_with_an_error_when_the_store_does_not_answer_in_time() {
+    let store = Arc::new(LateStore::new(MemoryStore::new()));
+    let engine = Engine::new(store.clone()).unwrap();
+    let closed = store.gate.lock();
+    let error = engine.wait_for("key", Duration::from_millis(1)).wait().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    drop(closed);
+    assert!(engine.wait_for("key", Duration::from_secs(20)).wait().unwrap().is_none());
+}
+
+#[test]
+fn failed_readings_end_a_wait_only_when_three_come_in_a_row() {
+    let clock = ManualClock::new();
+    let store = Arc::new(Switched::new(&clock));
+    let engine = Engine::new(store.clone()).unwrap();
+    let lease = engine.acquire("key").ttl(2 * HOUR).wait().unwrap();
+    let step = engine.settings().poll_every;
+    let read = |count: usize| {
+        for _ in 0..count {
+            let before = store.loads.load(Ordering::SeqCst);
+            clock.advance(step);
+            eventually("the key is read", || store.loads.load(Ordering::SeqCst) > before);
+            thread::park_timeout(Duration::from_millis(5));
+        }
+    };
+    let mut waiting = pin!(engine.wait_for("key", HOUR));
+    assert!(poll(waiting.as_mut()).is_pending());
+    for _ in 0..3 {
+        store.loads_fail.store(true, Ordering::SeqCst);
+        read(1);
+        assert!(poll(waiting.as_mut()).is_pending(), "one failure is none");
+        store.loads_fail.store(false, Ordering::SeqCst);
+        read(1);
+        assert!(poll(waiting.as_mut()).is_pending(), "failures do not add up");
+    }
+    store.loads_fail.store(true, Ordering::SeqCst);
+    read(4);
+    let error = futures_lite::future::block_on(waiting).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    drop(lease);
+}
+
+/// Each waited-for key had a task with a future of its own: 1.4 kB.
+#[test]
+fn a_waited_for_key_takes_few_bytes() {
+    const KEYS: usize = 2_000;
+    let engine = Engine::new(Arc::new(MemoryStore::with_clock(Arc::new(ManualClock::new())))).unwrap();
+    let keys: Vec<String> = (0..KEYS).map(|number| format!("key number {number:06}")).collect();
+    let leases: Vec<_> = keys.iter().map(|key| acquire(&engine, key)).collect();
+    let mut waits = Vec::with_capacity(KEYS);
+    let info = allocation_counter::measure(|| {
+        waits.extend(keys.iter().map(|key| engine.wait_for(key, HOUR)));
+        for wait in &mut waits {
+            assert!(poll(Pin::new(wait)).is_pending());
+        }
+    });
+    let bytes = usize::try_from(info.bytes_current).unwrap() / KEYS;
+    println!("{bytes} bytes per key that is waited for, with its waiter's future");
+    assert!(bytes < 1_000, "{bytes} bytes per key that is waited for");
+    drop((waits, leases));
+}
