@@ -54,11 +54,13 @@ pub(crate) enum Looked<T> {
 /// A waiter's number within its entry; they grow.
 pub(crate) type Ticket = u64;
 
+type Entry<K, R, W> = Arc<Watched<K, R, W>>;
+
 /// All keys that are waited for. `R` is a reading, `W` what wakes a waiter.
 pub(crate) struct Registry<K, R, W> {
     /// Lets a writer see without a lock that nobody waits.
     watched: AtomicUsize,
-    entries: Mutex<HashMap<K, Arc<Watched<K, R, W>>>>,
+    entries: Mutex<HashMap<K, Entry<K, R, W>>>,
 }
 
 /// One key that is waited for.
@@ -139,7 +141,7 @@ impl<K: Hash + Eq + Clone, R, W> Registry<K, R, W> {
 
     /// The entry of a key that was just written, if anybody waits for it. Costs one look when nobody waits at all.
     #[inline]
-    pub(crate) fn written(&self, key: &K) -> Option<Arc<Watched<K, R, W>>> {
+    pub(crate) fn written(&self, key: &K) -> Option<Entry<K, R, W>> {
         // The write comes before this look, and a waiter registers before its first reading begins. With the two
         // fences, either this sees the waiter or that reading sees the write.
         fence(Ordering::SeqCst);
@@ -147,17 +149,17 @@ impl<K: Hash + Eq + Clone, R, W> Registry<K, R, W> {
     }
 
     /// The entry of a key, if anybody waits for it.
-    pub(crate) fn find(&self, key: &K) -> Option<Arc<Watched<K, R, W>>> {
+    pub(crate) fn find(&self, key: &K) -> Option<Entry<K, R, W>> {
         self.entries.lock().get(key).map(Arc::clone)
     }
 
     /// All entries.
-    pub(crate) fn all(&self) -> Vec<Arc<Watched<K, R, W>>> {
+    pub(crate) fn all(&self) -> Vec<Entry<K, R, W>> {
         self.entries.lock().values().map(Arc::clone).collect()
     }
 
     /// Registers a waiter. A reading that begins from now on answers it: the caller asks for one.
-    pub(crate) fn join(&self, key: &K, contends: bool) -> (Arc<Watched<K, R, W>>, Ticket) {
+    pub(crate) fn join(&self, key: &K, contends: bool) -> (Entry<K, R, W>, Ticket) {
         let mut entries = self.entries.lock();
         let watched = match entries.get(key) {
             Some(watched) => Arc::clone(watched),
@@ -177,7 +179,7 @@ impl<K: Hash + Eq + Clone, R, W> Registry<K, R, W> {
 
     /// Removes a waiter, and the entry with the last one. A waiter that leaves with an offer has the key read again, which
     /// lets the next one try.
-    pub(crate) fn leave(&self, watched: &Arc<Watched<K, R, W>>, ticket: Ticket) -> Follows<W> {
+    pub(crate) fn leave(&self, watched: &Entry<K, R, W>, ticket: Ticket) -> Follows<W> {
         let mut entries = self.entries.lock();
         let mut state = watched.state.lock();
         let (waker, had_offer) = state.leave(ticket);
