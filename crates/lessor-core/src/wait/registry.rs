@@ -390,6 +390,8 @@ impl<R, W> State<R, W> {
             }
             former => former.map_or(0, |offer| offer.to),
         };
+        // Where nobody sleeps, the next one who looks may try.
+        self.offer = None;
         let Some(latest) = self.latest.as_ref().filter(|latest| latest.meaning != Meaning::Held) else {
             return follows;
         };
