@@ -136,18 +136,19 @@ fn a_waiter_that_is_not_polled_keeps_no_other_from_a_free_key() {
         let work = async |_: &Lease| Ok::<_, String>("never polled again".to_owned());
         let mut idle: Vec<_> = (0..3).map(|_| Box::pin(engine.once("key").run_async(work))).collect();
         idle.iter_mut().for_each(|waiter| poll_for_a_while(waiter.as_mut()));
-        thread::scope(|scope| {
-            let others: Vec<_> = (0..3)
-                .map(|_| {
-                    scope.spawn(|| engine.once("key").run(|_| Ok::<_, String>("ran".to_owned())).unwrap())
-                })
-                .collect();
-            thread::park_timeout(Duration::from_millis(20));
-            lease.release().wait().unwrap();
-            let outcomes: Vec<_> = others.into_iter().map(|other| other.join().unwrap()).collect();
-            assert_eq!(outcomes.iter().filter(|outcome| !outcome.is_replay()).count(), 1);
-            assert!(outcomes.iter().all(|outcome| outcome.value() == "ran"));
-        });
+        // Not in a scope: should they wait for ever, the test fails all the same.
+        let others: Vec<_> = (0..3)
+            .map(|_| {
+                let engine = engine.clone();
+                thread::spawn(move || engine.once("key").run(|_| Ok::<_, String>("ran".to_owned())).unwrap())
+            })
+            .collect();
+        thread::park_timeout(Duration::from_millis(20));
+        lease.release().wait().unwrap();
+        eventually("the others are done", || others.iter().all(thread::JoinHandle::is_finished));
+        let outcomes: Vec<_> = others.into_iter().map(|other| other.join().unwrap()).collect();
+        assert_eq!(outcomes.iter().filter(|outcome| !outcome.is_replay()).count(), 1);
+        assert!(outcomes.iter().all(|outcome| outcome.value() == "ran"));
         for waiter in idle {
             let outcome = futures_lite::future::block_on(waiter).unwrap();
             assert_eq!((outcome.is_replay(), outcome.value().as_str()), (true, "ran"));
