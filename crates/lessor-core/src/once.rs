@@ -1,39 +1,29 @@
 //! The whole thing in one call: run a piece of work once, and give everyone its outcome.
 
-use std::any::Any;
-use std::fmt::{self, Display};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+mod deliver;
+mod outcome;
+
+use std::fmt::Display;
 use std::time::Duration;
 
-use futures_lite::{FutureExt, future};
+use futures_lite::future;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::acquire::{AcquireRequest, Acquisition};
 use crate::engine::Engine;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::fingerprint::Fingerprint;
 use crate::key::Key;
 use crate::lease::Lease;
-use crate::machine::Ack;
 use crate::pending::block_on;
-use crate::record::Ended;
 use crate::settings::{OnFailed, OnLapsed};
 use crate::view::View;
 use crate::wait::Waiter;
 
-/// The error code of work that panicked.
-pub const PANICKED: &str = "panicked";
-/// The error code of work that returned an error.
-pub const ERRORED: &str = "error";
-/// The error code of work whose result could not be stored: too large, or not to be serialized.
-pub const RESULT_REFUSED: &str = "result_refused";
-
-/// An error's text is kept up to this many bytes.
-const MAX_DETAIL: usize = 4096;
-/// How often a completion is tried while the store does not answer, and the first pause; each is twice the one before.
-const COMPLETIONS: u32 = 6;
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
+pub use deliver::{ERRORED, PANICKED, RESULT_REFUSED};
+use outcome::How;
+pub use outcome::{OnceError, Outcome};
 
 /// A piece of work to be run once. Made by [`Engine::once`]; nothing happens until [`run`](Self::run) or
 /// [`run_async`](Self::run_async).
@@ -44,49 +34,6 @@ pub struct Once<'a> {
     key: &'a str,
     request: AcquireRequest<'a>,
     patience: Option<Duration>,
-}
-
-/// What became of the work, for one caller of it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Outcome<T> {
-    value: T,
-    how: How,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct How {
-    replayed: bool,
-    waited: bool,
-    late: bool,
-    attempt: u32,
-    after: Option<Ended>,
-}
-
-/// Why there is no value.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OnceError<E> {
-    /// The work ran now and returned this error, which is kept and replayed under the code `error`.
-    #[error("the work failed: {0}")]
-    Work(E),
-    /// The work failed before.
-    #[error("the work failed before, with code {:?}", .0.error_code().unwrap_or_default())]
-    Failed(View),
-    /// Somebody else is still at it, and the caller did not want to wait longer.
-    #[error("the work is still in progress elsewhere")]
-    InProgress(View),
-    /// A holder vanished in the middle; an operator has to resolve it.
-    #[error("a former holder vanished in the middle of the work; look at its effects, then resolve the key")]
-    InDoubt(View),
-    /// The lease was lost while the work ran: somebody else may be doing it again, and this outcome does not count.
-    #[error("the lease was lost while the work ran, so its outcome does not count")]
-    Lost,
-    /// The work was done, but its outcome could not be stored: it may be done again.
-    #[error("the work was done, but its outcome could not be stored: {0}")]
-    Unrecorded(#[source] Error),
-    /// The key could not be acquired, or its result not be read.
-    #[error(transparent)]
-    Engine(#[from] Error),
 }
 
 enum Obtained {
@@ -168,8 +115,7 @@ impl<'a> Once<'a> {
             Obtained::Lease(lease, waited) => (lease, waited),
             Obtained::Replay(view, waited) => return replay(&view, waited),
         };
-        let worked = catch_unwind(AssertUnwindSafe(|| work(&lease)));
-        block_on(deliver(self.engine, &lease, worked, waited))
+        deliver::run(self.engine, &lease, waited, work)
     }
 
     /// The same for async work. It is cancelled, by dropping it, when the lease is lost.
@@ -185,15 +131,7 @@ impl<'a> Once<'a> {
             Obtained::Lease(lease, waited) => (lease, waited),
             Obtained::Replay(view, waited) => return replay(&view, waited),
         };
-        let work = async { Some(AssertUnwindSafe(work(&lease)).catch_unwind().await) };
-        let lost = async {
-            lease.lost().await;
-            None
-        };
-        match future::or(work, lost).await {
-            Some(worked) => deliver(self.engine, &lease, worked, waited).await,
-            None => Err(OnceError::Lost),
-        }
+        deliver::run_async(self.engine, &lease, waited, work).await
     }
 
     async fn obtain<E>(&self) -> Result<Obtained, OnceError<E>> {
@@ -264,117 +202,4 @@ impl Obtained {
 fn replay<T: DeserializeOwned, E>(view: &View, waited: bool) -> Result<Outcome<T>, OnceError<E>> {
     let how = How { replayed: true, waited, late: false, attempt: view.attempt(), after: None };
     Ok(Outcome { value: view.result()?, how })
-}
-
-/// Stores what the work came to.
-async fn deliver<T: Serialize, E: Display>(
-    engine: &Engine,
-    lease: &Lease,
-    worked: Result<Result<T, E>, Box<dyn Any + Send>>,
-    waited: bool,
-) -> Result<Outcome<T>, OnceError<E>> {
-    match worked {
-        Ok(Ok(value)) => {
-            let ack = complete(engine, lease, &value).await?;
-            let after = lease.former().map(|former| former.ended());
-            let how = How { replayed: false, waited, late: ack.is_late(), attempt: lease.attempt(), after };
-            Ok(Outcome { value, how })
-        }
-        Ok(Err(error)) => {
-            fail(lease, ERRORED, Some(&error.to_string())).await;
-            Err(OnceError::Work(error))
-        }
-        Err(panic) => {
-            fail(lease, PANICKED, None).await;
-            resume_unwind(panic)
-        }
-    }
-}
-
-async fn complete<T: Serialize, E>(engine: &Engine, lease: &Lease, value: &T) -> Result<Ack, OnceError<E>> {
-    let mut pause = FIRST_PAUSE;
-    let mut tries = 1;
-    loop {
-        let error = match lease.complete(value).await {
-            Ok(ack) => return Ok(ack),
-            Err(error) => error,
-        };
-        match error.kind() {
-            ErrorKind::Unavailable | ErrorKind::Indeterminate if tries < COMPLETIONS => {
-                if let Ok(now) = engine.now().await {
-                    engine.shared.background.leases.sleep_until(now.saturating_add(pause)).await;
-                }
-                pause *= 2;
-                tries += 1;
-            }
-            ErrorKind::Lost | ErrorKind::NotFound => return Err(OnceError::Lost),
-            ErrorKind::Invalid => {
-                // The work was done: running it again would not make its result any smaller.
-                fail(lease, RESULT_REFUSED, Some(&error.to_string())).await;
-                return Err(OnceError::Unrecorded(error));
-            }
-            _ => return Err(OnceError::Unrecorded(error)),
-        }
-    }
-}
-
-/// Stores a failure. The caller learns of the work's own error in any case, so this one is only logged.
-async fn fail(lease: &Lease, code: &str, detail: Option<&str>) {
-    let failed = match detail {
-        Some(detail) => lease.fail_with(code, shorten(detail)).await,
-        None => lease.fail(code).await,
-    };
-    match failed {
-        // The work has settled the lease itself.
-        Ok(_) | Err(Error::Finished { .. } | Error::Released) => {}
-        Err(error) => tracing::warn!(key = %lease.key(), %error, "a failure could not be stored"),
-    }
-}
-
-fn shorten(detail: &str) -> &str {
-    detail.get(..detail.floor_char_boundary(MAX_DETAIL)).unwrap_or_default()
-}
-
-impl<T> Outcome<T> {
-    /// The value that the work returned.
-    pub fn value(&self) -> &T {
-        &self.value
-    }
-
-    /// The value that the work returned.
-    pub fn into_value(self) -> T {
-        self.value
-    }
-
-    /// The work was run by somebody else, or earlier; this is its result.
-    pub fn is_replay(&self) -> bool {
-        self.how.replayed
-    }
-
-    /// A twin was at the same work, and this caller waited for it.
-    pub fn has_waited(&self) -> bool {
-        self.how.waited
-    }
-
-    /// The work ended after its lease had lapsed, but before anybody else began: it counts.
-    pub fn is_late(&self) -> bool {
-        self.how.late
-    }
-
-    /// How many grants it took.
-    pub fn attempt(&self) -> u32 {
-        self.how.attempt
-    }
-
-    /// If this caller ran the work and there was a grant before: how that one ended.
-    pub fn took_over_after(&self) -> Option<Ended> {
-        self.how.after
-    }
-}
-
-/// The value is left out: results do not belong into logs.
-impl<T> fmt::Debug for Outcome<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Outcome").field("how", &self.how).finish_non_exhaustive()
-    }
 }
