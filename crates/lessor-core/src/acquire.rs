@@ -146,16 +146,16 @@ impl<'a> AcquireRequest<'a> {
         if let Err(error) = self.check() {
             return Pending::ready(Err(error));
         }
-        match self.shared.store.now().try_take() {
-            Ok(Ok(now)) => match self.tell(now) {
-                Some(told) => Pending::ready(told),
-                None => match self.contend(now) {
-                    Ok(contended) => Pending::ready(contended),
-                    Err(key) => self.contend_by_guess(key, now),
-                },
+        if let Some(told) = self.tell() {
+            return Pending::ready(told);
+        }
+        match self.contend() {
+            Ok(contended) => Pending::ready(contended),
+            Err(key) => match self.shared.store.now().try_take() {
+                Ok(Ok(now)) => self.contend_by_guess(key, now),
+                Ok(Err(error)) => Pending::ready(Err(error.into())),
+                Err(now) => self.contend_later(key, now),
             },
-            Ok(Err(error)) => Pending::ready(Err(error.into())),
-            Err(now) => self.contend_later(now),
         }
     }
 
@@ -170,25 +170,24 @@ impl<'a> AcquireRequest<'a> {
         Ok(())
     }
 
-    fn contend_later(self, now: Reply<Timestamp>) -> Pending<'static, Result<Acquisition, Error>> {
-        let Self { shared, key, acquire, chosen, .. } = self;
-        let (shared, key) = (Arc::clone(shared), key.to_owned());
+    fn contend_later(self, key: Key, now: Reply<Timestamp>) -> Pending<'static, Result<Acquisition, Error>> {
+        let Self { shared, acquire, chosen, .. } = self;
+        let shared = Arc::clone(shared);
         Pending::later(async move {
             let now = now.await?;
-            let mut request = AcquireRequest { shared: &shared, key: &key, acquire, chosen, refused: None };
-            match request.contend(now) {
-                Ok(contended) => contended,
-                Err(key) => request.contend_by_guess(key, now).await,
-            }
+            let request = AcquireRequest { shared: &shared, key: "", acquire, chosen, refused: None };
+            request.contend_by_guess(key, now).await
         })
     }
 
     /// What there is to tell without writing. Where records are at hand, a refusal or a replay is made without copying the
     /// record or even the key.
     #[inline]
-    fn tell(&self, now: Timestamp) -> Option<Result<Acquisition, Error>> {
+    fn tell(&self) -> Option<Result<Acquisition, Error>> {
         let mut told = None;
-        self.shared.store.glance(self.key, &mut |record| told = self.answer(record, now));
+        self.shared.store.glance(self.key, &mut |found| {
+            told = found.and_then(|(record, now)| self.answer(Some(record), now));
+        });
         told
     }
 
@@ -222,7 +221,7 @@ impl<'a> AcquireRequest<'a> {
 
     /// Tries to write a grant where records are at hand; else gives back the key.
     #[inline(never)]
-    fn contend(&mut self, now: Timestamp) -> Result<Result<Acquisition, Error>, Key> {
+    fn contend(&mut self) -> Result<Result<Acquisition, Error>, Key> {
         let shared = self.shared;
         let key = Key::checked(self.key);
         if !self.chosen {
@@ -234,7 +233,7 @@ impl<'a> AcquireRequest<'a> {
         if self.acquire.holder.is_none() {
             self.acquire.holder = shared.settings.holder.as_deref().map(Into::into);
         }
-        match at_hand::grant(shared, &key, &self.acquire, now) {
+        match at_hand::grant(shared, &key, &self.acquire) {
             Some(granted) => {
                 let lease = Lease::granted(Arc::clone(shared), key, self.acquire.ttl, granted, false);
                 Ok(Ok(Acquisition::Acquired(lease)))
@@ -293,7 +292,8 @@ impl Finish {
     fn finish(self, shared: &Arc<Handle>, key: Key, outcome: Outcome) -> Result<Acquisition, Error> {
         let (record, resent) = match outcome {
             Ok((Answer::Granted, Some(record))) => (record, false),
-            Ok((Answer::Resent(record), _)) => (record, true),
+            // Under an id that the engine drew nobody else can have been granted anything.
+            Ok((Answer::Resent(record), _)) => (record, self.chosen),
             Ok((answer, _)) => return acquisition(answer),
             Err(error) => return Err(self.refuse(shared, key, error)),
         };

@@ -1,4 +1,5 @@
-//! Operations on records that are at hand: decided upon and changed where they are, in one step of the store.
+//! Operations on records that are at hand: decided upon and changed where they are, in one step of the store, by the clock as it is
+//! read in that step.
 //!
 //! Each returns `None` if the operation has to go the usual way: the store does not show records in place, or nothing is to be
 //! written, or not now.
@@ -8,17 +9,16 @@ use crate::key::Key;
 use crate::lease_id::LeaseId;
 use crate::machine::{Acquire, Act, Answer, Judgement, judge_acquire, judge_act};
 use crate::record::{Body, Record};
-use crate::store::{Spot, Window};
-use crate::time::Timestamp;
 
 /// The record as it was granted.
 #[inline]
-pub(crate) fn grant(shared: &Shared, key: &Key, request: &Acquire, now: Timestamp) -> Option<Body> {
+pub(crate) fn grant(shared: &Shared, key: &Key, request: &Acquire) -> Option<Body> {
     let retention = shared.settings.retention;
     let mut granted = None;
     shared.store.edit(key, &mut |spot| {
+        let now = spot.clock.now();
         let record = match &judge_acquire(spot.record.as_deref(), request, now, retention) {
-            Judgement::Begin(grant) if is_open(spot, grant.window) => {
+            Judgement::Begin(grant) if grant.window.is_open(now) => {
                 let body = grant.begin();
                 granted = Some(body.clone());
                 match &mut spot.record {
@@ -28,7 +28,7 @@ pub(crate) fn grant(shared: &Shared, key: &Key, request: &Acquire, now: Timestam
                 }
                 return;
             }
-            Judgement::Change(plan) if is_open(spot, plan.window) => {
+            Judgement::Change(plan) if plan.window.is_open(now) => {
                 let Some(record) = &mut spot.record else { return };
                 plan.make(record.body_mut());
                 record
@@ -39,44 +39,34 @@ pub(crate) fn grant(shared: &Shared, key: &Key, request: &Acquire, now: Timestam
     });
     // A new lease is nothing that anybody waits for, but it ends the former holder's, if that is still watched.
     if let Some(body) = granted.as_ref().filter(|body| body.attempt > 1 && shared.watches.are_any()) {
-        shared.watches.written(key, &Record::new(body.clone()), now);
+        shared.watches.written(key, &Record::new(body.clone()), body.acquired_at);
     }
     granted
 }
 
 /// What the holder's act came to.
 #[inline]
-pub(crate) fn act(
-    shared: &Shared,
-    key: &Key,
-    lease_id: &LeaseId,
-    act: &Act,
-    now: Timestamp,
-) -> Option<Answer> {
+pub(crate) fn act(shared: &Shared, key: &Key, lease_id: &LeaseId, act: &Act) -> Option<Answer> {
     let retention = shared.settings.retention;
     let mut done = None;
     let mut news = None;
     shared.store.edit(key, &mut |spot| {
+        let now = spot.clock.now();
         let Judgement::Change(plan) = &judge_act(spot.record.as_deref(), lease_id, act, now, retention)
         else {
             return;
         };
-        if !is_open(spot, plan.window) {
+        if !plan.window.is_open(now) {
             return;
         }
         if let Some(record) = &mut spot.record {
             done = Some(plan.make(record.body_mut()));
             // A waiter that is not seen here yet reads the record after this.
-            news = shared.watches.are_any().then(|| record.clone());
+            news = shared.watches.are_any().then(|| (record.clone(), now));
         }
     });
-    if let Some(record) = news {
+    if let Some((record, now)) = news {
         shared.watches.written(key, &record, now);
     }
     done
-}
-
-#[inline]
-fn is_open(spot: &Spot<'_>, window: Window) -> bool {
-    !window.is_timed() || window.is_open(spot.clock.now())
 }

@@ -4,20 +4,25 @@
 use std::future::{self, Future};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use crate::engine::Shared;
 use crate::error::Error;
 use crate::key::Key;
-use crate::machine::{Answer, Command, Decision, Write, decide};
+use crate::machine::{Answer, Command, Decision, Write, decide, found};
 use crate::pending::Pending;
 use crate::record::Record;
-use crate::store::{Reply, Seen, StoreError, Swap};
+use crate::store::{Change, Reply, Seen, StoreError, Swap};
 use crate::time::Timestamp;
 
 /// Each conflict means that somebody else got on, so this many in a row mean a store that does not keep its contract.
 const MAX_ROUNDS: u32 = 10_000;
 /// How often an indeterminate write is looked into before the caller is told.
 const MAX_DOUBTS: u32 = 3;
+/// An outcome has the time of its decision where the store does not give it that of the write. It is decided again if it was not
+/// written within this time, which doubles with each round, so that it gets through on the slowest store.
+const OUTCOME_AGE: Duration = Duration::from_secs(1);
+const MAX_DOUBLINGS: u32 = 20;
 
 /// What an operation came to, and the record it wrote if it wrote one.
 pub(crate) type Outcome = Result<(Answer, Option<Record>), Error>;
@@ -98,8 +103,9 @@ pub(crate) fn begin(
     // be said of the record itself.
     let decision = guessed.map(|record| (record, decide(record, command, now, shared.settings.retention)));
     let request = match decision {
-        Some((expected, Decision::Write(write, answer))) => {
-            match shared.store.swap(key, &write.change(expected)).try_take() {
+        // What was told of the time may be ahead of it. That an outcome is late is not taken from that.
+        Some((expected, Decision::Write(write, answer))) if !is_late(&write) => {
+            match shared.store.swap(key, &change(&write, expected, 0)).try_take() {
                 // What almost always happens, without another move of anything.
                 Ok(Ok(Swap::Stored)) => {
                     shared.watches.written(key, &write.next, now);
@@ -128,7 +134,7 @@ fn go_on(shared: &Shared, key: &Key, command: &Command, now: Timestamp, mut requ
         };
         request = match step {
             Step::Done(outcome) => return Begun::Done(outcome),
-            step => send(shared, key, step),
+            step => send(shared, key, step, drive.rounds),
         };
     }
 }
@@ -146,7 +152,7 @@ impl Flight {
             let response = future::poll_fn(|context| flight.request.poll(context)).await;
             flight.request = match flight.drive.take_in(shared, key, &flight.command, response) {
                 Step::Done(outcome) => return outcome,
-                step => send(shared, key, step),
+                step => send(shared, key, step, flight.drive.rounds),
             };
         }
     }
@@ -166,10 +172,24 @@ pub(crate) async fn run(
     }
 }
 
-fn send(shared: &Shared, key: &Key, step: Step) -> Request {
+fn change<'a>(write: &'a Write, expected: Option<&'a Record>, rounds: u32) -> Change<'a> {
+    let mut change = write.change(expected);
+    if write.is_outcome {
+        let age = OUTCOME_AGE * (1 << rounds.min(MAX_DOUBLINGS));
+        let end = write.next.body().done_at.saturating_add(age);
+        change.not_after = Some(change.not_after.map_or(end, |at| at.min(end)));
+    }
+    change
+}
+
+fn is_late(write: &Write) -> bool {
+    write.is_outcome && write.next.body().is_late()
+}
+
+fn send(shared: &Shared, key: &Key, step: Step, rounds: u32) -> Request {
     match step {
         Step::Swap(current, write, answer) => {
-            let reply = shared.store.swap(key, &write.change(current.as_ref()));
+            let reply = shared.store.swap(key, &change(&write, current.as_ref(), rounds));
             Request::Swap(reply, Written { next: write.next, answer })
         }
         Step::Load | Step::Done(_) => Request::Load(shared.store.load(key)),
@@ -218,8 +238,14 @@ impl Drive {
                 shared.watches.written(key, &next, self.now);
                 Step::Done(Ok((answer, Some(next))))
             }
-            Response::Swap(Ok(Swap::Conflict(seen) | Swap::OutOfWindow(seen)), _)
-            | Response::Load(Ok(seen)) => self.settle(shared, command, seen),
+            Response::Swap(Ok(Swap::Stamped(next)), Written { answer, .. }) => {
+                shared.watches.written(key, &next, self.now);
+                Step::Done(Ok((answer, Some(next))))
+            }
+            Response::Swap(Ok(Swap::Conflict(seen)), _) => self.settle(shared, key, command, seen, false),
+            Response::Swap(Ok(Swap::OutOfWindow(seen)), _) | Response::Load(Ok(seen)) => {
+                self.settle(shared, key, command, seen, true)
+            }
             Response::Swap(Err(error @ StoreError::Indeterminate { .. }), written) => {
                 self.doubts += 1;
                 if self.doubts > MAX_DOUBTS {
@@ -235,13 +261,15 @@ impl Drive {
         }
     }
 
-    /// Decides upon the record itself.
-    fn settle(&mut self, shared: &Shared, command: &Command, seen: Seen) -> Step {
+    /// Decides upon the record itself. Unless the time is `exact`, it may be ahead of the store's clock.
+    fn settle(&mut self, shared: &Shared, key: &Key, command: &Command, seen: Seen, exact: bool) -> Step {
         self.now = self.now.max(seen.now);
-        let is_there = |written: &Written| seen.record.as_ref() == Some(&written.next);
-        if let Some(at) = self.unsure.iter().position(is_there) {
+        if let Some(record) = &seen.record
+            && let Some(at) = self.unsure.iter().position(|written| record.is_write(&written.next))
+        {
             let written = self.unsure.swap_remove(at);
-            return Step::Done(Ok((written.answer, Some(written.next))));
+            shared.watches.written(key, record, self.now);
+            return Step::Done(Ok((found(record, written.answer), seen.record)));
         }
         self.rounds += 1;
         if self.rounds > MAX_ROUNDS {
@@ -250,6 +278,7 @@ impl Drive {
             return Step::Done(Err(StoreError::Unavailable { reason }.into()));
         }
         match decide(seen.record.as_ref(), command, seen.now, shared.settings.retention) {
+            Decision::Write(write, _) if is_late(&write) && !exact => Step::Load,
             Decision::Write(write, answer) => Step::Swap(seen.record, write, answer),
             Decision::Answer(answer) => Step::Done(Ok((answer, None))),
             Decision::Refuse(error) => Step::Done(Err(error)),

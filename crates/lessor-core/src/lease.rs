@@ -203,16 +203,13 @@ impl Held {
     #[inline]
     fn act(&self, act: Act) -> Pending<'_, Result<Ack, Error>> {
         let ends = !matches!(act, Act::Extend { .. } | Act::Checkpoint(_));
-        let now = self.0.shared.store.now().try_take();
-        if let Ok(Ok(now)) = now
-            && let Some(answer) = at_hand::act(&self.0.shared, &self.0.key, &self.0.lease_id, &act, now)
-        {
+        if let Some(answer) = at_hand::act(&self.0.shared, &self.0.key, &self.0.lease_id, &act) {
             return Pending::ready(self.learn(Ok((answer, None)), ends));
         }
         let last = if matches!(act, Act::Abandon) { None } else { self.0.last() };
         let guess = last.as_ref().map_or(Guess::None, Guess::Record);
         let command = Command::Act(self.0.lease_id, act);
-        match now {
+        match self.0.shared.store.now().try_take() {
             Ok(Ok(now)) => match begin(&self.0.shared, &self.0.key, &command, guess, now) {
                 Begun::Done(outcome) => Pending::ready(self.learn(outcome, ends)),
                 Begun::Later(flight) => Pending::later(async move {

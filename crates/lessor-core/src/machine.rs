@@ -75,7 +75,7 @@ pub(crate) fn judge_act<'a>(
     Case::new(record, now, retention).act(lease_id, act)
 }
 
-/// What an acquire is told of `record` where nothing has to be written for it, nor a lease handed out.
+/// The answer to an acquire of `record` where nothing has to be written for it, nor a lease handed out.
 #[inline]
 pub(crate) fn tell(
     record: &Record,
@@ -240,9 +240,9 @@ impl<'a> Case<'a> {
                 Some(until) => self.write_while_live(kept, Edit::Extend { until }),
             },
             Act::Checkpoint(payload) => self.write_while_live(kept, Edit::Checkpoint(payload)),
-            Act::Complete(result, hash) => self.write(Edit::Complete(result, hash.as_deref())),
-            Act::Fail(failure) => self.write(Edit::Fail(failure)),
-            Act::Release => self.write(Edit::Release),
+            Act::Complete(result, hash) => self.write_outcome(kept, Edit::Complete(result, hash.as_deref())),
+            Act::Fail(failure) => self.write_outcome(kept, Edit::Fail(failure)),
+            Act::Release => self.write_outcome(kept, Edit::Release),
             Act::Abandon => self.write(Edit::Abandon),
         }
     }
@@ -275,6 +275,12 @@ impl<'a> Case<'a> {
         self.change(edit, Window::default())
     }
 
+    /// A write that says whether it came late. One that does not has to be decided again if the lease has lapsed meanwhile.
+    #[inline]
+    fn write_outcome<'c>(&self, kept: &Record, edit: Edit<'c>) -> Judgement<'c> {
+        if kept.body().is_live(self.now) { self.write_while_live(kept, edit) } else { self.write(edit) }
+    }
+
     /// A write that must reach the store while the lease lives: what observers saw end does not come back.
     #[inline]
     fn write_while_live<'c>(&self, kept: &Record, edit: Edit<'c>) -> Judgement<'c> {
@@ -293,7 +299,16 @@ impl<'a> Case<'a> {
 
 fn ack(body: &Body, repeated: bool) -> Answer {
     let (version, expires_at) = (body.version, body.expires_at);
-    Answer::Done(Ack { version, expires_at, late: body.done_at >= expires_at, repeated })
+    Answer::Done(Ack { version, expires_at, late: body.is_late(), repeated })
+}
+
+/// The answer to a change that `record` shows to have been made, by this caller or by another with the same lease id.
+pub(crate) fn found(record: &Record, answer: Answer) -> Answer {
+    match answer {
+        Answer::Granted => Answer::Resent(record.clone()),
+        Answer::Done(_) => ack(record.body(), true),
+        answer => answer,
+    }
 }
 
 /// Whether the act delivers the outcome that the record has already: its reply was lost.

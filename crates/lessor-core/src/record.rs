@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -28,9 +29,10 @@ impl Token {
     }
 
     /// `max(now in µs, previous + 1)`: with a clock that never runs backwards this rises even where the previous
-    /// record was purged or lost. `None` once the numbers are used up, in the year 2255.
+    /// record was purged or lost. Where there is no previous token it counts as 0, which is never granted. `None` once the
+    /// numbers are used up, in the year 2255.
     pub(crate) fn after(previous: Option<Self>, now: Timestamp) -> Option<Self> {
-        Self::from_u64(now.as_micros().max(previous.map_or(0, |token| token.0 + 1)))
+        Self::from_u64(now.as_micros().max(previous.map_or(0, |token| token.0) + 1))
     }
 
     /// The token as a number, for a sink to compare.
@@ -255,6 +257,33 @@ impl Record {
             && self.0.lease_id.to_bytes() == other.0.lease_id.to_bytes()
     }
 
+    /// Whether this is the same write as `other`, except perhaps for the time at which it was made.
+    pub(crate) fn is_write(&self, other: &Self) -> bool {
+        let (this, other) = (&*self.0, &*other.0);
+        this.lease_id == other.lease_id
+            && (this.token, this.version, this.attempt, this.stage)
+                == (other.token, other.version, other.attempt, other.stage)
+            && (this.first_seen_at, this.acquired_at, this.expires_at)
+                == (other.first_seen_at, other.acquired_at, other.expires_at)
+            && this.result == other.result
+            && this.extras == other.extras
+    }
+
+    /// The record with `now` for the time of its outcome; `None` if that is about what it has.
+    pub(crate) fn stamped(&self, now: Timestamp) -> Option<Self> {
+        /// A clock reading is this exact; a copy of the record would cost more than it is worth.
+        const CLOSE: Duration = Duration::from_millis(1);
+        let body = &*self.0;
+        // A late outcome stays late, and nothing is done before it was begun.
+        let at = now.max(if body.is_late() { body.expires_at } else { body.acquired_at });
+        let off = at.saturating_since(body.done_at).max(body.done_at.saturating_since(at));
+        if !body.is_done() || off < CLOSE {
+            return None;
+        }
+        let retention = body.keep_until.saturating_since(body.done_at);
+        Some(Self::new(Body { done_at: at, keep_until: at.saturating_add(retention), ..body.clone() }))
+    }
+
     /// The instant from which a store may drop the record. Never before the clock has passed the token, so that
     /// a grant made after the purge has a larger one.
     #[must_use]
@@ -307,7 +336,7 @@ impl Record {
     /// When the last grant was completed, failed or released; `None` if it was not.
     #[must_use]
     pub fn done_at(&self) -> Option<Timestamp> {
-        (self.0.done_at > Timestamp::EPOCH).then_some(self.0.done_at)
+        self.0.is_done().then_some(self.0.done_at)
     }
 
     /// From when on the record counts as absent.
@@ -373,6 +402,16 @@ pub(crate) fn purge_at(keep_until: Timestamp, token: Token) -> Timestamp {
 }
 
 impl Body {
+    /// Whether the last grant was completed, failed or released.
+    pub(crate) fn is_done(&self) -> bool {
+        matches!(self.stage, Stage::Completed | Stage::Failed | Stage::Released)
+    }
+
+    /// Whether that came after the lease had lapsed.
+    pub(crate) fn is_late(&self) -> bool {
+        self.is_done() && self.done_at >= self.expires_at
+    }
+
     pub(crate) fn extras(&self) -> &Extras {
         const NONE: &Extras = &Extras {
             holder: None,

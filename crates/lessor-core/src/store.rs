@@ -45,11 +45,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     fn load(&self, key: &Key) -> Reply<Seen>;
 
     /// Puts `change.next` under `key`, if what is there is `change.expected` (see [`Change::expects`]) and the clock
-    /// is in the window that the change names.
+    /// is in the window that the change names. A store that reads its clock in the same atomic step asks
+    /// [`Change::stamped`] whether another record is to be stored in place of `change.next`.
     fn swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap>;
 
     /// Records in key order, byte by byte, from a cursor on. Records that stay in place while a scan pages
-    /// through them appear exactly once.
+    /// through them appear exactly once. A page's clock is not read after any of its records.
     fn scan(&self, query: Scan) -> Reply<Page>;
 
     /// Drops records whose [`purge_at`](Record::purge_at) the clock has reached. Looks at no more than about `limit` records, so
@@ -62,8 +63,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Shows `look` the record under `key` without waiting, and returns true; or does nothing and returns false, which
     /// is the default. A store whose records are at hand saves copies by it.
     ///
+    /// With the record comes the store's clock, read while the record could not change, as with [`load`](Self::load).
     /// `look` runs at most once, blocks nobody and does not call the store.
-    fn glance(&self, key: &str, look: &mut dyn FnMut(Option<&Record>)) -> bool {
+    fn glance(&self, key: &str, look: &mut dyn FnMut(Option<(&Record, Timestamp)>)) -> bool {
         let _ = (key, look);
         false
     }
@@ -120,6 +122,8 @@ pub struct Change<'a> {
     pub not_before: Option<Timestamp>,
     /// The clock must not have reached this.
     pub not_after: Option<Timestamp>,
+    /// The change delivers an outcome. The outcome's time is that of the write: see [`Change::stamped`].
+    pub is_outcome: bool,
 }
 
 /// A change that a store can keep until it gets to it.
@@ -129,14 +133,21 @@ pub struct OwnedChange {
     next: Record,
     not_before: Option<Timestamp>,
     not_after: Option<Timestamp>,
+    is_outcome: bool,
 }
 
 impl OwnedChange {
     /// The same change, borrowed.
     #[must_use]
     pub fn borrow(&self) -> Change<'_> {
-        let Self { expected, next, not_before, not_after } = self;
-        Change { expected: expected.as_ref(), next, not_before: *not_before, not_after: *not_after }
+        let Self { expected, next, not_before, not_after, is_outcome } = self;
+        Change {
+            expected: expected.as_ref(),
+            next,
+            not_before: *not_before,
+            not_after: *not_after,
+            is_outcome: *is_outcome,
+        }
     }
 }
 
@@ -144,8 +155,8 @@ impl Change<'_> {
     /// The same change, to be kept. Costs two reference counts.
     #[must_use]
     pub fn to_owned(&self) -> OwnedChange {
-        let Self { expected, next, not_before, not_after } = *self;
-        OwnedChange { expected: expected.cloned(), next: next.clone(), not_before, not_after }
+        let Self { expected, next, not_before, not_after, is_outcome } = *self;
+        OwnedChange { expected: expected.cloned(), next: next.clone(), not_before, not_after, is_outcome }
     }
 
     /// Whether `current` is what the change expects to replace. A store of bytes may compare encoded records instead.
@@ -168,7 +179,17 @@ impl Change<'_> {
     /// Whether the change depends on the clock. If not, a store need not read it.
     #[must_use]
     pub fn is_timed(&self) -> bool {
-        self.window().is_timed()
+        self.is_outcome || self.window().is_timed()
+    }
+
+    /// The record to store in place of `next` where the clock says `now` in the atomic step of the change. `None` if `next` is
+    /// right as it is: it carries no outcome, or the outcome was decided within a millisecond of `now`.
+    ///
+    /// Time passes between a decision and its write. A store that cannot exchange the record in its atomic step stores
+    /// `next`: the engine bounds the difference by the change's window.
+    #[must_use]
+    pub fn stamped(&self, now: Timestamp) -> Option<Record> {
+        if self.is_outcome { self.next.stamped(now) } else { None }
     }
 
     /// Whether the change may be made at `now`.
@@ -205,6 +226,8 @@ impl Window {
 pub enum Swap {
     /// It is stored, as durably as the store promises.
     Stored,
+    /// The same, with this record in place of the change's: the one that [`Change::stamped`] returned.
+    Stamped(Record),
     /// Something else is stored: this. Nothing was changed.
     Conflict(Seen),
     /// The record was the expected one, but the clock is outside of the change's window, or the change's token is not
@@ -230,7 +253,7 @@ pub struct Page {
     pub entries: Vec<(Key, Record)>,
     /// Where the next page begins, if there may be one: pass it as [`Scan::after`].
     pub next: Option<Key>,
-    /// The store's clock when the page was read.
+    /// The store's clock at or before the reading of the page's records.
     pub now: Timestamp,
 }
 

@@ -43,7 +43,7 @@ impl Store for Estimating {
     fn durability(&self) -> Durability {
         self.0.durability()
     }
-    fn glance(&self, key: &str, look: &mut dyn FnMut(Option<&lessor_core::Record>)) -> bool {
+    fn glance(&self, key: &str, look: &mut dyn FnMut(Option<(&lessor_core::Record, Timestamp)>)) -> bool {
         self.0.glance(key, look)
     }
     fn attach(&self, hints: Hints) {

@@ -73,7 +73,7 @@ impl Store for Watched {
     fn durability(&self) -> Durability {
         Durability::Volatile
     }
-    fn glance(&self, key: &str, look: &mut dyn FnMut(Option<&Record>)) -> bool {
+    fn glance(&self, key: &str, look: &mut dyn FnMut(Option<(&Record, Timestamp)>)) -> bool {
         self.asked.fetch_add(1, Ordering::SeqCst);
         self.records.glance(key, look)
     }

@@ -27,9 +27,12 @@ pub(crate) enum Attempt<T> {
 
 enum Swapped {
     Answer(Swap),
-    /// Stored, once this LSN is visible.
-    Staged(u64),
+    /// Stored, once this LSN is visible; as this record, if it is not the change's own.
+    Staged(u64, Option<Record>),
 }
+
+/// Memory for one entry: the entry, and the record in it.
+type Buffers = (Vec<u8>, Vec<u8>);
 
 impl Log {
     fn attempt_load(&self, key: &Key, known: &Known) -> Result<Attempt<Seen>, StoreError> {
@@ -42,8 +45,10 @@ impl Log {
                 Attempt::Cold(lsn, place) => return Ok(Attempt::Cold(lsn, place)),
             },
         };
+        // Time and record belong together: the clock is read while the record cannot change.
+        let seen = self.seen(record);
         drop(shard);
-        self.seen(record)
+        seen
     }
 
     /// The record of a slot, if it may be shown and is at hand.
@@ -66,11 +71,11 @@ impl Log {
 
     /// The time, if it may be told for good; else it will be after [`Wait::Time`].
     fn covered_now(&self) -> Option<Timestamp> {
-        let (_, is_short) = self.time.now();
+        let (now, is_short) = self.time.covered_now();
         if is_short {
             self.time_is_short();
         }
-        self.time.covered_now()
+        now
     }
 
     fn attempt_swap(
@@ -80,26 +85,24 @@ impl Log {
         known: &Known,
     ) -> Result<Attempt<Swapped>, StoreError> {
         thread_local! {
-            /// Memory for one entry, used again and again.
-            static ENTRY: RefCell<(Vec<u8>, Vec<u8>)> = const { RefCell::new((Vec::new(), Vec::new())) };
+            /// Used again and again.
+            static ENTRY: RefCell<Buffers> = const { RefCell::new((Vec::new(), Vec::new())) };
         }
         if let Some(error) = self.poison() {
             return Err(error);
         }
-        ENTRY.with_borrow_mut(|(entry, record)| {
+        let attempt = |buffers: &mut Buffers| {
             const KEEP: usize = 1 << 20;
-            entry.clear();
-            record.clear();
-            change.next.encode_into(record);
-            check_size(record.len())?;
-            let encoded = entry::encode(entry, None, key, record);
-            let swapped = self.attempt_put(key, change, known, entry, encoded);
-            if entry.capacity() > KEEP {
-                *entry = Vec::new();
-                *record = Vec::new();
+            let swapped = self.attempt_put(key, change, known, buffers);
+            if buffers.0.capacity() > KEEP {
+                *buffers = Buffers::default();
             }
             swapped
-        })
+        };
+        // A thread that is being torn down has lost its buffers.
+        ENTRY
+            .try_with(|buffers| attempt(&mut buffers.borrow_mut()))
+            .unwrap_or_else(|_| attempt(&mut Buffers::default()))
     }
 
     fn attempt_put(
@@ -107,9 +110,9 @@ impl Log {
         key: &Key,
         change: &Change<'_>,
         known: &Known,
-        entry: &[u8],
-        encoded: entry::Encoded,
+        buffers: &mut Buffers,
     ) -> Result<Attempt<Swapped>, StoreError> {
+        let mut encoded = encode(key, change.next, buffers)?;
         let mut shard = self.index.write(key);
         let slot = shard.slot(key);
         let current = match slot {
@@ -127,11 +130,11 @@ impl Log {
             },
         };
         if !change.expects(current.as_ref()) {
-            drop(shard);
             return Ok(self.seen(current)?.map(|seen| Swapped::Answer(Swap::Conflict(seen))));
         }
         // A purge raises the mark while it holds the shard's lock, which is held here.
         let outruns = change.outruns(Token::from_u64(self.purged.load(Ordering::Relaxed)));
+        let mut stamped = None;
         if !outruns || change.is_timed() {
             let Some(now) = self.covered_now() else { return Ok(Attempt::Wait(Wait::Time)) };
             if !outruns || !change.is_due(now) {
@@ -141,9 +144,14 @@ impl Log {
                 }
                 return Ok(Attempt::Done(Swapped::Answer(Swap::OutOfWindow(Seen { record: current, now }))));
             }
+            stamped = change.stamped(now);
         }
-        let is_grant = current.as_ref().is_none_or(|current| current.token() != change.next.token());
-        let staged = match self.stage(entry, is_grant) {
+        if let Some(stamped) = &stamped {
+            encoded = encode(key, stamped, buffers)?;
+        }
+        let next = stamped.as_ref().unwrap_or(change.next);
+        let is_grant = current.as_ref().is_none_or(|current| current.token() != next.token());
+        let staged = match self.stage(&buffers.0, is_grant) {
             Ok(staged) => staged,
             Err(Refused::Wait(wait)) => return Ok(Attempt::Wait(wait)),
             Err(Refused::Error(error)) => return Err(error),
@@ -153,16 +161,16 @@ impl Log {
         let slot = Slot {
             lsn: staged.lsn,
             place,
-            token: change.next.token().as_u64(),
-            purge_at: change.next.purge_at(),
-            record: Some(change.next.clone()),
+            token: next.token().as_u64(),
+            purge_at: next.purge_at(),
+            record: Some(next.clone()),
         };
         shard.put(key, slot);
-        if !matches!(change.next.stage(), lessor_core::Stage::InProgress) {
+        if !matches!(next.stage(), lessor_core::Stage::InProgress) {
             let visible = self.visible.load(Ordering::Acquire);
             shard.keep(staged.lsn, encoded.length, visible);
         }
-        Ok(Attempt::Done(Swapped::Staged(staged.lsn)))
+        Ok(Attempt::Done(Swapped::Staged(staged.lsn, stamped)))
     }
 
     fn purge(&self, limit: usize, now: Timestamp) -> Purged {
@@ -214,6 +222,14 @@ impl<T> Attempt<T> {
     }
 }
 
+fn encode(key: &Key, next: &Record, (entry, record): &mut Buffers) -> Result<entry::Encoded, StoreError> {
+    entry.clear();
+    record.clear();
+    next.encode_into(record);
+    check_size(record.len())?;
+    Ok(entry::encode(entry, None, key, record))
+}
+
 /// What was read back, if it is of that write.
 fn of(known: &Known, lsn: u64) -> Option<&Record> {
     known.as_ref().filter(|(of, _)| *of == lsn).map(|(_, record)| record)
@@ -245,11 +261,11 @@ async fn load(log: Arc<Log>, key: Key, first: Option<Attempt<Seen>>) -> Result<S
 }
 
 /// Waits until what was staged is stored, and tells the other engines about it, if there are any.
-async fn stored(mut waiting: Waiting, key: Option<Key>) -> Result<Swap, StoreError> {
+async fn stored(mut waiting: Waiting, key: Option<Key>, stamped: Option<Record>) -> Result<Swap, StoreError> {
     match (&mut waiting).await {
         Ok(()) => {
             key.inspect(|key| waiting.log.engines.changed(key));
-            Ok(Swap::Stored)
+            Ok(stamped.map_or(Swap::Stored, Swap::Stamped))
         }
         Err(error) => Err(waiting.told(error)),
     }
@@ -263,14 +279,15 @@ async fn swap(
 ) -> Result<Swap, StoreError> {
     match persist(&log, &key, Some(first), |known| log.attempt_swap(&key, &change.borrow(), known)).await? {
         Swapped::Answer(swap) => Ok(swap),
-        Swapped::Staged(lsn) => {
+        Swapped::Staged(lsn, stamped) => {
             let key = log.engines.are_several().then_some(key);
-            stored(Waiting::new(&log, Wait::Visible(lsn)), key).await
+            stored(Waiting::new(&log, Wait::Visible(lsn)), key, stamped).await
         }
     }
 }
 
 async fn scan(log: Arc<Log>, query: Scan) -> Result<Page, StoreError> {
+    let now = covered_now(&log).await?;
     let keys = log.keys(&query);
     let next = (keys.len() == query.limit).then(|| keys.last().cloned()).flatten();
     let mut entries = Vec::with_capacity(keys.len());
@@ -279,7 +296,6 @@ async fn scan(log: Arc<Log>, query: Scan) -> Result<Page, StoreError> {
             entries.push((key, record));
         }
     }
-    let now = covered_now(&log).await?;
     Ok(Page { entries, next, now })
 }
 
@@ -312,9 +328,9 @@ impl Store for LogStore {
 
     fn swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
         match self.log.attempt_swap(key, change, &None) {
-            Ok(Attempt::Done(Swapped::Staged(lsn))) => {
+            Ok(Attempt::Done(Swapped::Staged(lsn, stamped))) => {
                 let key = self.log.engines.are_several().then(|| key.clone());
-                Pending::later(stored(Waiting::new(&self.log, Wait::Visible(lsn)), key))
+                Pending::later(stored(Waiting::new(&self.log, Wait::Visible(lsn)), key, stamped))
             }
             Ok(Attempt::Done(Swapped::Answer(swap))) => Pending::ready(Ok(swap)),
             Err(error) => Pending::ready(Err(error)),
@@ -341,17 +357,19 @@ impl Store for LogStore {
         self.log.settings.sync.into()
     }
 
-    fn glance(&self, key: &str, look: &mut dyn FnMut(Option<&Record>)) -> bool {
+    fn glance(&self, key: &str, look: &mut dyn FnMut(Option<(&Record, Timestamp)>)) -> bool {
         if !self.log.time.is_covered() {
             return false;
         }
         let shard = self.log.index.read(key);
         match shard.slot(key) {
             None => look(None),
-            Some(slot) if slot.lsn <= self.log.visible.load(Ordering::Acquire) => match &slot.record {
-                Some(record) => look(Some(record)),
-                None => return false,
-            },
+            Some(slot) if slot.lsn <= self.log.visible.load(Ordering::Acquire) => {
+                match slot.record.as_ref().and_then(|record| Some((record, self.log.covered_now()?))) {
+                    Some(found) => look(Some(found)),
+                    None => return false,
+                }
+            }
             Some(_) => return false,
         }
         true

@@ -71,10 +71,11 @@ impl Time {
         (stamp(now), now + AHEAD_MICROS / 2 > covered)
     }
 
-    /// The time if it may be told for good.
-    pub(crate) fn covered_now(&self) -> Option<Timestamp> {
+    /// The time if it may be told for good, and whether it should be covered soon.
+    pub(crate) fn covered_now(&self) -> (Option<Timestamp>, bool) {
         let now = self.read();
-        (now <= self.covered.load(Ordering::Acquire)).then(|| stamp(now))
+        let covered = self.covered.load(Ordering::Acquire);
+        ((now <= covered).then(|| stamp(now)), now + AHEAD_MICROS / 2 > covered)
     }
 
     /// Whether every time that was told is covered.

@@ -92,50 +92,55 @@ impl MemoryStore {
         if change.expected.is_some() {
             match self.records.get_mut(&**key) {
                 None => Swap::Conflict(self.seen(None)),
-                Some(mut slot) => match self.verdict(change, Some(&slot)) {
-                    Some(refused) => refused,
-                    None => {
-                        let former = std::mem::replace(&mut *slot, change.next.clone());
+                Some(mut slot) => match self.judge(change, Some(&slot)) {
+                    Err(refused) => refused,
+                    Ok(stamped) => {
+                        let next = stamped.as_ref().unwrap_or(change.next);
+                        let former = std::mem::replace(&mut *slot, next.clone());
                         drop(slot);
                         let hash = self.records.hash_usize(key);
                         if let Some(due) = self.due(hash) {
-                            due.changed(hash as u64, EntryAt::of(&former), change.next.purge_at());
+                            due.changed(hash as u64, EntryAt::of(&former), next.purge_at());
                         }
                         drop(former);
-                        Swap::Stored
+                        stamped.map_or(Swap::Stored, Swap::Stamped)
                     }
                 },
             }
         } else {
             match self.records.entry(key.clone()) {
                 Entry::Occupied(slot) => Swap::Conflict(self.seen(Some(slot.get().clone()))),
-                Entry::Vacant(slot) => match self.verdict(change, None) {
-                    Some(refused) => refused,
-                    None => {
-                        slot.insert(change.next.clone());
+                Entry::Vacant(slot) => match self.judge(change, None) {
+                    Err(refused) => refused,
+                    Ok(stamped) => {
+                        let next = stamped.as_ref().unwrap_or(change.next);
+                        slot.insert(next.clone());
                         let hash = self.records.hash_usize(key);
                         if let Some(due) = self.due(hash) {
-                            due.enter(hash as u64, change.next);
+                            due.enter(hash as u64, next);
                         }
-                        Swap::Stored
+                        stamped.map_or(Swap::Stored, Swap::Stamped)
                     }
                 },
             }
         }
     }
 
-    /// Why the change cannot be made, if it cannot.
-    fn verdict(&self, change: &Change<'_>, current: Option<&Record>) -> Option<Swap> {
+    /// Why the change cannot be made; or what is to be stored in place of its record, if anything.
+    fn judge(&self, change: &Change<'_>, current: Option<&Record>) -> Result<Option<Record>, Swap> {
         if !change.expects(current) {
-            return Some(Swap::Conflict(self.seen(current.cloned())));
+            return Err(Swap::Conflict(self.seen(current.cloned())));
         }
         // Purging raises the mark while it holds the shard's lock, which is held here: it is seen with the gap it left.
         let outruns = change.outruns(Token::from_u64(self.purged.load(Ordering::Relaxed)));
         if outruns && !change.is_timed() {
-            return None;
+            return Ok(None);
         }
-        let seen = self.seen(current.cloned());
-        (!outruns || !change.is_due(seen.now)).then_some(Swap::OutOfWindow(seen))
+        let now = self.clock.now();
+        if !outruns || !change.is_due(now) {
+            return Err(Swap::OutOfWindow(Seen { record: current.cloned(), now }));
+        }
+        Ok(change.stamped(now))
     }
 
     /// The index by time of the shard that holds keys of this hash.
@@ -190,13 +195,14 @@ impl Store for MemoryStore {
     }
 
     fn load(&self, key: &Key) -> Reply<Seen> {
-        let record = self.records.get(&**key).map(|record| record.clone());
-        Pending::ready(Ok(self.seen(record)))
+        // Time and record belong together: the clock is read while the record cannot change.
+        let record = self.records.get(&**key);
+        Pending::ready(Ok(self.seen(record.as_deref().cloned())))
     }
 
     fn swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
         let swap = self.compare_and_put(key, change);
-        if matches!(swap, Swap::Stored) {
+        if matches!(swap, Swap::Stored | Swap::Stamped(_)) {
             self.tell_others(key);
         }
         Pending::ready(Ok(swap))
@@ -206,6 +212,7 @@ impl Store for MemoryStore {
         let matches = |key: &Key| {
             key.starts_with(&query.prefix) && query.after.as_ref().is_none_or(|after| key > after)
         };
+        let now = self.clock.now();
         // The first `limit` keys in order, found in one pass over keys in none.
         let mut first: BinaryHeap<Key> = BinaryHeap::new();
         for slot in self.records.iter().filter(|slot| matches(slot.key())) {
@@ -221,7 +228,7 @@ impl Store for MemoryStore {
         let record =
             |key: Key| self.records.get(&*key).map(|record| record.clone()).map(|record| (key, record));
         let entries = keys.into_iter().filter_map(record).collect();
-        Pending::ready(Ok(Page { entries, next, now: self.clock.now() }))
+        Pending::ready(Ok(Page { entries, next, now }))
     }
 
     fn purge(&self, limit: usize) -> Reply<Purged> {
@@ -288,9 +295,9 @@ impl Store for MemoryStore {
     }
 
     #[inline]
-    fn glance(&self, key: &str, look: &mut dyn FnMut(Option<&Record>)) -> bool {
+    fn glance(&self, key: &str, look: &mut dyn FnMut(Option<(&Record, Timestamp)>)) -> bool {
         match self.records.get(key) {
-            Some(record) => look(Some(&record)),
+            Some(record) => look(Some((&record, self.clock.now()))),
             None => look(None),
         }
         true

@@ -17,6 +17,7 @@ pub mod purging;
 pub mod refusals;
 pub mod replies;
 pub mod scanning;
+pub mod stamping;
 pub mod swapping;
 pub mod time;
 pub(crate) mod tools;
@@ -109,6 +110,11 @@ macro_rules! __promises {
                 purge_judges_what_an_edit_left,
                 p2_an_edit_is_told_of_purged_tokens,
                 p7_an_edit_is_given_the_stores_clock,
+            }
+            stamping {
+                a_stamped_outcome_is_the_one_that_is_stored,
+                what_is_no_outcome_is_stored_as_it_is,
+                lateness_is_judged_at_the_write,
             }
             replies {
                 glance_agrees_with_load,

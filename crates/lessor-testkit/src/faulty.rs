@@ -281,7 +281,7 @@ impl<S: Store + ?Sized> Store for FaultyStore<S> {
     }
 
     /// Shows nothing while faults are ordered, so that reads meet them.
-    fn glance(&self, key: &str, look: &mut dyn FnMut(Option<&Record>)) -> bool {
+    fn glance(&self, key: &str, look: &mut dyn FnMut(Option<(&Record, Timestamp)>)) -> bool {
         self.faults.is_quiet() && self.inner.glance(key, look)
     }
 

@@ -10,7 +10,8 @@
 //! - [`history::check_races`] has real threads race, and checks that what they were told could have happened one after
 //!   the other.
 //! - [`contention`] measures how the store does when many callers want its keys, beside whatever you compare it with.
-//! - [`ManualClock`] stands still until a test moves it; [`FaultyStore`] wraps a store and fails as stores do.
+//! - [`ManualClock`] stands still until a test moves it; [`FaultyStore`] wraps a store and fails as stores do; with
+//!   [`JumpingStore`] time passes between a decision and its write.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -43,6 +44,7 @@ pub mod conformance;
 pub mod contention;
 pub mod faulty;
 pub mod history;
+mod jumping;
 pub mod model;
 mod plain;
 pub mod state_machine;
@@ -51,4 +53,5 @@ mod subject;
 
 pub use clock::ManualClock;
 pub use faulty::{Fault, Faults, FaultyStore};
+pub use jumping::JumpingStore;
 pub use subject::Subject;

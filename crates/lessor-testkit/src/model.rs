@@ -230,7 +230,7 @@ impl Model {
 
     fn grant(&mut self, ask: &Ask, now: Timestamp, ended: Option<Ended>) -> Said {
         let before = self.record.take();
-        let token = self.last_token.map_or(now.as_micros(), |last| now.as_micros().max(last + 1));
+        let token = now.as_micros().max(self.last_token.unwrap_or(0) + 1);
         self.last_token = Some(token);
         let entry = Entry {
             phase: Phase::InProgress,

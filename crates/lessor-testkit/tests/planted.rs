@@ -45,6 +45,8 @@ enum Fault {
     PurgedTokensAreForgotten,
     ScanIsUnordered,
     ScanSkipsAKey,
+    StampIsNotStored,
+    StampsWhatIsNoOutcome,
     SwapIgnoresTheToken,
     SwapIgnoresTheVersion,
     SwapIsNotAtomic,
@@ -85,6 +87,9 @@ const PLANTED: &[(Fault, &str)] = &[
     (Fault::PurgedTokensAreForgotten, "p2_a_grant_by_an_old_reading_does_not_undercut_what_was_purged"),
     (Fault::ScanIsUnordered, "scan_lists_in_key_order"),
     (Fault::ScanSkipsAKey, "scan_shows_every_record_once_whatever_the_page"),
+    (Fault::NotAfterIsIgnored, "lateness_is_judged_at_the_write"),
+    (Fault::StampIsNotStored, "a_stamped_outcome_is_the_one_that_is_stored"),
+    (Fault::StampsWhatIsNoOutcome, "what_is_no_outcome_is_stored_as_it_is"),
     (Fault::SwapIgnoresTheToken, "swap_compares_the_token"),
     (Fault::SwapIgnoresTheVersion, "swap_compares_the_version"),
     (Fault::SwapIsNotAtomic, "one_of_many_swaps_on_an_absent_key_wins"),
@@ -229,12 +234,17 @@ impl Store for Planted {
             }
             _ => {}
         }
+        let stamped = match self.fault {
+            Fault::StampIsNotStored => change.stamped(seen.now),
+            Fault::StampsWhatIsNoOutcome => Some(change.next.clone()),
+            _ => None,
+        };
         let former = records.insert(key.clone(), change.next.clone());
         self.former.lock().insert(key, former);
         if self.fault == Fault::ErrorSaysNothingHappenedAfterTheWrite && self.every(5) {
             return Pending::ready(Err(StoreError::Unavailable { reason: "planted".to_owned() }));
         }
-        Pending::ready(Ok(Swap::Stored))
+        Pending::ready(Ok(stamped.map_or(Swap::Stored, Swap::Stamped)))
     }
 
     fn scan(&self, query: Scan) -> Reply<Page> {
@@ -282,12 +292,15 @@ impl Store for Planted {
         Durability::Volatile
     }
 
-    fn glance(&self, key: &str, look: &mut dyn FnMut(Option<&Record>)) -> bool {
+    fn glance(&self, key: &str, look: &mut dyn FnMut(Option<(&Record, Timestamp)>)) -> bool {
         match self.fault {
-            Fault::GlanceIsStale => look(self.former.lock().get(key).and_then(Option::as_ref)),
+            Fault::GlanceIsStale => {
+                let former = self.former.lock();
+                look(former.get(key).and_then(Option::as_ref).map(|record| (record, self.clock.now())));
+            }
             Fault::GlanceLooksTwice => {
                 look(None);
-                look(self.records.lock().get(key));
+                look(self.records.lock().get(key).map(|record| (record, self.clock.now())));
             }
             _ => return false,
         }

@@ -55,12 +55,12 @@ impl Judgement<'_> {
             (Self::Answer(answer), _) => Decision::Answer(answer),
             (Self::Refuse(error), _) => Decision::Refuse(error),
             (Self::Begin(grant), _) => {
-                Decision::Write(Write::new(Record::new(grant.begin()), grant.window), Answer::Granted)
+                Decision::Write(Write::new(Record::new(grant.begin()), grant.window, false), Answer::Granted)
             }
             (Self::Change(plan), Some(record)) => {
                 let mut next = record.body().clone();
                 let answer = plan.make(&mut next);
-                Decision::Write(Write::new(Record::new(next), plan.window), answer)
+                Decision::Write(Write::new(Record::new(next), plan.window, plan.is_outcome()), answer)
             }
             (Self::Change(_), None) => Decision::Refuse(Error::NotFound),
         }
@@ -108,6 +108,10 @@ impl Grant<'_> {
 }
 
 impl Plan<'_> {
+    fn is_outcome(&self) -> bool {
+        matches!(self.edit, Edit::Complete(..) | Edit::Fail(_) | Edit::Release)
+    }
+
     /// Makes the change.
     #[inline]
     pub(crate) fn make(&self, next: &mut Body) -> Answer {

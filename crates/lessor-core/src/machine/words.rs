@@ -110,6 +110,8 @@ pub struct Write {
     pub not_before: Option<Timestamp>,
     /// The clock must not have reached this.
     pub not_after: Option<Timestamp>,
+    /// The record carries an outcome, whose time is that of the write.
+    pub is_outcome: bool,
 }
 
 /// What the caller is told.
@@ -161,7 +163,12 @@ impl Ack {
         self.late
     }
 
-    /// The same act had taken effect before, and nothing was written this time.
+    /// The act had taken effect already, so this answer does not stand for a write of its own: `version` may be that of
+    /// another answer as well.
+    ///
+    /// The act was sent before and its reply was lost; or a reply was lost now, and the engine read the record and found the
+    /// act's effect there. In the latter case another handle with the same lease id may have written it. Two answers that are not
+    /// repeated never have the same version.
     #[must_use]
     pub fn is_repeated(&self) -> bool {
         self.repeated
@@ -172,12 +179,13 @@ impl Write {
     /// The change that puts it in place of the record that was decided upon.
     #[must_use]
     pub fn change<'a>(&'a self, expected: Option<&'a Record>) -> Change<'a> {
-        Change { expected, next: &self.next, not_before: self.not_before, not_after: self.not_after }
+        let Self { next, not_before, not_after, is_outcome } = self;
+        Change { expected, next, not_before: *not_before, not_after: *not_after, is_outcome: *is_outcome }
     }
 
-    pub(super) fn new(next: Record, window: Window) -> Self {
+    pub(super) fn new(next: Record, window: Window, is_outcome: bool) -> Self {
         let Window { not_before, not_after } = window;
-        Self { next, not_before, not_after }
+        Self { next, not_before, not_after, is_outcome }
     }
 }
 

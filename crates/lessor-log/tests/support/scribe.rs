@@ -62,11 +62,7 @@ fn acquire(seen: &Seen, lease_id: LeaseId) -> Option<OwnedChange> {
     };
     let command = machine::Command::Acquire(request);
     match machine::decide(seen.record.as_ref(), &command, seen.now, RETENTION) {
-        machine::Decision::Write(write, _) => {
-            let machine::Write { next, not_before, not_after } = &write;
-            let expected = seen.record.as_ref();
-            Some(Change { expected, next, not_before: *not_before, not_after: *not_after }.to_owned())
-        }
+        machine::Decision::Write(write, _) => Some(write.change(seen.record.as_ref()).to_owned()),
         _ => None,
     }
 }

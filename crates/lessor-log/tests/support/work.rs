@@ -169,6 +169,10 @@ impl<'d> Work<'d> {
                 self.told.stored(key, change.next);
                 Ok(true)
             }
+            Ok(Swap::Stamped(next)) => {
+                self.told.stored(key, &next);
+                Ok(true)
+            }
             Ok(Swap::Conflict(seen) | Swap::OutOfWindow(seen)) => {
                 self.saw(key, &seen);
                 Ok(false)

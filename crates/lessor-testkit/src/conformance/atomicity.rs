@@ -59,7 +59,9 @@ pub fn no_swap_is_lost(factory: Factory<'_>) {
                 match swap(store, &key, change(Some(&current), &changed(&current, holder, now))) {
                     Swap::Stored => break,
                     Swap::Conflict(seen) => current = seen.record.expect("it is there"),
-                    Swap::OutOfWindow(_) => unreachable!("the change has no window"),
+                    Swap::Stamped(_) | Swap::OutOfWindow(_) => {
+                        unreachable!("the change depends on no clock")
+                    }
                 }
             }
         }

@@ -8,8 +8,8 @@ use crate::Subject;
 
 fn hostile() -> Vec<Key> {
     let texts = [
-        " ",
-        "  ",
+        " x ",
+        " y",
         " a",
         "a ",
         "a",

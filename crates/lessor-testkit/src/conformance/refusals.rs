@@ -137,7 +137,7 @@ pub fn p4_holders_of_nothing_are_told_so(factory: Factory<'_>) {
 pub fn p12_malformed_keys_are_refused(factory: Factory<'_>) {
     let subject = factory();
     let engine = subject.engine();
-    for bad in ["", "a\nb", "\0", "\u{7f}", &"x".repeat(257)] {
+    for bad in ["", " ", "a\nb", "\0", "\u{7f}", &"x".repeat(257)] {
         assert!(Key::new(bad).is_err());
         assert!(matches!(engine.acquire(bad).wait(), Err(Error::Key(_))));
         assert!(matches!(engine.status(bad).wait(), Err(Error::Key(_))));

@@ -139,7 +139,7 @@ pub(crate) fn bytes(store: &dyn Store, text: &str) -> Option<Vec<u8>> {
 }
 
 pub(crate) fn change<'a>(expected: Option<&'a Record>, next: &'a Record) -> Change<'a> {
-    Change { expected, next, not_before: None, not_after: None }
+    Change { expected, next, not_before: None, not_after: None, is_outcome: false }
 }
 
 pub(crate) fn swap(store: &dyn Store, key: &Key, change: Change<'_>) -> Swap {

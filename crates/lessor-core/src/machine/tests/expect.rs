@@ -41,6 +41,7 @@ pub(super) struct Write {
     pub(super) next: Plain,
     pub(super) not_before: Option<u64>,
     pub(super) not_after: Option<u64>,
+    pub(super) is_outcome: bool,
 }
 
 /// The column of the table that `record` is in, for somebody who asks under `id` at `now`.
@@ -107,7 +108,7 @@ fn grant(past: Option<&Plain>, ask: &Ask, now: u64) -> Plain {
     let What::Acquire { ttl, labels, fingerprint, .. } = ask.what else { panic!("{ask:?} grants nothing") };
     Plain {
         id: ask.id,
-        token: now.max(past.map_or(0, |past| past.token + 1)),
+        token: now.max(past.map_or(0, |past| past.token) + 1),
         acquired: now,
         expires: now + ttl,
         keep_until: now + ttl + RETENTION,
@@ -182,12 +183,13 @@ fn of_kept(record: &Plain, ask: &Ask, now: u64, words: &str) -> Expected {
             record,
             Plain { version: record.version + 1, checkpoint: Some(bytes), ..record.clone() },
         ),
-        ("completed", What::Complete(result, word)) => done(completed(result, word), !live),
-        ("failed", What::Fail(code, detail)) => done(failed(code, detail), !live),
-        ("released", What::Release) => done(released(), !live),
+        ("completed", What::Complete(result, word)) => outcome(record, completed(result, word), !live),
+        ("failed", What::Fail(code, detail)) => outcome(record, failed(code, detail), !live),
+        ("released", What::Release) => outcome(record, released(), !live),
         ("lapses now", What::Abandon) => {
             let version = record.version + 1;
-            done(Plain { version, expires: now, keep_until: now + RETENTION, ..record.clone() }, false)
+            let next = Plain { version, expires: now, keep_until: now + RETENTION, ..record.clone() };
+            written(next, Told::Done { late: false, repeated: false })
         }
         ("completed again, nothing written", What::Complete(..))
         | ("failed again, nothing written", What::Fail(..))
@@ -209,17 +211,16 @@ fn of_kept(record: &Plain, ask: &Ask, now: u64, words: &str) -> Expected {
             told(Told::Shown(state, left))
         }
         ("shown as lapsed", What::Status) => told(Told::Shown(State::Lapsed, None)),
-        ("removed", What::Forget { .. }) | ("Busy unless forced", What::Forget { force: true }) => Expected {
-            told: Told::Forgotten(true),
-            write: Some(Write { next: forgotten(record), not_before: None, not_after: None }),
-        },
+        ("removed", What::Forget { .. }) | ("Busy unless forced", What::Forget { force: true }) => {
+            written(forgotten(record), Told::Forgotten(true))
+        }
         ("to Completed, Failed or Released", What::ResolveCompleted(result, word)) => {
-            done(completed(result, word), true)
+            outcome(record, completed(result, word), true)
         }
         ("to Completed, Failed or Released", What::ResolveFailed(code, detail)) => {
-            done(failed(code, detail), true)
+            outcome(record, failed(code, detail), true)
         }
-        ("to Completed, Failed or Released", What::ResolveReleased) => done(released(), true),
+        ("to Completed, Failed or Released", What::ResolveReleased) => outcome(record, released(), true),
         (words, what) => panic!("{what:?} of {record:?}: {words}"),
     }
 }
@@ -264,20 +265,26 @@ fn finished(state: State) -> Expected {
 fn acquired(next: Plain, not_before: Option<u64>) -> Expected {
     Expected {
         told: Told::Acquired { resent: false },
-        write: Some(Write { next, not_before, not_after: None }),
+        write: Some(Write { next, not_before, not_after: None, is_outcome: false }),
     }
 }
 
-fn done(next: Plain, late: bool) -> Expected {
+fn written(next: Plain, told: Told) -> Expected {
+    Expected { told, write: Some(Write { next, not_before: None, not_after: None, is_outcome: false }) }
+}
+
+/// One that is not late has to reach the store before it would be.
+fn outcome(record: &Plain, next: Plain, late: bool) -> Expected {
+    let not_after = (!late).then_some(record.expires);
     Expected {
         told: Told::Done { late, repeated: false },
-        write: Some(Write { next, not_before: None, not_after: None }),
+        write: Some(Write { next, not_before: None, not_after, is_outcome: true }),
     }
 }
 
 fn while_live(record: &Plain, next: Plain) -> Expected {
     Expected {
         told: Told::Done { late: false, repeated: false },
-        write: Some(Write { next, not_before: None, not_after: Some(record.expires) }),
+        write: Some(Write { next, not_before: None, not_after: Some(record.expires), is_outcome: false }),
     }
 }

@@ -255,3 +255,104 @@ fn p6_sending_again_what_took_effect_gives_the_same_answer_and_writes_nothing() 
         }
     }
 }
+
+#[test]
+fn p2_a_token_equal_to_one_that_was_purged_does_not_outrun_it() {
+    let next = written(None, &acquire(1), at(T));
+    let change = crate::store::Change {
+        expected: None,
+        next: &next,
+        not_before: None,
+        not_after: None,
+        is_outcome: false,
+    };
+    for (purged, outruns) in [(T - 1, true), (T, false), (T + 1, false)] {
+        assert_eq!(change.outruns(Token::from_u64(purged)), outruns, "{T} over {purged}");
+    }
+}
+
+/// The story: with the clock at exactly 0 the first token was 0. A store that never purged anything knows 0 as the highest token that
+/// it dropped, and refused it for ever.
+#[test]
+fn p2_the_first_token_is_1_with_the_clock_at_0() {
+    let first = written(None, &acquire(1), at(0));
+    assert_eq!(first.token().as_u64(), 1);
+    let released = written(Some(&first), &act(1, Act::Release), at(0));
+    assert_eq!(released.done_at(), Some(at(0)));
+    assert_eq!(written(Some(&released), &acquire(2), at(0)).token().as_u64(), 2);
+    assert!(!acknowledged(&first, &act(1, Act::Abandon), at(0)).is_late());
+}
+
+#[test]
+fn an_outcome_counts_as_in_time_only_if_it_is_written_while_the_lease_lives() {
+    let record = Plain::granted().record();
+    for outcome in [complete(HOLDER), act(HOLDER, Act::Release)] {
+        for (decided, until) in [(T, Some(T + TTL)), (T + TTL, None)] {
+            let Decision::Write(change, _) = decide(Some(&record), &outcome, at(decided), KEPT) else {
+                unreachable!()
+            };
+            assert!(change.is_outcome);
+            assert_eq!((change.not_before, change.not_after), (None, until.map(at)));
+        }
+    }
+}
+
+#[test]
+fn an_outcome_is_stamped_with_the_time_of_its_write() {
+    const MS: u64 = 1000;
+    let record = Plain::granted().record();
+    let stamped = |decided: u64, now: u64| {
+        let Decision::Write(change, _) = decide(Some(&record), &complete(HOLDER), at(decided), KEPT) else {
+            unreachable!()
+        };
+        let stamped = change.change(Some(&record)).stamped(at(now))?;
+        assert!(stamped.same_write(&change.next) && stamped.is_write(&change.next));
+        assert_eq!(stamped.keep_until().saturating_since(stamped.done_at()?), KEPT);
+        stamped.done_at()
+    };
+    // Within a millisecond it is not worth a copy.
+    assert_eq!(stamped(T + SEC, T + SEC + MS - 1), None);
+    assert_eq!(stamped(T + SEC, T + SEC + MS), Some(at(T + SEC + MS)));
+    // The decision's clock may have been ahead.
+    assert_eq!(stamped(T + SEC, T + SEC - MS), Some(at(T + SEC - MS)));
+    // Nothing is done before it was begun, and what is late stays late.
+    assert_eq!(stamped(T + SEC, T - SEC), Some(at(T)));
+    assert_eq!(stamped(T + TTL + SEC, T), Some(at(T + TTL)));
+    // What is no outcome has no such time.
+    let extend = act(HOLDER, Act::Extend { ttl: Duration::from_micros(TTL) });
+    let Decision::Write(change, _) = decide(Some(&record), &extend, at(T), KEPT) else { unreachable!() };
+    assert_eq!(change.change(Some(&record)).stamped(at(T + SEC)), None);
+}
+
+/// The holder's word for a result stands for it; without one the SHA-256 does, also where the other side wrote that as its word.
+#[test]
+fn p6_the_same_result_is_recognised_by_its_word_or_by_its_hash() {
+    let payload = Payload::new(b"\"paid\"");
+    let hex = payload.hex();
+    let complete = |bytes: &[u8], word: Option<&str>| {
+        act(HOLDER, Act::Complete(Payload::new(bytes), word.map(Into::into)))
+    };
+    let granted = written(None, &acquire(HOLDER), at(T));
+    let cases: &[(Option<&str>, &[u8], Option<&str>, bool)] = &[
+        (None, b"\"paid\"", None, true),
+        (None, b"\"else\"", None, false),
+        (None, b"\"paid\"", Some(&hex), true),
+        (None, b"\"paid\"", Some("word"), false),
+        (Some("word"), b"\"paid\"", Some("word"), true),
+        (Some("word"), b"\"else\"", Some("word"), true),
+        (Some("word"), b"\"paid\"", Some("other"), false),
+        (Some("word"), b"\"paid\"", None, false),
+        (Some(&hex), b"\"paid\"", None, true),
+        (Some(&hex), b"\"else\"", None, false),
+    ];
+    for (first, bytes, again, is_same) in cases {
+        let done = written(Some(&granted), &complete(b"\"paid\"", *first), at(T + 1));
+        match decide(Some(&done), &complete(bytes, *again), at(T + 2), KEPT) {
+            Decision::Answer(Answer::Done(ack)) => {
+                assert!(*is_same && ack.is_repeated(), "{first:?}, {again:?}")
+            }
+            Decision::Refuse(Error::Finished { .. }) => assert!(!is_same, "{first:?}, {again:?}"),
+            decision => panic!("{first:?}, {again:?}: {decision:?}"),
+        }
+    }
+}

@@ -86,6 +86,7 @@ impl Case<'_> {
     fn check_write(&self, change: &machine::Write, write: &Write) -> Result<(), String> {
         must("not_before", change.not_before == write.not_before.map(at))?;
         must("not_after", change.not_after == write.not_after.map(at))?;
+        must("is_outcome", change.is_outcome == write.is_outcome)?;
         // Decided at an instant that the store would refuse, a change could never be made.
         must("due when decided", change.change(self.record).is_due(at(self.now)))?;
         let (next, wanted) = (change.next.encode(), write.next.bytes());

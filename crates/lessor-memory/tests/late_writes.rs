@@ -1,0 +1,191 @@
+//! Time that passes between a decision and its write, and equal writes through two handles.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lessor_core::{Acquisition, Clock, Engine, Key, Lease, State, Store, Timestamp, View};
+use lessor_memory::MemoryStore;
+use lessor_testkit::{Fault, FaultyStore, JumpingStore, ManualClock};
+use parking_lot::Mutex;
+
+const TTL: Duration = Duration::from_secs(60);
+
+fn acquire(engine: &Engine) -> Lease {
+    match engine.acquire("key").ttl(TTL).wait().unwrap() {
+        Acquisition::Acquired(lease) => lease,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn jumping(edits: bool) -> (Engine, Arc<JumpingStore>, ManualClock) {
+    let clock = ManualClock::new();
+    let memory = Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())));
+    let store = Arc::new(JumpingStore::new(memory, clock.clone(), edits));
+    (Engine::new(store.clone()).unwrap(), store, clock)
+}
+
+/// The story: a completion was decided, its thread was suspended, and it was written five seconds after the lease had lapsed. It
+/// said that it was not late, and that the work was done five seconds before it was.
+#[test]
+fn an_outcome_has_the_time_of_its_write_whatever_passed_since_it_was_decided() {
+    for edits in [true, false] {
+        for (jump, late) in [(0, false), (300, false), (5_000, true), (65_000, true)] {
+            let (engine, store, clock) = jumping(edits);
+            let lease = acquire(&engine);
+            clock.advance(TTL - Duration::from_secs(2));
+            store.jump([Duration::from_millis(jump)]);
+            let ack = lease.complete("result").wait().unwrap();
+            assert_eq!(ack.is_late(), late, "{jump} ms, edits: {edits}");
+            let view = engine.status("key").wait().unwrap().unwrap();
+            assert_eq!(view.done_at(), Some(clock.now()), "{jump} ms, edits: {edits}");
+            let again = lease.complete("result").wait().unwrap();
+            assert_eq!((again.is_late(), again.version()), (late, ack.version()));
+        }
+    }
+}
+
+/// However long each try takes, one of them gets through.
+#[test]
+fn an_outcome_gets_through_to_a_store_that_takes_its_time() {
+    let (engine, store, clock) = jumping(false);
+    let lease = acquire(&engine);
+    store.jump([Duration::from_secs(10); 5]);
+    let ack = lease.complete("result").wait().unwrap();
+    assert_eq!((ack.version().as_u64(), ack.is_late()), (2, false));
+    assert_eq!(engine.status("key").wait().unwrap().unwrap().done_at(), Some(clock.now()));
+}
+
+/// What waits in this engine is shown what was stored.
+#[test]
+fn a_waiter_is_shown_the_time_that_was_stored() {
+    let (engine, store, clock) = jumping(false);
+    let lease = acquire(&engine);
+    let waiting = engine.wait_for("key", TTL);
+    store.jump([Duration::from_millis(500)]);
+    lease.complete("result").wait().unwrap();
+    assert_eq!(waiting.wait().unwrap().unwrap().done_at(), Some(clock.now()));
+}
+
+/// Reading it lets another thread extend the lease, if it can, and then time pass.
+#[derive(Debug)]
+struct Meddling {
+    clock: ManualClock,
+    lease: Mutex<Option<Lease>>,
+    extended: Arc<Mutex<Option<bool>>>,
+}
+
+impl Clock for Meddling {
+    fn now(&self) -> Timestamp {
+        if let Some(lease) = self.lease.lock().take() {
+            let extended = Arc::clone(&self.extended);
+            let extends = std::thread::spawn(move || {
+                let answer = lease.extend(TTL).wait();
+                *extended.lock() = Some(answer.is_ok());
+                std::mem::forget(lease);
+            });
+            for _ in 0..20 {
+                if extends.is_finished() {
+                    break;
+                }
+                std::thread::park_timeout(Duration::from_millis(5));
+            }
+            self.clock.advance(Duration::from_secs(2));
+        }
+        self.clock.now()
+    }
+}
+
+/// The story: a view put together a record and a later reading of the clock. The lease had been extended in between, and was shown
+/// as lapsed.
+#[test]
+fn a_view_is_of_a_record_and_a_time_that_belong_together() {
+    let clock = ManualClock::new();
+    let extended = Arc::<Mutex<Option<bool>>>::default();
+    let meddling =
+        Arc::new(Meddling { clock: clock.clone(), lease: Mutex::default(), extended: extended.clone() });
+    let store = Arc::new(MemoryStore::with_clock(Arc::clone(&meddling) as Arc<dyn Clock>));
+    let lease = acquire(&Engine::new(store.clone()).unwrap());
+    clock.advance(TTL - Duration::from_secs(1));
+    *meddling.lease.lock() = Some(lease);
+    // Not through an engine, whose own thread reads the clock as well.
+    let seen = store.load(&Key::new("key").unwrap()).wait().unwrap();
+    let view = View::of(&seen.record.unwrap(), seen.now).unwrap();
+    while extended.lock().is_none() {
+        std::thread::yield_now();
+    }
+    let was_extended = *extended.lock() == Some(true);
+    assert_eq!(view.state() == State::Lapsed, !was_extended, "it is shown as lapsed, and was extended");
+}
+
+/// The story: two handles of one lease wrote the same at the same time, and the reply to one of them was lost. Both were told that
+/// they had written version 2.
+#[test]
+fn p10_two_equal_writes_through_two_handles_are_not_both_acknowledged_as_written() {
+    type Write = fn(&lessor_core::Held) -> lessor_core::Ack;
+    let writes: [(&str, Write); 5] = [
+        ("extend", |held| held.extend(2 * TTL).wait().unwrap()),
+        ("checkpoint", |held| held.checkpoint("half").wait().unwrap()),
+        ("complete", |held| held.complete("result").wait().unwrap()),
+        ("fail", |held| held.fail("code").wait().unwrap()),
+        ("release", |held| held.release().wait().unwrap()),
+    ];
+    for (name, write) in writes {
+        for fault in [Fault::LostRequest, Fault::LostReply] {
+            let clock = ManualClock::new();
+            let memory = Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())));
+            let (faulty, faults) = FaultyStore::new(memory.clone());
+            let (sound, shaky) = (Engine::new(memory).unwrap(), Engine::new(Arc::new(faulty)).unwrap());
+            let lease = acquire(&sound);
+            let other = shaky.held("key", *lease.lease_id()).unwrap();
+            // The second handle reads, decides and sends; before the engine has looked, the first has written the same.
+            faults.script([Fault::None, fault, Fault::HeldRequest]);
+            let (first, second) = std::thread::scope(|scope| {
+                let second = scope.spawn(|| write(&other));
+                while faults.held() == 0 {
+                    std::thread::yield_now();
+                }
+                let first = write(&lease);
+                assert!(faults.release_first());
+                (first, second.join().unwrap())
+            });
+            let view = sound.status("key").wait().unwrap();
+            let version = view.map_or(0, |view| view.version().as_u64());
+            let written = [first, second].into_iter().filter(|ack| !ack.is_repeated());
+            let mut versions: Vec<_> = written.map(|ack| ack.version().as_u64()).collect();
+            versions.sort_unstable();
+            let before = versions.len();
+            versions.dedup();
+            assert_eq!(versions.len(), before, "{name}, {fault:?}: {first:?}, {second:?}");
+            assert!(versions.iter().all(|written| *written <= version));
+        }
+    }
+}
+
+/// The story: with the clock at exactly 0 the first token was 0, which no store takes for higher than that of a record it never
+/// purged. Nothing could be granted.
+#[test]
+fn with_the_clock_at_zero_everything_works() {
+    for edits in [true, false] {
+        let clock = ManualClock::starting_at(Timestamp::EPOCH);
+        let memory = Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())));
+        let store = Arc::new(JumpingStore::new(memory, clock.clone(), edits));
+        let engine = Engine::new(store.clone()).unwrap();
+        let lease = acquire(&engine);
+        assert_eq!(lease.token().as_u64(), 1);
+        lease.extend(TTL).wait().unwrap();
+        assert!(!lease.abandon().wait().unwrap().is_late());
+        let lease = acquire(&engine);
+        assert_eq!((lease.token().as_u64(), lease.attempt()), (2, 2));
+        lease.release().wait().unwrap();
+        let released = store.load(&Key::new("key").unwrap()).wait().unwrap().record.unwrap();
+        assert_eq!(released.done_at(), Some(Timestamp::EPOCH));
+        let lease = acquire(&engine);
+        assert!(!lease.complete("result").wait().unwrap().is_late());
+        let view = engine.status("key").wait().unwrap().unwrap();
+        assert_eq!((view.state(), view.done_at()), (State::Completed, Some(Timestamp::EPOCH)));
+        assert!(engine.forget("key").wait().unwrap());
+        assert!(acquire(&engine).token().as_u64() > 2);
+    }
+}

@@ -1,0 +1,83 @@
+//! Outcomes have the time of their write.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lessor_core::machine::{Act, Command, Decision, decide};
+use lessor_core::store::{Change, Swap};
+use lessor_core::{Clock, Engine, Store};
+
+use super::Factory;
+use super::tools::*;
+use crate::jumping::JumpingStore;
+
+/// An outcome that is written later than it was decided is stored as it is, or as `Change::stamped` says; and the answer says
+/// which.
+pub fn a_stamped_outcome_is_the_one_that_is_stored(factory: Factory<'_>) {
+    let subject = factory();
+    let (store, key, now) = (&**subject.store(), key("k"), subject.now());
+    let (grant, holder) = granted(now, LONG);
+    put(store, &key, &grant);
+    let Decision::Write(write, _) = decide(Some(&grant), &Command::Act(holder, Act::Release), now, LONG)
+    else {
+        unreachable!("a live lease can be released")
+    };
+    subject.advance(Duration::from_millis(5));
+    let swap = swap(store, &key, write.change(Some(&grant)));
+    let seen = load(store, &key);
+    let stored = seen.record.expect("it was stored");
+    match swap {
+        Swap::Stored => assert_eq!(stored, write.next),
+        Swap::Stamped(record) => {
+            assert_eq!(stored, record, "the answer shows another record than was stored");
+            assert!(stored.same_write(&write.next), "a stamp changes nothing but the time");
+            let done_at = stored.done_at().expect("it was released");
+            assert!(done_at >= now.saturating_add(Duration::from_millis(5)) && done_at <= seen.now);
+            assert_eq!(stored.keep_until(), done_at.saturating_add(LONG));
+        }
+        other => unreachable!("the lease lives: {other:?}"),
+    }
+}
+
+/// A change without an outcome is stored as it is, whenever it was decided.
+pub fn what_is_no_outcome_is_stored_as_it_is(factory: Factory<'_>) {
+    let subject = factory();
+    let (store, key, now) = (&**subject.store(), key("k"), subject.now());
+    let (grant, holder) = granted(now, LONG);
+    put(store, &key, &grant);
+    let next = changed(&grant, holder, now);
+    subject.advance(Duration::from_millis(5));
+    let end = Some(grant.expires_at());
+    let change = Change { not_after: end, ..change(Some(&grant), &next) };
+    assert!(matches!(swap(store, &key, change), Swap::Stored));
+    assert_eq!(load(store, &key).record, Some(next));
+}
+
+/// The story: a completion was decided while the lease lived, and written five seconds after it had lapsed. It said "not
+/// late", and its time was that of the decision.
+pub fn lateness_is_judged_at_the_write(factory: Factory<'_>) {
+    for (jump, late) in [(Duration::from_millis(300), false), (Duration::from_secs(5), true)] {
+        let subject = factory();
+        let Some(clock) = subject.exact_clock("lateness_is_judged_at_the_write") else { return };
+        let store = Arc::new(JumpingStore::new(Arc::clone(subject.store()), clock.clone(), true));
+        let engine = Engine::new(Arc::clone(&store) as Arc<dyn Store>).expect("an engine");
+        for outcome in ["complete", "fail", "release"] {
+            let lease = take(engine.acquire(outcome).ttl(Duration::from_secs(10)));
+            clock.advance(Duration::from_secs(8));
+            store.jump([jump]);
+            let ack = match outcome {
+                "complete" => lease.complete("result").wait(),
+                "fail" => lease.fail("code").wait(),
+                _ => lease.release().wait(),
+            };
+            let ack = ack.expect("nobody else has the key");
+            assert_eq!(ack.is_late(), late, "{outcome} after {jump:?}");
+            let record = stored(&*store, outcome).expect("it was stored");
+            let done_at = record.done_at().expect("it is over");
+            assert_eq!(done_at >= record.expires_at(), late, "{outcome} after {jump:?}: {record:?}");
+            let off = clock.now().saturating_since(done_at);
+            assert!(off <= Duration::from_secs(1), "{outcome}: {off:?} before its write");
+            assert_eq!(record.version().as_u64(), 2, "P10");
+        }
+    }
+}
