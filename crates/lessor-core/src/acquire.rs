@@ -94,8 +94,7 @@ impl<'a> AcquireRequest<'a> {
     /// The request that this key stands for. If the key's record was made for another one, the acquire is refused with
     /// [`Error::FingerprintMismatch`].
     pub fn fingerprint<T: Serialize + ?Sized>(self, request: &T) -> Self {
-        let made = Fingerprint::of(request).map_err(|error| Error::json("fingerprint", &error));
-        self.with(made, |acquire, fingerprint| acquire.fingerprint = Some(fingerprint))
+        self.with(Fingerprint::of(request), |acquire, fingerprint| acquire.fingerprint = Some(fingerprint))
     }
 
     /// The same as [`fingerprint`](Self::fingerprint), for a hash that the caller made.
@@ -105,9 +104,8 @@ impl<'a> AcquireRequest<'a> {
     }
 
     /// What to do if the work failed before. Default [`OnFailed::Replay`].
-    pub fn on_failed(mut self, policy: OnFailed) -> Self {
-        self.acquire.on_failed = policy;
-        self
+    pub fn on_failed(self, policy: OnFailed) -> Self {
+        self.with(policy.check(), |acquire, policy| acquire.on_failed = policy)
     }
 
     /// What to do if the last holder's lease lapsed. Default [`OnLapsed::TakeOver`].

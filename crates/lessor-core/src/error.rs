@@ -158,10 +158,16 @@ impl Error {
         Self::Invalid { what, reason: reason.into() }
     }
 
-    /// serde_json's own message can quote the data, which may be a secret: only kind and place are kept.
+    /// For JSON that could not be read. serde_json's own message can quote the data, which may be a secret: only kind and place
+    /// are kept.
     pub(crate) fn json(what: &'static str, error: &serde_json::Error) -> Self {
-        let reason =
-            format!("{:?} error at line {} column {}", error.classify(), error.line(), error.column());
+        let problem = match error.is_data() {
+            true => {
+                "what is stored is not of the type that was asked for; read it as the type that was written"
+            }
+            false => "what is stored is not JSON; read its bytes",
+        };
+        let reason = format!("{problem} (line {}, column {})", error.line(), error.column());
         Self::Json { what, reason }
     }
 }

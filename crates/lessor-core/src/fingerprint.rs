@@ -7,6 +7,9 @@ use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::error::Error;
+use crate::value::json_value;
+
 /// SHA-256 of the request that a key stands for.
 ///
 /// An acquire that carries one is refused with `FingerprintMismatch` when the key's record was made for another
@@ -22,10 +25,13 @@ impl Fingerprint {
     }
 
     /// Of a value, through its JSON with the members of objects in order: two values that serialize to the same JSON
-    /// have the same fingerprint, whatever order a map yields its entries in.
-    pub fn of<T: Serialize + ?Sized>(request: &T) -> Result<Self, serde_json::Error> {
+    /// have the same fingerprint, whatever order a map yields its entries in. Refused is what JSON cannot tell apart, such as
+    /// `NaN` and `()`.
+    pub fn of<T: Serialize + ?Sized>(request: &T) -> Result<Self, Error> {
+        let request = json_value("fingerprint", request)?;
         let mut hasher = HashWriter(Sha256::new());
-        write_canonical(&serde_json::to_value(request)?, &mut hasher).map_err(serde_json::Error::io)?;
+        write_canonical(&request, &mut hasher)
+            .map_err(|error| Error::invalid("fingerprint", error.to_string()))?;
         Ok(Self(hasher.0.finalize().into()))
     }
 
@@ -107,6 +113,17 @@ pub(crate) fn push_hex(text: &mut String, bytes: &[u8]) {
 mod tests {
     use super::*;
     use std::collections::HashMap;
+
+    /// The story: serde_json writes NaN as null, so two different requests had one fingerprint.
+    #[test]
+    fn what_json_cannot_tell_apart_has_no_fingerprint() {
+        for error in [Fingerprint::of(&f64::NAN), Fingerprint::of(&[f32::INFINITY])] {
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains("fingerprint") && error.contains("NaN"), "{error}");
+        }
+        assert!(Fingerprint::of(&Some(None::<u8>)).is_err());
+        assert!(Fingerprint::of(&()).is_ok());
+    }
 
     #[test]
     fn equal_json_has_equal_fingerprints_whatever_the_order_of_a_map() {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// The longest key, in characters.
 pub const MAX_KEY_CHARS: usize = 256;
 
-/// Names one piece of work: 1 to 256 characters, none of them a control character. Cheap to clone.
+/// Names one piece of work: 1 to 256 characters, none of them a control character, and not only blanks. Cheap to clone.
 ///
 /// Keys compare byte for byte; nothing is trimmed, folded or normalised.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -25,6 +25,9 @@ pub enum KeyError {
     /// There was no character at all.
     #[error("key is empty; name the piece of work, for instance \"invoice:42\"")]
     Empty,
+    /// Only blanks.
+    #[error("key has only blanks; name the piece of work, for instance \"invoice:42\"")]
+    Blank,
     /// More than 256 characters.
     #[error("key has {chars} characters; at most 256 are allowed, so hash what is longer")]
     TooLong {
@@ -58,7 +61,8 @@ impl Key {
     pub fn check(text: &str) -> Result<(), KeyError> {
         // Most keys are short printable ASCII: one pass over the bytes without branches, no decoding.
         let plain = |so_far, byte: &u8| so_far & (byte.wrapping_sub(0x20) < 0x5f);
-        if (1..=MAX_KEY_CHARS).contains(&text.len()) && text.as_bytes().iter().fold(true, plain) {
+        let begins = text.as_bytes().first().is_some_and(|first| *first != b' ');
+        if begins && text.len() <= MAX_KEY_CHARS && text.as_bytes().iter().fold(true, plain) {
             return Ok(());
         }
         Self::check_slowly(text)
@@ -75,6 +79,7 @@ impl Key {
         }
         match text.char_indices().find(|(_, found)| found.is_control()) {
             Some((at, found)) => Err(KeyError::Control { found, at }),
+            None if text.trim().is_empty() => Err(KeyError::Blank),
             None => Ok(()),
         }
     }
@@ -155,7 +160,10 @@ mod tests {
         assert_eq!(Key::new("a\nb"), Err(KeyError::Control { found: '\n', at: 1 }));
         assert_eq!(Key::new("é\u{85}"), Err(KeyError::Control { found: '\u{85}', at: 2 }));
         assert_eq!(Key::new("\u{7f}"), Err(KeyError::Control { found: '\u{7f}', at: 0 }));
-        for good in ["a", " ", "{user}:1 2", "ключ", "🦀", &"é".repeat(256), &"x".repeat(256)] {
+        for blank in [" ", "   ", "\u{a0}\u{2003}"] {
+            assert_eq!(Key::new(blank), Err(KeyError::Blank));
+        }
+        for good in ["a", " a", "{user}:1 2", "ключ", "🦀", &"é".repeat(256), &"x".repeat(256)] {
             assert_eq!(Key::new(good).unwrap().as_str(), good);
         }
     }

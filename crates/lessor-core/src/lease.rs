@@ -24,7 +24,7 @@ use crate::record::{Body, Former, Payload, Record, Stage, Token};
 use crate::settings::check_result_hash;
 use crate::signal::Signal;
 use crate::time::Timestamp;
-use crate::value::{failure, json_payload, payload};
+use crate::value::{failure, json_payload, json_text, payload};
 
 /// What a holder can do under a key and a lease id. A [`Lease`] is one; [`Engine::held`](crate::Engine::held) makes one
 /// for a holder on the other side of a boundary.
@@ -134,7 +134,8 @@ impl Held {
         self.act_on(payload("checkpoint", bytes, self.0.shared.settings.max_checkpoint).map(Act::Checkpoint))
     }
 
-    /// Delivers the result, which is kept as JSON and replayed to every later caller. It counts even if the lease has lapsed,
+    /// Delivers the result, which is kept as JSON and replayed to every later caller. Refused, with nothing written, is what JSON
+    /// would not give back: floats that are not finite, `Some(None)`, keys that are no text. An outcome counts even if the lease has lapsed,
     /// as long as nobody else acquired the key: [`Ack::is_late`].
     #[inline]
     pub fn complete<T: Serialize + ?Sized>(&self, result: &T) -> Pending<'_, Result<Ack, Error>> {
@@ -161,7 +162,8 @@ impl Held {
         self.act_on(failure(&self.0.shared.settings, code, None).map(Act::Fail))
     }
 
-    /// The same as [`fail`](Self::fail), with details, which may be as long as a result.
+    /// The same as [`fail`](Self::fail), with details of up to [`Settings::max_error_detail`](crate::Settings::max_error_detail)
+    /// bytes.
     pub fn fail_with(&self, code: &str, detail: &str) -> Pending<'_, Result<Ack, Error>> {
         self.act_on(failure(&self.0.shared.settings, code, Some(detail)).map(Act::Fail))
     }
@@ -169,16 +171,15 @@ impl Held {
     /// The same as [`fail`](Self::fail), with a value as details, kept as JSON: [`View::failure`](crate::View::failure) gives it
     /// back.
     pub fn fail_as<T: Serialize + ?Sized>(&self, code: &str, detail: &T) -> Pending<'_, Result<Ack, Error>> {
-        let detail = serde_json::to_string(detail).map_err(|error| Error::json("error detail", &error));
-        self.act_on(
-            detail.and_then(|detail| failure(&self.0.shared.settings, code, Some(&detail)).map(Act::Fail)),
-        )
+        let failure = json_text("error detail", detail)
+            .and_then(|detail| failure(&self.0.shared.settings, code, Some(&detail)));
+        self.act_on(failure.map(Act::Fail))
     }
 
-    /// Fails the work with the code `canceled`, or `canceled:<reason>`.
+    /// Fails the work with the code `canceled`, or `canceled:<reason>` if the reason is not empty.
     pub fn cancel(&self, reason: Option<&str>) -> Pending<'_, Result<Ack, Error>> {
         match reason {
-            None => self.fail("canceled"),
+            None | Some("") => self.fail("canceled"),
             Some(reason) => self.fail(&format!("canceled:{reason}")),
         }
     }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::time::Timestamp;
+use crate::value::json_value;
 
 /// Limits and defaults of an engine. Durations are written like `"5m"`, `"24h"` or `"7days"`.
 ///
@@ -32,11 +33,14 @@ pub struct Settings {
     /// How often a waiter's reader looks for changes that nobody told it of, at most 5 s. Default 1 s.
     #[serde(with = "humantime_serde")]
     pub poll_every: Duration,
-    /// The largest result, in bytes. Default 1 MiB.
+    /// The largest result, in bytes, at least 1. Default 1 MiB.
     pub max_result: usize,
-    /// The largest checkpoint, in bytes. Default 1 MiB.
+    /// The largest error detail that a caller may give, in bytes; 0 allows none. Default 1 MiB. What the engine itself notes
+    /// about a failure is cut to 4 KiB and is never refused.
+    pub max_error_detail: usize,
+    /// The largest checkpoint, in bytes; 0 allows none. Default 1 MiB.
     pub max_checkpoint: usize,
-    /// The largest metadata, in bytes of JSON. Default 2048.
+    /// The largest metadata, in bytes of JSON; 0 allows none. Default 2048.
     pub max_metadata: usize,
     /// The label of holders that name none. Default none.
     pub holder: Option<String>,
@@ -53,6 +57,7 @@ impl Default for Settings {
             purge_every: Duration::from_secs(60),
             poll_every: Duration::from_secs(1),
             max_result: 1 << 20,
+            max_error_detail: 1 << 20,
             max_checkpoint: 1 << 20,
             max_metadata: 2048,
             holder: None,
@@ -85,6 +90,10 @@ impl Settings {
                 return Err(Error::invalid(what, format!("{value:?} is not between {least:?} and {most:?}")));
             }
         }
+        if self.max_result == 0 {
+            let reason = "no result fits into 0 bytes, so no work could be completed; allow at least 1";
+            return Err(Error::invalid("max_result", reason));
+        }
         self.holder.as_deref().map_or(Ok(()), |holder| check_holder(holder).map(drop))
     }
 
@@ -97,12 +106,12 @@ impl Settings {
     }
 
     pub(crate) fn check_detail(&self, detail: &str) -> Result<Box<str>, Error> {
-        check_size("error detail", detail.len(), self.max_result).map(|()| detail.into())
+        check_size("error detail", detail.len(), self.max_error_detail).map(|()| detail.into())
     }
 
     /// Metadata is a JSON object of limited size, kept as text.
     pub(crate) fn check_metadata<T: Serialize + ?Sized>(&self, metadata: &T) -> Result<Box<str>, Error> {
-        let json = serde_json::to_value(metadata).map_err(|error| Error::json("metadata", &error))?;
+        let json = json_value("metadata", metadata)?;
         if !json.is_object() {
             return Err(Error::invalid(
                 "metadata",
@@ -120,7 +129,9 @@ fn check_size(what: &'static str, size: usize, limit: usize) -> Result<(), Error
 }
 
 pub(crate) fn check_holder(holder: &str) -> Result<Box<str>, Error> {
-    check_size("holder label", holder.len(), MAX_HOLDER).map(|()| holder.into())
+    check_size("holder label", holder.len(), MAX_HOLDER)?;
+    check_controls("holder label", holder)?;
+    Ok(holder.into())
 }
 
 pub(crate) fn check_result_hash(hash: &str) -> Result<Box<str>, Error> {
@@ -128,7 +139,21 @@ pub(crate) fn check_result_hash(hash: &str) -> Result<Box<str>, Error> {
 }
 
 pub(crate) fn check_error_code(code: &str) -> Result<Box<str>, Error> {
+    check_controls("error code", code)?;
     check_chars("error code", code, MAX_ERROR_CODE)
+}
+
+/// What is shown in logs and listings is one line.
+fn check_controls(what: &'static str, text: &str) -> Result<(), Error> {
+    match text.char_indices().find(|(_, found)| found.is_control()) {
+        None => Ok(()),
+        Some((at, found)) => {
+            let reason = format!(
+                "it has the control character {found:?} at byte {at}; leave it out, or replace it by a blank"
+            );
+            Err(Error::invalid(what, reason))
+        }
+    }
 }
 
 fn check_chars(what: &'static str, text: &str, most: usize) -> Result<Box<str>, Error> {
@@ -146,7 +171,7 @@ pub enum OnFailed {
     Replay,
     /// Grant the key anew, until the record has seen `max_attempts` grants.
     Retry {
-        /// Grants in all, the first included.
+        /// Grants in all, the first included: at least 1.
         max_attempts: u32,
         /// How long to wait after a failure.
         backoff: Backoff,
@@ -154,6 +179,18 @@ pub enum OnFailed {
 }
 
 impl OnFailed {
+    /// Refuses a policy that allows no attempt at all.
+    pub(crate) fn check(self) -> Result<Self, Error> {
+        match self {
+            Self::Retry { max_attempts: 0, .. } => {
+                let reason =
+                    "0 attempts would not even allow the first; give at least 1, or use OnFailed::Replay";
+                Err(Error::invalid("max_attempts", reason))
+            }
+            policy => Ok(policy),
+        }
+    }
+
     /// From when on the work that failed at `done_at` may be tried again, if ever.
     pub(crate) fn retry_at(self, attempt: u32, done_at: Timestamp) -> Option<Timestamp> {
         match self {
@@ -232,6 +269,33 @@ mod tests {
         assert!(Settings { retention: Duration::ZERO, ..Settings::default() }.validate().is_err());
         assert!(Settings { poll_every: Duration::from_secs(6), ..Settings::default() }.validate().is_err());
         assert!(Settings { default_ttl: Duration::MAX, ..Settings::default() }.validate().is_err());
+    }
+
+    #[test]
+    fn p12_settings_and_policies_that_allow_nothing_are_refused() {
+        let error = Settings { max_result: 0, ..Settings::default() }.validate().unwrap_err();
+        assert!(error.to_string().contains("max_result"), "{error}");
+        Settings { max_result: 1, max_checkpoint: 0, max_metadata: 0, ..Settings::default() }
+            .validate()
+            .unwrap();
+        let retry = |max_attempts| OnFailed::Retry { max_attempts, backoff: Backoff::NONE };
+        let error = retry(0).check().unwrap_err();
+        assert!(error.to_string().contains("max_attempts"), "{error}");
+        assert_eq!(retry(1).check().unwrap(), retry(1));
+    }
+
+    #[test]
+    fn p12_labels_and_codes_of_several_lines_are_refused() {
+        for bad in ["a\nb", "a\rb", "\u{1b}[31m", "\0", "\u{7f}", "\u{85}"] {
+            for error in [check_holder(bad).unwrap_err(), check_error_code(bad).unwrap_err()] {
+                assert!(error.to_string().contains("control character"), "{error}");
+            }
+            assert!(Settings { holder: Some(bad.to_owned()), ..Settings::default() }.validate().is_err());
+        }
+        for good in ["host-1 (worker 2)", "ключ", "🦀"] {
+            assert_eq!(&*check_holder(good).unwrap(), good);
+            assert_eq!(&*check_error_code(good).unwrap(), good);
+        }
     }
 
     #[test]
