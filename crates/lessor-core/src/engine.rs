@@ -27,6 +27,7 @@ use crate::time::Timestamp;
 use crate::view::View;
 use crate::wait::{self, Judgement, Reading, Waiter};
 use crate::watches::Watches;
+use crate::within::refuse_own_work;
 
 /// Guards pieces of work, each by a key, over one store. Cheap to clone; clones share everything.
 ///
@@ -163,6 +164,9 @@ impl Engine {
             Ok(key) => key,
             Err(error) => return Pending::ready(Err(error.into())),
         };
+        if let Err(error) = refuse_own_work(&self.shared.store, &key) {
+            return Pending::ready(Err(error));
+        }
         let called_at = self.shared.clock.now();
         let waiter = Waiter::new(&self.shared.watches.waiting, &key, false);
         if let Some(Judgement::Answer(answer)) = waiter.last_reading(ended) {

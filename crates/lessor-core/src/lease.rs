@@ -20,9 +20,10 @@ use crate::key::Key;
 use crate::lease_id::LeaseId;
 use crate::machine::{Ack, Act, Answer, Command};
 use crate::pending::Pending;
-use crate::record::{Body, Former, Payload, Record, Stage, Token};
+use crate::record::{Body, Failure, Former, Payload, Record, Stage, Token};
 use crate::settings::check_result_hash;
 use crate::signal::Signal;
+use crate::store::Store;
 use crate::time::Timestamp;
 use crate::value::{failure, json_payload, json_text, payload};
 
@@ -192,6 +193,26 @@ impl Held {
     /// The holder is gone, and the work may be half done: the lease lapses now.
     pub fn abandon(&self) -> Pending<'_, Result<Ack, Error>> {
         self.act(Act::Abandon)
+    }
+
+    pub(crate) fn complete_with(&self, result: Payload) -> Pending<'_, Result<Ack, Error>> {
+        self.act(Act::Complete(result, None))
+    }
+
+    /// A failure that the engine itself describes. No limit for callers applies to it.
+    pub(crate) fn fail_for(
+        &self,
+        code: &'static str,
+        detail: Option<&str>,
+    ) -> Pending<'_, Result<Ack, Error>> {
+        self.act(Act::Fail(Failure { code: code.into(), detail: detail.map(Into::into) }))
+    }
+
+    /// Whether this is a holder of `key` in `store` that has not settled or lost it, as far as is known.
+    pub(crate) fn holds(&self, store: &Arc<dyn Store>, key: &str) -> bool {
+        &*self.0.key == key
+            && std::ptr::addr_eq(Arc::as_ptr(&self.0.shared.store), Arc::as_ptr(store))
+            && self.0.standing() == OPEN
     }
 
     fn act_on(&self, act: Result<Act, Error>) -> Pending<'_, Result<Ack, Error>> {

@@ -38,6 +38,7 @@ mod value;
 mod view;
 mod wait;
 mod watches;
+mod within;
 mod worker;
 
 pub use acquire::{AcquireRequest, Acquisition};

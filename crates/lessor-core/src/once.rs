@@ -20,6 +20,7 @@ use crate::pending::block_on;
 use crate::settings::{OnFailed, OnLapsed};
 use crate::view::View;
 use crate::wait::Waiter;
+use crate::within::refuse_own_work;
 
 pub use deliver::{ERRORED, PANICKED, RESULT_REFUSED};
 use outcome::How;
@@ -105,12 +106,17 @@ impl<'a> Once<'a> {
     ///
     /// The lease is renewed while the work runs; long work should look at [`Lease::is_lost`] now and then. If it returns an
     /// error, the failure is stored with the code `error`, unless the work itself has failed, cancelled or released the lease.
-    /// A panic is stored as the failure `panicked` and goes on.
-    pub fn run<T, E>(self, work: impl FnOnce(&Lease) -> Result<T, E>) -> Result<Outcome<T>, OnceError<E>>
+    /// A panic is stored as the failure `panicked` and goes on, also one in `Serialize` or `Display` of what the work returned.
+    ///
+    /// A result that is too large, or that would not read back as a `T`, is not stored; the failure `result_refused` is, and the
+    /// caller gets the value in [`OnceError::Refused`]. Refused with [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) is a call
+    /// from inside of the work of the same key, which would wait for itself.
+    pub fn run<T, E>(self, work: impl FnOnce(&Lease) -> Result<T, E>) -> Result<Outcome<T>, OnceError<T, E>>
     where
         T: Serialize + DeserializeOwned,
         E: Display,
     {
+        refuse_own_work(&self.engine.shared.store, self.key)?;
         let (lease, waited) = match block_on(self.obtain())? {
             Obtained::Lease(lease, waited) => (lease, waited),
             Obtained::Replay(view, waited) => return replay(&view, waited),
@@ -121,12 +127,13 @@ impl<'a> Once<'a> {
     /// The same for async work. It is cancelled, by dropping it, when the lease is lost.
     ///
     /// Dropping the returned future drops the work and gives the lease up.
-    pub async fn run_async<T, E, F>(self, work: F) -> Result<Outcome<T>, OnceError<E>>
+    pub async fn run_async<T, E, F>(self, work: F) -> Result<Outcome<T>, OnceError<T, E>>
     where
         T: Serialize + DeserializeOwned,
         E: Display,
         F: AsyncFnOnce(&Lease) -> Result<T, E>,
     {
+        refuse_own_work(&self.engine.shared.store, self.key)?;
         let (lease, waited) = match self.obtain().await? {
             Obtained::Lease(lease, waited) => (lease, waited),
             Obtained::Replay(view, waited) => return replay(&view, waited),
@@ -134,7 +141,7 @@ impl<'a> Once<'a> {
         deliver::run_async(self.engine, &lease, waited, work).await
     }
 
-    async fn obtain<E>(&self) -> Result<Obtained, OnceError<E>> {
+    async fn obtain<T, E>(&self) -> Result<Obtained, OnceError<T, E>> {
         let shared = &self.engine.shared;
         let give_up_at = self.patience.map(|patience| shared.clock.now().saturating_add(patience));
         let mut waiter: Option<Waiter> = None;
@@ -186,7 +193,7 @@ impl<'a> Once<'a> {
 }
 
 impl Obtained {
-    fn of<E>(answer: Acquisition, waited: bool) -> Result<Answered, OnceError<E>> {
+    fn of<T, E>(answer: Acquisition, waited: bool) -> Result<Answered, OnceError<T, E>> {
         match answer {
             Acquisition::Acquired(lease) => {
                 Ok(Answered::Obtained(Self::Lease(Box::new(lease.keep_alive()), waited)))
@@ -199,7 +206,7 @@ impl Obtained {
     }
 }
 
-fn replay<T: DeserializeOwned, E>(view: &View, waited: bool) -> Result<Outcome<T>, OnceError<E>> {
+fn replay<T: DeserializeOwned, E>(view: &View, waited: bool) -> Result<Outcome<T>, OnceError<T, E>> {
     let how = How { replayed: true, waited, late: false, attempt: view.attempt(), after: None };
     Ok(Outcome { value: view.result()?, how })
 }

@@ -251,7 +251,7 @@ fn async_work_is_cancelled_when_its_lease_is_lost() {
         clock.advance(TTL / 3);
         runs.is_finished()
     });
-    assert!(matches!(runs.join().unwrap(), Err(OnceError::Lost)));
+    assert!(matches!(runs.join().unwrap(), Err(OnceError::Lost(None))));
 }
 
 #[test]
@@ -271,7 +271,10 @@ fn a_result_that_is_too_large_is_refused_and_not_worked_for_again() {
     assert!(matches!(lease.complete(&large).wait(), Err(Error::TooLarge { what: "result", .. })));
     lease.complete("smaller").wait().unwrap();
     let outcome = engine.once("key").run(|_| Ok::<_, String>(large.clone()));
-    assert!(matches!(outcome, Err(OnceError::Unrecorded(Error::TooLarge { .. }))));
+    let Err(OnceError::Refused { value, error: Error::TooLarge { .. } }) = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!(value, large);
     let Err(OnceError::Failed(view)) = engine.once("key").run(|_| Ok::<_, String>(String::new())) else {
         panic!()
     };
@@ -285,7 +288,7 @@ fn work_may_settle_its_own_lease() {
         lease.release().wait().unwrap();
         Err::<(), _>("not today")
     });
-    assert!(matches!(released, Err(OnceError::Work("not today"))));
+    assert!(matches!(released, Err(OnceError::Released(Err("not today")))));
     assert_eq!(engine.status("key").wait().unwrap().unwrap().state(), State::Released);
     let failed = engine.once("key").run(|lease| {
         lease.fail_with("card_declined", "try another").wait().unwrap();

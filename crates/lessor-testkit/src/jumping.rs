@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lessor_core::store::{Change, Hints, Page, Reply, Scan, Seen, Spot, Swap};
+use lessor_core::store::{Change, Hints, Page, Purged, Reply, Scan, Seen, Spot, Swap};
 use lessor_core::{Durability, Key, Record, Store, Timestamp};
 use parking_lot::Mutex;
 
@@ -60,7 +60,7 @@ impl Store for JumpingStore {
         self.inner.scan(query)
     }
 
-    fn purge(&self, limit: usize) -> Reply<usize> {
+    fn purge(&self, limit: usize) -> Reply<Purged> {
         self.inner.purge(limit)
     }
 

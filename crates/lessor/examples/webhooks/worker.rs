@@ -49,7 +49,12 @@ impl<'a> Worker<'a> {
             match ran {
                 Ok(outcome) => return self.note(&outcome),
                 // This attempt failed; sent again, the delivery is tried again as the policy has it.
-                Err(OnceError::Work(Trouble::Chaos | Trouble::Lost)) => {}
+                Err(
+                    OnceError::Work(Trouble::Chaos | Trouble::Lost)
+                    | OnceError::Released(Err(_))
+                    | OnceError::Lost(Some(Err(_)))
+                    | OnceError::Unrecorded { work: Err(_), .. },
+                ) => {}
                 Err(OnceError::Failed(view)) => match view.retry_after() {
                     Some(wait) => pause(wait),
                     None => {
@@ -60,7 +65,7 @@ impl<'a> Worker<'a> {
                 },
                 // Too late: somebody took over, and this outcome does not count. The ledger is told, because the
                 // effect was made.
-                Err(OnceError::Lost) => {
+                Err(OnceError::Lost(_)) => {
                     self.tally.fenced += 1;
                     if let Some(line) = grant
                         && let Err(error) = self.ledger.append(&Line { what: What::Fenced, ..line })
@@ -80,7 +85,7 @@ impl<'a> Worker<'a> {
         &mut self,
         delivery: &Delivery,
         grant: &mut Option<Line>,
-    ) -> Result<Outcome<Receipt>, OnceError<Trouble>> {
+    ) -> Result<Outcome<Receipt>, OnceError<Receipt, Trouble>> {
         let (engine, args) = (self.engine, self.args);
         let holder = format!("worker {}", self.number);
         let retry = OnFailed::Retry {
