@@ -175,6 +175,35 @@ mod tests {
         }
     }
 
+    fn stream(process: u32, drawn: u32) -> Option<Stream> {
+        Some(Stream { cipher: ChaCha12Rng::from_seed([7; 32]), process, drawn })
+    }
+
+    /// After a fork, parent and child have the same stream. The child makes an engine of its own, with a mask of its own.
+    #[test]
+    fn ids_do_not_repeat_in_the_engine_of_a_forked_child() {
+        let (parent, child) = (LeaseIds::new().unwrap(), LeaseIds::new().unwrap());
+        let (mut one, mut two) = (stream(std::process::id(), 0), stream(std::process::id(), 0));
+        let mut seen = std::collections::HashSet::new();
+        for _ in 0..1000 {
+            assert!(seen.insert(parent.draw_from(&mut one).unwrap().to_bytes()));
+            assert!(seen.insert(child.draw_from(&mut two).unwrap().to_bytes()));
+        }
+    }
+
+    /// A stream that was begun in another process is noticed at the next check, and left.
+    #[test]
+    fn a_stream_of_another_process_is_seeded_anew() {
+        let ids = LeaseIds::new().unwrap();
+        let (mut ours, mut theirs) =
+            (stream(std::process::id(), 0), stream(std::process::id().wrapping_add(1), 0));
+        let differ = (0..IDS_PER_CHECK).any(|_| {
+            ids.draw_from(&mut ours).unwrap().to_bytes() != ids.draw_from(&mut theirs).unwrap().to_bytes()
+        });
+        assert!(differ);
+        assert_eq!(theirs.unwrap().process, std::process::id());
+    }
+
     #[test]
     fn ids_do_not_repeat_within_and_across_sources() {
         let (one, two) = (LeaseIds::new().unwrap(), LeaseIds::new().unwrap());

@@ -56,6 +56,23 @@ fn p6_one_lost_reply_is_found_out_without_the_callers_help() {
     }
 }
 
+/// A write in doubt is looked into three times; the fourth time the caller is told.
+#[test]
+fn p6_three_doubts_are_looked_into_and_a_fourth_is_reported() {
+    for (doubts, granted) in [(3, true), (4, false)] {
+        let (engine, faults, _subject) = faulty();
+        faults.script([Fault::LostRequest, Fault::None].repeat(doubts));
+        match engine.acquire("k").wait() {
+            Ok(Acquisition::Acquired(_)) => assert!(granted, "after {doubts} doubts"),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Indeterminate);
+                assert!(!granted, "after {doubts} doubts");
+            }
+            other => unreachable!("nobody else is there: {other:?}"),
+        }
+    }
+}
+
 #[test]
 fn p6_a_request_that_lands_after_its_caller_gave_up_counts_once() {
     let (engine, faults, _subject) = faulty();
