@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use lessor_core::store::{Change, Hints, Page, Reply, Scan, Seen, Spot, Swap};
+use lessor_core::store::{Change, Hints, Page, Purged, Reply, Scan, Seen, Spot, Swap};
 use lessor_core::{Acquisition, Clock, Durability, Engine, Key, Lease, Record, State, Store, Timestamp};
 use lessor_memory::MemoryStore;
 
@@ -65,7 +65,7 @@ impl Store for Counting {
     fn scan(&self, query: Scan) -> Reply<Page> {
         self.inner.scan(query)
     }
-    fn purge(&self, limit: usize) -> Reply<usize> {
+    fn purge(&self, limit: usize) -> Reply<Purged> {
         self.inner.purge(limit)
     }
     fn durability(&self) -> Durability {

@@ -29,8 +29,8 @@ impl Store for PlainStore {
     }
 
     fn load(&self, key: &Key) -> Reply<Seen> {
-        let record = self.records.lock().get(key).cloned();
-        Pending::ready(Ok(Seen { record, now: self.clock.now() }))
+        let records = self.records.lock();
+        Pending::ready(Ok(Seen { record: records.get(key).cloned(), now: self.clock.now() }))
     }
 
     fn swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {

@@ -45,8 +45,8 @@ impl Store for MapStore {
     }
 
     fn load(&self, key: &Key) -> Reply<Seen> {
-        let record = self.kept().records.get(key).cloned();
-        Pending::ready(Ok(Seen { record, now: self.clock.now() }))
+        let kept = self.kept();
+        Pending::ready(Ok(Seen { record: kept.records.get(key).cloned(), now: self.clock.now() }))
     }
 
     fn swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {

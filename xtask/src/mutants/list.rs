@@ -160,7 +160,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "token-counts-and-forgets-the-time",
         file: "crates/lessor-core/src/record.rs",
-        find: "now.as_micros().max(previous.map_or(0, |token| token.0 + 1))",
+        find: "now.as_micros().max(previous.map_or(0, |token| token.0) + 1)",
         replace: "previous.map_or(1, |token| token.0 + 1)",
         test: core("machine::tests::promises::p2_tokens_rise_over_a_purge"),
     },
@@ -373,8 +373,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "own-write-is-not-recognised",
         file: "crates/lessor-core/src/drive.rs",
-        find: "seen.record.as_ref() == Some(&written.next);",
-        replace: "seen.record.as_ref() != Some(&written.next);",
+        find: "|written| record.is_write(&written.next)",
+        replace: "|written| !record.is_write(&written.next)",
         test: memory(&["--test", "lost_replies"], "p6_one_lost_reply_is_found_out_without_the_callers_help"),
     },
     Mutant {
@@ -397,8 +397,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "repeated-answer-forgets-that-it-was-late",
         file: "crates/lessor-core/src/machine.rs",
-        find: "late: body.done_at >= expires_at,",
-        replace: "late: body.done_at >= expires_at && !repeated,",
+        find: "late: body.is_late(), repeated",
+        replace: "late: body.is_late() && !repeated, repeated",
         test: TABLE,
     },
     Mutant {
@@ -425,8 +425,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "swap-does-not-ask-the-clock",
         file: "crates/lessor-memory/src/lib.rs",
-        find: "(!outruns || !change.is_due(seen.now))",
-        replace: "(!outruns)",
+        find: "if !outruns || !change.is_due(now) {",
+        replace: "if !outruns {",
         test: memory(&["--test", "conformance"], "on_a_manual_clock::windows::"),
     },
     Mutant {
@@ -473,8 +473,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "edit-extends-after-the-lapse",
         file: "crates/lessor-core/src/at_hand.rs",
-        find: "!window.is_timed() || window.is_open(spot.clock.now())",
-        replace: "{ let _ = (spot, window); true }",
+        find: "let now = spot.clock.now();\n        let Judgement",
+        replace: "let now = shared.store.now().wait().unwrap_or(spot.clock.now());\n        let Judgement",
         test: core_in(&["--test", "at_hand"], "p1_an_edit_is_judged_by_the_clock_at_its_own_instant"),
     },
     Mutant {

@@ -185,8 +185,8 @@ pub(crate) const LOG: &[Mutant] = &[
     Mutant {
         name: "log-glances-at-what-a-crash-could-undo",
         file: "crates/lessor-log/src/store.rs",
-        find: "Some(slot) if slot.lsn <= self.log.visible.load(Ordering::Acquire) => match",
-        replace: "Some(slot) if slot.lsn < u64::MAX => match",
+        find: "Some(slot) if slot.lsn <= self.log.visible.load(Ordering::Acquire) => {",
+        replace: "Some(slot) if slot.lsn < u64::MAX => {",
         test: SHOWN,
     },
     Mutant {

@@ -1,13 +1,14 @@
 //! Faults planted in the sources, one at a time. Each has to be caught by the test that is meant for it: a test that
 //! cannot fail proves nothing.
 //!
-//! [`list`], [`log`] and [`redis`] have them. A fault whose source text is no longer there exactly once, or that does not compile, is stale, and
+//! [`list`], [`values`], [`log`] and [`redis`] have them. A fault whose source text is no longer there exactly once, or that does not compile, is stale, and
 //! that is an error too.
 
 mod list;
 mod log;
 mod redis;
 mod sandbox;
+mod values;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::resume_unwind;
@@ -21,6 +22,7 @@ use list::{MUTANTS, Mutant, Test};
 use log::LOG;
 use redis::REDIS;
 use sandbox::{PATIENCE, Ran, Sandbox};
+use values::VALUES;
 
 /// Returns `caught N of N`.
 pub(crate) fn run(shell: &Shell) -> Result<String, String> {
@@ -28,6 +30,7 @@ pub(crate) fn run(shell: &Shell) -> Result<String, String> {
     let only: Vec<&str> = only.split(',').filter(|part| !part.is_empty()).collect();
     let mut chosen: Vec<&Mutant> = MUTANTS
         .iter()
+        .chain(VALUES)
         .chain(LOG)
         .chain(REDIS)
         .filter(|mutant| only.is_empty() || only.iter().any(|part| mutant.name.contains(part)))

@@ -1,0 +1,197 @@
+//! Faults in what becomes of outcomes and values: their time, their acknowledgement, and what is kept of them.
+
+use crate::mutants::list::{Mutant, Test};
+
+const fn unit(filter: &'static str) -> Test {
+    Test { package: "lessor-core", target: &["--lib"], filter }
+}
+
+const fn core(target: &'static [&'static str], filter: &'static str) -> Test {
+    Test { package: "lessor-core", target, filter }
+}
+
+const fn memory(target: &'static [&'static str], filter: &'static str) -> Test {
+    Test { package: "lessor-memory", target, filter }
+}
+
+pub(crate) const VALUES: &[Mutant] = &[
+    Mutant {
+        name: "equal-token-outruns-a-purged-one",
+        file: "crates/lessor-core/src/store.rs",
+        find: "self.next.token() > purged",
+        replace: "self.next.token() >= purged",
+        test: unit("p2_a_token_equal_to_one_that_was_purged"),
+    },
+    Mutant {
+        name: "equal-token-is-granted-in-place",
+        file: "crates/lessor-core/src/at_hand.rs",
+        find: "body.token <= purged",
+        replace: "body.token < purged",
+        test: core(&["--test", "at_hand"], "p2_a_grant_in_place"),
+    },
+    Mutant {
+        name: "forked-child-has-the-parents-mask",
+        file: "crates/lessor-core/src/lease_id.rs",
+        find: "(u128::from_ne_bytes(bytes) ^ self.mask)",
+        replace: "(u128::from_ne_bytes(bytes) ^ (self.mask & 0))",
+        test: unit("ids_do_not_repeat_in_the_engine_of_a_forked_child"),
+    },
+    Mutant {
+        name: "stream-of-another-process-goes-on",
+        file: "crates/lessor-core/src/lease_id.rs",
+        find: "self.process != std::process::id()",
+        replace: "self.process == 0",
+        test: unit("a_stream_of_another_process"),
+    },
+    Mutant {
+        name: "later-clock-is-forgotten",
+        file: "crates/lessor-core/src/drive.rs",
+        find: "self.now = self.now.max(seen.now);",
+        replace: "",
+        test: core(&["--test", "news"], "a_lease_that_ends_by_a_later_reading"),
+    },
+    Mutant {
+        name: "guessed-swap-wakes-nobody",
+        file: "crates/lessor-core/src/drive.rs",
+        find: "                    shared.watches.written(key, &write.next, now);\n",
+        replace: "",
+        test: core(&["--test", "news"], "a_write_that_is_guessed"),
+    },
+    Mutant {
+        name: "edit-tells-no-other-engine",
+        file: "crates/lessor-memory/src/lib.rs",
+        find: "        if changed {\n            self.tell_others(key);",
+        replace: "        if changed && key.is_empty() {\n            self.tell_others(key);",
+        test: core(&["--test", "news"], "an_edit_wakes_who_waits_in_another_engine"),
+    },
+    Mutant {
+        name: "outcome-is-sent-only-once",
+        file: "crates/lessor-core/src/once/deliver.rs",
+        find: "for _ in 1..TRIES {",
+        replace: "for _ in TRIES..TRIES {",
+        test: core(&["--test", "once_outcomes"], "an_outcome_is_sent_again"),
+    },
+    Mutant {
+        name: "once-is-never-late",
+        file: "crates/lessor-core/src/once/deliver.rs",
+        find: "late: ack.is_late()",
+        replace: "late: false",
+        test: core(&["--test", "once_outcomes"], "once_says_that_it_was_late"),
+    },
+    Mutant {
+        name: "default-holder-is-not-used",
+        file: "crates/lessor-core/src/acquire.rs",
+        find: "self.acquire.holder = shared.settings.holder.as_deref().map(Into::into);",
+        replace: "",
+        test: core(&["--test", "once_outcomes"], "the_default_holder"),
+    },
+    Mutant {
+        name: "hash-as-a-word-is-not-recognised",
+        file: "crates/lessor-core/src/machine.rs",
+        find: "(Some(known), None) => known == result.hex(),",
+        replace: "(Some(_), None) => false,",
+        test: unit("p6_the_same_result"),
+    },
+    Mutant {
+        name: "page-of-nothing",
+        file: "crates/lessor-core/src/engine.rs",
+        find: "(1..=MAX_PAGE).contains",
+        replace: "(0..=MAX_PAGE).contains",
+        test: core(&["--test", "once_outcomes"], "a_listing_of_no_keys"),
+    },
+    Mutant {
+        name: "found-write-is-acknowledged-as-made",
+        file: "crates/lessor-core/src/machine.rs",
+        find: "Answer::Done(_) => ack(record.body(), true),",
+        replace: "Answer::Done(_) => ack(record.body(), false),",
+        test: memory(&["--test", "late_writes"], "p10_two_equal_writes"),
+    },
+    Mutant {
+        name: "one-doubt-fewer",
+        file: "crates/lessor-core/src/drive.rs",
+        find: "const MAX_DOUBTS: u32 = 3;",
+        replace: "const MAX_DOUBTS: u32 = 2;",
+        test: memory(&["--test", "lost_replies"], "p6_three_doubts"),
+    },
+    Mutant {
+        name: "memory-does-not-stamp",
+        file: "crates/lessor-memory/src/lib.rs",
+        find: "Ok(change.stamped(now))",
+        replace: "Ok(None)",
+        test: memory(&["--test", "late_writes"], "an_outcome_has_the_time"),
+    },
+    Mutant {
+        name: "log-does-not-stamp",
+        file: "crates/lessor-log/src/store.rs",
+        find: "stamped = change.stamped(now);",
+        replace: "let _ = &mut stamped;",
+        test: Test {
+            package: "lessor-log",
+            target: &["--test", "late_writes"],
+            filter: "an_outcome_has_the_time",
+        },
+    },
+    Mutant {
+        name: "lateness-is-that-of-the-decision",
+        file: "crates/lessor-core/src/machine.rs",
+        find: "if kept.body().is_live(self.now) { self.write_while_live(kept, edit) } else { self.write(edit) }",
+        replace: "{ let _ = kept; self.write(edit) }",
+        test: memory(&["--test", "late_writes"], "an_outcome_has_the_time"),
+    },
+    Mutant {
+        name: "time-of-a-view-is-read-too-late",
+        file: "crates/lessor-memory/src/lib.rs",
+        find: "        let slot = self.records.get(&**key);\n        Pending::ready(Ok(self.seen(slot.as_deref().map(|slot| slot.record.clone()))))",
+        replace: "        let record = self.records.get(&**key).map(|slot| slot.record.clone());\n        Pending::ready(Ok(self.seen(record)))",
+        test: memory(&["--test", "late_writes"], "a_view_is_of"),
+    },
+    Mutant {
+        name: "slow-store-never-takes-an-outcome",
+        file: "crates/lessor-core/src/drive.rs",
+        find: "(1 << rounds.min(MAX_DOUBLINGS))",
+        replace: "(1 << (rounds & 0))",
+        test: memory(&["--test", "late_writes"], "an_outcome_gets_through"),
+    },
+    Mutant {
+        name: "limits-lose-a-failure",
+        file: "crates/lessor-core/src/lease.rs",
+        find: "self.act(Act::Fail(Failure { code: code.into(), detail: detail.map(Into::into) }))",
+        replace: "self.act_on(failure(&self.0.shared.settings, code, detail).map(Act::Fail))",
+        test: core(&["--test", "once_outcomes"], "a_small_limit_for_results"),
+    },
+    Mutant {
+        name: "nan-is-written-as-null",
+        file: "crates/lessor-core/src/value/strict.rs",
+        find: "if value.is_finite() { self.inner.serialize_f64(value) }",
+        replace: "if !value.is_nan() || value.is_nan() { self.inner.serialize_f64(value) }",
+        test: core(&["--test", "once_outcomes"], "a_value_that_would_not_read_back"),
+    },
+    Mutant {
+        name: "second-panic-ends-the-process",
+        file: "crates/lessor-core/src/once/deliver.rs",
+        find: "let dropped = guarded(lease, || drop(work));",
+        replace: "let dropped = work;",
+        test: core(&["--test", "once_outcomes"], "a_panic_anywhere_in_the_callers_code"),
+    },
+    Mutant {
+        name: "panic-before-the-future-is-not-stored",
+        file: "crates/lessor-core/src/once/deliver.rs",
+        find: "    let raced = AssertUnwindSafe(async {\n        let mut work = pin!(async { Some(work(lease).await) });",
+        replace: "    let work = work(lease);\n    let raced = AssertUnwindSafe(async {\n        let mut work = pin!(async { Some(work.await) });",
+        test: core(&["--test", "once_outcomes"], "a_panic_anywhere_in_async_work"),
+    },
+    Mutant {
+        name: "once-waits-for-itself",
+        file: "crates/lessor-core/src/within.rs",
+        find: "if is_own.unwrap_or(false) {",
+        replace: "if is_own.is_err() {",
+        test: core(&["--test", "once_outcomes"], "once_from_inside_of_its_own_work"),
+    },
+    Mutant {
+        name: "dying-thread-cannot-wait",
+        file: "crates/lessor-core/src/pending.rs",
+        find: "WAITING.try_with(|waiting| waiting.replace(Some(waker.clone()))).ok().flatten()",
+        replace: "WAITING.with(|waiting| waiting.replace(Some(waker.clone())))",
+        test: core(&["--test", "once_outcomes"], "once_runs_in_the_destructor"),
+    },
+];
