@@ -1,12 +1,14 @@
 //! The answer of an operation: there already, or to come.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
+
+use parking_lot::{Condvar, Mutex};
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -72,25 +74,41 @@ impl<'a, T> Pending<'a, T> {
 thread_local! {
     /// The waker of the innermost [`block_on`] that this thread is in.
     static WAITING: RefCell<Option<Waker>> = const { RefCell::new(None) };
+    /// What this thread waits with, unless it is in use.
+    static BELL: Cell<Option<(Arc<Bell>, Waker)>> = const { Cell::new(None) };
 }
 
-/// Unparks a thread. Unparking is remembered, so a wake-up between a poll and the park that follows is not lost.
-pub(crate) struct Unpark(Thread);
+/// Wakes one waiting thread. It works on a thread that is being torn down as well, and within another wait.
+#[derive(Default)]
+struct Bell {
+    has_rung: Mutex<bool>,
+    rings: Condvar,
+}
 
-impl Unpark {
-    /// A waker that unparks the current thread.
-    pub(crate) fn waker() -> Waker {
-        Waker::from(Arc::new(Self(thread::current())))
+impl Bell {
+    fn new() -> (Arc<Self>, Waker) {
+        let bell = Arc::new(Self::default());
+        let waker = Waker::from(Arc::clone(&bell));
+        (bell, waker)
+    }
+
+    fn wait(&self) {
+        let mut has_rung = self.has_rung.lock();
+        while !*has_rung {
+            self.rings.wait(&mut has_rung);
+        }
+        *has_rung = false;
     }
 }
 
-impl Wake for Unpark {
+impl Wake for Bell {
     fn wake(self: Arc<Self>) {
-        self.0.unpark();
+        self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.0.unpark();
+        *self.has_rung.lock() = true;
+        self.rings.notify_one();
     }
 }
 
@@ -100,20 +118,23 @@ impl Wake for Unpark {
 /// may then block as in [`Pending::wait`], which spares it a hand-over to a thread of its own. Never call it on a thread that drives
 /// other futures.
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let mut future = pin!(future);
-    let waker = Unpark::waker();
+    let (bell, waker) = BELL.try_with(Cell::take).ok().flatten().unwrap_or_else(Bell::new);
     let mut context = Context::from_waker(&waker);
-    // The mark is set around each poll. It is gone while the thread is being torn down, and a store then does not block.
-    loop {
+    let mut future = pin!(future);
+    let answer = loop {
+        // The mark is set around each poll. A thread that is being torn down has none, and a store does not block there.
         let outer = WAITING.try_with(|waiting| waiting.replace(Some(waker.clone()))).ok().flatten();
         let marked = Marked { outer };
         let polled = future.as_mut().poll(&mut context);
         drop(marked);
         match polled {
-            Poll::Ready(answer) => return answer,
-            Poll::Pending => thread::park(),
+            Poll::Ready(answer) => break answer,
+            Poll::Pending => bell.wait(),
         }
-    }
+    };
+    // An old waker that is still about makes the next wait look once too often at most.
+    let _ = BELL.try_with(|kept| kept.set(Some((bell, waker))));
+    answer
 }
 
 /// Restores the mark of the [`block_on`] outside of this one, also after a panic.
@@ -139,6 +160,26 @@ pub(crate) fn is_own_waker(waker: &Waker) -> bool {
     let is_own =
         |waiting: &RefCell<Option<Waker>>| waiting.borrow().as_ref().is_some_and(|own| own.will_wake(waker));
     WAITING.try_with(is_own).unwrap_or(false)
+}
+
+/// Unparks a thread of an engine. Unparking is remembered, so a wake-up between a poll and the park that follows is not lost.
+pub(crate) struct Unpark(Thread);
+
+impl Unpark {
+    /// A waker that unparks the current thread.
+    pub(crate) fn waker() -> Waker {
+        Waker::from(Arc::new(Self(thread::current())))
+    }
+}
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.unpark();
+    }
 }
 
 /// No field is ever pinned in place: an answer is moved out, and the future is behind its own box.

@@ -165,6 +165,10 @@ impl Monotonic {
         self.0
     }
 
+    pub(crate) fn saturating_add(self, by: Duration) -> Self {
+        Self(self.0.saturating_add(whole_micros(by)))
+    }
+
     pub(crate) fn saturating_since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }

@@ -18,6 +18,7 @@ use crate::lease::Lease;
 use crate::machine::Ack;
 use crate::pending::{Pending, block_on};
 use crate::record::Payload;
+use crate::time::Monotonic;
 use crate::value::json_payload_that_reads_back;
 use crate::view::State;
 use crate::within::Working;
@@ -201,9 +202,8 @@ async fn send<'a>(engine: &Engine, act: impl Fn() -> Pending<'a, Result<Ack, Err
     for _ in 1..TRIES {
         match act().await {
             Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Indeterminate) => {
-                if let Ok(now) = engine.now().await {
-                    engine.shared.background.leases.sleep_until(now.saturating_add(pause)).await;
-                }
+                let at = Monotonic::now().saturating_add(pause);
+                engine.shared.background.leases.pause_until(at).await;
                 pause *= 2;
             }
             answer => return answer,
