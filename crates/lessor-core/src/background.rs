@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use event_listener::Event;
 use futures_lite::future;
@@ -16,6 +17,7 @@ use crate::key::Key;
 use crate::lease_id::LeaseId;
 use crate::machine::{Act, Command};
 use crate::notifier::Notifier;
+use crate::time::Timestamp;
 use crate::worker::Worker;
 
 /// So many leases are given up at the same time; the others wait in line, where each takes less room.
@@ -61,8 +63,10 @@ impl Background {
         }
     }
 
-    pub(crate) fn purge_for(&self, engine: Weak<Shared>) {
-        self.purger.spawner().spawn(purge_now_and_then(engine));
+    pub(crate) fn purge_for(&self, engine: Weak<Shared>, clock: &EngineClock, every: Duration) {
+        // Counted from here, however late the thread gets to it.
+        let first = clock.now().saturating_add(every);
+        self.purger.spawner().spawn(purge_now_and_then(engine, first));
     }
 
     /// Gives a lease up in the background.
@@ -124,10 +128,9 @@ async fn give_up(engine: &Handle, key: &Key, lease_id: LeaseId) {
 }
 
 /// Drops records whose retention has ended, slice by slice.
-async fn purge_now_and_then(engine: Weak<Shared>) {
+async fn purge_now_and_then(engine: Weak<Shared>, mut next: Timestamp) {
     loop {
         let Some(shared) = engine.upgrade() else { return };
-        let next = shared.clock.now().saturating_add(shared.settings.purge_every);
         let sleep = shared.background.purger.sleep_until(next);
         drop(shared);
         sleep.await;
@@ -143,6 +146,8 @@ async fn purge_now_and_then(engine: Weak<Shared>) {
             drop(shared);
             future::yield_now().await;
         }
+        let Some(shared) = engine.upgrade() else { return };
+        next = shared.clock.now().saturating_add(shared.settings.purge_every);
     }
 }
 

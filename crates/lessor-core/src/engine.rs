@@ -101,7 +101,7 @@ impl Engine {
         // Not before the engine is there: a thread may be quicker than this one, and takes an engine that it does not find to
         // be gone.
         let engine = Arc::downgrade(&shared);
-        shared.background.purge_for(engine.clone());
+        shared.background.purge_for(engine.clone(), &shared.clock, shared.settings.purge_every);
         shared.background.leases.spawner().spawn(holders::look_after(engine.clone()));
         shared.background.readers.spawner().spawn(wait::serve(engine));
         shared.store.attach(Hints::new(&shared));

@@ -254,16 +254,23 @@ impl Wake for Noticed {
 fn a_clock_that_fails_for_a_while_ends_neither_renewals_nor_waits_nor_purges() {
     let clock = ManualClock::new();
     let store = Arc::new(Switched::new(&clock));
-    let engine = Engine::new(store.clone()).unwrap();
+    let mut settings = Settings::default();
+    settings.purge_every = Duration::from_secs(5);
+    let engine = Engine::with_settings(store.clone(), settings).unwrap();
     let kept = acquire(&engine, "kept").keep_alive();
     let held = acquire(&engine, "held");
     thread::scope(|scope| {
         let before = store.loads.load(Ordering::SeqCst);
         let waiting = scope.spawn(|| engine.wait_for("held", Duration::from_secs(3600)).wait().unwrap());
         eventually("the waiter has come", || store.loads.load(Ordering::SeqCst) > before);
+        let closed = store.purge_gate.lock();
+        let purges = store.purges.load(Ordering::SeqCst);
+        clock.advance(Duration::from_secs(5));
+        eventually("a purge has begun", || store.purges.load(Ordering::SeqCst) > purges);
         store.clock_fails.store(true, Ordering::SeqCst);
         clock.advance(TTL / 3);
-        // The background looks at its timers, and finds no clock.
+        // The purge ends, and the background looks at its timers, without a clock.
+        drop(closed);
         thread::park_timeout(Duration::from_millis(50));
         store.clock_fails.store(false, Ordering::SeqCst);
         for _ in 0..6 {
@@ -280,7 +287,7 @@ fn a_clock_that_fails_for_a_while_ends_neither_renewals_nor_waits_nor_purges() {
     });
 }
 
-/// Half a million leases were given up at once. Each was a task of its own in the background, with its request under way.
+/// Many leases were given up at once. Each was a task of its own in the background, with its request under way.
 #[test]
 fn leases_that_are_given_up_wait_in_line_and_take_little_room() {
     let store = Arc::new(LateStore::new(MemoryStore::new()));

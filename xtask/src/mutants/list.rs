@@ -294,8 +294,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "clock-that-fails-stands-still",
         file: "crates/lessor-core/src/background.rs",
-        find: "shared.clock.now().saturating_add(shared.settings.purge_every)",
-        replace: "match shared.store.now().await { Ok(now) => now.saturating_add(shared.settings.purge_every), Err(_) => return }",
+        find: "next = shared.clock.now().saturating_add(shared.settings.purge_every);",
+        replace: "match shared.store.now().await { Ok(now) => next = now.saturating_add(shared.settings.purge_every), Err(_) => return }",
         test: core_in(
             &["--test", "holding"],
             "a_clock_that_fails_for_a_while_ends_neither_renewals_nor_waits_nor_purges",
@@ -325,8 +325,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "purge-runs-on-the-thread-for-leases",
         file: "crates/lessor-core/src/background.rs",
-        find: "self.purger.spawner().spawn(purge_now_and_then(engine));",
-        replace: "self.leases.spawner().spawn(purge_now_and_then(engine));",
+        find: "self.purger.spawner().spawn(purge_now_and_then(engine, first));",
+        replace: "self.leases.spawner().spawn(purge_now_and_then(engine, first));",
         test: core_in(&["--test", "holding"], "p7_a_lease_is_renewed_while_a_purge_does_not_return"),
     },
     Mutant {
