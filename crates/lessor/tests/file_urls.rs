@@ -148,12 +148,12 @@ fn p12_urls_that_mean_something_else_than_they_seem_to_are_refused_with_what_to_
 fn p12_a_folder_that_cannot_be_is_refused_with_what_to_do() {
     let base = temporary();
     let (kind, text) = refusal(&format!("file:{}", base.path().join("no/such").display()));
-    assert_eq!(kind, ErrorKind::Unavailable);
+    assert_eq!(kind, ErrorKind::Misconfigured);
     assert!(text.contains("no/such") && text.contains("make its parent folder first"), "{text}");
     let file = base.path().join("file");
     std::fs::write(&file, "mine").unwrap();
     let (kind, text) = refusal(&format!("file:{}", file.display()));
-    assert_eq!(kind, ErrorKind::Unavailable);
+    assert_eq!(kind, ErrorKind::Misconfigured);
     assert!(text.contains("has to be a folder"), "{text}");
     assert_eq!(std::fs::read(&file).unwrap(), b"mine");
 }
