@@ -67,6 +67,10 @@ pub use lessor_redis::RedisStore;
 
 /// Opens an engine over the store that `url` names, with the default settings.
 ///
+/// Fails with [`Error::Invalid`] if the URL is none of these, with [`StoreError::Misconfigured`] if the path, a permission or the server's
+/// configuration has to be changed first, and with [`StoreError::Unavailable`] if a later try may succeed, such as where another process has
+/// the folder open or the server does not answer.
+///
 /// | URL | store | needs the feature |
 /// |---|---|---|
 /// | `file:FOLDER` | an append-only log in that folder, which is made if its parent exists; one process at a time | `file` (default) |
@@ -81,11 +85,20 @@ pub fn open(url: &str) -> Result<Engine, Error> {
 }
 
 /// The same as [`open`], with settings of the caller's.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let mut settings = lessor::Settings::default();
+/// settings.retention = Duration::from_hours(24);
+/// let engine = lessor::open_with("memory:", settings)?;
+/// # Ok::<(), lessor::Error>(())
+/// ```
 pub fn open_with(url: &str, settings: Settings) -> Result<Engine, Error> {
     Engine::with_settings(open_store(url)?, settings)
 }
 
-/// Opens the store that `url` names.
+/// Opens the store that `url` names, for [`Engine::with_settings`]. See [`open`].
 pub fn open_store(url: &str) -> Result<Arc<dyn Store>, Error> {
     url::check(url)?;
     let (scheme, rest) = url.split_once(':').unwrap_or((url, ""));
