@@ -122,6 +122,8 @@ pub enum ErrorKind {
     Mismatch,
     /// Nothing happened: try again later.
     Unavailable,
+    /// Nothing happened, and nothing will until the configuration is changed: do not try again.
+    Misconfigured,
     /// It may have happened: send the same operation again.
     Indeterminate,
     /// The store is damaged, full, or of another version: an operator has to look.
@@ -150,7 +152,11 @@ impl Error {
             Self::ShutDown => ErrorKind::ShutDown,
             Self::Store(StoreError::Unavailable { .. }) => ErrorKind::Unavailable,
             Self::Store(StoreError::Indeterminate { .. }) => ErrorKind::Indeterminate,
-            Self::Store(_) | Self::ClockOutOfRange => ErrorKind::Broken,
+            Self::Store(StoreError::Misconfigured { .. }) => ErrorKind::Misconfigured,
+            Self::Store(
+                StoreError::Corrupt { .. } | StoreError::Full { .. } | StoreError::Incompatible { .. },
+            )
+            | Self::ClockOutOfRange => ErrorKind::Broken,
         }
     }
 
@@ -169,5 +175,26 @@ impl Error {
         };
         let reason = format!("{problem} (line {}, column {})", error.line(), error.column());
         Self::Json { what, reason }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_error_that_can_pass_by_itself_asks_for_another_try() {
+        let reason = String::new;
+        let cases = [
+            (StoreError::Unavailable { reason: reason() }, ErrorKind::Unavailable),
+            (StoreError::Misconfigured { reason: reason() }, ErrorKind::Misconfigured),
+            (StoreError::Indeterminate { reason: reason() }, ErrorKind::Indeterminate),
+            (StoreError::Corrupt { place: String::new(), reason: reason() }, ErrorKind::Broken),
+            (StoreError::Full { reason: reason() }, ErrorKind::Broken),
+            (StoreError::Incompatible { reason: reason() }, ErrorKind::Broken),
+        ];
+        for (error, kind) in cases {
+            assert_eq!(Error::Store(error.clone()).kind(), kind, "{error}");
+        }
     }
 }

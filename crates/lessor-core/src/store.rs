@@ -30,8 +30,8 @@ pub type Reply<T> = Pending<'static, Result<T, StoreError>>;
 ///   token is above that of every record the store has dropped under any key: see [`Change::outruns`]. A store that does not
 ///   know what was dropped may refuse all that are older than anything that could have been.
 /// - **Whole or not at all**: a record is never seen in part, and comes back exactly as it was stored.
-/// - **Honest errors**: [`StoreError::Unavailable`] only if nothing happened and nothing will;
-///   [`StoreError::Indeterminate`] wherever that is not certain.
+/// - **Honest errors**: [`StoreError::Unavailable`] and [`StoreError::Misconfigured`] only if nothing happened and nothing
+///   will; [`StoreError::Indeterminate`] wherever that is not certain.
 /// - **Cancel-safe**: a dropped reply leaves the write done or not done, never half done.
 /// - **No retries**: the engine's loop is the only one.
 ///
@@ -284,7 +284,7 @@ pub enum Durability {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// Nothing happened and nothing will. Try again later.
+    /// Nothing happened and nothing will. The cause can pass by itself, so the same call may succeed later.
     #[error("store is unavailable, nothing was changed: {reason}")]
     Unavailable {
         /// What the store knows about it.
@@ -294,6 +294,13 @@ pub enum StoreError {
     #[error("the write may or may not have happened; send the same operation again to find out: {reason}")]
     Indeterminate {
         /// What the store knows about it.
+        reason: String,
+    },
+    /// Nothing happened and nothing will, and the same call fails again until the configuration is changed: the path is a file,
+    /// a permission is missing, the password is wrong, there is no such database. Trying again does not help.
+    #[error("store cannot be used as it is configured, nothing was changed: {reason}")]
+    Misconfigured {
+        /// What does not work, and what to change.
         reason: String,
     },
     /// What is stored is damaged. The store refuses to guess.

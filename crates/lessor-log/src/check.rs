@@ -17,9 +17,9 @@ use std::path::Path;
 
 use lessor_core::{Error, StoreError};
 
+use crate::folder;
 use crate::settings::Settings;
-use crate::superblock;
-use crate::vfs::{Disk, Lock, Vfs};
+use crate::vfs::{Lock, Vfs};
 
 pub use line::Line;
 pub use report::{Damage, FileReport, Report, Spot, Verdict};
@@ -27,7 +27,7 @@ pub use truncate::{BackTo, Cut, LostFrame, LostKey, Start};
 
 /// Reads the log in a folder as an opening does, decodes every record, and changes nothing.
 pub fn verify(folder: impl AsRef<Path>) -> Result<Report, Error> {
-    verify_on(&existing(folder.as_ref())?)
+    verify_on(&folder::open_existing(folder.as_ref())?)
 }
 
 /// The same on a disk of the caller's.
@@ -39,7 +39,7 @@ pub fn verify_on(vfs: &dyn Vfs) -> Result<Report, Error> {
 /// Hands on a line for each record that the log in a folder holds, in the order of the keys. If the log is damaged, the lines
 /// are of what comes before the damage.
 pub fn dump(folder: impl AsRef<Path>, each: impl FnMut(&Line)) -> Result<Report, Error> {
-    dump_on(&existing(folder.as_ref())?, each)
+    dump_on(&folder::open_existing(folder.as_ref())?, each)
 }
 
 /// The same on a disk of the caller's.
@@ -52,7 +52,7 @@ pub fn dump_on(vfs: &dyn Vfs, each: impl FnMut(&Line)) -> Result<Report, Error> 
 
 /// What [`truncate`] would lose. `None` if there is nothing to cut.
 pub fn plan(folder: impl AsRef<Path>, start: Start) -> Result<Option<Cut>, Error> {
-    plan_on(&existing(folder.as_ref())?, start)
+    plan_on(&folder::open_existing(folder.as_ref())?, start)
 }
 
 /// The same on a disk of the caller's.
@@ -67,7 +67,7 @@ pub fn plan_on(vfs: &dyn Vfs, start: Start) -> Result<Option<Cut>, Error> {
 /// What is left is written as a new checkpoint, which takes the place of all other files at once: a cut that is interrupted
 /// has either not happened, and can be made again, or has happened. Tokens go on rising, since no time is forgotten.
 pub fn truncate(folder: impl AsRef<Path>, start: Start) -> Result<Option<Cut>, Error> {
-    truncate_on(&existing(folder.as_ref())?, start)
+    truncate_on(&folder::open_existing(folder.as_ref())?, start)
 }
 
 /// The same on a disk of the caller's.
@@ -77,26 +77,9 @@ pub fn truncate_on(vfs: &dyn Vfs, start: Start) -> Result<Option<Cut>, Error> {
     Ok(Some(truncate::carry_out(vfs, plan)?))
 }
 
-/// A folder that is there: looking at one must not make it.
-fn existing(folder: &Path) -> Result<Disk, StoreError> {
-    let unavailable = |reason: String| StoreError::Unavailable { reason };
-    if !folder.is_dir() {
-        return Err(unavailable(format!("there is no folder {}", folder.display())));
-    }
-    Disk::open(folder)
-        .map_err(|error| unavailable(format!("opening the folder {}: {error}", folder.display())))
-}
-
 fn lock(vfs: &dyn Vfs) -> Result<Lock, StoreError> {
-    let unavailable = |reason: String| StoreError::Unavailable { reason };
-    let names = vfs.list().map_err(|error| unavailable(format!("listing {}: {error}", vfs.place())))?;
-    let is_ours = |name: &String| {
-        name == superblock::NAME
-            || crate::segment::segment_number(name).is_some()
-            || crate::segment::checkpoint_number(name).is_some()
-    };
-    if !names.iter().any(is_ours) {
-        return Err(unavailable(format!("there is no log in {}", vfs.place())));
+    if !folder::has_log(vfs)? {
+        return Err(folder::no_log(vfs));
     }
     crate::lock(vfs, Settings::default().lock_wait)
 }

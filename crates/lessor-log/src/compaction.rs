@@ -15,6 +15,7 @@ use std::time::Duration;
 use lessor_core::StoreError;
 
 use crate::entry::{self, Entries, Entry};
+use crate::folder;
 use crate::frame::{Builder, Found, Frames, HEADER, Header, Kind, LogId, SECTOR};
 use crate::index::{Home, Place, Slot};
 use crate::log::{Checkpoint, Log};
@@ -409,11 +410,7 @@ fn verify(log: &Log, checkpoint: Checkpoint, between: Between<'_>) -> Result<Che
 
 /// Writes a log of its own to another folder, with all records as they are now.
 pub(crate) fn backup(log: &Log, vfs: &dyn Vfs) -> Result<(), StoreError> {
-    let there = vfs.list().map_err(|error| Problem::io(vfs, "", "listing", error))?;
-    if let Some(name) = there.first() {
-        let reason = format!("{} is not empty, there is {name}; give a new folder", vfs.place());
-        return Err(StoreError::Unavailable { reason });
-    }
+    folder::check_empty(vfs)?;
     let id = random_id()?;
     // Up to what is visible now, or newer.
     let bound = log.visible.load(Ordering::Acquire);

@@ -46,6 +46,7 @@ pub mod check;
 mod commit;
 mod compaction;
 mod entry;
+mod folder;
 mod frame;
 mod image;
 mod index;
@@ -77,7 +78,7 @@ pub use settings::{Settings, Sync};
 use crate::log::Log;
 use crate::problem::Problem;
 use crate::time::Source;
-use crate::vfs::{Disk, Lock, Vfs};
+use crate::vfs::{Lock, Vfs};
 
 /// Records in an append-only log, in one folder.
 ///
@@ -88,9 +89,11 @@ pub struct LogStore {
 }
 
 impl LogStore {
-    /// Opens the log in a folder, and makes both if they are not there. The folder's parent has to exist.
+    /// Opens the log in a folder, and makes both if they are not there. The folder's parent has to exist. A log is only made in a
+    /// folder that is empty, or in which the creation of one was interrupted; beside a log that is there, other files do not matter.
     ///
-    /// Fails with [`StoreError::Unavailable`] if another process has it open, with [`StoreError::Corrupt`] if what is
+    /// Fails with [`StoreError::Unavailable`] if another process has it open, with [`StoreError::Misconfigured`] if the path is no
+    /// folder that a log can be in, or a permission is missing, with [`StoreError::Corrupt`] if what is
     /// there is damaged, and with [`StoreError::Incompatible`] if a newer library wrote it. A failed opening leaves everything
     /// as it was.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, Error> {
@@ -102,8 +105,7 @@ impl LogStore {
     ///
     /// Blocks until the copy is durable.
     pub fn backup_to(&self, folder: impl AsRef<Path>) -> Result<(), Error> {
-        let folder = folder.as_ref();
-        self.backup_on(&Disk::open(folder).map_err(|error| unopened(folder, &error))?)
+        self.backup_on(&folder::open(folder.as_ref())?)
     }
 
     /// The same on a disk of the caller's.
@@ -201,14 +203,13 @@ impl<'o> Opener<'o> {
 
     /// Opens the log in a folder. See [`LogStore::open`].
     pub fn open(self, folder: impl AsRef<Path>) -> Result<LogStore, Error> {
-        let folder = folder.as_ref();
-        let disk = Disk::open(folder).map_err(|error| unopened(folder, &error))?;
-        self.open_on(Arc::new(disk))
+        self.open_on(Arc::new(folder::open(folder.as_ref())?))
     }
 
     /// Opens the log on a disk of the caller's.
     pub fn open_on(mut self, vfs: Arc<dyn Vfs>) -> Result<LogStore, Error> {
         self.settings.validate()?;
+        folder::check_own(&*vfs)?;
         let lock = lock(&*vfs, self.settings.lock_wait)?;
         let source = self.clock.map_or(Source::System, Source::Given);
         let mut nobody = |_: Progress| {};
@@ -243,13 +244,4 @@ fn lock(vfs: &dyn Vfs, patience: Duration) -> Result<Lock, StoreError> {
         }
         waited += LOOK_EVERY;
     }
-}
-
-fn unopened(folder: &Path, error: &std::io::Error) -> StoreError {
-    let hint = match error.kind() {
-        std::io::ErrorKind::NotFound => "; make its parent folder first",
-        std::io::ErrorKind::NotADirectory => "; it has to be a folder, and no symbolic link",
-        _ => "",
-    };
-    StoreError::Unavailable { reason: format!("opening the folder {}: {error}{hint}", folder.display()) }
 }

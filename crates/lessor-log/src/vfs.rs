@@ -37,6 +37,14 @@ pub trait Vfs: fmt::Debug + Send + Sync + 'static {
     /// The names of all files, in no order.
     fn list(&self) -> io::Result<Vec<String>>;
 
+    /// Shows `each` the name of everything in the folder, in no order: of folders too, with a `/` behind the name, and of files that
+    /// [`list`](Self::list) leaves out because their names are not UTF-8, with the odd bytes replaced. The default shows what
+    /// `list` returns.
+    fn each_entry(&self, each: &mut dyn FnMut(&str)) -> io::Result<()> {
+        self.list()?.iter().for_each(|name| each(name));
+        Ok(())
+    }
+
     /// Makes everything that was done to the folder itself (files made, renamed, removed) survive a power loss.
     fn sync_folder(&self) -> io::Result<()>;
 

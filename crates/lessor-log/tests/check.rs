@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lessor_core::{Acquisition, Engine, LeaseId};
+use lessor_core::{Acquisition, Engine, ErrorKind, LeaseId};
 use lessor_log::check::{self, Cut, Start, Verdict};
 use lessor_log::vfs::sim::SimDisk;
 use lessor_testkit::ManualClock;
@@ -208,11 +208,14 @@ fn a_cut_from_a_frame_on_leaves_the_state_before_it() {
     let mut cuts = 0;
     for lsn in 1..=last {
         let cutting = disk.fork();
-        let Ok(cut) = check::truncate_on(&cutting, Start::Lsn(lsn)) else {
-            assert_eq!(cutting.content_digest(), disk.content_digest());
-            continue;
+        let cut = match check::truncate_on(&cutting, Start::Lsn(lsn)) {
+            Ok(cut) => cut.unwrap(),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+                assert_eq!(cutting.content_digest(), disk.content_digest());
+                continue;
+            }
         };
-        let cut = cut.unwrap();
         assert_eq!(
             (cut.from_lsn, &cut.unreadable[..], cut.frames.len() as u64),
             (lsn, &[][..], last + 1 - lsn)
@@ -260,8 +263,9 @@ fn a_damaged_checkpoint_or_superblock_is_not_cut() {
             sick.put(file, &vec![7; 8192]);
         }
         let before = sick.content_digest();
-        let error = check::truncate_on(&sick, Start::Damage).unwrap_err().to_string();
-        assert!(error.contains("restore a backup"), "{error}");
+        let error = check::truncate_on(&sick, Start::Damage).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Broken, "{error}");
+        assert!(error.to_string().contains("restore a backup"), "{error}");
         assert_eq!(sick.content_digest(), before);
     }
 }

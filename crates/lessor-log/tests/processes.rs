@@ -150,7 +150,7 @@ fn p12_a_folder_that_is_a_symbolic_link_is_refused() {
     let link = base.path().join("link");
     symlink(&folder, &link).unwrap();
     let (kind, text) = refusal(&link);
-    assert_eq!(kind, ErrorKind::Unavailable);
+    assert_eq!(kind, ErrorKind::Misconfigured);
     assert!(text.contains("no symbolic link"), "{text}");
     // One that leads nowhere makes nothing there either.
     let nowhere = base.path().join("nowhere");
@@ -171,7 +171,7 @@ fn p12_a_file_of_the_log_that_is_a_symbolic_link_is_refused_and_what_it_leads_to
         symlink(&outside, folder.join(name)).unwrap();
         let before = fs::read(&outside).unwrap();
         let (kind, text) = refusal(&folder);
-        assert!(matches!(kind, ErrorKind::Unavailable | ErrorKind::Broken), "{name}: {kind:?}");
+        assert!(matches!(kind, ErrorKind::Misconfigured | ErrorKind::Broken), "{name}: {kind:?}");
         assert!(text.contains(name), "{name}: {text}");
         assert!(fs::read(&outside).unwrap() == before, "{name}");
         // Put back, it opens as if nothing had happened.
@@ -205,7 +205,7 @@ fn p12_symbolic_links_that_wait_in_an_empty_folder_are_not_followed() {
 fn p12_a_folder_whose_parent_is_missing_is_refused_with_what_to_do() {
     let (base, _) = temporary();
     let (kind, text) = refusal(&base.path().join("no/such"));
-    assert_eq!(kind, ErrorKind::Unavailable);
+    assert_eq!(kind, ErrorKind::Misconfigured);
     assert!(text.contains("make its parent folder first"), "{text}");
     assert!(!base.path().join("no").exists());
 }

@@ -1,5 +1,6 @@
 //! Where the server is, as a URL says it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use lessor_core::Error;
@@ -33,9 +34,13 @@ impl Address {
     /// Reads a URL; what it says of the settings is changed in `settings`. No error repeats anything that may be a password.
     pub(crate) fn parse(url: &str, settings: &mut Settings) -> Result<Self, Error> {
         let (address, query) = url.split_once('?').unwrap_or((url, ""));
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let mut is_set = BTreeSet::new();
+        for pair in query.split('&').filter(|_| !query.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             set(settings, name, value)?;
+            if !is_set.insert(name) {
+                return Err(invalid(&format!("`{name}` is set more than once; write it once")));
+            }
         }
         let (scheme, rest) = address.split_once("://").ok_or_else(|| invalid(FORM))?;
         let (scheme, is_cluster) = match scheme.strip_suffix("+cluster") {
@@ -114,6 +119,26 @@ mod tests {
         assert_eq!(format!("{address:?}"), "Address(\"host:7000/3\")");
         assert_eq!((&*settings.prefix, settings.role), ("app", Check::Warn));
         assert_eq!(address.nodes[0].redis_settings().db(), 3);
+    }
+
+    /// The last of two contradictory settings counted, and a pair without a name or a value was passed over.
+    #[test]
+    fn p12_settings_that_contradict_each_other_or_say_nothing_are_refused_by_name() {
+        for (query, part) in [
+            ("prefix=a&prefix=b", "`prefix` is set more than once"),
+            ("prefix=a&role=warn&prefix=a", "`prefix` is set more than once"),
+            ("role=require&role=ignore", "`role` is set more than once"),
+            ("role=", "role is require, warn or ignore"),
+            ("eviction", "eviction is require, warn or ignore"),
+            ("prefix=a&", "is not known"),
+            ("&prefix=a", "is not known"),
+            ("Prefix=a", "is not known"),
+        ] {
+            let parsed = Address::parse(&format!("redis://h/0?{query}"), &mut Settings::default());
+            let error = parsed.unwrap_err().to_string();
+            assert!(error.contains(part), "{query}: {error}");
+        }
+        assert!(Address::parse("redis://h/0?", &mut Settings::default()).is_ok());
     }
 
     #[test]

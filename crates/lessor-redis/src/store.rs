@@ -134,7 +134,9 @@ impl Shared {
     async fn take_back(&self, name: String, put: &Put) -> Result<Swap, StoreError> {
         let args = Args { name, more: vec![Arg::Bytes(put.next())], is_told: false };
         let answer = self.run(&SCRIPTS.undo, &args, Effect::Write).await.map_err(|error| match error {
-            StoreError::Unavailable { reason } => StoreError::Indeterminate { reason },
+            StoreError::Unavailable { reason } | StoreError::Misconfigured { reason } => {
+                StoreError::Indeterminate { reason }
+            }
             other => other,
         })?;
         Ok(Swap::OutOfWindow(Seen { record: None, now: answer.now }))

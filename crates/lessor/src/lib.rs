@@ -45,6 +45,8 @@
 //! [tokens](Lease::token), a sink that is idempotent itself, or a completion written in the same transaction as the effect.
 //! [`OnLapsed::InDoubt`] turns "at least once" into "at most once" where none of them is at hand.
 
+mod url;
+
 use std::sync::Arc;
 
 pub use lessor_core::*;
@@ -65,35 +67,55 @@ pub use lessor_redis::RedisStore;
 
 /// Opens an engine over the store that `url` names, with the default settings.
 ///
+/// Fails with [`Error::Invalid`] if the URL is none of these, with [`StoreError::Misconfigured`] if the path, a permission or the server's
+/// configuration has to be changed first, and with [`StoreError::Unavailable`] if a later try may succeed, such as where another process has
+/// the folder open or the server does not answer.
+///
 /// | URL | store | needs the feature |
 /// |---|---|---|
 /// | `file:FOLDER` | an append-only log in that folder, which is made if its parent exists; one process at a time | `file` (default) |
 /// | `file:FOLDER?sync=process` | the same, not synced before each answer: see [`log::Sync`] | `file` (default) |
 /// | `redis://HOST:PORT/DATABASE?prefix=NAME` | on a Redis server, for all who use the same prefix; `rediss:` for TLS | `redis`, `redis-tls` |
 /// | `memory:` | in this process's memory, gone with it; each call opens one of its own | `memory` (default) |
+///
+/// In a folder's path, `%` and two hexadecimal digits stand for a byte, as in every URL: `%20` for a blank, `%3F` for `?`, `%23` for `#` and `%25` for
+/// `%`. A setting that is unknown, has no value or is given twice is refused with [`Error::Invalid`], and nothing is opened.
 pub fn open(url: &str) -> Result<Engine, Error> {
     open_with(url, Settings::default())
 }
 
 /// The same as [`open`], with settings of the caller's.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let mut settings = lessor::Settings::default();
+/// settings.retention = Duration::from_hours(24);
+/// let engine = lessor::open_with("memory:", settings)?;
+/// # Ok::<(), lessor::Error>(())
+/// ```
 pub fn open_with(url: &str, settings: Settings) -> Result<Engine, Error> {
     Engine::with_settings(open_store(url)?, settings)
 }
 
-/// Opens the store that `url` names.
+/// Opens the store that `url` names, for [`Engine::with_settings`]. See [`open`].
 pub fn open_store(url: &str) -> Result<Arc<dyn Store>, Error> {
+    url::check(url)?;
     let (scheme, rest) = url.split_once(':').unwrap_or((url, ""));
     match (scheme, rest) {
         #[cfg(feature = "file")]
-        ("file", _) => open_log(rest),
+        ("file", _) => {
+            let url::FileUrl { folder, settings } = url::parse(rest)?;
+            Ok(Arc::new(log::Opener::new().settings(settings).open(folder)?))
+        }
         #[cfg(feature = "memory")]
         ("memory", "") => Ok(Arc::new(MemoryStore::new())),
         #[cfg(feature = "memory")]
-        ("memory", _) => Err(invalid("the in-memory store takes no arguments; write `memory:`")),
+        ("memory", _) => Err(url::invalid("the in-memory store takes no arguments; write `memory:`")),
         #[cfg(feature = "redis")]
         ("redis" | "rediss" | "redis+cluster" | "rediss+cluster", _) => Ok(Arc::new(RedisStore::open(url)?)),
         // The rest of the URL may hold a password, so it is not repeated.
-        _ => Err(invalid(&format!("there is no store for the scheme {scheme:?}; known are: {KNOWN}"))),
+        _ => Err(url::invalid(format!("there is no store for the scheme {scheme:?}; known are: {KNOWN}"))),
     }
 }
 
@@ -107,34 +129,6 @@ const KNOWN: &str = match (cfg!(feature = "memory"), cfg!(feature = "file"), cfg
     (false, false, true) => "redis://HOST",
     (false, false, false) => "none, since no store's feature is enabled",
 };
-
-/// A folder, and perhaps `?sync=disk` or `?sync=process`.
-#[cfg(feature = "file")]
-fn open_log(rest: &str) -> Result<Arc<dyn Store>, Error> {
-    let (folder, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let mut settings = log::Settings::default();
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        settings.sync = match pair {
-            "sync=disk" => log::Sync::Disk,
-            "sync=process" => log::Sync::Process,
-            _ => {
-                return Err(invalid(&format!(
-                    "{pair:?} is no setting of a log; write sync=disk or sync=process"
-                )));
-            }
-        };
-    }
-    // `file:///var/lib/app` as well as `file:/var/lib/app` and `file:leases`.
-    let folder = folder.strip_prefix("//").unwrap_or(folder);
-    if folder.is_empty() {
-        return Err(invalid("the file log needs a folder; write for instance `file:./leases`"));
-    }
-    Ok(Arc::new(log::Opener::new().settings(settings).open(folder)?))
-}
-
-fn invalid(reason: &str) -> Error {
-    Error::Invalid { what: "store URL", reason: reason.to_owned() }
-}
 
 /// The README's code is compiled and run with the documentation's.
 #[cfg(doctest)]

@@ -87,16 +87,73 @@ fn p12_settings_and_folders_that_make_no_sense_are_refused_before_anything_is_ma
     assert!(!folder.exists());
 }
 
+/// The last of two contradictory settings counted, and an empty value or one with a broken escape was taken for a word of its
+/// own. Each is refused, with the name of the setting, and no folder is made.
+#[test]
+fn p12_settings_that_contradict_each_other_or_say_nothing_are_refused_by_name() {
+    let base = temporary();
+    let folder = base.path().join("x");
+    for (query, named) in [
+        ("?sync=disk&sync=process", "`sync` is set more than once"),
+        ("?sync=process&sync=process", "`sync` is set more than once"),
+        ("?sync=", "\"sync=\""),
+        ("?Sync=disk", "Sync=disk"),
+        ("?sync=disk&", "\"\""),
+        ("?&sync=disk", "\"\""),
+        ("?sync=disk?sync=process", "sync=disk?sync=process"),
+        ("?sync=%zzdisk", "%zzdisk"),
+        ("?sync=disk#sync=process", "%23"),
+        ("?sync=disk\n", "line break"),
+        (" ", "ends with a blank"),
+    ] {
+        let (kind, text) = refusal(&format!("file:{}{query}", folder.display()));
+        assert_eq!(kind, ErrorKind::Invalid, "{query:?}");
+        assert!(text.contains(named), "{query:?}: {text}");
+    }
+    assert_eq!(std::fs::read_dir(base.path()).unwrap().count(), 0);
+    let (kind, text) = refusal("memory:?sync=disk");
+    assert!(kind == ErrorKind::Invalid && text.contains("takes no arguments"), "{text}");
+}
+
+#[test]
+fn p12_a_path_with_escapes_names_the_folder_that_they_stand_for() {
+    let base = temporary();
+    complete(&lessor::open(&format!("file:{}/a%20%3f%25", base.path().display())).unwrap(), "a");
+    assert!(base.path().join("a ?%/superblock").is_file());
+}
+
+/// `file:~/x` asked for the parent folder `~` to be made, and `file:~` made a folder of that name. `file:///` made a log in the
+/// root of the file system, and `file://x` one in the folder `x`, where a URL has the name of a host.
+#[test]
+fn p12_urls_that_mean_something_else_than_they_seem_to_are_refused_with_what_to_write() {
+    for (url, named) in [
+        ("file:~", "file:/home/NAME/leases"),
+        ("file:~/x", "file:./~/x"),
+        ("file:~somebody/x", "file:/home/NAME/leases"),
+        ("file:///", "the root of the file system"),
+        ("file:/", "the root of the file system"),
+        ("file:/..//.?sync=process", "the root of the file system"),
+        ("file:%2F", "the root of the file system"),
+        ("file://no-such-folder", "write `file:no-such-folder`"),
+        ("file://localhost/tmp/x", "names a host"),
+    ] {
+        let (kind, text) = refusal(url);
+        assert_eq!(kind, ErrorKind::Invalid, "{url}");
+        assert!(text.contains(named), "{url}: {text}");
+    }
+    assert!(!Path::new("~").exists() && !Path::new("/superblock").exists());
+}
+
 #[test]
 fn p12_a_folder_that_cannot_be_is_refused_with_what_to_do() {
     let base = temporary();
     let (kind, text) = refusal(&format!("file:{}", base.path().join("no/such").display()));
-    assert_eq!(kind, ErrorKind::Unavailable);
+    assert_eq!(kind, ErrorKind::Misconfigured);
     assert!(text.contains("no/such") && text.contains("make its parent folder first"), "{text}");
     let file = base.path().join("file");
     std::fs::write(&file, "mine").unwrap();
     let (kind, text) = refusal(&format!("file:{}", file.display()));
-    assert_eq!(kind, ErrorKind::Unavailable);
+    assert_eq!(kind, ErrorKind::Misconfigured);
     assert!(text.contains("has to be a folder"), "{text}");
     assert_eq!(std::fs::read(&file).unwrap(), b"mine");
 }

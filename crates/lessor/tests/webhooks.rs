@@ -6,7 +6,7 @@ mod common;
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Output;
+use std::process::{Command, Output};
 
 use common::{example, row, stderr, stdout};
 
@@ -152,6 +152,83 @@ fn an_id_that_comes_with_two_payloads_is_not_passed_over_in_silence() {
     assert_eq!(row(&output, "executed"), 1);
 }
 
+/// With a mistyped `--payload`, nothing was compared any more, and two different requests under one id passed for the same.
+#[test]
+fn p12_a_payload_member_that_a_delivery_lacks_is_an_error_where_it_was_named() {
+    let (input, ledger) = (file("payload.ndjson"), file("payload.ledger"));
+    fs::write(&input, "{\"delivery\":1,\"body\":1}\n{\"delivery\":2}\n{\"delivery\":1,\"body\":2}\n")
+        .unwrap();
+    let files = ["--input", input.to_str().unwrap(), "--ledger", ledger.to_str().unwrap()];
+    for (name, line) in [("bdoy", "line 1"), ("payload", "line 1"), ("body", "line 2")] {
+        let output = run(&[&files[..], &["--payload", name]].concat());
+        assert_eq!(output.status.code(), Some(2), "{name}");
+        let text = stderr(&output);
+        assert!(text.contains(line) && text.contains(&format!("no member `{name}`")), "{text}");
+        assert!(!ledger.exists());
+    }
+    assert!(run(&files).status.success(), "by default, deliveries may lack it");
+    fs::write(&input, "{\"delivery\":1,\"body\":1}\n{\"delivery\":1,\"body\":2}\n").unwrap();
+    let output = run(&[&files[..], &["--payload", "body", "--overwrite"]].concat());
+    assert!(stdout(&output).contains("another payload"), "{}", stdout(&output));
+}
+
+/// A ledger that is a device was read to an end that it does not have, until the memory was used up; so was an input.
+#[test]
+fn p12_a_ledger_or_an_input_that_is_no_file_is_refused() {
+    let folder = env!("CARGO_TARGET_TMPDIR");
+    for args in [
+        &["--ledger", "/dev/full"][..],
+        &["--ledger", "/dev/zero"],
+        &["--ledger", "/dev/full", "--overwrite"],
+        &["--ledger", folder],
+        &["--check", "--ledger", "/dev/zero"],
+        &["--input", "/dev/zero"],
+        &["--input", folder],
+    ] {
+        let output = limited("ulimit -v 4000000", args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {}{}", stdout(&output), stderr(&output));
+        assert!(stderr(&output).contains("not a regular file"), "{args:?}: {}", stderr(&output));
+    }
+}
+
+/// Runs the example in a shell that has set a limit for it.
+fn limited(limit: &str, args: &[&str]) -> Output {
+    let program = example("webhooks").get_program().to_owned();
+    let script = format!("trap '' XFSZ; {limit}; exec \"$@\"");
+    Command::new("sh").args(["-c", &script, "sh"]).arg(program).args(args).output().unwrap()
+}
+
+/// Where the ledger could not be written, each delivery was tried again and again, and noted as one more problem. The next run
+/// took what the failing one had left for failures of the work.
+#[test]
+fn p5_a_ledger_that_cannot_be_written_ends_the_run_and_the_next_one_goes_on() {
+    const LIMIT: usize = 3 << 20;
+    let ledger = file("full.ledger");
+    let store = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let line = r#"{"id":"before","attempt":1,"token":1,"worker":1,"run":1,"outcome":"fenced","after":null}"#;
+    // Room for a few lines, and for a part of one.
+    let lines = format!("{line}\n").repeat((LIMIT - 1000) / (line.len() + 1));
+    fs::write(&ledger, &lines).unwrap();
+    let url = format!("file:{}", store.path().join("leases").display());
+    let args = ["--store", &url, "--ledger", ledger.to_str().unwrap(), "--ttl", "10m"];
+
+    // In blocks of 512 bytes.
+    let output = limited(&format!("ulimit -f {}", LIMIT / 512), &args);
+    assert_eq!(output.status.code(), Some(2), "{}{}", stdout(&output), stderr(&output));
+    assert!(stderr(&output).contains("the ledger cannot be written"), "{}", stderr(&output));
+    assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
+    let after = fs::read_to_string(&ledger).unwrap();
+    let written = after.strip_prefix(&*lines).unwrap();
+    let count = written.lines().count() as u64;
+    assert!(written.ends_with('\n') && (1..DISTINCT).contains(&count), "{written}");
+
+    let output = example("webhooks").args(args).output().unwrap();
+    assert!(output.status.success(), "{}{}", stdout(&output), stderr(&output));
+    assert_eq!(row(&output, "executed"), DISTINCT - count);
+    assert_eq!(row(&output, "failed"), 0);
+    assert!(stdout(&output).contains("nothing was worked on twice"), "{}", stdout(&output));
+}
+
 #[test]
 fn a_ledger_whose_store_is_gone_is_not_continued() {
     let ledger = file("again.ledger");
@@ -169,6 +246,12 @@ fn a_ledger_whose_store_is_gone_is_not_continued() {
 fn p12_arguments_that_make_no_sense_are_refused() {
     for args in [
         &["--workers", "0"][..],
+        &["--workers", "1025"],
+        &["--workers", "99999999"],
+        &["--workers", "-1"],
+        &["--ttl", "25h"],
+        &["--ttl", "1500m"],
+        &["--store", "file:a%20b"],
         &["--panic-rate", "1.5"],
         &["--panic-rate", "0.6", "--stall-rate", "0.6"],
         &["--ttl", "5"],

@@ -1,7 +1,7 @@
 //! The main job over the file log: run again, and killed again and again until it is done.
 //!
-//! The environment's `LESSOR_KILLS` says how often it is killed at most, by default 12, and `LESSOR_DELIVERIES` how many
-//! deliveries there are, by default 120.
+//! The environment's `LESSOR_KILLS` says how often it is killed at most, by default 12, and `LESSOR_WEBHOOK_DELIVERIES`
+//! how many deliveries are made up, by default 120.
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
@@ -12,10 +12,9 @@ use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
-use std::thread;
 use std::time::Duration;
 
-use common::{example, number_from_env, row, stderr, stdout};
+use common::{example, number_from_env, pause, row, stderr, stdout};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -87,7 +86,7 @@ fn p1_p5_a_second_run_over_the_same_folder_replays_everything() {
 
 #[test]
 fn p1_p5_killed_again_and_again_each_is_worked_on_once_or_again_where_it_was_cut_off() {
-    let job = Job::new(number_from_env("LESSOR_DELIVERIES", 120));
+    let job = Job::new(number_from_env("LESSOR_WEBHOOK_DELIVERIES", 120));
     let most = number_from_env("LESSOR_KILLS", 12);
     let (mut kills, mut seed) = (0, u64::from(std::process::id()));
     while kills < most {
@@ -175,9 +174,4 @@ fn a_ledger_of_another_store_is_told_from_its_own() {
     let output = job.command().arg("--overwrite").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("remove the store's folder"), "{}", stderr(&output));
-}
-
-#[expect(clippy::disallowed_methods, reason = "the kill comes at any moment")]
-fn pause(time: Duration) {
-    thread::sleep(time);
 }

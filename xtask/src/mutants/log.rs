@@ -12,6 +12,7 @@ const DAMAGE: &[&str] = &["--test", "damage"];
 const FAULTS: &[&str] = &["--test", "faults"];
 const VISIBILITY: &[&str] = &["--test", "visibility"];
 const PROCESSES: &[&str] = &["--test", "processes"];
+const FOLDERS: &[&str] = &["--test", "folders"];
 const SHOWN: Test = log(VISIBILITY, "p5_a_record_is_shown_only_once");
 const KILLED_OPENING: Test = log(CRASHES, "p5_an_opening_that_was_killed");
 const KILLED_COMPACTION: Test = log(CRASHES, "p5_p9_a_killed_compaction");
@@ -216,5 +217,26 @@ pub(crate) const LOG: &[Mutant] = &[
         find: "const FILE_FLAGS: OFlags = OFlags::RDWR.union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);",
         replace: "const FILE_FLAGS: OFlags = OFlags::RDWR.union(OFlags::CLOEXEC);",
         test: log(PROCESSES, "p12_a_file_of_the_log_that_is_a_symbolic_link"),
+    },
+    Mutant {
+        name: "log-is-made-in-any-folder",
+        file: "crates/lessor-log/src/folder.rs",
+        find: "Some(name) if !found.has_log => Err(occupied(",
+        replace: "Some(name) if !found.has_log && name.is_empty() => Err(occupied(",
+        test: log(FOLDERS, "p12_a_log_is_not_made_in_a_folder_where_something_else_is"),
+    },
+    Mutant {
+        name: "log-beside-other-files-is-not-opened",
+        file: "crates/lessor-log/src/folder.rs",
+        find: "Some(name) if !found.has_log => Err(occupied(",
+        replace: "Some(name) => Err(occupied(",
+        test: log(FOLDERS, "p9_files_that_come_to_lie_beside_a_log"),
+    },
+    Mutant {
+        name: "log-takes-no-notice-of-folders-in-its-folder",
+        file: "crates/lessor-log/src/vfs/disk.rs",
+        find: "(name, FileType::Directory) => each(&format!(\"{name}/\")),",
+        replace: "(_, FileType::Directory) => {}",
+        test: log(FOLDERS, "p12_a_log_is_not_made_in_a_folder_where_a_folder_or_a_link_is"),
     },
 ];

@@ -1,9 +1,10 @@
 //! Faults planted in the sources, one at a time. Each has to be caught by the test that is meant for it: a test that
 //! cannot fail proves nothing.
 //!
-//! [`list`], [`values`], [`log`] and [`redis`] have them. A fault whose source text is no longer there exactly once, or that does not compile, is stale, and
+//! [`list`], [`values`], [`log`], [`redis`] and [`facade`] have them. A fault whose source text is no longer there exactly once, or that does not compile, is stale, and
 //! that is an error too.
 
+mod facade;
 mod list;
 mod log;
 mod redis;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use crate::shell::Shell;
 use crate::steps::timed;
+use facade::FACADE;
 use list::{MUTANTS, Mutant, Test};
 use log::LOG;
 use redis::REDIS;
@@ -33,6 +35,7 @@ pub(crate) fn run(shell: &Shell) -> Result<String, String> {
         .chain(VALUES)
         .chain(LOG)
         .chain(REDIS)
+        .chain(FACADE)
         .filter(|mutant| only.is_empty() || only.iter().any(|part| mutant.name.contains(part)))
         .collect();
     chosen.sort_by_key(|mutant| mutant.test.package);

@@ -110,9 +110,7 @@ pub(crate) fn read(vfs: &dyn Vfs, on_progress: &mut dyn FnMut(Progress)) -> Resu
             gathered.last_lsn = image.end;
             sound(&image)
         }
-        Ok(None) => {
-            return Err(StoreError::Unavailable { reason: format!("there is no log in {}", vfs.place()) });
-        }
+        Ok(None) => return Err(crate::folder::no_log(vfs)),
         Err(Problem::Corrupt { file, offset, reason, .. }) => {
             Verdict::Damaged(Damage { at: Spot { file, offset }, reason })
         }

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::fmt;
 
-use lessor_core::{DecodeError, Key, Record, StoreError};
+use lessor_core::{DecodeError, Error, Key, Record, StoreError};
 use serde::Serialize;
 
 use crate::check::aside;
@@ -116,21 +116,21 @@ struct Kept {
     seen: u64,
 }
 
-pub(crate) fn plan(vfs: &dyn Vfs, start: Start) -> Result<Option<Plan>, StoreError> {
+pub(crate) fn plan(vfs: &dyn Vfs, start: Start) -> Result<Option<Plan>, Error> {
+    let invalid = |reason| Error::Invalid { what: "frame to cut from", reason };
     let is_sound = match report::read(vfs, &mut |_| {})?.report.verdict {
         Verdict::Sound { .. } if start == Start::Damage => return Ok(None),
         Verdict::Sound { .. } => true,
         Verdict::Damaged(damage) if segment_number(&damage.at.file).is_none() => {
-            let reason = format!(
-                "{} is damaged ({}), and there is no log to be cut without it; restore a backup",
-                damage.at, damage.reason
-            );
-            return Err(StoreError::Unavailable { reason });
+            let place = format!("{}/{}", vfs.place(), damage.at);
+            let reason =
+                format!("{}, and there is no log to be cut without it; restore a backup", damage.reason);
+            return Err(StoreError::Corrupt { place, reason }.into());
         }
         Verdict::Damaged(_) => false,
     };
     let Some(superblock) = superblock::Keeper::open(vfs)? else {
-        return Err(StoreError::Unavailable { reason: format!("there is no log in {}", vfs.place()) });
+        return Err(crate::folder::no_log(vfs).into());
     };
     let block = *superblock.block();
     let mut kept = Kept::default();
@@ -147,7 +147,7 @@ pub(crate) fn plan(vfs: &dyn Vfs, start: Start) -> Result<Option<Plan>, StoreErr
             let reason = format!(
                 "the checkpoint stands for all frames before {first_lsn}, which are not there one by one any more; give {first_lsn} or more, or restore a backup"
             );
-            return Err(StoreError::Unavailable { reason });
+            return Err(invalid(reason));
         }
         Start::Lsn(lsn) => lsn,
     };
@@ -167,7 +167,7 @@ pub(crate) fn plan(vfs: &dyn Vfs, start: Start) -> Result<Option<Plan>, StoreErr
     if from > walked.end.saturating_add(1) && start != Start::Damage && !is_sound {
         let reason =
             format!("the log is damaged at frame {}, before frame {from}; cut there", walked.end + 1);
-        return Err(StoreError::Unavailable { reason });
+        return Err(invalid(reason));
     }
     if is_sound && from > walked.end {
         return Ok(None);

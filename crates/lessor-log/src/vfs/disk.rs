@@ -83,6 +83,19 @@ impl Vfs for Disk {
         Ok(names)
     }
 
+    fn each_entry(&self, each: &mut dyn FnMut(&str)) -> io::Result<()> {
+        for entry in Dir::read_from(&self.folder)? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy();
+            match (&*name, entry.file_type()) {
+                ("." | "..", _) => {}
+                (name, FileType::Directory) => each(&format!("{name}/")),
+                (name, _) => each(name),
+            }
+        }
+        Ok(())
+    }
+
     fn sync_folder(&self) -> io::Result<()> {
         Ok(rustix::fs::fsync(&self.folder)?)
     }

@@ -105,7 +105,10 @@ fn became(disk: &SimDisk, clock: &ManualClock) -> Became {
             Became::Opened
         }
         Err(lessor_core::Error::Store(
-            StoreError::Corrupt { .. } | StoreError::Incompatible { .. } | StoreError::Unavailable { .. },
+            StoreError::Corrupt { .. }
+            | StoreError::Incompatible { .. }
+            | StoreError::Unavailable { .. }
+            | StoreError::Misconfigured { .. },
         )) => Became::Refused,
         Err(other) => panic!("{other}"),
     }

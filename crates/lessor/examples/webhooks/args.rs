@@ -8,6 +8,11 @@ use lexopt::prelude::*;
 
 use crate::chaos::Chaos;
 
+/// The member that is compared where none is named.
+pub(crate) const PAYLOAD: &str = "payload";
+/// Each is a thread.
+const MAX_WORKERS: usize = 1024;
+
 pub(crate) const HELP: &str = "\
 Works on each webhook delivery exactly once, however often it arrives.
 
@@ -15,8 +20,9 @@ usage: webhooks [options]
 
   --input FILE        deliveries, one JSON object a line; default: a built-in sample
   --id FIELD          the member that names a delivery; default `delivery`
-  --payload FIELD     the member that has to be the same in all copies of a delivery; default `payload`
-  --workers N         threads; default 8
+  --payload FIELD     the member that has to be the same in all copies of a delivery, and that each has to have; default `payload`,
+                      where there is one
+  --workers N         threads, at most 1024; default 8
   --store URL         where the leases live: `file:FOLDER`, `memory:` or, built with the feature `redis`,
                       `redis://HOST?prefix=NAME`, which several processes can share; default `file:./leases`
   --ledger FILE       gets one line per piece of work; default FOLDER.ledger.ndjson beside the store's folder,
@@ -39,7 +45,7 @@ anew, remove the store's folder and the ledger.
 
 With `memory:`, which remembers nothing, the ledger has to be empty or --overwrite be given.
 
-exit code: 0 if all is well, 1 if the check found something, 2 if nothing could be done
+exit code: 0 if all is well, 1 if the check found something, 2 if the run could not begin or not go on
 ";
 
 pub(crate) enum Parsed {
@@ -50,7 +56,8 @@ pub(crate) enum Parsed {
 pub(crate) struct Args {
     pub(crate) input: Option<PathBuf>,
     pub(crate) id: String,
-    pub(crate) payload: String,
+    /// `None`: [`PAYLOAD`], in deliveries that have it.
+    pub(crate) payload: Option<String>,
     pub(crate) workers: usize,
     pub(crate) store: String,
     pub(crate) ledger: Option<PathBuf>,
@@ -65,7 +72,7 @@ pub(crate) fn parse() -> Result<Parsed, lexopt::Error> {
     let mut args = Args {
         input: None,
         id: "delivery".to_owned(),
-        payload: "payload".to_owned(),
+        payload: None,
         workers: 8,
         store: "file:./leases".to_owned(),
         ledger: None,
@@ -81,8 +88,8 @@ pub(crate) fn parse() -> Result<Parsed, lexopt::Error> {
         match arg {
             Long("input") => args.input = Some(parser.value()?.into()),
             Long("id") => args.id = parser.value()?.string()?,
-            Long("payload") => args.payload = parser.value()?.string()?,
-            Long("workers") => args.workers = at_least_one("--workers", parser.value()?.parse()?)?,
+            Long("payload") => args.payload = Some(parser.value()?.string()?),
+            Long("workers") => args.workers = parser.value()?.parse_with(workers)?,
             Long("store") => args.store = parser.value()?.string()?,
             Long("ledger") => args.ledger = Some(parser.value()?.into()),
             Long("overwrite") => args.overwrite = true,
@@ -106,6 +113,9 @@ pub(crate) fn parse() -> Result<Parsed, lexopt::Error> {
     if args.ledger.is_none() && args.store.starts_with("redis") {
         return Err("a store on a server needs --ledger, the same for all who share it".into());
     }
+    if args.ledger.is_none() && args.store.contains('%') {
+        return Err("a store whose URL has escapes needs --ledger".into());
+    }
     if args.check && args.ledger.is_none() {
         return Err("--check needs --ledger".into());
     }
@@ -118,7 +128,14 @@ pub(crate) fn parse() -> Result<Parsed, lexopt::Error> {
 fn ledger_beside(store: &str) -> Option<PathBuf> {
     let folder = store.strip_prefix("file:")?.split('?').next()?.trim_end_matches('/');
     let folder = folder.strip_prefix("//").unwrap_or(folder);
-    (!folder.is_empty()).then(|| format!("{folder}.ledger.ndjson").into())
+    (!folder.is_empty() && !folder.contains('%')).then(|| format!("{folder}.ledger.ndjson").into())
+}
+
+fn workers(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(workers) if (1..=MAX_WORKERS).contains(&workers) => Ok(workers),
+        _ => Err(format!("--workers has to be from 1 to {MAX_WORKERS}")),
+    }
 }
 
 fn at_least_one<N: FromStr + Default + PartialEq>(what: &str, number: N) -> Result<N, lexopt::Error> {

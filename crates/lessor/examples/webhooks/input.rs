@@ -2,13 +2,13 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Cursor};
-use std::path::PathBuf;
+use std::io::{self, BufRead, BufReader, Cursor};
+use std::path::{Path, PathBuf};
 
 use lessor::Key;
 use serde_json::{Map, Value};
 
-use crate::args::Args;
+use crate::args::{Args, PAYLOAD};
 
 const SAMPLE: &str = include_str!("../data/deliveries.ndjson");
 
@@ -25,7 +25,7 @@ pub(crate) struct Delivery {
 pub(crate) struct Input {
     file: Option<PathBuf>,
     id: String,
-    payload: String,
+    payload: Option<String>,
 }
 
 impl Input {
@@ -51,6 +51,7 @@ impl Input {
         let reader: Box<dyn BufRead> = match &self.file {
             None => Box::new(Cursor::new(SAMPLE)),
             Some(path) => {
+                require_regular(path)?;
                 Box::new(BufReader::new(File::open(path).map_err(|error| format!("{name}: {error}"))?))
             }
         };
@@ -74,6 +75,22 @@ impl Input {
             None => return Err(format!("there is no member `{}`; --id names the one to use", self.id)),
         };
         Key::check(&id).map_err(|error| format!("`{}` cannot be a key: {error}", self.id))?;
-        Ok(Delivery { id, payload: members.remove(&self.payload), bytes: text.len(), line })
+        let payload = members.remove(self.payload.as_deref().unwrap_or(PAYLOAD));
+        if let (Some(name), None) = (&self.payload, &payload) {
+            return Err(format!("there is no member `{name}`, which --payload names"));
+        }
+        Ok(Delivery { id, payload, bytes: text.len(), line })
+    }
+}
+
+/// Refuses devices, pipes and folders: both the input and the ledger are read more than once, to their end.
+pub(crate) fn require_regular(path: &Path) -> Result<(), String> {
+    let name = path.display();
+    match path.metadata() {
+        Ok(metadata) if !metadata.is_file() => Err(format!(
+            "{name}: it is not a regular file, and has to be one, since it is read more than once"
+        )),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(format!("{name}: {error}")),
+        _ => Ok(()),
     }
 }

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use lessor::{Durability, Ended};
 use serde::{Deserialize, Serialize};
 
+use crate::input::require_regular;
 use crate::report::Tally;
 
 /// A line of the file.
@@ -77,6 +78,8 @@ pub(crate) struct Ledger {
     run: u64,
     /// Lines survive what the store survives: else a record could outlive the effect it stands for.
     durability: Durability,
+    /// Why it could not be written. No more work is done then.
+    failure: OnceLock<String>,
 }
 
 impl Ledger {
@@ -91,6 +94,7 @@ impl Ledger {
         let name = path.display();
         let cannot = |error: io::Error| format!("{name}: {error}");
         let continues = durability != Durability::Volatile;
+        require_regular(&path)?;
         if overwrite && continues {
             return Err(format!(
                 "the store remembers what {name} says; to begin anew, remove the store's folder and the ledger instead of --overwrite"
@@ -99,10 +103,10 @@ impl Ledger {
         if overwrite {
             File::create(&path).map_err(cannot)?;
         }
-        let file = OpenOptions::new().append(true).create(true).open(&path).map_err(cannot)?;
+        let file = OpenOptions::new().read(true).append(true).create(true).open(&path).map_err(cannot)?;
         if continues {
             file.lock().map_err(cannot)?;
-            cut_torn_line(&path, &file).map_err(cannot)?;
+            cut_torn_line(&file).map_err(cannot)?;
             file.unlock().map_err(cannot)?;
         }
         if !read(&path)?.lines.is_empty() && !continues {
@@ -110,7 +114,7 @@ impl Ledger {
                 "{name} has lines already, and this store does not remember what was done; take another file or give --overwrite"
             ));
         }
-        Ok(Self { path, file, writing: Mutex::new(()), run, durability })
+        Ok(Self { path, file, writing: Mutex::new(()), run, durability, failure: OnceLock::new() })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -121,37 +125,81 @@ impl Ledger {
         self.run
     }
 
-    pub(crate) fn append(&self, line: &Line) -> io::Result<()> {
-        self.write(&Entry::Work(line))
+    /// Why the run cannot go on.
+    pub(crate) fn failure(&self) -> Option<&str> {
+        self.failure.get().map(String::as_str)
+    }
+
+    /// An error says that the line is not there. It is kept, and ends the run.
+    pub(crate) fn append(&self, line: &Line) -> Result<(), Unwritten> {
+        self.note(&Entry::Work(line))
     }
 
     /// Notes that this run saw every delivery through.
-    pub(crate) fn end(&self) -> io::Result<()> {
-        self.write(&Entry::End { run_ended: self.run })
+    pub(crate) fn end(&self) -> Result<(), Unwritten> {
+        self.note(&Entry::End { run_ended: self.run })
     }
 
-    /// One write to a file opened for appending: lines of several workers do not mix. Other processes see all of it or nothing.
+    fn note(&self, entry: &Entry<&Line>) -> Result<(), Unwritten> {
+        self.write(entry).map_err(|error| {
+            let name = self.path.display();
+            let _ =
+                self.failure.set(format!("{name}: the ledger cannot be written, so the run ends: {error}"));
+            Unwritten
+        })
+    }
+
+    /// Locked against other workers and other processes, which see all of a line or nothing.
     fn write(&self, entry: &Entry<&Line>) -> io::Result<()> {
         let mut text = serde_json::to_vec(entry)?;
         text.push(b'\n');
-        {
-            let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-            self.file.lock()?;
-            let written = (&self.file).write(&text);
-            self.file.unlock()?;
-            if written? != text.len() {
-                return Err(io::ErrorKind::WriteZero.into());
-            }
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.file.lock()?;
+        let written = self.write_locked(&text);
+        self.file.unlock()?;
+        let end = written?;
+        let synced = if self.durability == Durability::Disk { self.file.sync_data() } else { Ok(()) };
+        synced.inspect_err(|_| self.take_back(end - text.len() as u64, end))
+    }
+
+    /// Returns where the line ends.
+    fn write_locked(&self, text: &[u8]) -> io::Result<u64> {
+        cut_torn_line(&self.file)?;
+        let before = self.file.metadata()?.len();
+        (&self.file).write_all(text).inspect_err(|_| {
+            // Half a line is no line, and is also cut before the next one.
+            let _ = self.file.set_len(before);
+        })?;
+        Ok(before + text.len() as u64)
+    }
+
+    /// Removes a line that may not last, unless others have written behind it.
+    fn take_back(&self, begin: u64, end: u64) {
+        let _ = self.file.lock();
+        if self.file.metadata().is_ok_and(|metadata| metadata.len() == end) {
+            let _ = self.file.set_len(begin);
         }
-        if self.durability == Durability::Disk { self.file.sync_data() } else { Ok(()) }
+        let _ = self.file.unlock();
     }
 }
 
+/// A line that could not be written. [`Ledger::failure`] has the reason.
+#[derive(Debug)]
+pub(crate) struct Unwritten;
+
 /// A process that is killed in the middle of a write leaves half a line: that effect did not take place.
-fn cut_torn_line(path: &Path, file: &File) -> io::Result<()> {
-    let text = std::fs::read(path)?;
+fn cut_torn_line(mut file: &File) -> io::Result<()> {
+    let length = file.metadata()?.len();
+    let mut last = [b'\n'];
+    file.seek(SeekFrom::Start(length.saturating_sub(1)))?;
+    if file.read(&mut last)? == 0 || last == *b"\n" {
+        return Ok(());
+    }
+    let mut text = Vec::new();
+    file.seek(SeekFrom::Start(0))?;
+    file.read_to_end(&mut text)?;
     let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
-    if whole < text.len() { file.set_len(whole as u64) } else { Ok(()) }
+    file.set_len(whole as u64)
 }
 
 /// What a ledger says.
@@ -165,6 +213,7 @@ pub(crate) struct Story {
 pub(crate) fn read(path: &Path) -> Result<Story, String> {
     let name = path.display();
     let cannot = |error: io::Error| format!("{name}: {error}");
+    require_regular(path)?;
     let file = File::open(path).map_err(cannot)?;
     // Another process may be in the middle of a line.
     file.lock_shared().map_err(cannot)?;

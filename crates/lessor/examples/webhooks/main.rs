@@ -84,7 +84,10 @@ fn run(args: &Args) -> Result<bool, String> {
     let took = Duration::from_micros(now(&engine)?.saturating_sub(began));
     engine.shutdown(Duration::from_secs(10)).wait();
     if tally.troubles.is_empty() {
-        ledger.end().map_err(|error| format!("{}: {error}", ledger.path().display()))?;
+        let _ = ledger.end();
+    }
+    if let Some(failure) = ledger.failure() {
+        return Err(failure.to_owned());
     }
 
     let audit = ledger::audit(&ledger::read(ledger.path())?, &tally, &ids);
@@ -113,6 +116,7 @@ fn open_engine(args: &Args) -> Result<Engine, String> {
     let mut settings = Settings::default();
     // A stalled worker's lease is renewed on its behalf, since only the worker stalls and not the process. This is where
     // that ends, so that work which hangs is taken over.
+    settings.default_ttl = args.ttl;
     settings.max_hold = args.ttl * 2;
     settings.retention = RETENTION;
     lessor::open_with(&args.store, settings).map_err(|error| error.to_string())
@@ -142,11 +146,11 @@ fn work(
     let (sender, queue) = sync_channel(args.workers * 2);
     let queue = Mutex::new(queue);
     thread::scope(|scope| {
-        let workers: Vec<_> = (1..=args.workers)
+        let workers: Result<Vec<_>, String> = (1..=args.workers)
             .map(|number| {
                 let mut worker = Worker::new(number, args, engine, ledger);
                 let (queue, bar) = (&queue, &bar);
-                scope.spawn(move || {
+                let started = thread::Builder::new().spawn_scoped(scope, move || {
                     // The queue's lock is held while waiting for the next delivery only.
                     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).recv().ok();
                     while let Some(delivery) = next() {
@@ -154,13 +158,18 @@ fn work(
                         bar.inc(1);
                     }
                     worker.into_tally()
+                });
+                started.map_err(|error| {
+                    format!("worker {number} cannot be started: {error}; give fewer --workers")
                 })
             })
             .collect();
-        let fed = input.each(|delivery| {
-            sender.send(delivery).map_err(|_| "no worker is left to take deliveries".to_owned())
+        // Workers end when the queue is empty and nobody can add to it, which this return sees to as well.
+        let workers = workers?;
+        let fed = input.each(|delivery| match ledger.failure() {
+            Some(failure) => Err(failure.to_owned()),
+            None => sender.send(delivery).map_err(|_| "no worker is left to take deliveries".to_owned()),
         });
-        // Workers end when the queue is empty and nobody can add to it.
         drop(sender);
         let mut sum = Tally::default();
         for worker in workers {

@@ -40,7 +40,7 @@ impl<'a> Worker<'a> {
 
     /// Sees a delivery through: to its receipt, or to a failure that stands.
     pub(crate) fn handle(&mut self, delivery: &Delivery) {
-        loop {
+        while self.ledger.failure().is_none() {
             let mut grant = None;
             // A panic of the work is on record when it arrives here, under the code `panicked`.
             let Ok(ran) = catch_unwind(AssertUnwindSafe(|| self.once(delivery, &mut grant))) else {
@@ -48,9 +48,10 @@ impl<'a> Worker<'a> {
             };
             match ran {
                 Ok(outcome) => return self.note(&outcome),
-                // This attempt failed; sent again, the delivery is tried again as the policy has it.
+                // This attempt failed; sent again, the delivery is tried again as the policy has it. Where the ledger failed,
+                // nothing is.
                 Err(
-                    OnceError::Work(Trouble::Chaos | Trouble::Lost)
+                    OnceError::Work(Trouble::Chaos | Trouble::Lost | Trouble::Ledger)
                     | OnceError::Released(Err(_))
                     | OnceError::Lost(Some(Err(_)))
                     | OnceError::Unrecorded { work: Err(_), .. },
@@ -68,9 +69,9 @@ impl<'a> Worker<'a> {
                 Err(OnceError::Lost(_)) => {
                     self.tally.fenced += 1;
                     if let Some(line) = grant
-                        && let Err(error) = self.ledger.append(&Line { what: What::Fenced, ..line })
+                        && self.ledger.append(&Line { what: What::Fenced, ..line }).is_err()
                     {
-                        return self.give_up(delivery, &error);
+                        return;
                     }
                 }
                 Err(OnceError::Engine(error)) if error.kind() == ErrorKind::Mismatch => {
@@ -141,7 +142,11 @@ impl<'a> Worker<'a> {
             what,
             after: after.map(Into::into),
         };
-        self.ledger.append(&line).map_err(Trouble::Ledger)?;
+        if self.ledger.append(&line).is_err() {
+            // Without its line there was no effect, and the next run does the work.
+            let _ = lease.release().wait();
+            return Err(Trouble::Ledger);
+        }
         *grant = Some(line);
         match fate {
             Fate::Work => {}
@@ -186,7 +191,7 @@ impl<'a> Worker<'a> {
 pub(crate) enum Trouble {
     Chaos,
     Lost,
-    Ledger(std::io::Error),
+    Ledger,
 }
 
 impl fmt::Display for Trouble {
@@ -194,7 +199,7 @@ impl fmt::Display for Trouble {
         match self {
             Self::Chaos => f.write_str("the work met with chaos"),
             Self::Lost => f.write_str("the lease was lost before the effect"),
-            Self::Ledger(error) => write!(f, "the ledger cannot be written: {error}"),
+            Self::Ledger => f.write_str("the ledger cannot be written"),
         }
     }
 }

@@ -3,9 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "what fails here fails the test")]
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+#[cfg(feature = "redis")]
+pub(crate) mod server;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 /// The example's program. Built here, so that a stale one is never run: the tests alone would not bring it up to date.
 pub(crate) fn example(name: &str) -> Command {
@@ -62,4 +66,16 @@ pub(crate) fn number_from_env(name: &str, default: u64) -> u64 {
         Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text:?}")),
         Err(_) => default,
     }
+}
+
+/// A share from 0 to 1 that differs from run to run.
+pub(crate) fn random() -> f64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    let bits = RandomState::new().build_hasher().finish();
+    (bits >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+#[expect(clippy::disallowed_methods, reason = "a kill comes at any moment")]
+pub(crate) fn pause(time: Duration) {
+    std::thread::sleep(time);
 }

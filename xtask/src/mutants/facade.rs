@@ -1,0 +1,28 @@
+//! The faults of opening a store by its URL, and of what an error asks the caller to do.
+
+use crate::mutants::list::{Mutant, Test};
+
+pub(crate) const FACADE: &[Mutant] = &[
+    Mutant {
+        name: "url-takes-the-last-of-two-settings",
+        file: "crates/lessor/src/url.rs",
+        find: "if sync.replace(value).is_some() {",
+        replace: "if sync.replace(value).is_some() && query.is_empty() {",
+        test: Test {
+            package: "lessor",
+            target: &["--test", "file_urls"],
+            filter: "p12_settings_that_contradict",
+        },
+    },
+    Mutant {
+        name: "kind-of-a-misconfigured-store-asks-for-another-try",
+        file: "crates/lessor-core/src/error.rs",
+        find: "Self::Store(StoreError::Misconfigured { .. }) => ErrorKind::Misconfigured,",
+        replace: "Self::Store(StoreError::Misconfigured { .. }) => ErrorKind::Unavailable,",
+        test: Test {
+            package: "lessor-core",
+            target: &["--lib"],
+            filter: "only_an_error_that_can_pass_by_itself",
+        },
+    },
+];
