@@ -125,7 +125,8 @@ fn p9_the_server_keeps_a_record_by_itself_an_hour_longer_than_anybody_can_miss_i
     is_kept_until(grant.purge_at());
     let release = Command::Act(lease_id, Act::Release);
     let next = written(Some(&grant), &release, at, Duration::from_secs(1));
-    let change = Change { expected: Some(&grant), next: &next, not_before: None, not_after: None, is_outcome: false };
+    let change =
+        Change { expected: Some(&grant), next: &next, not_before: None, not_after: None, is_outcome: false };
     assert!(matches!(store.swap(&key("key"), &change).wait(), Ok(Swap::Stored)));
     // Its token is to be ten minutes old as well.
     let token = Timestamp::from_micros(grant.token().as_u64()).unwrap();

@@ -276,7 +276,8 @@ fn p5_a_node_that_hangs_holds_up_its_own_keys_only_and_those_no_longer_than_the_
     // From now on it has the script.
     put_old(&store, &lost[2], &next);
     cluster.nodes[2].signal("-STOP");
-    let change = Change { expected: Some(&grant), next: &next, not_before: None, not_after: None, is_outcome: false };
+    let change =
+        Change { expected: Some(&grant), next: &next, not_before: None, not_after: None, is_outcome: false };
     // It was sent, and is done when the node goes on.
     let error = store.swap(&key(&lost[0]), &change).wait();
     assert!(matches!(error, Err(StoreError::Indeterminate { .. })), "{error:?}");

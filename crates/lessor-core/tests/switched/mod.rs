@@ -81,7 +81,7 @@ impl Store for Switched {
         self.records.durability()
     }
 
-    fn glance(&self, _: &str, _: &mut dyn FnMut(Option<&Record>)) -> bool {
+    fn glance(&self, _: &str, _: &mut dyn FnMut(Option<(&Record, Timestamp)>)) -> bool {
         false
     }
 

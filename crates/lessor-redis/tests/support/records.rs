@@ -49,7 +49,13 @@ pub(crate) fn put(store: &RedisStore, key: &str, next: &Record) -> Result<Swap, 
 
 /// Even what a fresh grant could not be any more.
 pub(crate) fn put_old(store: &RedisStore, key: &str, next: &Record) {
-    let change = Change { expected: None, next, not_before: Some(Timestamp::EPOCH), not_after: None, is_outcome: false };
+    let change = Change {
+        expected: None,
+        next,
+        not_before: Some(Timestamp::EPOCH),
+        not_after: None,
+        is_outcome: false,
+    };
     let swap = store.swap(&Key::new(key).unwrap(), &change).wait().unwrap();
     assert!(matches!(swap, Swap::Stored), "{swap:?}");
 }
