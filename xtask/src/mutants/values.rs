@@ -141,8 +141,8 @@ pub(crate) const VALUES: &[Mutant] = &[
     Mutant {
         name: "time-of-a-view-is-read-too-late",
         file: "crates/lessor-memory/src/lib.rs",
-        find: "        let slot = self.records.get(&**key);\n        Pending::ready(Ok(self.seen(slot.as_deref().map(|slot| slot.record.clone()))))",
-        replace: "        let record = self.records.get(&**key).map(|slot| slot.record.clone());\n        Pending::ready(Ok(self.seen(record)))",
+        find: "let record = self.records.get(&**key);\n        Pending::ready(Ok(self.seen(record.as_deref().cloned())))",
+        replace: "let record = self.records.get(&**key).map(|record| record.clone());\n        Pending::ready(Ok(self.seen(record)))",
         test: memory(&["--test", "late_writes"], "a_view_is_of"),
     },
     Mutant {
