@@ -65,6 +65,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// With the record comes the store's clock, read while the record could not change, as with [`load`](Self::load).
     /// `look` runs at most once, blocks nobody and does not call the store.
+    #[expect(clippy::type_complexity, reason = "a name for it would have to be looked up")]
     fn glance(&self, key: &str, look: &mut dyn FnMut(Option<(&Record, Timestamp)>)) -> bool {
         let _ = (key, look);
         false

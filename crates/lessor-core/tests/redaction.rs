@@ -91,8 +91,7 @@ impl World {
         let inner = MemoryStore::with_clock(clock.clone());
         let store = Arc::new(Talkative { inner, said: Mutex::default() });
         let mut settings = Settings::default();
-        settings.max_result = 64;
-        settings.max_error_detail = 64;
+        (settings.max_result, settings.max_error_detail) = (64, 64);
         let engine = Engine::with_settings(store.clone(), settings).unwrap();
         Self { clock, store, engine, looks: Looks::default() }
     }

@@ -181,7 +181,7 @@ async fn panicked<T, E>(engine: &Engine, lease: &Lease, panic: Panic) -> OnceErr
         // The work has settled the lease itself before it panicked.
         Ok(_) | Err(Error::Finished { .. } | Error::Released) => {}
         Err(error) => {
-            tracing::warn!(key = %lease.key(), %error, "that the work panicked could not be stored")
+            tracing::warn!(key = %lease.key(), %error, "that the work panicked could not be stored");
         }
     }
     resume_unwind(panic)

@@ -29,7 +29,7 @@ enum Shape<T> {
 /// Every place in a value that a part of it can be in.
 fn everywhere<T: Serialize + Clone>(bad: T, check: impl Fn(String)) {
     check(refused(&bad));
-    check(refused(&[bad.clone()]));
+    check(refused(&(bad.clone(),)));
     check(refused(&(1, bad.clone())));
     check(refused(&vec![bad.clone()]));
     check(refused(&Some(bad.clone())));

@@ -333,7 +333,9 @@ fn p6_the_same_result_is_recognised_by_its_word_or_by_its_hash() {
         act(HOLDER, Act::Complete(Payload::new(bytes), word.map(Into::into)))
     };
     let granted = written(None, &acquire(HOLDER), at(T));
-    let cases: &[(Option<&str>, &[u8], Option<&str>, bool)] = &[
+    /// The first word; the result and the word that are sent again; whether that is the same result.
+    type Case<'a> = (Option<&'a str>, &'a [u8], Option<&'a str>, bool);
+    let cases: &[Case<'_>] = &[
         (None, b"\"paid\"", None, true),
         (None, b"\"else\"", None, false),
         (None, b"\"paid\"", Some(&hex), true),
@@ -349,7 +351,7 @@ fn p6_the_same_result_is_recognised_by_its_word_or_by_its_hash() {
         let done = written(Some(&granted), &complete(b"\"paid\"", *first), at(T + 1));
         match decide(Some(&done), &complete(bytes, *again), at(T + 2), KEPT) {
             Decision::Answer(Answer::Done(ack)) => {
-                assert!(*is_same && ack.is_repeated(), "{first:?}, {again:?}")
+                assert!(*is_same && ack.is_repeated(), "{first:?}, {again:?}");
             }
             Decision::Refuse(Error::Finished { .. }) => assert!(!is_same, "{first:?}, {again:?}"),
             decision => panic!("{first:?}, {again:?}: {decision:?}"),
