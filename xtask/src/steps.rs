@@ -147,10 +147,14 @@ fn rules(shell: &Shell, _: Asked) -> Result<End, String> {
     let (passed, out, err) = shell.cargo(&test).capture()?;
     print!("{out}{err}");
     if !passed {
-        return Err("a model breaks a promise, or a planted fault is not found; the way there is printed above".to_owned());
+        return Err(
+            "a model breaks a promise, or a planted fault is not found; the way there is printed above"
+                .to_owned(),
+        );
     }
     // `model NAME: N states, …` and `fault NAME: …`
-    let states = out.lines().filter_map(|line| line.strip_prefix("model ")?.split_once(": ")?.1.split_once(' '));
+    let states =
+        out.lines().filter_map(|line| line.strip_prefix("model ")?.split_once(": ")?.1.split_once(' '));
     let counts: Vec<u64> = states.filter_map(|(count, _)| count.parse().ok()).collect();
     let faults = out.lines().filter(|line| line.starts_with("fault ")).count();
     if counts.is_empty() || faults == 0 {

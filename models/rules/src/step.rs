@@ -195,10 +195,8 @@ impl State {
             (
                 Cmd::Act(id, _),
                 Err(Error::NotHolder { .. } | Error::NotFound | Error::Released | Error::Finished { .. }),
-            ) => {
-                if self.callers[c].lease.as_ref().is_some_and(|lease| lease.id == id) {
-                    self.callers[c].lease = None;
-                }
+            ) if self.callers[c].lease.as_ref().is_some_and(|lease| lease.id == id) => {
+                self.callers[c].lease = None;
             }
             _ => {}
         }
