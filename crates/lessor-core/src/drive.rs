@@ -176,14 +176,14 @@ fn change<'a>(write: &'a Write, expected: Option<&'a Record>, rounds: u32) -> Ch
     let mut change = write.change(expected);
     if write.is_outcome {
         let age = OUTCOME_AGE * (1 << rounds.min(MAX_DOUBLINGS));
-        let end = write.next.body().done_at.saturating_add(age);
+        let end = write.next.done_at().unwrap_or(Timestamp::EPOCH).saturating_add(age);
         change.not_after = Some(change.not_after.map_or(end, |at| at.min(end)));
     }
     change
 }
 
 fn is_late(write: &Write) -> bool {
-    write.is_outcome && write.next.body().is_late()
+    write.is_outcome && write.next.is_late()
 }
 
 fn send(shared: &Shared, key: &Key, step: Step, rounds: u32) -> Request {

@@ -303,7 +303,9 @@ fn ack(body: &Body, repeated: bool) -> Answer {
 }
 
 /// The answer to a change that `record` shows to have been made, by this caller or by another with the same lease id.
-pub(crate) fn found(record: &Record, answer: Answer) -> Answer {
+#[doc(hidden)]
+#[must_use]
+pub fn found(record: &Record, answer: Answer) -> Answer {
     match answer {
         Answer::Granted => Answer::Resent(record.clone()),
         Answer::Done(_) => ack(record.body(), true),

@@ -113,7 +113,10 @@ pub struct Payload {
 }
 
 impl Payload {
-    pub(crate) fn new(bytes: &[u8]) -> Self {
+    /// For whoever asks the machine directly. The engine's operations make their own, and check the limits before.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn new(bytes: &[u8]) -> Self {
         Self { bytes: bytes.into(), digest: OnceLock::new() }
     }
 
@@ -153,6 +156,15 @@ impl fmt::Debug for Payload {
 pub struct Failure {
     pub(crate) code: Box<str>,
     pub(crate) detail: Option<Box<str>>,
+}
+
+impl Failure {
+    /// For whoever asks the machine directly. The engine's operations make their own, and check the limits before.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn new(code: &str, detail: Option<&str>) -> Self {
+        Self { code: code.into(), detail: detail.map(Into::into) }
+    }
 }
 
 impl fmt::Debug for Failure {
@@ -258,7 +270,9 @@ impl Record {
     }
 
     /// Whether this is the same write as `other`, except perhaps for the time at which it was made.
-    pub(crate) fn is_write(&self, other: &Self) -> bool {
+    #[doc(hidden)]
+    #[must_use]
+    pub fn is_write(&self, other: &Self) -> bool {
         let (this, other) = (&*self.0, &*other.0);
         this.lease_id == other.lease_id
             && (this.token, this.version, this.attempt, this.stage)
@@ -337,6 +351,12 @@ impl Record {
     #[must_use]
     pub fn done_at(&self) -> Option<Timestamp> {
         self.0.is_done().then_some(self.0.done_at)
+    }
+
+    /// Whether the last grant was completed, failed or released after it had lapsed.
+    #[must_use]
+    pub fn is_late(&self) -> bool {
+        self.0.is_late()
     }
 
     /// From when on the record counts as absent.

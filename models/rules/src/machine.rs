@@ -1,0 +1,121 @@
+//! The library's rules, with or without a fault.
+
+use std::time::Duration;
+
+use lessor_core::machine::{Acquire, Act};
+pub(crate) use lessor_core::machine::{
+    Answer, Command, Decision, Write, decide as decide_by_the_rules, found,
+};
+use lessor_core::{Error, LeaseId, OnLapsed, Record, Stage, Timestamp};
+
+use crate::bugs::Bug;
+use crate::words::{BACKOFF, TTL, payload};
+
+/// The function that the retry loop calls.
+pub(crate) fn decide(
+    record: Option<&Record>,
+    command: &Command,
+    now: Timestamp,
+    retention: Duration,
+) -> Decision {
+    let decide = |record, command: &Command, now| decide_by_the_rules(record, command, now, retention);
+    let later = |by: u64| now.saturating_add(Duration::from_micros(by));
+    match (Bug::planted(), command, record) {
+        (Some(Bug::SupersededHolderIsTakenForTheHolder), Command::Act(_, act), Some(held)) => {
+            decide(record, &Command::Act(holder(held), act.clone()), now)
+        }
+        (Some(Bug::LiveLeaseIsTakenOver), Command::Acquire(_), Some(_)) => {
+            without_window(decide(record, command, later(TTL)))
+        }
+        (Some(Bug::CompletedIsGrantedAgain), Command::Acquire(_), Some(done))
+            if done.stage() == Stage::Completed =>
+        {
+            decide(None, command, now)
+        }
+        (Some(Bug::FailureIsRetriedTooSoon), Command::Acquire(_), Some(failed))
+            if failed.stage() == Stage::Failed =>
+        {
+            without_window(decide(record, command, later(BACKOFF)))
+        }
+        (Some(Bug::FingerprintsAreIgnored), Command::Acquire(acquire), Some(_)) => {
+            decide(record, &Command::Acquire(Acquire { fingerprint: None, ..acquire.clone() }), now)
+        }
+        (Some(Bug::DoubtIsTakenOver), Command::Acquire(acquire), _) => {
+            let acquire = Acquire { on_lapsed: OnLapsed::TakeOver, ..acquire.clone() };
+            decide(record, &Command::Acquire(acquire), now)
+        }
+        (Some(Bug::TokenIsTheTimeAlone), Command::Acquire(_), Some(free))
+            if matches!(free.stage(), Stage::Released | Stage::Forgotten) =>
+        {
+            decide(None, command, now)
+        }
+        (Some(Bug::LateOutcomeIsRefused), Command::Act(id, act), Some(held))
+            if is_outcome(act) && held.is_held_by(id) && has_lapsed(held, now) =>
+        {
+            Decision::Refuse(Error::Lapsed)
+        }
+        (Some(Bug::LapsedLeaseIsExtended), Command::Act(_, Act::Extend { .. }), Some(held))
+            if has_lapsed(held, now) =>
+        {
+            without_window(decide(record, command, held.acquired_at()))
+        }
+        (Some(Bug::RepeatedOutcomeIsRefused), Command::Act(_, act), Some(done))
+            if is_outcome(act) && done.stage() != Stage::InProgress =>
+        {
+            Decision::Refuse(Error::Released)
+        }
+        (Some(Bug::RefusalWrites), Command::Acquire(_), Some(held)) => {
+            match (decide(record, command, now), decide(record, &checkpoint(held), now)) {
+                (Decision::Answer(answer @ Answer::InProgress(_)), Decision::Write(write, _)) => {
+                    Decision::Write(write, answer)
+                }
+                (decision, _) => decision,
+            }
+        }
+        (Some(Bug::VersionSkips), Command::Act(_, act), Some(held)) if is_outcome(act) => {
+            match decide(record, &checkpoint(held), now) {
+                Decision::Write(write, _) => decide(Some(&write.next), command, now),
+                _ => decide(record, command, now),
+            }
+        }
+        (Some(Bug::LateIsJudgedByTheReading), Command::Act(_, act), _) if is_outcome(act) => {
+            without_window(decide(record, command, now))
+        }
+        (Some(Bug::ForgettingIsForcedAlways), Command::Forget { .. }, _) => {
+            decide(record, &Command::Forget { force: true }, now)
+        }
+        (Some(Bug::OwnGrantIsRefusedWhenSentAgain), Command::Acquire(acquire), Some(held))
+            if held.is_held_by(&acquire.lease_id) =>
+        {
+            Decision::Refuse(Error::LeaseIdReused)
+        }
+        _ => decide(record, command, now),
+    }
+}
+
+fn is_outcome(act: &Act) -> bool {
+    matches!(act, Act::Complete(..) | Act::Fail(_) | Act::Release)
+}
+
+fn has_lapsed(record: &Record, now: Timestamp) -> bool {
+    record.stage() == Stage::InProgress && now >= record.expires_at()
+}
+
+/// The model's lease ids are numbers below 256.
+fn holder(record: &Record) -> LeaseId {
+    let ids = (0..=u8::MAX).map(|id| LeaseId::from_bytes([id; 16]));
+    ids.into_iter().find(|id| record.is_held_by(id)).expect("a lease id of the model")
+}
+
+fn checkpoint(record: &Record) -> Command {
+    Command::Act(holder(record), Act::Checkpoint(payload(0)))
+}
+
+fn without_window(decision: Decision) -> Decision {
+    match decision {
+        Decision::Write(write, answer) => {
+            Decision::Write(Write { not_before: None, not_after: None, is_outcome: false, ..write }, answer)
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,125 @@
+//! The store: one record, and compare-and-swap in one step.
+
+use lessor_core::Token;
+
+use crate::bugs::Bug;
+use crate::config::{Config, Kind};
+use crate::flight::{Put, Said};
+use crate::words::{Rec, TOKEN_AGE, Time, at};
+
+/// The stored record.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Stored {
+    pub(crate) rec: Rec,
+    /// The fingerprint in the record.
+    pub(crate) print: Option<u8>,
+    /// When a fresh grant arrived at a store of the kind `Server`; zero for any other record.
+    pub(crate) landed: Time,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Server {
+    pub(crate) stored: Option<Stored>,
+    /// The highest purged token, which a store of the kind `Local` checks.
+    pub(crate) floor: Time,
+}
+
+impl Server {
+    /// Reads the record. Removes a fresh grant that arrived too late.
+    pub(crate) fn read(&mut self, config: &Config) -> Option<&Stored> {
+        if self.stored.as_ref().is_some_and(|stored| is_void(stored, config)) {
+            self.stored = None;
+        }
+        self.stored.as_ref()
+    }
+
+    /// The record, unless it is a fresh grant that arrived too late.
+    pub(crate) fn valid(&self, config: &Config) -> Option<&Stored> {
+        self.stored.as_ref().filter(|stored| !is_void(stored, config))
+    }
+
+    pub(crate) fn load(&mut self, clock: Time, config: &Config) -> Said {
+        Said::Seen(self.read(config).map(|stored| stored.rec.clone()), clock)
+    }
+
+    /// Makes the change if it may be made.
+    pub(crate) fn swap(&mut self, put: &Put, print: Option<u8>, clock: Time, config: &Config) -> Said {
+        let change = put.change();
+        let is_fresh = config.kind == Kind::Server && put.expected.is_none() && !change.is_timed();
+        let current = self.read(config).map(|stored| stored.rec.clone());
+        let expects = match config.bug {
+            Some(Bug::SwapComparesTheTokenAlone) => {
+                put.expected.as_ref().map(Rec::token) == current.as_ref().map(Rec::token)
+            }
+            _ => change.expects(current.as_ref().map(|rec| &rec.record)),
+        };
+        if !expects {
+            return Said::Seen(current, clock);
+        }
+        let is_due = match config.bug {
+            Some(Bug::StoreIgnoresNotBefore) => change.not_after.is_none_or(|end| at(clock) < end),
+            Some(Bug::StoreIgnoresNotAfter) => change.not_before.is_none_or(|begin| at(clock) >= begin),
+            _ => change.is_due(at(clock)),
+        };
+        let floor = match config.bug {
+            Some(Bug::StoreForgetsWhatWasPurged) => 0,
+            Some(Bug::StoreLetsEqualTokensIn) => self.floor.saturating_sub(1),
+            _ => self.floor,
+        };
+        let outruns = config.kind == Kind::Server || change.outruns(Token::from_u64(floor));
+        if !is_due || !outruns {
+            return Said::OutOfWindow(current, clock);
+        }
+        let landed = if is_fresh { clock } else { 0 };
+        let is_at_hand = config.kind == Kind::Local && config.bug != Some(Bug::LateIsJudgedByTheReading);
+        let stamped = change.stamped(at(clock)).filter(|_| is_at_hand).map(Rec::new);
+        let rec = stamped.clone().unwrap_or_else(|| put.next.clone());
+        self.stored = Some(Stored { rec, print, landed });
+        stamped.map_or(Said::Stored, Said::Stamped)
+    }
+
+    /// The answer to a fresh grant arrives at `clock`. A late answer does not say whether the grant counts, so the record is read.
+    pub(crate) fn check_late(&mut self, put: &Put, clock: Time, config: &Config) -> Said {
+        let is_in_time = clock < put.next.token() + TOKEN_AGE / 2;
+        if is_in_time || config.bug == Some(Bug::LateAnswerIsTaken) {
+            return Said::Stored;
+        }
+        if config.bug == Some(Bug::LateRecordIsTaken) {
+            self.stored = self.stored.take().filter(|stored| stored.rec != put.next);
+            return Said::OutOfWindow(None, clock);
+        }
+        match self.read(config) {
+            Some(stored) if stored.rec == put.next => Said::Stored,
+            current => Said::Seen(current.map(|stored| stored.rec.clone()), clock),
+        }
+    }
+
+    /// When the record may be purged.
+    pub(crate) fn purge_at(&self, config: &Config) -> Option<Time> {
+        let rec = &self.stored.as_ref()?.rec;
+        let at = match config.bug {
+            Some(Bug::PurgeIgnoresRetention) => rec.expires_at(),
+            _ => rec.record.purge_at().as_micros(),
+        };
+        match (config.kind, config.bug) {
+            (Kind::Local, _) | (_, Some(Bug::PurgeIgnoresTheAge)) => Some(at),
+            (Kind::Server, _) => Some(at.max(rec.token() + TOKEN_AGE)),
+        }
+    }
+
+    pub(crate) fn purge(&mut self) {
+        if let Some(stored) = self.stored.take() {
+            self.floor = self.floor.max(stored.rec.token());
+        }
+    }
+}
+
+/// Whether a record with a higher token may have been purged before this one arrived.
+fn is_void(stored: &Stored, config: &Config) -> bool {
+    let age = match config.bug {
+        Some(Bug::LateRecordIsTaken) | Some(Bug::LateAnswerIsTaken) => return false,
+        Some(Bug::LateRecordCountsForTheWholeAge) => TOKEN_AGE + 1,
+        _ => TOKEN_AGE / 2,
+    };
+    stored.landed > 0 && stored.landed >= stored.rec.token() + age
+}

@@ -1,0 +1,147 @@
+//! The contract's table, written down a second time: the answer to each command in each state of the record.
+
+use lessor_core::machine::Answer;
+use lessor_core::{Error, Stage, View};
+
+use crate::flight::Outcome;
+use crate::server::Stored;
+use crate::words::{BACKOFF, Cmd, Deed, MAX_ATTEMPTS, Operation, Time};
+
+/// A column of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Column {
+    Absent,
+    Live,
+    Lapsed,
+    Completed,
+    Failed,
+    Released,
+}
+
+/// A kind of answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Kind {
+    /// The command writes: granted, done or forgotten.
+    Written,
+    /// The command took effect before, and writes nothing.
+    Repeated,
+    NothingToForget,
+    InProgress,
+    Completed,
+    Failed,
+    InDoubt,
+    NotFound,
+    NotHolder,
+    Lapsed,
+    Finished,
+    Released,
+    Busy,
+    Mismatch,
+    Reused,
+    /// The store failed.
+    Store,
+}
+
+pub(crate) fn column(stored: Option<&Stored>, clock: Time) -> Column {
+    let Some(stored) = stored else { return Column::Absent };
+    let record = &stored.rec.record;
+    match record.stage() {
+        Stage::Forgotten => Column::Absent,
+        _ if clock >= record.keep_until().as_micros() => Column::Absent,
+        Stage::InProgress if clock < record.expires_at().as_micros() => Column::Live,
+        Stage::InProgress => Column::Lapsed,
+        Stage::Completed => Column::Completed,
+        Stage::Failed => Column::Failed,
+        Stage::Released => Column::Released,
+    }
+}
+
+/// The cell of the table.
+pub(crate) fn cell(stored: Option<&Stored>, clock: Time, cmd: Cmd) -> Kind {
+    let column = column(stored, clock);
+    let Some(stored) = stored.filter(|_| column != Column::Absent) else {
+        return match cmd {
+            Cmd::Acquire(..) => Kind::Written,
+            Cmd::Operate(Operation::Forget | Operation::ForgetForced) => Kind::NothingToForget,
+            Cmd::Act(..) | Cmd::Operate(_) => Kind::NotFound,
+        };
+    };
+    let is_own = cmd.id().is_some_and(|id| stored.rec.is_held_by(id));
+    match cmd {
+        Cmd::Acquire(_, who) => {
+            if stored.print.zip(who.print).is_some_and(|(known, asked)| known != asked) {
+                return Kind::Mismatch;
+            }
+            let anew = if is_own { Kind::Reused } else { Kind::Written };
+            match column {
+                Column::Live if is_own => Kind::Repeated,
+                Column::Live => Kind::InProgress,
+                Column::Lapsed if who.in_doubt => Kind::InDoubt,
+                Column::Completed => Kind::Completed,
+                Column::Failed if !who.retries || !is_retry_due(stored, clock) => Kind::Failed,
+                Column::Absent | Column::Lapsed | Column::Failed | Column::Released => anew,
+            }
+        }
+        Cmd::Act(..) if !is_own => Kind::NotHolder,
+        Cmd::Act(_, deed) => match (column, deed) {
+            (Column::Lapsed, Deed::Extend | Deed::Checkpoint) => Kind::Lapsed,
+            (Column::Lapsed, Deed::Abandon) => Kind::Repeated,
+            (Column::Live | Column::Lapsed | Column::Absent, _) => Kind::Written,
+            (Column::Completed, Deed::Complete(value)) if has_result(stored, value) => Kind::Repeated,
+            (Column::Failed, Deed::Fail(value)) if has_code(stored, value) => Kind::Repeated,
+            (Column::Released, Deed::Release) => Kind::Repeated,
+            (Column::Completed | Column::Failed, _) => Kind::Finished,
+            (Column::Released, _) => Kind::Released,
+        },
+        Cmd::Operate(Operation::Forget) if column == Column::Live => Kind::Busy,
+        Cmd::Operate(Operation::Forget | Operation::ForgetForced) => Kind::Written,
+        Cmd::Operate(_) => match column {
+            Column::Live => Kind::Busy,
+            Column::Completed | Column::Failed => Kind::Finished,
+            Column::Released => Kind::Released,
+            Column::Lapsed | Column::Absent => Kind::Written,
+        },
+    }
+}
+
+pub(crate) fn is_retry_due(stored: &Stored, clock: Time) -> bool {
+    let record = &stored.rec.record;
+    let failed_at = record.done_at().map_or(0, |at| at.as_micros());
+    record.attempt() < MAX_ATTEMPTS && clock >= failed_at + BACKOFF
+}
+
+fn has_result(stored: &Stored, value: u8) -> bool {
+    view(stored).is_some_and(|view| view.result_bytes() == Some(&[value]))
+}
+
+fn has_code(stored: &Stored, value: u8) -> bool {
+    view(stored).is_some_and(|view| view.error_code() == Some(&value.to_string()))
+}
+
+fn view(stored: &Stored) -> Option<View> {
+    View::of(&stored.rec.record, stored.rec.record.acquired_at())
+}
+
+/// The kind of an outcome.
+pub(crate) fn kind(outcome: &Outcome) -> Kind {
+    match outcome {
+        Ok((Answer::Granted | Answer::Forgotten(true), _)) => Kind::Written,
+        Ok((Answer::Resent(_), _)) => Kind::Repeated,
+        Ok((Answer::InProgress(_), _)) => Kind::InProgress,
+        Ok((Answer::Completed(_), _)) => Kind::Completed,
+        Ok((Answer::Failed(_), _)) => Kind::Failed,
+        Ok((Answer::InDoubt(_), _)) => Kind::InDoubt,
+        Ok((Answer::Done(ack), _)) if ack.is_repeated() => Kind::Repeated,
+        Ok((Answer::Done(_), _)) => Kind::Written,
+        Ok((Answer::Forgotten(false), _)) => Kind::NothingToForget,
+        Err(Error::NotFound) => Kind::NotFound,
+        Err(Error::NotHolder { .. }) => Kind::NotHolder,
+        Err(Error::Lapsed) => Kind::Lapsed,
+        Err(Error::Finished { .. }) => Kind::Finished,
+        Err(Error::Released) => Kind::Released,
+        Err(Error::Busy { .. }) => Kind::Busy,
+        Err(Error::FingerprintMismatch) => Kind::Mismatch,
+        Err(Error::LeaseIdReused) => Kind::Reused,
+        Err(_) => Kind::Store,
+    }
+}

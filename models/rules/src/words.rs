@@ -1,0 +1,207 @@
+//! The model's commands: small values that can be compared and hashed, and the library's commands that they stand for.
+
+use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use lessor_core::machine::{Acquire, Act, Command, Resolution};
+use lessor_core::{Backoff, Failure, Fingerprint, LeaseId, OnFailed, OnLapsed, Payload, Record, Timestamp};
+
+/// Microseconds.
+pub(crate) type Time = u64;
+
+/// The first instant. The numbers below are chosen so that no two instants coincide by accident.
+pub(crate) const START: Time = 1_000_000;
+pub(crate) const TTL: Time = 100_000;
+pub(crate) const RETENTION: Time = 207_000;
+pub(crate) const BACKOFF: Time = 31_000;
+pub(crate) const MAX_ATTEMPTS: u32 = 2;
+/// The least age of a token at which a store of the kind `Server` purges its record.
+pub(crate) const TOKEN_AGE: Time = 1_024_000;
+
+/// The precision of the time of an outcome in a store that stamps it.
+pub(crate) const CLOSE: Time = 1_000;
+
+pub(crate) fn at(time: Time) -> Timestamp {
+    Timestamp::from_micros(time).unwrap()
+}
+
+/// A record with a hash of its bytes, so that it is hashed once.
+#[derive(Clone)]
+pub(crate) struct Rec {
+    pub(crate) record: Record,
+    hash: u64,
+}
+
+impl Rec {
+    pub(crate) fn new(record: Record) -> Self {
+        let mut hasher = DefaultHasher::new();
+        record.encode().hash(&mut hasher);
+        Self { record, hash: hasher.finish() }
+    }
+
+    pub(crate) fn token(&self) -> Time {
+        self.record.token().as_u64()
+    }
+
+    pub(crate) fn version(&self) -> u64 {
+        self.record.version().as_u64()
+    }
+
+    pub(crate) fn expires_at(&self) -> Time {
+        self.record.expires_at().as_micros()
+    }
+
+    pub(crate) fn is_held_by(&self, id: Id) -> bool {
+        self.record.is_held_by(&id.lease_id())
+    }
+}
+
+impl PartialEq for Rec {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash
+    }
+}
+
+impl Eq for Rec {}
+
+impl Hash for Rec {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+impl fmt::Debug for Rec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let record = &self.record;
+        write!(
+            f,
+            "{:?} token {} version {} until {}",
+            record.stage(),
+            self.token(),
+            self.version(),
+            self.expires_at()
+        )
+    }
+}
+
+/// A lease id: a number in the order of drawing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Id(pub(crate) u8);
+
+impl Id {
+    pub(crate) fn lease_id(self) -> LeaseId {
+        LeaseId::from_bytes([self.0; 16])
+    }
+}
+
+/// The fingerprint and the policies of a caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub(crate) struct Who {
+    /// The fingerprint of its request.
+    pub(crate) print: Option<u8>,
+    /// Retries a failure.
+    pub(crate) retries: bool,
+    /// Leaves a lapsed grant to an operator.
+    pub(crate) in_doubt: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Deed {
+    Extend,
+    Checkpoint,
+    /// The result is the fingerprint of the holder's request.
+    Complete(u8),
+    Fail(u8),
+    Release,
+    Abandon,
+}
+
+impl Deed {
+    pub(crate) fn is_outcome(self) -> bool {
+        matches!(self, Self::Complete(_) | Self::Fail(_) | Self::Release)
+    }
+
+    pub(crate) fn ends(self) -> bool {
+        self.is_outcome() || self == Self::Abandon
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Operation {
+    Forget,
+    ForgetForced,
+    ResolveCompleted,
+    ResolveFailed,
+    ResolveReleased,
+}
+
+/// A command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Cmd {
+    Acquire(Id, Who),
+    Act(Id, Deed),
+    Operate(Operation),
+}
+
+static PAYLOADS: LazyLock<Vec<Payload>> = LazyLock::new(|| (0..10).map(|n| Payload::new(&[n])).collect());
+
+/// The code is the fingerprint of the holder's request.
+fn failure(value: u8) -> Failure {
+    Failure::new(&value.to_string(), None)
+}
+
+pub(crate) const BY_OPERATOR: u8 = 9;
+
+pub(crate) fn payload(value: u8) -> Payload {
+    PAYLOADS[usize::from(value)].clone()
+}
+
+impl Cmd {
+    pub(crate) fn command(self) -> Command {
+        match self {
+            Self::Acquire(id, who) => Command::Acquire(Acquire {
+                lease_id: id.lease_id(),
+                ttl: Duration::from_micros(TTL),
+                holder: None,
+                metadata: None,
+                fingerprint: who.print.map(|print| Fingerprint::from_bytes([print; 32])),
+                on_failed: if who.retries {
+                    let backoff = Backoff::fixed(Duration::from_micros(BACKOFF));
+                    OnFailed::Retry { max_attempts: MAX_ATTEMPTS, backoff }
+                } else {
+                    OnFailed::Replay
+                },
+                on_lapsed: if who.in_doubt { OnLapsed::InDoubt } else { OnLapsed::TakeOver },
+            }),
+            Self::Act(id, deed) => Command::Act(
+                id.lease_id(),
+                match deed {
+                    Deed::Extend => Act::Extend { ttl: Duration::from_micros(TTL) },
+                    Deed::Checkpoint => Act::Checkpoint(payload(0)),
+                    Deed::Complete(value) => Act::Complete(payload(value), None),
+                    Deed::Fail(value) => Act::Fail(failure(value)),
+                    Deed::Release => Act::Release,
+                    Deed::Abandon => Act::Abandon,
+                },
+            ),
+            Self::Operate(operation) => match operation {
+                Operation::Forget => Command::Forget { force: false },
+                Operation::ForgetForced => Command::Forget { force: true },
+                Operation::ResolveCompleted => {
+                    Command::Resolve(Resolution::Completed(payload(BY_OPERATOR), None))
+                }
+                Operation::ResolveFailed => Command::Resolve(Resolution::Failed(failure(BY_OPERATOR))),
+                Operation::ResolveReleased => Command::Resolve(Resolution::Released),
+            },
+        }
+    }
+
+    pub(crate) fn id(self) -> Option<Id> {
+        match self {
+            Self::Acquire(id, _) | Self::Act(id, _) => Some(id),
+            Self::Operate(_) => None,
+        }
+    }
+}
