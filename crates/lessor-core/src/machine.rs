@@ -145,12 +145,14 @@ impl<'a> Case<'a> {
         match self.verdict(request) {
             Verdict::Anew => {
                 let not_before = self.record.map_or(Timestamp::EPOCH, |past| past.body().absent_from());
-                self.grant(request, None, not_before)
+                self.grant(request, None, not_before, None)
             }
             Verdict::Again { kept, .. } if kept.is_held_by(&request.lease_id) => {
                 Judgement::Refuse(Error::LeaseIdReused)
             }
-            Verdict::Again { ended, from, .. } => self.grant(request, Some(ended), from),
+            Verdict::Again { kept, ended, from } => {
+                self.grant(request, Some(ended), from, Some(kept.body().absent_from()))
+            }
             Verdict::Resent(kept) => Judgement::Answer(Answer::Resent(kept.clone())),
             Verdict::Stands(standing, kept) => {
                 // Boxed, so that the common answers are small to hand around.
@@ -195,15 +197,21 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// What all grants share: the token, the end, and that the clock must have come to `not_before`.
+    /// What all grants share: the token, the end, and that the clock must have come to `not_before` and not to `not_after`.
     #[inline]
-    fn grant<'c>(&self, request: &'c Acquire, after: Option<Ended>, not_before: Timestamp) -> Judgement<'c> {
+    fn grant<'c>(
+        &self,
+        request: &'c Acquire,
+        after: Option<Ended>,
+        not_before: Timestamp,
+        not_after: Option<Timestamp>,
+    ) -> Judgement<'c> {
         let token = Token::after(self.record.map(Record::token), self.now);
         let (Some(token), Some(expires_at)) = (token, self.now.checked_add(request.ttl)) else {
             return Judgement::Refuse(Error::ClockOutOfRange);
         };
-        let window =
-            Window { not_before: (not_before > Timestamp::EPOCH).then_some(not_before), not_after: None };
+        let not_before = (not_before > Timestamp::EPOCH).then_some(not_before);
+        let window = Window { not_before, not_after };
         let keep_until = expires_at.saturating_add(self.retention);
         let grant = Grant { request, token, expires_at, keep_until, now: self.now, window };
         match after {
@@ -243,22 +251,25 @@ impl<'a> Case<'a> {
             Act::Complete(result, hash) => self.write_outcome(kept, Edit::Complete(result, hash.as_deref())),
             Act::Fail(failure) => self.write_outcome(kept, Edit::Fail(failure)),
             Act::Release => self.write_outcome(kept, Edit::Release),
-            Act::Abandon => self.write(Edit::Abandon),
+            Act::Abandon => self.write_while_live(kept, Edit::Abandon),
         }
     }
 
     fn forget<'c>(&self, kept: &Record, force: bool) -> Judgement<'c> {
-        if kept.body().is_live(self.now) && !force { self.busy(kept) } else { self.write(Edit::Forget) }
+        if kept.body().is_live(self.now) && !force { self.busy(kept) } else { self.write(kept, Edit::Forget) }
     }
 
     fn resolve<'c>(&self, kept: &Record, resolution: &'c Resolution) -> Judgement<'c> {
         match kept.body().stage {
             Stage::InProgress if kept.body().is_live(self.now) => self.busy(kept),
-            Stage::InProgress => self.write(match resolution {
-                Resolution::Completed(result, hash) => Edit::Complete(result, hash.as_deref()),
-                Resolution::Failed(failure) => Edit::Fail(failure),
-                Resolution::Released => Edit::Release,
-            }),
+            Stage::InProgress => {
+                let edit = match resolution {
+                    Resolution::Completed(result, hash) => Edit::Complete(result, hash.as_deref()),
+                    Resolution::Failed(failure) => Edit::Fail(failure),
+                    Resolution::Released => Edit::Release,
+                };
+                self.write(kept, edit)
+            }
             Stage::Completed => Judgement::Refuse(Error::Finished { state: State::Completed }),
             Stage::Failed => Judgement::Refuse(Error::Finished { state: State::Failed }),
             Stage::Released | Stage::Forgotten => Judgement::Refuse(Error::Released),
@@ -269,16 +280,16 @@ impl<'a> Case<'a> {
         Judgement::Refuse(Error::Busy { ttl_left: kept.body().expires_at.saturating_since(self.now) })
     }
 
-    /// A write that stands whether or not the lease has lapsed, as long as nobody took over.
+    /// A write that stands whether or not the lease has lapsed, as long as nobody took over and the record counts.
     #[inline]
-    fn write<'c>(&self, edit: Edit<'c>) -> Judgement<'c> {
-        self.change(edit, Window::default())
+    fn write<'c>(&self, kept: &Record, edit: Edit<'c>) -> Judgement<'c> {
+        self.change(edit, Window { not_before: None, not_after: Some(kept.body().absent_from()) })
     }
 
     /// A write that says whether it came late. One that does not has to be decided again if the lease has lapsed meanwhile.
     #[inline]
     fn write_outcome<'c>(&self, kept: &Record, edit: Edit<'c>) -> Judgement<'c> {
-        if kept.body().is_live(self.now) { self.write_while_live(kept, edit) } else { self.write(edit) }
+        if kept.body().is_live(self.now) { self.write_while_live(kept, edit) } else { self.write(kept, edit) }
     }
 
     /// A write that must reach the store while the lease lives: what observers saw end does not come back.

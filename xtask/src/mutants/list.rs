@@ -356,8 +356,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "grant-is-made-before-the-lease-has-lapsed-by-the-clock",
         file: "crates/lessor-core/src/machine.rs",
-        find: "not_before: (not_before > Timestamp::EPOCH).then_some(not_before),",
-        replace: "not_before: { let _ = not_before; None },",
+        find: "let not_before = (not_before > Timestamp::EPOCH).then_some(not_before);",
+        replace: "let _ = not_before;\n        let not_before = None;",
         test: core_in(
             &["--test", "estimated_clock"],
             "p7_no_lease_is_taken_over_before_the_clock_itself_has_reached_its_end",

@@ -12,10 +12,6 @@ use crate::config::{Config, Kind, Left, Met};
 use crate::model::Action;
 use crate::words::Who;
 
-/// The promise that the library does not keep yet: a write that arrives after the end of the retention, or an abandon that arrives after
-/// the end of the lease, changes a record although the table has nothing to change at that instant.
-const NOT_YET: u32 = Check::NothingIsWrittenToWhatIsOver as u32;
-
 /// Two callers of a local store, and no event.
 fn base(name: &'static str) -> Config {
     Config {
@@ -29,7 +25,7 @@ fn base(name: &'static str) -> Config {
         ahead: None,
         is_chosen: true,
         waits: false,
-        checks: !NOT_YET,
+        checks: u32::MAX,
         bug: None,
         met: Met::default(),
     }

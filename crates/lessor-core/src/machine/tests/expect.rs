@@ -188,8 +188,7 @@ fn of_kept(record: &Plain, ask: &Ask, now: u64, words: &str) -> Expected {
         ("released", What::Release) => outcome(record, released(), !live),
         ("lapses now", What::Abandon) => {
             let version = record.version + 1;
-            let next = Plain { version, expires: now, keep_until: now + RETENTION, ..record.clone() };
-            written(next, Told::Done { late: false, repeated: false })
+            while_live(record, Plain { version, expires: now, keep_until: now + RETENTION, ..record.clone() })
         }
         ("completed again, nothing written", What::Complete(..))
         | ("failed again, nothing written", What::Fail(..))
@@ -212,7 +211,7 @@ fn of_kept(record: &Plain, ask: &Ask, now: u64, words: &str) -> Expected {
         }
         ("shown as lapsed", What::Status) => told(Told::Shown(State::Lapsed, None)),
         ("removed", What::Forget { .. }) | ("Busy unless forced", What::Forget { force: true }) => {
-            written(forgotten(record), Told::Forgotten(true))
+            Expected { told: Told::Forgotten(true), ..while_kept(record, forgotten(record)) }
         }
         ("to Completed, Failed or Released", What::ResolveCompleted(result, word)) => {
             outcome(record, completed(result, word), true)
@@ -240,7 +239,7 @@ fn grant_again(record: &Plain, ask: &Ask, now: u64, ended: Ended, not_before: Op
         former: Some((ended, record.holder)),
         ..grant
     };
-    acquired(next, not_before)
+    Expected { told: Told::Acquired { resent: false }, ..while_kept(record, next) }.not_before(not_before)
 }
 
 fn retry_at(record: &Plain, on_failed: OnFailed) -> Option<u64> {
@@ -269,16 +268,25 @@ fn acquired(next: Plain, not_before: Option<u64>) -> Expected {
     }
 }
 
-fn written(next: Plain, told: Told) -> Expected {
-    Expected { told, write: Some(Write { next, not_before: None, not_after: None, is_outcome: false }) }
+/// What changes a record has to reach the store before the record counts as absent.
+fn while_kept(record: &Plain, next: Plain) -> Expected {
+    let write = Write { next, not_before: None, not_after: Some(record.keep_until), is_outcome: false };
+    Expected { told: Told::Done { late: false, repeated: false }, write: Some(write) }
+}
+
+impl Expected {
+    fn not_before(mut self, at: Option<u64>) -> Self {
+        self.write = self.write.map(|write| Write { not_before: at, ..write });
+        self
+    }
 }
 
 /// One that is not late has to reach the store before it would be.
 fn outcome(record: &Plain, next: Plain, late: bool) -> Expected {
-    let not_after = (!late).then_some(record.expires);
+    let not_after = if late { record.keep_until } else { record.expires };
     Expected {
         told: Told::Done { late, repeated: false },
-        write: Some(Write { next, not_before: None, not_after, is_outcome: true }),
+        write: Some(Write { next, not_before: None, not_after: Some(not_after), is_outcome: true }),
     }
 }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::machine::{Ack, Acquire, Act, Answer, Command, Decision, decide};
-use crate::record::{Payload, Record, Token};
+use crate::machine::{Ack, Acquire, Act, Answer, Command, Decision, Resolution, decide};
+use crate::record::{Payload, Record, Stage, Token};
 use crate::settings::{Backoff, OnFailed, OnLapsed};
 use crate::time::Timestamp;
 use crate::view::View;
@@ -287,14 +287,47 @@ fn p2_the_first_token_is_1_with_the_clock_at_0() {
 fn an_outcome_counts_as_in_time_only_if_it_is_written_while_the_lease_lives() {
     let record = Plain::granted().record();
     for outcome in [complete(HOLDER), act(HOLDER, Act::Release)] {
-        for (decided, until) in [(T, Some(T + TTL)), (T + TTL, None)] {
+        for (decided, until) in [(T, T + TTL), (T + TTL, T + TTL + RETENTION)] {
             let Decision::Write(change, _) = decide(Some(&record), &outcome, at(decided), KEPT) else {
                 unreachable!()
             };
             assert!(change.is_outcome);
-            assert_eq!((change.not_before, change.not_after), (None, until.map(at)));
+            assert_eq!((change.not_before, change.not_after), (None, Some(at(until))));
         }
     }
+}
+
+/// A change was decided within the record's retention and held up until after its end. It then changed a record that counted as
+/// absent, so that the key's next acquire saw another key than one that a purge had emptied in time.
+#[test]
+fn p9_no_change_counts_that_is_written_after_the_end_of_the_retention() {
+    let lapsed = Plain::granted().record();
+    let released =
+        Plain { stage: Stage::Released, done: Some(T), keep_until: T + RETENTION, ..Plain::granted() };
+    let released = released.record();
+    let changes = [
+        (&lapsed, T + TTL, complete(HOLDER), T + TTL + RETENTION),
+        (&lapsed, T + TTL, Command::Forget { force: false }, T + TTL + RETENTION),
+        (&lapsed, T + TTL, Command::Resolve(Resolution::Released), T + TTL + RETENTION),
+        (&lapsed, T + TTL, acquire(OTHER), T + TTL + RETENTION),
+        (&released, T + SEC, acquire(OTHER), T + RETENTION),
+    ];
+    for (record, decided, command, until) in changes {
+        let Decision::Write(change, _) = decide(Some(record), &command, at(decided), KEPT) else {
+            panic!("{command:?} changes nothing")
+        };
+        assert_eq!(change.not_after, Some(at(until)), "{command:?}");
+    }
+}
+
+/// A lease that was given up, by an order that arrived after the lease had lapsed, lost the rest of its retention.
+#[test]
+fn p4_a_lease_that_has_lapsed_is_not_given_up_again() {
+    let record = Plain::granted().record();
+    let Decision::Write(change, _) = decide(Some(&record), &act(HOLDER, Act::Abandon), at(T), KEPT) else {
+        unreachable!()
+    };
+    assert_eq!(change.not_after, Some(at(T + TTL)));
 }
 
 #[test]
