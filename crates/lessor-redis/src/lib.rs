@@ -30,6 +30,9 @@
 //! All who share a prefix share the clock of the server. Whoever sets that clock forward has leases lapse early; set
 //! back, they last longer.
 //!
+//! The expiry of a record tells when it arrived at the server, and so whether it counts. Nobody may change it by hand. A clock that is set by more
+//! than five minutes in the moment a lease is granted may cost that lease.
+//!
 //! On a cluster every key has the clock of the node that it is on, so the nodes' clocks have to agree, as time servers have them do. A key that
 //! moves to a node whose clock is ahead lapses that much earlier.
 //!
@@ -60,6 +63,7 @@ mod cluster;
 mod deadlines;
 mod failure;
 mod hints;
+mod landing;
 mod link;
 mod names;
 mod scan;

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use lessor_core::store::{Page, Purged, Scan};
-use lessor_core::{Key, StoreError};
+use lessor_core::{Key, Record, StoreError, Timestamp};
 use redis::{Cmd, Value, cmd};
 
 use crate::Shared;
 use crate::cluster::{Master, Own};
 use crate::failure::Effect;
+use crate::landing::{MARGIN, may_be_late};
 use crate::scripts::SCRIPTS;
 use crate::server::time_of;
-use crate::store::{Arg, Args, MARGIN};
+use crate::store::{Arg, Args, answer_of};
 
 /// How many names the server looks at in one step.
 const STEP: usize = 1_000;
@@ -127,7 +128,38 @@ impl Shared {
                 entries.push((key, record));
             }
         }
+        self.leave_out_late(&mut entries, now).await?;
         Ok(Page { entries, next, now })
+    }
+
+    /// Reads those again that may have arrived too late to be grants, together with when they arrived.
+    async fn leave_out_late(
+        &self,
+        entries: &mut Vec<(Key, Record)>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let doubtful = || entries.iter().filter(|(_, record)| may_be_late(record, now));
+        let read = |key: &Key| {
+            let args = Args { name: self.prefix.name(key), more: Vec::new(), is_told: false };
+            args.command(&SCRIPTS.load, Effect::Read, true)
+        };
+        let reads: Vec<Cmd> = doubtful().map(|(key, _)| read(key)).collect();
+        let mut shown = Vec::with_capacity(reads.len());
+        let answers = if reads.is_empty() { Vec::new() } else { self.link.read_each(&reads).await? };
+        for ((key, _), answer) in doubtful().zip(answers) {
+            let answer = answer_of(answer).ok_or_else(|| StoreError::Incompatible {
+                reason: "a script was answered in a way that is not known".to_owned(),
+            })?;
+            shown.push(Self::seen(key, &answer)?.record);
+        }
+        let mut shown = shown.into_iter();
+        let mut all = Vec::with_capacity(entries.len());
+        for (key, record) in entries.drain(..) {
+            let record = if may_be_late(&record, now) { shown.next().flatten() } else { Some(record) };
+            all.extend(record.map(|record| (key, record)));
+        }
+        *entries = all;
+        Ok(())
     }
 
     /// Drops records before the server does, whose own time is later by [`MARGIN`]. Does nothing while none is due that this store

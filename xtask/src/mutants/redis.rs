@@ -15,12 +15,13 @@ const fn redis(target: &'static [&'static str], filter: &'static str) -> Test {
 const CHECKS: &[&str] = &["--test", "checks"];
 const CLOCK: &[&str] = &["--test", "clock"];
 const CLUSTER: &[&str] = &["--test", "cluster"];
+const LATE: &[&str] = &["--test", "late"];
 const CONFORMANCE: &[&str] = &["--test", "conformance"];
 const OUTAGES: &[&str] = &["--test", "outages"];
 const PROXY: &[&str] = &["--test", "proxy"];
 const WAITERS: &[&str] = &["--test", "waiters"];
 const WINDOW: Test = redis(CLOCK, "p7_a_window_is_judged_by_the_servers_clock");
-const TAKEN_BACK: Test = redis(OUTAGES, "p2_a_fresh_grant_whose_answer_came_late");
+const ANSWERED_LATE: Test = redis(OUTAGES, "p2_a_fresh_grant_whose_answer_came_late");
 const SENT_ONCE: Test = redis(OUTAGES, "p6_whatever_becomes_of_the_answer");
 const NAMES: Test = unit("names::tests::names_of_different_keys_differ_and_lead_back");
 const UNFIT: Test = redis(CHECKS, "a_server_that_is_not_as_it_should_be_is_refused");
@@ -121,14 +122,14 @@ pub(crate) const REDIS: &[Mutant] = &[
     },
     Mutant {
         name: "redis-server-drops-records-as-soon-as-their-retention-ends",
-        file: "crates/lessor-redis/src/store.rs",
-        find: "self.purge_at.saturating_add(MARGIN)",
-        replace: "self.purge_at.saturating_add(MARGIN / 3600)",
+        file: "crates/lessor-redis/src/landing.rs",
+        find: "purge_at(record).saturating_add(MARGIN)",
+        replace: "purge_at(record).saturating_add(MARGIN / 3600)",
         test: redis(CLOCK, "p9_the_server_keeps_a_record"),
     },
     Mutant {
         name: "redis-purge-forgets-how-old-a-token-has-to-be",
-        file: "crates/lessor-redis/src/store.rs",
+        file: "crates/lessor-redis/src/landing.rs",
         find: "record.purge_at().max(drawn_at(record).saturating_add(TOKEN_AGE))",
         replace: "record.purge_at().max(drawn_at(record))",
         test: redis(CLOCK, "p2_a_record_is_purged_once_its_token"),
@@ -150,8 +151,8 @@ pub(crate) const REDIS: &[Mutant] = &[
     Mutant {
         name: "redis-old-token-is-granted",
         file: "crates/lessor-redis/src/store.rs",
-        find: "saturating_since(token) >= TOKEN_AGE / 2",
-        replace: "saturating_since(token) >= TOKEN_AGE * 1000",
+        find: "saturating_since(token) >= LATEST",
+        replace: "saturating_since(token) >= LATEST * 1000",
         test: redis(CONFORMANCE, "on_the_real_clock::purging::p2_a_grant_by_an_old_reading"),
     },
     Mutant {
@@ -159,14 +160,49 @@ pub(crate) const REDIS: &[Mutant] = &[
         file: "crates/lessor-redis/src/store.rs",
         find: "Value::Nil if self.is_old(put.token) =>",
         replace: "Value::Nil if self.is_old(put.token) && put.records.is_empty() =>",
-        test: TAKEN_BACK,
+        test: ANSWERED_LATE,
     },
     Mutant {
-        name: "redis-what-is-taken-back-may-be-a-rivals",
+        name: "redis-grant-that-arrived-late-is-recognised-by-reading",
+        file: "crates/lessor-redis/src/store.rs",
+        find: "record.filter(|record| !landing::is_late(record, answer.expires_ms));",
+        replace: "record.filter(|record| landing::is_late(record, answer.expires_ms) || is_first(record) || true);",
+        test: redis(LATE, "p2_a_grant_that_arrived_after_a_purge_is_not_taken_when_its_writer_reads_it"),
+    },
+    Mutant {
+        name: "redis-grant-that-arrived-late-is-handed-out-to-its-own-lease-id",
+        file: "crates/lessor-redis/src/store.rs",
+        find: "if may_be_late(&record, now) || (from..=now)",
+        replace: "if (may_be_late(&record, now) && name.is_empty()) || (from..=now)",
+        test: redis(LATE, "p2_a_grant_that_arrived_after_a_purge_is_not_handed_out_to_its_own_lease_id"),
+    },
+    Mutant {
+        name: "redis-grant-that-arrived-late-is-listed",
+        file: "crates/lessor-redis/src/scan.rs",
+        find: "        self.leave_out_late(&mut entries, now).await?;\n",
+        replace: "        self.leave_out_late(&mut Vec::new(), now).await?;\n",
+        test: redis(LATE, "p2_a_grant_that_arrived_after_a_purge_is_shown_nowhere"),
+    },
+    Mutant {
+        name: "redis-fresh-grant-does-not-say-when-it-arrived",
+        file: "crates/lessor-redis/src/store.rs",
+        find: ".arg(\"PX\").arg(lifetime);",
+        replace: ".arg(\"PXAT\").arg(put.expires_ms.max(lifetime));",
+        test: redis(LATE, "p2_a_grant_that_arrived_after_a_purge_is_not_taken_when_its_writer_reads_it"),
+    },
+    Mutant {
+        name: "redis-grant-that-arrived-late-stays-in-the-way",
         file: "crates/lessor-redis/src/scripts.rs",
-        find: "if current ~= ARGV[1] then return {1, current, time[1], time[2]} end",
-        replace: "",
-        test: TAKEN_BACK,
+        find: "redis.call('PEXPIRETIME', KEYS[1]) ~= tonumber(ARGV[2]) then",
+        replace: "redis.call('PEXPIRETIME', KEYS[1]) == tonumber(ARGV[2]) then",
+        test: redis(LATE, "p2_a_grant_that_arrived_after_a_purge_is_not_handed_out_to_its_own_lease_id"),
+    },
+    Mutant {
+        name: "redis-script-makes-a-grant-that-arrives-late",
+        file: "crates/lessor-redis/src/store.rs",
+        find: "let latest = if is_fresh { token.checked_add(LATEST) } else { None };",
+        replace: "let latest = if is_fresh { token.checked_add(LATEST * 1000) } else { None };",
+        test: redis(LATE, "p2_a_script_does_not_make_a_grant_that_arrives_late"),
     },
     Mutant {
         name: "redis-names-are-not-escaped",
