@@ -8,6 +8,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::wake::wake;
+
 /// How late a call may be ended.
 const TICK: Duration = Duration::from_millis(10);
 
@@ -43,7 +45,7 @@ impl Deadlines {
             let now = now();
             let over = |(at, waker): &(u64, Waker)| (*at <= now).then(|| waker.clone());
             let woken: Vec<Waker> = self.list.lock().waiting.iter().flatten().filter_map(over).collect();
-            woken.into_iter().for_each(Waker::wake);
+            woken.into_iter().for_each(wake);
         }
     }
 }

@@ -71,6 +71,7 @@ mod scripts;
 mod server;
 mod settings;
 mod store;
+mod wake;
 mod wire;
 
 use std::fmt;

@@ -26,6 +26,7 @@ use crate::failure::{Effect, judge, kind_of, unanswered};
 use crate::hints::Listeners;
 use crate::server::{self, Server};
 use crate::settings::Settings;
+use crate::wake::shielded;
 use crate::wire::Wire;
 
 /// How long the first wait is after a connection could not be made, and the longest.
@@ -320,7 +321,7 @@ impl Link {
                 Err(Some(_)) => self.changed.listen(),
             };
             if let Err(Some(_)) = self.look() {
-                changed.await;
+                shielded(changed).await;
             }
         }
     }

@@ -180,9 +180,11 @@ fn second_of(value: Value) -> Option<String> {
 }
 
 /// Has the server tell of changes to what is loaded from now on. Says whether it will.
+///
+/// That includes changes that this connection makes: each ends the tracking of its key, and who waits has to load the key again.
 pub(crate) async fn track(place: &str, wire: &mut Wire) -> bool {
     let mut tracking: Cmd = cmd("CLIENT");
-    tracking.arg("TRACKING").arg("ON").arg("OPTIN").arg("NOLOOP");
+    tracking.arg("TRACKING").arg("ON").arg("OPTIN");
     let mut told = send(wire, &tracking).await;
     if told.is_ok() {
         // What each load will ask for, and whose refusal would go unnoticed there.

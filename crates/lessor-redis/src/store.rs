@@ -105,9 +105,11 @@ impl Shared {
         match answer {
             Value::BulkString(there) => {
                 let record = Self::decode(key, &there)?;
-                // The answer says neither the time nor when the record arrived. If the lease may have ended while the answer was under way, or
-                // the record may not count, the record has to be read again together with these.
-                if may_be_late(&record, now) || (from..=now).contains(&record.expires_at()) {
+                // The answer says neither the time nor when the record arrived. If the lease may have ended while the answer was under way, or the
+                // record may not count, the record has to be read again together with these. That is so as well if it may be handed out, since
+                // the time that is known here may be wrong.
+                let is_in_doubt = may_be_late(&record, now) || put.record.same_holder(&record);
+                if is_in_doubt || (from..=now).contains(&record.expires_at()) {
                     let answer = Box::pin(self.read(key)).await?;
                     return Box::pin(self.conflict(key, &answer, true)).await;
                 }
@@ -185,6 +187,8 @@ impl Shared {
 
 /// A change as it is sent.
 struct Put {
+    /// What is to be stored.
+    record: Record,
     /// What is expected, and behind it what is to be stored.
     records: Vec<u8>,
     expected_length: usize,
@@ -215,6 +219,7 @@ impl Put {
         let window = (change.is_timed() || is_fresh)
             .then_some((change.not_before.unwrap_or(Timestamp::EPOCH), not_after));
         Self {
+            record: change.next.clone(),
             records,
             expected_length,
             is_fresh,
@@ -303,7 +308,13 @@ impl Store for RedisStore {
 
     fn swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
         let (shared, key, put) = (Arc::clone(&self.shared), key.clone(), Put::new(change));
-        Pending::later(async move { shared.put(&key, &put).await })
+        Pending::later(async move {
+            let swap = shared.put(&key, &put).await?;
+            if matches!(swap, Swap::Stored) {
+                shared.link.listeners.wrote(&key);
+            }
+            Ok(swap)
+        })
     }
 
     fn scan(&self, query: Scan) -> Reply<Page> {

@@ -25,6 +25,8 @@ use redis::{
 };
 use tokio::runtime::Handle;
 
+use crate::wake::shielded;
+
 /// How many requests may wait to be written by the client library.
 const PIPELINE: usize = 1024;
 
@@ -131,12 +133,12 @@ impl Wire {
             Self::Library(library) => {
                 sent();
                 // It is seldom, and would make each call's future larger.
-                Box::pin(async {
+                Box::pin(shielded(async {
                     match commands {
                         [command] => library.send_packed_command(command).await,
                         _ => library.send_all(commands).await.map(|mut all| all.pop().unwrap_or_default()),
                     }
-                })
+                }))
                 .await
             }
         }?
@@ -158,7 +160,7 @@ impl Wire {
             }),
             Self::Library(library) => {
                 sent();
-                library.send_all(commands).await
+                Box::pin(shielded(library.send_all(commands))).await
             }
         };
         values?.into_iter().map(Value::extract_error).collect()

@@ -172,8 +172,8 @@ pub(crate) const REDIS: &[Mutant] = &[
     Mutant {
         name: "redis-grant-that-arrived-late-is-handed-out-to-its-own-lease-id",
         file: "crates/lessor-redis/src/store.rs",
-        find: "if may_be_late(&record, now) || (from..=now)",
-        replace: "if (may_be_late(&record, now) && name.is_empty()) || (from..=now)",
+        find: "let is_in_doubt = may_be_late(&record, now) || put.record.same_holder(&record);",
+        replace: "let is_in_doubt = record.is_held_by(&lessor_core::LeaseId::from_bytes([0; 16]));",
         test: redis(LATE, "p2_a_grant_that_arrived_after_a_purge_is_not_handed_out_to_its_own_lease_id"),
     },
     Mutant {
@@ -266,6 +266,20 @@ pub(crate) const REDIS: &[Mutant] = &[
         find: "if said.kind != PushKind::Invalidate {",
         replace: "if said.kind == PushKind::Invalidate {",
         test: redis(WAITERS, "a_waiter_is_woken_by_another_stores_write"),
+    },
+    Mutant {
+        name: "redis-server-does-not-report-what-the-store-itself-changes",
+        file: "crates/lessor-redis/src/server.rs",
+        find: "tracking.arg(\"TRACKING\").arg(\"ON\").arg(\"OPTIN\");",
+        replace: "tracking.arg(\"TRACKING\").arg(\"ON\").arg(\"OPTIN\").arg(\"NOLOOP\");",
+        test: redis(WAITERS, "a_waiter_is_woken_by_another_store_after_an_extension_by_its_own"),
+    },
+    Mutant {
+        name: "redis-waker-that-panics-ends-a-thread",
+        file: "crates/lessor-redis/src/wake.rs",
+        find: "if catch_unwind(AssertUnwindSafe(|| waker.wake())).is_err() {",
+        replace: "waker.wake();\n    if catch_unwind(AssertUnwindSafe(|| {})).is_err() {",
+        test: unit("wake::tests::a_waker_that_panics_keeps_nobody_else"),
     },
     Mutant {
         name: "redis-waiters-are-not-told-of-a-new-connection",

@@ -26,6 +26,7 @@ use tokio::runtime::Handle;
 
 use super::reading::Reading;
 use super::waiting::{Entry, Slot, Waiting};
+use crate::wake::{shielded, wake};
 
 /// How many may wait for their answers, those included that have given up.
 const WAITING: usize = 64 << 10;
@@ -188,7 +189,7 @@ impl Line {
             false => drop(queue),
         }
         drop(armed);
-        called.into_iter().for_each(Waker::wake);
+        called.into_iter().for_each(wake);
         Ok(Waiting { line: self, slot, part, number })
     }
 
@@ -200,7 +201,7 @@ impl Line {
             queue.over.is_none() && (queue.waiting.len() >= WAITING || queue.out.len() >= UNSENT)
         };
         if is_full {
-            room.await;
+            shielded(room).await;
         }
     }
 
@@ -230,7 +231,7 @@ impl Line {
                     queue.writer = Writer::Blocked;
                     let called = queue.thread.take();
                     drop(queue);
-                    called.into_iter().for_each(Waker::wake);
+                    called.into_iter().for_each(wake);
                     return;
                 }
                 Err(error) => {
@@ -310,7 +311,7 @@ impl Line {
         queue.leader = Leader::Nobody;
         let called = if queue.waiting.is_empty() { None } else { queue.thread.take() };
         drop(queue);
-        called.into_iter().for_each(Waker::wake);
+        called.into_iter().for_each(wake);
     }
 
     /// Takes in what there is to read, as the leader. Returns whether that may not have been all.
@@ -346,7 +347,7 @@ impl Line {
             _ => None,
         };
         drop(queue);
-        called.into_iter().for_each(Waker::wake);
+        called.into_iter().for_each(wake);
         if has_room {
             self.room.notify(usize::MAX);
         }
@@ -379,7 +380,7 @@ impl Line {
         drop(sockets);
         let _ = self.socket.shutdown(Shutdown::Both);
         let wakers = waiting.into_iter().filter_map(|entry| entry.slot.fill(Err(kind)));
-        wakers.chain(called).for_each(Waker::wake);
+        wakers.chain(called).for_each(wake);
         self.room.notify(usize::MAX);
         if !is_closed {
             (self.lost)();
@@ -396,6 +397,6 @@ impl Line {
         queue.is_closed = true;
         let called = queue.thread.take();
         drop(queue);
-        called.into_iter().for_each(Waker::wake);
+        called.into_iter().for_each(wake);
     }
 }

@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::mem;
 use std::sync::Arc;
-use std::task::Waker;
 
 use redis::{PushInfo, Value};
 
 use super::replies::{Said, Stop, first};
 use super::waiting::{Answer, Answered, Entry, Slot};
+use crate::wake::wake;
 
 /// How much is read at once.
 const PIECE: usize = 64 << 10;
@@ -102,7 +102,7 @@ impl Reading {
 
     /// Wakes those who have got something. They may do anything, so no lock is held meanwhile.
     pub(super) fn tell(&mut self, hear: &dyn Fn(&PushInfo)) {
-        self.done.drain(..).filter_map(|(slot, answer)| slot.fill(answer)).for_each(Waker::wake);
+        self.done.drain(..).filter_map(|(slot, answer)| slot.fill(answer)).for_each(wake);
         mem::take(&mut self.pushes).iter().for_each(hear);
     }
 }
