@@ -296,6 +296,8 @@ impl Record {
         }
         let retention = body.keep_until.saturating_since(body.done_at);
         Some(Self::new(Body { done_at: at, keep_until: at.saturating_add(retention), ..body.clone() }))
+    }
+
     /// Whether the last grants of the two were made under the same lease id. Takes constant time.
     #[must_use]
     pub fn same_holder(&self, other: &Self) -> bool {

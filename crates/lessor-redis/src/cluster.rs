@@ -277,6 +277,11 @@ fn slot_of(command: &Cmd) -> usize {
     usize::from(crc16(key)) % SLOTS
 }
 
+/// The slot of a name without braces.
+pub(crate) fn slot_of_name(name: &str) -> usize {
+    usize::from(crc16(name.as_bytes())) % SLOTS
+}
+
 /// The one of XMODEM.
 fn crc16(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0, |crc: u16, byte| {

@@ -1,8 +1,9 @@
 //! Listing and purging, by walking over the names that there are, in small steps.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use lessor_core::store::{Page, Purged, Scan};
 use lessor_core::{Key, Record, StoreError, Timestamp};
@@ -18,6 +19,8 @@ use crate::store::{Arg, Args, answer_of};
 
 /// How many names the server looks at in one step.
 const STEP: usize = 1_000;
+/// How many records are dropped in one round trip.
+const TOGETHER: usize = 100;
 /// How often a listing is begun anew because keys are being moved.
 const WALKS: usize = 20;
 
@@ -65,13 +68,17 @@ impl Walk {
         Ok(false)
     }
 
-    async fn step(&mut self, shared: &Shared) -> Result<Option<Vec<Vec<u8>>>, StoreError> {
+    async fn step(
+        &mut self,
+        shared: &Shared,
+        count: usize,
+    ) -> Result<Option<Vec<Vec<u8>>>, StoreError> {
         if self.masters.is_empty() && self.end(shared).await? {
             return Ok(None);
         }
         let Some(master) = self.masters.last() else { return Ok(None) };
         let mut command = cmd("SCAN");
-        command.arg(&self.cursor).arg("MATCH").arg(&self.pattern).arg("COUNT").arg(STEP);
+        command.arg(&self.cursor).arg("MATCH").arg(&self.pattern).arg("COUNT").arg(count);
         let unknown =
             || StoreError::Incompatible { reason: "SCAN was answered in a way that is not known".to_owned() };
         let Value::Array(mut parts) = shared.link.ask(master.as_ref(), &command, Effect::Read).await? else {
@@ -99,7 +106,7 @@ impl Shared {
     pub(crate) async fn scan(self: Arc<Self>, query: Scan) -> Result<Page, StoreError> {
         let mut keys: BTreeSet<Key> = BTreeSet::new();
         let mut walk = Walk::begin(&self, self.prefix.pattern(&query.prefix)).await?;
-        while let Some(names) = walk.step(&self).await? {
+        while let Some(names) = walk.step(&self, STEP).await? {
             for key in names.iter().filter_map(|name| self.prefix.key(name)) {
                 if key.starts_with(&query.prefix) && query.after.as_ref().is_none_or(|after| key > *after) {
                     keys.insert(key);
@@ -112,7 +119,7 @@ impl Shared {
         let next = (keys.len() == query.limit).then(|| keys.last().cloned()).flatten();
         let mut reads: Vec<Cmd> = keys.iter().map(|key| command("GET", &self.prefix.name(key))).collect();
         reads.push(cmd("TIME"));
-        let mut values = self.link.read_each(&reads).await?;
+        let mut values = self.link.each(&reads, Effect::Read).await?;
         let now = match values.pop() {
             Some(Value::Array(time)) => time_of(&time),
             _ => None,
@@ -145,7 +152,8 @@ impl Shared {
         };
         let reads: Vec<Cmd> = doubtful().map(|(key, _)| read(key)).collect();
         let mut shown = Vec::with_capacity(reads.len());
-        let answers = if reads.is_empty() { Vec::new() } else { self.link.read_each(&reads).await? };
+        let answers =
+            if reads.is_empty() { Vec::new() } else { self.link.each(&reads, Effect::Read).await? };
         for ((key, _), answer) in doubtful().zip(answers) {
             let answer = answer_of(answer).ok_or_else(|| StoreError::Incompatible {
                 reason: "a script was answered in a way that is not known".to_owned(),
@@ -163,50 +171,122 @@ impl Shared {
     }
 
     /// Drops records before the server does, whose own time is later by [`MARGIN`]. Does nothing while none is due that this store
-    /// has written or seen.
+    /// has written or seen. Goes on where the call before has stopped, and stops when it has dropped `limit` records or looked at about so many names.
     pub(crate) async fn purge(self: Arc<Self>, limit: usize) -> Result<Purged, StoreError> {
-        // Whatever is written meanwhile lowers it again.
-        let due = self.next_purge.swap(u64::MAX, Ordering::Relaxed);
-        if self.link.clock.now().as_micros() < due {
-            self.next_purge.fetch_min(due, Ordering::Relaxed);
-            return Ok(Purged::default());
+        let begun = self.purging.lock().take();
+        if begun.is_none() {
+            // Whatever is written meanwhile lowers it again.
+            let due = self.next_purge.swap(u64::MAX, Ordering::Relaxed);
+            if self.link.clock.now().as_micros() < due {
+                self.next_purge.fetch_min(due, Ordering::Relaxed);
+                return Ok(Purged::default());
+            }
         }
-        let purged = self.purge_up_to(limit).await;
-        let next = purged.as_ref().map_or(0, |(_, next)| *next);
-        self.next_purge.fetch_min(next, Ordering::Relaxed);
-        purged.map(|(dropped, _)| Purged { dropped, more: dropped >= limit })
-    }
-
-    /// Returns how many were dropped, and when the next will be due.
-    async fn purge_up_to(&self, limit: usize) -> Result<(usize, u64), StoreError> {
-        let margin = u64::try_from(MARGIN.as_millis()).unwrap_or(u64::MAX);
-        let (mut dropped, mut next) = (0, u64::MAX);
-        let mut walk = Walk::begin(self, self.prefix.pattern("")).await?;
-        // What is missed is dropped another time.
-        walk.layout.clear();
-        while let Some(names) = walk.step(self).await? {
-            let names: Vec<String> =
-                names.into_iter().filter_map(|name| String::from_utf8(name).ok()).collect();
-            let times: Vec<Cmd> = names.iter().map(|name| command("PEXPIRETIME", name)).collect();
-            let times = self.link.read_each(&times).await?;
-            for (name, time) in names.into_iter().zip(times) {
-                let Value::Int(at) = time else { continue };
-                let Some(at) = u64::try_from(at).ok().and_then(|at| at.checked_sub(margin)) else { continue };
-                let at = at.saturating_mul(1_000);
-                if at > self.link.clock.now().as_micros() {
-                    next = next.min(at);
-                    continue;
-                }
-                if dropped == limit {
-                    return Ok((dropped, 0));
-                }
-                let args = Args { name, more: vec![Arg::Number(margin)], is_told: false };
-                match self.run(&SCRIPTS.purge, &args, Effect::Write).await?.status {
-                    0 => dropped += 1,
-                    _ => next = next.min(at),
+        // Until it is known when the next is due: a call that fails or is dropped leaves that to the next one.
+        let mut again = Again { next_purge: &self.next_purge, at: 0 };
+        let mut purge = match begun {
+            Some(purge) => purge,
+            None => Purge::begin(&self).await?,
+        };
+        let (mut dropped, mut visited) = (0, 0);
+        loop {
+            dropped += purge.drop_due(&self, limit - dropped).await?;
+            if dropped == limit || visited >= limit {
+                break;
+            }
+            match purge.visit(&self, limit - visited).await? {
+                Some(names) => visited += names.max(1),
+                None => {
+                    again.at = purge.next;
+                    return Ok(Purged { dropped, more: false });
                 }
             }
         }
-        Ok((dropped, next))
+        *self.purging.lock() = Some(purge);
+        Ok(Purged { dropped, more: true })
     }
+}
+
+/// When to look again for what is due.
+struct Again<'a> {
+    next_purge: &'a AtomicU64,
+    at: u64,
+}
+
+impl Drop for Again<'_> {
+    fn drop(&mut self) {
+        self.next_purge.fetch_min(self.at, Ordering::Relaxed);
+    }
+}
+
+/// A purge of all names, from call to call.
+pub(crate) struct Purge {
+    walk: Walk,
+    /// What is due, and since when, in µs.
+    due: Vec<(String, u64)>,
+    /// When the next is due of those that were visited.
+    next: u64,
+}
+
+impl fmt::Debug for Purge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Purge").field("due", &self.due.len()).finish_non_exhaustive()
+    }
+}
+
+impl Purge {
+    async fn begin(shared: &Shared) -> Result<Self, StoreError> {
+        let mut walk = Walk::begin(shared, shared.prefix.pattern("")).await?;
+        // What is missed is dropped another time.
+        walk.layout.clear();
+        Ok(Self { walk, due: Vec::new(), next: u64::MAX })
+    }
+
+    /// Visits about so many names more, and returns how many; `None` if there are no more.
+    async fn visit(&mut self, shared: &Shared, count: usize) -> Result<Option<usize>, StoreError> {
+        let Some(names) = self.walk.step(shared, count.min(STEP)).await? else { return Ok(None) };
+        let names: Vec<String> = names.into_iter().filter_map(|name| String::from_utf8(name).ok()).collect();
+        let visited = names.len();
+        if visited == 0 {
+            return Ok(Some(0));
+        }
+        let times: Vec<Cmd> = names.iter().map(|name| command("PEXPIRETIME", name)).collect();
+        let times = shared.link.each(&times, Effect::Read).await?;
+        let now = shared.link.clock.now().as_micros();
+        for (name, time) in names.into_iter().zip(times) {
+            let Value::Int(at) = time else { continue };
+            let Some(at) = u64::try_from(at).ok().and_then(|at| at.checked_sub(margin())) else { continue };
+            match at.saturating_mul(1_000) {
+                at if at > now => self.next = self.next.min(at),
+                at => self.due.push((name, at)),
+            }
+        }
+        Ok(Some(visited))
+    }
+
+    /// Drops up to `limit` of what is due, and returns how many were.
+    async fn drop_due(&mut self, shared: &Shared, limit: usize) -> Result<usize, StoreError> {
+        let mut dropped = 0;
+        while dropped < limit && !self.due.is_empty() {
+            let count = self.due.len().min(limit - dropped).min(TOGETHER);
+            let due = self.due.split_off(self.due.len() - count);
+            let purge = |(name, _): &(String, u64)| {
+                let args = Args { name: name.clone(), more: vec![Arg::Number(margin())], is_told: false };
+                args.command(&SCRIPTS.purge, Effect::Write, true)
+            };
+            let answers = shared.link.each(&due.iter().map(purge).collect::<Vec<_>>(), Effect::Write).await?;
+            for ((_, at), answer) in due.into_iter().zip(answers) {
+                match answer_of(answer) {
+                    Some(answer) if answer.status == 0 => dropped += 1,
+                    // By the server's own clock it is not due.
+                    _ => self.next = self.next.min(at),
+                }
+            }
+        }
+        Ok(dropped)
+    }
+}
+
+fn margin() -> u64 {
+    u64::try_from(MARGIN.as_millis()).unwrap_or(u64::MAX)
 }

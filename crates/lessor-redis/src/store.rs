@@ -7,6 +7,7 @@ use lessor_core::store::{Change, Hints, Page, Purged, Reply, Scan, Seen, Swap};
 use lessor_core::{Durability, Key, Pending, Record, Store, StoreError, Timestamp};
 use redis::{Cmd, Value};
 
+use crate::budget::Charge;
 use crate::failure::Effect;
 use crate::landing::{
     self, AHEAD, LATEST, drawn_at, expires_ms, is_first, lifetime_ms, may_be_late, purge_at,
@@ -48,14 +49,15 @@ impl Shared {
         script: &Script,
         args: &Args<'_>,
         effect: Effect,
+        limit: u64,
     ) -> Result<Answer, StoreError> {
         let sent = self.link.clock.local();
         let command = args.command(script, effect, false);
-        let answer = match self.link.call_script(&command, effect, args.is_told).await? {
+        let answer = match self.link.call_script(&command, effect, args.is_told, limit).await? {
             Some(answer) => answer,
             None => {
                 let in_full = args.command(script, effect, true);
-                let in_full = Box::pin(self.link.call_script(&in_full, effect, args.is_told));
+                let in_full = Box::pin(self.link.call_script(&in_full, effect, args.is_told, limit));
                 in_full.await?.unwrap_or_default()
             }
         };
@@ -76,21 +78,22 @@ impl Shared {
 
     async fn load(&self, key: &Key) -> Result<Seen, StoreError> {
         let args = Args { name: self.prefix.name(key), more: Vec::new(), is_told: true };
-        Self::seen(key, &self.run(&SCRIPTS.load, &args, Effect::Read).await?)
+        Self::seen(key, &self.run(&SCRIPTS.load, &args, Effect::Read, self.link.limit()).await?)
     }
 
     async fn put(&self, key: &Key, put: &Put) -> Result<Swap, StoreError> {
         self.next_purge.fetch_min(put.purge_at.as_micros(), Ordering::Relaxed);
+        let limit = self.link.limit();
         match put.lifetime_ms {
             Some(lifetime) if put.token <= self.link.clock.at_least().saturating_add(AHEAD) => {
-                self.put_fresh(key, put, lifetime).await
+                self.put_fresh(key, put, lifetime, limit).await
             }
-            _ => self.put_over(key, put).await,
+            _ => self.put_over(key, put, limit).await,
         }
     }
 
     /// In one command, which is the fastest way to do it.
-    async fn put_fresh(&self, key: &Key, put: &Put, lifetime: u64) -> Result<Swap, StoreError> {
+    async fn put_fresh(&self, key: &Key, put: &Put, lifetime: u64, limit: u64) -> Result<Swap, StoreError> {
         let name = self.prefix.name(key);
         if self.is_old(put.token) {
             return Ok(Swap::OutOfWindow(Seen { record: None, now: self.link.clock.now() }));
@@ -98,8 +101,8 @@ impl Shared {
         let from = self.link.clock.at_least();
         let mut command = Cmd::with_capacity(7, name.len() + put.next().len() + 64);
         command.arg("SET").arg(&name).arg(put.next()).arg("NX").arg("GET").arg("PX").arg(lifetime);
-        let (answer, now) = match self.link.call(&command, Effect::Write).await {
-            Err(full @ StoreError::Full { .. }) => return Box::pin(self.conflict_or(key, full)).await,
+        let (answer, now) = match self.link.call(&command, Effect::Write, limit).await {
+            Err(full @ StoreError::Full { .. }) => return Box::pin(self.conflict_or(key, full, limit)).await,
             answer => answer?,
         };
         match answer {
@@ -110,12 +113,12 @@ impl Shared {
                 // the time that is known here may be wrong.
                 let is_in_doubt = may_be_late(&record, now) || put.record.same_holder(&record);
                 if is_in_doubt || (from..=now).contains(&record.expires_at()) {
-                    let answer = Box::pin(self.read(key)).await?;
-                    return Box::pin(self.conflict(key, &answer, true)).await;
+                    let answer = Box::pin(self.read(key, limit)).await?;
+                    return Box::pin(self.conflict(key, &answer, true, limit)).await;
                 }
                 Ok(Swap::Conflict(Seen { record: Some(record), now }))
             }
-            Value::Nil if self.is_old(put.token) => Box::pin(self.look_after_late(key, put)).await,
+            Value::Nil if self.is_old(put.token) => Box::pin(self.look_after_late(key, put, limit)).await,
             Value::Nil => Ok(Swap::Stored),
             _ => Err(StoreError::Incompatible {
                 reason: format!("{} answered SET in a way that is not known", self.link.address.place),
@@ -124,8 +127,8 @@ impl Shared {
     }
 
     /// The answer to a fresh grant came late. Whether the grant arrived late as well, the record itself says.
-    async fn look_after_late(&self, key: &Key, put: &Put) -> Result<Swap, StoreError> {
-        let answer = self.read(key).await.map_err(|error| match error {
+    async fn look_after_late(&self, key: &Key, put: &Put, limit: u64) -> Result<Swap, StoreError> {
+        let answer = self.read(key, limit).await.map_err(|error| match error {
             StoreError::Unavailable { reason } => StoreError::Indeterminate { reason },
             other => other,
         })?;
@@ -133,33 +136,40 @@ impl Shared {
         if is_own && Self::seen(key, &answer)?.record.is_some() {
             return Ok(Swap::Stored);
         }
-        self.conflict(key, &answer, true).await
+        self.conflict(key, &answer, true, limit).await
     }
 
-    async fn read(&self, key: &Key) -> Result<Answer, StoreError> {
+    async fn read(&self, key: &Key, limit: u64) -> Result<Answer, StoreError> {
         let args = Args { name: self.prefix.name(key), more: Vec::new(), is_told: false };
-        self.run(&SCRIPTS.load, &args, Effect::Read).await
+        self.run(&SCRIPTS.load, &args, Effect::Read, limit).await
     }
 
     /// Something else is there than what was expected. What arrived too late to be a grant is in the way of a fresh grant, and goes.
-    async fn conflict(&self, key: &Key, answer: &Answer, is_fresh: bool) -> Result<Swap, StoreError> {
+    async fn conflict(
+        &self,
+        key: &Key,
+        answer: &Answer,
+        is_fresh: bool,
+        limit: u64,
+    ) -> Result<Swap, StoreError> {
         let seen = Self::seen(key, answer)?;
         let (Some(bytes), None, true) = (&answer.bytes, &seen.record, is_fresh) else {
             return Ok(Swap::Conflict(seen));
         };
         let more = vec![Arg::Bytes(bytes), Arg::Number(u64::try_from(answer.expires_ms).unwrap_or(0))];
         let args = Args { name: self.prefix.name(key), more, is_told: false };
-        let removed = self.run(&SCRIPTS.remove, &args, Effect::Write).await.map_err(|error| match error {
-            // Whether or not it is removed, nothing has changed that counts.
-            StoreError::Indeterminate { reason } => StoreError::Unavailable { reason },
-            other => other,
-        })?;
+        let removed =
+            self.run(&SCRIPTS.remove, &args, Effect::Write, limit).await.map_err(|error| match error {
+                // Whether or not it is removed, nothing has changed that counts.
+                StoreError::Indeterminate { reason } => StoreError::Unavailable { reason },
+                other => other,
+            })?;
         Ok(Swap::OutOfWindow(Seen { record: None, now: removed.now }))
     }
 
     /// A server without room refuses the write before it looks at what is there; but refusals and replays need no room.
-    async fn conflict_or(&self, key: &Key, full: StoreError) -> Result<Swap, StoreError> {
-        let seen = Self::seen(key, &self.read(key).await?)?;
+    async fn conflict_or(&self, key: &Key, full: StoreError, limit: u64) -> Result<Swap, StoreError> {
+        let seen = Self::seen(key, &self.read(key, limit).await?)?;
         if seen.record.is_some() { Ok(Swap::Conflict(seen)) } else { Err(full) }
     }
 
@@ -168,7 +178,7 @@ impl Shared {
         self.link.clock.now().saturating_since(token) >= LATEST
     }
 
-    async fn put_over(&self, key: &Key, put: &Put) -> Result<Swap, StoreError> {
+    async fn put_over(&self, key: &Key, put: &Put, limit: u64) -> Result<Swap, StoreError> {
         let mut more = Vec::with_capacity(5);
         more.extend([Arg::Bytes(put.expected()), Arg::Bytes(put.next()), Arg::Number(put.expires_ms)]);
         if let Some((not_before, not_after)) = put.window {
@@ -176,10 +186,10 @@ impl Shared {
             more.push(Arg::Number(not_after.map_or(u64::MAX >> 10, Timestamp::as_micros)));
         }
         let args = Args { name: self.prefix.name(key), more, is_told: false };
-        let answer = self.run(&SCRIPTS.swap, &args, Effect::Write).await?;
+        let answer = self.run(&SCRIPTS.swap, &args, Effect::Write, limit).await?;
         match answer.status {
             DONE => Ok(Swap::Stored),
-            CONFLICT => self.conflict(key, &answer, put.is_fresh).await,
+            CONFLICT => self.conflict(key, &answer, put.is_fresh, limit).await,
             _ => Ok(Swap::OutOfWindow(Self::seen(key, &answer)?)),
         }
     }
@@ -296,19 +306,35 @@ pub(crate) fn answer_of(value: Value) -> Option<Answer> {
     Some(Answer { status, bytes, now, expires_ms })
 }
 
+impl RedisStore {
+    /// Lets a call begin that has records of so many bytes, and says why not.
+    fn admit(&self, bytes: usize) -> Result<Charge, StoreError> {
+        self.shared.link.check_process()?;
+        self.shared.budget.charge(bytes)
+    }
+}
+
 impl Store for RedisStore {
     fn now(&self) -> Reply<Timestamp> {
-        Pending::ready(Ok(self.shared.link.clock.now()))
+        Pending::ready(self.shared.link.check_process().map(|()| self.shared.link.clock.now()))
     }
 
     fn load(&self, key: &Key) -> Reply<Seen> {
         let (shared, key) = (Arc::clone(&self.shared), key.clone());
-        Pending::later(async move { shared.load(&key).await })
+        match self.admit(0) {
+            Ok(charge) => Pending::later(charge.during(async move { shared.load(&key).await })),
+            Err(error) => Pending::ready(Err(error)),
+        }
     }
 
     fn swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
         let (shared, key, put) = (Arc::clone(&self.shared), key.clone(), Put::new(change));
+        let charge = match self.admit(put.records.capacity()) {
+            Ok(charge) => charge,
+            Err(error) => return Pending::ready(Err(error)),
+        };
         Pending::later(async move {
+            let _charge = charge;
             let swap = shared.put(&key, &put).await?;
             if matches!(swap, Swap::Stored) {
                 shared.link.listeners.wrote(&key);
@@ -318,11 +344,17 @@ impl Store for RedisStore {
     }
 
     fn scan(&self, query: Scan) -> Reply<Page> {
-        Pending::later(Arc::clone(&self.shared).scan(query))
+        match self.admit(0) {
+            Ok(charge) => Pending::later(charge.during(Arc::clone(&self.shared).scan(query))),
+            Err(error) => Pending::ready(Err(error)),
+        }
     }
 
     fn purge(&self, limit: usize) -> Reply<Purged> {
-        Pending::later(Arc::clone(&self.shared).purge(limit))
+        match self.admit(0) {
+            Ok(charge) => Pending::later(charge.during(Arc::clone(&self.shared).purge(limit))),
+            Err(error) => Pending::ready(Err(error)),
+        }
     }
 
     fn durability(&self) -> Durability {

@@ -81,15 +81,15 @@ pub(crate) const REDIS: &[Mutant] = &[
     Mutant {
         name: "redis-command-is-sent-again-after-the-connection-broke",
         file: "crates/lessor-redis/src/store.rs",
-        find: "let answer = match self.link.call_script(&command, effect, args.is_told).await? {",
-        replace: "let answer = match self.link.call_script(&command, effect, args.is_told).await {\n            Err(StoreError::Indeterminate { .. }) => Box::pin(self.link.call_script(&command, effect, args.is_told)).await?,\n            other => other?,\n        };\n        let answer = match answer {",
+        find: "let answer = match self.link.call_script(&command, effect, args.is_told, limit).await? {",
+        replace: "let answer = match self.link.call_script(&command, effect, args.is_told, limit).await {\n            Err(StoreError::Indeterminate { .. }) => Box::pin(self.link.call_script(&command, effect, args.is_told, limit)).await?,\n            other => other?,\n        };\n        let answer = match answer {",
         test: SENT_ONCE,
     },
     Mutant {
         name: "redis-fresh-grant-is-sent-again-after-the-connection-broke",
         file: "crates/lessor-redis/src/store.rs",
         find: "            answer => answer?,\n        };\n        match answer {",
-        replace: "            Err(StoreError::Indeterminate { .. }) => Box::pin(self.link.call(&command, Effect::Write)).await?,\n            answer => answer?,\n        };\n        match answer {",
+        replace: "            Err(StoreError::Indeterminate { .. }) => Box::pin(self.link.call(&command, Effect::Write, limit)).await?,\n            answer => answer?,\n        };\n        match answer {",
         test: SENT_ONCE,
     },
     Mutant {
@@ -205,6 +205,69 @@ pub(crate) const REDIS: &[Mutant] = &[
         test: redis(LATE, "p2_a_script_does_not_make_a_grant_that_arrives_late"),
     },
     Mutant {
+        name: "redis-commands-are-not-tried-out",
+        file: "crates/lessor-redis/src/link.rs",
+        find: "        probe::probe(self, place, &mut wire, |_| true).await?;\n",
+        replace: "        probe::probe(self, place, &mut wire, |_| false).await?;\n",
+        test: redis(CHECKS, "a_server_that_does_not_know_a_command"),
+    },
+    Mutant {
+        name: "redis-eviction-is-looked-at-only-once",
+        file: "crates/lessor-redis/src/link.rs",
+        find: "if round % CHECK_EVERY == 0 {",
+        replace: "if round % CHECK_EVERY == CHECK_EVERY {",
+        test: redis(CHECKS, "eviction_that_is_switched_on_later"),
+    },
+    Mutant {
+        name: "redis-answers-at-login-have-no-limit",
+        file: "crates/lessor-redis/src/wire/line.rs",
+        find: "longest: AtomicUsize::new(UNTRUSTED),",
+        replace: "longest: AtomicUsize::new(UNTRUSTED * 1000),",
+        test: redis(CHECKS, "a_hostile_server_cannot"),
+    },
+    Mutant {
+        name: "redis-error-repeats-arguments",
+        file: "crates/lessor-redis/src/failure.rs",
+        find: "detail.split(\"with args beginning with\").next()",
+        replace: "detail.split(\"\\0\").next()",
+        test: unit("failure::tests::what_a_server_refuses"),
+    },
+    Mutant {
+        name: "redis-calls-have-no-limit",
+        file: "crates/lessor-redis/src/budget.rs",
+        find: "before.saturating_add(charge.bytes) > MOST {",
+        replace: "before.saturating_add(charge.bytes) > MOST * 1000 {",
+        test: unit("budget::tests::calls_have_room"),
+    },
+    Mutant {
+        name: "redis-answers-that-nobody-takes-have-no-limit",
+        file: "crates/lessor-redis/src/wire/waiting.rs",
+        find: "before.saturating_add(bytes) > MOST {",
+        replace: "before.saturating_add(bytes) > MOST * 1000 {",
+        test: unit("wire::tests::answers_that_nobody_takes"),
+    },
+    Mutant {
+        name: "redis-write-has-the-whole-deadline",
+        file: "crates/lessor-redis/src/link/exchange.rs",
+        find: "self.settings.deadline / 2",
+        replace: "self.settings.deadline / 1",
+        test: redis(OUTAGES, "an_operation_and_the_look"),
+    },
+    Mutant {
+        name: "redis-forked-child-uses-the-connection",
+        file: "crates/lessor-redis/src/link.rs",
+        find: "if process == std::process::id() {",
+        replace: "if process > 0 {",
+        test: unit("link::tests::a_store_is_of_use_only"),
+    },
+    Mutant {
+        name: "redis-purge-begins-at-the-first-name-again",
+        file: "crates/lessor-redis/src/scan.rs",
+        find: "*self.purging.lock() = Some(purge);",
+        replace: "drop(purge);",
+        test: redis(OUTAGES, "a_purge_in_many_calls"),
+    },
+    Mutant {
         name: "redis-names-are-not-escaped",
         file: "crates/lessor-redis/src/names.rs",
         find: "'%' => out.push_str(\"%25\"),",
@@ -291,8 +354,8 @@ pub(crate) const REDIS: &[Mutant] = &[
     Mutant {
         name: "redis-load-does-not-ask-to-be-told-with-the-script-in-full",
         file: "crates/lessor-redis/src/store.rs",
-        find: "Box::pin(self.link.call_script(&in_full, effect, args.is_told))",
-        replace: "Box::pin(self.link.call_script(&in_full, effect, false))",
+        find: "Box::pin(self.link.call_script(&in_full, effect, args.is_told, limit))",
+        replace: "Box::pin(self.link.call_script(&in_full, effect, false, limit))",
         test: redis(WAITERS, "a_waiter_that_looked_on_a_server_without_scripts"),
     },
     Mutant {
@@ -333,15 +396,15 @@ pub(crate) const REDIS: &[Mutant] = &[
     Mutant {
         name: "redis-replica-passes-for-a-master",
         file: "crates/lessor-redis/src/server.rs",
-        find: "(settings.role, server.role == \"master\",",
-        replace: "(settings.role, !server.role.is_empty(),",
+        find: "            server.role == \"master\",\n",
+        replace: "            !server.role.is_empty(),\n",
         test: UNFIT,
     },
     Mutant {
         name: "redis-server-that-evicts-passes",
         file: "crates/lessor-redis/src/server.rs",
-        find: "let is_kept = !is_bounded || server.maxmemory_policy == \"noeviction\";",
-        replace: "let is_kept = !is_bounded || !server.maxmemory_policy.starts_with(\"allkeys\");",
+        find: "let is_kept = !server.is_bounded || server.maxmemory_policy == \"noeviction\";",
+        replace: "let is_kept = !server.is_bounded || !server.maxmemory_policy.starts_with(\"allkeys\");",
         test: UNFIT,
     },
     Mutant {
@@ -354,8 +417,8 @@ pub(crate) const REDIS: &[Mutant] = &[
     Mutant {
         name: "redis-late-answer-shows-a-lease-that-ended-as-it-was",
         file: "crates/lessor-redis/src/store.rs",
-        find: "if (from..=now).contains(&record.expires_at()) {",
-        replace: "if (from..=from).contains(&record.expires_at()) {",
+        find: "if is_in_doubt || (from..=now).contains(&record.expires_at()) {",
+        replace: "if is_in_doubt || (from..=from).contains(&record.expires_at()) {",
         test: redis(PROXY, "p7_p8_a_lease_that_was_renewed"),
     },
     Mutant {
@@ -389,8 +452,8 @@ pub(crate) const REDIS: &[Mutant] = &[
     Mutant {
         name: "redis-wire-end-of-a-connection-is-told-to-nobody",
         file: "crates/lessor-redis/src/wire/line.rs",
-        find: "filter_map(|entry| entry.slot.fill(Err(kind)));",
-        replace: "filter_map(|entry| entry.slot.fill(Err(kind)).filter(|_| false));",
+        find: "filter_map(|entry| entry.slot.fill(Err(kind), None));",
+        replace: "filter_map(|entry| entry.slot.fill(Err(kind), None).filter(|_| false));",
         test: unit("wire::tests::the_end_of_a_connection_wakes_everybody"),
     },
 ];

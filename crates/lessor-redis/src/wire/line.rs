@@ -12,6 +12,7 @@ use std::io::{self, ErrorKind};
 use std::mem;
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ use crate::wake::{shielded, wake};
 const WAITING: usize = 64 << 10;
 /// How much may wait to be written before nothing is added.
 const UNSENT: usize = 4 << 20;
+/// How long an answer may be before it is known what is there: that of a cluster's map is the longest, with some 2 MiB.
+const UNTRUSTED: usize = 8 << 20;
 /// What buffers keep when they are empty.
 const KEPT: usize = 256 << 10;
 /// How many requests in a row have to find nothing else under way before a caller leads: to take the lead and to give it back costs more than
@@ -98,6 +101,8 @@ pub(super) struct Line {
     room: Event,
     /// Whose tasks may lead.
     runtime: Option<Handle>,
+    /// How long one answer may be.
+    longest: AtomicUsize,
     hear: Box<dyn Fn(&PushInfo) + Send + Sync>,
     lost: Box<dyn Fn() + Send + Sync>,
 }
@@ -140,6 +145,7 @@ impl Line {
             queue: Mutex::new(queue),
             room: Event::new(),
             runtime,
+            longest: AtomicUsize::new(UNTRUSTED),
             hear: Box::new(hear),
             lost: Box::new(lost),
         })
@@ -330,7 +336,9 @@ impl Line {
         };
         let (outcome, is_more) = match read {
             Ok(0) => (Err(ErrorKind::BrokenPipe), false),
-            Ok(read) => (reading.take_in(read), read == reading.space().len()),
+            Ok(read) => {
+                (reading.take_in(read, self.longest.load(Ordering::Relaxed)), read == reading.space().len())
+            }
             Err(Errno::AGAIN) => (Ok(()), false),
             Err(error) => (Err(io::Error::from(error).kind()), false),
         };
@@ -379,7 +387,7 @@ impl Line {
         drop(queue);
         drop(sockets);
         let _ = self.socket.shutdown(Shutdown::Both);
-        let wakers = waiting.into_iter().filter_map(|entry| entry.slot.fill(Err(kind)));
+        let wakers = waiting.into_iter().filter_map(|entry| entry.slot.fill(Err(kind), None));
         wakers.chain(called).for_each(wake);
         self.room.notify(usize::MAX);
         if !is_closed {
@@ -389,6 +397,11 @@ impl Line {
 
     pub(super) fn is_over(&self) -> bool {
         self.queue.lock().over.is_some()
+    }
+
+    /// From now on answers may be as long as a server can make them.
+    pub(super) fn trust(&self) {
+        self.longest.store(usize::MAX, Ordering::Relaxed);
     }
 
     /// Nobody will send anything more.

@@ -59,6 +59,8 @@ struct Orders {
     requests: u64,
     replies: u64,
     faults: u64,
+    /// A part of requests that are counted, and how many there were.
+    watched: (String, u64),
 }
 
 #[derive(Debug)]
@@ -119,6 +121,16 @@ impl Proxy {
         self.shared.is_released.store(true, Ordering::SeqCst);
     }
 
+    /// Counts requests with `part` in them, from now on.
+    pub(crate) fn watch(&self, part: &str) {
+        self.shared.orders.lock().watched = (part.to_owned(), 0);
+    }
+
+    /// How many there were.
+    pub(crate) fn watched(&self) -> u64 {
+        self.shared.orders.lock().watched.1
+    }
+
     /// Where connections lead that are made from now on.
     pub(crate) fn lead_to(&self, server: u16) {
         self.shared.server.store(server, Ordering::SeqCst);
@@ -160,7 +172,10 @@ impl Shared {
     /// What the next message meets.
     fn draw(&self, is_request: bool, message: &[u8]) -> Option<Fault> {
         let mut orders = self.orders.lock();
-        let Orders { planned, random, requests, replies, faults } = &mut *orders;
+        let Orders { planned, random, requests, replies, faults, watched: (part, met) } = &mut *orders;
+        let has_part =
+            !part.is_empty() && message.windows(part.len()).any(|window| window == part.as_bytes());
+        *met += u64::from(is_request && has_part);
         *if is_request { requests } else { replies } += 1;
         let mut fault = None;
         if let Some((left, planned_fault)) = planned.first_mut()
