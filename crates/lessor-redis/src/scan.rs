@@ -19,6 +19,8 @@ use crate::store::{Arg, Args, answer_of};
 
 /// How many names the server looks at in one step.
 const STEP: usize = 1_000;
+/// How many steps a purge makes in one call, if what it may drop is not more.
+const STEPS: usize = 4;
 /// How many records are dropped in one round trip.
 const TOGETHER: usize = 100;
 /// How often a listing is begun anew because keys are being moved.
@@ -68,17 +70,13 @@ impl Walk {
         Ok(false)
     }
 
-    async fn step(
-        &mut self,
-        shared: &Shared,
-        count: usize,
-    ) -> Result<Option<Vec<Vec<u8>>>, StoreError> {
+    async fn step(&mut self, shared: &Shared) -> Result<Option<Vec<Vec<u8>>>, StoreError> {
         if self.masters.is_empty() && self.end(shared).await? {
             return Ok(None);
         }
         let Some(master) = self.masters.last() else { return Ok(None) };
         let mut command = cmd("SCAN");
-        command.arg(&self.cursor).arg("MATCH").arg(&self.pattern).arg("COUNT").arg(count);
+        command.arg(&self.cursor).arg("MATCH").arg(&self.pattern).arg("COUNT").arg(STEP);
         let unknown =
             || StoreError::Incompatible { reason: "SCAN was answered in a way that is not known".to_owned() };
         let Value::Array(mut parts) = shared.link.ask(master.as_ref(), &command, Effect::Read).await? else {
@@ -106,7 +104,7 @@ impl Shared {
     pub(crate) async fn scan(self: Arc<Self>, query: Scan) -> Result<Page, StoreError> {
         let mut keys: BTreeSet<Key> = BTreeSet::new();
         let mut walk = Walk::begin(&self, self.prefix.pattern(&query.prefix)).await?;
-        while let Some(names) = walk.step(&self, STEP).await? {
+        while let Some(names) = walk.step(&self).await? {
             for key in names.iter().filter_map(|name| self.prefix.key(name)) {
                 if key.starts_with(&query.prefix) && query.after.as_ref().is_none_or(|after| key > *after) {
                     keys.insert(key);
@@ -171,7 +169,8 @@ impl Shared {
     }
 
     /// Drops records before the server does, whose own time is later by [`MARGIN`]. Does nothing while none is due that this store
-    /// has written or seen. Goes on where the call before has stopped, and stops when it has dropped `limit` records or looked at about so many names.
+    /// has written or seen. Goes on where the call before has stopped, and stops when it has dropped `limit` records or looked at about so many names, or at
+    /// some thousands.
     pub(crate) async fn purge(self: Arc<Self>, limit: usize) -> Result<Purged, StoreError> {
         let begun = self.purging.lock().take();
         if begun.is_none() {
@@ -188,18 +187,15 @@ impl Shared {
             Some(purge) => purge,
             None => Purge::begin(&self).await?,
         };
-        let (mut dropped, mut visited) = (0, 0);
-        loop {
+        let mut dropped = 0;
+        for _ in 0..STEPS.max(limit / STEP) {
             dropped += purge.drop_due(&self, limit - dropped).await?;
-            if dropped == limit || visited >= limit {
+            if dropped == limit {
                 break;
             }
-            match purge.visit(&self, limit - visited).await? {
-                Some(names) => visited += names.max(1),
-                None => {
-                    again.at = purge.next;
-                    return Ok(Purged { dropped, more: false });
-                }
+            if !purge.step(&self).await? {
+                again.at = purge.next;
+                return Ok(Purged { dropped, more: false });
             }
         }
         *self.purging.lock() = Some(purge);
@@ -242,13 +238,12 @@ impl Purge {
         Ok(Self { walk, due: Vec::new(), next: u64::MAX })
     }
 
-    /// Visits about so many names more, and returns how many; `None` if there are no more.
-    async fn visit(&mut self, shared: &Shared, count: usize) -> Result<Option<usize>, StoreError> {
-        let Some(names) = self.walk.step(shared, count.min(STEP)).await? else { return Ok(None) };
+    /// Visits more names. Returns false if there are no more.
+    async fn step(&mut self, shared: &Shared) -> Result<bool, StoreError> {
+        let Some(names) = self.walk.step(shared).await? else { return Ok(false) };
         let names: Vec<String> = names.into_iter().filter_map(|name| String::from_utf8(name).ok()).collect();
-        let visited = names.len();
-        if visited == 0 {
-            return Ok(Some(0));
+        if names.is_empty() {
+            return Ok(true);
         }
         let times: Vec<Cmd> = names.iter().map(|name| command("PEXPIRETIME", name)).collect();
         let times = shared.link.each(&times, Effect::Read).await?;
@@ -261,7 +256,7 @@ impl Purge {
                 at => self.due.push((name, at)),
             }
         }
-        Ok(Some(visited))
+        Ok(true)
     }
 
     /// Drops up to `limit` of what is due, and returns how many were.

@@ -83,22 +83,28 @@ impl Shared {
 
     async fn put(&self, key: &Key, put: &Put) -> Result<Swap, StoreError> {
         self.next_purge.fetch_min(put.purge_at.as_micros(), Ordering::Relaxed);
-        let limit = self.link.limit();
+        let (limit, from) = (self.link.limit(), self.link.clock.at_least());
         match put.lifetime_ms {
-            Some(lifetime) if put.token <= self.link.clock.at_least().saturating_add(AHEAD) => {
-                self.put_fresh(key, put, lifetime, limit).await
+            Some(lifetime) if put.token <= from.saturating_add(AHEAD) => {
+                self.put_fresh(key, put, lifetime, from, limit).await
             }
             _ => self.put_over(key, put, limit).await,
         }
     }
 
-    /// In one command, which is the fastest way to do it.
-    async fn put_fresh(&self, key: &Key, put: &Put, lifetime: u64, limit: u64) -> Result<Swap, StoreError> {
+    /// In one command, which is the fastest way to do it. `from` is a time that the server's clock has reached.
+    async fn put_fresh(
+        &self,
+        key: &Key,
+        put: &Put,
+        lifetime: u64,
+        from: Timestamp,
+        limit: u64,
+    ) -> Result<Swap, StoreError> {
         let name = self.prefix.name(key);
         if self.is_old(put.token) {
             return Ok(Swap::OutOfWindow(Seen { record: None, now: self.link.clock.now() }));
         }
-        let from = self.link.clock.at_least();
         let mut command = Cmd::with_capacity(7, name.len() + put.next().len() + 64);
         command.arg("SET").arg(&name).arg(put.next()).arg("NX").arg("GET").arg("PX").arg(lifetime);
         let (answer, now) = match self.link.call(&command, Effect::Write, limit).await {
@@ -129,7 +135,9 @@ impl Shared {
     /// The answer to a fresh grant came late. Whether the grant arrived late as well, the record itself says.
     async fn look_after_late(&self, key: &Key, put: &Put, limit: u64) -> Result<Swap, StoreError> {
         let answer = self.read(key, limit).await.map_err(|error| match error {
-            StoreError::Unavailable { reason } => StoreError::Indeterminate { reason },
+            StoreError::Unavailable { reason } | StoreError::Misconfigured { reason } => {
+                StoreError::Indeterminate { reason }
+            }
             other => other,
         })?;
         let is_own = answer.bytes.as_deref() == Some(put.next());

@@ -19,6 +19,7 @@ const LATE: &[&str] = &["--test", "late"];
 const CONFORMANCE: &[&str] = &["--test", "conformance"];
 const OUTAGES: &[&str] = &["--test", "outages"];
 const PROXY: &[&str] = &["--test", "proxy"];
+const REFUSED: &[&str] = &["--test", "refused"];
 const WAITERS: &[&str] = &["--test", "waiters"];
 const WINDOW: Test = redis(CLOCK, "p7_a_window_is_judged_by_the_servers_clock");
 const ANSWERED_LATE: Test = redis(OUTAGES, "p2_a_fresh_grant_whose_answer_came_late");
@@ -209,7 +210,7 @@ pub(crate) const REDIS: &[Mutant] = &[
         file: "crates/lessor-redis/src/link.rs",
         find: "        probe::probe(self, place, &mut wire, |_| true).await?;\n",
         replace: "        probe::probe(self, place, &mut wire, |_| false).await?;\n",
-        test: redis(CHECKS, "a_server_that_does_not_know_a_command"),
+        test: redis(REFUSED, "a_server_that_does_not_know_a_command"),
     },
     Mutant {
         name: "redis-eviction-is-looked-at-only-once",
@@ -223,7 +224,7 @@ pub(crate) const REDIS: &[Mutant] = &[
         file: "crates/lessor-redis/src/wire/line.rs",
         find: "longest: AtomicUsize::new(UNTRUSTED),",
         replace: "longest: AtomicUsize::new(UNTRUSTED * 1000),",
-        test: redis(CHECKS, "a_hostile_server_cannot"),
+        test: redis(REFUSED, "a_hostile_server_cannot"),
     },
     Mutant {
         name: "redis-error-repeats-arguments",
