@@ -115,10 +115,11 @@ impl Shared {
             }
         }
         let next = (keys.len() == query.limit).then(|| keys.last().cloned()).flatten();
-        let mut reads: Vec<Cmd> = keys.iter().map(|key| command("GET", &self.prefix.name(key))).collect();
-        reads.push(cmd("TIME"));
-        let mut values = self.link.each(&reads, Effect::Read).await?;
-        let now = match values.pop() {
+        // The time first: it is not to be later than the reading of any record.
+        let mut reads = vec![cmd("TIME")];
+        reads.extend(keys.iter().map(|key| command("GET", &self.prefix.name(key))));
+        let mut values = self.link.each(&reads, Effect::Read).await?.into_iter();
+        let now = match values.next() {
             Some(Value::Array(time)) => time_of(&time),
             _ => None,
         };
@@ -133,7 +134,8 @@ impl Shared {
                 entries.push((key, record));
             }
         }
-        self.leave_out_late(&mut entries, now).await?;
+        let latest = self.link.clock.now();
+        self.leave_out_late(&mut entries, latest).await?;
         Ok(Page { entries, next, now })
     }
 

@@ -46,7 +46,8 @@ fn p7_a_window_is_judged_by_the_servers_clock_and_not_by_what_its_caller_knows_o
         let extend = Command::Act(lease_id, Act::Extend { ttl: hours(9) });
         let next = written(Some(&grant), &extend, now(&store), hours(1));
         let swap = |not_before, not_after| {
-            let change = Change { expected: Some(&grant), next: &next, not_before, not_after };
+            let change =
+                Change { expected: Some(&grant), next: &next, not_before, not_after, is_outcome: false };
             store.swap(&key(&text), &change).wait().unwrap()
         };
         let is_refused = |swap: Swap| match swap {

@@ -180,8 +180,8 @@ pub(crate) const REDIS: &[Mutant] = &[
     Mutant {
         name: "redis-grant-that-arrived-late-is-listed",
         file: "crates/lessor-redis/src/scan.rs",
-        find: "        self.leave_out_late(&mut entries, now).await?;\n",
-        replace: "        self.leave_out_late(&mut Vec::new(), now).await?;\n",
+        find: "        self.leave_out_late(&mut entries, latest).await?;\n",
+        replace: "        self.leave_out_late(&mut Vec::new(), latest).await?;\n",
         test: redis(LATE, "p2_a_grant_that_arrived_after_a_purge_is_shown_nowhere"),
     },
     Mutant {

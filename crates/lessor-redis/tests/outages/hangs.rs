@@ -252,7 +252,13 @@ fn what_calls_take_together_is_bounded_while_the_server_hangs() {
     let engine = Engine::with_settings(Arc::new(support::open(&server, &prefix)), settings).unwrap();
     lease(engine.acquire("key").wait()).complete_bytes(&vec![0; 8 << 20]).wait().unwrap();
     let stored = record(&store, "key").unwrap();
-    let change = Change { expected: Some(&stored), next: &stored, not_before: None, not_after: None };
+    let change = Change {
+        expected: Some(&stored),
+        next: &stored,
+        not_before: None,
+        not_after: None,
+        is_outcome: false,
+    };
     let absent = Key::new("absent").unwrap();
     server.signal("-STOP");
     let mut calls = Vec::new();

@@ -146,6 +146,7 @@ fn p2_a_fresh_grant_whose_answer_came_late_counts_only_if_the_grant_arrived_in_t
                     assert_eq!((seen.record, stored(&text)), (None, None), "{text}");
                     has_arrived && fault == Fault::RequestLate
                 }
+                other @ Swap::Stamped(_) => panic!("{text}: {other:?}"),
             }
         });
         assert!(is_met, "{fault:?} {is_taken_over}");

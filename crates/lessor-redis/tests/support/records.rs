@@ -52,7 +52,8 @@ pub(crate) fn put_old(store: &RedisStore, key: &str, next: &Record) {
     let (grant, _) = granted(now(store));
     let put = put(store, key, &grant).unwrap();
     assert!(matches!(put, Swap::Stored), "{put:?}");
-    let change = Change { expected: Some(&grant), next, not_before: None, not_after: None, is_outcome: false };
+    let change =
+        Change { expected: Some(&grant), next, not_before: None, not_after: None, is_outcome: false };
     let swap = store.swap(&Key::new(key).unwrap(), &change).wait().unwrap();
     assert!(matches!(swap, Swap::Stored), "{swap:?}");
 }
