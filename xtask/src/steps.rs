@@ -198,7 +198,9 @@ fn features(shell: &Shell, _: Asked) -> Result<End, String> {
         let features = ["--no-default-features", "--features", &chosen, "--", "-D", "warnings"];
         shell.cargo(&["clippy", "--package", "lessor"]).args(&features).run()?;
     }
-    Ok(End::PassedWith(format!("{combinations} combinations")))
+    // Cargo builds `redis` once, with the features that the application selects.
+    shell.cargo(&["check", "--package", "lessor-redis", "--features", "redis/num-bigint"]).run()?;
+    Ok(End::PassedWith(format!("{combinations} combinations, and redis with its default features")))
 }
 
 /// The oldest toolchain that the manifest promises.

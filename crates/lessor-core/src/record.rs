@@ -298,6 +298,12 @@ impl Record {
         Some(Self::new(Body { done_at: at, keep_until: at.saturating_add(retention), ..body.clone() }))
     }
 
+    /// Whether the last grants of the two were made under the same lease id. Takes constant time.
+    #[must_use]
+    pub fn same_holder(&self, other: &Self) -> bool {
+        self.0.lease_id == other.0.lease_id
+    }
+
     /// The instant from which a store may drop the record. Never before the clock has passed the token, so that
     /// a grant made after the purge has a larger one.
     #[must_use]

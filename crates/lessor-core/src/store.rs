@@ -28,7 +28,10 @@ pub type Reply<T> = Pending<'static, Result<T, StoreError>>;
 /// - **Tokens rise over a purge**: a caller may have read the clock, and been suspended, before a record was granted,
 ///   finished and purged by others. So a change that expects nothing is refused with [`Swap::OutOfWindow`] unless its
 ///   token is above that of every record the store has dropped under any key: see [`Change::outruns`]. A store that does not
-///   know what was dropped may refuse all that are older than anything that could have been.
+///   know what was dropped may refuse all that are older than anything that could have been. The token is judged in the atomic
+///   step that writes the record. A store that cannot do so, because the write may arrive late, has to judge the record by when it
+///   arrived, whenever it is read: a record whose token may have been undercut before it arrived was never granted, and no
+///   `load`, `swap` or `scan` ever shows it.
 /// - **Whole or not at all**: a record is never seen in part, and comes back exactly as it was stored.
 /// - **Honest errors**: [`StoreError::Unavailable`] and [`StoreError::Misconfigured`] only if nothing happened and nothing
 ///   will; [`StoreError::Indeterminate`] wherever that is not certain.

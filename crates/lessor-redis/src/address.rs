@@ -15,6 +15,8 @@ pub(crate) struct Address {
     pub(crate) is_cluster: bool,
     /// Host and port, for messages.
     pub(crate) place: String,
+    /// Who the store logs in as.
+    pub(crate) user: String,
 }
 
 impl fmt::Debug for Address {
@@ -67,8 +69,10 @@ impl Address {
             let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
             Ok(info.set_redis_settings(settings))
         };
-        let nodes = hosts.split(',').map(node).collect::<Result<_, Error>>()?;
-        Ok(Self { nodes, is_cluster, place: hosts.to_owned() })
+        let nodes = hosts.split(',').map(node).collect::<Result<Vec<ConnectionInfo>, Error>>()?;
+        let user = nodes.first().and_then(|node| node.redis_settings().username()).unwrap_or("default");
+        let user = user.to_owned();
+        Ok(Self { nodes, is_cluster, place: hosts.to_owned(), user })
     }
 }
 

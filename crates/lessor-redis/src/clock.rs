@@ -37,6 +37,8 @@ struct Server {
     /// What the server's clock is ahead of the local one when the last sample was taken, at least and at most.
     ahead: Option<(i64, i64)>,
     sampled: u64,
+    /// When the latest question was asked of those that were answered.
+    asked: u64,
 }
 
 impl ServerClock {
@@ -121,6 +123,8 @@ impl Known {
                 server.ahead = Some((least.max(earliest), most.min(latest)));
                 false
             }
+            // Answers come in order, but whoever waits for them may be late. So what is known is newer.
+            Some(_) if sent < server.asked => return,
             // What is known is refuted by this sample: the server's clock was set, or it is another server.
             _ => {
                 server.ahead = Some((earliest, latest));
@@ -128,6 +132,7 @@ impl Known {
             }
         };
         server.sampled = received;
+        server.asked = server.asked.max(sent);
         if is_set {
             self.settle(received);
         }
@@ -254,6 +259,17 @@ mod tests {
         let samples =
             [(0, 100 * SECOND, 500 * SECOND, 100 * SECOND), (0, 101 * SECOND, 900 * SECOND, 101 * SECOND)];
         assert!(known(1, &samples).now(102 * SECOND) >= at(901 * SECOND));
+    }
+
+    /// The story: the answer to an earlier question was looked at after that to a later one, and took the step back that the later one had shown.
+    #[test]
+    fn p7_now_follows_the_latest_question_and_not_the_latest_answer() {
+        let samples = [
+            (0, 100 * SECOND, 500 * SECOND, 100 * SECOND),
+            (0, 102 * SECOND, 902 * SECOND, 102 * SECOND),
+            (0, 101 * SECOND, 501 * SECOND, 103 * SECOND),
+        ];
+        assert!(known(1, &samples).now(103 * SECOND) >= at(903 * SECOND));
     }
 
     /// It stood still until the server's clock had come to where it had been, and with it all timers of the engines.

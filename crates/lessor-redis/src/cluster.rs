@@ -22,6 +22,7 @@ pub(crate) use map::{Master, Own, SLOTS};
 
 use crate::link::{Link, Sent};
 use crate::server;
+use crate::wake::shielded;
 
 /// So often a command is sent on at once. Then those who send it on are not of one mind, and it waits until the map was read again.
 const REDIRECTS: usize = 3;
@@ -185,7 +186,7 @@ impl Cluster {
                 return Ok((master, wired, true));
             }
             self.stale.notify_one();
-            changed.await;
+            shielded(changed).await;
         }
     }
 
@@ -193,7 +194,7 @@ impl Cluster {
     pub(crate) async fn wait(&self) {
         let changed = self.changed.listen();
         self.stale.notify_one();
-        changed.await;
+        shielded(changed).await;
     }
 
     /// The connection there, if there is one.
@@ -274,6 +275,11 @@ fn slot_of(command: &Cmd) -> usize {
     };
     let key = arg(if arg(0).starts_with(b"EVAL") { 3 } else { 1 });
     usize::from(crc16(key)) % SLOTS
+}
+
+/// The slot of a name without braces.
+pub(crate) fn slot_of_name(name: &str) -> usize {
+    usize::from(crc16(name.as_bytes())) % SLOTS
 }
 
 /// The one of XMODEM.

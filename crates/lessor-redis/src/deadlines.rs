@@ -8,6 +8,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::wake::wake;
+
 /// How late a call may be ended.
 const TICK: Duration = Duration::from_millis(10);
 
@@ -22,7 +24,7 @@ pub(crate) struct Deadlines {
 #[derive(Debug, Default)]
 struct List {
     /// Places are used again.
-    waiting: Vec<Option<(u64, Waker)>>,
+    waiting: Vec<Option<(u64, Option<Waker>)>>,
     free: Vec<usize>,
 }
 
@@ -41,9 +43,10 @@ impl Deadlines {
             }
             tokio::time::sleep(TICK).await;
             let now = now();
-            let over = |(at, waker): &(u64, Waker)| (*at <= now).then(|| waker.clone());
-            let woken: Vec<Waker> = self.list.lock().waiting.iter().flatten().filter_map(over).collect();
-            woken.into_iter().for_each(Waker::wake);
+            // Each is woken once, also if it is not polled after that.
+            let over = |(at, waker): &mut (u64, Option<Waker>)| if *at <= now { waker.take() } else { None };
+            let woken: Vec<Waker> = self.list.lock().waiting.iter_mut().flatten().filter_map(over).collect();
+            woken.into_iter().for_each(wake);
         }
     }
 }
@@ -58,8 +61,7 @@ pub(crate) struct Expiry<'a, F> {
 }
 
 impl<'a, F: Fn() -> u64> Expiry<'a, F> {
-    pub(crate) fn new(deadlines: &'a Deadlines, now: F, after: Duration) -> Self {
-        let at = now().saturating_add(u64::try_from(after.as_micros()).unwrap_or(u64::MAX));
+    pub(crate) fn new(deadlines: &'a Deadlines, now: F, at: u64) -> Self {
         Self { deadlines, now, at, place: None }
     }
 }
@@ -71,7 +73,7 @@ impl<F: Fn() -> u64 + Unpin> Future for Expiry<'_, F> {
         if (self.now)() >= self.at {
             return Poll::Ready(());
         }
-        let waiter = Some((self.at, context.waker().clone()));
+        let waiter = Some((self.at, Some(context.waker().clone())));
         let mut list = self.deadlines.list.lock();
         let was_empty = list.is_empty();
         let place = match self.place.or_else(|| list.free.pop()) {

@@ -30,14 +30,25 @@
 //! All who share a prefix share the clock of the server. Whoever sets that clock forward has leases lapse early; set
 //! back, they last longer.
 //!
+//! The expiry of a record tells when it arrived at the server, and so whether it counts. Nobody may change it by hand. A clock that is set by more
+//! than five minutes in the moment a lease is granted may cost that lease.
+//!
 //! On a cluster every key has the clock of the node that it is on, so the nodes' clocks have to agree, as time servers have them do. A key that
 //! moves to a node whose clock is ahead lapses that much earlier.
 //!
 //! # Errors
-//! Every call ends within [`Settings::deadline`]. [`StoreError::Unavailable`](lessor_core::StoreError::Unavailable) means that nothing was sent, or that the
-//! server has refused it; [`StoreError::Indeterminate`](lessor_core::StoreError::Indeterminate) that a write was sent and no answer came. Nothing
-//! is sent twice; the engine looks whether the write took effect. A connection that breaks, or on which an answer is late, is
-//! made anew.
+//! A request that is not answered within half of [`Settings::deadline`] is given up; the other half is for the engine's look whether a write took effect.
+//! [`StoreError::Unavailable`](lessor_core::StoreError::Unavailable) means that nothing was sent, or that the server has refused it;
+//! [`StoreError::Indeterminate`](lessor_core::StoreError::Indeterminate) that a write was sent and no answer came.
+//! [`StoreError::Misconfigured`](lessor_core::StoreError::Misconfigured) means that the same call fails until somebody changes the configuration: a wrong password, a
+//! database that does not exist, a command that the user may not use or that the server does not know. Errors name the command and repeat what the
+//! server said, without the arguments. Nothing is sent twice. A connection that breaks, or on which an answer is late, is made anew.
+//!
+//! Calls that are under way take at most 64 MiB together, 1 KiB for each and its records. Beyond that a call fails with `Unavailable` at once, which is
+//! what happens when much is asked of a server that stands still. Answers that have come, and that their callers do not look at, take as much again at most; the
+//! caller of a further one is told that there is no room for it.
+//!
+//! A forked child cannot use the store of its parent, and is told so by an error; it opens a store of its own.
 //!
 //! # What it needs to be permitted
 //! With access control lists, a user needs this, and no channels; `PREFIX` is [`Settings::prefix`]:
@@ -46,27 +57,33 @@
 //! ACL SETUSER lessor on >PASSWORD ~PREFIX:* +get +set +del +pexpiretime +scan +eval +evalsha +eval_ro +evalsha_ro +time +info +client|tracking +client|caching
 //! ```
 //!
+//! Each of these is tried out when a connection is made, on a name that no key has, so that a server which could grant but not complete is refused.
+//!
 //! Without the two last, waiters are not told of what others do, and look every so often. For another database than 0 it takes `+select` too,
 //! and `+config|get` to have it checked how the server syncs its file: else any append-only file passes. On a cluster it takes
 //! `+cluster|slots +cluster|nodes +asking` too.
 //!
 //! # Cost
 //! A fresh acquire, a refusal, a replay, and what a holder does are one round trip; a takeover, and giving a lease up, are two. Listing and purging walk over
-//! all keys of the server's database, in small steps.
+//! all keys of the server's database, in small steps; a purge goes on where the call before has stopped.
 
 mod address;
+mod budget;
 mod clock;
 mod cluster;
 mod deadlines;
 mod failure;
 mod hints;
+mod landing;
 mod link;
 mod names;
+mod probe;
 mod scan;
 mod scripts;
 mod server;
 mod settings;
 mod store;
+mod wake;
 mod wire;
 
 use std::fmt;
@@ -74,15 +91,18 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use lessor_core::Error;
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 pub use server::Server;
 pub use settings::{Check, Settings};
 
 use crate::address::Address;
+use crate::budget::Budget;
 use crate::hints::Listeners;
 use crate::link::Link;
 use crate::names::Prefix;
+use crate::scan::Purge;
 
 /// Records on a Redis server.
 ///
@@ -96,15 +116,19 @@ pub struct RedisStore {
 pub(crate) struct Shared {
     pub(crate) link: Arc<Link>,
     pub(crate) prefix: Prefix,
+    pub(crate) budget: Arc<Budget>,
     /// Before this nothing is due to be purged, as far as is known; in µs of the server's time.
     pub(crate) next_purge: AtomicU64,
+    /// A purge that has not come to its end.
+    pub(crate) purging: Mutex<Option<Purge>>,
 }
 
 impl RedisStore {
     /// Connects to the server that a URL names: `redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE][?SETTING=VALUE&…]`, with `rediss:` for TLS, or
     /// `redis+cluster://HOST:PORT,HOST:PORT` for a cluster. Settings are `prefix`, `persistence`, `eviction` and `role`: see [`Settings`].
     ///
-    /// Fails with [`StoreError::Unavailable`](lessor_core::StoreError::Unavailable) if there is no such server, or it is not fit.
+    /// Fails with [`StoreError::Unavailable`](lessor_core::StoreError::Unavailable) if there is no such server at the moment, and with
+    /// [`StoreError::Misconfigured`](lessor_core::StoreError::Misconfigured) if it is not fit or refuses the user.
     pub fn open(url: &str) -> Result<Self, Error> {
         Opener::new().open(url)
     }
@@ -125,7 +149,10 @@ impl RedisStore {
 
 impl Drop for RedisStore {
     fn drop(&mut self) {
-        self.shared.link.close();
+        // A forked child has copies of the sockets, and not the thread that looks after them.
+        if self.shared.link.check_process().is_ok() {
+            self.shared.link.close();
+        }
     }
 }
 
@@ -215,6 +242,14 @@ impl Opener {
         let link = Link::open(self.settings, address, listeners, self.runtime, self.certificates)?;
         #[cfg(not(feature = "tls"))]
         let link = Link::open(self.settings, address, listeners, self.runtime)?;
-        Ok(RedisStore { shared: Arc::new(Shared { link, prefix, next_purge: AtomicU64::new(0) }) })
+        Ok(RedisStore {
+            shared: Arc::new(Shared {
+                link,
+                prefix,
+                budget: Arc::default(),
+                next_purge: AtomicU64::new(0),
+                purging: Mutex::default(),
+            }),
+        })
     }
 }

@@ -24,14 +24,18 @@ use crate::cluster::Cluster;
 use crate::deadlines::Deadlines;
 use crate::failure::{Effect, judge, kind_of, unanswered};
 use crate::hints::Listeners;
+use crate::probe;
 use crate::server::{self, Server};
 use crate::settings::Settings;
+use crate::wake::shielded;
 use crate::wire::Wire;
 
 /// How long the first wait is after a connection could not be made, and the longest.
 pub(crate) const BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 /// How often the server is asked for the time while nothing else does.
 pub(crate) const SAMPLE_EVERY: Duration = Duration::from_secs(1);
+/// With every how many of these questions the server is asked whether it is still fit.
+pub(crate) const CHECK_EVERY: u32 = 2;
 
 #[derive(Clone)]
 enum Way {
@@ -50,8 +54,30 @@ struct Live {
 
 enum State {
     Up(Live),
-    Down(String),
+    Down(Reason),
     Closed,
+}
+
+/// Why there is no connection.
+#[derive(Clone)]
+struct Reason {
+    text: String,
+    /// There will be none until the configuration is changed.
+    is_lasting: bool,
+}
+
+impl Reason {
+    fn passing(text: impl Into<String>) -> Self {
+        Self { text: text.into(), is_lasting: false }
+    }
+
+    fn of(error: StoreError) -> Self {
+        match error {
+            StoreError::Misconfigured { reason } => Self { text: reason, is_lasting: true },
+            StoreError::Unavailable { reason } => Self::passing(reason),
+            other => Self::passing(other.to_string()),
+        }
+    }
 }
 
 pub(crate) struct Link {
@@ -63,6 +89,8 @@ pub(crate) struct Link {
     pub(crate) certificates: Option<redis::TlsCertificates>,
     /// Of the application.
     pub(crate) runtime: Option<Handle>,
+    /// The process whose thread looks after the connection.
+    process: u32,
     deadlines: Deadlines,
     state: RwLock<State>,
     changed: Event,
@@ -91,8 +119,9 @@ impl Link {
             #[cfg(feature = "tls")]
             certificates,
             runtime,
+            process: std::process::id(),
             deadlines: Deadlines::default(),
-            state: RwLock::new(State::Down("not connected yet".to_owned())),
+            state: RwLock::new(State::Down(Reason::passing("not connected yet"))),
             changed: Event::new(),
             wanted: Notify::new(),
             generation: AtomicU64::new(0),
@@ -111,6 +140,11 @@ impl Link {
             Ok(Err(error)) => Err(error.into()),
             Err(_) => Err(Error::Thread { reason: "the thread of the store has ended".to_owned() }),
         }
+    }
+
+    /// Fails in a forked child: there is no thread that looks after the connection, and locks may be held for ever.
+    pub(crate) fn check_process(&self) -> Result<(), StoreError> {
+        check_process(self.process)
     }
 
     async fn watch(&self) {
@@ -142,7 +176,7 @@ impl Link {
                         return;
                     }
                     tracing::warn!(%error, "no connection could be made; trying again");
-                    self.fall(None, error.to_string());
+                    self.fall(None, Reason::of(error));
                     tokio::time::sleep(backoff).await;
                     backoff = (backoff * 2).min(BACKOFF.1);
                 }
@@ -169,7 +203,7 @@ impl Link {
         drop(state);
         // It may have been closed before anybody could be told to make another one.
         if one.is_some_and(|wire| wire.is_over()) {
-            self.fall(Some(generation), "the connection was closed".to_owned());
+            self.fall(Some(generation), Reason::passing("the connection was closed"));
         }
         self.changed.notify(usize::MAX);
         // What changed in between was not told.
@@ -184,16 +218,18 @@ impl Link {
         let fallen = Arc::downgrade(self);
         let lost = move || {
             if let Some(link) = fallen.upgrade() {
-                link.fall(Some(generation), "the connection was closed".to_owned());
+                link.fall(Some(generation), Reason::passing("the connection was closed"));
             }
         };
         let mut wire = server::connect(self, node, place, lost).await?;
-        let (server, is_bounded) = server::look(place, &mut wire).await?;
-        server::check(&self.settings, place, &server, is_bounded)?;
-        let sample = server::sample(&self.clock, ONLY, &mut wire).await;
-        sample.map_err(|error| judge(&error, place, Effect::Read).error)?;
-        let is_told = server::track(place, &mut wire).await;
+        let server = server::look(self, place, &mut wire).await?;
         let former = self.server();
+        server::check(&self.settings, place, &server, former.as_ref())?;
+        let sample = server::sample(&self.clock, ONLY, &mut wire).await;
+        sample.map_err(|error| judge(&error, self.asked(place, "TIME"), Effect::Read).error)?;
+        probe::probe(self, place, &mut wire, |_| true).await?;
+        wire.trust();
+        let is_told = server::track(place, &mut wire).await;
         self.met(place, server.clone(), former.is_some_and(|former| former.run_id != server.run_id));
         Ok(Live { way: Way::One(wire), generation, is_told })
     }
@@ -227,9 +263,9 @@ impl Link {
         }
     }
 
-    /// Until the connection is broken. Asks for the time every so often.
+    /// Until the connection is broken. Asks for the time every so often, and less often whether the server is still fit.
     async fn while_it_works(&self) {
-        loop {
+        for round in 1_u32.. {
             let is_wanted = async {
                 self.wanted.notified().await;
                 true
@@ -244,27 +280,43 @@ impl Link {
                 _ => return,
             };
             let Way::One(mut wire) = live.way else { return };
-            if !is_wanted {
-                let sample = async {
-                    server::sample(&self.clock, ONLY, &mut wire).await.map_err(|error| kind_of(&error))
-                };
-                let timeout = async {
-                    tokio::time::sleep(self.settings.deadline).await;
-                    Err("it did not answer in time".to_owned())
-                };
-                if let Err(reason) = future::or(sample, timeout).await {
-                    self.fall(
-                        Some(live.generation),
-                        format!("the connection to {} failed: {reason}", self.address.place),
-                    );
-                    return;
-                }
+            if is_wanted {
+                continue;
+            }
+            let work = async {
+                let sample = server::sample(&self.clock, ONLY, &mut wire).await;
+                sample.map_err(|error| {
+                    let place = &self.address.place;
+                    Reason::passing(format!("the connection to {place} failed: {}", kind_of(&error)))
+                })?;
+                if round % CHECK_EVERY == 0 { self.check_again(&mut wire).await } else { Ok(()) }
+            };
+            let timeout = async {
+                tokio::time::sleep(self.settings.deadline).await;
+                Err(Reason::passing(format!("{} did not answer in time", self.address.place)))
+            };
+            if let Err(reason) = future::or(work, timeout).await {
+                self.fall(Some(live.generation), reason);
+                return;
             }
         }
     }
 
+    /// What is set at the server may have changed since.
+    async fn check_again(&self, wire: &mut Wire) -> Result<(), Reason> {
+        let place = &self.address.place;
+        let server = server::look(self, place, wire).await.map_err(Reason::of)?;
+        let former = self.server();
+        if former.as_ref() == Some(&server) {
+            return Ok(());
+        }
+        let checked = server::check(&self.settings, place, &server, former.as_ref());
+        *self.server.write() = Some(server);
+        checked.map_err(Reason::of)
+    }
+
     /// The connection of this generation, or whichever there is, is of no more use.
-    pub(crate) fn fall(&self, generation: Option<u64>, reason: String) {
+    fn fall(&self, generation: Option<u64>, reason: Reason) {
         let mut state = self.state.write();
         let is_meant = match &*state {
             State::Up(live) => generation.is_none_or(|generation| generation == live.generation),
@@ -301,7 +353,7 @@ impl Link {
     }
 
     /// What is there now; or what to wait for, and why.
-    fn look(&self) -> Result<Live, Option<String>> {
+    fn look(&self) -> Result<Live, Option<Reason>> {
         match &*self.state.read() {
             State::Up(live) => Ok(live.clone()),
             State::Down(reason) => Err(Some(reason.clone())),
@@ -320,15 +372,37 @@ impl Link {
                 Err(Some(_)) => self.changed.listen(),
             };
             if let Err(Some(_)) = self.look() {
-                changed.await;
+                shielded(changed).await;
             }
         }
     }
+}
+
+fn check_process(process: u32) -> Result<(), StoreError> {
+    if process == std::process::id() {
+        return Ok(());
+    }
+    let reason =
+        "this process was forked from the one that opened the store; open a store in the child itself";
+    Err(StoreError::Misconfigured { reason: reason.to_owned() })
 }
 
 impl std::fmt::Debug for Link {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let is_up = matches!(*self.state.read(), State::Up(_));
         f.debug_struct("Link").field("address", &self.address).field("is_up", &is_up).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The story: the thread of the store does not exist in a forked child, and each call there waited for ever.
+    #[test]
+    fn a_store_is_of_use_only_in_the_process_that_opened_it() {
+        assert!(check_process(std::process::id()).is_ok());
+        let other = check_process(std::process::id() + 1);
+        assert!(matches!(other, Err(StoreError::Misconfigured { .. })), "{other:?}");
     }
 }

@@ -1,22 +1,28 @@
 //! Listing and purging, by walking over the names that there are, in small steps.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use lessor_core::store::{Page, Purged, Scan};
-use lessor_core::{Key, StoreError};
+use lessor_core::{Key, Record, StoreError, Timestamp};
 use redis::{Cmd, Value, cmd};
 
 use crate::Shared;
 use crate::cluster::{Master, Own};
 use crate::failure::Effect;
+use crate::landing::{MARGIN, may_be_late};
 use crate::scripts::SCRIPTS;
 use crate::server::time_of;
-use crate::store::{Arg, Args, MARGIN};
+use crate::store::{Arg, Args, answer_of};
 
 /// How many names the server looks at in one step.
 const STEP: usize = 1_000;
+/// How many steps a purge makes in one call, if what it may drop is not more.
+const STEPS: usize = 4;
+/// How many records are dropped in one round trip.
+const TOGETHER: usize = 100;
 /// How often a listing is begun anew because keys are being moved.
 const WALKS: usize = 20;
 
@@ -109,10 +115,11 @@ impl Shared {
             }
         }
         let next = (keys.len() == query.limit).then(|| keys.last().cloned()).flatten();
-        let mut reads: Vec<Cmd> = keys.iter().map(|key| command("GET", &self.prefix.name(key))).collect();
-        reads.push(cmd("TIME"));
-        let mut values = self.link.read_each(&reads).await?;
-        let now = match values.pop() {
+        // The time first: it is not to be later than the reading of any record.
+        let mut reads = vec![cmd("TIME")];
+        reads.extend(keys.iter().map(|key| command("GET", &self.prefix.name(key))));
+        let mut values = self.link.each(&reads, Effect::Read).await?.into_iter();
+        let now = match values.next() {
             Some(Value::Array(time)) => time_of(&time),
             _ => None,
         };
@@ -127,54 +134,156 @@ impl Shared {
                 entries.push((key, record));
             }
         }
+        let latest = self.link.clock.now();
+        self.leave_out_late(&mut entries, latest).await?;
         Ok(Page { entries, next, now })
     }
 
-    /// Drops records before the server does, whose own time is later by [`MARGIN`]. Does nothing while none is due that this store
-    /// has written or seen.
-    pub(crate) async fn purge(self: Arc<Self>, limit: usize) -> Result<Purged, StoreError> {
-        // Whatever is written meanwhile lowers it again.
-        let due = self.next_purge.swap(u64::MAX, Ordering::Relaxed);
-        if self.link.clock.now().as_micros() < due {
-            self.next_purge.fetch_min(due, Ordering::Relaxed);
-            return Ok(Purged::default());
+    /// Reads those again that may have arrived too late to be grants, together with when they arrived.
+    async fn leave_out_late(
+        &self,
+        entries: &mut Vec<(Key, Record)>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let doubtful = || entries.iter().filter(|(_, record)| may_be_late(record, now));
+        let read = |key: &Key| {
+            let args = Args { name: self.prefix.name(key), more: Vec::new(), is_told: false };
+            args.command(&SCRIPTS.load, Effect::Read, true)
+        };
+        let reads: Vec<Cmd> = doubtful().map(|(key, _)| read(key)).collect();
+        let mut shown = Vec::with_capacity(reads.len());
+        let answers =
+            if reads.is_empty() { Vec::new() } else { self.link.each(&reads, Effect::Read).await? };
+        for ((key, _), answer) in doubtful().zip(answers) {
+            let answer = answer_of(answer).ok_or_else(|| StoreError::Incompatible {
+                reason: "a script was answered in a way that is not known".to_owned(),
+            })?;
+            shown.push(Self::seen(key, &answer)?.record);
         }
-        let purged = self.purge_up_to(limit).await;
-        let next = purged.as_ref().map_or(0, |(_, next)| *next);
-        self.next_purge.fetch_min(next, Ordering::Relaxed);
-        purged.map(|(dropped, _)| Purged { dropped, more: dropped >= limit })
+        let mut shown = shown.into_iter();
+        let mut all = Vec::with_capacity(entries.len());
+        for (key, record) in entries.drain(..) {
+            let record = if may_be_late(&record, now) { shown.next().flatten() } else { Some(record) };
+            all.extend(record.map(|record| (key, record)));
+        }
+        *entries = all;
+        Ok(())
     }
 
-    /// Returns how many were dropped, and when the next will be due.
-    async fn purge_up_to(&self, limit: usize) -> Result<(usize, u64), StoreError> {
-        let margin = u64::try_from(MARGIN.as_millis()).unwrap_or(u64::MAX);
-        let (mut dropped, mut next) = (0, u64::MAX);
-        let mut walk = Walk::begin(self, self.prefix.pattern("")).await?;
+    /// Drops records before the server does, whose own time is later by [`MARGIN`]. Does nothing while none is due that this store
+    /// has written or seen. Goes on where the call before has stopped, and stops when it has dropped `limit` records or looked at about so many names, or at
+    /// some thousands.
+    pub(crate) async fn purge(self: Arc<Self>, limit: usize) -> Result<Purged, StoreError> {
+        let begun = self.purging.lock().take();
+        if begun.is_none() {
+            // Whatever is written meanwhile lowers it again.
+            let due = self.next_purge.swap(u64::MAX, Ordering::Relaxed);
+            if self.link.clock.now().as_micros() < due {
+                self.next_purge.fetch_min(due, Ordering::Relaxed);
+                return Ok(Purged::default());
+            }
+        }
+        // Until it is known when the next is due: a call that fails or is dropped leaves that to the next one.
+        let mut again = Again { next_purge: &self.next_purge, at: 0 };
+        let mut purge = match begun {
+            Some(purge) => purge,
+            None => Purge::begin(&self).await?,
+        };
+        let mut dropped = 0;
+        for _ in 0..STEPS.max(limit / STEP) {
+            dropped += purge.drop_due(&self, limit - dropped).await?;
+            if dropped == limit {
+                break;
+            }
+            if !purge.step(&self).await? {
+                again.at = purge.next;
+                return Ok(Purged { dropped, more: false });
+            }
+        }
+        *self.purging.lock() = Some(purge);
+        Ok(Purged { dropped, more: true })
+    }
+}
+
+/// When to look again for what is due.
+struct Again<'a> {
+    next_purge: &'a AtomicU64,
+    at: u64,
+}
+
+impl Drop for Again<'_> {
+    fn drop(&mut self) {
+        self.next_purge.fetch_min(self.at, Ordering::Relaxed);
+    }
+}
+
+/// A purge of all names, from call to call.
+pub(crate) struct Purge {
+    walk: Walk,
+    /// What is due, and since when, in µs.
+    due: Vec<(String, u64)>,
+    /// When the next is due of those that were visited.
+    next: u64,
+}
+
+impl fmt::Debug for Purge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Purge").field("due", &self.due.len()).finish_non_exhaustive()
+    }
+}
+
+impl Purge {
+    async fn begin(shared: &Shared) -> Result<Self, StoreError> {
+        let mut walk = Walk::begin(shared, shared.prefix.pattern("")).await?;
         // What is missed is dropped another time.
         walk.layout.clear();
-        while let Some(names) = walk.step(self).await? {
-            let names: Vec<String> =
-                names.into_iter().filter_map(|name| String::from_utf8(name).ok()).collect();
-            let times: Vec<Cmd> = names.iter().map(|name| command("PEXPIRETIME", name)).collect();
-            let times = self.link.read_each(&times).await?;
-            for (name, time) in names.into_iter().zip(times) {
-                let Value::Int(at) = time else { continue };
-                let Some(at) = u64::try_from(at).ok().and_then(|at| at.checked_sub(margin)) else { continue };
-                let at = at.saturating_mul(1_000);
-                if at > self.link.clock.now().as_micros() {
-                    next = next.min(at);
-                    continue;
-                }
-                if dropped == limit {
-                    return Ok((dropped, 0));
-                }
-                let args = Args { name, more: vec![Arg::Number(margin)], is_told: false };
-                match self.run(&SCRIPTS.purge, &args, Effect::Write).await?.status {
-                    0 => dropped += 1,
-                    _ => next = next.min(at),
+        Ok(Self { walk, due: Vec::new(), next: u64::MAX })
+    }
+
+    /// Visits more names. Returns false if there are no more.
+    async fn step(&mut self, shared: &Shared) -> Result<bool, StoreError> {
+        let Some(names) = self.walk.step(shared).await? else { return Ok(false) };
+        let names: Vec<String> = names.into_iter().filter_map(|name| String::from_utf8(name).ok()).collect();
+        if names.is_empty() {
+            return Ok(true);
+        }
+        let times: Vec<Cmd> = names.iter().map(|name| command("PEXPIRETIME", name)).collect();
+        let times = shared.link.each(&times, Effect::Read).await?;
+        let now = shared.link.clock.now().as_micros();
+        for (name, time) in names.into_iter().zip(times) {
+            let Value::Int(at) = time else { continue };
+            let Some(at) = u64::try_from(at).ok().and_then(|at| at.checked_sub(margin())) else { continue };
+            match at.saturating_mul(1_000) {
+                at if at > now => self.next = self.next.min(at),
+                at => self.due.push((name, at)),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Drops up to `limit` of what is due, and returns how many were.
+    async fn drop_due(&mut self, shared: &Shared, limit: usize) -> Result<usize, StoreError> {
+        let mut dropped = 0;
+        while dropped < limit && !self.due.is_empty() {
+            let count = self.due.len().min(limit - dropped).min(TOGETHER);
+            let due = self.due.split_off(self.due.len() - count);
+            let purge = |(name, _): &(String, u64)| {
+                let args = Args { name: name.clone(), more: vec![Arg::Number(margin())], is_told: false };
+                args.command(&SCRIPTS.purge, Effect::Write, true)
+            };
+            let answers = shared.link.each(&due.iter().map(purge).collect::<Vec<_>>(), Effect::Write).await?;
+            for ((_, at), answer) in due.into_iter().zip(answers) {
+                match answer_of(answer) {
+                    Some(answer) if answer.status == 0 => dropped += 1,
+                    // By the server's own clock it is not due.
+                    _ => self.next = self.next.min(at),
                 }
             }
         }
-        Ok((dropped, next))
+        Ok(dropped)
     }
+}
+
+fn margin() -> u64 {
+    u64::try_from(MARGIN.as_millis()).unwrap_or(u64::MAX)
 }

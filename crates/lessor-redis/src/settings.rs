@@ -15,7 +15,8 @@ pub struct Settings {
     /// Begins the name of every record, so that several applications can share a server: 1 to 64 letters, digits, `-`, `_`
     /// or `.`. Default `lessor`.
     pub prefix: String,
-    /// When a call ends at the latest, with an answer or an error. From 10 ms to 1 min, default 5 s.
+    /// When an operation ends at the latest, with an answer or an error, if the server does not answer. It may take two requests, a write and a look
+    /// what became of it, and each has half of this. From 10 ms to 1 min, default 5 s.
     #[serde(with = "humantime_serde")]
     pub deadline: Duration,
     /// That the server writes an append-only file and syncs it for each write, without which its crash takes acknowledged leases
@@ -28,12 +29,13 @@ pub struct Settings {
     pub role: Check,
 }
 
-/// What to do about a server that is not set up as it should be. It is looked at whenever a connection was made.
+/// What to do about a server that is not set up as it should be. It is looked at whenever a connection was made, and every few seconds from then on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Check {
     /// Do not use it: nothing can be opened, and calls are answered with
-    /// [`StoreError::Unavailable`](lessor_core::StoreError::Unavailable) until it is set right.
+    /// [`StoreError::Misconfigured`](lessor_core::StoreError::Misconfigured) until it is set right; or with
+    /// [`StoreError::Unavailable`](lessor_core::StoreError::Unavailable) by a replica, since a fail-over may be under way.
     Require,
     /// Log a warning.
     Warn,

@@ -2,22 +2,19 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use lessor_core::store::{Change, Hints, Page, Purged, Reply, Scan, Seen, Swap};
 use lessor_core::{Durability, Key, Pending, Record, Store, StoreError, Timestamp};
 use redis::{Cmd, Value};
 
+use crate::budget::Charge;
 use crate::failure::Effect;
+use crate::landing::{
+    self, AHEAD, LATEST, drawn_at, expires_ms, is_first, lifetime_ms, may_be_late, purge_at,
+};
 use crate::scripts::{SCRIPTS, Script};
 use crate::server::time_of;
 use crate::{RedisStore, Shared};
-
-/// No record goes before its token is this old, even if its retention has ended. A fresh grant is made by a single command, which knows no
-/// purge; but if it was answered before its own token is half as old as this, then nothing that was purged had a higher one.
-pub(crate) const TOKEN_AGE: Duration = Duration::from_secs(600);
-/// How much longer than that the server keeps a record by itself.
-pub(crate) const MARGIN: Duration = Duration::from_secs(3600);
 
 /// What a script answered.
 pub(crate) struct Answer {
@@ -25,8 +22,12 @@ pub(crate) struct Answer {
     pub(crate) bytes: Option<Vec<u8>>,
     /// The server's time, or a later one.
     pub(crate) now: Timestamp,
+    /// When the server drops the record by itself, in ms; negative if it does not.
+    pub(crate) expires_ms: i64,
 }
 
+/// What the server says of a record that it does not drop by itself.
+const NEVER: i64 = -1;
 const DONE: i64 = 0;
 const CONFLICT: i64 = 1;
 
@@ -35,8 +36,10 @@ impl Shared {
         Record::decode(bytes).map_err(|error| StoreError::undecodable(format!("key {key:?}"), error))
     }
 
-    fn seen(key: &Key, answer: &Answer) -> Result<Seen, StoreError> {
+    /// What a script answered. A record that arrived too late to be a grant counts as absent.
+    pub(crate) fn seen(key: &Key, answer: &Answer) -> Result<Seen, StoreError> {
         let record = answer.bytes.as_deref().map(|bytes| Self::decode(key, bytes)).transpose()?;
+        let record = record.filter(|record| !landing::is_late(record, answer.expires_ms));
         Ok(Seen { record, now: answer.now })
     }
 
@@ -46,14 +49,15 @@ impl Shared {
         script: &Script,
         args: &Args<'_>,
         effect: Effect,
+        limit: u64,
     ) -> Result<Answer, StoreError> {
         let sent = self.link.clock.local();
         let command = args.command(script, effect, false);
-        let answer = match self.link.call_script(&command, effect, args.is_told).await? {
+        let answer = match self.link.call_script(&command, effect, args.is_told, limit).await? {
             Some(answer) => answer,
             None => {
                 let in_full = args.command(script, effect, true);
-                let in_full = Box::pin(self.link.call_script(&in_full, effect, args.is_told));
+                let in_full = Box::pin(self.link.call_script(&in_full, effect, args.is_told, limit));
                 in_full.await?.unwrap_or_default()
             }
         };
@@ -61,7 +65,9 @@ impl Shared {
             reason: format!("{} answered in a way that is not known", self.link.address.place),
         };
         match answer {
-            Value::Int(status) => Ok(Answer { status, bytes: None, now: self.link.clock.now() }),
+            Value::Int(status) => {
+                Ok(Answer { status, bytes: None, now: self.link.clock.now(), expires_ms: NEVER })
+            }
             answer => {
                 let answer = answer_of(answer).ok_or_else(unknown)?;
                 self.link.saw(sent, answer.now);
@@ -70,47 +76,55 @@ impl Shared {
         }
     }
 
-    /// From when on nobody misses the record.
-    fn purge_at(record: &Record) -> Timestamp {
-        record.purge_at().max(drawn_at(record).saturating_add(TOKEN_AGE))
-    }
-
     async fn load(&self, key: &Key) -> Result<Seen, StoreError> {
         let args = Args { name: self.prefix.name(key), more: Vec::new(), is_told: true };
-        Self::seen(key, &self.run(&SCRIPTS.load, &args, Effect::Read).await?)
+        Self::seen(key, &self.run(&SCRIPTS.load, &args, Effect::Read, self.link.limit()).await?)
     }
 
     async fn put(&self, key: &Key, put: &Put) -> Result<Swap, StoreError> {
         self.next_purge.fetch_min(put.purge_at.as_micros(), Ordering::Relaxed);
-        if put.is_fresh { self.put_fresh(key, put).await } else { self.put_over(key, put).await }
+        let (limit, from) = (self.link.limit(), self.link.clock.at_least());
+        match put.lifetime_ms {
+            Some(lifetime) if put.token <= from.saturating_add(AHEAD) => {
+                self.put_fresh(key, put, lifetime, from, limit).await
+            }
+            _ => self.put_over(key, put, limit).await,
+        }
     }
 
-    /// In one command, which is the fastest way to do it.
-    async fn put_fresh(&self, key: &Key, put: &Put) -> Result<Swap, StoreError> {
+    /// In one command, which is the fastest way to do it. `from` is a time that the server's clock has reached.
+    async fn put_fresh(
+        &self,
+        key: &Key,
+        put: &Put,
+        lifetime: u64,
+        from: Timestamp,
+        limit: u64,
+    ) -> Result<Swap, StoreError> {
         let name = self.prefix.name(key);
         if self.is_old(put.token) {
             return Ok(Swap::OutOfWindow(Seen { record: None, now: self.link.clock.now() }));
         }
-        let from = self.link.clock.at_least();
         let mut command = Cmd::with_capacity(7, name.len() + put.next().len() + 64);
-        command.arg("SET").arg(&name).arg(put.next()).arg("NX").arg("GET").arg("PXAT").arg(put.expires_ms());
-        let (answer, now) = match self.link.call(&command, Effect::Write).await {
-            Err(full @ StoreError::Full { .. }) => return Box::pin(self.conflict_or(key, full)).await,
+        command.arg("SET").arg(&name).arg(put.next()).arg("NX").arg("GET").arg("PX").arg(lifetime);
+        let (answer, now) = match self.link.call(&command, Effect::Write, limit).await {
+            Err(full @ StoreError::Full { .. }) => return Box::pin(self.conflict_or(key, full, limit)).await,
             answer => answer?,
         };
         match answer {
             Value::BulkString(there) => {
                 let record = Self::decode(key, &there)?;
-                // The answer has no time with it. If the lease may have ended while it was under way, the record is to be seen as it is now, with
-                // the time that belongs to it.
-                if (from..=now).contains(&record.expires_at()) {
-                    let args = Args { name, more: Vec::new(), is_told: false };
-                    let answer = Box::pin(self.run(&SCRIPTS.load, &args, Effect::Read)).await?;
-                    return Ok(Swap::Conflict(Self::seen(key, &answer)?));
+                // The answer says neither the time nor when the record arrived. If the lease may have ended while the answer was under way, or the
+                // record may not count, the record has to be read again together with these. That is so as well if it may be handed out, since
+                // the time that is known here may be wrong.
+                let is_in_doubt = may_be_late(&record, now) || put.record.same_holder(&record);
+                if is_in_doubt || (from..=now).contains(&record.expires_at()) {
+                    let answer = Box::pin(self.read(key, limit)).await?;
+                    return Box::pin(self.conflict(key, &answer, true, limit)).await;
                 }
                 Ok(Swap::Conflict(Seen { record: Some(record), now }))
             }
-            Value::Nil if self.is_old(put.token) => Box::pin(self.take_back(name, put)).await,
+            Value::Nil if self.is_old(put.token) => Box::pin(self.look_after_late(key, put, limit)).await,
             Value::Nil => Ok(Swap::Stored),
             _ => Err(StoreError::Incompatible {
                 reason: format!("{} answered SET in a way that is not known", self.link.address.place),
@@ -118,59 +132,90 @@ impl Shared {
         }
     }
 
-    /// A server without room refuses the write before it looks at what is there; but refusals and replays need no room.
-    async fn conflict_or(&self, key: &Key, full: StoreError) -> Result<Swap, StoreError> {
-        let args = Args { name: self.prefix.name(key), more: Vec::new(), is_told: false };
-        let seen = Self::seen(key, &self.run(&SCRIPTS.load, &args, Effect::Read).await?)?;
-        if seen.record.is_some() { Ok(Swap::Conflict(seen)) } else { Err(full) }
-    }
-
-    /// Whether a record with a higher token may have been purged since this one was drawn.
-    fn is_old(&self, token: Timestamp) -> bool {
-        self.link.clock.now().saturating_since(token) >= TOKEN_AGE / 2
-    }
-
-    /// Undoes a fresh grant that came so late that its token may not be the highest. Nobody was told of it.
-    async fn take_back(&self, name: String, put: &Put) -> Result<Swap, StoreError> {
-        let args = Args { name, more: vec![Arg::Bytes(put.next())], is_told: false };
-        let answer = self.run(&SCRIPTS.undo, &args, Effect::Write).await.map_err(|error| match error {
+    /// The answer to a fresh grant came late. Whether the grant arrived late as well, the record itself says.
+    async fn look_after_late(&self, key: &Key, put: &Put, limit: u64) -> Result<Swap, StoreError> {
+        let answer = self.read(key, limit).await.map_err(|error| match error {
             StoreError::Unavailable { reason } | StoreError::Misconfigured { reason } => {
                 StoreError::Indeterminate { reason }
             }
             other => other,
         })?;
-        Ok(Swap::OutOfWindow(Seen { record: None, now: answer.now }))
+        let is_own = answer.bytes.as_deref() == Some(put.next());
+        if is_own && Self::seen(key, &answer)?.record.is_some() {
+            return Ok(Swap::Stored);
+        }
+        self.conflict(key, &answer, true, limit).await
     }
 
-    async fn put_over(&self, key: &Key, put: &Put) -> Result<Swap, StoreError> {
+    async fn read(&self, key: &Key, limit: u64) -> Result<Answer, StoreError> {
+        let args = Args { name: self.prefix.name(key), more: Vec::new(), is_told: false };
+        self.run(&SCRIPTS.load, &args, Effect::Read, limit).await
+    }
+
+    /// Something else is there than what was expected. What arrived too late to be a grant is in the way of a fresh grant, and goes.
+    async fn conflict(
+        &self,
+        key: &Key,
+        answer: &Answer,
+        is_fresh: bool,
+        limit: u64,
+    ) -> Result<Swap, StoreError> {
+        let seen = Self::seen(key, answer)?;
+        let (Some(bytes), None, true) = (&answer.bytes, &seen.record, is_fresh) else {
+            return Ok(Swap::Conflict(seen));
+        };
+        let more = vec![Arg::Bytes(bytes), Arg::Number(u64::try_from(answer.expires_ms).unwrap_or(0))];
+        let args = Args { name: self.prefix.name(key), more, is_told: false };
+        let removed =
+            self.run(&SCRIPTS.remove, &args, Effect::Write, limit).await.map_err(|error| match error {
+                // Whether or not it is removed, nothing has changed that counts.
+                StoreError::Indeterminate { reason } => StoreError::Unavailable { reason },
+                other => other,
+            })?;
+        Ok(Swap::OutOfWindow(Seen { record: None, now: removed.now }))
+    }
+
+    /// A server without room refuses the write before it looks at what is there; but refusals and replays need no room.
+    async fn conflict_or(&self, key: &Key, full: StoreError, limit: u64) -> Result<Swap, StoreError> {
+        let seen = Self::seen(key, &self.read(key, limit).await?)?;
+        if seen.record.is_some() { Ok(Swap::Conflict(seen)) } else { Err(full) }
+    }
+
+    /// Whether a record with a higher token may have been purged since this one was drawn.
+    fn is_old(&self, token: Timestamp) -> bool {
+        self.link.clock.now().saturating_since(token) >= LATEST
+    }
+
+    async fn put_over(&self, key: &Key, put: &Put, limit: u64) -> Result<Swap, StoreError> {
         let mut more = Vec::with_capacity(5);
-        more.extend([Arg::Bytes(put.expected()), Arg::Bytes(put.next()), Arg::Number(put.expires_ms())]);
+        more.extend([Arg::Bytes(put.expected()), Arg::Bytes(put.next()), Arg::Number(put.expires_ms)]);
         if let Some((not_before, not_after)) = put.window {
             more.push(Arg::Number(not_before.as_micros()));
             more.push(Arg::Number(not_after.map_or(u64::MAX >> 10, Timestamp::as_micros)));
         }
         let args = Args { name: self.prefix.name(key), more, is_told: false };
-        let answer = self.run(&SCRIPTS.swap, &args, Effect::Write).await?;
+        let answer = self.run(&SCRIPTS.swap, &args, Effect::Write, limit).await?;
         match answer.status {
             DONE => Ok(Swap::Stored),
-            CONFLICT => Ok(Swap::Conflict(Self::seen(key, &answer)?)),
+            CONFLICT => self.conflict(key, &answer, put.is_fresh, limit).await,
             _ => Ok(Swap::OutOfWindow(Self::seen(key, &answer)?)),
         }
     }
 }
 
-/// Tokens are times, or later than their time.
-fn drawn_at(record: &Record) -> Timestamp {
-    Timestamp::from_micros(record.token().as_u64()).unwrap_or(Timestamp::MAX)
-}
-
 /// A change as it is sent.
 struct Put {
+    /// What is to be stored.
+    record: Record,
     /// What is expected, and behind it what is to be stored.
     records: Vec<u8>,
     expected_length: usize,
-    /// Nothing is expected, and at no certain time.
+    /// Nothing is expected.
     is_fresh: bool,
+    /// If a single command may make the change: how long the server keeps the record by itself, in ms.
+    lifetime_ms: Option<u64>,
+    /// When the server drops the record by itself, in ms.
+    expires_ms: u64,
     token: Timestamp,
     /// If the change depends on the clock: from when on, and until when.
     window: Option<(Timestamp, Option<Timestamp>)>,
@@ -185,15 +230,23 @@ impl Put {
         }
         let expected_length = records.len();
         change.next.encode_into(&mut records);
+        let (is_fresh, token) = (change.expected.is_none(), drawn_at(change.next));
+        // Over nothing, it must not arrive late either.
+        let latest = if is_fresh { token.checked_add(LATEST) } else { None };
+        let not_after = change.not_after.into_iter().chain(latest).min();
+        let window = (change.is_timed() || is_fresh)
+            .then_some((change.not_before.unwrap_or(Timestamp::EPOCH), not_after));
         Self {
+            record: change.next.clone(),
             records,
             expected_length,
-            is_fresh: change.expected.is_none() && !change.is_timed(),
-            token: drawn_at(change.next),
-            window: change
-                .is_timed()
-                .then_some((change.not_before.unwrap_or(Timestamp::EPOCH), change.not_after)),
-            purge_at: Shared::purge_at(change.next),
+            is_fresh,
+            lifetime_ms: (is_fresh && !change.is_timed() && is_first(change.next))
+                .then(|| lifetime_ms(change.next)),
+            expires_ms: expires_ms(change.next),
+            token,
+            window,
+            purge_at: purge_at(change.next),
         }
     }
 
@@ -203,10 +256,6 @@ impl Put {
 
     fn next(&self) -> &[u8] {
         self.records.get(self.expected_length..).unwrap_or_default()
-    }
-
-    fn expires_ms(&self) -> u64 {
-        self.purge_at.saturating_add(MARGIN).as_micros().div_ceil(1_000)
     }
 }
 
@@ -224,7 +273,7 @@ pub(crate) struct Args<'a> {
 }
 
 impl Args<'_> {
-    fn command(&self, script: &Script, effect: Effect, in_full: bool) -> Cmd {
+    pub(crate) fn command(&self, script: &Script, effect: Effect, in_full: bool) -> Cmd {
         let verb = match (in_full, effect) {
             (false, Effect::Write) => "EVALSHA",
             (false, Effect::Read) => "EVALSHA_RO",
@@ -249,7 +298,7 @@ impl Args<'_> {
     }
 }
 
-fn answer_of(value: Value) -> Option<Answer> {
+pub(crate) fn answer_of(value: Value) -> Option<Answer> {
     let Value::Array(mut parts) = value else { return None };
     let [status, bytes, time @ ..] = &mut parts[..] else { return None };
     let Value::Int(status) = *status else { return None };
@@ -258,30 +307,62 @@ fn answer_of(value: Value) -> Option<Answer> {
         Value::BulkString(bytes) => Some(bytes),
         _ => None,
     };
-    Some(Answer { status, bytes, now })
+    let expires_ms = match time.get(2) {
+        Some(Value::Int(at)) => *at,
+        _ => NEVER,
+    };
+    Some(Answer { status, bytes, now, expires_ms })
+}
+
+impl RedisStore {
+    /// Lets a call begin that has records of so many bytes, and says why not.
+    fn admit(&self, bytes: usize) -> Result<Charge, StoreError> {
+        self.shared.link.check_process()?;
+        self.shared.budget.charge(bytes)
+    }
 }
 
 impl Store for RedisStore {
     fn now(&self) -> Reply<Timestamp> {
-        Pending::ready(Ok(self.shared.link.clock.now()))
+        Pending::ready(self.shared.link.check_process().map(|()| self.shared.link.clock.now()))
     }
 
     fn load(&self, key: &Key) -> Reply<Seen> {
         let (shared, key) = (Arc::clone(&self.shared), key.clone());
-        Pending::later(async move { shared.load(&key).await })
+        match self.admit(0) {
+            Ok(charge) => Pending::later(charge.during(async move { shared.load(&key).await })),
+            Err(error) => Pending::ready(Err(error)),
+        }
     }
 
     fn swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
         let (shared, key, put) = (Arc::clone(&self.shared), key.clone(), Put::new(change));
-        Pending::later(async move { shared.put(&key, &put).await })
+        let charge = match self.admit(put.records.capacity()) {
+            Ok(charge) => charge,
+            Err(error) => return Pending::ready(Err(error)),
+        };
+        Pending::later(async move {
+            let _charge = charge;
+            let swap = shared.put(&key, &put).await?;
+            if matches!(swap, Swap::Stored) {
+                shared.link.listeners.wrote(&key);
+            }
+            Ok(swap)
+        })
     }
 
     fn scan(&self, query: Scan) -> Reply<Page> {
-        Pending::later(Arc::clone(&self.shared).scan(query))
+        match self.admit(0) {
+            Ok(charge) => Pending::later(charge.during(Arc::clone(&self.shared).scan(query))),
+            Err(error) => Pending::ready(Err(error)),
+        }
     }
 
     fn purge(&self, limit: usize) -> Reply<Purged> {
-        Pending::later(Arc::clone(&self.shared).purge(limit))
+        match self.admit(0) {
+            Ok(charge) => Pending::later(charge.during(Arc::clone(&self.shared).purge(limit))),
+            Err(error) => Pending::ready(Err(error)),
+        }
     }
 
     fn durability(&self) -> Durability {

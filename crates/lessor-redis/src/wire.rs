@@ -20,10 +20,11 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, Pipeline, PushInfo, PushKind,
-    RedisError, Value,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, Pipeline, PushInfo, PushKind, RedisError, Value,
 };
 use tokio::runtime::Handle;
+
+use crate::wake::shielded;
 
 /// How many requests may wait to be written by the client library.
 const PIPELINE: usize = 1024;
@@ -58,7 +59,7 @@ impl fmt::Debug for Wire {
 }
 
 impl Wire {
-    /// Connects and logs in. Tasks on `runtime` may wait for their answers there. `hear` is told what the server says by itself, `lost` is called when the connection is closed, both from any thread.
+    /// Connects, and logs in where the connection is the client library's. Tasks on `runtime` may wait for their answers there. `hear` is told what the server says by itself, `lost` is called when the connection is closed, both from any thread.
     pub(crate) async fn connect(
         client: Client,
         patience: Duration,
@@ -73,15 +74,7 @@ impl Wire {
             .set_pipeline_buffer_size(PIPELINE);
         #[cfg(unix)]
         if let ConnectionAddr::Tcp(host, port) = client.get_connection_info().addr() {
-            return Self::connect_own(
-                client.get_connection_info(),
-                (host, *port),
-                config,
-                runtime,
-                hear,
-                lost,
-            )
-            .await;
+            return Self::connect_own((host, *port), runtime, hear, lost).await;
         }
         let config = config.set_push_sender(move |said: PushInfo| {
             match said.kind {
@@ -95,21 +88,29 @@ impl Wire {
 
     #[cfg(unix)]
     async fn connect_own(
-        info: &ConnectionInfo,
         place: (&str, u16),
-        config: AsyncConnectionConfig,
         runtime: Option<Handle>,
         hear: impl Fn(&PushInfo) + Send + Sync + 'static,
         lost: impl Fn() + Send + Sync + 'static,
     ) -> Result<Self, RedisError> {
         let socket = tokio::net::TcpStream::connect(place).await?.into_std()?;
-        let login = tokio::net::TcpStream::from_std(socket.try_clone()?)?;
-        // The client library logs in. What drives its connection is not run any more once it has, so it has nothing to do with what follows.
-        let login = MultiplexedConnection::new_with_config(info.redis_settings(), login, config).await?;
-        drop(login);
         let line = Arc::new(line::Line::new(socket, runtime, hear, lost)?);
         tokio::spawn(Arc::clone(&line).drive());
         Ok(Self::Own(Arc::new(Own(line))))
+    }
+
+    /// Whether the client library has logged in already.
+    pub(crate) fn is_logged_in(&self) -> bool {
+        matches!(self, Self::Library(_))
+    }
+
+    /// What is behind it was looked at: from now on answers may be as large as a server can make them.
+    pub(crate) fn trust(&self) {
+        match self {
+            #[cfg(unix)]
+            Self::Own(own) => own.0.trust(),
+            Self::Library(_) => {}
+        }
     }
 
     /// Whether it is known to be closed. If it is not and `lost` was not called yet, `lost` will be.
@@ -131,25 +132,25 @@ impl Wire {
             Self::Library(library) => {
                 sent();
                 // It is seldom, and would make each call's future larger.
-                Box::pin(async {
+                Box::pin(shielded(async {
                     match commands {
                         [command] => library.send_packed_command(command).await,
                         _ => library.send_all(commands).await.map(|mut all| all.pop().unwrap_or_default()),
                     }
-                })
+                }))
                 .await
             }
         }?
         .extract_error()
     }
 
-    /// The same, with all the answers; there is at least one command.
-    pub(crate) async fn send_each(
+    /// The same, with all the answers, errors among them; there is at least one command.
+    pub(crate) async fn send_all(
         &mut self,
         commands: &[&Cmd],
         sent: impl FnOnce(),
     ) -> Result<Vec<Value>, RedisError> {
-        let values = match self {
+        match self {
             #[cfg(unix)]
             Self::Own(own) => own.send(commands, true, sent).await.map(|answered| {
                 let mut values = answered.former;
@@ -158,10 +159,18 @@ impl Wire {
             }),
             Self::Library(library) => {
                 sent();
-                library.send_all(commands).await
+                Box::pin(shielded(library.send_all(commands))).await
             }
-        };
-        values?.into_iter().map(Value::extract_error).collect()
+        }
+    }
+
+    /// The same, if none of the answers is an error.
+    pub(crate) async fn send_each(
+        &mut self,
+        commands: &[&Cmd],
+        sent: impl FnOnce(),
+    ) -> Result<Vec<Value>, RedisError> {
+        self.send_all(commands, sent).await?.into_iter().map(Value::extract_error).collect()
     }
 }
 

@@ -25,7 +25,8 @@ use support::Server;
 use support::dice::{Dice, number_from_env};
 use support::proxy::{FAULTS, Fault, Proxy};
 
-const DEADLINE: Duration = Duration::from_millis(60);
+/// Each request has half of it.
+const DEADLINE: Duration = Duration::from_millis(120);
 /// Long enough that the caller has given up, and has come back.
 const LATE: Duration = Duration::from_millis(90);
 const LONG: Duration = Duration::from_hours(1);

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lessor_core::{Acquisition, Engine, Error, LeaseId};
+use lessor_core::{Acquisition, Engine, Error, LeaseId, Store};
 use support::Server;
 use tap::Tap;
 use tools::{begin, end, eventually, insist, lease, slowly_loading};
@@ -60,6 +60,52 @@ fn a_waiter_is_woken_by_another_stores_write() {
         }
         let view = end("the waiter is woken", &waiting).unwrap().unwrap();
         assert!(view.is_finished() || i % 4 >= 2, "{view:?}");
+    }
+}
+
+/// The story: two engines of a process share a store, and so a connection. The server did not report what that connection changes itself, so a
+/// waiter of one engine did not notice what the other completed until it looked by itself.
+#[test]
+fn a_waiter_is_woken_by_what_another_engine_on_the_same_store_writes() {
+    if !support::is_there() {
+        return;
+    }
+    let (server, prefix) = (Server::volatile(), support::prefix());
+    let store = Arc::new(support::open(&server, &prefix));
+    let tap = Tap::new(&store).without_timers();
+    let engine = Arc::new(Engine::new(Arc::new(tap.clone())).unwrap());
+    let other = Engine::new(Arc::clone(&store) as Arc<dyn Store>).unwrap();
+    for i in 0..8 {
+        let key = format!("key {i}");
+        let held = lease(other.acquire(&key).wait());
+        let waiting = wait_for(&engine, &tap, &key);
+        held.complete(&i).wait().unwrap();
+        assert!(end("the waiter is woken", &waiting).unwrap().unwrap().is_finished());
+    }
+}
+
+/// The story: the server reports one change of what was loaded, and then no more. An extension by the waiter's own connection was not reported, but
+/// counted as that one change. So what another process did next went unnoticed.
+#[test]
+fn a_waiter_is_woken_by_another_store_after_an_extension_by_its_own() {
+    if !support::is_there() {
+        return;
+    }
+    let (server, prefix) = (Server::volatile(), support::prefix());
+    let store = Arc::new(support::open(&server, &prefix));
+    let tap = Tap::new(&store).without_timers();
+    let engine = Arc::new(Engine::new(Arc::new(tap.clone())).unwrap());
+    let other = Engine::new(Arc::new(support::open(&server, &prefix))).unwrap();
+    for i in 0..8 {
+        let key = format!("key {i}");
+        let held = lease(engine.acquire(&key).ttl(HOUR).wait());
+        let waiting = wait_for(&engine, &tap, &key);
+        let loads = tap.loads();
+        held.extend(HOUR).wait().unwrap();
+        // The extension is reported, so the waiter looks again, and is told of the next change.
+        eventually("the waiter has looked again", || tap.loads() > loads);
+        assert!(other.forget_forced(&key).wait().unwrap());
+        assert!(end("the waiter is woken", &waiting).unwrap().is_none());
     }
 }
 

@@ -15,12 +15,14 @@ const fn redis(target: &'static [&'static str], filter: &'static str) -> Test {
 const CHECKS: &[&str] = &["--test", "checks"];
 const CLOCK: &[&str] = &["--test", "clock"];
 const CLUSTER: &[&str] = &["--test", "cluster"];
+const LATE: &[&str] = &["--test", "late"];
 const CONFORMANCE: &[&str] = &["--test", "conformance"];
 const OUTAGES: &[&str] = &["--test", "outages"];
 const PROXY: &[&str] = &["--test", "proxy"];
+const REFUSED: &[&str] = &["--test", "refused"];
 const WAITERS: &[&str] = &["--test", "waiters"];
 const WINDOW: Test = redis(CLOCK, "p7_a_window_is_judged_by_the_servers_clock");
-const TAKEN_BACK: Test = redis(OUTAGES, "p2_a_fresh_grant_whose_answer_came_late");
+const ANSWERED_LATE: Test = redis(OUTAGES, "p2_a_fresh_grant_whose_answer_came_late");
 const SENT_ONCE: Test = redis(OUTAGES, "p6_whatever_becomes_of_the_answer");
 const NAMES: Test = unit("names::tests::names_of_different_keys_differ_and_lead_back");
 const UNFIT: Test = redis(CHECKS, "a_server_that_is_not_as_it_should_be_is_refused");
@@ -80,15 +82,15 @@ pub(crate) const REDIS: &[Mutant] = &[
     Mutant {
         name: "redis-command-is-sent-again-after-the-connection-broke",
         file: "crates/lessor-redis/src/store.rs",
-        find: "let answer = match self.link.call_script(&command, effect, args.is_told).await? {",
-        replace: "let answer = match self.link.call_script(&command, effect, args.is_told).await {\n            Err(StoreError::Indeterminate { .. }) => Box::pin(self.link.call_script(&command, effect, args.is_told)).await?,\n            other => other?,\n        };\n        let answer = match answer {",
+        find: "let answer = match self.link.call_script(&command, effect, args.is_told, limit).await? {",
+        replace: "let answer = match self.link.call_script(&command, effect, args.is_told, limit).await {\n            Err(StoreError::Indeterminate { .. }) => Box::pin(self.link.call_script(&command, effect, args.is_told, limit)).await?,\n            other => other?,\n        };\n        let answer = match answer {",
         test: SENT_ONCE,
     },
     Mutant {
         name: "redis-fresh-grant-is-sent-again-after-the-connection-broke",
         file: "crates/lessor-redis/src/store.rs",
         find: "            answer => answer?,\n        };\n        match answer {",
-        replace: "            Err(StoreError::Indeterminate { .. }) => Box::pin(self.link.call(&command, Effect::Write)).await?,\n            answer => answer?,\n        };\n        match answer {",
+        replace: "            Err(StoreError::Indeterminate { .. }) => Box::pin(self.link.call(&command, Effect::Write, limit)).await?,\n            answer => answer?,\n        };\n        match answer {",
         test: SENT_ONCE,
     },
     Mutant {
@@ -121,14 +123,14 @@ pub(crate) const REDIS: &[Mutant] = &[
     },
     Mutant {
         name: "redis-server-drops-records-as-soon-as-their-retention-ends",
-        file: "crates/lessor-redis/src/store.rs",
-        find: "self.purge_at.saturating_add(MARGIN)",
-        replace: "self.purge_at.saturating_add(MARGIN / 3600)",
+        file: "crates/lessor-redis/src/landing.rs",
+        find: "purge_at(record).saturating_add(MARGIN)",
+        replace: "purge_at(record).saturating_add(MARGIN / 3600)",
         test: redis(CLOCK, "p9_the_server_keeps_a_record"),
     },
     Mutant {
         name: "redis-purge-forgets-how-old-a-token-has-to-be",
-        file: "crates/lessor-redis/src/store.rs",
+        file: "crates/lessor-redis/src/landing.rs",
         find: "record.purge_at().max(drawn_at(record).saturating_add(TOKEN_AGE))",
         replace: "record.purge_at().max(drawn_at(record))",
         test: redis(CLOCK, "p2_a_record_is_purged_once_its_token"),
@@ -150,8 +152,8 @@ pub(crate) const REDIS: &[Mutant] = &[
     Mutant {
         name: "redis-old-token-is-granted",
         file: "crates/lessor-redis/src/store.rs",
-        find: "saturating_since(token) >= TOKEN_AGE / 2",
-        replace: "saturating_since(token) >= TOKEN_AGE * 1000",
+        find: "saturating_since(token) >= LATEST",
+        replace: "saturating_since(token) >= LATEST * 1000",
         test: redis(CONFORMANCE, "on_the_real_clock::purging::p2_a_grant_by_an_old_reading"),
     },
     Mutant {
@@ -159,14 +161,112 @@ pub(crate) const REDIS: &[Mutant] = &[
         file: "crates/lessor-redis/src/store.rs",
         find: "Value::Nil if self.is_old(put.token) =>",
         replace: "Value::Nil if self.is_old(put.token) && put.records.is_empty() =>",
-        test: TAKEN_BACK,
+        test: ANSWERED_LATE,
     },
     Mutant {
-        name: "redis-what-is-taken-back-may-be-a-rivals",
+        name: "redis-grant-that-arrived-late-is-recognised-by-reading",
+        file: "crates/lessor-redis/src/store.rs",
+        find: "record.filter(|record| !landing::is_late(record, answer.expires_ms));",
+        replace: "record.filter(|record| landing::is_late(record, answer.expires_ms) || is_first(record) || true);",
+        test: redis(LATE, "p2_a_grant_that_arrived_after_a_purge_is_not_taken_when_its_writer_reads_it"),
+    },
+    Mutant {
+        name: "redis-grant-that-arrived-late-is-handed-out-to-its-own-lease-id",
+        file: "crates/lessor-redis/src/store.rs",
+        find: "let is_in_doubt = may_be_late(&record, now) || put.record.same_holder(&record);",
+        replace: "let is_in_doubt = record.is_held_by(&lessor_core::LeaseId::from_bytes([0; 16]));",
+        test: redis(LATE, "p2_a_grant_that_arrived_after_a_purge_is_not_handed_out_to_its_own_lease_id"),
+    },
+    Mutant {
+        name: "redis-grant-that-arrived-late-is-listed",
+        file: "crates/lessor-redis/src/scan.rs",
+        find: "        self.leave_out_late(&mut entries, latest).await?;\n",
+        replace: "        self.leave_out_late(&mut Vec::new(), latest).await?;\n",
+        test: redis(LATE, "p2_a_grant_that_arrived_after_a_purge_is_shown_nowhere"),
+    },
+    Mutant {
+        name: "redis-fresh-grant-does-not-say-when-it-arrived",
+        file: "crates/lessor-redis/src/store.rs",
+        find: ".arg(\"PX\").arg(lifetime);",
+        replace: ".arg(\"PXAT\").arg(put.expires_ms.max(lifetime));",
+        test: redis(LATE, "p2_a_grant_that_arrived_after_a_purge_is_not_taken_when_its_writer_reads_it"),
+    },
+    Mutant {
+        name: "redis-grant-that-arrived-late-stays-in-the-way",
         file: "crates/lessor-redis/src/scripts.rs",
-        find: "if current ~= ARGV[1] then return {1, current, time[1], time[2]} end",
-        replace: "",
-        test: TAKEN_BACK,
+        find: "redis.call('PEXPIRETIME', KEYS[1]) ~= tonumber(ARGV[2]) then",
+        replace: "redis.call('PEXPIRETIME', KEYS[1]) == tonumber(ARGV[2]) then",
+        test: redis(LATE, "p2_a_grant_that_arrived_after_a_purge_is_not_handed_out_to_its_own_lease_id"),
+    },
+    Mutant {
+        name: "redis-script-makes-a-grant-that-arrives-late",
+        file: "crates/lessor-redis/src/store.rs",
+        find: "let latest = if is_fresh { token.checked_add(LATEST) } else { None };",
+        replace: "let latest = if is_fresh { token.checked_add(LATEST * 1000) } else { None };",
+        test: redis(LATE, "p2_a_script_does_not_make_a_grant_that_arrives_late"),
+    },
+    Mutant {
+        name: "redis-commands-are-not-tried-out",
+        file: "crates/lessor-redis/src/link.rs",
+        find: "        probe::probe(self, place, &mut wire, |_| true).await?;\n",
+        replace: "        probe::probe(self, place, &mut wire, |_| false).await?;\n",
+        test: redis(REFUSED, "a_server_that_does_not_know_a_command"),
+    },
+    Mutant {
+        name: "redis-eviction-is-looked-at-only-once",
+        file: "crates/lessor-redis/src/link.rs",
+        find: "if round % CHECK_EVERY == 0 {",
+        replace: "if round % CHECK_EVERY == CHECK_EVERY {",
+        test: redis(CHECKS, "eviction_that_is_switched_on_later"),
+    },
+    Mutant {
+        name: "redis-answers-at-login-have-no-limit",
+        file: "crates/lessor-redis/src/wire/line.rs",
+        find: "longest: AtomicUsize::new(UNTRUSTED),",
+        replace: "longest: AtomicUsize::new(UNTRUSTED * 1000),",
+        test: redis(REFUSED, "a_hostile_server_cannot"),
+    },
+    Mutant {
+        name: "redis-error-repeats-arguments",
+        file: "crates/lessor-redis/src/failure.rs",
+        find: "detail.split(\"with args beginning with\").next()",
+        replace: "detail.split(\"\\0\").next()",
+        test: unit("failure::tests::what_a_server_refuses"),
+    },
+    Mutant {
+        name: "redis-calls-have-no-limit",
+        file: "crates/lessor-redis/src/budget.rs",
+        find: "before.saturating_add(charge.bytes) > MOST {",
+        replace: "before.saturating_add(charge.bytes) > MOST * 1000 {",
+        test: unit("budget::tests::calls_have_room"),
+    },
+    Mutant {
+        name: "redis-answers-that-nobody-takes-have-no-limit",
+        file: "crates/lessor-redis/src/wire/waiting.rs",
+        find: "before.saturating_add(bytes) > MOST {",
+        replace: "before.saturating_add(bytes) > MOST * 1000 {",
+        test: unit("wire::tests::answers_that_nobody_takes"),
+    },
+    Mutant {
+        name: "redis-write-has-the-whole-deadline",
+        file: "crates/lessor-redis/src/link/exchange.rs",
+        find: "self.settings.deadline / 2",
+        replace: "self.settings.deadline / 1",
+        test: redis(OUTAGES, "an_operation_and_the_look"),
+    },
+    Mutant {
+        name: "redis-forked-child-uses-the-connection",
+        file: "crates/lessor-redis/src/link.rs",
+        find: "if process == std::process::id() {",
+        replace: "if process > 0 {",
+        test: unit("link::tests::a_store_is_of_use_only"),
+    },
+    Mutant {
+        name: "redis-purge-begins-at-the-first-name-again",
+        file: "crates/lessor-redis/src/scan.rs",
+        find: "*self.purging.lock() = Some(purge);",
+        replace: "drop(purge);",
+        test: redis(OUTAGES, "a_purge_in_many_calls"),
     },
     Mutant {
         name: "redis-names-are-not-escaped",
@@ -232,6 +332,20 @@ pub(crate) const REDIS: &[Mutant] = &[
         test: redis(WAITERS, "a_waiter_is_woken_by_another_stores_write"),
     },
     Mutant {
+        name: "redis-server-does-not-report-what-the-store-itself-changes",
+        file: "crates/lessor-redis/src/server.rs",
+        find: "tracking.arg(\"TRACKING\").arg(\"ON\").arg(\"OPTIN\");",
+        replace: "tracking.arg(\"TRACKING\").arg(\"ON\").arg(\"OPTIN\").arg(\"NOLOOP\");",
+        test: redis(WAITERS, "a_waiter_is_woken_by_another_store_after_an_extension_by_its_own"),
+    },
+    Mutant {
+        name: "redis-waker-that-panics-ends-a-thread",
+        file: "crates/lessor-redis/src/wake.rs",
+        find: "if catch_unwind(AssertUnwindSafe(|| waker.wake())).is_err() {",
+        replace: "waker.wake();\n    if catch_unwind(AssertUnwindSafe(|| {})).is_err() {",
+        test: unit("wake::tests::a_waker_that_panics_keeps_nobody_else"),
+    },
+    Mutant {
         name: "redis-waiters-are-not-told-of-a-new-connection",
         file: "crates/lessor-redis/src/link.rs",
         find: "        // What changed in between was not told.\n        self.listeners.all_changed();\n",
@@ -241,8 +355,8 @@ pub(crate) const REDIS: &[Mutant] = &[
     Mutant {
         name: "redis-load-does-not-ask-to-be-told-with-the-script-in-full",
         file: "crates/lessor-redis/src/store.rs",
-        find: "Box::pin(self.link.call_script(&in_full, effect, args.is_told))",
-        replace: "Box::pin(self.link.call_script(&in_full, effect, false))",
+        find: "Box::pin(self.link.call_script(&in_full, effect, args.is_told, limit))",
+        replace: "Box::pin(self.link.call_script(&in_full, effect, false, limit))",
         test: redis(WAITERS, "a_waiter_that_looked_on_a_server_without_scripts"),
     },
     Mutant {
@@ -283,15 +397,15 @@ pub(crate) const REDIS: &[Mutant] = &[
     Mutant {
         name: "redis-replica-passes-for-a-master",
         file: "crates/lessor-redis/src/server.rs",
-        find: "(settings.role, server.role == \"master\",",
-        replace: "(settings.role, !server.role.is_empty(),",
+        find: "            server.role == \"master\",\n",
+        replace: "            !server.role.is_empty(),\n",
         test: UNFIT,
     },
     Mutant {
         name: "redis-server-that-evicts-passes",
         file: "crates/lessor-redis/src/server.rs",
-        find: "let is_kept = !is_bounded || server.maxmemory_policy == \"noeviction\";",
-        replace: "let is_kept = !is_bounded || !server.maxmemory_policy.starts_with(\"allkeys\");",
+        find: "let is_kept = !server.is_bounded || server.maxmemory_policy == \"noeviction\";",
+        replace: "let is_kept = !server.is_bounded || !server.maxmemory_policy.starts_with(\"allkeys\");",
         test: UNFIT,
     },
     Mutant {
@@ -304,8 +418,8 @@ pub(crate) const REDIS: &[Mutant] = &[
     Mutant {
         name: "redis-late-answer-shows-a-lease-that-ended-as-it-was",
         file: "crates/lessor-redis/src/store.rs",
-        find: "if (from..=now).contains(&record.expires_at()) {",
-        replace: "if (from..=from).contains(&record.expires_at()) {",
+        find: "if is_in_doubt || (from..=now).contains(&record.expires_at()) {",
+        replace: "if is_in_doubt || (from..=from).contains(&record.expires_at()) {",
         test: redis(PROXY, "p7_p8_a_lease_that_was_renewed"),
     },
     Mutant {
@@ -339,8 +453,8 @@ pub(crate) const REDIS: &[Mutant] = &[
     Mutant {
         name: "redis-wire-end-of-a-connection-is-told-to-nobody",
         file: "crates/lessor-redis/src/wire/line.rs",
-        find: "filter_map(|entry| entry.slot.fill(Err(kind)));",
-        replace: "filter_map(|entry| entry.slot.fill(Err(kind)).filter(|_| false));",
+        find: "filter_map(|entry| entry.slot.fill(Err(kind), None));",
+        replace: "filter_map(|entry| entry.slot.fill(Err(kind), None).filter(|_| false));",
         test: unit("wire::tests::the_end_of_a_connection_wakes_everybody"),
     },
 ];

@@ -9,11 +9,12 @@ use lessor_core::StoreError;
 use redis::{ConnectionAddr, ConnectionInfo, RedisError, Value, cmd};
 use tokio::sync::Notify;
 
-use super::Cluster;
 use super::map::{Drawn, Master, Node, Unfit, Wired};
-use crate::failure::{Effect, kind_of, unanswered};
-use crate::link::{BACKOFF, Link, SAMPLE_EVERY};
-use crate::server;
+use super::{Cluster, slot_of_name};
+use crate::failure::{Effect, is_denied, kind_of, unanswered};
+use crate::link::{BACKOFF, CHECK_EVERY, Link, SAMPLE_EVERY};
+use crate::probe;
+use crate::server::{self, Server};
 use crate::wire::Wire;
 
 /// How often nodes are asked for the time while something else is sent, in µs.
@@ -65,8 +66,10 @@ impl Cluster {
             let read = async {
                 let mut wire = server::connect(link, seed.clone(), &place, || {}).await?;
                 ask_for_slots(&mut wire).await.map_err(|error| match error.code() {
-                    Some("ERR") => unanswered(Effect::Read, format!("{place} is not part of a cluster")),
-                    _ => server::failed(&error, &place),
+                    Some("ERR") if !is_denied(&error) => StoreError::Misconfigured {
+                        reason: format!("{place} is not part of a cluster; write `redis://` before its host"),
+                    },
+                    _ => server::failed(&error, link.asked(&place, "CLUSTER SLOTS")),
                 })
             };
             match within(limit, read).await {
@@ -114,11 +117,11 @@ impl Cluster {
     /// Until the node is not on the map any more.
     async fn look_after(&self, link: &Arc<Link>, master: &Master, clock: u64, lost: &Arc<Notify>) {
         let mut backoff = BACKOFF.0;
-        let mut run_id = None;
+        let mut known = None;
         loop {
             let late = || unanswered(Effect::Read, format!("{master} did not answer in time"));
             let connected =
-                within(share_of(link.settings.deadline, 2), self.connect(link, master, clock, &mut run_id))
+                within(share_of(link.settings.deadline, 2), self.connect(link, master, clock, &mut known))
                     .await;
             let outcome = connected.unwrap_or_else(|| Err(Unfit { error: late(), is_setup: false }));
             let is_connected = outcome.is_ok();
@@ -141,7 +144,7 @@ impl Cluster {
                 backoff = BACKOFF.0;
                 // What changed in between was not told.
                 link.listeners.all_changed();
-                self.while_it_works(link, master, clock, lost).await;
+                self.while_it_works(link, master, clock, lost, &mut known).await;
             }
             if self.map.write().mine(master, lost).is_none() {
                 return;
@@ -154,7 +157,7 @@ impl Cluster {
         link: &Arc<Link>,
         master: &Master,
         clock: u64,
-        run_id: &mut Option<String>,
+        known: &mut Option<Server>,
     ) -> Result<(), Unfit> {
         let generation = link.next_generation();
         let unfit = |error| Unfit { error, is_setup: false };
@@ -169,16 +172,23 @@ impl Cluster {
         };
         let place = master.to_string();
         let mut wire = server::connect(link, at(seed, master), &place, lost).await.map_err(unfit)?;
-        let (server, is_bounded) = server::look(&place, &mut wire).await.map_err(unfit)?;
+        let server = server::look(link, &place, &mut wire).await.map_err(unfit)?;
         let is_master = server.role == "master";
-        server::check(&link.settings, &place, &server, is_bounded)
-            .map_err(|error| Unfit { error, is_setup: is_master })?;
+        let setup = |error| Unfit { error, is_setup: is_master };
+        server::check(&link.settings, &place, &server, known.as_ref()).map_err(setup)?;
         for _ in 0..3 {
             let sample = server::sample(&link.clock, clock, &mut wire).await;
-            sample.map_err(|error| unfit(server::failed(&error, &place)))?;
+            sample.map_err(|error| unfit(server::failed(&error, link.asked(&place, "TIME"))))?;
         }
+        let own: Vec<bool> =
+            self.map.read().owners.iter().map(|owner| owner.as_ref() == Some(master)).collect();
+        if own.contains(&true) {
+            let is_own = |name: &str| own.get(slot_of_name(name)).copied().unwrap_or(false);
+            probe::probe(link, &place, &mut wire, is_own).await.map_err(setup)?;
+        }
+        wire.trust();
         let is_told = server::track(&place, &mut wire).await;
-        let is_other = run_id.replace(server.run_id.clone()).is_some_and(|former| former != server.run_id);
+        let is_other = known.replace(server.clone()).is_some_and(|former| former.run_id != server.run_id);
         link.met(&place, server, is_other);
         let mut map = self.map.write();
         if let Some(node) = map.node_mut(master) {
@@ -193,8 +203,15 @@ impl Cluster {
     }
 
     /// Until the connection is lost. Asks for the time every so often.
-    async fn while_it_works(&self, link: &Link, master: &Master, clock: u64, lost: &Arc<Notify>) {
-        let mut sampled = link.clock.local();
+    async fn while_it_works(
+        &self,
+        link: &Link,
+        master: &Master,
+        clock: u64,
+        lost: &Arc<Notify>,
+        known: &mut Option<Server>,
+    ) {
+        let (mut sampled, mut checked) = (link.clock.local(), link.clock.local());
         loop {
             let wired = match self.map.read().node(master) {
                 Some(Node { wired: Ok(wired), .. }) => wired.clone(),
@@ -211,15 +228,42 @@ impl Cluster {
             }
             sampled = now;
             let mut wire = wired.wire.clone();
-            let reason =
-                match within(link.settings.deadline, server::sample(&link.clock, clock, &mut wire)).await {
-                    Some(Ok(())) => continue,
-                    Some(Err(error)) => kind_of(&error),
-                    None => "it did not answer in time".to_owned(),
-                };
+            let is_due = Duration::from_micros(now.saturating_sub(checked)) >= SAMPLE_EVERY * CHECK_EVERY;
+            let work = async {
+                let sample = server::sample(&link.clock, clock, &mut wire).await;
+                sample.map_err(|error| kind_of(&error))?;
+                match is_due {
+                    true => check_again(link, &master.to_string(), &mut wire, known).await,
+                    false => Ok(()),
+                }
+            };
+            let reason = match within(link.settings.deadline, work).await {
+                Some(Ok(())) => {
+                    checked = if is_due { now } else { checked };
+                    continue;
+                }
+                Some(Err(reason)) => reason,
+                None => "it did not answer in time".to_owned(),
+            };
             self.lose(master, wired.generation, &reason);
         }
     }
+}
+
+/// What is set at the node may have changed since.
+async fn check_again(
+    link: &Link,
+    place: &str,
+    wire: &mut Wire,
+    known: &mut Option<Server>,
+) -> Result<(), String> {
+    let server = server::look(link, place, wire).await.map_err(|error| error.to_string())?;
+    if known.as_ref() == Some(&server) {
+        return Ok(());
+    }
+    let checked = server::check(&link.settings, place, &server, known.as_ref());
+    *known = Some(server);
+    checked.map_err(|error| error.to_string())
 }
 
 async fn ask_for_slots(wire: &mut Wire) -> Result<Value, RedisError> {

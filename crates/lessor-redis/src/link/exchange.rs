@@ -2,25 +2,42 @@
 
 use std::pin::{Pin, pin};
 use std::task::Poll;
+use std::time::Duration;
 
 use futures_lite::future;
 use lessor_core::{StoreError, Timestamp};
 use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, Value, cmd};
 
-use super::{Link, Live, Way};
+use super::{Link, Live, Reason, Way};
 use crate::clock::ONLY;
 use crate::cluster::{Master, Own, SLOTS, caching};
 use crate::deadlines::Expiry;
-use crate::failure::{Effect, judge, unanswered};
+use crate::failure::{Effect, judge, name_of, unanswered};
 use crate::server;
 
 /// How often the nodes of a cluster are asked until their answers are of one mind.
 const LAYOUTS: usize = 100;
 
 impl Link {
-    /// Sends a command and waits for its answer, until the deadline; with what the clock of whoever answered is at most.
-    pub(crate) async fn call(&self, command: &Cmd, effect: Effect) -> Result<(Value, Timestamp), StoreError> {
-        self.exchange(effect, async |live, sent| {
+    /// When a call that begins now ends at the latest, by this machine's time.
+    pub(crate) fn limit(&self) -> u64 {
+        let patience = u64::try_from(self.patience().as_micros()).unwrap_or(u64::MAX);
+        self.clock.local().saturating_add(patience)
+    }
+
+    /// How long one call takes at most: an operation of an engine may need a second one, to look what became of the first.
+    pub(crate) fn patience(&self) -> Duration {
+        self.settings.deadline / 2
+    }
+
+    /// Sends a command and waits for its answer, at most until `limit`; with what the clock of whoever answered is at most.
+    pub(crate) async fn call(
+        &self,
+        command: &Cmd,
+        effect: Effect,
+        limit: u64,
+    ) -> Result<(Value, Timestamp), StoreError> {
+        self.exchange(Some(command), effect, limit, async |live, sent| {
             let answer = live.send(command, false, sent).await?;
             let now = match sent {
                 Some(Sent { master: Some(_), clock, .. }) => self.clock.now_of(*clock),
@@ -38,10 +55,13 @@ impl Link {
         command: &Cmd,
         effect: Effect,
         is_told: bool,
+        limit: u64,
     ) -> Result<Option<Value>, StoreError> {
-        self.exchange(effect, async |live, sent| match live.send(command, is_told, sent).await {
-            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => Ok(None),
-            answer => answer.map(Some),
+        self.exchange(Some(command), effect, limit, async |live, sent| {
+            match live.send(command, is_told, sent).await {
+                Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => Ok(None),
+                answer => answer.map(Some),
+            }
         })
         .await
     }
@@ -78,10 +98,10 @@ impl Link {
         Err(StoreError::Unavailable { reason })
     }
 
-    /// Reads, each with a command for one key, one behind the other; on a cluster, where they may be on several nodes, one after the
+    /// Commands, each for one key, one behind the other; on a cluster, where they may be on several nodes, one after the
     /// other.
-    pub(crate) async fn read_each(&self, commands: &[Cmd]) -> Result<Vec<Value>, StoreError> {
-        self.exchange(Effect::Read, async |live, sent| {
+    pub(crate) async fn each(&self, commands: &[Cmd], effect: Effect) -> Result<Vec<Value>, StoreError> {
+        self.exchange(commands.first(), effect, self.limit(), async |live, sent| {
             let wire = match &mut live.way {
                 Way::One(wire) if !commands.is_empty() => wire,
                 _ => {
@@ -106,20 +126,22 @@ impl Link {
         command: &Cmd,
         effect: Effect,
     ) -> Result<Value, StoreError> {
-        self.exchange(effect, async |live, sent| match (&live.way, master) {
+        self.exchange(Some(command), effect, self.limit(), async |live, sent| match (&live.way, master) {
             (Way::Cluster(cluster), Some(master)) => cluster.ask(master, command, sent).await,
             _ => live.send(command, false, sent).await,
         })
         .await
     }
 
-    fn expiry(&self) -> Expiry<'_, impl Fn() -> u64 + Unpin> {
-        Expiry::new(&self.deadlines, || self.clock.local(), self.settings.deadline)
+    fn expiry(&self, limit: u64) -> Expiry<'_, impl Fn() -> u64 + Unpin> {
+        Expiry::new(&self.deadlines, || self.clock.local(), limit)
     }
 
     async fn exchange<T>(
         &self,
+        command: Option<&Cmd>,
         effect: Effect,
+        limit: u64,
         send: impl AsyncFnOnce(&mut Live, &mut Option<Sent>) -> Result<T, RedisError>,
     ) -> Result<T, StoreError> {
         // Until something was sent, nothing has happened for certain.
@@ -134,7 +156,7 @@ impl Link {
                 };
                 Ok(send(&mut live, &mut sent).await)
             });
-            let mut expiry = self.expiry();
+            let mut expiry = self.expiry(limit);
             let outcome = future::poll_fn(|context| match exchange.as_mut().poll(context) {
                 Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
                 Poll::Pending => Pin::new(&mut expiry).poll(context).map(|()| None),
@@ -145,15 +167,18 @@ impl Link {
             Some(Sent { master: Some(master), .. }) => master.to_string(),
             _ => self.address.place.clone(),
         };
+        let name = || command.map(name_of).unwrap_or_default();
         match (outcome, sent) {
             (Some(Err(error)), _) => Err(error),
             (Some(Ok(Ok(answer))), _) => Ok(answer),
             (Some(Ok(Err(_))), None) if self.is_closed() => {
                 Err(StoreError::Unavailable { reason: "the store is closed".to_owned() })
             }
-            (Some(Ok(Err(error))), None) => Err(judge(&error, &place, Effect::Read).error),
+            (Some(Ok(Err(error))), None) => {
+                Err(judge(&error, self.asked(&place, &name()), Effect::Read).error)
+            }
             (Some(Ok(Err(error))), Some(sent)) => {
-                let failure = judge(&error, &place, effect);
+                let failure = judge(&error, self.asked(&place, &name()), effect);
                 if failure.is_broken {
                     self.drop_wire(&sent, &failure.error.to_string());
                 }
@@ -161,7 +186,10 @@ impl Link {
             }
             (None, None) => {
                 let reason = match (self.look(), self.cluster()) {
-                    (Err(Some(reason)), _) => reason,
+                    (Err(Some(Reason { text, is_lasting: true })), _) => {
+                        return Err(StoreError::Misconfigured { reason: text });
+                    }
+                    (Err(Some(reason)), _) => reason.text,
                     (_, Some(cluster)) => {
                         cluster.trouble().unwrap_or_else(|| "its nodes do not agree".to_owned())
                     }
@@ -170,7 +198,7 @@ impl Link {
                 Err(StoreError::Unavailable { reason: format!("no connection to {place}: {reason}") })
             }
             (None, Some(sent)) => {
-                let reason = format!("{place} did not answer in {:?}", self.settings.deadline);
+                let reason = format!("{place} did not answer {} in {:?}", name(), self.patience());
                 // Answers come in order, so those behind this one would be late as well.
                 self.drop_wire(&sent, &reason);
                 Err(unanswered(effect, reason))
@@ -182,7 +210,7 @@ impl Link {
     fn drop_wire(&self, sent: &Sent, reason: &str) {
         match (&sent.master, self.cluster()) {
             (Some(master), Some(cluster)) => cluster.lose(master, sent.generation, reason),
-            _ => self.fall(Some(sent.generation), reason.to_owned()),
+            _ => self.fall(Some(sent.generation), Reason::passing(reason)),
         }
     }
 }

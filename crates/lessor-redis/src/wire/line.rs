@@ -12,6 +12,7 @@ use std::io::{self, ErrorKind};
 use std::mem;
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -26,11 +27,14 @@ use tokio::runtime::Handle;
 
 use super::reading::Reading;
 use super::waiting::{Entry, Slot, Waiting};
+use crate::wake::{shielded, wake};
 
 /// How many may wait for their answers, those included that have given up.
 const WAITING: usize = 64 << 10;
 /// How much may wait to be written before nothing is added.
 const UNSENT: usize = 4 << 20;
+/// How long an answer may be before it is known what is there: that of a cluster's map is the longest, with some 2 MiB.
+const UNTRUSTED: usize = 8 << 20;
 /// What buffers keep when they are empty.
 const KEPT: usize = 256 << 10;
 /// How many requests in a row have to find nothing else under way before a caller leads: to take the lead and to give it back costs more than
@@ -97,6 +101,8 @@ pub(super) struct Line {
     room: Event,
     /// Whose tasks may lead.
     runtime: Option<Handle>,
+    /// How long one answer may be.
+    longest: AtomicUsize,
     hear: Box<dyn Fn(&PushInfo) + Send + Sync>,
     lost: Box<dyn Fn() + Send + Sync>,
 }
@@ -139,6 +145,7 @@ impl Line {
             queue: Mutex::new(queue),
             room: Event::new(),
             runtime,
+            longest: AtomicUsize::new(UNTRUSTED),
             hear: Box::new(hear),
             lost: Box::new(lost),
         })
@@ -188,7 +195,7 @@ impl Line {
             false => drop(queue),
         }
         drop(armed);
-        called.into_iter().for_each(Waker::wake);
+        called.into_iter().for_each(wake);
         Ok(Waiting { line: self, slot, part, number })
     }
 
@@ -200,7 +207,7 @@ impl Line {
             queue.over.is_none() && (queue.waiting.len() >= WAITING || queue.out.len() >= UNSENT)
         };
         if is_full {
-            room.await;
+            shielded(room).await;
         }
     }
 
@@ -230,7 +237,7 @@ impl Line {
                     queue.writer = Writer::Blocked;
                     let called = queue.thread.take();
                     drop(queue);
-                    called.into_iter().for_each(Waker::wake);
+                    called.into_iter().for_each(wake);
                     return;
                 }
                 Err(error) => {
@@ -310,7 +317,7 @@ impl Line {
         queue.leader = Leader::Nobody;
         let called = if queue.waiting.is_empty() { None } else { queue.thread.take() };
         drop(queue);
-        called.into_iter().for_each(Waker::wake);
+        called.into_iter().for_each(wake);
     }
 
     /// Takes in what there is to read, as the leader. Returns whether that may not have been all.
@@ -329,7 +336,9 @@ impl Line {
         };
         let (outcome, is_more) = match read {
             Ok(0) => (Err(ErrorKind::BrokenPipe), false),
-            Ok(read) => (reading.take_in(read), read == reading.space().len()),
+            Ok(read) => {
+                (reading.take_in(read, self.longest.load(Ordering::Relaxed)), read == reading.space().len())
+            }
             Err(Errno::AGAIN) => (Ok(()), false),
             Err(error) => (Err(io::Error::from(error).kind()), false),
         };
@@ -346,7 +355,7 @@ impl Line {
             _ => None,
         };
         drop(queue);
-        called.into_iter().for_each(Waker::wake);
+        called.into_iter().for_each(wake);
         if has_room {
             self.room.notify(usize::MAX);
         }
@@ -378,8 +387,8 @@ impl Line {
         drop(queue);
         drop(sockets);
         let _ = self.socket.shutdown(Shutdown::Both);
-        let wakers = waiting.into_iter().filter_map(|entry| entry.slot.fill(Err(kind)));
-        wakers.chain(called).for_each(Waker::wake);
+        let wakers = waiting.into_iter().filter_map(|entry| entry.slot.fill(Err(kind), None));
+        wakers.chain(called).for_each(wake);
         self.room.notify(usize::MAX);
         if !is_closed {
             (self.lost)();
@@ -390,12 +399,17 @@ impl Line {
         self.queue.lock().over.is_some()
     }
 
+    /// From now on answers may be as long as a server can make them.
+    pub(super) fn trust(&self) {
+        self.longest.store(usize::MAX, Ordering::Relaxed);
+    }
+
     /// Nobody will send anything more.
     pub(super) fn close(&self) {
         let mut queue = self.queue.lock();
         queue.is_closed = true;
         let called = queue.thread.take();
         drop(queue);
-        called.into_iter().for_each(Waker::wake);
+        called.into_iter().for_each(wake);
     }
 }

@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::mem;
 use std::sync::Arc;
-use std::task::Waker;
 
 use redis::{PushInfo, Value};
 
 use super::replies::{Said, Stop, first};
-use super::waiting::{Answer, Answered, Entry, Slot};
+use super::waiting::{Answer, Answered, Entry, Slot, Untaken};
+use crate::wake::wake;
 
 /// How much is read at once.
 const PIECE: usize = 64 << 10;
@@ -23,6 +23,7 @@ pub(super) struct Reading {
     values: Vec<Value>,
     pushes: Vec<PushInfo>,
     done: Vec<(Arc<Slot>, Answer)>,
+    untaken: Untaken,
 }
 
 impl Reading {
@@ -33,6 +34,7 @@ impl Reading {
             values: Vec::new(),
             pushes: Vec::new(),
             done: Vec::new(),
+            untaken: Untaken::default(),
         }
     }
 
@@ -41,8 +43,8 @@ impl Reading {
         &mut self.piece
     }
 
-    /// So much was read.
-    pub(super) fn take_in(&mut self, read: usize) -> Result<(), ErrorKind> {
+    /// So much was read. No answer may be longer than `longest`.
+    pub(super) fn take_in(&mut self, read: usize, longest: usize) -> Result<(), ErrorKind> {
         let Self { piece, begun: (begun, least), values, pushes, .. } = self;
         let came = piece.get(..read).unwrap_or_default();
         let mut buffer = mem::take(begun);
@@ -65,6 +67,7 @@ impl Reading {
                     }
                     at += length;
                 }
+                Err(Stop::More(more)) if more > longest => return Err(ErrorKind::InvalidData),
                 Err(Stop::More(more)) => {
                     *least = more;
                     break;
@@ -102,7 +105,10 @@ impl Reading {
 
     /// Wakes those who have got something. They may do anything, so no lock is held meanwhile.
     pub(super) fn tell(&mut self, hear: &dyn Fn(&PushInfo)) {
-        self.done.drain(..).filter_map(|(slot, answer)| slot.fill(answer)).for_each(Waker::wake);
+        for (slot, answer) in self.done.drain(..) {
+            let (answer, share) = self.untaken.admit(answer);
+            slot.fill(answer, share).into_iter().for_each(wake);
+        }
         mem::take(&mut self.pushes).iter().for_each(hear);
     }
 }

@@ -85,7 +85,9 @@ impl<'a> Reader<'a> {
                 _ => return Err(Stop::Malformed),
             }),
             b',' => Value::Double(text(line)?.parse().map_err(|_| Stop::Malformed)?),
-            b'(' => Value::BigNumber(line.to_vec()),
+            // The payload of `Value::BigNumber` depends on the features of `redis` that the application selects. No command of this
+            // crate is answered with one.
+            b'(' => Value::BulkString(line.to_vec()),
             _ => return Err(Stop::Malformed),
         })
     }
@@ -200,7 +202,6 @@ mod tests {
         "*4\r\n:0\r\n_\r\n$10\r\n1700000000\r\n$6\r\n123456\r\n",
         "~2\r\n#t\r\n#f\r\n",
         "%2\r\n+first\r\n:1\r\n+second\r\n*1\r\n,1.5\r\n",
-        "(3492890328409238509324850943850943825024385\r\n",
         "*2\r\n-LOADING server is loading\r\n*1\r\n*1\r\n$1\r\nx\r\n",
     ];
 
@@ -214,6 +215,9 @@ mod tests {
         let data = vec![Value::Array(vec![Value::BulkString(b"key".to_vec())])];
         let told = Said::Push(PushInfo { kind: PushKind::Invalidate, data });
         assert_eq!(first(push), Ok((told, push.len())));
+        let large = first(b"(3492890328409238509324850943850943825024385\r\n").unwrap().0;
+        let digits = b"3492890328409238509324850943850943825024385".to_vec();
+        assert_eq!(large, Said::Answer(Value::BulkString(digits)));
         let with_attribute = first(b"|1\r\n+ttl\r\n:3600\r\n:7\r\n").unwrap().0;
         assert_eq!(with_attribute, Said::Answer(Value::Int(7)));
     }

@@ -239,7 +239,7 @@ fn p6_answers_are_the_same_wherever_what_is_read_ends() {
         let heard = std::cell::Cell::new(0);
         for piece in pieces {
             reading.space()[..piece.len()].copy_from_slice(piece);
-            reading.take_in(piece.len()).unwrap();
+            reading.take_in(piece.len(), usize::MAX).unwrap();
             reading.hand_out(&mut waiting).unwrap();
             reading.tell(&|_| heard.set(heard.get() + 1));
         }
@@ -375,4 +375,43 @@ fn the_end_of_a_connection_wakes_everybody() {
         driver.join().unwrap();
         assert_eq!(lost.load(Ordering::SeqCst), server_ends_it);
     }
+}
+
+/// Callers that do not look at their answers, though these have come, cannot have them kept without a limit.
+#[test]
+fn answers_that_nobody_takes_are_bounded() {
+    const MIB: usize = 1 << 20;
+    let mut reading = Reading::new();
+    let mut waiting = std::collections::VecDeque::new();
+    let mut answer = |reading: &mut Reading, size: usize| {
+        let slot = Arc::new(Slot::default());
+        waiting.push_back(Entry {
+            slot: Arc::clone(&slot),
+            left: 1,
+            former: Vec::new(),
+            keeps_former: false,
+        });
+        let said = format!("${size}\r\n{}\r\n", "x".repeat(size));
+        let length = reading.space().len();
+        for piece in said.as_bytes().chunks(length) {
+            reading.space()[..piece.len()].copy_from_slice(piece);
+            reading.take_in(piece.len(), usize::MAX).unwrap();
+        }
+        reading.hand_out(&mut waiting).unwrap();
+        reading.tell(&|_| {});
+        slot
+    };
+    let mut slots: Vec<_> = (0..64).map(|_| answer(&mut reading, MIB)).collect();
+    let refused = answer(&mut reading, MIB);
+    assert_eq!(refused.take(), Some(Err(ErrorKind::OutOfMemory)));
+    // A small one is no trouble.
+    assert!(matches!(answer(&mut reading, 10).take(), Some(Ok(_))));
+    // One is taken, the other given up.
+    assert!(matches!(slots.pop().unwrap().take(), Some(Ok(_))));
+    drop(slots.pop());
+    slots.push(answer(&mut reading, MIB));
+    slots.push(answer(&mut reading, MIB));
+    assert_eq!(answer(&mut reading, MIB).take(), Some(Err(ErrorKind::OutOfMemory)));
+    assert!(slots.iter().all(|slot| matches!(slot.take(), Some(Ok(_)))));
+    assert!(matches!(answer(&mut reading, 100 * MIB).take(), Some(Ok(_))), "if it is the only one");
 }

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::io::ErrorKind;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use lessor_core::store::may_block;
@@ -24,28 +25,86 @@ pub(super) struct Answered {
 
 pub(super) type Answer = Result<Answered, ErrorKind>;
 
+/// An answer, and its share of what all take together.
+type Held = (Answer, Option<Share>);
+
 /// Where an answer is put, and whoever waits for it.
 #[derive(Debug, Default)]
-pub(super) struct Slot(Mutex<(Option<Answer>, Option<Waker>)>);
+pub(super) struct Slot(Mutex<(Option<Held>, Option<Waker>)>);
 
 impl Slot {
-    pub(super) fn fill(&self, answer: Answer) -> Option<Waker> {
+    pub(super) fn fill(&self, answer: Answer, share: Option<Share>) -> Option<Waker> {
         let mut slot = self.0.lock();
-        slot.0 = Some(answer);
+        slot.0 = Some((answer, share));
         slot.1.take()
     }
 
     pub(super) fn take(&self) -> Option<Answer> {
-        self.0.lock().0.take()
+        self.0.lock().0.take().map(|(answer, _)| answer)
     }
 
     fn take_or_wait(&self, waker: &Waker) -> Option<Answer> {
         let mut slot = self.0.lock();
-        let answer = slot.0.take();
+        let answer = slot.0.take().map(|(answer, _)| answer);
         if answer.is_none() && !slot.1.as_ref().is_some_and(|there| there.will_wake(waker)) {
             slot.1 = Some(waker.clone());
         }
         answer
+    }
+}
+
+/// Up to this size an answer does not count: there are only so many.
+const SMALL: usize = 4 << 10;
+/// How many bytes all answers may have together that nobody has taken yet. A single one may have more.
+const MOST: usize = 64 << 20;
+
+/// How many bytes the answers have that nobody has taken yet.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Untaken(Arc<AtomicUsize>);
+
+/// What one of them has.
+#[derive(Debug)]
+pub(super) struct Share {
+    all: Untaken,
+    bytes: usize,
+}
+
+impl Untaken {
+    /// The answer as it may be kept: an error if there is no room for it.
+    pub(super) fn admit(&self, answer: Answer) -> Held {
+        let bytes = answer.as_ref().map_or(0, Answered::size);
+        if bytes <= SMALL {
+            return (answer, None);
+        }
+        let before = self.0.fetch_add(bytes, Ordering::Relaxed);
+        let share = Share { all: self.clone(), bytes };
+        if before > 0 && before.saturating_add(bytes) > MOST {
+            return (Err(ErrorKind::OutOfMemory), None);
+        }
+        (answer, Some(share))
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.all.0.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+impl Answered {
+    fn size(&self) -> usize {
+        self.former.iter().map(size).sum::<usize>() + size(&self.last)
+    }
+}
+
+/// About how many bytes a value takes.
+fn size(value: &Value) -> usize {
+    match value {
+        Value::BulkString(bytes) => bytes.len(),
+        Value::SimpleString(text) | Value::VerbatimString { text, .. } => text.len(),
+        Value::Array(values) | Value::Set(values) => values.iter().map(|value| size(value) + 64).sum(),
+        Value::Map(pairs) => pairs.iter().map(|(name, value)| size(name) + size(value) + 128).sum(),
+        _ => 0,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lessor_core::store::{Scan, Swap};
+use lessor_core::store::{Change, Scan, Swap};
 use lessor_core::{Acquisition, Engine, Error, ErrorKind, Key, Lease, LeaseId, State, Store, StoreError};
 use lessor_redis::RedisStore;
 
@@ -235,4 +235,69 @@ fn a_server_that_still_loads_its_data_says_so_and_then_has_them() {
         assert_eq!(engine.status(&format!("key {i}")).wait().unwrap().unwrap().state(), State::Completed);
     }
     drop(end("the server is started", &restarted));
+}
+
+/// The story: 200,000 calls were begun while the server stood still, and took half a gigabyte.
+#[test]
+fn what_calls_take_together_is_bounded_while_the_server_hangs() {
+    const MOST: usize = 64 << 10;
+    if !support::is_there() {
+        return;
+    }
+    let (server, prefix) = (Server::volatile(), support::prefix());
+    let store = support::open(&server, &prefix);
+    let key = Key::new("key").unwrap();
+    let mut settings = lessor_core::Settings::default();
+    settings.max_result = 8 << 20;
+    let engine = Engine::with_settings(Arc::new(support::open(&server, &prefix)), settings).unwrap();
+    lease(engine.acquire("key").wait()).complete_bytes(&vec![0; 8 << 20]).wait().unwrap();
+    let stored = record(&store, "key").unwrap();
+    let change = Change {
+        expected: Some(&stored),
+        next: &stored,
+        not_before: None,
+        not_after: None,
+        is_outcome: false,
+    };
+    let absent = Key::new("absent").unwrap();
+    server.signal("-STOP");
+    let mut calls = Vec::new();
+    let refused = loop {
+        let mut call = store.load(&absent);
+        match smol::block_on(smol::future::poll_once(&mut call)) {
+            None => calls.push(call),
+            Some(answer) => break answer.unwrap_err(),
+        }
+        assert!(calls.len() <= MOST);
+    };
+    assert!(
+        matches!(&refused, StoreError::Unavailable { reason } if reason.contains("64 MiB")),
+        "{refused:?}"
+    );
+    // What records take counts as well.
+    drop(calls);
+    let large: Vec<_> = (0..20).map(|_| store.swap(&key, &change)).collect();
+    let refused = large.into_iter().filter_map(|call| call.try_take().ok()).count();
+    assert!(refused > 10, "{refused}");
+    server.signal("-CONT");
+    eventually("the store is of use again", || is_there(&store, "absent").is_ok());
+}
+
+/// The story: a write without an answer took the deadline, and to look what became of it took as long again. So each call has half of it.
+#[test]
+fn an_operation_and_the_look_what_became_of_it_share_one_deadline() {
+    if !support::is_there() {
+        return;
+    }
+    let (server, prefix) = (Server::volatile(), support::prefix());
+    let store =
+        open_with(&server, &prefix, |settings| settings.deadline = Duration::from_millis(600)).unwrap();
+    let grant = granted(now(&store)).0;
+    server.signal("-STOP");
+    let write = put(&store, "key", &grant);
+    assert!(
+        matches!(&write, Err(StoreError::Indeterminate { reason }) if reason.contains("did not answer SET in 300ms")),
+        "{write:?}"
+    );
+    server.signal("-CONT");
 }

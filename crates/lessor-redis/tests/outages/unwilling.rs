@@ -110,3 +110,36 @@ fn a_full_server_says_so_changes_nothing_and_goes_on_with_more_memory() {
     held.complete("done").wait().unwrap();
     assert_eq!(lease(engine.acquire("new").wait()).attempt(), 1);
 }
+
+/// The story: each call of a purge began at the first name again, so that to purge many records took as many looks at all of them.
+#[test]
+fn a_purge_in_many_calls_looks_at_each_name_about_once() {
+    const RECORDS: u64 = 5_000;
+    if !support::is_there() {
+        return;
+    }
+    let (server, prefix) = (Server::volatile(), support::prefix());
+    let store = support::open(&server, &prefix);
+    let fill =
+        "for i = 1, tonumber(ARGV[1]) do redis.call('SET', KEYS[1] .. i, 'x', 'EX', ARGV[2]) end return 1";
+    let name = format!("{prefix}:");
+    // The server would drop half of them within the hour by itself, so they are over.
+    assert_eq!(server.say(&["EVAL", fill, "1", &format!("{name}over "), &RECORDS.to_string(), "1000"]), ":1");
+    assert_eq!(
+        server.say(&["EVAL", fill, "1", &format!("{name}live "), &RECORDS.to_string(), "90000"]),
+        ":1"
+    );
+    let before = server.calls(&["pexpiretime"]);
+    let (mut dropped, mut calls) = (0, 0);
+    while dropped < RECORDS {
+        let purged = store.purge(100).wait().unwrap();
+        assert!(purged.dropped <= 100);
+        dropped += u64::try_from(purged.dropped).unwrap();
+        calls += 1;
+        assert!(purged.more || dropped == RECORDS, "{dropped} of {RECORDS} in {calls} calls");
+    }
+    // One when it is visited, and one more when it is dropped. A server may show a name twice while its table is resized.
+    let looks = server.calls(&["pexpiretime"]) - before;
+    assert!(looks <= 2 * (2 * RECORDS + RECORDS), "{looks}");
+    assert_eq!(server.say(&["DBSIZE"]), format!(":{RECORDS}"));
+}

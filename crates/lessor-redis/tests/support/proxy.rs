@@ -24,6 +24,8 @@ pub(crate) enum Fault {
     RequestHangs,
     /// The request arrives late, when its caller has given up. What it does is done.
     RequestLate,
+    /// The next `SET` arrives once [`Proxy::release`] is called. Other requests are not counted.
+    SetHeld,
     ReplyCutBefore,
     ReplyCutAmid,
     ReplyCutAfter,
@@ -44,7 +46,7 @@ pub(crate) const FAULTS: [Fault; 8] = [
 
 impl Fault {
     fn is_of_request(self) -> bool {
-        matches!(self, Self::RequestCutBefore | Self::RequestCutAmid | Self::RequestHangs | Self::RequestLate)
+        !matches!(self, Self::ReplyCutBefore | Self::ReplyCutAmid | Self::ReplyCutAfter | Self::ReplyLate)
     }
 }
 
@@ -57,6 +59,8 @@ struct Orders {
     requests: u64,
     replies: u64,
     faults: u64,
+    /// A part of requests that are counted, and how many there were.
+    watched: (String, u64),
 }
 
 #[derive(Debug)]
@@ -66,6 +70,7 @@ struct Shared {
     orders: Mutex<Orders>,
     streams: Mutex<Vec<TcpStream>>,
     is_closed: AtomicBool,
+    is_released: AtomicBool,
 }
 
 pub(crate) struct Proxy {
@@ -85,6 +90,7 @@ impl Proxy {
             orders: Mutex::default(),
             streams: Mutex::default(),
             is_closed: AtomicBool::new(false),
+            is_released: AtomicBool::new(false),
         });
         let theirs = Arc::clone(&shared);
         let listener = thread::spawn(move || {
@@ -108,6 +114,21 @@ impl Proxy {
     /// The `at`-th message of the fault's kind from now on meets it, and then the next plan's.
     pub(crate) fn plan(&self, faults: &[(u64, Fault)]) {
         self.shared.orders.lock().planned = faults.to_vec();
+    }
+
+    /// Lets the request through that [`Fault::SetHeld`] holds, although its connection to the store may be gone.
+    pub(crate) fn release(&self) {
+        self.shared.is_released.store(true, Ordering::SeqCst);
+    }
+
+    /// Counts requests with `part` in them, from now on.
+    pub(crate) fn watch(&self, part: &str) {
+        self.shared.orders.lock().watched = (part.to_owned(), 0);
+    }
+
+    /// How many there were.
+    pub(crate) fn watched(&self) -> u64 {
+        self.shared.orders.lock().watched.1
     }
 
     /// Where connections lead that are made from now on.
@@ -136,6 +157,7 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.shared.is_closed.store(true, Ordering::SeqCst);
+        self.release();
         let _ = TcpStream::connect(("127.0.0.1", self.port));
         for stream in self.shared.streams.lock().drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
@@ -148,13 +170,18 @@ impl Drop for Proxy {
 
 impl Shared {
     /// What the next message meets.
-    fn draw(&self, is_request: bool) -> Option<Fault> {
+    fn draw(&self, is_request: bool, message: &[u8]) -> Option<Fault> {
         let mut orders = self.orders.lock();
-        let Orders { planned, random, requests, replies, faults } = &mut *orders;
+        let Orders { planned, random, requests, replies, faults, watched: (part, met) } = &mut *orders;
+        let has_part =
+            !part.is_empty() && message.windows(part.len()).any(|window| window == part.as_bytes());
+        *met += u64::from(is_request && has_part);
         *if is_request { requests } else { replies } += 1;
         let mut fault = None;
         if let Some((left, planned_fault)) = planned.first_mut()
             && planned_fault.is_of_request() == is_request
+            && (*planned_fault != Fault::SetHeld
+                || message.get(4..).is_some_and(|rest| rest.starts_with(b"$3\r\nSET")))
         {
             *left -= 1;
             if *left == 0 {
@@ -204,7 +231,7 @@ fn pass(
         while let Some(length) = length_of(&pending) {
             let message: Vec<u8> = pending.drain(..length).collect();
             // What the server says by itself is no reply.
-            let fault = if message.starts_with(b">") { None } else { shared.draw(is_request) };
+            let fault = if message.starts_with(b">") { None } else { shared.draw(is_request, &message) };
             // How much of it passes, and whether it is the last one.
             let (passed, is_last) = match fault {
                 None => (message.len(), false),
@@ -214,6 +241,12 @@ fn pass(
                 }
                 Some(Fault::RequestLate | Fault::ReplyLate) => {
                     park(shared.late);
+                    (message.len(), false)
+                }
+                Some(Fault::SetHeld) => {
+                    while !shared.is_released.load(Ordering::SeqCst) {
+                        park(Duration::from_millis(1));
+                    }
                     (message.len(), false)
                 }
                 Some(Fault::RequestCutBefore | Fault::ReplyCutBefore) => (0, true),

@@ -47,15 +47,13 @@ pub(crate) fn put(store: &RedisStore, key: &str, next: &Record) -> Result<Swap, 
     store.swap(&Key::new(key).unwrap(), &change).wait()
 }
 
-/// Even what a fresh grant could not be any more.
+/// Even what a fresh grant could not be any more: over a grant of now.
 pub(crate) fn put_old(store: &RedisStore, key: &str, next: &Record) {
-    let change = Change {
-        expected: None,
-        next,
-        not_before: Some(Timestamp::EPOCH),
-        not_after: None,
-        is_outcome: false,
-    };
+    let (grant, _) = granted(now(store));
+    let put = put(store, key, &grant).unwrap();
+    assert!(matches!(put, Swap::Stored), "{put:?}");
+    let change =
+        Change { expected: Some(&grant), next, not_before: None, not_after: None, is_outcome: false };
     let swap = store.swap(&Key::new(key).unwrap(), &change).wait().unwrap();
     assert!(matches!(swap, Swap::Stored), "{swap:?}");
 }

@@ -61,7 +61,7 @@ pub(crate) fn open_with(
 
 /// With a deadline so short that a test can wait for it.
 pub(crate) fn impatient(server: &Server, prefix: &str) -> RedisStore {
-    open_with(server, prefix, |settings| settings.deadline = Duration::from_millis(300)).unwrap()
+    open_with(server, prefix, |settings| settings.deadline = Duration::from_millis(600)).unwrap()
 }
 
 #[track_caller]
@@ -72,9 +72,10 @@ pub(crate) fn lease(acquisition: Result<Acquisition, Error>) -> Lease {
     }
 }
 
-/// Whether the server was out of reach, in either way of saying so.
+/// Whether the server was out of reach, or not as it should be.
 pub(crate) fn is_outage(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Indeterminate)
+    use ErrorKind::{Indeterminate, Misconfigured, Unavailable};
+    matches!(error.kind(), Unavailable | Indeterminate | Misconfigured)
 }
 
 /// Again and again until the server is there, which is all that may be in the way.

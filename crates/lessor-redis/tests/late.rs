@@ -1,0 +1,157 @@
+//! A `SET` is held up in the network for longer than a purge takes. What it writes is no grant, and never was one.
+//!
+//! The server's clock is set by hand, so that ten minutes take no time.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lessor_core::store::{Change, Scan, Swap};
+use lessor_core::{Acquisition, Engine, LeaseId, Settings, Store, StoreError};
+use lessor_redis::{Opener, RedisStore};
+use records::{granted, is_there, key, now, put};
+use support::faked::FakedServer;
+use support::proxy::{Fault, Proxy};
+use tap::Tap;
+use tools::eventually;
+
+#[path = "support/records.rs"]
+mod records;
+mod support;
+#[path = "support/tap.rs"]
+mod tap;
+#[path = "support/tools.rs"]
+mod tools;
+
+const MINUTE: i64 = 60_000_000;
+const KEY: &str = "key";
+
+/// A server, a store whose first `SET` the proxy holds up, and a store beside it.
+struct World {
+    server: FakedServer,
+    proxy: Proxy,
+    prefix: String,
+    victim: Arc<RedisStore>,
+    rival: Arc<RedisStore>,
+}
+
+impl World {
+    fn new() -> Option<Self> {
+        let server = support::is_there().then(FakedServer::start)??;
+        let prefix = support::prefix();
+        let proxy = Proxy::start(server.port, Duration::ZERO);
+        let mut settings = support::settings(&prefix);
+        let open = |settings, url: &str| Arc::new(Opener::new().settings(settings).open(url).unwrap());
+        let rival = open(settings.clone(), &server.url());
+        settings.deadline = Duration::from_millis(600);
+        let victim = open(settings, &proxy.url());
+        proxy.plan(&[(1, Fault::SetHeld)]);
+        Some(Self { server, proxy, prefix, victim, rival })
+    }
+
+    fn rival(&self) -> Engine {
+        let mut settings = Settings::default();
+        settings.retention = Duration::from_secs(1);
+        Engine::with_settings(Arc::clone(&self.rival) as Arc<dyn Store>, settings).unwrap()
+    }
+
+    /// Another process acquires the key, completes it, and purges the record; then the `SET` that is held up arrives. Returns the other's
+    /// token.
+    fn undercut(&self) -> u64 {
+        let rival = self.rival();
+        let Acquisition::Acquired(lease) = rival.acquire(KEY).wait().unwrap() else { panic!("it is taken") };
+        let token = lease.token().as_u64();
+        lease.complete(&1).wait().unwrap();
+        self.server.clock.set_off(11 * MINUTE);
+        eventually("the record is purged", || {
+            // The store learns the time by it.
+            let _ = rival.status(KEY).wait().unwrap();
+            let _ = rival.purge(10).wait().unwrap();
+            self.server.say(&["EXISTS", &self.name()]) == ":0"
+        });
+        self.proxy.release();
+        eventually("the SET has arrived", || self.server.say(&["EXISTS", &self.name()]) == ":1");
+        token
+    }
+
+    fn name(&self) -> String {
+        format!("{}:{KEY}", self.prefix)
+    }
+}
+
+/// The story: a process acquires a key. Its request is held up in the network, and the process is stopped. Another process acquires the
+/// key with a higher token, completes it, and purges the record. Then the request arrives, and its answer is lost. The first process
+/// goes on, reads the record, recognises its own write and takes the lease, with a token below the other's.
+#[test]
+fn p2_a_grant_that_arrived_after_a_purge_is_not_taken_when_its_writer_reads_it() {
+    let Some(world) = World::new() else { return };
+    let world = Arc::new(world);
+    let (theirs, token) = (Arc::clone(&world), Arc::new(std::sync::OnceLock::new()));
+    let told = Arc::clone(&token);
+    let tap = Tap::new(&world.victim).on_doubt(move || {
+        told.get_or_init(|| theirs.undercut());
+    });
+    let victim = Engine::new(Arc::new(tap)).unwrap();
+    let lease_id = LeaseId::random().unwrap();
+    // On a busy machine the look may take too long as well.
+    let acquire = || victim.acquire(KEY).lease_id(lease_id).ttl(Duration::from_hours(1)).wait();
+    let Acquisition::Acquired(lease) = tools::insist(acquire) else { panic!("it is taken") };
+    let undercut = *token.get().expect("the write was in doubt");
+    assert!(lease.token().as_u64() > undercut, "{} after {undercut}", lease.token());
+}
+
+/// The story: as above, but the first process sends its acquire again under the same lease id. The conflict shows the record with that
+/// lease id, so the answer is that the lease is granted already.
+#[test]
+fn p2_a_grant_that_arrived_after_a_purge_is_not_handed_out_to_its_own_lease_id() {
+    let Some(world) = World::new() else { return };
+    let (grant, lease_id) = granted(now(&world.victim));
+    let lost = put(&world.victim, KEY, &grant);
+    assert!(matches!(lost, Err(StoreError::Indeterminate { .. })), "{lost:?}");
+    let undercut = world.undercut();
+    let engine = Engine::new(Arc::clone(&world.victim) as Arc<dyn Store>).unwrap();
+    let again = tools::insist(|| engine.acquire(KEY).lease_id(lease_id).wait());
+    let Acquisition::Acquired(lease) = again else { panic!("{again:?}") };
+    assert!(lease.token().as_u64() > undercut, "{} after {undercut}", lease.token());
+    assert!(!lease.is_resent());
+}
+
+/// No answer of the store shows such a record, to anybody.
+#[test]
+fn p2_a_grant_that_arrived_after_a_purge_is_shown_nowhere() {
+    let Some(world) = World::new() else { return };
+    let (grant, _) = granted(now(&world.victim));
+    assert!(put(&world.victim, KEY, &grant).is_err());
+    world.undercut();
+    let store = &world.rival;
+    assert!(!is_there(store, KEY).unwrap(), "load");
+    let page = store.scan(Scan { prefix: String::new(), after: None, limit: 10 }).wait().unwrap();
+    assert_eq!(page.entries.len(), 0, "scan");
+    // A swap by the script shows what is in the way as well.
+    let (other, _) = granted(now(store).saturating_sub(Duration::from_secs(1)));
+    let (next, _) = granted(now(store));
+    let change =
+        Change { expected: Some(&other), next: &next, not_before: None, not_after: None, is_outcome: false };
+    match store.swap(&key(KEY), &change).wait().unwrap() {
+        Swap::Conflict(seen) => assert!(seen.record.is_none(), "swap"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(world.server.say(&["EXISTS", &world.name()]), ":1", "it is there all the same");
+}
+
+/// A grant over nothing that depends on the clock is made by a script, which looks at the age of the token itself.
+#[test]
+fn p2_a_script_does_not_make_a_grant_that_arrives_late() {
+    let Some(world) = World::new() else { return };
+    let store = &world.rival;
+    for (age, is_made) in [(0, true), (4, true), (6, false)] {
+        let text = format!("{age}");
+        let (grant, _) = granted(now(store).saturating_sub(Duration::from_mins(age)));
+        let not_before = Some(lessor_core::Timestamp::EPOCH);
+        let change = Change { expected: None, next: &grant, not_before, not_after: None, is_outcome: false };
+        let swap = store.swap(&key(&text), &change).wait().unwrap();
+        assert_eq!(matches!(swap, Swap::Stored), is_made, "{age}: {swap:?}");
+        assert_eq!(is_there(store, &text).unwrap(), is_made);
+    }
+}
