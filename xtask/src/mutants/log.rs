@@ -208,8 +208,15 @@ pub(crate) const LOG: &[Mutant] = &[
         name: "log-lets-a-second-opener-in",
         file: "crates/lessor-log/src/vfs/disk.rs",
         find: "Err(fs::TryLockError::WouldBlock) => Ok(None),",
-        replace: "Err(fs::TryLockError::WouldBlock) => Ok(Some(Lock::new(()))),",
+        replace: "Err(fs::TryLockError::WouldBlock) => Ok(Some(Self { file, pid: 0 })),",
         test: log(PROCESSES, "p9_a_second_process_is_told"),
+    },
+    Mutant {
+        name: "log-locks-the-lock-file-alone",
+        file: "crates/lessor-log/src/vfs/disk.rs",
+        find: "let Some(folder) = Locked::try_new(folder)? else { return Ok(None) };",
+        replace: "",
+        test: log(PROCESSES, "p1_nobody_gets_in_beside"),
     },
     Mutant {
         name: "log-follows-symbolic-links",
