@@ -20,7 +20,7 @@ use crate::frame::{Builder, HEADER, Header, Kind, MAX_FRAME, SECTOR};
 use crate::log::Log;
 use crate::segment::{FIRST_FRAME, Segment, SegmentHeader, Spare, segment_name};
 use crate::settings::Sync;
-use crate::waiters::Waiters;
+use crate::waiters::{Waiters, wake_all};
 
 /// A frame that is this large is written before more is added to it.
 const LARGE: u64 = 8 << 20;
@@ -367,6 +367,8 @@ impl Log {
 
     /// Notes who has to be woken when `wait` is over; `false` if it already is.
     pub(crate) fn enlist(&self, wait: Wait, waker: &Waker) -> bool {
+        // A waker is code of the caller's, which may block or panic: none of it runs under the lock.
+        let mut waker = Some(waker.clone());
         let mut staging = self.staging.lock();
         if self.is_over(wait, &staging) {
             return false;
@@ -376,8 +378,8 @@ impl Log {
             Wait::Time => &mut staging.for_time,
             Wait::Visible(lsn) => &mut staging.waiters(lsn).futures,
         };
-        if !list.last().is_some_and(|last| last.will_wake(waker)) {
-            list.push(waker.clone());
+        if !list.last().zip(waker.as_ref()).is_some_and(|(last, waker)| last.will_wake(waker)) {
+            list.extend(waker.take());
         }
         drop(staging);
         match wait {
@@ -427,7 +429,7 @@ impl Log {
         staging.spare = spare;
         let woken = mem::take(&mut staging.for_room);
         drop(staging);
-        woken.into_iter().for_each(Waker::wake);
+        wake_all(woken);
     }
 
     pub(crate) fn has_spare(&self) -> bool {
@@ -441,7 +443,7 @@ impl Log {
     /// Those who wait for time to be covered may look again.
     pub(crate) fn time_is_covered(&self) {
         let woken = mem::take(&mut self.staging.lock().for_time);
-        woken.into_iter().for_each(Waker::wake);
+        wake_all(woken);
     }
 
     /// What is written to, unless somebody leads.

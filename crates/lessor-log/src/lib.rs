@@ -43,6 +43,7 @@ compile_error!(
 );
 
 pub mod check;
+mod closing;
 mod commit;
 mod compaction;
 mod entry;
@@ -75,6 +76,7 @@ use parking_lot::Mutex;
 pub use image::Progress;
 pub use settings::{Settings, Sync};
 
+use crate::closing::Bound;
 use crate::log::Log;
 use crate::problem::Problem;
 use crate::time::Source;
@@ -82,7 +84,7 @@ use crate::vfs::{Lock, Vfs};
 
 /// Records in an append-only log, in one folder.
 ///
-/// Dropping it closes the log, as [`close`](Self::close) does.
+/// Dropping it closes the log as well, but compacts only what takes no time to speak of.
 pub struct LogStore {
     log: Arc<Log>,
     writer: Mutex<Option<JoinHandle<()>>>,
@@ -119,14 +121,13 @@ impl LogStore {
         Ok(compaction::request(&self.log)?)
     }
 
-    /// Syncs what is outstanding, closes the log and lets go of the folder. Every later call fails with
-    /// [`StoreError::Unavailable`]. An error says that the log could not be left clean; the next opening will see to that.
+    /// Syncs what is outstanding, compacts the log if it has grown, closes it and releases the folder. Every later call fails with
+    /// [`StoreError::Unavailable`]. An error says that the log could not be left clean; the next opening sees to that.
+    ///
+    /// Compacting a log of a million records takes some seconds. [`Engine::close`](lessor_core::Engine::close) has a deadline.
     pub fn close(&self) -> Result<(), Error> {
-        self.end();
-        match self.log.threads.closed.get() {
-            Some(outcome) => Ok(outcome.clone()?),
-            None => Ok(()),
-        }
+        self.end(Bound::All);
+        Ok(self.log.ending.outcome().map_or(Ok(()), |outcome| outcome.map(drop))?)
     }
 
     /// How many records there are, those included whose retention has ended but that were not purged yet.
@@ -141,8 +142,8 @@ impl LogStore {
         self.len() == 0
     }
 
-    fn end(&self) {
-        threads::stop(&self.log);
+    fn end(&self, bound: Bound) {
+        threads::stop(&self.log, bound);
         let Some(writer) = self.writer.lock().take() else { return };
         // A waker that the log's own thread wakes may drop the last handle on the store there.
         let here = thread::current().id();
@@ -155,7 +156,7 @@ impl LogStore {
 
 impl Drop for LogStore {
     fn drop(&mut self) {
-        self.end();
+        self.end(Bound::Little);
     }
 }
 

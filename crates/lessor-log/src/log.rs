@@ -13,6 +13,7 @@ use lessor_core::store::may_block;
 use lessor_core::{Key, Record, StoreError};
 use parking_lot::{Mutex, RwLock};
 
+use crate::closing::Ending;
 use crate::commit::{Staging, Wait, Writer, name_of};
 use crate::entry;
 use crate::frame::{self, LogId, SECTOR};
@@ -50,6 +51,7 @@ pub(crate) struct Log {
     poison: OnceLock<Poison>,
     poisoned: AtomicBool,
     pub(crate) threads: Threads,
+    pub(crate) ending: Ending,
     pub(crate) reader: Reader,
     pub(crate) engines: Engines,
     /// Held until the log is closed.
@@ -98,8 +100,6 @@ pub(crate) struct Threads {
     pub(crate) is_room_wanted: AtomicBool,
     /// A compaction was asked for.
     pub(crate) compactions: Mutex<Vec<Sender<Result<(), StoreError>>>>,
-    /// What closing came to.
-    pub(crate) closed: OnceLock<Result<(), StoreError>>,
 }
 
 /// What an opening has put together.
@@ -140,6 +140,7 @@ impl Log {
             poison: OnceLock::new(),
             poisoned: AtomicBool::new(false),
             threads: Threads::default(),
+            ending: Ending::default(),
             reader: Reader::default(),
             engines: Engines::default(),
             lock: Mutex::new(Some(parts.lock)),

@@ -5,16 +5,18 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use lessor_core::store::{Change, Hints, OwnedChange, Page, Purged, Reply, Scan, Seen, Swap};
+use lessor_core::store::{Change, Closing, Hints, OwnedChange, Page, Purged, Reply, Scan, Seen, Swap};
 use lessor_core::{Durability, Key, Pending, Record, Store, StoreError, Timestamp, Token};
 use parking_lot::Mutex;
 
 use crate::LogStore;
+use crate::closing::{Bound, Ended};
 use crate::commit::{Refused, Wait, check_size};
 use crate::entry;
 use crate::index::{Home, Place, Slot};
 use crate::log::{Log, Waiting};
 use crate::reader::{Known, read_back};
+use crate::threads;
 
 /// What an attempt to do something at once came to.
 pub(crate) enum Attempt<T> {
@@ -355,6 +357,11 @@ impl Store for LogStore {
 
     fn durability(&self) -> Durability {
         self.log.settings.sync.into()
+    }
+
+    fn close(&self, closing: &Closing) -> Reply<bool> {
+        threads::stop(&self.log, Bound::Until(closing.clone()));
+        Pending::later(Ended(Arc::clone(&self.log)))
     }
 
     fn glance(&self, key: &str, look: &mut dyn FnMut(Option<(&Record, Timestamp)>)) -> bool {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use lessor_core::StoreError;
 
+use crate::closing::{self, Bound};
 use crate::compaction;
 use crate::log::Log;
 use crate::problem::{Problem, is_full};
@@ -16,7 +17,7 @@ use crate::settings::Sync;
 use crate::superblock::Superblock;
 
 /// What was staged and is not led within two of these is led by the writer.
-const TICK: Duration = Duration::from_millis(2);
+pub(crate) const TICK: Duration = Duration::from_millis(2);
 /// After so many ticks without anything to do the writer sleeps until it is told.
 const PATIENCE: u32 = 50;
 /// How soon to look again for room on a full disk.
@@ -41,14 +42,15 @@ pub(crate) fn start(log: &Arc<Log>, next_segment: u64) -> io::Result<JoinHandle<
             Ok(writer)
         }
         Err(error) => {
-            stop(log);
+            stop(log, Bound::Little);
             Err(error)
         }
     }
 }
 
-/// Tells both threads to end.
-pub(crate) fn stop(log: &Log) {
+/// Has both threads end, and the log be closed.
+pub(crate) fn stop(log: &Log, bound: Bound) {
+    log.ending.begin(bound);
     log.threads.is_stopping.store(true, Ordering::SeqCst);
     log.threads.is_idle.store(false, Ordering::SeqCst);
     log.threads.is_keeper_wanted.store(true, Ordering::SeqCst);
@@ -114,8 +116,7 @@ fn write(log: &Arc<Log>, keeper: JoinHandle<()>) {
     // The keeper may be waiting for something that a call of its own would bring.
     threads.keeper.get().inspect(|thread| thread.unpark());
     let _ = keeper.join();
-    let _ = threads.closed.set(close(log));
-    log.lock.lock().take();
+    closing::end(log);
 }
 
 /// Has the superblock say up to when time may be told, unless frames do.
@@ -147,53 +148,6 @@ pub(crate) fn sync(log: &Log) {
     }
 }
 
-/// Leaves the log so that the next opening has nothing to find out.
-fn close(log: &Log) -> Result<(), StoreError> {
-    while !log.try_close() {
-        // Somebody who was not told yet is still writing, or is about to.
-        if !log.try_lead() {
-            thread::park_timeout(TICK);
-        }
-    }
-    if let Some(error) = log.failure() {
-        return Err(error);
-    }
-    sync(log);
-    if let Some(error) = log.failure() {
-        return Err(error);
-    }
-    if let Err(error) = compaction::compact_at_close(log) {
-        tracing::warn!(%error, place = log.vfs.place(), "the log could not be compacted while it was closed");
-    }
-    if let Some(error) = log.failure() {
-        return Err(error);
-    }
-    let failed = |error| StoreError::from(Problem::io(&*log.vfs, "superblock", "writing", error));
-    if let Some(spare) = log.take_spare_away() {
-        let name = segment_name(spare.number);
-        drop(spare);
-        log.vfs.remove(&name).map_err(|error| Problem::io(&*log.vfs, &name, "removing", error))?;
-    }
-    let end = log.writer_position();
-    let synced = log.synced.load(Ordering::Acquire);
-    let now = log.time.close();
-    let trimmed = end.as_ref().map_or(0, |(segment, _)| segment.number);
-    let update = |block: &mut Superblock| {
-        block.synced = block.synced.max(synced);
-        block.clock = now;
-        block.trimmed = trimmed;
-        block.is_clean = true;
-    };
-    log.superblock.lock().update(update).map_err(failed)?;
-    if let Some((segment, at)) = end {
-        // Only to save room: nothing depends on it.
-        if let Err(error) = segment.file.cut(at) {
-            tracing::warn!(%error, "the log's last segment could not be cut to what is used of it");
-        }
-    }
-    Ok(())
-}
-
 struct Keeper<'l> {
     log: &'l Arc<Log>,
     /// The number of the next segment to be made.
@@ -208,7 +162,7 @@ impl Keeper<'_> {
         while !log.threads.is_stopping.load(Ordering::SeqCst) {
             log.threads.is_keeper_wanted.store(false, Ordering::SeqCst);
             self.make_room();
-            compaction::run_if_due(log, &mut || {
+            compaction::run_if_due(log, &mut |_| {
                 if log.is_closing() {
                     return Err(compaction::ended());
                 }

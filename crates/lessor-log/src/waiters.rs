@@ -1,5 +1,6 @@
 //! Those who wait for a frame, and how they are woken.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -67,6 +68,18 @@ impl Threads {
 impl Waiters {
     pub(crate) fn wake(self) {
         self.threads.inspect(|threads| threads.finish());
-        self.futures.into_iter().for_each(Waker::wake);
+        wake_all(self.futures);
+    }
+}
+
+/// Wakes tasks from one of the log's own threads. A waker is code of the caller's: a panic in one of them ends neither the thread nor
+/// keeps the others from being woken.
+pub(crate) fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
+    for waker in wakers {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+            tracing::error!("a waker panicked while it was called; its task may not go on");
+            // Dropping what it panicked with may panic as well.
+            std::mem::forget(payload);
+        }
     }
 }

@@ -126,7 +126,10 @@ fn p1_nobody_gets_in_beside_an_open_log_whatever_happens_to_its_lock_file() {
         let mut first = child(&folder);
         let folder = happen(&folder);
         let refused = open(&folder).err().map(|error| error.to_string());
-        assert!(refused.is_some_and(|text| text.contains("only one at a time")), "in another process, {what}");
+        assert!(
+            refused.is_some_and(|text| text.contains("only one at a time")),
+            "in another process, {what}"
+        );
         first.kill().unwrap();
         first.wait().unwrap();
 
