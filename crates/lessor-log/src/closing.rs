@@ -13,10 +13,11 @@ use lessor_core::StoreError;
 use lessor_core::store::Closing;
 use parking_lot::Mutex;
 
+use crate::commit::LEAST_SEGMENT;
 use crate::compaction::{self, Work};
 use crate::log::Log;
 use crate::problem::Problem;
-use crate::segment::segment_name;
+use crate::segment::{FIRST_FRAME, segment_name};
 use crate::superblock::Superblock;
 use crate::threads::{self, TICK};
 use crate::waiters::wake_all;
@@ -133,18 +134,27 @@ fn close(log: &Log) -> Result<bool, StoreError> {
     let failed = |error| StoreError::from(Problem::io(&*log.vfs, "superblock", "writing", error));
     if let Some(spare) = log.take_spare_away() {
         let name = segment_name(spare.number);
-        drop(spare);
-        log.vfs.remove(&name).map_err(|error| Problem::io(&*log.vfs, &name, "removing", error))?;
+        let leases = log.live_room();
+        if leases > 0 {
+            // The next opening begins with it, even if the disk is full by then.
+            let length = (FIRST_FRAME + 2 * leases).max(LEAST_SEGMENT).min(spare.length);
+            spare.file.cut(length).map_err(|error| Problem::io(&*log.vfs, &name, "cutting", error))?;
+        } else {
+            drop(spare);
+            log.vfs.remove(&name).map_err(|error| Problem::io(&*log.vfs, &name, "removing", error))?;
+        }
     }
-    let end = log.writer_position();
+    // The last segment is an earlier opening's if there never was room for one of this.
+    let end = log.writer_position().filter(|(segment, _)| segment.number >= log.own);
     let synced = log.synced.load(Ordering::Acquire);
     let now = log.time.close();
-    let trimmed = end.as_ref().map_or(0, |(segment, _)| segment.number);
+    let trimmed = end.as_ref().map(|(segment, _)| segment.number);
     let update = |block: &mut Superblock| {
         block.synced = block.synced.max(synced);
         block.clock = now;
-        block.trimmed = trimmed;
+        block.trimmed = trimmed.unwrap_or(block.trimmed);
         block.is_clean = true;
+        log.note_epoch(block);
     };
     log.superblock.lock().update(update).map_err(failed)?;
     if let Some((segment, at)) = end {
@@ -172,6 +182,7 @@ fn tidy(log: &Log) -> bool {
         }),
         Bound::Until(closing) => {
             let (now, _) = log.time.now();
+            closing.report(0, work.total());
             let left = closing.deadline().saturating_since(now);
             let until = closing.deadline().saturating_sub(REST.min(left / 4));
             compaction::compact_now(log, &work, &mut |done| {

@@ -75,6 +75,9 @@ fn is_due(log: &Log) -> bool {
     if log.is_poisoned() {
         return false;
     }
+    if log.is_crowded.swap(false, Ordering::Relaxed) {
+        return true;
+    }
     let (grown, held) = sizes(log);
     grown >= log.settings.compact_at.max(2 * held)
 }
@@ -134,6 +137,7 @@ pub(crate) fn compact_now(log: &Log, work: &Work, between: Between<'_>) -> Resul
         (base, highest.unwrap_or(0).max(log.superblock.lock().block().checkpoint) + 1)
     };
     let to = To { vfs: &*log.vfs, id: &log.id, number };
+    let doubts = log.doubts.load(Ordering::SeqCst);
     let bound = log.synced.load(Ordering::Acquire);
     let made = make(log, &to, base.first_lsn, bound, between);
     let verified = made.and_then(|checkpoint| {
@@ -143,7 +147,12 @@ pub(crate) fn compact_now(log: &Log, work: &Work, between: Between<'_>) -> Resul
     });
     // Not if anything failed meanwhile: a sync of the folder, when a segment was made, may have lost the checkpoint's name,
     // and the next one would not tell.
-    let checkpoint = match verified.and_then(|checkpoint| log.failure().map_or(Ok(checkpoint), Err)) {
+    let is_doubtful = || log.doubts.load(Ordering::SeqCst) != doubts;
+    let checkpoint = match verified.and_then(|checkpoint| match log.failure() {
+        Some(error) => Err(error),
+        None if is_doubtful() => Err(doubtful()),
+        None => Ok(checkpoint),
+    }) {
         Ok(checkpoint) => checkpoint,
         Err(problem) => {
             // Records may have been pointed to it: it stays readable as long as it is open.
@@ -158,6 +167,7 @@ pub(crate) fn compact_now(log: &Log, work: &Work, between: Between<'_>) -> Resul
         block.first_segment = base.number;
         block.synced = block.synced.max(synced);
         block.purged = block.purged.max(purged);
+        log.note_epoch(block);
     };
     if let Err(error) = log.superblock.lock().update(update) {
         log.set_poison("writing the superblock", &error);
@@ -165,6 +175,12 @@ pub(crate) fn compact_now(log: &Log, work: &Work, between: Between<'_>) -> Resul
     }
     drop_before(log, base.number, &checkpoint);
     Ok(())
+}
+
+fn doubtful() -> StoreError {
+    let reason =
+        "a file could not be made meanwhile, so the checkpoint's name may not be on the disk".to_owned();
+    StoreError::Unavailable { reason }
 }
 
 /// Has the log go on in a new segment, so that all others can go.
@@ -411,13 +427,12 @@ fn verify(log: &Log, checkpoint: Checkpoint, between: Between<'_>) -> Result<Che
         if frame.header.kind != Kind::Kept {
             continue;
         }
-        let (number, sector) = (u32::try_from(checkpoint.number), u32::try_from(at / SECTOR));
-        let (Ok(number), Ok(sector)) = (number, sector) else {
+        let Ok(sector) = u32::try_from(at / SECTOR) else {
             return Err(corrupt("the checkpoint is too long"));
         };
         for entry in Entries::new(&frame.data, true) {
             let entry = entry.map_err(corrupt)?;
-            let home = Home::Checkpoint { number, sector };
+            let home = Home::checkpoint(checkpoint.number, sector);
             let position = u32::try_from(entry.at + HEADER).map_err(|_| corrupt("a frame is too long"))?;
             let mut shard = log.index.write(&entry.key);
             if let Some(slot) = shard.slot_mut(&entry.key)

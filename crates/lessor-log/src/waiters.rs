@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+use std::time::Duration;
 
 /// Those who wait for a frame.
 #[derive(Debug, Default)]
@@ -31,17 +32,25 @@ enum Step {
 }
 
 impl Threads {
-    /// Returns when the frame is written, or somebody has to lead.
-    pub(crate) fn wait(&self) {
+    /// Returns when the frame is written, or somebody has to lead; `false` if neither is so after a while.
+    pub(crate) fn wait(&self) -> bool {
+        const A_WHILE: Duration = Duration::from_millis(200);
         let mut step = self.lock();
         loop {
             match *step {
-                Step::Done => return,
+                Step::Done => return true,
                 Step::WantsLeader => {
                     *step = Step::Waits;
-                    return;
+                    return true;
                 }
-                Step::Waits => step = self.changed.wait(step).unwrap_or_else(PoisonError::into_inner),
+                Step::Waits => {
+                    let waited = self.changed.wait_timeout(step, A_WHILE);
+                    let (now, late) = waited.unwrap_or_else(PoisonError::into_inner);
+                    if late.timed_out() && *now == Step::Waits {
+                        return false;
+                    }
+                    step = now;
+                }
             }
         }
     }

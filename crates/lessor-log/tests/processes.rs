@@ -90,8 +90,10 @@ fn p9_a_second_process_is_told_which_one_has_the_log_and_gets_it_once_that_was_k
     assert!(text.contains(&format!("process {}", std::process::id())), "{text}");
 }
 
+type Mishap = (&'static str, fn(&Path) -> PathBuf);
+
 /// What can become of the file `lock` and of the folder's name while a log is open; returns the folder's name from then on.
-const MISHAPS: [(&str, fn(&Path) -> PathBuf); 5] = [
+const MISHAPS: [Mishap; 5] = [
     ("the file is deleted", |folder| {
         fs::remove_file(folder.join("lock")).unwrap();
         folder.to_owned()
