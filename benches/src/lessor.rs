@@ -22,7 +22,8 @@ pub(crate) fn engine(store: Arc<dyn Store>, edit: impl FnOnce(&mut Settings)) ->
 
 /// Waits for what dropped leases still have the engine do, so that the next one to be measured does not meet it.
 pub(crate) fn settle(engine: &Engine) {
-    engine.shutdown(PATIENCE).wait();
+    // A store that could not be left in order says so when it is opened again.
+    let _ = engine.close(PATIENCE).wait();
 }
 
 /// The file log in `folder`. Close it, or the next one to be measured meets the rest of it.

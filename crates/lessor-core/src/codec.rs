@@ -182,7 +182,8 @@ impl Head {
 /// What a store needs to know of a record that it does not decode.
 pub(crate) fn outline(bytes: &[u8]) -> Result<Outline, DecodeError> {
     let head = Head::read(&mut Reader { bytes, at: 0 })?;
-    Ok(Outline { token: head.token, purge_at: purge_at(head.keep_until, head.token) })
+    let lease_until = (head.stage == Stage::InProgress).then_some(head.expires_at);
+    Ok(Outline { token: head.token, purge_at: purge_at(head.keep_until, head.token), lease_until })
 }
 
 pub(crate) fn decode(bytes: &[u8]) -> Result<Body, DecodeError> {

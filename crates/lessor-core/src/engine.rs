@@ -75,7 +75,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<EngineClock>,
     pub(crate) watches: Watches,
     pub(crate) background: Background,
-    closed: AtomicBool,
+    pub(crate) closed: AtomicBool,
 }
 
 /// How long a wait goes on for its first reading, if its own timeout is shorter.
@@ -268,27 +268,6 @@ impl Engine {
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.shared.settings
-    }
-
-    /// Grants no more leases from now on, and waits, at most `deadline`, until all leases that were dropped have been given
-    /// up at the store. Says whether that was achieved. Holders can still extend, complete and fail theirs.
-    ///
-    /// Call it before the process ends: the leases that it dropped last would otherwise only lapse with their ttl.
-    pub fn shutdown(&self, deadline: Duration) -> Pending<'static, bool> {
-        let shared = Arc::clone(&self.shared);
-        shared.closed.store(true, Ordering::SeqCst);
-        Pending::later(async move {
-            let timeout = shared.background.leases.sleep_until(shared.clock.now().saturating_add(deadline));
-            let drained = async {
-                shared.background.drain().await;
-                true
-            };
-            let timed_out = async {
-                timeout.await;
-                false
-            };
-            future::or(drained, timed_out).await
-        })
     }
 
     /// Carries out a command on whatever record there is.

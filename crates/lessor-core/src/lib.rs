@@ -6,7 +6,7 @@
 //! ```text
 //!  your code ──► Engine ──► machine::decide(record, command, now) ──► Decision
 //!                  │          every lease rule; pure
-//!                  └──► Store: now · load · swap · scan · purge
+//!                  └──► Store: now · load · swap · scan · purge · close
 //!                             whole records; knows no lease rule
 //! ```
 
@@ -14,6 +14,7 @@ mod acquire;
 mod at_hand;
 mod background;
 mod clock;
+mod close;
 mod codec;
 mod drive;
 mod engine;
@@ -42,6 +43,7 @@ mod within;
 mod worker;
 
 pub use acquire::{AcquireRequest, Acquisition};
+pub use close::{Close, CloseProgress, CloseStep, CloseWatch, Closed, Closing};
 pub use codec::{DecodeError, FORMAT_VERSION};
 pub use engine::{Engine, Listing};
 pub use error::{Error, ErrorKind};

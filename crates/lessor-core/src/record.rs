@@ -420,6 +420,8 @@ pub struct Outline {
     pub token: Token,
     /// See [`Record::purge_at`].
     pub purge_at: Timestamp,
+    /// When the lease runs out; `None` unless the record is in progress.
+    pub lease_until: Option<Timestamp>,
 }
 
 pub(crate) fn purge_at(keep_until: Timestamp, token: Token) -> Timestamp {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Weak};
 
+pub use crate::close::Closing;
 use crate::codec::DecodeError;
 use crate::key::Key;
 pub use crate::notifier::{CallerWaker, Notifier};
@@ -62,6 +63,17 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// What an answer of this store survives.
     fn durability(&self) -> Durability;
+
+    /// Closes the store: finishes what is under way, does its housekeeping, and releases what it holds, such as files, locks and
+    /// connections, for every engine over it. Answers once all of that is released, with whether the housekeeping was done.
+    ///
+    /// Housekeeping stops in time for the store to be closed by [`Closing::deadline`]; nothing is lost by that. From the call on,
+    /// other operations may fail with [`StoreError::Unavailable`]. A closed store can be closed again. A reply that is dropped
+    /// stops nothing.
+    ///
+    /// There is no default, so that a store which wraps another one passes the call on. A store that holds nothing answers at once
+    /// with `true`.
+    fn close(&self, closing: &Closing) -> Reply<bool>;
 
     /// Shows `look` the record under `key` without waiting, and returns true; or does nothing and returns false, which
     /// is the default. A store whose records are at hand saves copies by it.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use lessor_core::store::{Change, Hints, Page, Purged, Reply, Scan, Seen, Spot, Swap};
+use lessor_core::store::{Change, Closing, Hints, Page, Purged, Reply, Scan, Seen, Spot, Swap};
 use lessor_core::{
     Acquisition, Clock, Durability, Engine, Error, Key, Lease, Pending, Record, State, Store, Timestamp,
     Token,
@@ -54,6 +54,9 @@ impl Store for Paused {
     }
     fn durability(&self) -> Durability {
         self.inner.durability()
+    }
+    fn close(&self, closing: &Closing) -> Reply<bool> {
+        self.inner.close(closing)
     }
     fn glance(&self, key: &str, look: &mut dyn FnMut(Option<(&Record, Timestamp)>)) -> bool {
         self.inner.glance(key, look)

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use lessor_core::store::{Change, Hints, Page, Purged, Reply, Scan, Seen, Swap};
+use lessor_core::store::{Change, Closing, Hints, Page, Purged, Reply, Scan, Seen, Swap};
 use lessor_core::{
     Acquisition, Backoff, Durability, Engine, Error, Key, Lease, OnFailed, Pending, State, Store, Timestamp,
 };
@@ -42,6 +42,9 @@ impl Store for Estimating {
     }
     fn durability(&self) -> Durability {
         self.0.durability()
+    }
+    fn close(&self, closing: &Closing) -> Reply<bool> {
+        self.0.close(closing)
     }
     fn glance(&self, key: &str, look: &mut dyn FnMut(Option<(&lessor_core::Record, Timestamp)>)) -> bool {
         self.0.glance(key, look)
@@ -137,6 +140,6 @@ fn a_lease_that_is_given_up_ends_by_the_clock_itself() {
     let other = take(engine.acquire("other").ttl(TTL).wait().unwrap());
     clock.advance(2 * AHEAD);
     drop(other);
-    assert!(engine.shutdown(TTL).wait());
+    assert!(engine.close(TTL).wait().unwrap().is_complete());
     assert_eq!(engine.status("other").wait().unwrap().unwrap().state(), State::Lapsed);
 }

@@ -43,7 +43,8 @@ async fn body(engine: Engine) {
 
     let Acquisition::Acquired(dropped) = engine.acquire("dropped").await.unwrap() else { panic!() };
     drop(dropped);
-    assert!(engine.shutdown(SOON).await, "P1: what was dropped is given up before shutdown is done");
+    let closed = engine.close(SOON).await.unwrap();
+    assert!(closed.is_complete(), "P1: what was dropped is given up before the store is closed: {closed:?}");
     assert_eq!(engine.status("dropped").await.unwrap().unwrap().state(), State::Lapsed);
     assert_eq!(engine.acquire("late").await.unwrap_err().kind(), ErrorKind::ShutDown);
 }
@@ -77,7 +78,7 @@ fn plain_threads_need_no_executor() {
 async fn body_on_fresh_keys(engine: Engine) {
     let ran = engine.once("other").run_async(async |lease| Ok::<_, String>(lease.attempt())).await.unwrap();
     assert_eq!(ran.into_value(), 1);
-    assert!(engine.shutdown(SOON).await);
+    assert!(engine.close(SOON).await.unwrap().is_complete());
 }
 
 #[test]

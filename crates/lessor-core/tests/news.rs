@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use lessor_core::store::{Change, Hints, Page, Purged, Reply, Scan, Seen, Spot, Swap};
+use lessor_core::store::{Change, Closing, Hints, Page, Purged, Reply, Scan, Seen, Spot, Swap};
 use lessor_core::{Acquisition, Clock, Durability, Engine, Key, Lease, Record, State, Store, Timestamp};
 use lessor_memory::MemoryStore;
 
@@ -70,6 +70,10 @@ impl Store for Counting {
     }
     fn durability(&self) -> Durability {
         self.inner.durability()
+    }
+
+    fn close(&self, closing: &Closing) -> Reply<bool> {
+        self.inner.close(closing)
     }
     fn glance(&self, key: &str, look: &mut dyn FnMut(Option<(&Record, Timestamp)>)) -> bool {
         self.in_place && self.inner.glance(key, look)

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use lessor_core::store::{Change, Purged, Reply, Scan, Seen, Swap};
+use lessor_core::store::{Change, Closing, Purged, Reply, Scan, Seen, Swap};
 use lessor_core::{
     Acquisition, Backoff, Clock, Durability, Engine, Error, Held, Key, Lease, LeaseId, OnFailed, OnLapsed,
     OnceError, Pending, Settings, Store, Timestamp,
@@ -75,6 +75,10 @@ impl Store for Talkative {
     }
     fn durability(&self) -> Durability {
         self.inner.durability()
+    }
+
+    fn close(&self, closing: &Closing) -> Reply<bool> {
+        self.inner.close(closing)
     }
 }
 

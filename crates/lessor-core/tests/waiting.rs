@@ -334,13 +334,14 @@ fn the_engine_purges_by_itself() {
 }
 
 #[test]
-fn shutdown_waits_no_longer_than_its_deadline() {
+fn closing_takes_no_longer_than_its_deadline() {
     let store = Arc::new(LateStore::new(MemoryStore::new()));
     let engine = Engine::new(store.clone()).unwrap();
     let lease = acquire(&engine, "key");
     let shut = store.gate.lock();
     drop(lease);
-    assert!(!engine.shutdown(Duration::from_millis(50)).wait());
+    let closed = engine.close(Duration::from_millis(50)).wait().unwrap();
+    assert!(!closed.gave_up && !closed.released, "{closed:?}");
     drop(shut);
-    assert!(engine.shutdown(SOON).wait());
+    assert!(engine.close(SOON).wait().unwrap().is_complete());
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use lessor_core::store::{Change, Hints, Page, Purged, Reply, Scan, Seen, Swap};
+use lessor_core::store::{Change, Closing, Hints, Page, Purged, Reply, Scan, Seen, Swap};
 use lessor_core::{
     Acquisition, Backoff, Durability, Engine, Key, Lease, OnFailed, Pending, Record, Settings, Stage, Store,
     Timestamp,
@@ -72,6 +72,9 @@ impl Store for Watched {
     }
     fn durability(&self) -> Durability {
         Durability::Volatile
+    }
+    fn close(&self, _: &Closing) -> Reply<bool> {
+        Pending::ready(Ok(true))
     }
     fn glance(&self, key: &str, look: &mut dyn FnMut(Option<(&Record, Timestamp)>)) -> bool {
         self.asked.fetch_add(1, Ordering::SeqCst);

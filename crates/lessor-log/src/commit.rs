@@ -16,14 +16,17 @@ use lessor_core::StoreError;
 use parking_lot::MutexGuard;
 
 use crate::compaction;
-use crate::frame::{Builder, HEADER, Header, Kind, MAX_FRAME, SECTOR};
+use crate::frame::{self, Builder, HEADER, Header, MAX_FRAME, SECTOR};
+use crate::live::{Lease, Live};
 use crate::log::Log;
 use crate::segment::{FIRST_FRAME, Segment, SegmentHeader, Spare, segment_name};
 use crate::settings::Sync;
-use crate::waiters::Waiters;
+use crate::waiters::{Waiters, wake_all};
 
 /// A frame that is this large is written before more is added to it.
 const LARGE: u64 = 8 << 20;
+/// The shortest segment.
+pub(crate) const LEAST_SEGMENT: u64 = 8 * SECTOR;
 /// More than an entry has beside key and record.
 const ENTRY_OVERHEAD: usize = 64;
 /// The longest key, in bytes.
@@ -54,10 +57,14 @@ pub(crate) struct Staging {
     length: u64,
     /// The next segment.
     spare: Option<Spare>,
-    /// There was no room on the disk for the next segment.
-    is_full: bool,
-    /// The next segment has to have room for so many bytes.
+    /// Why the next segment could not be made, or not be made as large as it has to be.
+    shortage: Option<StoreError>,
+    /// The next segment has to have room for a frame of so many bytes.
     wish: u64,
+    /// Beside what the live leases need, the next segment has to have room for so many bytes, or else a lease cannot be granted.
+    short: u64,
+    /// The live leases.
+    live: Live,
 }
 
 /// What is written to, and where.
@@ -81,6 +88,35 @@ pub(crate) enum Wait {
     Time,
 }
 
+/// What a change does to a lease, as far as room in the log is concerned.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claim {
+    pub(crate) kind: Kind,
+    /// The lease before the change and after it.
+    pub(crate) before: Option<Lease>,
+    pub(crate) after: Option<Lease>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A new lease. It leaves room for all outcomes, twice.
+    Grant,
+    /// A lease goes on. It leaves room for all outcomes.
+    Upkeep,
+    /// A lease ends, for which there always is room.
+    Outcome,
+}
+
+/// What the next segment should be.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    /// How long it is best, and how long it has to be.
+    pub(crate) length: u64,
+    pub(crate) least: u64,
+    /// The one that is there and too short.
+    pub(crate) there: Option<Spare>,
+}
+
 /// An entry was added to the frame that is gathering.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Staged {
@@ -96,7 +132,7 @@ pub(crate) enum Refused {
 }
 
 impl Staging {
-    pub(crate) fn new(lsn: u64, writer: Writer) -> Self {
+    pub(crate) fn new(lsn: u64, writer: Writer, live: Live) -> Self {
         let length = writer.segment.length;
         Self {
             lsn,
@@ -112,8 +148,10 @@ impl Staging {
             writer: Some(Box::new(writer)),
             length,
             spare: None,
-            is_full: false,
+            shortage: None,
             wish: 0,
+            short: 0,
+            live,
         }
     }
 
@@ -142,22 +180,59 @@ impl Staging {
         self.spare.as_ref().map_or(0, |spare| spare.length - FIRST_FRAME)
     }
 
-    /// Adds an entry. A `grant` leaves room for what holders still have to say.
-    fn stage(&mut self, entry: &[u8], grant: bool) -> Result<Staged, Refused> {
+    /// How much room the next segment has to have.
+    fn aim(&self) -> u64 {
+        let leases = if self.short > 0 { 2 * self.live.total() + self.short } else { 0 };
+        self.wish.max(leases).max(1)
+    }
+
+    /// Whether the frame of that size still leaves the room that the change has to leave.
+    fn leaves_room(&self, size: u64, claim: &Claim) -> bool {
+        let (before, after) =
+            (claim.before.map_or(0, |lease| lease.room), claim.after.map_or(0, |lease| lease.room));
+        let needed = (self.live.total() + after).saturating_sub(before);
+        let needed = match claim.kind {
+            Kind::Outcome => return true,
+            Kind::Upkeep => needed,
+            // While nobody knows yet whether there is room for the next segment, also for what is not foreseen.
+            Kind::Grant if self.spare.is_none() => 2 * needed + self.length / 2,
+            Kind::Grant => 2 * needed,
+        };
+        // All of it in one of the two: what is left of this segment when a frame does not fit is lost.
+        let left = match self.room.checked_sub(size) {
+            Some(left) => left.max(self.spare_room()),
+            None => self.spare_room().saturating_sub(size),
+        };
+        needed <= left
+    }
+
+    /// Adds an entry, if there is room for it and for what holders still have to say. `now` is in µs.
+    fn stage(&mut self, entry: &[u8], claim: &Claim, now: impl FnOnce() -> u64) -> Result<Staged, Refused> {
         let size = self.frame.size_with(entry.len());
         if !self.frame.is_empty() && size > LARGE {
             return Err(Refused::Wait(Wait::Visible(self.lsn)));
         }
-        // Also while nobody knows yet whether there is room for the next segment.
-        let reserve = if grant && self.spare.is_none() { self.length / 2 } else { 0 };
-        if size + reserve > self.room && size > self.spare_room() {
-            self.wish = self.wish.max(size);
-            if self.is_full {
-                let reason = "there is no room on the disk for more of the log; make some".to_owned();
-                return Err(Refused::Error(StoreError::Full { reason }));
+        let fits = size <= self.room || size <= self.spare_room();
+        let is_allowed = fits
+            && (self.leaves_room(size, claim) || {
+                self.live.forget_lapsed(now());
+                self.leaves_room(size, claim)
+            });
+        if !is_allowed {
+            if !fits {
+                self.wish = self.wish.max(size);
             }
-            return Err(Refused::Wait(Wait::Room));
+            if claim.kind != Kind::Outcome {
+                let lease = claim.after.map_or(0, |lease| lease.room);
+                self.short = self.short.max(size + 2 * lease);
+            }
+            return Err(match &self.shortage {
+                Some(error) => Refused::Error(error.clone()),
+                None => Refused::Wait(Wait::Room),
+            });
         }
+        claim.before.inspect(|lease| self.live.remove(*lease));
+        claim.after.inspect(|lease| self.live.add(*lease));
         let position = u32::try_from(self.frame.position()).unwrap_or(u32::MAX);
         self.frame.push(entry);
         self.count += 1;
@@ -177,7 +252,7 @@ pub(crate) fn check_size(record: usize) -> Result<(), StoreError> {
 
 impl Log {
     /// Adds an entry to the frame that is gathering.
-    pub(crate) fn stage(&self, entry: &[u8], grant: bool) -> Result<Staged, Refused> {
+    pub(crate) fn stage(&self, entry: &[u8], claim: &Claim) -> Result<Staged, Refused> {
         let mut staging = self.staging.lock();
         // Looked at under the lock: what was staged before the log was poisoned is told so by then.
         if let Some(error) = self.poison() {
@@ -186,10 +261,7 @@ impl Log {
         if self.is_closing() {
             return Err(Refused::Error(compaction::ended()));
         }
-        if staging.frame.is_empty() && std::process::id() != self.pid {
-            return Err(Refused::Error(forked()));
-        }
-        let staged = staging.stage(entry, grant);
+        let staged = staging.stage(entry, claim, || self.time.now().0.as_micros());
         drop(staging);
         match staged {
             Ok(_) => self.nudge(),
@@ -273,7 +345,7 @@ impl Log {
         let spare = staging.spare.take()?;
         staging.room = spare.length - FIRST_FRAME;
         staging.length = spare.length;
-        staging.wish = 0;
+        (staging.wish, staging.short) = (0, 0);
         self.want_room();
         Some(spare)
     }
@@ -285,12 +357,10 @@ impl Log {
         lsn: u64,
         next: Option<Spare>,
     ) -> io::Result<()> {
-        if std::process::id() != self.pid {
-            return Err(io::Error::other(forked().to_string()));
-        }
+        self.check_process().map_err(io::Error::other)?;
         let clock = self.time.cover_to();
         let durable_upto = self.synced.load(Ordering::Acquire);
-        let header = Header { kind: Kind::Entries, epoch: self.epoch, lsn, durable_upto, clock };
+        let header = Header { kind: frame::Kind::Entries, epoch: self.epoch, lsn, durable_upto, clock };
         let bytes = frame.seal(&self.id, header);
         if let Some(spare) = next {
             self.roll(writer, spare, lsn)?;
@@ -348,7 +418,8 @@ impl Log {
         rolled.map(|()| true)
     }
 
-    /// Waits on this thread until the frame is visible or the log is poisoned, and leads if nobody else does.
+    /// Waits on this thread until the frame is visible or the log is poisoned, and leads if nobody else does. Returns now and then
+    /// in any case.
     pub(crate) fn wait_visible(&self, lsn: u64) {
         while lsn > self.visible.load(Ordering::Acquire) && !self.is_poisoned() {
             let mut staging = self.staging.lock();
@@ -361,12 +432,16 @@ impl Log {
             }
             let threads = Arc::clone(staging.waiters(lsn).threads.get_or_insert_default());
             drop(staging);
-            threads.wait();
+            if !threads.wait() {
+                return;
+            }
         }
     }
 
     /// Notes who has to be woken when `wait` is over; `false` if it already is.
     pub(crate) fn enlist(&self, wait: Wait, waker: &Waker) -> bool {
+        // A waker is code of the caller's, which may block or panic: none of it runs under the lock.
+        let mut waker = Some(waker.clone());
         let mut staging = self.staging.lock();
         if self.is_over(wait, &staging) {
             return false;
@@ -376,8 +451,8 @@ impl Log {
             Wait::Time => &mut staging.for_time,
             Wait::Visible(lsn) => &mut staging.waiters(lsn).futures,
         };
-        if !list.last().is_some_and(|last| last.will_wake(waker)) {
-            list.push(waker.clone());
+        if !list.last().zip(waker.as_ref()).is_some_and(|(last, waker)| last.will_wake(waker)) {
+            list.extend(waker.take());
         }
         drop(staging);
         match wait {
@@ -392,7 +467,7 @@ impl Log {
         self.is_poisoned()
             || match wait {
                 Wait::Visible(lsn) => lsn <= self.visible.load(Ordering::Acquire),
-                Wait::Room => staging.is_full || staging.spare_room() >= staging.wish.max(1),
+                Wait::Room => staging.shortage.is_some() || staging.spare_room() >= staging.aim(),
                 Wait::Time => self.time.is_covered(),
             }
     }
@@ -407,27 +482,49 @@ impl Log {
         if over { Some(Ok(())) } else { self.poison().map(Err) }
     }
 
-    /// How long the next segment should be, if one has to be made; and the one that is there but too short.
-    pub(crate) fn wanted_spare(&self) -> Option<(u64, Option<Spare>)> {
+    /// What the next segment should be, if one has to be made or made longer.
+    pub(crate) fn wanted_spare(&self) -> Option<Wanted> {
+        let now = self.time.now().0.as_micros();
         let mut staging = self.staging.lock();
-        let wish = staging.wish.div_ceil(SECTOR) * SECTOR + FIRST_FRAME;
-        let length = (staging.length * 2).min(self.settings.max_segment).max(wish);
+        staging.live.forget_lapsed(now);
+        let least = (staging.aim().div_ceil(SECTOR) * SECTOR + FIRST_FRAME).max(LEAST_SEGMENT);
         let is_needed = staging.has_work() && staging.frame.size_with(0) > staging.room;
-        match &staging.spare {
-            None => Some((length, None)),
-            Some(spare) if spare.length >= wish || is_needed => None,
-            Some(_) => Some((length, staging.spare.take())),
-        }
+        let there = match &staging.spare {
+            Some(spare) if spare.length >= least || is_needed => {
+                // It is long enough again, because leases have ended.
+                staging.shortage = None;
+                let woken = mem::take(&mut staging.for_room);
+                drop(staging);
+                wake_all(woken);
+                return None;
+            }
+            Some(_) => staging.spare.take(),
+            None => None,
+        };
+        // What the leases need that there are now, and half as much again, so that it is not made longer all the time.
+        let leases = (2 * staging.live.total() + FIRST_FRAME).max(least);
+        let roomy = (leases + leases / 2).div_ceil(SECTOR) * SECTOR;
+        let usual = (staging.length * 2).min(self.settings.max_segment);
+        let length = if leases > usual { roomy } else { usual };
+        Some(Wanted { length, least, there })
     }
 
-    /// Puts the next segment in place, or says that there is no room for one.
-    pub(crate) fn offer_spare(&self, spare: Option<Spare>) {
+    /// Puts the next segment in place, and says why it is not there or too short, if it is.
+    pub(crate) fn offer_spare(&self, spare: Option<Spare>, shortage: Option<StoreError>) {
         let mut staging = self.staging.lock();
-        staging.is_full = spare.is_none();
+        staging.shortage = shortage;
         staging.spare = spare;
         let woken = mem::take(&mut staging.for_room);
         drop(staging);
-        woken.into_iter().for_each(Waker::wake);
+        wake_all(woken);
+    }
+
+    /// Bytes that the outcomes of all live leases take.
+    pub(crate) fn live_room(&self) -> u64 {
+        let now = self.time.now().0.as_micros();
+        let mut staging = self.staging.lock();
+        staging.live.forget_lapsed(now);
+        staging.live.total()
     }
 
     pub(crate) fn has_spare(&self) -> bool {
@@ -441,7 +538,7 @@ impl Log {
     /// Those who wait for time to be covered may look again.
     pub(crate) fn time_is_covered(&self) {
         let woken = mem::take(&mut self.staging.lock().for_time);
-        woken.into_iter().for_each(Waker::wake);
+        wake_all(woken);
     }
 
     /// What is written to, unless somebody leads.
@@ -455,11 +552,6 @@ impl Log {
 pub(crate) fn checksum_of(frame: &[u8]) -> u32 {
     let bytes = frame.get(HEADER - 4..HEADER).and_then(|bytes| bytes.try_into().ok());
     u32::from_le_bytes(bytes.unwrap_or_default())
-}
-
-fn forked() -> StoreError {
-    let reason = "this process was forked from the one that opened the log; open stores in the child itself";
-    StoreError::Unavailable { reason: reason.to_owned() }
 }
 
 /// The file's name, for messages.

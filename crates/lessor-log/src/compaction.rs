@@ -7,6 +7,7 @@
 //! is removed before the superblock names it.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::channel;
 use std::thread;
@@ -21,7 +22,7 @@ use crate::index::{Home, Place, Slot};
 use crate::log::{Checkpoint, Log};
 use crate::problem::Problem;
 use crate::recovery::{first_block, random_id};
-use crate::segment::{FIRST_FRAME, SegmentHeader, checkpoint_name, segment_name};
+use crate::segment::{FIRST_FRAME, Segment, SegmentHeader, checkpoint_name, segment_name};
 use crate::superblock::{self, Superblock};
 use crate::vfs::{File, Vfs};
 
@@ -52,8 +53,8 @@ pub(crate) fn ended() -> StoreError {
     StoreError::Unavailable { reason: "the log is closed".to_owned() }
 }
 
-/// What is done between two pieces of work; an error ends the work.
-pub(crate) type Between<'b> = &'b mut dyn FnMut() -> Result<(), StoreError>;
+/// What is done between two pieces of work, given the bytes that are done; an error ends the work.
+pub(crate) type Between<'b> = &'b mut dyn FnMut(u64) -> Result<(), StoreError>;
 
 /// On the keeper's thread.
 pub(crate) fn run_if_due(log: &Log, between: Between<'_>) {
@@ -74,6 +75,9 @@ fn is_due(log: &Log) -> bool {
     if log.is_poisoned() {
         return false;
     }
+    if log.is_crowded.swap(false, Ordering::Relaxed) {
+        return true;
+    }
     let (grown, held) = sizes(log);
     grown >= log.settings.compact_at.max(2 * held)
 }
@@ -89,23 +93,42 @@ fn sizes(log: &Log) -> (u64, u64) {
 fn compact(log: &Log, between: Between<'_>) -> Result<(), StoreError> {
     match log.poison() {
         Some(error) => Err(error),
-        None => compact_now(log, between),
+        None => compact_now(log, &Work::of(log), between),
     }
 }
 
-/// While the log is being closed: leaves it small, and quick to open, if that is worth the while.
-pub(crate) fn compact_at_close(log: &Log) -> Result<(), StoreError> {
-    /// Less than that is read faster than it is written.
-    const LEAST: u64 = 4 << 20;
-    let (grown, held) = sizes(log);
-    let written = log.writer_position().map_or(0, |(_, at)| at);
-    if grown + written < LEAST.max(held / 4) {
-        return Ok(());
-    }
-    compact_now(log, &mut || Ok(()))
+/// What there is to be compacted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Work {
+    pub(crate) segments: usize,
+    /// Bytes of the segments, and of the checkpoint.
+    pub(crate) grown: u64,
+    pub(crate) held: u64,
 }
 
-fn compact_now(log: &Log, between: Between<'_>) -> Result<(), StoreError> {
+impl Work {
+    pub(crate) fn of(log: &Log) -> Self {
+        let (segments, held) = {
+            let files = log.files.read();
+            let held = files.checkpoints.iter().map(|checkpoint| checkpoint.length).sum();
+            (files.segments.clone(), held)
+        };
+        let current = log.writer_position();
+        let used = |segment: &Arc<Segment>| match &current {
+            Some((last, at)) if last.number == segment.number => *at,
+            // The last one of a log that was closed was cut to what is used of it.
+            _ => segment.file.len().map_or(segment.length, |length| length.min(segment.length)),
+        };
+        Self { segments: segments.len(), grown: segments.iter().map(used).sum(), held }
+    }
+
+    /// Bytes that are read, and then written and read again, about.
+    pub(crate) fn total(&self) -> u64 {
+        2 * (self.grown + self.held)
+    }
+}
+
+pub(crate) fn compact_now(log: &Log, work: &Work, between: Between<'_>) -> Result<(), StoreError> {
     roll(log)?;
     let (base, number) = {
         let files = log.files.read();
@@ -114,12 +137,22 @@ fn compact_now(log: &Log, between: Between<'_>) -> Result<(), StoreError> {
         (base, highest.unwrap_or(0).max(log.superblock.lock().block().checkpoint) + 1)
     };
     let to = To { vfs: &*log.vfs, id: &log.id, number };
+    let doubts = log.doubts.load(Ordering::SeqCst);
     let bound = log.synced.load(Ordering::Acquire);
     let made = make(log, &to, base.first_lsn, bound, between);
-    let verified = made.and_then(|checkpoint| verify(log, checkpoint, between));
+    let verified = made.and_then(|checkpoint| {
+        // What was left out need not be read back.
+        let before = work.total().saturating_sub(checkpoint.length);
+        verify(log, checkpoint, &mut |done| between(before + done))
+    });
     // Not if anything failed meanwhile: a sync of the folder, when a segment was made, may have lost the checkpoint's name,
     // and the next one would not tell.
-    let checkpoint = match verified.and_then(|checkpoint| log.poison().map_or(Ok(checkpoint), Err)) {
+    let is_doubtful = || log.doubts.load(Ordering::SeqCst) != doubts;
+    let checkpoint = match verified.and_then(|checkpoint| match log.failure() {
+        Some(error) => Err(error),
+        None if is_doubtful() => Err(doubtful()),
+        None => Ok(checkpoint),
+    }) {
         Ok(checkpoint) => checkpoint,
         Err(problem) => {
             // Records may have been pointed to it: it stays readable as long as it is open.
@@ -134,6 +167,7 @@ fn compact_now(log: &Log, between: Between<'_>) -> Result<(), StoreError> {
         block.first_segment = base.number;
         block.synced = block.synced.max(synced);
         block.purged = block.purged.max(purged);
+        log.note_epoch(block);
     };
     if let Err(error) = log.superblock.lock().update(update) {
         log.set_poison("writing the superblock", &error);
@@ -141,6 +175,12 @@ fn compact_now(log: &Log, between: Between<'_>) -> Result<(), StoreError> {
     }
     drop_before(log, base.number, &checkpoint);
     Ok(())
+}
+
+fn doubtful() -> StoreError {
+    let reason =
+        "a file could not be made meanwhile, so the checkpoint's name may not be on the disk".to_owned();
+    StoreError::Unavailable { reason }
 }
 
 /// Has the log go on in a new segment, so that all others can go.
@@ -205,11 +245,10 @@ fn make(
     between: Between<'_>,
 ) -> Result<Checkpoint, StoreError> {
     let name = checkpoint_name(to.number);
-    let failed = |doing| {
-        let place = format!("{}/{name}", to.vfs.place());
-        move |error| Problem::Io { place, doing, error }
-    };
-    let file = to.vfs.create(&name).map_err(failed("making"))?;
+    let name = &name;
+    // The place is put together only if there is something to be said of it.
+    let failed = |doing| move |error| Problem::io(to.vfs, name, doing, error);
+    let file = to.vfs.create(name).map_err(failed("making"))?;
     let begin = Begin { number: to.number, epoch: log.epoch, first_lsn, clock: log.time.cover_to() };
     let mut out = Out::begin(&*file, to.id, begin).map_err(failed("writing"))?;
     let mut bytes = Vec::new();
@@ -244,10 +283,12 @@ fn each_entry(
         let checkpoint = files.checkpoints.iter().find(|checkpoint| checkpoint.number == counts);
         (files.segments.clone(), checkpoint.cloned())
     };
+    let mut before = 0;
     if let Some(checkpoint) = checkpoint {
         let name = checkpoint_name(checkpoint.number);
         let frames = Frames::new(&*checkpoint.file, &log.id, FIRST_FRAME, checkpoint.length);
         each_entry_of(log, &name, frames, None, between, on_entry)?;
+        before = checkpoint.length;
     }
     let ends = segments.iter().skip(1).map(|segment| segment.first_lsn).chain([u64::MAX]);
     for (segment, end) in segments.iter().zip(ends) {
@@ -258,7 +299,9 @@ fn each_entry(
             let length =
                 segment.file.len().map_err(|error| Problem::io(&*log.vfs, &name, "reading", error))?;
             let frames = Frames::new(&*segment.file, &log.id, FIRST_FRAME, length.min(segment.length));
+            let between: Between<'_> = &mut |done| between(before + done);
             each_entry_of(log, &name, frames, Some(end - 1), between, on_entry)?;
+            before += length;
         }
     }
     Ok(())
@@ -274,8 +317,8 @@ fn each_entry_of(
     on_entry: OnEntry<'_>,
 ) -> Result<(), StoreError> {
     loop {
-        between()?;
         let at = frames.at;
+        between(at)?;
         let corrupt = |reason: &str| StoreError::from(Problem::corrupt(&*log.vfs, name, at, reason));
         let frame = match frames.next().map_err(|error| Problem::io(&*log.vfs, name, "reading", error))? {
             Found::Frame(frame) => frame,
@@ -372,8 +415,8 @@ fn verify(log: &Log, checkpoint: Checkpoint, between: Between<'_>) -> Result<Che
     log.files.write().checkpoints.push(checkpoint.clone());
     let mut frames = Frames::new(&*checkpoint.file, &log.id, FIRST_FRAME, checkpoint.length);
     while frames.at < checkpoint.length {
-        between()?;
         let at = frames.at;
+        between(at)?;
         let corrupt = |reason: &str| StoreError::from(Problem::corrupt(&*log.vfs, &name, at, reason));
         let found = frames.next().map_err(|error| Problem::io(&*log.vfs, &name, "reading back", error))?;
         let frame = match found {
@@ -384,13 +427,12 @@ fn verify(log: &Log, checkpoint: Checkpoint, between: Between<'_>) -> Result<Che
         if frame.header.kind != Kind::Kept {
             continue;
         }
-        let (number, sector) = (u32::try_from(checkpoint.number), u32::try_from(at / SECTOR));
-        let (Ok(number), Ok(sector)) = (number, sector) else {
+        let Ok(sector) = u32::try_from(at / SECTOR) else {
             return Err(corrupt("the checkpoint is too long"));
         };
         for entry in Entries::new(&frame.data, true) {
             let entry = entry.map_err(corrupt)?;
-            let home = Home::Checkpoint { number, sector };
+            let home = Home::checkpoint(checkpoint.number, sector);
             let position = u32::try_from(entry.at + HEADER).map_err(|_| corrupt("a frame is too long"))?;
             let mut shard = log.index.write(&entry.key);
             if let Some(slot) = shard.slot_mut(&entry.key)
@@ -415,7 +457,7 @@ pub(crate) fn backup(log: &Log, vfs: &dyn Vfs) -> Result<(), StoreError> {
     // Up to what is visible now, or newer.
     let bound = log.visible.load(Ordering::Acquire);
     let to = To { vfs, id: &id, number: 1 };
-    let checkpoint = match make(log, &to, bound + 1, bound, &mut || Ok(())) {
+    let checkpoint = match make(log, &to, bound + 1, bound, &mut |_| Ok(())) {
         Ok(checkpoint) => checkpoint,
         Err(error) => {
             let _ = vfs.remove(&checkpoint_name(1));

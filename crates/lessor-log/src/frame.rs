@@ -328,6 +328,8 @@ impl<'f> Frames<'f> {
             self.at += SECTOR;
         }
         self.at = here;
+        self.from = here;
+        self.buffer.clear();
         Ok(found)
     }
 }
@@ -342,6 +344,8 @@ impl Frames<'_> {
             self.at += SECTOR;
         }
         self.at = here;
+        self.from = here;
+        self.buffer.clear();
         Ok(is_blank)
     }
 }

@@ -307,7 +307,7 @@ impl Reading<'_> {
                 _ => return Err(corrupt("the checkpoint does not end as it should")),
             }
             let sector = u32::try_from(at / SECTOR).map_err(|_| corrupt("the checkpoint is too long"))?;
-            let home = Home::Checkpoint { number: u32::try_from(number).unwrap_or(u32::MAX), sector };
+            let home = Home::checkpoint(number, sector);
             for entry in Entries::new(&frame.data, true) {
                 let entry = entry.map_err(|reason| Problem::corrupt(self.vfs, &name, at, reason))?;
                 let lsn = entry.lsn.unwrap_or_default();

@@ -10,13 +10,16 @@ use std::task::{Context, Poll};
 use std::thread::Thread;
 
 use lessor_core::store::may_block;
-use lessor_core::{Key, Record, StoreError};
+use lessor_core::{Key, Record, StoreError, Timestamp};
 use parking_lot::{Mutex, RwLock};
 
+use crate::closing::Ending;
 use crate::commit::{Staging, Wait, Writer, name_of};
 use crate::entry;
 use crate::frame::{self, LogId, SECTOR};
 use crate::index::{Home, Index, Place};
+use crate::live::Live;
+use crate::process::Process;
 use crate::reader::Reader;
 use crate::segment::{Segment, checkpoint_name};
 use crate::settings::Settings;
@@ -31,12 +34,17 @@ pub(crate) struct Log {
     pub(crate) settings: Settings,
     pub(crate) id: LogId,
     pub(crate) epoch: u32,
-    /// The process that opened the log.
-    pub(crate) pid: u32,
+    pub(crate) process: Process,
     pub(crate) time: Time,
     pub(crate) source: Source,
     pub(crate) index: Index,
     pub(crate) files: RwLock<Files>,
+    /// The first segment that this opening begins.
+    pub(crate) own: u64,
+    /// There were so many segments that a compaction is due.
+    pub(crate) is_crowded: AtomicBool,
+    /// How often the making of a file failed: a sync of the folder may have been in it, and have lost the names of other files.
+    pub(crate) doubts: AtomicU64,
     pub(crate) staging: Mutex<Staging>,
     /// Frames up to this LSN are as durable as the settings say, and may be shown.
     pub(crate) visible: AtomicU64,
@@ -50,6 +58,7 @@ pub(crate) struct Log {
     poison: OnceLock<Poison>,
     poisoned: AtomicBool,
     pub(crate) threads: Threads,
+    pub(crate) ending: Ending,
     pub(crate) reader: Reader,
     pub(crate) engines: Engines,
     /// Held until the log is closed.
@@ -98,8 +107,6 @@ pub(crate) struct Threads {
     pub(crate) is_room_wanted: AtomicBool,
     /// A compaction was asked for.
     pub(crate) compactions: Mutex<Vec<Sender<Result<(), StoreError>>>>,
-    /// What closing came to.
-    pub(crate) closed: OnceLock<Result<(), StoreError>>,
 }
 
 /// What an opening has put together.
@@ -115,6 +122,11 @@ pub(crate) struct Parts {
     pub(crate) writer: Writer,
     /// The last frame there is.
     pub(crate) end: u64,
+    /// The first segment that this opening begins.
+    pub(crate) own: u64,
+    /// There are so many segments that a compaction is due.
+    pub(crate) is_crowded: bool,
+    pub(crate) live: Live,
     pub(crate) purged: u64,
     pub(crate) superblock: superblock::Keeper,
     pub(crate) lock: Lock,
@@ -127,12 +139,15 @@ impl Log {
             settings: parts.settings,
             id: parts.id,
             epoch: parts.epoch,
-            pid: std::process::id(),
+            process: Process::this(),
             time: parts.time,
             source: parts.source,
             index: parts.index,
             files: RwLock::new(parts.files),
-            staging: Mutex::new(Staging::new(parts.end + 1, parts.writer)),
+            own: parts.own,
+            is_crowded: AtomicBool::new(parts.is_crowded),
+            doubts: AtomicU64::new(0),
+            staging: Mutex::new(Staging::new(parts.end + 1, parts.writer, parts.live)),
             visible: AtomicU64::new(parts.end),
             synced: AtomicU64::new(parts.end),
             purged: AtomicU64::new(parts.purged),
@@ -140,10 +155,26 @@ impl Log {
             poison: OnceLock::new(),
             poisoned: AtomicBool::new(false),
             threads: Threads::default(),
+            ending: Ending::default(),
             reader: Reader::default(),
             engines: Engines::default(),
             lock: Mutex::new(Some(parts.lock)),
         }
+    }
+
+    /// Refuses to work in a child that was forked from the process that opened the log: its threads are not there, a lock may be
+    /// held for ever, and the files are the parent's.
+    pub(crate) fn check_process(&self) -> Result<(), StoreError> {
+        self.process.check()
+    }
+
+    /// The same for what is asked too often to ask the system each time: at most a millisecond late.
+    pub(crate) fn check_process_at(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.process.check_at(now)
+    }
+
+    pub(crate) fn is_known_to_be_forked(&self) -> bool {
+        self.process.is_another()
     }
 
     pub(crate) fn is_poisoned(&self) -> bool {
@@ -206,6 +237,15 @@ impl Log {
         Some(StoreError::Unavailable { reason })
     }
 
+    /// Has the superblock know of this opening, once a segment of it is on the disk.
+    pub(crate) fn note_epoch(&self, block: &mut superblock::Superblock) {
+        let files = self.files.read();
+        let begun = files.segments.last().filter(|last| last.number >= self.own);
+        if begun.is_some_and(|last| last.first_lsn <= block.synced) {
+            block.epoch = block.epoch.max(self.epoch);
+        }
+    }
+
     /// The writer looks after what is staged, should nobody else.
     pub(crate) fn nudge(&self) {
         if self.threads.is_idle.load(Ordering::Relaxed) && self.threads.is_idle.swap(false, Ordering::SeqCst)
@@ -261,7 +301,7 @@ impl Log {
             }
             Home::Checkpoint { number, sector } => {
                 let mut checkpoints = files.checkpoints.iter();
-                let found = checkpoints.find(|checkpoint| checkpoint.number == u64::from(number));
+                let found = checkpoints.find(|checkpoint| checkpoint.number == u64::from(number.get()));
                 let Some(checkpoint) = found else { return Ok(None) };
                 let name = checkpoint_name(checkpoint.number);
                 (Arc::clone(&checkpoint.file), u64::from(sector) * SECTOR, name)
@@ -300,11 +340,13 @@ pub(crate) struct Waiting {
     pub(crate) log: Arc<Log>,
     pub(crate) wait: Wait,
     is_over: bool,
+    /// It was polled before.
+    is_waiting: bool,
 }
 
 impl Waiting {
     pub(crate) fn new(log: &Arc<Log>, wait: Wait) -> Self {
-        Self { log: Arc::clone(log), wait, is_over: false }
+        Self { log: Arc::clone(log), wait, is_over: false, is_waiting: false }
     }
 
     /// What a writer is told that waits for its own frame.
@@ -324,6 +366,10 @@ impl Future for Waiting {
             if let Some(outcome) = self.log.outcome(self.wait) {
                 self.is_over = true;
                 return Poll::Ready(outcome);
+            }
+            // What is not over by the second look may never be: this may be a forked child.
+            if std::mem::replace(&mut self.is_waiting, true) {
+                self.log.check_process()?;
             }
             match self.wait {
                 // Bounded by the time that a few syncs take.

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 
 use crate::index::Place;
 use crate::log::Log;
+use crate::waiters::wake_all;
 
 /// The thread that reads for futures, once there was one to read for.
 #[derive(Debug, Default)]
@@ -89,7 +90,7 @@ impl Job {
         answer.outcome = Some(outcome);
         let waker = answer.waker.take();
         drop(answer);
-        waker.inspect(Waker::wake_by_ref);
+        wake_all(waker);
     }
 }
 
@@ -99,11 +100,14 @@ impl Future for Answered {
     type Output = Result<Known, StoreError>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let waker = context.waker().clone();
         let mut answer = self.0.lock();
         match answer.outcome.take() {
             Some(outcome) => Poll::Ready(outcome),
             None => {
-                answer.waker = Some(context.waker().clone());
+                let former = answer.waker.replace(waker);
+                drop(answer);
+                drop(former);
                 Poll::Pending
             }
         }

@@ -5,37 +5,57 @@
 //! over: frames that the one before holds from there on, whole or torn, do not count any more. An opening
 //! that is interrupted leaves what the next one finds as it would have found it before.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use foldhash::fast::FixedState;
 use lessor_core::{DecodeError, Outline, Record, StoreError};
 
-use crate::commit::{Writer, checksum_of};
 use crate::entry::Entry;
-use crate::frame::{Frame, Header, Kind, LogId, SECTOR, SECTOR_BYTES};
+use crate::frame::{LogId, SECTOR_BYTES};
 use crate::image::{self, Image, OnProgress, Sink};
 use crate::index::{Index, Place, Slot};
+use crate::live::{Lease, Live};
 use crate::log::{Files, Log, Parts};
 use crate::problem::Problem;
-use crate::segment::{FIRST_FRAME, Segment, SegmentHeader, Spare, segment_name, torn_name};
+use crate::segment::{segment_name, torn_name};
 use crate::settings::Settings;
 use crate::superblock::{self, Superblock};
 use crate::threads;
 use crate::time::{Source, Time};
 use crate::vfs::{Lock, Vfs};
 
+mod room;
+
 pub(crate) const LOCK: &str = "lock";
 
-impl Sink for Index {
+/// What is put together while a log is read.
+struct Recovered {
+    index: Index,
+    /// The leases in progress, by the hash of their keys. Should two hashes be the same, a little less room is kept for holders.
+    leases: HashMap<u64, Lease, FixedState>,
+}
+
+impl Sink for Recovered {
     fn expect(&mut self, records: u64) {
-        self.reserve(records);
+        self.index.reserve(records);
     }
 
     fn take(&mut self, lsn: u64, place: Place, entry: &Entry<'_>) -> Result<(), DecodeError> {
-        let Outline { token, purge_at } = Record::outline(entry.record)?;
-        let slot = Slot { lsn, place, token: token.as_u64(), purge_at, record: None };
-        self.recover(entry.key.clone(), slot);
+        let Outline { token, purge_at, lease_until } = Record::outline(entry.record)?;
+        let slot = Slot { lsn, place, token: token.as_u64(), purge_at, record: None, entered: 0 };
+        if self.index.recover(entry.key.clone(), slot) && (lease_until.is_some() || !self.leases.is_empty()) {
+            let hash = self.index.hash(&entry.key);
+            match lease_until {
+                None => drop(self.leases.remove(&hash)),
+                Some(until) => {
+                    let lease = Lease::new(&entry.key, place.length, until.as_micros());
+                    self.leases.insert(hash, lease);
+                }
+            }
+        }
         Ok(())
     }
 }
@@ -47,12 +67,13 @@ pub(crate) fn open(
     lock: Lock,
     on_progress: OnProgress<'_>,
 ) -> Result<(Arc<Log>, JoinHandle<()>), StoreError> {
-    let mut index = Index::new(settings.cache);
-    let image = match image::read(&*vfs, &mut index, on_progress)? {
+    let index = Index::new(settings.cache, source.wall().as_micros());
+    let mut recovered = Recovered { index, leases: HashMap::default() };
+    let image = match image::read(&*vfs, &mut recovered, on_progress)? {
         Some(image) => image,
         None => create(&*vfs)?,
     };
-    Ok(begin(vfs, settings, source, lock, index, image)?)
+    Ok(begin(vfs, settings, source, lock, recovered, image)?)
 }
 
 /// A log without a frame.
@@ -99,7 +120,7 @@ fn begin(
     settings: Settings,
     source: Source,
     lock: Lock,
-    index: Index,
+    recovered: Recovered,
     mut image: Image,
 ) -> Result<(Arc<Log>, JoinHandle<()>), Problem> {
     keep_torn(&*vfs, &image);
@@ -108,7 +129,9 @@ fn begin(
         let failed = |error| Problem::io(&*vfs, superblock::NAME, "writing", error);
         image.superblock.update(|_| {}).map_err(failed)?;
     }
-    for name in &image.leftovers {
+    let spare = segment_name(image.next_segment);
+    let has_spare = image.leftovers.contains(&spare);
+    for name in image.leftovers.iter().filter(|name| **name != spare) {
         vfs.remove(name).map_err(|error| Problem::io(&*vfs, name, "removing", error))?;
     }
     vfs.sync_folder().map_err(|error| Problem::io(&*vfs, "", "syncing", error))?;
@@ -119,13 +142,20 @@ fn begin(
     let ahead = if block.lead == 0 { 0 } else { source.wall().as_micros().saturating_add(block.lead) };
     let time = Time::starting_at(&source, image.clock.max(ahead));
     let clock = time.cover_to();
+    let mut live = Live::default();
+    live.forget_lapsed(time.now().0.as_micros());
+    recovered.leases.into_values().for_each(|lease| live.add(lease));
 
     keep_last_header(&*vfs, &image)?;
-    let frames = std::mem::take(&mut image.tail);
-    let writer = write_segment(&*vfs, &settings, &image, epoch, clock, &frames)?;
-    let number = writer.segment.number;
+    let opening =
+        room::Opening { vfs: &*vfs, settings: &settings, epoch, clock, has_spare, leases: live.total() };
+    let writer = opening.begin(&mut image)?;
+    let number = image.next_segment;
+    let is_own = writer.segment.number == number;
     let update = |block: &mut Superblock| {
-        block.epoch = epoch;
+        if is_own {
+            block.epoch = epoch;
+        }
         block.synced = image.end;
         block.clock = block.clock.max(clock);
         block.lead = 0;
@@ -138,8 +168,11 @@ fn begin(
     image.superblock.update(update).map_err(failed)?;
     time.cover(clock);
 
+    let is_crowded = is_crowded(&image);
     let mut segments = image.segments;
-    segments.push(Arc::clone(&writer.segment));
+    if is_own {
+        segments.push(Arc::clone(&writer.segment));
+    }
     let checkpoints = image.checkpoint.into_iter().collect();
     let log = Arc::new(Log::new(Parts {
         vfs,
@@ -148,20 +181,32 @@ fn begin(
         epoch,
         time,
         source,
-        index,
+        index: recovered.index,
         files: Files { segments, checkpoints },
         writer,
         end: image.end,
+        own: number,
+        is_crowded,
+        live,
         purged: block.purged,
         superblock: image.superblock,
         lock,
     }));
-    let writer = threads::start(&log, number + 1).map_err(|error| Problem::Io {
+    let writer = threads::start(&log, number + u64::from(is_own)).map_err(|error| Problem::Io {
         place: "the log's threads".to_owned(),
         doing: "starting",
         error,
     })?;
     Ok((log, writer))
+}
+
+/// Whether processes that were killed have left so many segments that the log is to be compacted, small as it is. A large
+/// one takes some time to be compacted, so that may be put off for longer.
+fn is_crowded(image: &Image) -> bool {
+    const SMALL: u64 = 4 << 20;
+    let length: u64 = image.segments.iter().map(|segment| segment.length).sum();
+    let held = image.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.length);
+    image.segments.len() >= if length + held <= SMALL { 8 } else { 64 }
 }
 
 /// Makes sure of the last segment's header. Without a proven frame behind it, it may so far be in the memory of the
@@ -181,47 +226,6 @@ fn keep_last_header(vfs: &dyn Vfs, image: &Image) -> Result<(), Problem> {
     last.file.sync().map_err(failed("syncing"))
 }
 
-/// The segment that this opening writes to. It begins with the frames that so far may be in the memory of the operating system
-/// only: after a failed sync, reading shows them although they are not on the disk, and syncing them again says nothing.
-fn write_segment(
-    vfs: &dyn Vfs,
-    settings: &Settings,
-    image: &Image,
-    epoch: u32,
-    clock: u64,
-    frames: &[Frame],
-) -> Result<Writer, Problem> {
-    let number = image.next_segment;
-    let needed = FIRST_FRAME + frames.iter().map(|frame| frame.size).sum::<u64>();
-    let length = settings.first_segment.max((needed * 2).div_ceil(SECTOR) * SECTOR);
-    let Spare { file, .. } = Spare::create(vfs, number, length)?;
-    let failed = |doing| {
-        let place = format!("{}/{}", vfs.place(), segment_name(number));
-        move |error| Problem::Io { place, doing, error }
-    };
-    let segment = Arc::new(Segment::new(number, image.proven + 1, length, Arc::clone(&file)));
-    let mut writer = Writer { segment, at: FIRST_FRAME, last: image.proven_checksum };
-    for frame in frames {
-        let mut builder = frame.rebuild();
-        let lsn = frame.header.lsn;
-        let header = Header { kind: Kind::Entries, epoch, lsn, durable_upto: image.proven, clock };
-        let bytes = builder.seal(&image.superblock.block().log, header);
-        file.write_all_at(bytes, writer.at).map_err(failed("writing"))?;
-        writer.segment.begin_frame(writer.at);
-        writer.last = checksum_of(bytes);
-        writer.at += bytes.len() as u64;
-    }
-    if !frames.is_empty() {
-        // Before the header: with it, this segment takes the place of the frames in the one before.
-        file.sync().map_err(failed("syncing"))?;
-    }
-    let former = image.proven_checksum;
-    let header = SegmentHeader { number, epoch, first_lsn: image.proven + 1, former, length };
-    file.write_all_at(&header.encode(&image.superblock.block().log), 0).map_err(failed("writing"))?;
-    file.sync().map_err(failed("syncing"))?;
-    Ok(writer)
-}
-
 /// Keeps the bytes of a tail that was cut, for whoever wants to know. Nothing depends on it.
 fn keep_torn(vfs: &dyn Vfs, image: &Image) {
     let Some(torn) = image.torn else { return };
@@ -236,9 +240,12 @@ fn keep_torn(vfs: &dyn Vfs, image: &Image) {
             return Ok(0);
         }
         let file = vfs.create(&name)?;
-        file.write_all_at(bytes.get(..used).unwrap_or_default(), 0)?;
-        file.sync()?;
-        Ok(used as u64)
+        let written = file.write_all_at(bytes.get(..used).unwrap_or_default(), 0).and_then(|()| file.sync());
+        if written.is_err() {
+            // What there is of it takes room that may be short.
+            let _ = vfs.remove(&name);
+        }
+        written.map(|()| used as u64)
     };
     let (place, file) = (vfs.place(), segment_name(torn.segment));
     match keep() {

@@ -16,7 +16,7 @@ pub struct Settings {
     #[serde(with = "humantime_serde")]
     pub sync_every: Duration,
     /// The size of the first segment file; each next one is twice as large, up to [`max_segment`](Self::max_segment).
-    /// Default 1 MiB.
+    /// Default 64 KiB.
     pub first_segment: u64,
     /// The size of the largest segment file, in bytes. Default 64 MiB.
     pub max_segment: u64,
@@ -61,7 +61,7 @@ impl Default for Settings {
         Self {
             sync: Sync::Disk,
             sync_every: Duration::from_secs(1),
-            first_segment: MIB,
+            first_segment: 64 * KIB,
             max_segment: 64 * MIB,
             compact_at: 32 * MIB,
             cache: 64 * MIB,

@@ -5,16 +5,19 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use lessor_core::store::{Change, Hints, OwnedChange, Page, Purged, Reply, Scan, Seen, Swap};
+use lessor_core::store::{Change, Closing, Hints, OwnedChange, Page, Purged, Reply, Scan, Seen, Swap};
 use lessor_core::{Durability, Key, Pending, Record, Store, StoreError, Timestamp, Token};
 use parking_lot::Mutex;
 
 use crate::LogStore;
-use crate::commit::{Refused, Wait, check_size};
+use crate::closing::{Bound, Ended};
+use crate::commit::{Claim, Kind, Refused, Wait, check_size};
 use crate::entry;
-use crate::index::{Home, Place, Slot};
+use crate::index::{Home, Place, Purge, Slot};
+use crate::live::Lease;
 use crate::log::{Log, Waiting};
 use crate::reader::{Known, read_back};
+use crate::threads;
 
 /// What an attempt to do something at once came to.
 pub(crate) enum Attempt<T> {
@@ -88,6 +91,7 @@ impl Log {
             /// Used again and again.
             static ENTRY: RefCell<Buffers> = const { RefCell::new((Vec::new(), Vec::new())) };
         }
+        self.check_process()?;
         if let Some(error) = self.poison() {
             return Err(error);
         }
@@ -115,6 +119,7 @@ impl Log {
         let mut encoded = encode(key, change.next, buffers)?;
         let mut shard = self.index.write(key);
         let slot = shard.slot(key);
+        let length = slot.map_or(0, |slot| slot.place.length);
         let current = match slot {
             None => None,
             // What is not visible yet can still be built upon; its outcome comes first.
@@ -150,8 +155,8 @@ impl Log {
             encoded = encode(key, stamped, buffers)?;
         }
         let next = stamped.as_ref().unwrap_or(change.next);
-        let is_grant = current.as_ref().is_none_or(|current| current.token() != next.token());
-        let staged = match self.stage(&buffers.0, is_grant) {
+        let claim = claim(key, current.as_ref(), length, next, encoded.length);
+        let staged = match self.stage(&buffers.0, &claim) {
             Ok(staged) => staged,
             Err(Refused::Wait(wait)) => return Ok(Attempt::Wait(wait)),
             Err(Refused::Error(error)) => return Err(error),
@@ -164,6 +169,7 @@ impl Log {
             token: next.token().as_u64(),
             purge_at: next.purge_at(),
             record: Some(next.clone()),
+            entered: 0,
         };
         shard.put(key, slot);
         if !matches!(next.stage(), lessor_core::Stage::InProgress) {
@@ -175,21 +181,11 @@ impl Log {
 
     fn purge(&self, limit: usize, now: Timestamp) -> Purged {
         let visible = self.visible.load(Ordering::Acquire);
-        let mut dropped = 0;
-        for shard in self.index.shards() {
-            if dropped >= limit {
-                break;
-            }
-            let is_over = |slot: &Slot| slot.purge_at <= now && slot.lsn <= visible;
-            if !shard.read().slots().any(|(_, slot)| is_over(slot)) {
-                continue;
-            }
-            let mark = |slot: &Slot| {
-                self.purged.fetch_max(slot.token, Ordering::Relaxed);
-            };
-            dropped += shard.write().drop_where(limit - dropped, is_over, mark);
-        }
-        Purged { dropped, more: dropped >= limit }
+        let purge = Purge { limit, now: now.as_micros(), visible };
+        // While the shard is locked.
+        self.index.purge(&purge, &mut |slot| {
+            self.purged.fetch_max(slot.token, Ordering::Relaxed);
+        })
     }
 
     /// The first keys behind the cursor, in order.
@@ -210,6 +206,22 @@ impl Log {
         }
         first.into_sorted_vec()
     }
+}
+
+/// What the change of a record with that many bytes into another means for the room in the log.
+fn claim(key: &Key, before: Option<&Record>, before_bytes: u32, after: &Record, after_bytes: u32) -> Claim {
+    let is_grant = before.is_none_or(|before| before.token() != after.token());
+    let is_shorter = before.is_some_and(|before| after.expires_at() < before.expires_at());
+    let before = before.and_then(|before| Lease::of(key, before, before_bytes));
+    let after = Lease::of(key, after, after_bytes);
+    let kind = match after {
+        None => Kind::Outcome,
+        Some(_) if is_grant => Kind::Grant,
+        // It was given up.
+        Some(_) if is_shorter => Kind::Outcome,
+        Some(_) => Kind::Upkeep,
+    };
+    Claim { kind, before, after }
 }
 
 impl<T> Attempt<T> {
@@ -312,6 +324,9 @@ impl Store for LogStore {
     #[inline]
     fn now(&self) -> Reply<Timestamp> {
         let (now, is_short) = self.log.time.now();
+        if let Err(error) = self.log.check_process_at(now) {
+            return Pending::ready(Err(error));
+        }
         if is_short {
             self.log.time_is_short();
         }
@@ -319,6 +334,9 @@ impl Store for LogStore {
     }
 
     fn load(&self, key: &Key) -> Reply<Seen> {
+        if let Err(error) = self.log.check_process() {
+            return Pending::ready(Err(error));
+        }
         match self.log.attempt_load(key, &None) {
             Ok(Attempt::Done(seen)) => Pending::ready(Ok(seen)),
             Err(error) => Pending::ready(Err(error)),
@@ -339,10 +357,16 @@ impl Store for LogStore {
     }
 
     fn scan(&self, query: Scan) -> Reply<Page> {
-        Pending::later(scan(Arc::clone(&self.log), query))
+        match self.log.check_process() {
+            Ok(()) => Pending::later(scan(Arc::clone(&self.log), query)),
+            Err(error) => Pending::ready(Err(error)),
+        }
     }
 
     fn purge(&self, limit: usize) -> Reply<Purged> {
+        if let Err(error) = self.log.check_process() {
+            return Pending::ready(Err(error));
+        }
         if let Some(now) = self.log.covered_now() {
             return Pending::ready(Ok(self.log.purge(limit, now)));
         }
@@ -357,11 +381,20 @@ impl Store for LogStore {
         self.log.settings.sync.into()
     }
 
+    fn close(&self, closing: &Closing) -> Reply<bool> {
+        if let Err(error) = self.log.check_process() {
+            return Pending::ready(Err(error));
+        }
+        threads::stop(&self.log, Bound::Until(closing.clone()));
+        Pending::later(Ended(Arc::clone(&self.log)))
+    }
+
     fn glance(&self, key: &str, look: &mut dyn FnMut(Option<(&Record, Timestamp)>)) -> bool {
-        if !self.log.time.is_covered() {
+        if !self.log.time.is_covered() || self.log.is_known_to_be_forked() {
             return false;
         }
-        let shard = self.log.index.read(key);
+        // Does not wait: in a forked child a lock may be held for ever by a thread that is not there.
+        let Some(shard) = self.log.index.try_read(key) else { return false };
         match shard.slot(key) {
             None => look(None),
             Some(slot) if slot.lsn <= self.log.visible.load(Ordering::Acquire) => {
@@ -376,6 +409,9 @@ impl Store for LogStore {
     }
 
     fn attach(&self, hints: Hints) {
+        if self.log.check_process().is_err() {
+            return;
+        }
         self.log.time.clock().on_step(hints.clone());
         self.log.engines.attach(hints);
     }

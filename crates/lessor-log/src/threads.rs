@@ -8,26 +8,30 @@ use std::time::Duration;
 
 use lessor_core::StoreError;
 
+use crate::closing::{self, Bound};
+use crate::commit::Wanted;
 use crate::compaction;
+use crate::frame::SECTOR;
 use crate::log::Log;
 use crate::problem::{Problem, is_full};
-use crate::segment::{Spare, segment_name};
+use crate::segment::{Spare, Unextended, segment_name};
 use crate::settings::Sync;
 use crate::superblock::Superblock;
 
 /// What was staged and is not led within two of these is led by the writer.
-const TICK: Duration = Duration::from_millis(2);
+pub(crate) const TICK: Duration = Duration::from_millis(2);
 /// After so many ticks without anything to do the writer sleeps until it is told.
 const PATIENCE: u32 = 50;
-/// How soon to look again for room on a full disk.
-const RETRY: Duration = Duration::from_millis(200);
+/// How soon the next segment is tried to be made again, at first and at last.
+const RETRY: Duration = Duration::from_millis(100);
+const LONGEST_RETRY: Duration = Duration::from_secs(2);
 
 /// Starts both. The writer joins the keeper and closes the log when it is told to stop.
 pub(crate) fn start(log: &Arc<Log>, next_segment: u64) -> io::Result<JoinHandle<()>> {
     let keeper = {
         let log = Arc::clone(log);
         let builder = thread::Builder::new().name("lessor-log-keeper".to_owned());
-        builder.spawn(move || Keeper { next: next_segment, is_full: false, log: &log }.run())?
+        builder.spawn(move || Keeper::new(&log, next_segment).run())?
     };
     let _ = log.threads.keeper.set(keeper.thread().clone());
     let writer = {
@@ -41,14 +45,15 @@ pub(crate) fn start(log: &Arc<Log>, next_segment: u64) -> io::Result<JoinHandle<
             Ok(writer)
         }
         Err(error) => {
-            stop(log);
+            stop(log, Bound::Little);
             Err(error)
         }
     }
 }
 
-/// Tells both threads to end.
-pub(crate) fn stop(log: &Log) {
+/// Has both threads end, and the log be closed.
+pub(crate) fn stop(log: &Log, bound: Bound) {
+    log.ending.begin(bound);
     log.threads.is_stopping.store(true, Ordering::SeqCst);
     log.threads.is_idle.store(false, Ordering::SeqCst);
     log.threads.is_keeper_wanted.store(true, Ordering::SeqCst);
@@ -114,8 +119,7 @@ fn write(log: &Arc<Log>, keeper: JoinHandle<()>) {
     // The keeper may be waiting for something that a call of its own would bring.
     threads.keeper.get().inspect(|thread| thread.unpark());
     let _ = keeper.join();
-    let _ = threads.closed.set(close(log));
-    log.lock.lock().take();
+    closing::end(log);
 }
 
 /// Has the superblock say up to when time may be told, unless frames do.
@@ -147,85 +151,43 @@ pub(crate) fn sync(log: &Log) {
     }
 }
 
-/// Leaves the log so that the next opening has nothing to find out.
-fn close(log: &Log) -> Result<(), StoreError> {
-    while !log.try_close() {
-        // Somebody who was not told yet is still writing, or is about to.
-        if !log.try_lead() {
-            thread::park_timeout(TICK);
-        }
-    }
-    if let Some(error) = log.failure() {
-        return Err(error);
-    }
-    sync(log);
-    if let Some(error) = log.failure() {
-        return Err(error);
-    }
-    if let Err(error) = compaction::compact_at_close(log) {
-        tracing::warn!(%error, place = log.vfs.place(), "the log could not be compacted while it was closed");
-    }
-    if let Some(error) = log.failure() {
-        return Err(error);
-    }
-    let failed = |error| StoreError::from(Problem::io(&*log.vfs, "superblock", "writing", error));
-    if let Some(spare) = log.take_spare_away() {
-        let name = segment_name(spare.number);
-        drop(spare);
-        log.vfs.remove(&name).map_err(|error| Problem::io(&*log.vfs, &name, "removing", error))?;
-    }
-    let end = log.writer_position();
-    let synced = log.synced.load(Ordering::Acquire);
-    let now = log.time.close();
-    let trimmed = end.as_ref().map_or(0, |(segment, _)| segment.number);
-    let update = |block: &mut Superblock| {
-        block.synced = block.synced.max(synced);
-        block.clock = now;
-        block.trimmed = trimmed;
-        block.is_clean = true;
-    };
-    log.superblock.lock().update(update).map_err(failed)?;
-    if let Some((segment, at)) = end {
-        // Only to save room: nothing depends on it.
-        if let Err(error) = segment.file.cut(at) {
-            tracing::warn!(%error, "the log's last segment could not be cut to what is used of it");
-        }
-    }
-    Ok(())
-}
-
 struct Keeper<'l> {
     log: &'l Arc<Log>,
     /// The number of the next segment to be made.
     next: u64,
-    /// There was no room on the disk for it.
-    is_full: bool,
+    /// When to try again, after the next segment could not be made.
+    retry: Option<Duration>,
+    /// A longer segment could not be made.
+    most: u64,
 }
 
-impl Keeper<'_> {
+impl<'l> Keeper<'l> {
+    fn new(log: &'l Arc<Log>, next: u64) -> Self {
+        Self { log, next, retry: None, most: u64::MAX }
+    }
+
     fn run(&mut self) {
         let log = self.log;
         while !log.threads.is_stopping.load(Ordering::SeqCst) {
             log.threads.is_keeper_wanted.store(false, Ordering::SeqCst);
             self.make_room();
-            compaction::run_if_due(log, &mut || {
+            compaction::run_if_due(log, &mut |_| {
                 if log.is_closing() {
                     return Err(compaction::ended());
                 }
                 // Commits must not wait for room until the end of the compaction.
-                if log.threads.is_room_wanted.load(Ordering::Relaxed) && !self.is_full {
+                if log.threads.is_room_wanted.load(Ordering::Relaxed) && self.retry.is_none() {
                     self.make_room();
                 }
                 Ok(())
             });
             // A compaction parks as well, so having been unparked says nothing.
-            if log.threads.is_keeper_wanted.load(Ordering::SeqCst) {
+            if log.threads.is_keeper_wanted.load(Ordering::SeqCst) && self.retry.is_none() {
                 continue;
             }
-            if self.is_full {
-                thread::park_timeout(RETRY);
-            } else {
-                thread::park();
+            match self.retry {
+                Some(wait) => thread::park_timeout(wait),
+                None => thread::park(),
             }
         }
         compaction::refuse_all(log);
@@ -236,46 +198,122 @@ impl Keeper<'_> {
     fn note_synced(&self) {
         let synced = self.log.synced.load(Ordering::Acquire);
         let mut superblock = self.log.superblock.lock();
+        let update = |block: &mut Superblock| {
+            block.synced = synced;
+            self.log.note_epoch(block);
+        };
         if superblock.block().synced < synced
-            && let Err(error) = superblock.update(|block| block.synced = synced)
+            && let Err(error) = superblock.update(update)
         {
             drop(superblock);
             self.log.set_poison("writing the superblock", &error);
         }
     }
 
-    /// Makes the next segment if one is wanted.
+    /// Makes the next segment if one is wanted, or the one that is there longer.
     fn make_room(&mut self) {
         let log = self.log;
-        self.is_full = false;
         log.threads.is_room_wanted.store(false, Ordering::SeqCst);
         if log.is_poisoned() {
             return;
         }
-        let Some((length, small)) = log.wanted_spare() else { return };
-        if let Some(small) = small {
-            let name = segment_name(small.number);
-            self.next = small.number;
-            drop(small);
-            if let Err(error) = log.vfs.remove(&name) {
-                log.set_poison("removing a segment", &error);
-                return;
-            }
-        }
-        match Spare::create(&*log.vfs, self.next, length) {
-            Ok(spare) => {
-                self.next += 1;
-                log.offer_spare(Some(spare));
+        let Some(wanted) = log.wanted_spare() else {
+            self.retry = None;
+            return;
+        };
+        match self.make(wanted) {
+            (spare, None) => {
+                if self.retry.take().is_some() {
+                    tracing::info!(place = log.vfs.place(), "there is room for the log again");
+                }
+                self.most = u64::MAX;
+                log.offer_spare(spare, None);
                 self.note_synced();
             }
-            Err(Problem::Io { error, .. }) if is_full(&error) => {
-                tracing::warn!(place = log.vfs.place(), "the disk is full: no more leases are granted");
-                self.is_full = true;
-                log.offer_spare(None);
-            }
-            Err(problem) => {
-                log.set_poison("making a segment", &io::Error::other(StoreError::from(problem).to_string()));
+            // Nothing that was acknowledged depends on that file: the log goes on with the room that it has.
+            (spare, Some(problem)) => {
+                let error = no_room(problem);
+                if self.retry.is_none() {
+                    tracing::warn!(%error, place = log.vfs.place(), "no more leases are granted for now");
+                }
+                let longer = self.retry.map_or(RETRY, |wait| (wait * 2).min(LONGEST_RETRY));
+                self.retry = Some(longer);
+                log.doubts.fetch_add(1, Ordering::SeqCst);
+                log.offer_spare(spare, Some(error));
             }
         }
+    }
+
+    /// The next segment, and why it is not as long as it has to be, if it is not. Where there is not enough room for a long one, a
+    /// shorter one will do.
+    fn make(&mut self, wanted: Wanted) -> (Option<Spare>, Option<Problem>) {
+        let Wanted { length, least, mut there } = wanted;
+        let mut length = length.min(self.most).max(least);
+        loop {
+            let made = match there.take() {
+                None => self.create(length),
+                Some(spare) => self.extend(spare, length, &mut there),
+            };
+            let problem = match made {
+                Ok(spare) => return (Some(spare), None),
+                Err(problem) => problem,
+            };
+            if !matches!(&problem, Problem::Io { error, .. } if may_be_shorter(error) && length > least) {
+                return (there, Some(problem));
+            }
+            length = (length / 2 / SECTOR * SECTOR).max(least);
+            self.most = length;
+        }
+    }
+
+    fn create(&mut self, length: u64) -> Result<Spare, Problem> {
+        let vfs = &*self.log.vfs;
+        let name = segment_name(self.next);
+        // What a try before has left.
+        if self.retry.is_some()
+            && let Err(error) = vfs.remove(&name)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(Problem::io(vfs, &name, "removing", error));
+        }
+        let spare = Spare::create(vfs, self.next, length)?;
+        self.next += 1;
+        Ok(spare)
+    }
+
+    /// `kept` is the spare as it was, if it is still there after a failure.
+    fn extend(&mut self, spare: Spare, length: u64, kept: &mut Option<Spare>) -> Result<Spare, Problem> {
+        let number = spare.number;
+        let name = segment_name(number);
+        let error = match spare.extend(length) {
+            Ok(spare) => return Ok(spare),
+            Err(Unextended::Kept(spare, error)) => {
+                *kept = Some(spare);
+                error
+            }
+            Err(Unextended::Lost(error)) => {
+                let _ = self.log.vfs.remove(&name);
+                self.next = number;
+                error
+            }
+        };
+        Err(Problem::io(&*self.log.vfs, &name, "making room in", error))
+    }
+}
+
+/// A file of half the length may be possible.
+fn may_be_shorter(error: &io::Error) -> bool {
+    is_full(error) || error.kind() == io::ErrorKind::FileTooLarge
+}
+
+/// What callers are told whose leases are not granted meanwhile.
+fn no_room(problem: Problem) -> StoreError {
+    const AGAIN: &str = "no lease is granted until a segment of the log can be made, which is tried again";
+    match StoreError::from(problem) {
+        StoreError::Full { reason } => StoreError::Full { reason: format!("{AGAIN}: {reason}") },
+        StoreError::Unavailable { reason } => {
+            StoreError::Unavailable { reason: format!("{AGAIN}: {reason}") }
+        }
+        other => other,
     }
 }

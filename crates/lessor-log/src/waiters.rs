@@ -1,7 +1,9 @@
 //! Those who wait for a frame, and how they are woken.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+use std::time::Duration;
 
 /// Those who wait for a frame.
 #[derive(Debug, Default)]
@@ -30,17 +32,25 @@ enum Step {
 }
 
 impl Threads {
-    /// Returns when the frame is written, or somebody has to lead.
-    pub(crate) fn wait(&self) {
+    /// Returns when the frame is written, or somebody has to lead; `false` if neither is so after a while.
+    pub(crate) fn wait(&self) -> bool {
+        const A_WHILE: Duration = Duration::from_millis(200);
         let mut step = self.lock();
         loop {
             match *step {
-                Step::Done => return,
+                Step::Done => return true,
                 Step::WantsLeader => {
                     *step = Step::Waits;
-                    return;
+                    return true;
                 }
-                Step::Waits => step = self.changed.wait(step).unwrap_or_else(PoisonError::into_inner),
+                Step::Waits => {
+                    let waited = self.changed.wait_timeout(step, A_WHILE);
+                    let (now, late) = waited.unwrap_or_else(PoisonError::into_inner);
+                    if late.timed_out() && *now == Step::Waits {
+                        return false;
+                    }
+                    step = now;
+                }
             }
         }
     }
@@ -67,6 +77,18 @@ impl Threads {
 impl Waiters {
     pub(crate) fn wake(self) {
         self.threads.inspect(|threads| threads.finish());
-        self.futures.into_iter().for_each(Waker::wake);
+        wake_all(self.futures);
+    }
+}
+
+/// Wakes tasks from one of the log's own threads. A waker is code of the caller's: a panic in one of them ends neither the thread nor
+/// keeps the others from being woken.
+pub(crate) fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
+    for waker in wakers {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+            tracing::error!("a waker panicked while it was called; its task may not go on");
+            // Dropping what it panicked with may panic as well.
+            std::mem::forget(payload);
+        }
     }
 }

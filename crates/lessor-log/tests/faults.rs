@@ -14,10 +14,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
+use std::time::Duration;
 
-use lessor_core::{Engine, Store, StoreError};
+use lessor_core::{Acquisition, Engine, Error, LeaseId, Store, StoreError};
 use lessor_log::vfs::sim::{CallKind, Fault, SimDisk, When};
-use lessor_log::{Opener, Sync};
+use lessor_log::{LogStore, Opener, Settings, Sync};
 use lessor_testkit::ManualClock;
 use support::check::Check;
 use support::gate::Gate;
@@ -81,6 +82,12 @@ fn refused(work: &mut Work<'_>, act: Act, name: &str) -> Option<StoreError> {
 fn after_a_failed_sync_nothing_is_written_until_the_log_is_opened_anew() {
     let disk = SimDisk::new();
     let mut work = begin(&disk);
+    // What is made ahead is there, so that the sync which fails is the log's.
+    while disk.file_names().iter().all(|name| name != "segment-0000000002")
+        || disk.durable_bytes("segment-0000000002").len() < 8 << 10
+    {
+        std::thread::yield_now();
+    }
     assert!(refused(&mut work, Acquire, "a").is_none());
     disk.fail(When::nth(CallKind::Sync, disk.calls_of(CallKind::Sync) + 1).from_then_on(), Fault::SyncLost);
     let error = refused(&mut work, Acquire, "b");
@@ -127,7 +134,7 @@ fn on_a_full_disk_grants_are_refused_first_and_holders_can_still_finish() {
         let granted = (0..10_000).any(|_| {
             let is_granted = refused(&mut work, Acquire, "late").is_none();
             if !is_granted {
-                std::thread::park_timeout(std::time::Duration::from_millis(1));
+                std::thread::park_timeout(Duration::from_millis(1));
             }
             is_granted
         });
@@ -162,6 +169,195 @@ fn p5_a_log_on_a_full_disk_survives_crashes_and_opens_with_room() {
     }
 }
 
+/// Until the lease is granted: what the log needs for that is tried again by and by.
+fn granted(engine: &Engine, key: &str) {
+    for _ in 0..60_000 {
+        match engine.acquire(key).wait() {
+            Ok(Acquisition::Acquired(lease)) => return lease.complete(&1).wait().map(drop).unwrap(),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => assert!(
+                matches!(error, Error::Store(StoreError::Unavailable { .. } | StoreError::Full { .. })),
+                "{error}"
+            ),
+        }
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+    panic!("{key} was never granted although nothing fails any more");
+}
+
+/// A shortage of descriptors, or a limit on the size of files, while the next segment was made poisoned the log for good, although
+/// nothing that it consists of had failed to be written or synced.
+#[test]
+fn p5_a_segment_that_cannot_be_made_ahead_does_not_end_the_log() {
+    for (kind, fault) in [
+        (CallKind::Create, Fault::TooManyFiles),
+        (CallKind::Create, Fault::Io),
+        (CallKind::Create, Fault::Full),
+        (CallKind::Write, Fault::TooLarge),
+        (CallKind::Remove, Fault::Io),
+        (CallKind::SyncFolder, Fault::SyncLost),
+    ] {
+        let disk = SimDisk::new();
+        let gate = Gate::before(&disk, CallKind::Create, "segment-0000000002");
+        gate.shut();
+        let opener = Opener::new().settings(tiny(Sync::Disk)).clock(Arc::new(ManualClock::new()));
+        let engine = Engine::new(Arc::new(opener.open_on(Arc::new(disk.clone())).unwrap())).unwrap();
+        let Acquisition::Acquired(lease) = engine.acquire("held").wait().unwrap() else { panic!() };
+        gate.wait_for_one();
+        let next = disk.calls_of(kind) + u64::from(kind != CallKind::Create);
+        if kind == CallKind::Remove {
+            disk.fail(When::nth(CallKind::Write, disk.calls_of(CallKind::Write) + 1), Fault::Full);
+        }
+        disk.fail(When::nth(kind, next), fault);
+        gate.open();
+        // The keeper's call is the first one.
+        while disk.calls_of(kind) < next {
+            std::thread::yield_now();
+        }
+        // A holder is not affected by any of it, and everybody else only for as long as it lasts.
+        lease.complete(&1).wait().unwrap_or_else(|error| panic!("{kind:?} {fault:?}: {error}"));
+        (0..20).for_each(|number| granted(&engine, &format!("{number}")));
+        assert!(engine.close(Duration::MAX).wait().unwrap().is_complete(), "{kind:?} {fault:?}");
+    }
+}
+
+fn open(disk: &SimDisk, settings: &Settings) -> (Arc<LogStore>, Engine) {
+    let opener = Opener::new().settings(settings.clone()).clock(Arc::new(ManualClock::new()));
+    let store = Arc::new(opener.open_on(Arc::new(disk.clone())).unwrap());
+    let engine = Engine::new(store.clone()).unwrap();
+    (store, engine)
+}
+
+/// Grants so many leases, which nobody drops.
+fn hold(engine: &Engine, leases: usize) -> Vec<(String, LeaseId)> {
+    let hold = |number| {
+        let key = format!("job {number}");
+        let Acquisition::Acquired(lease) = engine.acquire(&key).ttl(HOUR).wait().unwrap() else { panic!() };
+        let lease_id = *lease.lease_id();
+        std::mem::forget(lease);
+        (key, lease_id)
+    };
+    (0..leases).map(hold).collect()
+}
+
+fn is_full(engine: &Engine, key: &str) -> bool {
+    matches!(engine.acquire(key).wait(), Err(Error::Store(StoreError::Full { .. })))
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Half a segment was kept for holders, however many there were, and nothing of it was left by the next opening, which needed room for a
+/// segment of its own: on a full disk it failed, and nobody could even read.
+#[test]
+fn p5_all_holders_finish_on_a_full_disk_also_after_a_restart() {
+    const LEASES: usize = 2_000;
+    for is_closed in [false, true] {
+        for restarts in [0, 1, 3] {
+            let mut disk = SimDisk::new();
+            let (mut store, mut engine) = open(&disk, &Settings::default());
+            let held = hold(&engine, LEASES);
+            let mut full = None;
+            for _ in 0..restarts {
+                if is_closed {
+                    store.close().unwrap();
+                } else {
+                    disk = disk.fork();
+                }
+                // From the first time on: what an opening gives back to the disk nobody else takes.
+                disk.set_capacity(Some(*full.get_or_insert(disk.used())));
+                (store, engine) = open(&disk, &Settings::default());
+                assert!(is_full(&engine, "another"), "closed: {is_closed}, restarts: {restarts}");
+            }
+            disk.set_capacity(Some(full.unwrap_or(disk.used())));
+            let result = "x".repeat(250);
+            for (key, lease_id) in &held {
+                let held = engine.held(key, *lease_id).unwrap();
+                held.complete_bytes(result.as_bytes()).wait().unwrap_or_else(|error| {
+                    panic!("closed: {is_closed}, restarts: {restarts}, {key}: {error}")
+                });
+            }
+            assert!(engine.result("job 1").wait().unwrap().is_some());
+            // With room again it goes on by itself.
+            disk.set_capacity(None);
+            granted(&engine, "another");
+            drop(store);
+        }
+    }
+}
+
+/// The room that holders need is allocated on the disk and synced: a power loss does not take it either.
+#[test]
+fn p5_holders_finish_on_a_full_disk_after_a_power_loss() {
+    let disk = SimDisk::new();
+    let (_store, engine) = open(&disk, &Settings::default());
+    let held = hold(&engine, 300);
+    for image in disk.crash().images(4, 4, 7) {
+        image.set_capacity(Some(image.used()));
+        let (_store, engine) = open(&image, &Settings::default());
+        for (key, lease_id) in &held {
+            engine.held(key, *lease_id).unwrap().complete(&1).wait().unwrap();
+        }
+    }
+}
+
+/// As above, where there is no room and nobody needs any: at least what is there can be read, and nothing is lost.
+#[test]
+fn p5_a_log_opens_on_a_disk_without_any_room() {
+    for is_closed in [true, false] {
+        let mut disk = SimDisk::new();
+        let (store, engine) = open(&disk, &tiny(Sync::Disk));
+        (0..30).for_each(|number| granted(&engine, &format!("{number}")));
+        if is_closed {
+            store.close().unwrap();
+        } else {
+            disk = disk.fork();
+            // Not even what was made ahead is left.
+            let last =
+                disk.file_names().into_iter().filter(|name| name.starts_with("segment-")).max().unwrap();
+            if !disk.bytes(&last).starts_with(b"LESSORsg") {
+                disk.take_away(&last);
+            }
+        }
+        for _ in 0..3 {
+            disk.set_capacity(Some(disk.used()));
+            let (store, engine) = open(&disk, &tiny(Sync::Disk));
+            for number in 0..30 {
+                assert!(engine.result(&format!("{number}")).wait().unwrap().is_some(), "{number}");
+            }
+            if is_closed {
+                assert!(is_full(&engine, "another"));
+            }
+            store.close().unwrap();
+        }
+        disk.set_capacity(None);
+        let (store, engine) = open(&disk, &tiny(Sync::Disk));
+        granted(&engine, "another");
+        store.close().unwrap();
+        let (_store, engine) = open(&disk.crash().image_lost(), &tiny(Sync::Disk));
+        assert!(engine.result("another").wait().unwrap().is_some());
+    }
+}
+
+/// And once there is room, an opening without any goes on by itself.
+#[test]
+fn a_log_that_was_opened_without_room_goes_on_once_there_is_some() {
+    let disk = SimDisk::new();
+    let (store, engine) = open(&disk, &tiny(Sync::Disk));
+    granted(&engine, "first");
+    store.close().unwrap();
+    disk.set_capacity(Some(disk.used()));
+    let (_store, engine) = open(&disk, &tiny(Sync::Disk));
+    assert!(is_full(&engine, "another"));
+    disk.set_capacity(None);
+    (0..40).for_each(|number| granted(&engine, &format!("another {number}")));
+    let image = disk.crash().image_lost();
+    let (_store, engine) = open(&image, &tiny(Sync::Disk));
+    for number in 0..40 {
+        assert!(engine.result(&format!("another {number}")).wait().unwrap().is_some());
+    }
+    assert!(engine.result("first").wait().unwrap().is_some());
+}
+
 /// Those who wait for the next segment hear of it when it cannot be made.
 #[test]
 fn who_waits_for_room_is_told_when_none_can_be_made() {
@@ -173,13 +369,14 @@ fn who_waits_for_room_is_told_when_none_can_be_made() {
     gate.wait_for_one();
     // One that is being made already counts.
     disk.fail(When::nth(CallKind::Create, disk.calls_of(CallKind::Create)).from_then_on(), Fault::Io);
-    // Of the segment's seven sectors, grants leave four to holders while there is no other.
-    let _leases: Vec<_> =
-        (0..3).map(|number| engine.acquire(&format!("lease {number}")).wait().unwrap()).collect();
+    // Of the segment's seven sectors, grants leave four while there is no other, and two for the lease.
+    let _lease = engine.acquire("lease").wait().unwrap();
     let mut waits = engine.acquire("one more").send();
     let mut context = Context::from_waker(Waker::noop());
     assert!(Pin::new(&mut waits).poll(&mut context).is_pending());
     gate.open();
     let error = waits.wait().unwrap_err();
-    assert!(error.to_string().contains("making a segment"), "{error}");
+    assert!(error.to_string().contains("until a segment of the log can be made"), "{error}");
+    disk.clear_faults();
+    granted(&engine, "in the end");
 }

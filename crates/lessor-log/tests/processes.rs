@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use lessor_core::{Acquisition, Engine, Error, ErrorKind};
+use lessor_log::vfs::{Disk, Vfs};
 use lessor_log::{LogStore, Opener, Settings};
 use rustix::fs::Mode;
 use tempfile::TempDir;
@@ -87,6 +88,78 @@ fn p9_a_second_process_is_told_which_one_has_the_log_and_gets_it_once_that_was_k
     assert!(engine.result("by the child").wait().unwrap().is_some());
     let (_, text) = refusal(&folder);
     assert!(text.contains(&format!("process {}", std::process::id())), "{text}");
+}
+
+type Mishap = (&'static str, fn(&Path) -> PathBuf);
+
+/// What can become of the file `lock` and of the folder's name while a log is open; returns the folder's name from then on.
+const MISHAPS: [Mishap; 5] = [
+    ("the file is deleted", |folder| {
+        fs::remove_file(folder.join("lock")).unwrap();
+        folder.to_owned()
+    }),
+    ("the file is replaced by another", |folder| {
+        fs::write(folder.join("lock.new"), "1\n").unwrap();
+        fs::rename(folder.join("lock.new"), folder.join("lock")).unwrap();
+        folder.to_owned()
+    }),
+    ("the file is renamed", |folder| {
+        fs::rename(folder.join("lock"), folder.join("lock.old")).unwrap();
+        folder.to_owned()
+    }),
+    ("the file is emptied", |folder| {
+        fs::write(folder.join("lock"), "").unwrap();
+        folder.to_owned()
+    }),
+    ("the folder is renamed, without the file", |folder| {
+        fs::remove_file(folder.join("lock")).unwrap();
+        let moved = folder.with_extension("moved");
+        fs::rename(folder, &moved).unwrap();
+        moved
+    }),
+];
+
+/// Only the file `lock` was locked. Who deleted or replaced it while the log was open let a second writer in: both acknowledged
+/// operations on the same keys, and afterwards the log was refused as damaged.
+#[test]
+fn p1_nobody_gets_in_beside_an_open_log_whatever_happens_to_its_lock_file() {
+    for (what, happen) in MISHAPS {
+        let (_base, folder) = temporary();
+        let mut first = child(&folder);
+        let folder = happen(&folder);
+        let refused = open(&folder).err().map(|error| error.to_string());
+        assert!(
+            refused.is_some_and(|text| text.contains("only one at a time")),
+            "in another process, {what}"
+        );
+        first.kill().unwrap();
+        first.wait().unwrap();
+
+        let store = open(&folder).unwrap();
+        let folder = happen(&folder);
+        let refused = open(&folder).err().map(|error| error.to_string());
+        assert!(refused.is_some_and(|text| text.contains("only one at a time")), "in one process, {what}");
+        store.close().unwrap();
+        let engine = engine(open(&folder).unwrap());
+        assert!(engine.result("by the child").wait().unwrap().is_some(), "{what}");
+    }
+}
+
+/// A disk can be given to more than one opener.
+#[test]
+fn p1_nobody_gets_in_beside_an_open_log_by_the_same_handle_on_its_folder() {
+    let (_base, folder) = temporary();
+    let disk: Arc<dyn Vfs> = Arc::new(Disk::open(&folder).unwrap());
+    let opener = || {
+        let mut settings = Settings::default();
+        settings.lock_wait = Duration::ZERO;
+        Opener::new().settings(settings).open_on(Arc::clone(&disk))
+    };
+    let store = opener().unwrap();
+    fs::remove_file(folder.join("lock")).unwrap();
+    assert!(opener().is_err());
+    store.close().unwrap();
+    opener().unwrap();
 }
 
 /// A child holds the log for a moment only, and another is waiting for it.

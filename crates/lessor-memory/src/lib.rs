@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use dashmap::{DashMap, Entry, SharedValue};
 use due::{Due, EntryAt};
 use foldhash::fast::RandomState;
-use lessor_core::store::{Change, Hints, Page, Purged, Reply, Scan, Seen, Spot, Swap};
+use lessor_core::store::{Change, Closing, Hints, Page, Purged, Reply, Scan, Seen, Spot, Swap};
 use lessor_core::{Clock, Durability, Key, Pending, Record, Store, SystemClock, Timestamp, Token};
 use parking_lot::Mutex;
 
@@ -253,6 +253,10 @@ impl Store for MemoryStore {
 
     fn durability(&self) -> Durability {
         Durability::Volatile
+    }
+
+    fn close(&self, _: &Closing) -> Reply<bool> {
+        Pending::ready(Ok(true))
     }
 
     #[inline]

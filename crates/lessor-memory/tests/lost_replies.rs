@@ -125,7 +125,7 @@ fn a_grant_whose_reply_was_lost_for_good_is_given_up() {
     faults.script([Fault::LostReply, Fault::Unavailable]);
     let error = engine.acquire("k").wait().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Indeterminate);
-    assert!(engine.shutdown(Duration::from_secs(3600)).wait());
+    assert!(engine.close(Duration::from_secs(3600)).wait().unwrap().is_complete());
     let view = subject.engine().status("k").wait().unwrap().unwrap();
     assert_eq!(view.state(), State::Lapsed);
 }
@@ -162,7 +162,7 @@ fn a_call_that_is_dropped_while_its_reply_is_under_way_leaves_no_lease_behind() 
             assert!(faults.release_first());
         }
         drop(asked);
-        assert!(engine.shutdown(Duration::from_secs(3600)).wait());
+        assert!(engine.close(Duration::from_secs(3600)).wait().unwrap().is_complete());
         let view = subject.engine().status("k").wait().unwrap().unwrap();
         assert_eq!(view.state(), State::Lapsed, "{fault:?}");
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use lessor_core::store::{Change, Hints, Page, Purged, Reply, Scan, Seen, Swap};
+use lessor_core::store::{Change, Closing, Hints, Page, Purged, Reply, Scan, Seen, Swap};
 use lessor_core::{Durability, Key, Pending, Record, Store, StoreError, Timestamp};
 use redis::{Cmd, Value};
 
@@ -367,6 +367,11 @@ impl Store for RedisStore {
 
     fn durability(&self) -> Durability {
         Durability::Server
+    }
+
+    fn close(&self, _: &Closing) -> Reply<bool> {
+        self.shared.link.close();
+        Pending::ready(Ok(true))
     }
 
     fn attach(&self, hints: Hints) {

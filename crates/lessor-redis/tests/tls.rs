@@ -93,7 +93,7 @@ fn work(store: RedisStore, keys: usize) {
         lease.complete_bytes(b"done").wait().unwrap();
         assert!(matches!(engine.acquire(&key).wait().unwrap(), Acquisition::Completed(_)));
     }
-    assert!(engine.shutdown(Duration::from_secs(60)).wait());
+    assert!(engine.close(Duration::from_secs(60)).wait().unwrap().is_complete());
 }
 
 fn refused(opened: Result<RedisStore, Error>) -> String {

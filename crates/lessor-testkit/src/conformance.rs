@@ -18,6 +18,7 @@ pub mod refusals;
 pub mod replies;
 pub mod scanning;
 pub mod stamping;
+mod stays_open;
 pub mod swapping;
 pub mod time;
 pub(crate) mod tools;
@@ -177,7 +178,8 @@ macro_rules! __promises {
                 a_waiter_hears_of_another_engine,
                 many_waiters_get_the_first_ones_result,
                 a_kept_lease_outlives_its_ttl,
-                shutdown_gives_up_dropped_leases,
+                closing_gives_up_dropped_leases,
+                a_closed_engine_grants_nothing_and_can_be_closed_again,
             }
         }
     };

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use event_listener::Event;
-use lessor_core::store::{Change, Hints, Page, Purged, Reply, Scan, Seen, Spot, Swap};
+use lessor_core::store::{Change, Closing, Hints, Page, Purged, Reply, Scan, Seen, Spot, Swap};
 use lessor_core::{Durability, Key, Pending, Record, Store, StoreError, Timestamp};
 use parking_lot::Mutex;
 
@@ -278,6 +278,10 @@ impl<S: Store + ?Sized> Store for FaultyStore<S> {
 
     fn durability(&self) -> Durability {
         self.inner.durability()
+    }
+
+    fn close(&self, closing: &Closing) -> Reply<bool> {
+        self.inner.close(closing)
     }
 
     /// Shows nothing while faults are ordered, so that reads meet them.

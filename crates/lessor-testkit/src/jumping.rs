@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lessor_core::store::{Change, Hints, Page, Purged, Reply, Scan, Seen, Spot, Swap};
+use lessor_core::store::{Change, Closing, Hints, Page, Purged, Reply, Scan, Seen, Spot, Swap};
 use lessor_core::{Durability, Key, Record, Store, Timestamp};
 use parking_lot::Mutex;
 
@@ -66,6 +66,10 @@ impl Store for JumpingStore {
 
     fn durability(&self) -> Durability {
         self.inner.durability()
+    }
+
+    fn close(&self, closing: &Closing) -> Reply<bool> {
+        self.inner.close(closing)
     }
 
     fn glance(&self, key: &str, look: &mut dyn FnMut(Option<(&Record, Timestamp)>)) -> bool {

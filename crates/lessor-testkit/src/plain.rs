@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use lessor_core::store::{Change, Hints, Page, Purged, Reply, Scan, Seen, Swap};
+use lessor_core::store::{Change, Closing, Hints, Page, Purged, Reply, Scan, Seen, Swap};
 use lessor_core::{Clock, Durability, Key, Pending, Record, Store, Timestamp, Token};
 use parking_lot::Mutex;
 
@@ -74,6 +74,10 @@ impl Store for PlainStore {
 
     fn durability(&self) -> Durability {
         Durability::Volatile
+    }
+
+    fn close(&self, _: &Closing) -> Reply<bool> {
+        Pending::ready(Ok(true))
     }
 
     fn attach(&self, hints: Hints) {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use lessor_core::store::{Change, Hints, Page, Purged, Reply, Scan, Seen, Spot, Swap};
+use lessor_core::store::{Change, Closing, Hints, Page, Purged, Reply, Scan, Seen, Spot, Swap};
 use lessor_core::{Clock, Durability, Key, Pending, Record, Store, StoreError, Timestamp, Token, View};
 use lessor_testkit::conformance::PROMISES;
 use lessor_testkit::{ManualClock, Subject, history};
@@ -290,6 +290,10 @@ impl Store for Planted {
 
     fn durability(&self) -> Durability {
         Durability::Volatile
+    }
+
+    fn close(&self, _: &Closing) -> Reply<bool> {
+        Pending::ready(Ok(true))
     }
 
     fn glance(&self, key: &str, look: &mut dyn FnMut(Option<(&Record, Timestamp)>)) -> bool {

@@ -33,8 +33,8 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let next = engine.once("page:/slow").run_async(async |_lease| Ok::<_, String>(())).await?;
     println!("cancelled: {cancelled}; taken over after {:?}", next.took_over_after());
 
-    // Let the background thread give up what was dropped last, then go.
-    engine.shutdown(Duration::from_secs(5)).await;
+    // Gives up what was dropped last, closes the store, then goes.
+    engine.close(Duration::from_secs(5)).await?;
     Ok(())
 }
 

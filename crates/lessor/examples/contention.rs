@@ -70,7 +70,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             println!("{:<12} {workload:<12} {sample}", told(*callers));
         }
     }
-    engine.shutdown(Duration::from_secs(10)).wait();
+    engine.close(Duration::from_secs(10)).wait()?;
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use lessor::store::{Change, Hints, Page, Purged, Reply, Scan, Seen, Swap};
+use lessor::store::{Change, Closing, Hints, Page, Purged, Reply, Scan, Seen, Swap};
 use lessor::{Clock, Durability, Key, Pending, Record, Store, Timestamp, Token};
 
 /// Records in a sorted map behind one lock.
@@ -87,6 +87,10 @@ impl Store for MapStore {
 
     fn durability(&self) -> Durability {
         Durability::Volatile
+    }
+
+    fn close(&self, _: &Closing) -> Reply<bool> {
+        Pending::ready(Ok(true))
     }
 
     /// Waiters have to look again when a clock that is set by hand makes a step.

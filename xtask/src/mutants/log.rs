@@ -11,6 +11,7 @@ const CRASHES: &[&str] = &["--test", "crashes"];
 const DAMAGE: &[&str] = &["--test", "damage"];
 const FAULTS: &[&str] = &["--test", "faults"];
 const VISIBILITY: &[&str] = &["--test", "visibility"];
+const CLOSING: &[&str] = &["--test", "closing"];
 const PROCESSES: &[&str] = &["--test", "processes"];
 const FOLDERS: &[&str] = &["--test", "folders"];
 const SHOWN: Test = log(VISIBILITY, "p5_a_record_is_shown_only_once");
@@ -45,15 +46,15 @@ pub(crate) const LOG: &[Mutant] = &[
     },
     Mutant {
         name: "log-does-not-write-an-unproven-tail-again",
-        file: "crates/lessor-log/src/recovery.rs",
-        find: "    for frame in frames {\n        let mut builder",
-        replace: "    for frame in frames.iter().take(0) {\n        let mut builder",
+        file: "crates/lessor-log/src/recovery/room.rs",
+        find: "        for frame in frames {\n            let mut builder",
+        replace: "        for frame in frames.iter().take(0) {\n            let mut builder",
         test: POWER_LOSS_AGAIN,
     },
     Mutant {
         name: "log-header-takes-over-before-the-tail-is-synced",
-        file: "crates/lessor-log/src/recovery.rs",
-        find: "    if !frames.is_empty() {\n        // Before the header: with it, this segment takes the place of the frames in the one before.\n        file.sync().map_err(failed(\"syncing\"))?;\n    }\n",
+        file: "crates/lessor-log/src/recovery/room.rs",
+        find: "        if !frames.is_empty() {\n            // Before the header: with it, this segment takes the place of the frames in the one before.\n            file.sync().map_err(failed(\"syncing\"))?;\n        }\n",
         replace: "",
         test: POWER_LOSS_AGAIN,
     },
@@ -137,9 +138,44 @@ pub(crate) const LOG: &[Mutant] = &[
     Mutant {
         name: "log-keeps-no-room-for-holders",
         file: "crates/lessor-log/src/commit.rs",
-        find: "if grant && self.spare.is_none() { self.length / 2 } else { 0 }",
-        replace: "if grant && self.length == 0 { 1 } else { 0 }",
+        find: "        needed <= left\n",
+        replace: "        needed <= left || self.length > 0\n",
         test: FULL,
+    },
+    Mutant {
+        name: "log-keeps-room-for-one-holder",
+        file: "crates/lessor-log/src/live.rs",
+        find: "            self.total += lease.room;",
+        replace: "            self.total = lease.room;",
+        test: log(FAULTS, "p5_all_holders_finish"),
+    },
+    Mutant {
+        name: "log-is-poisoned-when-a-segment-cannot-be-made-ahead",
+        file: "crates/lessor-log/src/threads.rs",
+        find: "                log.doubts.fetch_add(1, Ordering::SeqCst);",
+        replace: "                log.set_poison(\"making a segment\", &io::Error::other(error.to_string()));",
+        test: log(FAULTS, "p5_a_segment_that_cannot_be_made_ahead"),
+    },
+    Mutant {
+        name: "log-compaction-at-close-gives-up-because-the-log-is-closed",
+        file: "crates/lessor-log/src/compaction.rs",
+        find: "verified.and_then(|checkpoint| match log.failure() {",
+        replace: "verified.and_then(|checkpoint| match log.poison() {",
+        test: log(CLOSING, "closing_a_grown_log"),
+    },
+    Mutant {
+        name: "log-folder-is-released-after-the-caller-is-told",
+        file: "crates/lessor-log/src/closing.rs",
+        find: "    drop(log.lock.lock().take());\n    log.ending.finish(outcome);",
+        replace: "    log.ending.finish(outcome);\n    thread::park_timeout(TICK);\n    drop(log.lock.lock().take());",
+        test: log(CLOSING, "p9_a_closed_engine_has_released"),
+    },
+    Mutant {
+        name: "log-ends-its-thread-with-a-callers-waker",
+        file: "crates/lessor-log/src/waiters.rs",
+        find: "if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {",
+        replace: "if let Err(payload) = Ok::<(), Box<dyn std::any::Any + Send>>(waker.wake()) {",
+        test: log(&["--test", "wakers"], "a_waker_that_panics"),
     },
     Mutant {
         name: "log-lost-its-last-segment-and-does-not-mind",
@@ -150,16 +186,16 @@ pub(crate) const LOG: &[Mutant] = &[
     },
     Mutant {
         name: "log-does-not-tell-those-who-wait-for-room",
-        file: "crates/lessor-log/src/log.rs",
-        find: "        waiting.wake();\n    }\n\n    /// Takes no more writes, because",
-        replace: "        drop(waiting);\n    }\n\n    /// Takes no more writes, because",
+        file: "crates/lessor-log/src/commit.rs",
+        find: "        staging.spare = spare;\n        let woken = mem::take(&mut staging.for_room);",
+        replace: "        staging.spare = spare;\n        let woken = Vec::new();",
         test: log(FAULTS, "who_waits_for_room"),
     },
     Mutant {
         name: "log-relies-on-a-checkpoint-although-the-folder-was-not-synced",
         file: "crates/lessor-log/src/compaction.rs",
-        find: "match verified.and_then(|checkpoint| log.poison().map_or(Ok(checkpoint), Err)) {",
-        replace: "match verified {",
+        find: "        None if is_doubtful() => Err(doubtful()),\n",
+        replace: "        None if is_doubtful() && number == 0 => Err(doubtful()),\n",
         test: log(FAULTS, "failing_call"),
     },
     Mutant {
@@ -172,8 +208,8 @@ pub(crate) const LOG: &[Mutant] = &[
     Mutant {
         name: "log-makes-no-room-while-it-compacts",
         file: "crates/lessor-log/src/threads.rs",
-        find: "if log.threads.is_room_wanted.load(Ordering::Relaxed) && !self.is_full {",
-        replace: "if log.threads.is_room_wanted.load(Ordering::Relaxed) && self.is_full {",
+        find: "if log.threads.is_room_wanted.load(Ordering::Relaxed) && self.retry.is_none() {",
+        replace: "if log.threads.is_room_wanted.load(Ordering::Relaxed) && self.retry.is_some() {",
         test: log(&["--test", "compacting"], "a_compaction_does_not_keep"),
     },
     Mutant {
@@ -208,8 +244,15 @@ pub(crate) const LOG: &[Mutant] = &[
         name: "log-lets-a-second-opener-in",
         file: "crates/lessor-log/src/vfs/disk.rs",
         find: "Err(fs::TryLockError::WouldBlock) => Ok(None),",
-        replace: "Err(fs::TryLockError::WouldBlock) => Ok(Some(Lock::new(()))),",
+        replace: "Err(fs::TryLockError::WouldBlock) => Ok(Some(Self { file, pid: 0 })),",
         test: log(PROCESSES, "p9_a_second_process_is_told"),
+    },
+    Mutant {
+        name: "log-locks-the-lock-file-alone",
+        file: "crates/lessor-log/src/vfs/disk.rs",
+        find: "let Some(folder) = Locked::try_new(folder)? else { return Ok(None) };",
+        replace: "",
+        test: log(PROCESSES, "p1_nobody_gets_in_beside"),
     },
     Mutant {
         name: "log-follows-symbolic-links",

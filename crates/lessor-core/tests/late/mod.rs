@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::task::{Poll, Waker};
 
-use lessor_core::store::{Change, Hints, Page, Purged, Reply, Scan, Seen, Swap};
+use lessor_core::store::{Change, Closing, Hints, Page, Purged, Reply, Scan, Seen, Swap};
 use lessor_core::{Durability, Key, Pending, Store, StoreError, Timestamp};
 use parking_lot::Mutex;
 
@@ -93,6 +93,11 @@ impl<S: Store> Store for LateStore<S> {
 
     fn durability(&self) -> Durability {
         self.inner.durability()
+    }
+
+    fn close(&self, closing: &Closing) -> Reply<bool> {
+        let closing = closing.clone();
+        self.later(move |inner| inner.close(&closing))
     }
 
     fn attach(&self, hints: Hints) {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use lessor_core::store::{Change, Hints, Page, Purged, Reply, Scan, Seen, Spot, Swap};
+use lessor_core::store::{Change, Closing, Hints, Page, Purged, Reply, Scan, Seen, Spot, Swap};
 use lessor_core::{Clock, Durability, Key, Pending, Record, Store, StoreError, Timestamp};
 use lessor_memory::MemoryStore;
 use lessor_testkit::ManualClock;
@@ -79,6 +79,10 @@ impl Store for Switched {
 
     fn durability(&self) -> Durability {
         self.records.durability()
+    }
+
+    fn close(&self, closing: &Closing) -> Reply<bool> {
+        self.records.close(closing)
     }
 
     fn glance(&self, _: &str, _: &mut dyn FnMut(Option<(&Record, Timestamp)>)) -> bool {

@@ -100,20 +100,18 @@ impl Vfs for Disk {
         Ok(rustix::fs::fsync(&self.folder)?)
     }
 
-    /// The file is never removed: whoever waits for its lock would be left with a file that nobody else sees. It says who
-    /// has the folder, for messages only.
+    /// Locks the folder itself, which stays the same folder whatever becomes of its path and of the files in it, and then
+    /// the file, which says who has the folder, for messages only. The file is never removed.
     fn try_lock(&self, name: &str) -> io::Result<Option<Lock>> {
+        // Opened anew: a lock belongs to one opening of a folder, and `self` may be opened on more than once.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = fs::File::from(rustix::fs::openat(&self.folder, ".", flags, Mode::empty())?);
+        let Some(folder) = Locked::try_new(folder)? else { return Ok(None) };
         let file = rustix::fs::openat(&self.folder, name, FILE_FLAGS | OFlags::CREATE, FILE_MODE)?;
-        let mut file = fs::File::from(file);
-        match file.try_lock() {
-            Ok(()) => {
-                file.set_len(0)?;
-                file.write_all(format!("{}\n", std::process::id()).as_bytes())?;
-                Ok(Some(Lock::new(Locked { file, pid: std::process::id() })))
-            }
-            Err(fs::TryLockError::WouldBlock) => Ok(None),
-            Err(fs::TryLockError::Error(error)) => Err(error),
-        }
+        let Some(mut file) = Locked::try_new(file.into())? else { return Ok(None) };
+        file.file.set_len(0)?;
+        file.file.write_all(format!("{}\n", std::process::id()).as_bytes())?;
+        Ok(Some(Lock::new((folder, file))))
     }
 
     fn lock_holder(&self, name: &str) -> Option<u32> {
@@ -128,13 +126,24 @@ impl Vfs for Disk {
     }
 }
 
-/// Unlocks the file when it is dropped. Closing it would not do: a program that is being started has a copy of the open
-/// file until it is executed.
+/// Unlocks the file or folder when it is dropped. Closing it would not do: a program that is being started has a copy of the
+/// open file until it is executed.
 #[derive(Debug)]
 struct Locked {
     file: fs::File,
-    /// Who locked it. A forked child has a copy, and must not free what its parent still writes to.
+    /// The process that locked it. A forked child has a copy, and must not free what its parent still writes to.
     pid: u32,
+}
+
+impl Locked {
+    /// `None` if somebody else has it locked.
+    fn try_new(file: fs::File) -> io::Result<Option<Self>> {
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self { file, pid: std::process::id() })),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(error)) => Err(error),
+        }
+    }
 }
 
 impl Drop for Locked {

@@ -93,7 +93,15 @@ impl Campaign {
         work: impl Fn(&SimDisk) -> T,
         check: impl Fn(&SimDisk, &T) -> Result<(), String>,
     ) {
-        const FAULTS: [Fault; 5] = [Fault::Io, Fault::Full, Fault::Short, Fault::HalfThenIo, Fault::SyncLost];
+        const FAULTS: [Fault; 7] = [
+            Fault::Io,
+            Fault::Full,
+            Fault::TooManyFiles,
+            Fault::TooLarge,
+            Fault::Short,
+            Fault::HalfThenIo,
+            Fault::SyncLost,
+        ];
         for (fault, lasts) in FAULTS.into_iter().flat_map(|fault| [(fault, false), (fault, true)]) {
             for call in 1.. {
                 let disk = start();

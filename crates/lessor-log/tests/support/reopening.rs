@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use lessor_core::store::{Change, Hints, Page, Purged, Reply, Scan, Seen, Swap};
+use lessor_core::store::{Change, Closing, Hints, Page, Purged, Reply, Scan, Seen, Swap};
 use lessor_core::{Durability, Key, Pending, Store, Timestamp};
 use lessor_log::vfs::sim::SimDisk;
 use lessor_log::{LogStore, Opener, Settings};
@@ -77,6 +77,11 @@ impl Store for Reopening {
 
     fn durability(&self) -> Durability {
         Durability::Disk
+    }
+
+    fn close(&self, closing: &Closing) -> Reply<bool> {
+        let inner = self.inner.lock();
+        Store::close(inner.store.as_ref().unwrap(), closing)
     }
 
     fn attach(&self, hints: Hints) {

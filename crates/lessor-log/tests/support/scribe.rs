@@ -4,7 +4,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use lessor_core::store::{Change, OwnedChange, Page, Purged, Reply, Scan, Seen, Swap};
+use lessor_core::store::{Change, Closing, OwnedChange, Page, Purged, Reply, Scan, Seen, Swap};
 use lessor_core::{
     Durability, Engine, Held, Key, LeaseId, OnFailed, OnLapsed, Pending, Record, Settings, Store, StoreError,
     Timestamp, machine,
@@ -121,6 +121,10 @@ impl Store for Desk {
 
     fn durability(&self) -> Durability {
         Durability::Volatile
+    }
+
+    fn close(&self, _: &Closing) -> Reply<bool> {
+        Pending::ready(Ok(true))
     }
 }
 

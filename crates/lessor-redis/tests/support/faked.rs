@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use lessor_core::store::{Change, Hints, Page, Purged, Reply, Scan, Seen, Swap};
+use lessor_core::store::{Change, Closing, Hints, Page, Purged, Reply, Scan, Seen, Swap};
 use lessor_core::{Clock, Durability, Key, Pending, Store, Timestamp};
 use lessor_redis::RedisStore;
 use lessor_testkit::{ManualClock, Subject};
@@ -206,6 +206,10 @@ impl Store for Faked {
 
     fn durability(&self) -> Durability {
         self.store.durability()
+    }
+
+    fn close(&self, closing: &Closing) -> Reply<bool> {
+        self.store.close(closing)
     }
 
     fn attach(&self, hints: Hints) {

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use lessor_core::store::{Change, Hints, Page, Purged, Reply, Scan, Seen, Swap};
+use lessor_core::store::{Change, Closing, Hints, Page, Purged, Reply, Scan, Seen, Swap};
 use lessor_core::{Durability, Key, Store, StoreError, Timestamp};
 use lessor_redis::RedisStore;
 
@@ -101,6 +101,10 @@ impl Store for Tap {
 
     fn durability(&self) -> Durability {
         self.store.durability()
+    }
+
+    fn close(&self, closing: &Closing) -> Reply<bool> {
+        self.store.close(closing)
     }
 
     fn attach(&self, hints: Hints) {

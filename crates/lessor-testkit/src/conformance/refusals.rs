@@ -3,6 +3,7 @@
 use lessor_core::{Error, Key};
 
 use super::Factory;
+use super::stays_open::StaysOpen;
 use super::tools::*;
 
 /// Strangers and operators without force leave a live record as it was.
@@ -37,7 +38,7 @@ pub fn p4_refusals_leave_a_live_record_byte_for_byte(factory: Factory<'_>) {
 
 /// A holder whose lease lapsed and was taken over changes nothing any more, and is told the successor's token.
 pub fn p4_a_superseded_holder_changes_nothing(factory: Factory<'_>) {
-    let subject = factory();
+    let subject = factory().map_store(StaysOpen::over);
     let engine = subject.engine();
     let stale = take(engine.acquire("k").ttl(SHORT));
     subject.advance(OUTLIVE);
@@ -64,7 +65,7 @@ pub fn p4_a_superseded_holder_changes_nothing(factory: Factory<'_>) {
     holder.complete(&"the successor's").wait().expect("the successor may complete it");
     check(true);
     drop(stale);
-    assert!(engine.shutdown(LONG).wait());
+    assert!(engine.close(LONG).wait().unwrap().gave_up);
     assert_eq!(status(&engine, "k").result::<String>().expect("there is a result"), "the successor's");
 }
 

@@ -95,7 +95,7 @@ pub(crate) fn variety(now: Timestamp, result: &[u8]) -> Vec<Record> {
     lease.checkpoint_bytes(&[0, 255, 10, 13, 0]).wait().unwrap();
     note();
     drop(lease);
-    assert!(engine.shutdown(patience()).wait());
+    assert!(engine.close(patience()).wait().unwrap().gave_up);
     note();
     let engine = Engine::new(store.clone()).unwrap();
     let lease = take(engine.acquire("k").fingerprint("request").metadata(&[("a", "é\"\n")].into_map()));

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use lessor_core::{Engine, Lease, State, View};
+use lessor_core::{Engine, ErrorKind, Lease, State, View};
 
 use super::Factory;
+use super::stays_open::StaysOpen;
 use super::tools::*;
 use crate::Subject;
 
@@ -132,19 +133,34 @@ pub fn a_kept_lease_outlives_its_ttl(factory: Factory<'_>) {
     lease.complete(&1).wait().expect("it is the holder's still");
 }
 
-/// `shutdown` returns once every lease that was dropped is given up at the store.
-pub fn shutdown_gives_up_dropped_leases(factory: Factory<'_>) {
-    let subject = factory();
+/// `close` returns once every lease that was dropped is given up at the store.
+pub fn closing_gives_up_dropped_leases(factory: Factory<'_>) {
+    let subject = factory().map_store(StaysOpen::over);
     let engine = subject.engine();
     for number in 0..50 {
         drop(take(engine.acquire(&format!("k{number}")).ttl(LONG)));
     }
     let shut = {
         let engine = engine.clone();
-        in_background(move || engine.shutdown(FOR_EVER).wait())
+        in_background(move || engine.close(FOR_EVER).wait().is_ok_and(|closed| closed.gave_up))
     };
-    assert!(within_patience("shutdown", &shut));
+    assert!(within_patience("closing", &shut));
     for number in 0..50 {
         assert_eq!(status(&engine, &format!("k{number}")).state(), State::Lapsed);
+    }
+}
+
+/// An engine that was closed has done all that there was to do; it grants nothing any more, and can be closed again.
+pub fn a_closed_engine_grants_nothing_and_can_be_closed_again(factory: Factory<'_>) {
+    let subject = factory();
+    let engine = subject.engine();
+    take(engine.acquire("k")).complete(&1).wait().expect("the lease can be completed");
+    for _ in 0..2 {
+        let closing = engine.close(FOR_EVER);
+        let progress = closing.progress();
+        let closed = closing.wait().expect("the store can be closed");
+        assert!(closed.is_complete(), "{closed:?}, {:?}", progress.get());
+        let refused = engine.acquire("another").wait().map_err(|error| error.kind());
+        assert!(matches!(refused, Err(ErrorKind::ShutDown)), "{refused:?}");
     }
 }

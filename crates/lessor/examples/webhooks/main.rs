@@ -82,7 +82,7 @@ fn run(args: &Args) -> Result<bool, String> {
 
     let tally = work(args, &engine, &ledger, &input, deliveries)?;
     let took = Duration::from_micros(now(&engine)?.saturating_sub(began));
-    engine.shutdown(Duration::from_secs(10)).wait();
+    engine.close(Duration::from_secs(10)).wait().map_err(|error| format!("closing the store: {error}"))?;
     if tally.troubles.is_empty() {
         let _ = ledger.end();
     }

@@ -76,6 +76,10 @@ pub enum Fault {
     Io,
     /// It changes nothing and says ENOSPC.
     Full,
+    /// Files cannot be made, opened or locked, and it says EMFILE. Other calls do not fail.
+    TooManyFiles,
+    /// A write changes nothing and says EFBIG. Other calls do not fail.
+    TooLarge,
     /// It changes nothing and says EINTR, which callers answer by trying again.
     Interrupted,
     /// Half of it is read or written, and it says so; at least one byte. Other calls do not fail.
@@ -174,6 +178,7 @@ pub(super) enum Errno {
     Interrupted = 4,
     Io = 5,
     Exists = 17,
+    TooManyFiles = 24,
     TooLarge = 27,
     Full = 28,
 }
@@ -221,6 +226,12 @@ impl Plan {
         match self.faults.iter().find(|(when, _)| when.fits(ticket)).map(|(_, fault)| *fault) {
             None => Outcome::Normal,
             Some(Fault::Full) => Outcome::Error(Errno::Full),
+            Some(Fault::TooManyFiles) => match kind {
+                CallKind::Create | CallKind::Open | CallKind::Lock => Outcome::Error(Errno::TooManyFiles),
+                _ => Outcome::Normal,
+            },
+            Some(Fault::TooLarge) if kind == CallKind::Write => Outcome::Error(Errno::TooLarge),
+            Some(Fault::TooLarge) => Outcome::Normal,
             Some(Fault::Interrupted) => Outcome::Error(Errno::Interrupted),
             Some(Fault::Short) => Outcome::Short,
             Some(Fault::HalfThenIo) if kind == CallKind::Write => Outcome::HalfThenIo,

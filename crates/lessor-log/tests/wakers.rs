@@ -1,0 +1,81 @@
+//! Code of the caller's that the log's own threads run ends none of them.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+
+use lessor_core::{Acquisition, Engine};
+use lessor_log::vfs::sim::SimDisk;
+use lessor_log::{Opener, Settings};
+use lessor_testkit::ManualClock;
+
+/// How often a waker has panicked.
+#[derive(Default)]
+struct Panics(AtomicUsize);
+
+impl Wake for Panics {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        panic!("a waker that panics");
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// As a task of an executor: what it waits for is written by the log's own thread.
+fn as_a_task<T>(mut future: impl Future<Output = T> + Unpin) -> T {
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    loop {
+        match Pin::new(&mut future).poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(answer) => return answer,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+/// A waker that panicked ended the log's writer thread: no task was answered any more, and the log could not be closed.
+#[test]
+fn a_waker_that_panics_ends_none_of_the_logs_threads() {
+    let mut settings = Settings::default();
+    settings.cache = 0;
+    let opener = Opener::new().settings(settings).clock(Arc::new(ManualClock::new()));
+    let store = Arc::new(opener.open_on(Arc::new(SimDisk::new())).unwrap());
+    let engine = Engine::new(store.clone()).unwrap();
+    let panics = Arc::new(Panics::default());
+    let waker = Waker::from(Arc::clone(&panics));
+    let mut asked = Vec::new();
+    for number in 0..20 {
+        let mut ask = engine.acquire(&format!("{number}")).send();
+        if Pin::new(&mut ask).poll(&mut Context::from_waker(&waker)).is_pending() {
+            asked.push(ask);
+        }
+        // The one who is woken after it is woken all the same.
+        let Acquisition::Acquired(lease) =
+            as_a_task(engine.acquire(&format!("next {number}")).send()).unwrap()
+        else {
+            panic!()
+        };
+        as_a_task(lease.complete(&number)).unwrap();
+        // Read back by the log's reader.
+        assert!(matches!(
+            as_a_task(engine.acquire(&format!("next {number}")).send()),
+            Ok(Acquisition::Completed(_))
+        ));
+    }
+    for ask in asked {
+        assert!(matches!(as_a_task(ask).unwrap(), Acquisition::Acquired(_)));
+    }
+    assert!(panics.0.load(Ordering::SeqCst) > 0, "nobody had to be woken");
+    store.close().unwrap();
+}
