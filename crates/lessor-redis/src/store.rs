@@ -198,7 +198,11 @@ impl Shared {
         match answer.status {
             DONE => Ok(Swap::Stored),
             CONFLICT => self.conflict(key, &answer, put.is_fresh, limit).await,
-            _ => Ok(Swap::OutOfWindow(Self::seen(key, &answer)?)),
+            // The record is the expected one. Whoever expects it was told of it, so it counts.
+            _ => {
+                let record = answer.bytes.as_deref().map(|bytes| Self::decode(key, bytes)).transpose()?;
+                Ok(Swap::OutOfWindow(Seen { record, now: answer.now }))
+            }
         }
     }
 }
