@@ -7,7 +7,7 @@
 //!
 //! All of them hold the folder's lock meanwhile, so the log must not be open.
 
-mod aside;
+pub(crate) mod aside;
 mod line;
 mod report;
 mod truncate;

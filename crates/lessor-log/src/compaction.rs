@@ -274,7 +274,7 @@ fn each_entry_of(
 ) -> Result<(), StoreError> {
     loop {
         between()?;
-        let at = frames.at;
+        let at = frames.at();
         let corrupt = |reason: &str| StoreError::from(Problem::corrupt(&*log.vfs, name, at, reason));
         let frame = match frames.next().map_err(|error| Problem::io(&*log.vfs, name, "reading", error))? {
             Found::Frame(frame) => frame,
@@ -370,9 +370,9 @@ fn verify(log: &Log, checkpoint: Checkpoint, between: Between<'_>) -> Result<Che
     let name = checkpoint_name(checkpoint.number);
     log.files.write().checkpoints.push(checkpoint.clone());
     let mut frames = Frames::new(&*checkpoint.file, &log.id, FIRST_FRAME, checkpoint.length);
-    while frames.at < checkpoint.length {
+    while frames.at() < checkpoint.length {
         between()?;
-        let at = frames.at;
+        let at = frames.at();
         let corrupt = |reason: &str| StoreError::from(Problem::corrupt(&*log.vfs, &name, at, reason));
         let found = frames.next().map_err(|error| Problem::io(&*log.vfs, &name, "reading back", error))?;
         let frame = match found {

@@ -285,7 +285,7 @@ impl Reading<'_> {
         let mut ends = Ends { first_lsn: header.first_lsn, last_lsn: 0, clock: 0 };
         let (mut count, mut place_in_order) = (0, 1);
         loop {
-            let at = frames.at;
+            let at = frames.at();
             let corrupt = |reason| Problem::corrupt(self.vfs, &name, at, reason);
             let frame = match frames.next().map_err(&failed)? {
                 Found::Frame(frame) => frame,
@@ -300,7 +300,7 @@ impl Reading<'_> {
             self.sink.begin_frame(&name, at, &frame);
             match frame.header.kind {
                 Kind::Kept => {}
-                Kind::End if Fields(&frame.data).u64() == Some(count) && frames.at == length => {
+                Kind::End if Fields(&frame.data).u64() == Some(count) && frames.at() == length => {
                     ends.clock = frame.header.clock;
                     return Ok((Checkpoint { number, file, length }, ends));
                 }
@@ -397,7 +397,7 @@ impl Reading<'_> {
             if successor.is_some_and(|successor| expected >= successor.first_lsn) {
                 break None;
             }
-            let at = frames.at;
+            let at = frames.at();
             match frames.next().map_err(&failed)? {
                 Found::Frame(frame) => {
                     let is_next = frame.header.lsn == expected && frame.header.epoch == header.epoch;

@@ -61,6 +61,7 @@ mod threads;
 mod time;
 pub mod vfs;
 mod waiters;
+mod window;
 
 use std::fmt;
 use std::path::Path;

@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 
 use lessor_core::{DecodeError, Outline, Record, StoreError};
 
+use crate::check::aside;
 use crate::commit::{Writer, checksum_of};
 use crate::entry::Entry;
 use crate::frame::{Frame, Header, Kind, LogId, SECTOR, SECTOR_BYTES};
@@ -226,19 +227,13 @@ fn write_segment(
 fn keep_torn(vfs: &dyn Vfs, image: &Image) {
     let Some(torn) = image.torn else { return };
     let Some(segment) = image.segments.iter().find(|segment| segment.number == torn.segment) else { return };
-    let keep = || -> io::Result<u64> {
-        let there = segment.file.len()?.saturating_sub(torn.offset);
-        let mut bytes = vec![0; usize::try_from(there).unwrap_or(0)];
-        let count = segment.file.read_full_at(&mut bytes, torn.offset)?;
-        let used = bytes.iter().take(count).rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let keep = || -> Result<u64, StoreError> {
         let name = torn_name(torn.segment, torn.offset);
-        if vfs.list()?.contains(&name) {
+        let names = vfs.list().map_err(|error| Problem::io(vfs, "", "listing", error))?;
+        if names.contains(&name) {
             return Ok(0);
         }
-        let file = vfs.create(&name)?;
-        file.write_all_at(bytes.get(..used).unwrap_or_default(), 0)?;
-        file.sync()?;
-        Ok(used as u64)
+        Ok(aside::copy(vfs, &*segment.file, torn.offset, &name)?)
     };
     let (place, file) = (vfs.place(), segment_name(torn.segment));
     match keep() {

@@ -10,6 +10,7 @@ const fn log(target: &'static [&'static str], filter: &'static str) -> Test {
 const CRASHES: &[&str] = &["--test", "crashes"];
 const DAMAGE: &[&str] = &["--test", "damage"];
 const FAULTS: &[&str] = &["--test", "faults"];
+const TAILS: &[&str] = &["--test", "tails"];
 const VISIBILITY: &[&str] = &["--test", "visibility"];
 const PROCESSES: &[&str] = &["--test", "processes"];
 const SHOWN: Test = log(VISIBILITY, "p5_a_record_is_shown_only_once");
@@ -97,6 +98,13 @@ pub(crate) const LOG: &[Mutant] = &[
         find: "            writer.segment.file.sync()?;\n            self.synced.fetch_max(lsn, Ordering::Release);\n        }\n        self.time.cover(clock);",
         replace: "            let _ = writer.segment.file.sync();\n            self.synced.fetch_max(lsn, Ordering::Release);\n        }\n        self.time.cover(clock);",
         test: log(FAULTS, "after_a_failed_sync"),
+    },
+    Mutant {
+        name: "log-takes-the-bytes-before-a-window-for-those-in-it",
+        file: "crates/lessor-log/src/window.rs",
+        find: "at.checked_sub(self.origin)?",
+        replace: "at.saturating_sub(self.origin)",
+        test: log(TAILS, "p5_a_tail_that_was_not_written_whole"),
     },
     Mutant {
         name: "log-takes-damage-for-a-torn-tail",
