@@ -303,7 +303,7 @@ impl Log {
         writer.segment.file.write_all_at(bytes, writer.at)?;
         writer.at += bytes.len() as u64;
         if self.settings.sync == Sync::Disk {
-            writer.segment.file.sync()?;
+            writer.segment.sync()?;
             self.synced.fetch_max(lsn, Ordering::Release);
         }
         self.time.cover(clock);
@@ -314,13 +314,12 @@ impl Log {
     /// have a torn tail.
     fn roll(&self, writer: &mut Writer, spare: Spare, first_lsn: u64) -> io::Result<()> {
         if self.settings.sync != Sync::Disk {
-            writer.segment.file.sync()?;
+            writer.segment.sync()?;
             self.synced.fetch_max(first_lsn - 1, Ordering::Release);
         }
         let Spare { number, length, file } = spare;
         let header = SegmentHeader { number, epoch: self.epoch, first_lsn, former: writer.last, length };
-        file.write_all_at(&header.encode(&self.id), 0)?;
-        let segment = Arc::new(Segment::new(number, first_lsn, length, file));
+        let segment = Segment::begin(file, &header, &self.id)?;
         self.files.write().segments.push(Arc::clone(&segment));
         writer.segment = segment;
         writer.at = FIRST_FRAME;
@@ -338,7 +337,7 @@ impl Log {
         };
         let first_lsn = staging.lsn;
         drop(staging);
-        let rolled = self.roll(&mut writer, spare, first_lsn).and_then(|()| writer.segment.file.sync());
+        let rolled = self.roll(&mut writer, spare, first_lsn).and_then(|()| writer.segment.sync());
         if let Err(error) = &rolled {
             self.set_poison("beginning a new segment", error);
         }

@@ -19,8 +19,8 @@ use crate::frame::{Builder, Found, Frames, HEADER, Header, Kind, LogId, SECTOR};
 use crate::index::{Home, Place, Slot};
 use crate::log::{Checkpoint, Log};
 use crate::problem::Problem;
-use crate::recovery::{first_block, random_id};
-use crate::segment::{FIRST_FRAME, SegmentHeader, checkpoint_name, segment_name};
+use crate::recovery::random_id;
+use crate::segment::{FIRST_FRAME, SegmentHeader, SyncedSegment, checkpoint_name, segment_name};
 use crate::superblock::{self, Superblock};
 use crate::vfs::{File, Vfs};
 
@@ -105,21 +105,19 @@ pub(crate) fn compact_at_close(log: &Log) -> Result<(), StoreError> {
 }
 
 fn compact_now(log: &Log, between: Between<'_>) -> Result<(), StoreError> {
-    roll(log)?;
-    let (base, number) = {
-        let files = log.files.read();
-        let Some(base) = files.segments.last().cloned() else { return Ok(()) };
-        let highest = files.checkpoints.iter().map(|checkpoint| checkpoint.number).max();
-        (base, highest.unwrap_or(0).max(log.superblock.lock().block().checkpoint) + 1)
+    let Some(base) = roll(log)? else { return Ok(()) };
+    let number = {
+        let highest = log.files.read().checkpoints.iter().map(|checkpoint| checkpoint.number).max();
+        highest.unwrap_or(0).max(log.superblock.lock().block().checkpoint()) + 1
     };
     let to = To { vfs: &*log.vfs, id: &log.id, number };
     let bound = log.synced.load(Ordering::Acquire);
-    let made = make(log, &to, base.first_lsn, bound, between);
-    let verified = made.and_then(|checkpoint| verify(log, checkpoint, between));
+    let made = make(log, &to, base.first_lsn(), bound, between);
+    let verified = made.and_then(|(synced, checkpoint)| Ok((synced, verify(log, checkpoint, between)?)));
     // Not if anything failed meanwhile: a sync of the folder, when a segment was made, may have lost the checkpoint's name,
     // and the next one would not tell.
-    let checkpoint = match verified.and_then(|checkpoint| log.poison().map_or(Ok(checkpoint), Err)) {
-        Ok(checkpoint) => checkpoint,
+    let (named, checkpoint) = match verified.and_then(|verified| log.poison().map_or(Ok(verified), Err)) {
+        Ok(verified) => verified,
         Err(problem) => {
             // Records may have been pointed to it: it stays readable as long as it is open.
             let _ = log.vfs.remove(&checkpoint_name(number));
@@ -129,8 +127,8 @@ fn compact_now(log: &Log, between: Between<'_>) -> Result<(), StoreError> {
     let synced = log.synced.load(Ordering::Acquire);
     let purged = log.purged.load(Ordering::Acquire);
     let update = |block: &mut Superblock| {
-        block.checkpoint = number;
-        block.first_segment = base.number;
+        block.name_checkpoint(&named);
+        block.name_first_segment(&base);
         block.synced = block.synced.max(synced);
         block.purged = block.purged.max(purged);
     };
@@ -138,24 +136,32 @@ fn compact_now(log: &Log, between: Between<'_>) -> Result<(), StoreError> {
         log.set_poison("writing the superblock", &error);
         return Err(Problem::io(&*log.vfs, superblock::NAME, "writing", error).into());
     }
-    drop_before(log, base.number, &checkpoint);
+    drop_before(log, base.number(), &checkpoint);
     Ok(())
 }
 
-/// Has the log go on in a new segment, so that all others can go.
-fn roll(log: &Log) -> Result<(), StoreError> {
+/// Has the log go on in a new segment, so that all others can go. Returns the segment from which on they stay.
+fn roll(log: &Log) -> Result<Option<SyncedSegment>, StoreError> {
     // Somebody may be leading at this moment. Without a segment to go on in, the one that is written to stays: it has just been
     // begun, or there is no room for another. This thread makes the next one, so waiting for it here would stop everything.
     const TRIES: u32 = 1_000;
     for _ in 0..TRIES {
         match log.try_roll() {
-            Ok(true) => return Ok(()),
-            Ok(false) if !log.has_spare() => return Ok(()),
+            Ok(true) => break,
+            Ok(false) if !log.has_spare() => break,
             Ok(false) => thread::park_timeout(Duration::from_millis(1)),
             Err(error) => return Err(Problem::io(&*log.vfs, "", "beginning a segment", error).into()),
         }
     }
-    Ok(())
+    let Some(last) = log.files.read().segments.last().cloned() else { return Ok(None) };
+    // A committer may have begun it a moment ago, without a sync so far.
+    match last.synced() {
+        Ok(synced) => Ok(Some(synced)),
+        Err(error) => {
+            log.set_poison("syncing the log", &error);
+            Err(Problem::io(&*log.vfs, &segment_name(last.number), "syncing", error).into())
+        }
+    }
 }
 
 /// Removes what the checkpoint stands for.
@@ -202,7 +208,7 @@ fn make(
     first_lsn: u64,
     bound: u64,
     between: Between<'_>,
-) -> Result<Checkpoint, StoreError> {
+) -> Result<(SyncedCheckpoint, Checkpoint), StoreError> {
     let name = checkpoint_name(to.number);
     let failed = |doing| {
         let place = format!("{}/{name}", to.vfs.place());
@@ -223,9 +229,9 @@ fn make(
         }
         Ok(())
     })?;
-    let length = out.finish().map_err(failed("writing"))?;
-    to.vfs.sync_folder().map_err(failed("syncing the folder of"))?;
-    Ok(Checkpoint { number: to.number, file, length })
+    let synced = out.finish(to.vfs).map_err(failed("writing"))?;
+    let length = synced.length;
+    Ok((synced, Checkpoint { number: to.number, file, length }))
 }
 
 type OnEntry<'e> = &'e mut dyn FnMut(u64, &Entry<'_>) -> Result<(), StoreError>;
@@ -237,7 +243,7 @@ fn each_entry(
     between: Between<'_>,
     on_entry: OnEntry<'_>,
 ) -> Result<(), StoreError> {
-    let counts = log.superblock.lock().block().checkpoint;
+    let counts = log.superblock.lock().block().checkpoint();
     let (segments, checkpoint) = {
         let files = log.files.read();
         let checkpoint = files.checkpoints.iter().find(|checkpoint| checkpoint.number == counts);
@@ -304,10 +310,24 @@ pub(crate) struct Begin {
     pub(crate) clock: u64,
 }
 
+/// A checkpoint that is on the disk for certain, its name included. The superblock names no other.
+#[derive(Debug)]
+pub(crate) struct SyncedCheckpoint {
+    number: u64,
+    length: u64,
+}
+
+impl SyncedCheckpoint {
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+}
+
 /// A checkpoint that is being written.
 pub(crate) struct Out<'o> {
     file: &'o dyn File,
     id: &'o LogId,
+    number: u64,
     epoch: u32,
     clock: u64,
     frame: Builder,
@@ -325,7 +345,7 @@ impl<'o> Out<'o> {
         let header = SegmentHeader { number, epoch, first_lsn, former: 0, length: 0 };
         file.write_all_at(&header.encode(id), 0)?;
         let (frame, at) = (Builder::default(), FIRST_FRAME);
-        Ok(Self { file, id, epoch, clock, frame, order: 1, at, unsynced: 0, count: 0 })
+        Ok(Self { file, id, number, epoch, clock, frame, order: 1, at, unsynced: 0, count: 0 })
     }
 
     pub(crate) fn put(&mut self, entry: &[u8]) -> io::Result<()> {
@@ -337,13 +357,14 @@ impl<'o> Out<'o> {
         Ok(())
     }
 
-    /// Ends the checkpoint and syncs it. Returns its length.
-    pub(crate) fn finish(mut self) -> io::Result<u64> {
+    /// Ends the checkpoint, and syncs it and the folder that it is in.
+    pub(crate) fn finish(mut self, vfs: &dyn Vfs) -> io::Result<SyncedCheckpoint> {
         self.flush(Kind::Kept)?;
         self.frame.push(&self.count.to_le_bytes());
         self.flush(Kind::End)?;
         self.file.sync()?;
-        Ok(self.at)
+        vfs.sync_folder()?;
+        Ok(SyncedCheckpoint { number: self.number, length: self.at })
     }
 
     fn flush(&mut self, kind: Kind) -> io::Result<()> {
@@ -419,7 +440,7 @@ pub(crate) fn backup(log: &Log, vfs: &dyn Vfs) -> Result<(), StoreError> {
     let bound = log.visible.load(Ordering::Acquire);
     let to = To { vfs, id: &id, number: 1 };
     let checkpoint = match make(log, &to, bound + 1, bound, &mut || Ok(())) {
-        Ok(checkpoint) => checkpoint,
+        Ok((checkpoint, _)) => checkpoint,
         Err(error) => {
             let _ = vfs.remove(&checkpoint_name(1));
             return Err(error);
@@ -427,15 +448,13 @@ pub(crate) fn backup(log: &Log, vfs: &dyn Vfs) -> Result<(), StoreError> {
     };
     let (now, _) = log.time.now();
     let wall = log.source.wall();
-    let block = Superblock {
-        epoch: log.epoch,
-        checkpoint: checkpoint.number,
-        clock: log.time.cover_to(),
-        lead: now.as_micros().saturating_sub(wall.as_micros()),
-        purged: log.purged.load(Ordering::Acquire),
-        is_clean: false,
-        ..first_block(id)
-    };
+    let mut block = Superblock::first(id);
+    block.name_checkpoint(&checkpoint);
+    block.epoch = log.epoch;
+    block.clock = log.time.cover_to();
+    block.lead = now.as_micros().saturating_sub(wall.as_micros());
+    block.purged = log.purged.load(Ordering::Acquire);
+    block.is_clean = false;
     superblock::Keeper::create(vfs, block)?;
     Ok(())
 }

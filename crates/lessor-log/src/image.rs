@@ -129,7 +129,7 @@ pub(crate) fn read(
     let mut reading =
         Reading { vfs, log: block.log, sink, on_progress, progress: Progress { done: 0, total: 0 } };
     let files = reading.files(&block, &names)?;
-    let checkpoint = match block.checkpoint {
+    let checkpoint = match block.checkpoint() {
         0 => None,
         number => Some(reading.checkpoint(number)?),
     };
@@ -212,10 +212,10 @@ impl Reading<'_> {
         let mut numbers = Vec::new();
         for name in names {
             match (segment_number(name), checkpoint_number(name)) {
-                (Some(number), _) if number >= block.first_segment && segment_name(number) == *name => {
+                (Some(number), _) if number >= block.first_segment() && segment_name(number) == *name => {
                     numbers.push(number);
                 }
-                (_, Some(number)) if number == block.checkpoint && checkpoint_name(number) == *name => {}
+                (_, Some(number)) if number == block.checkpoint() && checkpoint_name(number) == *name => {}
                 (None, None) if name != superblock::BEING_MADE => {}
                 _ => leftovers.push(name.clone()),
             }
@@ -223,7 +223,7 @@ impl Reading<'_> {
         numbers.sort_unstable();
         let mut used: Vec<(SegmentHeader, Arc<dyn File>)> = Vec::new();
         let mut unused = None;
-        let mut next = block.first_segment.max(1);
+        let mut next = block.first_segment().max(1);
         for number in numbers {
             let name = segment_name(number);
             let file = self.open(&name)?;
@@ -249,8 +249,8 @@ impl Reading<'_> {
                 Begin::Incompatible(reason) => return Err(Problem::Incompatible { reason }),
             }
         }
-        if used.is_empty() && block.first_segment > 0 {
-            let name = segment_name(block.first_segment);
+        if used.is_empty() && block.first_segment() > 0 {
+            let name = segment_name(block.first_segment());
             return Err(Problem::corrupt(self.vfs, &name, 0, "the segment is missing or empty"));
         }
         if let Some((last, _)) = used.last()
@@ -261,8 +261,8 @@ impl Reading<'_> {
                 "the file is missing or empty, although the log was written to after the segment before";
             return Err(Problem::corrupt(self.vfs, &segment_name(next), 0, reason));
         }
-        if block.checkpoint > 0 {
-            let name = checkpoint_name(block.checkpoint);
+        if block.checkpoint() > 0 {
+            let name = checkpoint_name(block.checkpoint());
             self.progress.total += self.open(&name)?.len().map_err(self.failed(&name))?;
         }
         Ok(Listed { used, unused, leftovers, next })
@@ -365,7 +365,7 @@ impl Reading<'_> {
             }
             last = Some(header.former);
             image.epoch = image.epoch.max(header.epoch);
-            let segment = Arc::new(Segment::new(header.number, header.first_lsn, header.length, file));
+            let segment = Segment::found(&header, file);
             let successor = successors.next();
             let read = self.segment(image, &segment, &header, successor.as_ref(), &mut last)?;
             image.segments.push(Arc::clone(&segment));

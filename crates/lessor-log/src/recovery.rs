@@ -14,12 +14,12 @@ use lessor_core::{DecodeError, Outline, Record, StoreError};
 use crate::check::aside;
 use crate::commit::{Writer, checksum_of};
 use crate::entry::Entry;
-use crate::frame::{Frame, Header, Kind, LogId, SECTOR, SECTOR_BYTES};
+use crate::frame::{Frame, Header, Kind, LogId, SECTOR};
 use crate::image::{self, Image, OnProgress, Sink};
 use crate::index::{Index, Place, Slot};
 use crate::log::{Files, Log, Parts};
 use crate::problem::Problem;
-use crate::segment::{FIRST_FRAME, Segment, SegmentHeader, Spare, segment_name, torn_name};
+use crate::segment::{FIRST_FRAME, Segment, SegmentHeader, Spare, SyncedSegment, segment_name, torn_name};
 use crate::settings::Settings;
 use crate::superblock::{self, Superblock};
 use crate::threads;
@@ -64,23 +64,7 @@ fn create(vfs: &dyn Vfs) -> Result<Image, Problem> {
             vfs.remove(&name).map_err(|error| Problem::io(vfs, &name, "removing", error))?;
         }
     }
-    Ok(Image::of(superblock::Keeper::create(vfs, first_block(random_id()?))?))
-}
-
-pub(crate) fn first_block(log: LogId) -> Superblock {
-    Superblock {
-        log,
-        generation: 1,
-        epoch: 0,
-        checkpoint: 0,
-        first_segment: 0,
-        synced: 0,
-        clock: 0,
-        lead: 0,
-        trimmed: 0,
-        purged: 0,
-        is_clean: true,
-    }
+    Ok(Image::of(superblock::Keeper::create(vfs, Superblock::first(random_id()?))?))
 }
 
 #[expect(clippy::disallowed_methods, reason = "a log's id is no secret, and drawn once in its life")]
@@ -121,18 +105,26 @@ fn begin(
     let time = Time::starting_at(&source, image.clock.max(ahead));
     let clock = time.cover_to();
 
-    keep_last_header(&*vfs, &image)?;
+    // Without a proven frame behind it, the last segment's header is not proven either, and the segment that follows relies on it.
+    if let Some(last) = image.segments.last().filter(|last| image.proven < last.first_lsn) {
+        rewrite_header(&*vfs, last)?;
+    }
     let frames = std::mem::take(&mut image.tail);
-    let writer = write_segment(&*vfs, &settings, &image, epoch, clock, &frames)?;
-    let number = writer.segment.number;
+    let (writer, begun) = write_segment(&*vfs, &settings, &image, epoch, clock, &frames)?;
+    // An opening that was interrupted may have left segments that the superblock does not know of.
+    let first = match image.segments.first() {
+        _ if block.first_segment() > 0 => None,
+        Some(first) => Some(rewrite_header(&*vfs, first)?),
+        None => Some(begun),
+    };
     let update = |block: &mut Superblock| {
         block.epoch = epoch;
         block.synced = image.end;
         block.clock = block.clock.max(clock);
         block.lead = 0;
         block.is_clean = false;
-        if block.first_segment == 0 {
-            block.first_segment = image.segments.first().map_or(number, |segment| segment.number);
+        if let Some(first) = &first {
+            block.name_first_segment(first);
         }
     };
     let failed = |error| Problem::io(&*vfs, superblock::NAME, "writing", error);
@@ -157,7 +149,7 @@ fn begin(
         superblock: image.superblock,
         lock,
     }));
-    let writer = threads::start(&log, number + 1).map_err(|error| Problem::Io {
+    let writer = threads::start(&log, begun.number() + 1).map_err(|error| Problem::Io {
         place: "the log's threads".to_owned(),
         doing: "starting",
         error,
@@ -165,21 +157,10 @@ fn begin(
     Ok((log, writer))
 }
 
-/// Makes sure of the last segment's header. Without a proven frame behind it, it may so far be in the memory of the
-/// operating system only, or have been in a sync that failed; and the segment that follows relies on it.
-fn keep_last_header(vfs: &dyn Vfs, image: &Image) -> Result<(), Problem> {
-    let Some(last) = image.segments.last().filter(|last| image.proven < last.first_lsn) else {
-        return Ok(());
-    };
-    let name = segment_name(last.number);
-    let failed = |doing| {
-        let name = name.clone();
-        move |error| Problem::io(vfs, &name, doing, error)
-    };
-    let mut header = [0; SECTOR_BYTES];
-    last.file.read_full_at(&mut header, 0).map_err(failed("reading"))?;
-    last.file.write_all_at(&header, 0).map_err(failed("writing"))?;
-    last.file.sync().map_err(failed("syncing"))
+/// Makes sure of a segment's header: it may so far be in the memory of the operating system only, or have been part of a sync that failed.
+fn rewrite_header(vfs: &dyn Vfs, segment: &Segment) -> Result<SyncedSegment, Problem> {
+    let failed = |error| Problem::io(vfs, &segment_name(segment.number), "writing the header of", error);
+    segment.rewritten().map_err(failed)
 }
 
 /// The segment that this opening writes to. It begins with the frames that so far may be in the memory of the operating system
@@ -191,7 +172,7 @@ fn write_segment(
     epoch: u32,
     clock: u64,
     frames: &[Frame],
-) -> Result<Writer, Problem> {
+) -> Result<(Writer, SyncedSegment), Problem> {
     let number = image.next_segment;
     let needed = FIRST_FRAME + frames.iter().map(|frame| frame.size).sum::<u64>();
     let length = settings.first_segment.max((needed * 2).div_ceil(SECTOR) * SECTOR);
@@ -200,17 +181,17 @@ fn write_segment(
         let place = format!("{}/{}", vfs.place(), segment_name(number));
         move |error| Problem::Io { place, doing, error }
     };
-    let segment = Arc::new(Segment::new(number, image.proven + 1, length, Arc::clone(&file)));
-    let mut writer = Writer { segment, at: FIRST_FRAME, last: image.proven_checksum };
+    let log = &image.superblock.block().log;
+    let (mut starts, mut at, mut last) = (Vec::new(), FIRST_FRAME, image.proven_checksum);
     for frame in frames {
         let mut builder = frame.rebuild();
         let lsn = frame.header.lsn;
         let header = Header { kind: Kind::Entries, epoch, lsn, durable_upto: image.proven, clock };
-        let bytes = builder.seal(&image.superblock.block().log, header);
-        file.write_all_at(bytes, writer.at).map_err(failed("writing"))?;
-        writer.segment.begin_frame(writer.at);
-        writer.last = checksum_of(bytes);
-        writer.at += bytes.len() as u64;
+        let bytes = builder.seal(log, header);
+        file.write_all_at(bytes, at).map_err(failed("writing"))?;
+        starts.push(at);
+        last = checksum_of(bytes);
+        at += bytes.len() as u64;
     }
     if !frames.is_empty() {
         // Before the header: with it, this segment takes the place of the frames in the one before.
@@ -218,9 +199,10 @@ fn write_segment(
     }
     let former = image.proven_checksum;
     let header = SegmentHeader { number, epoch, first_lsn: image.proven + 1, former, length };
-    file.write_all_at(&header.encode(&image.superblock.block().log), 0).map_err(failed("writing"))?;
-    file.sync().map_err(failed("syncing"))?;
-    Ok(writer)
+    let segment = Segment::begin(file, &header, log).map_err(failed("writing"))?;
+    starts.into_iter().for_each(|start| segment.begin_frame(start));
+    let begun = segment.synced().map_err(failed("syncing"))?;
+    Ok((Writer { segment, at, last }, begun))
 }
 
 /// Keeps the bytes of a tail that was cut, for whoever wants to know. Nothing depends on it.

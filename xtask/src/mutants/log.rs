@@ -10,6 +10,7 @@ const fn log(target: &'static [&'static str], filter: &'static str) -> Test {
 const CRASHES: &[&str] = &["--test", "crashes"];
 const DAMAGE: &[&str] = &["--test", "damage"];
 const FAULTS: &[&str] = &["--test", "faults"];
+const NAMED: &[&str] = &["--test", "named_first"];
 const TAILS: &[&str] = &["--test", "tails"];
 const VISIBILITY: &[&str] = &["--test", "visibility"];
 const PROCESSES: &[&str] = &["--test", "processes"];
@@ -32,7 +33,7 @@ pub(crate) const LOG: &[Mutant] = &[
     Mutant {
         name: "log-answers-before-the-sync",
         file: "crates/lessor-log/src/commit.rs",
-        find: "            writer.segment.file.sync()?;\n            self.synced.fetch_max(lsn, Ordering::Release);\n        }\n        self.time.cover(clock);",
+        find: "            writer.segment.sync()?;\n            self.synced.fetch_max(lsn, Ordering::Release);\n        }\n        self.time.cover(clock);",
         replace: "            self.synced.fetch_max(lsn, Ordering::Release);\n        }\n        self.time.cover(clock);",
         test: POWER_LOSS,
     },
@@ -60,8 +61,8 @@ pub(crate) const LOG: &[Mutant] = &[
     Mutant {
         name: "log-relies-on-a-header-that-was-never-synced",
         file: "crates/lessor-log/src/recovery.rs",
-        find: "    keep_last_header(&*vfs, &image)?;\n",
-        replace: "    let _ = keep_last_header;\n",
+        find: "filter(|last| image.proven < last.first_lsn) {",
+        replace: "filter(|_| false) {",
         test: KILLED_OPENING,
     },
     Mutant {
@@ -70,6 +71,13 @@ pub(crate) const LOG: &[Mutant] = &[
         find: "if !image.leftovers.is_empty() {",
         replace: "if image.leftovers.len() > 1_000 {",
         test: KILLED_COMPACTION,
+    },
+    Mutant {
+        name: "log-names-a-segment-that-nobody-synced",
+        file: "crates/lessor-log/src/segment.rs",
+        find: "        self.sync()?;\n        Ok(SyncedSegment",
+        replace: "        Ok(SyncedSegment",
+        test: log(NAMED, "p5_a_segment_that"),
     },
     Mutant {
         name: "log-checkpoint-counts-before-it-is-synced",
@@ -82,7 +90,7 @@ pub(crate) const LOG: &[Mutant] = &[
         name: "log-segments-go-before-the-superblock-leaves-them-out",
         file: "crates/lessor-log/src/compaction.rs",
         find: "    let synced = log.synced.load(Ordering::Acquire);\n    let purged",
-        replace: "    drop_before(log, base.number, &checkpoint);\n    let synced = log.synced.load(Ordering::Acquire);\n    let purged",
+        replace: "    drop_before(log, base.number(), &checkpoint);\n    let synced = log.synced.load(Ordering::Acquire);\n    let purged",
         test: log(CRASHES, "p5_p7_p8_p9"),
     },
     Mutant {
@@ -95,8 +103,8 @@ pub(crate) const LOG: &[Mutant] = &[
     Mutant {
         name: "log-ignores-a-failed-sync",
         file: "crates/lessor-log/src/commit.rs",
-        find: "            writer.segment.file.sync()?;\n            self.synced.fetch_max(lsn, Ordering::Release);\n        }\n        self.time.cover(clock);",
-        replace: "            let _ = writer.segment.file.sync();\n            self.synced.fetch_max(lsn, Ordering::Release);\n        }\n        self.time.cover(clock);",
+        find: "            writer.segment.sync()?;\n            self.synced.fetch_max(lsn, Ordering::Release);\n        }\n        self.time.cover(clock);",
+        replace: "            let _ = writer.segment.sync();\n            self.synced.fetch_max(lsn, Ordering::Release);\n        }\n        self.time.cover(clock);",
         test: log(FAULTS, "after_a_failed_sync"),
     },
     Mutant {
@@ -165,7 +173,7 @@ pub(crate) const LOG: &[Mutant] = &[
     Mutant {
         name: "log-relies-on-a-checkpoint-although-the-folder-was-not-synced",
         file: "crates/lessor-log/src/compaction.rs",
-        find: "match verified.and_then(|checkpoint| log.poison().map_or(Ok(checkpoint), Err)) {",
+        find: "match verified.and_then(|verified| log.poison().map_or(Ok(verified), Err)) {",
         replace: "match verified {",
         test: log(FAULTS, "failing_call"),
     },

@@ -62,7 +62,7 @@ pub(crate) fn walk(
         clock: block.clock,
         epoch: block.epoch,
     };
-    let numbers = block.first_segment.max(1)..;
+    let numbers = block.first_segment().max(1)..;
     let mut last = None;
     for (number, (index, listed)) in numbers.zip(segments.iter().enumerate()) {
         let Some(header) = listed.header else { break };
@@ -130,7 +130,7 @@ fn list(vfs: &dyn Vfs, block: &Superblock) -> Result<Vec<Listed>, Problem> {
     let mut numbers: Vec<u64> = names
         .iter()
         .filter_map(|name| segment_number(name).filter(|number| segment_name(*number) == *name))
-        .filter(|number| *number >= block.first_segment)
+        .filter(|number| *number >= block.first_segment())
         .collect();
     numbers.sort_unstable();
     let mut segments = Vec::new();
