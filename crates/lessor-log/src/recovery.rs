@@ -100,9 +100,14 @@ fn begin(
 
     let block = *image.superblock.block();
     let epoch = image.epoch.saturating_add(1);
-    // A backup begins ahead of the wall clock by as much as the original was.
-    let ahead = if block.lead == 0 { 0 } else { source.wall().as_micros().saturating_add(block.lead) };
-    let time = Time::starting_at(&source, image.clock.max(ahead));
+    let reached = match block.lead {
+        // What a closed log says has passed; of one that was killed, that is not known.
+        0 if block.is_clean => image.clock,
+        0 => 0,
+        // A backup begins ahead of the wall clock by as much as the original was.
+        lead => source.wall().as_micros().saturating_add(lead),
+    };
+    let time = Time::starting_at(&source, image.clock, reached);
     let clock = time.cover_to();
 
     // Without a proven frame behind it, the last segment's header is not proven either, and the segment that follows relies on it.

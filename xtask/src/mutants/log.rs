@@ -10,6 +10,7 @@ const fn log(target: &'static [&'static str], filter: &'static str) -> Test {
 const CRASHES: &[&str] = &["--test", "crashes"];
 const DAMAGE: &[&str] = &["--test", "damage"];
 const FAULTS: &[&str] = &["--test", "faults"];
+const CLOCKS: &[&str] = &["--test", "clock_set_back"];
 const NAMED: &[&str] = &["--test", "named_first"];
 const TAILS: &[&str] = &["--test", "tails"];
 const VISIBILITY: &[&str] = &["--test", "visibility"];
@@ -131,9 +132,30 @@ pub(crate) const LOG: &[Mutant] = &[
     Mutant {
         name: "log-forgets-the-time-it-told",
         file: "crates/lessor-log/src/recovery.rs",
-        find: "Time::starting_at(&source, image.clock.max(ahead))",
-        replace: "Time::starting_at(&source, ahead)",
+        find: "Time::starting_at(&source, image.clock, reached)",
+        replace: "Time::starting_at(&source, 0, reached)",
         test: KILLED_OPENING,
+    },
+    Mutant {
+        name: "log-takes-reserved-time-for-time-that-has-passed",
+        file: "crates/lessor-log/src/time.rs",
+        find: "covered.saturating_sub(AHEAD_MICROS).max(reached)",
+        replace: "covered.max(reached)",
+        test: log(CLOCKS, "p7_"),
+    },
+    Mutant {
+        name: "log-does-not-wait-for-the-time-that-was-covered",
+        file: "crates/lessor-log/src/time.rs",
+        find: "        if behind > 0 {",
+        replace: "        if behind > u64::MAX - 1 {",
+        test: log(CLOCKS, "p7_"),
+    },
+    Mutant {
+        name: "log-takes-a-killed-log-for-a-closed-one-when-it-comes-to-time",
+        file: "crates/lessor-log/src/recovery.rs",
+        find: "        0 if block.is_clean => image.clock,\n",
+        replace: "        0 if block.epoch > 0 => image.clock,\n",
+        test: log(CLOCKS, "p7_"),
     },
     Mutant {
         name: "log-recovers-the-oldest-write",
