@@ -7,6 +7,7 @@
 //! is removed before the superblock names it.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::channel;
 use std::thread;
@@ -110,7 +111,9 @@ fn compact_now(log: &Log, between: Between<'_>) -> Result<(), StoreError> {
         let highest = log.files.read().checkpoints.iter().map(|checkpoint| checkpoint.number).max();
         highest.unwrap_or(0).max(log.superblock.lock().block().checkpoint()) + 1
     };
-    let to = To { vfs: &*log.vfs, id: &log.id, number };
+    let name = checkpoint_name(number);
+    let file = log.vfs.create(&name).map_err(|error| Problem::io(&*log.vfs, &name, "making", error))?;
+    let to = To { vfs: &*log.vfs, id: &log.id, number, file };
     let bound = log.synced.load(Ordering::Acquire);
     let made = make(log, &to, base.first_lsn(), bound, between);
     let verified = made.and_then(|(synced, checkpoint)| Ok((synced, verify(log, checkpoint, between)?)));
@@ -198,6 +201,8 @@ struct To<'t> {
     vfs: &'t dyn Vfs,
     id: &'t LogId,
     number: u64,
+    /// Was just made.
+    file: Arc<dyn File>,
 }
 
 /// Writes a checkpoint, durably, of all records as the frames before `first_lsn` have them; of those that have changed since only
@@ -214,7 +219,7 @@ fn make(
         let place = format!("{}/{name}", to.vfs.place());
         move |error| Problem::Io { place, doing, error }
     };
-    let file = to.vfs.create(&name).map_err(failed("making"))?;
+    let file = Arc::clone(&to.file);
     let begin = Begin { number: to.number, epoch: log.epoch, first_lsn, clock: log.time.cover_to() };
     let mut out = Out::begin(&*file, to.id, begin).map_err(failed("writing"))?;
     let mut bytes = Vec::new();
@@ -429,6 +434,9 @@ fn verify(log: &Log, checkpoint: Checkpoint, between: Between<'_>) -> Result<Che
 }
 
 /// Writes a log of its own to another folder, with all records as they are now.
+///
+/// The first thing in the folder is a checkpoint without a superblock, which no opening takes for a log, and the last one is the superblock. A folder
+/// that is made for the backup gets its name only once the checkpoint's file is in it.
 pub(crate) fn backup(log: &Log, vfs: &dyn Vfs) -> Result<(), StoreError> {
     let there = vfs.list().map_err(|error| Problem::io(vfs, "", "listing", error))?;
     if let Some(name) = there.first() {
@@ -436,16 +444,15 @@ pub(crate) fn backup(log: &Log, vfs: &dyn Vfs) -> Result<(), StoreError> {
         return Err(StoreError::Unavailable { reason });
     }
     let id = random_id()?;
+    let name = checkpoint_name(1);
+    let file = vfs.create(&name).map_err(|error| Problem::io(vfs, &name, "making", error))?;
+    vfs.sync_folder().map_err(|error| Problem::io(vfs, "", "syncing", error))?;
+    vfs.settle().map_err(|error| Problem::io(vfs, "", "syncing the folders above", error))?;
     // Up to what is visible now, or newer.
     let bound = log.visible.load(Ordering::Acquire);
-    let to = To { vfs, id: &id, number: 1 };
-    let checkpoint = match make(log, &to, bound + 1, bound, &mut || Ok(())) {
-        Ok((checkpoint, _)) => checkpoint,
-        Err(error) => {
-            let _ = vfs.remove(&checkpoint_name(1));
-            return Err(error);
-        }
-    };
+    let to = To { vfs, id: &id, number: 1, file };
+    let (checkpoint, _) =
+        make(log, &to, bound + 1, bound, &mut || Ok(())).map_err(|error| abandoned(vfs, error))?;
     let (now, _) = log.time.now();
     let wall = log.source.wall();
     let mut block = Superblock::first(id);
@@ -455,6 +462,14 @@ pub(crate) fn backup(log: &Log, vfs: &dyn Vfs) -> Result<(), StoreError> {
     block.lead = now.as_micros().saturating_sub(wall.as_micros());
     block.purged = log.purged.load(Ordering::Acquire);
     block.is_clean = false;
-    superblock::Keeper::create(vfs, block)?;
+    superblock::Keeper::create(vfs, block).map_err(|error| abandoned(vfs, error.into()))?;
     Ok(())
+}
+
+/// What there is of a backup stays, as proof that it is none, but takes no room.
+fn abandoned(vfs: &dyn Vfs, error: StoreError) -> StoreError {
+    if let Ok(file) = vfs.open(&checkpoint_name(1)) {
+        let _ = file.cut(0);
+    }
+    error
 }

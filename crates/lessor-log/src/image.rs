@@ -115,8 +115,19 @@ pub(crate) fn read(
     let names = vfs.list().map_err(|error| Problem::io(vfs, "", "listing", error))?;
     let Some(superblock) = superblock::Keeper::open(vfs)? else {
         let is_ours = |name: &&String| segment_number(name).is_some() || checkpoint_number(name).is_some();
+        let first = checkpoint_name(1);
         return match names.iter().find(is_ours) {
             None => Ok(None),
+            Some(name) if *name == first && names.iter().filter(is_ours).count() == 1 => {
+                Err(Problem::corrupt(
+                    vfs,
+                    superblock::NAME,
+                    0,
+                    format!(
+                        "it is missing, although there is {name}; a backup that was not finished looks like this, and has to be made anew"
+                    ),
+                ))
+            }
             Some(name) => Err(Problem::corrupt(
                 vfs,
                 superblock::NAME,

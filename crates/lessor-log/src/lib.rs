@@ -101,10 +101,10 @@ impl LogStore {
     /// Writes a compact copy of the log to a new folder while the log goes on, with every record as it was at some moment during
     /// the call. The copy can be opened like any log; tokens that it issues are above all that were issued before.
     ///
-    /// Blocks until the copy is durable.
+    /// Blocks until the copy is durable. What an interrupted call leaves is no log, and is refused when it is opened.
     pub fn backup_to(&self, folder: impl AsRef<Path>) -> Result<(), Error> {
         let folder = folder.as_ref();
-        self.backup_on(&Disk::open(folder).map_err(|error| unopened(folder, &error))?)
+        self.backup_on(&Disk::open_or_prepare(folder).map_err(|error| unopened(folder, &error))?)
     }
 
     /// The same on a disk of the caller's.

@@ -97,6 +97,8 @@ fn begin(
         vfs.remove(name).map_err(|error| Problem::io(&*vfs, name, "removing", error))?;
     }
     vfs.sync_folder().map_err(|error| Problem::io(&*vfs, "", "syncing", error))?;
+    // Also a folder that was there: whoever made it may have been killed before it was synced.
+    vfs.settle().map_err(|error| Problem::io(&*vfs, "", "syncing the folders above", error))?;
 
     let block = *image.superblock.block();
     let epoch = image.epoch.saturating_add(1);

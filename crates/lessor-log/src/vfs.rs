@@ -8,6 +8,7 @@
 //!   begins as the new one and ends as the old one: sectors are written front to back.
 //! - Of what was done to the folder since, each operation may have happened or not; a file that was never synced may
 //!   have any length up to the one it had.
+//! - A folder that was made is there after a power loss once [`Vfs::settle`] was successful.
 //! - After a failed sync nothing is known of what was written since the last good one, even if reading shows it.
 
 use std::fmt;
@@ -39,6 +40,10 @@ pub trait Vfs: fmt::Debug + Send + Sync + 'static {
 
     /// Makes everything that was done to the folder itself (files made, renamed, removed) survive a power loss.
     fn sync_folder(&self) -> io::Result<()>;
+
+    /// Puts the folder in its place, and makes it survive a power loss that it is there: it, and the folders above it, may have been made
+    /// a moment ago, also by a process that was killed before it synced them.
+    fn settle(&self) -> io::Result<()>;
 
     /// Takes the folder for this opener alone, until the returned guard is dropped. `None` if somebody else has it.
     fn try_lock(&self, name: &str) -> io::Result<Option<Lock>>;

@@ -10,6 +10,7 @@ const fn log(target: &'static [&'static str], filter: &'static str) -> Test {
 const CRASHES: &[&str] = &["--test", "crashes"];
 const DAMAGE: &[&str] = &["--test", "damage"];
 const FAULTS: &[&str] = &["--test", "faults"];
+const BACKUP: &[&str] = &["--test", "backup"];
 const CLOCKS: &[&str] = &["--test", "clock_set_back"];
 const NAMED: &[&str] = &["--test", "named_first"];
 const TAILS: &[&str] = &["--test", "tails"];
@@ -30,6 +31,20 @@ pub(crate) const LOG: &[Mutant] = &[
         find: "        vfs.sync_folder().map_err(failed(\"syncing the folder of\"))?;\n        Ok(file)",
         replace: "        Ok(file)",
         test: POWER_LOSS,
+    },
+    Mutant {
+        name: "log-does-not-sync-the-folders-above-its-own",
+        file: "crates/lessor-log/src/recovery.rs",
+        find: "    vfs.settle().map_err(|error| Problem::io(&*vfs, \"\", \"syncing the folders above\", error))?;\n",
+        replace: "",
+        test: POWER_LOSS,
+    },
+    Mutant {
+        name: "log-backup-is-a-log-before-it-is-whole",
+        file: "crates/lessor-log/src/compaction.rs",
+        find: "    let name = checkpoint_name(1);\n    let file = vfs.create(&name)",
+        replace: "    let _ = superblock::Keeper::create(vfs, Superblock::first(id));\n    let name = checkpoint_name(1);\n    let file = vfs.create(&name)",
+        test: log(BACKUP, "p5_a_crash_leaves"),
     },
     Mutant {
         name: "log-answers-before-the-sync",
