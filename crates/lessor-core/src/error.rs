@@ -148,6 +148,7 @@ impl Error {
             Self::FingerprintMismatch => ErrorKind::Mismatch,
             Self::Randomness { .. } | Self::Thread { .. } => ErrorKind::Unavailable,
             Self::ShutDown => ErrorKind::ShutDown,
+            Self::Store(StoreError::TooLarge { .. }) => ErrorKind::Invalid,
             Self::Store(StoreError::Unavailable { .. }) => ErrorKind::Unavailable,
             Self::Store(StoreError::Indeterminate { .. }) => ErrorKind::Indeterminate,
             Self::Store(_) | Self::ClockOutOfRange => ErrorKind::Broken,

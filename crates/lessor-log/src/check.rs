@@ -5,7 +5,8 @@
 //! - [`dump`] shows one line per record: never a lease id, a result, a checkpoint or metadata.
 //! - [`plan`] says what a cut would lose, and [`truncate`] cuts.
 //!
-//! All of them hold the folder's lock meanwhile, so the log must not be open.
+//! All of them hold the folder's lock meanwhile, so the log must not be open. Those that change nothing really do not: they make and
+//! write no file, not even the one that is locked, and a log that can only be read is enough for them.
 
 pub(crate) mod aside;
 mod line;
@@ -13,6 +14,7 @@ mod report;
 mod truncate;
 mod walk;
 
+use std::io;
 use std::path::Path;
 
 use lessor_core::{Error, StoreError};
@@ -27,7 +29,7 @@ pub use truncate::{BackTo, Cut, LostFrame, LostKey, Start};
 
 /// Reads the log in a folder as an opening does, decodes every record, and changes nothing.
 pub fn verify(folder: impl AsRef<Path>) -> Result<Report, Error> {
-    verify_on(&existing(folder.as_ref())?)
+    verify_on(&to_read(folder.as_ref())?)
 }
 
 /// The same on a disk of the caller's.
@@ -39,7 +41,7 @@ pub fn verify_on(vfs: &dyn Vfs) -> Result<Report, Error> {
 /// Hands on a line for each record that the log in a folder holds, in the order of the keys. If the log is damaged, the lines
 /// are of what comes before the damage.
 pub fn dump(folder: impl AsRef<Path>, each: impl FnMut(&Line)) -> Result<Report, Error> {
-    dump_on(&existing(folder.as_ref())?, each)
+    dump_on(&to_read(folder.as_ref())?, each)
 }
 
 /// The same on a disk of the caller's.
@@ -52,7 +54,7 @@ pub fn dump_on(vfs: &dyn Vfs, each: impl FnMut(&Line)) -> Result<Report, Error> 
 
 /// What [`truncate`] would lose. `None` if there is nothing to cut.
 pub fn plan(folder: impl AsRef<Path>, start: Start) -> Result<Option<Cut>, Error> {
-    plan_on(&existing(folder.as_ref())?, start)
+    plan_on(&to_read(folder.as_ref())?, start)
 }
 
 /// The same on a disk of the caller's.
@@ -67,7 +69,7 @@ pub fn plan_on(vfs: &dyn Vfs, start: Start) -> Result<Option<Cut>, Error> {
 /// What is left is written as a new checkpoint, which takes the place of all other files at once: a cut that is interrupted
 /// has either not happened, and can be made again, or has happened. Tokens go on rising, since no time is forgotten.
 pub fn truncate(folder: impl AsRef<Path>, start: Start) -> Result<Option<Cut>, Error> {
-    truncate_on(&existing(folder.as_ref())?, start)
+    truncate_on(&existing(folder.as_ref(), Disk::open)?, start)
 }
 
 /// The same on a disk of the caller's.
@@ -77,14 +79,17 @@ pub fn truncate_on(vfs: &dyn Vfs, start: Start) -> Result<Option<Cut>, Error> {
     Ok(Some(truncate::carry_out(vfs, plan)?))
 }
 
+fn to_read(folder: &Path) -> Result<Disk, StoreError> {
+    existing(folder, Disk::open_to_read)
+}
+
 /// A folder that is there: looking at one must not make it.
-fn existing(folder: &Path) -> Result<Disk, StoreError> {
+fn existing<'f>(folder: &'f Path, open: fn(&'f Path) -> io::Result<Disk>) -> Result<Disk, StoreError> {
     let unavailable = |reason: String| StoreError::Unavailable { reason };
     if !folder.is_dir() {
         return Err(unavailable(format!("there is no folder {}", folder.display())));
     }
-    Disk::open(folder)
-        .map_err(|error| unavailable(format!("opening the folder {}: {error}", folder.display())))
+    open(folder).map_err(|error| unavailable(format!("opening the folder {}: {error}", folder.display())))
 }
 
 fn lock(vfs: &dyn Vfs) -> Result<Lock, StoreError> {

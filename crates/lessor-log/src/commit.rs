@@ -169,8 +169,7 @@ impl Staging {
 pub(crate) fn check_size(record: usize) -> Result<(), StoreError> {
     let most = MAX_FRAME / SECTOR * (SECTOR - 1) - (HEADER + ENTRY_OVERHEAD + LONGEST_KEY) as u64;
     if record as u64 > most {
-        let reason = format!("the record has {record} bytes, and at most {most} fit into the log");
-        return Err(StoreError::Full { reason });
+        return Err(StoreError::TooLarge { size: record as u64, limit: most });
     }
     Ok(())
 }
@@ -464,4 +463,22 @@ fn forked() -> StoreError {
 /// The file's name, for messages.
 pub(crate) fn name_of(segment: &Segment) -> String {
     segment_name(segment.number)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use lessor_core::{Error, ErrorKind};
+
+    use super::*;
+
+    /// It was said that the disk is full, which no caller can do anything about.
+    #[test]
+    fn p12_a_record_that_fits_into_no_log_is_the_callers_mistake() {
+        check_size(250 << 20).unwrap();
+        let error = check_size(256 << 20).unwrap_err();
+        assert!(matches!(error, StoreError::TooLarge { size: 268_435_456, .. }), "{error}");
+        assert_eq!(Error::from(error).kind(), ErrorKind::Invalid);
+    }
 }

@@ -204,10 +204,13 @@ pub(crate) fn read_checkpoint(
     reading.checkpoint(number).map(|(_, ends)| ends)
 }
 
+const IS_FOLDER: &str = "it is a folder, although the log has files of such names; move it away";
+
 impl Reading<'_> {
     fn open(&self, name: &str) -> Result<Arc<dyn File>, Problem> {
         self.vfs.open(name).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => Problem::corrupt(self.vfs, name, 0, "the file is missing"),
+            std::io::ErrorKind::IsADirectory => Problem::corrupt(self.vfs, name, 0, IS_FOLDER),
             _ => Problem::io(self.vfs, name, "opening", error),
         })
     }
@@ -258,6 +261,12 @@ impl Reading<'_> {
                 }
                 Begin::Damaged(reason) => return Err(Problem::corrupt(self.vfs, &name, 0, reason)),
                 Begin::Incompatible(reason) => return Err(Problem::Incompatible { reason }),
+            }
+        }
+        for name in &leftovers {
+            // An opening could not remove it, and could not make a file of that name.
+            if self.vfs.open(name).is_err_and(|error| error.kind() == std::io::ErrorKind::IsADirectory) {
+                return Err(Problem::corrupt(self.vfs, name, 0, IS_FOLDER));
             }
         }
         if used.is_empty() && block.first_segment() > 0 {

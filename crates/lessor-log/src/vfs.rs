@@ -26,7 +26,8 @@ pub trait Vfs: fmt::Debug + Send + Sync + 'static {
     /// Makes a file that must not exist yet, which only the owner can read and write.
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>>;
 
-    /// Opens a file that exists, to read and to write. A symbolic link is refused.
+    /// Opens a file that exists, to read and to write. A symbolic link is refused; a folder is too, with
+    /// [`ErrorKind::IsADirectory`](io::ErrorKind::IsADirectory).
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>>;
 
     /// Removes a file. Handles that are open stay readable.
@@ -35,7 +36,7 @@ pub trait Vfs: fmt::Debug + Send + Sync + 'static {
     /// Gives a file another name, replacing what has that name.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
-    /// The names of all files, in no order.
+    /// The names of all files and folders in it, in no order.
     fn list(&self) -> io::Result<Vec<String>>;
 
     /// Makes everything that was done to the folder itself (files made, renamed, removed) survive a power loss.

@@ -11,6 +11,7 @@ const CRASHES: &[&str] = &["--test", "crashes"];
 const DAMAGE: &[&str] = &["--test", "damage"];
 const FAULTS: &[&str] = &["--test", "faults"];
 const BACKUP: &[&str] = &["--test", "backup"];
+const LOOKING: &[&str] = &["--test", "looking"];
 const CLOCKS: &[&str] = &["--test", "clock_set_back"];
 const NAMED: &[&str] = &["--test", "named_first"];
 const TAILS: &[&str] = &["--test", "tails"];
@@ -255,6 +256,20 @@ pub(crate) const LOG: &[Mutant] = &[
         find: "self.changed.notify_all();",
         replace: "self.changed.notify_one();",
         test: log(VISIBILITY, "what_is_asked_while_a_frame_is_synced"),
+    },
+    Mutant {
+        name: "log-tool-writes-the-lock-of-what-it-only-looks-at",
+        file: "crates/lessor-log/src/check.rs",
+        find: "    existing(folder, Disk::open_to_read)",
+        replace: "    existing(folder, Disk::open)",
+        test: log(LOOKING, "p12_looking"),
+    },
+    Mutant {
+        name: "log-does-not-mind-folders-in-the-place-of-files",
+        file: "crates/lessor-log/src/image.rs",
+        find: "            if self.vfs.open(name).is_err_and(|error| error.kind() == std::io::ErrorKind::IsADirectory) {",
+        replace: "            if self.vfs.open(name).is_err_and(|error| error.kind() == std::io::ErrorKind::Other) {",
+        test: log(LOOKING, "p12_a_folder_in_the_place"),
     },
     Mutant {
         name: "log-lets-a-second-opener-in",

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::vfs::{File, Lock, Vfs};
@@ -19,9 +19,17 @@ use crate::vfs::{File, Lock, Vfs};
 #[derive(Debug)]
 pub struct Disk {
     folder: OwnedFd,
+    access: Access,
     path: PathBuf,
     /// What the folder is called until it is in its place.
     unplaced: Mutex<Option<PathBuf>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Access {
+    All,
+    /// Whatever would change something fails, and files are opened so that reading them is allowed and no more.
+    Read,
 }
 
 /// The owner's, and nobody else's.
@@ -29,6 +37,9 @@ const FOLDER_MODE: Mode = Mode::RWXU;
 const FOLDER_FLAGS: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 const FILE_FLAGS: OFlags = OFlags::RDWR.union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
+/// A pipe of some file's name has nobody wait.
+const READ_FLAGS: OFlags =
+    OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK);
 
 impl Disk {
     /// Opens the folder, and makes it first if it is not there. Its parent has to exist; a symbolic link is refused.
@@ -38,13 +49,62 @@ impl Disk {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(error) => return Err(error.into()),
         }
-        Self::open_existing(path)
+        Self::open_existing(path, Access::All)
     }
 
-    fn open_existing(path: &Path) -> io::Result<Self> {
+    /// Opens a folder that is there, only to read: nothing in it is changed, and it may be on a medium that cannot be written to. Locking it
+    /// keeps those away who would write, and no others.
+    pub fn open_to_read(path: impl AsRef<Path>) -> io::Result<Self> {
+        Self::open_existing(path.as_ref(), Access::Read)
+    }
+
+    fn open_existing(path: &Path, access: Access) -> io::Result<Self> {
         let flags = FOLDER_FLAGS | OFlags::NOFOLLOW;
         let folder = rustix::fs::open(path, flags, Mode::empty())?;
-        Ok(Self { folder, path: path.to_owned(), unplaced: Mutex::new(None) })
+        Ok(Self { folder, access, path: path.to_owned(), unplaced: Mutex::new(None) })
+    }
+
+    /// Fails if nothing may be changed.
+    fn to_change(&self) -> io::Result<()> {
+        match self.access {
+            Access::All => Ok(()),
+            Access::Read => Err(Errno::ROFS.into()),
+        }
+    }
+
+    /// The files' flags for opening one that is there.
+    fn flags(&self) -> OFlags {
+        match self.access {
+            Access::All => FILE_FLAGS,
+            Access::Read => READ_FLAGS,
+        }
+    }
+
+    fn open_file(&self, name: &str) -> io::Result<fs::File> {
+        let file = fs::File::from(rustix::fs::openat(&self.folder, name, self.flags(), Mode::empty())?);
+        let kind = file.metadata()?;
+        match kind.is_file() {
+            true => Ok(file),
+            false if kind.is_dir() => Err(Errno::ISDIR.into()),
+            false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")),
+        }
+    }
+
+    /// Keeps those away who would write. Makes no file, and writes nothing.
+    fn try_lock_to_read(&self, name: &str) -> io::Result<Option<Lock>> {
+        // Opened anew: a lock belongs to one opening of a folder.
+        let folder = rustix::fs::openat(&self.folder, ".", FOLDER_FLAGS, Mode::empty())?;
+        let Some(folder) = Locked::try_shared(folder.into())? else { return Ok(None) };
+        let file = match self.open_file(name) {
+            Ok(file) => Some(file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let file = match file.map(Locked::try_shared).transpose()? {
+            Some(None) => return Ok(None),
+            file => file.flatten(),
+        };
+        Ok(Some(Lock::new((folder, file))))
     }
 
     /// Opens the folder if it is there. If it is not, it is made under another name beside its place, and gets into that place, together with
@@ -57,7 +117,9 @@ impl Disk {
             Err(Errno::NOENT) => false,
             Err(error) => return Err(error.into()),
         };
-        let Some(name) = path.file_name().filter(|_| !is_there) else { return Self::open_existing(path) };
+        let Some(name) = path.file_name().filter(|_| !is_there) else {
+            return Self::open_existing(path, Access::All);
+        };
         loop {
             let count = COUNT.fetch_add(1, Ordering::Relaxed);
             let mut temporary = OsString::from(".");
@@ -66,7 +128,7 @@ impl Disk {
             let temporary = path.with_file_name(temporary);
             match rustix::fs::mkdir(&temporary, FOLDER_MODE) {
                 Ok(()) => {
-                    let mut disk = Self::open_existing(&temporary)?;
+                    let mut disk = Self::open_existing(&temporary, Access::All)?;
                     path.clone_into(&mut disk.path);
                     disk.unplaced = Mutex::new(Some(temporary));
                     return Ok(disk);
@@ -126,38 +188,33 @@ impl Drop for Disk {
 
 impl Vfs for Disk {
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        self.to_change()?;
         let flags = FILE_FLAGS | OFlags::CREATE | OFlags::EXCL;
         let file = rustix::fs::openat(&self.folder, name, flags, FILE_MODE)?;
         Ok(Arc::new(fs::File::from(file)))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        let file = rustix::fs::openat(&self.folder, name, FILE_FLAGS, Mode::empty())?;
-        let file = fs::File::from(file);
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
-        }
-        Ok(Arc::new(file))
+        Ok(Arc::new(self.open_file(name)?))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
+        self.to_change()?;
         Ok(rustix::fs::unlinkat(&self.folder, name, AtFlags::empty())?)
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.to_change()?;
         Ok(rustix::fs::renameat(&self.folder, from, &self.folder, to)?)
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in Dir::read_from(&self.folder)? {
-            let entry = entry?;
-            if entry.file_type() == FileType::Directory {
-                continue;
-            }
             // The log's own names are ASCII; whatever else lies here is not its business.
-            if let Ok(name) = entry.file_name().to_str() {
-                names.push(name.to_owned());
+            match entry?.file_name().to_str() {
+                Ok("." | "..") | Err(_) => {}
+                Ok(name) => names.push(name.to_owned()),
             }
         }
         Ok(names)
@@ -168,6 +225,7 @@ impl Vfs for Disk {
     }
 
     fn settle(&self) -> io::Result<()> {
+        self.to_change()?;
         let mut unplaced = self.unplaced.lock();
         if let Some(temporary) = &*unplaced {
             // Replaces nothing but an empty folder.
@@ -180,6 +238,9 @@ impl Vfs for Disk {
     /// The file is never removed: whoever waits for its lock would be left with a file that nobody else sees. It says who
     /// has the folder, for messages only.
     fn try_lock(&self, name: &str) -> io::Result<Option<Lock>> {
+        if self.access == Access::Read {
+            return self.try_lock_to_read(name);
+        }
         let file = rustix::fs::openat(&self.folder, name, FILE_FLAGS | OFlags::CREATE, FILE_MODE)?;
         let mut file = fs::File::from(file);
         match file.try_lock() {
@@ -194,9 +255,9 @@ impl Vfs for Disk {
     }
 
     fn lock_holder(&self, name: &str) -> Option<u32> {
-        let file = rustix::fs::openat(&self.folder, name, FILE_FLAGS, Mode::empty()).ok()?;
+        let file = self.open_file(name).ok()?;
         let mut text = String::new();
-        fs::File::from(file).take(32).read_to_string(&mut text).ok()?;
+        file.take(32).read_to_string(&mut text).ok()?;
         text.trim().parse().ok()
     }
 
@@ -212,6 +273,17 @@ struct Locked {
     file: fs::File,
     /// Who locked it. A forked child has a copy, and must not free what its parent still writes to.
     pid: u32,
+}
+
+impl Locked {
+    /// `None` if somebody has it for themselves alone.
+    fn try_shared(file: fs::File) -> io::Result<Option<Self>> {
+        match file.try_lock_shared() {
+            Ok(()) => Ok(Some(Self { file, pid: std::process::id() })),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(error)) => Err(error),
+        }
+    }
 }
 
 impl Drop for Locked {
