@@ -278,11 +278,12 @@ struct Locked {
 impl Locked {
     /// `None` if somebody has it for themselves alone.
     fn try_shared(file: fs::File) -> io::Result<Option<Self>> {
-        match file.try_lock_shared() {
-            Ok(()) => Ok(Some(Self { file, pid: std::process::id() })),
-            Err(fs::TryLockError::WouldBlock) => Ok(None),
-            Err(fs::TryLockError::Error(error)) => Err(error),
+        let locked = file.try_lock_shared();
+        if matches!(locked, Err(fs::TryLockError::WouldBlock)) {
+            return Ok(None);
         }
+        locked?;
+        Ok(Some(Self { file, pid: std::process::id() }))
     }
 }
 
