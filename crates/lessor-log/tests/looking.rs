@@ -158,7 +158,7 @@ fn p12_a_folder_in_the_place_of_a_file_is_found_by_verifying_as_by_opening() {
             assert!(damage.reason.contains("it is a folder"), "{}", damage.reason);
             match open(folder) {
                 Err(Error::Store(StoreError::Corrupt { place, .. })) => {
-                    assert!(place.contains(&name), "{place}")
+                    assert!(place.contains(&name), "{place}");
                 }
                 other => panic!("{name}: {other:?}"),
             }
