@@ -150,6 +150,7 @@ impl Error {
             Self::FingerprintMismatch => ErrorKind::Mismatch,
             Self::Randomness { .. } | Self::Thread { .. } => ErrorKind::Unavailable,
             Self::ShutDown => ErrorKind::ShutDown,
+            Self::Store(StoreError::TooLarge { .. }) => ErrorKind::Invalid,
             Self::Store(StoreError::Unavailable { .. }) => ErrorKind::Unavailable,
             Self::Store(StoreError::Indeterminate { .. }) => ErrorKind::Indeterminate,
             Self::Store(StoreError::Misconfigured { .. }) => ErrorKind::Misconfigured,

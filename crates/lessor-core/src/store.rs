@@ -333,6 +333,16 @@ pub enum StoreError {
         /// What ran out.
         reason: String,
     },
+    /// The record is larger than the store can ever keep. Nothing was changed.
+    #[error(
+        "the record has {size} bytes, and the store keeps at most {limit}, nothing was changed; store the value elsewhere and keep a reference"
+    )]
+    TooLarge {
+        /// Its size in bytes.
+        size: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
     /// The data, the server or the library is of a version that does not fit.
     #[error("incompatible: {reason}")]
     Incompatible {

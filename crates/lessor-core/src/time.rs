@@ -100,6 +100,13 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// The time now.
     fn now(&self) -> Timestamp;
 
+    /// Blocks until so much time has passed by this clock. Opening a store calls it. By default the thread sleeps; a clock that is set by
+    /// hand moves on by itself instead.
+    #[expect(clippy::disallowed_methods, reason = "the opening of a store waits for its own past")]
+    fn pass(&self, time: Duration) {
+        std::thread::sleep(time);
+    }
+
     /// A clock that somebody sets by hand calls [`Hints::clock_moved`] after each step. One that runs by itself
     /// has nothing to tell, which is the default.
     fn on_step(&self, hints: Hints) {

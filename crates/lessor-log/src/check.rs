@@ -5,9 +5,10 @@
 //! - [`dump`] shows one line per record: never a lease id, a result, a checkpoint or metadata.
 //! - [`plan`] says what a cut would lose, and [`truncate`] cuts.
 //!
-//! All of them hold the folder's lock meanwhile, so the log must not be open.
+//! All of them hold the folder's lock meanwhile, so the log must not be open. Those that change nothing really do not: they make and
+//! write no file, not even the one that is locked, and a log that can only be read is enough for them.
 
-mod aside;
+pub(crate) mod aside;
 mod line;
 mod report;
 mod truncate;
@@ -27,7 +28,7 @@ pub use truncate::{BackTo, Cut, LostFrame, LostKey, Start};
 
 /// Reads the log in a folder as an opening does, decodes every record, and changes nothing.
 pub fn verify(folder: impl AsRef<Path>) -> Result<Report, Error> {
-    verify_on(&folder::open_existing(folder.as_ref())?)
+    verify_on(&folder::open_to_read(folder.as_ref())?)
 }
 
 /// The same on a disk of the caller's.
@@ -39,7 +40,7 @@ pub fn verify_on(vfs: &dyn Vfs) -> Result<Report, Error> {
 /// Hands on a line for each record that the log in a folder holds, in the order of the keys. If the log is damaged, the lines
 /// are of what comes before the damage.
 pub fn dump(folder: impl AsRef<Path>, each: impl FnMut(&Line)) -> Result<Report, Error> {
-    dump_on(&folder::open_existing(folder.as_ref())?, each)
+    dump_on(&folder::open_to_read(folder.as_ref())?, each)
 }
 
 /// The same on a disk of the caller's.
@@ -52,7 +53,7 @@ pub fn dump_on(vfs: &dyn Vfs, each: impl FnMut(&Line)) -> Result<Report, Error> 
 
 /// What [`truncate`] would lose. `None` if there is nothing to cut.
 pub fn plan(folder: impl AsRef<Path>, start: Start) -> Result<Option<Cut>, Error> {
-    plan_on(&folder::open_existing(folder.as_ref())?, start)
+    plan_on(&folder::open_to_read(folder.as_ref())?, start)
 }
 
 /// The same on a disk of the caller's.

@@ -244,8 +244,7 @@ impl Staging {
 pub(crate) fn check_size(record: usize) -> Result<(), StoreError> {
     let most = MAX_FRAME / SECTOR * (SECTOR - 1) - (HEADER + ENTRY_OVERHEAD + LONGEST_KEY) as u64;
     if record as u64 > most {
-        let reason = format!("the record has {record} bytes, and at most {most} fit into the log");
-        return Err(StoreError::Full { reason });
+        return Err(StoreError::TooLarge { size: record as u64, limit: most });
     }
     Ok(())
 }
@@ -373,7 +372,7 @@ impl Log {
         writer.segment.file.write_all_at(bytes, writer.at)?;
         writer.at += bytes.len() as u64;
         if self.settings.sync == Sync::Disk {
-            writer.segment.file.sync()?;
+            writer.segment.sync()?;
             self.synced.fetch_max(lsn, Ordering::Release);
         }
         self.time.cover(clock);
@@ -384,13 +383,12 @@ impl Log {
     /// have a torn tail.
     fn roll(&self, writer: &mut Writer, spare: Spare, first_lsn: u64) -> io::Result<()> {
         if self.settings.sync != Sync::Disk {
-            writer.segment.file.sync()?;
+            writer.segment.sync()?;
             self.synced.fetch_max(first_lsn - 1, Ordering::Release);
         }
         let Spare { number, length, file } = spare;
         let header = SegmentHeader { number, epoch: self.epoch, first_lsn, former: writer.last, length };
-        file.write_all_at(&header.encode(&self.id), 0)?;
-        let segment = Arc::new(Segment::new(number, first_lsn, length, file));
+        let segment = Segment::begin(file, &header, &self.id)?;
         self.files.write().segments.push(Arc::clone(&segment));
         writer.segment = segment;
         writer.at = FIRST_FRAME;
@@ -408,7 +406,7 @@ impl Log {
         };
         let first_lsn = staging.lsn;
         drop(staging);
-        let rolled = self.roll(&mut writer, spare, first_lsn).and_then(|()| writer.segment.file.sync());
+        let rolled = self.roll(&mut writer, spare, first_lsn).and_then(|()| writer.segment.sync());
         if let Err(error) = &rolled {
             self.set_poison("beginning a new segment", error);
         }
@@ -557,4 +555,22 @@ pub(crate) fn checksum_of(frame: &[u8]) -> u32 {
 /// The file's name, for messages.
 pub(crate) fn name_of(segment: &Segment) -> String {
     segment_name(segment.number)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use lessor_core::{Error, ErrorKind};
+
+    use super::*;
+
+    /// It was said that the disk is full, which no caller can do anything about.
+    #[test]
+    fn p12_a_record_that_fits_into_no_log_is_the_callers_mistake() {
+        check_size(250 << 20).unwrap();
+        let error = check_size(256 << 20).unwrap_err();
+        assert!(matches!(error, StoreError::TooLarge { size: 268_435_456, .. }), "{error}");
+        assert_eq!(Error::from(error).kind(), ErrorKind::Invalid);
+    }
 }

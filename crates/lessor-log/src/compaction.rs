@@ -21,8 +21,8 @@ use crate::frame::{Builder, Found, Frames, HEADER, Header, Kind, LogId, SECTOR};
 use crate::index::{Home, Place, Slot};
 use crate::log::{Checkpoint, Log};
 use crate::problem::Problem;
-use crate::recovery::{first_block, random_id};
-use crate::segment::{FIRST_FRAME, Segment, SegmentHeader, checkpoint_name, segment_name};
+use crate::recovery::random_id;
+use crate::segment::{FIRST_FRAME, Segment, SegmentHeader, SyncedSegment, checkpoint_name, segment_name};
 use crate::superblock::{self, Superblock};
 use crate::vfs::{File, Vfs};
 
@@ -129,31 +129,31 @@ impl Work {
 }
 
 pub(crate) fn compact_now(log: &Log, work: &Work, between: Between<'_>) -> Result<(), StoreError> {
-    roll(log)?;
-    let (base, number) = {
-        let files = log.files.read();
-        let Some(base) = files.segments.last().cloned() else { return Ok(()) };
-        let highest = files.checkpoints.iter().map(|checkpoint| checkpoint.number).max();
-        (base, highest.unwrap_or(0).max(log.superblock.lock().block().checkpoint) + 1)
+    let Some(base) = roll(log)? else { return Ok(()) };
+    let number = {
+        let highest = log.files.read().checkpoints.iter().map(|checkpoint| checkpoint.number).max();
+        highest.unwrap_or(0).max(log.superblock.lock().block().checkpoint()) + 1
     };
-    let to = To { vfs: &*log.vfs, id: &log.id, number };
     let doubts = log.doubts.load(Ordering::SeqCst);
+    let name = checkpoint_name(number);
+    let file = log.vfs.create(&name).map_err(|error| Problem::io(&*log.vfs, &name, "making", error))?;
+    let to = To { vfs: &*log.vfs, id: &log.id, number, file };
     let bound = log.synced.load(Ordering::Acquire);
-    let made = make(log, &to, base.first_lsn, bound, between);
-    let verified = made.and_then(|checkpoint| {
+    let made = make(log, &to, base.first_lsn(), bound, between);
+    let verified = made.and_then(|(named, checkpoint)| {
         // What was left out need not be read back.
         let before = work.total().saturating_sub(checkpoint.length);
-        verify(log, checkpoint, &mut |done| between(before + done))
+        Ok((named, verify(log, checkpoint, &mut |done| between(before + done))?))
     });
     // Not if anything failed meanwhile: a sync of the folder, when a segment was made, may have lost the checkpoint's name,
     // and the next one would not tell.
     let is_doubtful = || log.doubts.load(Ordering::SeqCst) != doubts;
-    let checkpoint = match verified.and_then(|checkpoint| match log.failure() {
+    let (named, checkpoint) = match verified.and_then(|verified| match log.failure() {
         Some(error) => Err(error),
         None if is_doubtful() => Err(doubtful()),
-        None => Ok(checkpoint),
+        None => Ok(verified),
     }) {
-        Ok(checkpoint) => checkpoint,
+        Ok(verified) => verified,
         Err(problem) => {
             // Records may have been pointed to it: it stays readable as long as it is open.
             let _ = log.vfs.remove(&checkpoint_name(number));
@@ -163,8 +163,8 @@ pub(crate) fn compact_now(log: &Log, work: &Work, between: Between<'_>) -> Resul
     let synced = log.synced.load(Ordering::Acquire);
     let purged = log.purged.load(Ordering::Acquire);
     let update = |block: &mut Superblock| {
-        block.checkpoint = number;
-        block.first_segment = base.number;
+        block.name_checkpoint(&named);
+        block.name_first_segment(&base);
         block.synced = block.synced.max(synced);
         block.purged = block.purged.max(purged);
         log.note_epoch(block);
@@ -173,7 +173,7 @@ pub(crate) fn compact_now(log: &Log, work: &Work, between: Between<'_>) -> Resul
         log.set_poison("writing the superblock", &error);
         return Err(Problem::io(&*log.vfs, superblock::NAME, "writing", error).into());
     }
-    drop_before(log, base.number, &checkpoint);
+    drop_before(log, base.number(), &checkpoint);
     Ok(())
 }
 
@@ -183,20 +183,28 @@ fn doubtful() -> StoreError {
     StoreError::Unavailable { reason }
 }
 
-/// Has the log go on in a new segment, so that all others can go.
-fn roll(log: &Log) -> Result<(), StoreError> {
+/// Has the log go on in a new segment, so that all others can go. Returns the segment from which on they stay.
+fn roll(log: &Log) -> Result<Option<SyncedSegment>, StoreError> {
     // Somebody may be leading at this moment. Without a segment to go on in, the one that is written to stays: it has just been
     // begun, or there is no room for another. This thread makes the next one, so waiting for it here would stop everything.
     const TRIES: u32 = 1_000;
     for _ in 0..TRIES {
         match log.try_roll() {
-            Ok(true) => return Ok(()),
-            Ok(false) if !log.has_spare() => return Ok(()),
+            Ok(true) => break,
+            Ok(false) if !log.has_spare() => break,
             Ok(false) => thread::park_timeout(Duration::from_millis(1)),
             Err(error) => return Err(Problem::io(&*log.vfs, "", "beginning a segment", error).into()),
         }
     }
-    Ok(())
+    let Some(last) = log.files.read().segments.last().cloned() else { return Ok(None) };
+    // A committer may have begun it a moment ago, without a sync so far.
+    match last.synced() {
+        Ok(synced) => Ok(Some(synced)),
+        Err(error) => {
+            log.set_poison("syncing the log", &error);
+            Err(Problem::io(&*log.vfs, &segment_name(last.number), "syncing", error).into())
+        }
+    }
 }
 
 /// Removes what the checkpoint stands for.
@@ -233,6 +241,8 @@ struct To<'t> {
     vfs: &'t dyn Vfs,
     id: &'t LogId,
     number: u64,
+    /// Was just made.
+    file: Arc<dyn File>,
 }
 
 /// Writes a checkpoint, durably, of all records as the frames before `first_lsn` have them; of those that have changed since only
@@ -243,12 +253,12 @@ fn make(
     first_lsn: u64,
     bound: u64,
     between: Between<'_>,
-) -> Result<Checkpoint, StoreError> {
+) -> Result<(SyncedCheckpoint, Checkpoint), StoreError> {
     let name = checkpoint_name(to.number);
     let name = &name;
     // The place is put together only if there is something to be said of it.
     let failed = |doing| move |error| Problem::io(to.vfs, name, doing, error);
-    let file = to.vfs.create(name).map_err(failed("making"))?;
+    let file = Arc::clone(&to.file);
     let begin = Begin { number: to.number, epoch: log.epoch, first_lsn, clock: log.time.cover_to() };
     let mut out = Out::begin(&*file, to.id, begin).map_err(failed("writing"))?;
     let mut bytes = Vec::new();
@@ -263,9 +273,9 @@ fn make(
         }
         Ok(())
     })?;
-    let length = out.finish().map_err(failed("writing"))?;
-    to.vfs.sync_folder().map_err(failed("syncing the folder of"))?;
-    Ok(Checkpoint { number: to.number, file, length })
+    let synced = out.finish(to.vfs).map_err(failed("writing"))?;
+    let length = synced.length;
+    Ok((synced, Checkpoint { number: to.number, file, length }))
 }
 
 type OnEntry<'e> = &'e mut dyn FnMut(u64, &Entry<'_>) -> Result<(), StoreError>;
@@ -277,7 +287,7 @@ fn each_entry(
     between: Between<'_>,
     on_entry: OnEntry<'_>,
 ) -> Result<(), StoreError> {
-    let counts = log.superblock.lock().block().checkpoint;
+    let counts = log.superblock.lock().block().checkpoint();
     let (segments, checkpoint) = {
         let files = log.files.read();
         let checkpoint = files.checkpoints.iter().find(|checkpoint| checkpoint.number == counts);
@@ -317,7 +327,7 @@ fn each_entry_of(
     on_entry: OnEntry<'_>,
 ) -> Result<(), StoreError> {
     loop {
-        let at = frames.at;
+        let at = frames.at();
         between(at)?;
         let corrupt = |reason: &str| StoreError::from(Problem::corrupt(&*log.vfs, name, at, reason));
         let frame = match frames.next().map_err(|error| Problem::io(&*log.vfs, name, "reading", error))? {
@@ -348,10 +358,24 @@ pub(crate) struct Begin {
     pub(crate) clock: u64,
 }
 
+/// A checkpoint that is on the disk for certain, its name included. The superblock names no other.
+#[derive(Debug)]
+pub(crate) struct SyncedCheckpoint {
+    number: u64,
+    length: u64,
+}
+
+impl SyncedCheckpoint {
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+}
+
 /// A checkpoint that is being written.
 pub(crate) struct Out<'o> {
     file: &'o dyn File,
     id: &'o LogId,
+    number: u64,
     epoch: u32,
     clock: u64,
     frame: Builder,
@@ -369,7 +393,7 @@ impl<'o> Out<'o> {
         let header = SegmentHeader { number, epoch, first_lsn, former: 0, length: 0 };
         file.write_all_at(&header.encode(id), 0)?;
         let (frame, at) = (Builder::default(), FIRST_FRAME);
-        Ok(Self { file, id, epoch, clock, frame, order: 1, at, unsynced: 0, count: 0 })
+        Ok(Self { file, id, number, epoch, clock, frame, order: 1, at, unsynced: 0, count: 0 })
     }
 
     pub(crate) fn put(&mut self, entry: &[u8]) -> io::Result<()> {
@@ -381,13 +405,14 @@ impl<'o> Out<'o> {
         Ok(())
     }
 
-    /// Ends the checkpoint and syncs it. Returns its length.
-    pub(crate) fn finish(mut self) -> io::Result<u64> {
+    /// Ends the checkpoint, and syncs it and the folder that it is in.
+    pub(crate) fn finish(mut self, vfs: &dyn Vfs) -> io::Result<SyncedCheckpoint> {
         self.flush(Kind::Kept)?;
         self.frame.push(&self.count.to_le_bytes());
         self.flush(Kind::End)?;
         self.file.sync()?;
-        Ok(self.at)
+        vfs.sync_folder()?;
+        Ok(SyncedCheckpoint { number: self.number, length: self.at })
     }
 
     fn flush(&mut self, kind: Kind) -> io::Result<()> {
@@ -414,8 +439,8 @@ fn verify(log: &Log, checkpoint: Checkpoint, between: Between<'_>) -> Result<Che
     let name = checkpoint_name(checkpoint.number);
     log.files.write().checkpoints.push(checkpoint.clone());
     let mut frames = Frames::new(&*checkpoint.file, &log.id, FIRST_FRAME, checkpoint.length);
-    while frames.at < checkpoint.length {
-        let at = frames.at;
+    while frames.at() < checkpoint.length {
+        let at = frames.at();
         between(at)?;
         let corrupt = |reason: &str| StoreError::from(Problem::corrupt(&*log.vfs, &name, at, reason));
         let found = frames.next().map_err(|error| Problem::io(&*log.vfs, &name, "reading back", error))?;
@@ -451,30 +476,38 @@ fn verify(log: &Log, checkpoint: Checkpoint, between: Between<'_>) -> Result<Che
 }
 
 /// Writes a log of its own to another folder, with all records as they are now.
+///
+/// The first thing in the folder is a checkpoint without a superblock, which no opening takes for a log, and the last one is the superblock. A folder
+/// that is made for the backup gets its name only once the checkpoint's file is in it.
 pub(crate) fn backup(log: &Log, vfs: &dyn Vfs) -> Result<(), StoreError> {
     folder::check_empty(vfs)?;
     let id = random_id()?;
+    let name = checkpoint_name(1);
+    let file = vfs.create(&name).map_err(|error| Problem::io(vfs, &name, "making", error))?;
+    vfs.sync_folder().map_err(|error| Problem::io(vfs, "", "syncing", error))?;
+    vfs.settle().map_err(|error| Problem::io(vfs, "", "syncing the folders above", error))?;
     // Up to what is visible now, or newer.
     let bound = log.visible.load(Ordering::Acquire);
-    let to = To { vfs, id: &id, number: 1 };
-    let checkpoint = match make(log, &to, bound + 1, bound, &mut |_| Ok(())) {
-        Ok(checkpoint) => checkpoint,
-        Err(error) => {
-            let _ = vfs.remove(&checkpoint_name(1));
-            return Err(error);
-        }
-    };
+    let to = To { vfs, id: &id, number: 1, file };
+    let (checkpoint, _) =
+        make(log, &to, bound + 1, bound, &mut |_| Ok(())).map_err(|error| abandoned(vfs, error))?;
     let (now, _) = log.time.now();
     let wall = log.source.wall();
-    let block = Superblock {
-        epoch: log.epoch,
-        checkpoint: checkpoint.number,
-        clock: log.time.cover_to(),
-        lead: now.as_micros().saturating_sub(wall.as_micros()),
-        purged: log.purged.load(Ordering::Acquire),
-        is_clean: false,
-        ..first_block(id)
-    };
-    superblock::Keeper::create(vfs, block)?;
+    let mut block = Superblock::first(id);
+    block.name_checkpoint(&checkpoint);
+    block.epoch = log.epoch;
+    block.clock = log.time.cover_to();
+    block.lead = now.as_micros().saturating_sub(wall.as_micros());
+    block.purged = log.purged.load(Ordering::Acquire);
+    block.is_clean = false;
+    superblock::Keeper::create(vfs, block).map_err(|error| abandoned(vfs, error.into()))?;
     Ok(())
+}
+
+/// What there is of a backup stays, as proof that it is none, but takes no room.
+fn abandoned(vfs: &dyn Vfs, error: StoreError) -> StoreError {
+    if let Ok(file) = vfs.open(&checkpoint_name(1)) {
+        let _ = file.cut(0);
+    }
+    error
 }

@@ -16,10 +16,24 @@ pub(crate) fn open(folder: &Path) -> Result<Disk, StoreError> {
     Disk::open(folder).map_err(|error| unopened(folder, &error))
 }
 
+/// Opens a folder for a backup. One that is not there gets its name only once something is in it.
+pub(crate) fn open_new(folder: &Path) -> Result<Disk, StoreError> {
+    Disk::open_or_prepare(folder).map_err(|error| unopened(folder, &error))
+}
+
 /// Opens a folder that is there already.
 pub(crate) fn open_existing(folder: &Path) -> Result<Disk, StoreError> {
+    existing(folder, |folder| Disk::open(folder))
+}
+
+/// The same, to read only: nothing in it changes.
+pub(crate) fn open_to_read(folder: &Path) -> Result<Disk, StoreError> {
+    existing(folder, |folder| Disk::open_to_read(folder))
+}
+
+fn existing(folder: &Path, open: fn(&Path) -> io::Result<Disk>) -> Result<Disk, StoreError> {
     match folder.metadata() {
-        Ok(metadata) if metadata.is_dir() => open(folder),
+        Ok(metadata) if metadata.is_dir() => open(folder).map_err(|error| unopened(folder, &error)),
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unopened(folder, &error)),
         _ => Err(StoreError::Misconfigured { reason: format!("there is no folder {}", folder.display()) }),
     }

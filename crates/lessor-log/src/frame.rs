@@ -8,6 +8,7 @@
 use std::io;
 
 use crate::vfs::File;
+use crate::window::Window;
 
 pub(crate) const SECTOR: u64 = SECTOR_BYTES as u64;
 pub(crate) const SECTOR_BYTES: usize = 512;
@@ -240,44 +241,47 @@ fn decode_header(log: &LogId, bytes: &[u8]) -> Option<Head> {
 /// Reads the frames of a file one after the other.
 #[derive(Debug)]
 pub(crate) struct Frames<'f> {
-    file: &'f dyn File,
+    window: Window<'f>,
     log: LogId,
-    /// Where the next frame begins, and where the file ends.
-    pub(crate) at: u64,
-    end: u64,
-    buffer: Vec<u8>,
-    /// Where the buffer begins.
-    from: u64,
+    /// Where the next frame begins.
+    at: u64,
 }
 
 impl<'f> Frames<'f> {
     pub(crate) fn new(file: &'f dyn File, log: &LogId, at: u64, end: u64) -> Self {
-        Self { file, log: *log, at, end, buffer: Vec::new(), from: at }
+        Self { window: Window::new(file, end), log: *log, at }
+    }
+
+    /// Where the next frame begins.
+    pub(crate) fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// The next frame is looked for there.
+    pub(crate) fn go_to(&mut self, at: u64) {
+        self.at = at;
     }
 
     /// The next frame, and goes behind it; or what stands in its place, and stays there.
     pub(crate) fn next(&mut self) -> io::Result<Found> {
-        if !self.fill(SECTOR)? {
-            return Ok(if self.at < self.end { Found::Damaged(SHORT) } else { Found::Torn });
-        }
-        let Some(head) = decode_header(&self.log, self.window(SECTOR)) else {
-            return Ok(match self.window(SECTOR).last() {
+        let end = self.window.end();
+        let Some(sector) = self.window.view(self.at, SECTOR)? else {
+            return Ok(if self.at < end { Found::Damaged(SHORT) } else { Found::Torn });
+        };
+        let Some(head) = decode_header(&self.log, sector) else {
+            return Ok(match sector.last() {
                 Some(0) => Found::Torn,
                 _ => Found::Damaged("a frame's header does not match its checksum"),
             });
         };
         let size = size_of(head.length.min(MAX_FRAME));
-        if head.length < HEADER as u64
-            || head.length > MAX_FRAME
-            || size > MAX_FRAME
-            || size > self.end - self.at
-        {
+        let is_inside = self.at.checked_add(size).is_some_and(|behind| behind <= end);
+        if head.length < HEADER as u64 || head.length > MAX_FRAME || size > MAX_FRAME || !is_inside {
             return Ok(Found::Damaged("a frame's length is out of range"));
         }
-        if !self.fill(size)? {
+        let Some(bytes) = self.window.view(self.at, size)? else {
             return Ok(Found::Damaged(SHORT));
-        }
-        let bytes = self.window(size);
+        };
         let mut marks = bytes.iter().skip(BODY).step_by(SECTOR_BYTES);
         if crc32c::crc32c(bytes.get(HEADER..).unwrap_or_default()) != head.body {
             return Ok(match marks.any(|mark| *mark == 0) {
@@ -292,61 +296,30 @@ impl<'f> Frames<'f> {
         Ok(Found::Frame(Frame { header: head.header, checksum: head.checksum, size, data }))
     }
 
-    fn window(&self, size: u64) -> &[u8] {
-        let begin = usize::try_from(self.at - self.from).unwrap_or(usize::MAX);
-        let rest = self.buffer.get(begin..).unwrap_or_default();
-        rest.get(..usize::try_from(size).unwrap_or(usize::MAX)).unwrap_or(rest)
-    }
-
-    /// Has the buffer hold `size` bytes from where the next frame begins. Says whether there are so many.
-    fn fill(&mut self, size: u64) -> io::Result<bool> {
-        const CHUNK: u64 = 1 << 20;
-        if self.at + size > self.end {
-            return Ok(false);
-        }
-        if self.at + size > self.from + self.buffer.len() as u64 {
-            let length = size.max(CHUNK).min(self.end - self.at);
-            self.buffer.clear();
-            self.buffer.resize(usize::try_from(length).unwrap_or(0), 0);
-            self.from = self.at;
-            let count = self.file.read_full_at(&mut self.buffer, self.at)?;
-            self.buffer.truncate(count);
-        }
-        Ok(self.window(size).len() as u64 == size)
-    }
-
     /// Looks through the sectors from here to the end for headers of frames, whole or not.
     pub(crate) fn headers_behind(&mut self) -> io::Result<Vec<(u64, Header)>> {
-        let (here, mut found) = (self.at, Vec::new());
-        while self.fill(SECTOR)? {
-            let sector = self.window(SECTOR);
+        let (mut at, mut found) = (self.at, Vec::new());
+        while let Some(sector) = self.window.view(at, SECTOR)? {
             if sector.first().is_some_and(|first| *first != 0)
                 && let Some(head) = decode_header(&self.log, sector)
             {
-                found.push((self.at, head.header));
+                found.push((at, head.header));
             }
-            self.at += SECTOR;
+            at += SECTOR;
         }
-        self.at = here;
-        self.from = here;
-        self.buffer.clear();
         Ok(found)
     }
-}
 
-impl Frames<'_> {
     /// Whether there is nothing but zeros from here to the end.
     pub(crate) fn is_blank(&mut self) -> io::Result<bool> {
-        let here = self.at;
-        let mut is_blank = true;
-        while is_blank && self.fill(SECTOR)? {
-            is_blank = self.window(SECTOR).iter().all(|byte| *byte == 0);
-            self.at += SECTOR;
+        let mut at = self.at;
+        while let Some(sector) = self.window.view(at, SECTOR)? {
+            if *sector != [0; SECTOR_BYTES] {
+                return Ok(false);
+            }
+            at += SECTOR;
         }
-        self.at = here;
-        self.from = here;
-        self.buffer.clear();
-        Ok(is_blank)
+        Ok(true)
     }
 }
 

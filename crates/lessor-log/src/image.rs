@@ -115,8 +115,19 @@ pub(crate) fn read(
     let names = vfs.list().map_err(|error| Problem::io(vfs, "", "listing", error))?;
     let Some(superblock) = superblock::Keeper::open(vfs)? else {
         let is_ours = |name: &&String| segment_number(name).is_some() || checkpoint_number(name).is_some();
+        let first = checkpoint_name(1);
         return match names.iter().find(is_ours) {
             None => Ok(None),
+            Some(name) if *name == first && names.iter().filter(is_ours).count() == 1 => {
+                Err(Problem::corrupt(
+                    vfs,
+                    superblock::NAME,
+                    0,
+                    format!(
+                        "it is missing, although there is {name}; a backup that was not finished looks like this, and has to be made anew"
+                    ),
+                ))
+            }
             Some(name) => Err(Problem::corrupt(
                 vfs,
                 superblock::NAME,
@@ -129,7 +140,7 @@ pub(crate) fn read(
     let mut reading =
         Reading { vfs, log: block.log, sink, on_progress, progress: Progress { done: 0, total: 0 } };
     let files = reading.files(&block, &names)?;
-    let checkpoint = match block.checkpoint {
+    let checkpoint = match block.checkpoint() {
         0 => None,
         number => Some(reading.checkpoint(number)?),
     };
@@ -193,10 +204,13 @@ pub(crate) fn read_checkpoint(
     reading.checkpoint(number).map(|(_, ends)| ends)
 }
 
+const IS_FOLDER: &str = "it is a folder, although the log has files of such names; move it away";
+
 impl Reading<'_> {
     fn open(&self, name: &str) -> Result<Arc<dyn File>, Problem> {
         self.vfs.open(name).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => Problem::corrupt(self.vfs, name, 0, "the file is missing"),
+            std::io::ErrorKind::IsADirectory => Problem::corrupt(self.vfs, name, 0, IS_FOLDER),
             _ => Problem::io(self.vfs, name, "opening", error),
         })
     }
@@ -212,10 +226,10 @@ impl Reading<'_> {
         let mut numbers = Vec::new();
         for name in names {
             match (segment_number(name), checkpoint_number(name)) {
-                (Some(number), _) if number >= block.first_segment && segment_name(number) == *name => {
+                (Some(number), _) if number >= block.first_segment() && segment_name(number) == *name => {
                     numbers.push(number);
                 }
-                (_, Some(number)) if number == block.checkpoint && checkpoint_name(number) == *name => {}
+                (_, Some(number)) if number == block.checkpoint() && checkpoint_name(number) == *name => {}
                 (None, None) if name != superblock::BEING_MADE => {}
                 _ => leftovers.push(name.clone()),
             }
@@ -223,7 +237,7 @@ impl Reading<'_> {
         numbers.sort_unstable();
         let mut used: Vec<(SegmentHeader, Arc<dyn File>)> = Vec::new();
         let mut unused = None;
-        let mut next = block.first_segment.max(1);
+        let mut next = block.first_segment().max(1);
         for number in numbers {
             let name = segment_name(number);
             let file = self.open(&name)?;
@@ -249,8 +263,14 @@ impl Reading<'_> {
                 Begin::Incompatible(reason) => return Err(Problem::Incompatible { reason }),
             }
         }
-        if used.is_empty() && block.first_segment > 0 {
-            let name = segment_name(block.first_segment);
+        for name in &leftovers {
+            // An opening could not remove it, and could not make a file of that name.
+            if self.vfs.open(name).is_err_and(|error| error.kind() == std::io::ErrorKind::IsADirectory) {
+                return Err(Problem::corrupt(self.vfs, name, 0, IS_FOLDER));
+            }
+        }
+        if used.is_empty() && block.first_segment() > 0 {
+            let name = segment_name(block.first_segment());
             return Err(Problem::corrupt(self.vfs, &name, 0, "the segment is missing or empty"));
         }
         if let Some((last, _)) = used.last()
@@ -261,8 +281,8 @@ impl Reading<'_> {
                 "the file is missing or empty, although the log was written to after the segment before";
             return Err(Problem::corrupt(self.vfs, &segment_name(next), 0, reason));
         }
-        if block.checkpoint > 0 {
-            let name = checkpoint_name(block.checkpoint);
+        if block.checkpoint() > 0 {
+            let name = checkpoint_name(block.checkpoint());
             self.progress.total += self.open(&name)?.len().map_err(self.failed(&name))?;
         }
         Ok(Listed { used, unused, leftovers, next })
@@ -285,7 +305,7 @@ impl Reading<'_> {
         let mut ends = Ends { first_lsn: header.first_lsn, last_lsn: 0, clock: 0 };
         let (mut count, mut place_in_order) = (0, 1);
         loop {
-            let at = frames.at;
+            let at = frames.at();
             let corrupt = |reason| Problem::corrupt(self.vfs, &name, at, reason);
             let frame = match frames.next().map_err(&failed)? {
                 Found::Frame(frame) => frame,
@@ -300,7 +320,7 @@ impl Reading<'_> {
             self.sink.begin_frame(&name, at, &frame);
             match frame.header.kind {
                 Kind::Kept => {}
-                Kind::End if Fields(&frame.data).u64() == Some(count) && frames.at == length => {
+                Kind::End if Fields(&frame.data).u64() == Some(count) && frames.at() == length => {
                     ends.clock = frame.header.clock;
                     return Ok((Checkpoint { number, file, length }, ends));
                 }
@@ -365,7 +385,7 @@ impl Reading<'_> {
             }
             last = Some(header.former);
             image.epoch = image.epoch.max(header.epoch);
-            let segment = Arc::new(Segment::new(header.number, header.first_lsn, header.length, file));
+            let segment = Segment::found(&header, file);
             let successor = successors.next();
             let read = self.segment(image, &segment, &header, successor.as_ref(), &mut last)?;
             image.segments.push(Arc::clone(&segment));
@@ -397,7 +417,7 @@ impl Reading<'_> {
             if successor.is_some_and(|successor| expected >= successor.first_lsn) {
                 break None;
             }
-            let at = frames.at;
+            let at = frames.at();
             match frames.next().map_err(&failed)? {
                 Found::Frame(frame) => {
                     let is_next = frame.header.lsn == expected && frame.header.epoch == header.epoch;

@@ -66,6 +66,7 @@ mod threads;
 mod time;
 pub mod vfs;
 mod waiters;
+mod window;
 
 use std::fmt;
 use std::path::Path;
@@ -108,10 +109,10 @@ impl LogStore {
     /// Writes a compact copy of the log to a new folder while the log goes on, with every record as it was at some moment during
     /// the call. The copy can be opened like any log; tokens that it issues are above all that were issued before.
     ///
-    /// Blocks until the copy is durable.
+    /// Blocks until the copy is durable. What an interrupted call leaves is no log, and is refused when it is opened.
     pub fn backup_to(&self, folder: impl AsRef<Path>) -> Result<(), Error> {
         self.log.check_process()?;
-        self.backup_on(&folder::open(folder.as_ref())?)
+        self.backup_on(&folder::open_new(folder.as_ref())?)
     }
 
     /// The same on a disk of the caller's.

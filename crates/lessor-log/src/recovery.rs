@@ -13,14 +13,15 @@ use std::thread::JoinHandle;
 use foldhash::fast::FixedState;
 use lessor_core::{DecodeError, Outline, Record, StoreError};
 
+use crate::check::aside;
 use crate::entry::Entry;
-use crate::frame::{LogId, SECTOR_BYTES};
+use crate::frame::LogId;
 use crate::image::{self, Image, OnProgress, Sink};
 use crate::index::{Index, Place, Slot};
 use crate::live::{Lease, Live};
 use crate::log::{Files, Log, Parts};
 use crate::problem::Problem;
-use crate::segment::{segment_name, torn_name};
+use crate::segment::{Segment, SyncedSegment, segment_name, torn_name};
 use crate::settings::Settings;
 use crate::superblock::{self, Superblock};
 use crate::threads;
@@ -84,23 +85,7 @@ fn create(vfs: &dyn Vfs) -> Result<Image, Problem> {
             vfs.remove(&name).map_err(|error| Problem::io(vfs, &name, "removing", error))?;
         }
     }
-    Ok(Image::of(superblock::Keeper::create(vfs, first_block(random_id()?))?))
-}
-
-pub(crate) fn first_block(log: LogId) -> Superblock {
-    Superblock {
-        log,
-        generation: 1,
-        epoch: 0,
-        checkpoint: 0,
-        first_segment: 0,
-        synced: 0,
-        clock: 0,
-        lead: 0,
-        trimmed: 0,
-        purged: 0,
-        is_clean: true,
-    }
+    Ok(Image::of(superblock::Keeper::create(vfs, Superblock::first(random_id()?))?))
 }
 
 #[expect(clippy::disallowed_methods, reason = "a log's id is no secret, and drawn once in its life")]
@@ -135,23 +120,39 @@ fn begin(
         vfs.remove(name).map_err(|error| Problem::io(&*vfs, name, "removing", error))?;
     }
     vfs.sync_folder().map_err(|error| Problem::io(&*vfs, "", "syncing", error))?;
+    // Also a folder that was there: whoever made it may have been killed before it was synced.
+    vfs.settle().map_err(|error| Problem::io(&*vfs, "", "syncing the folders above", error))?;
 
     let block = *image.superblock.block();
     let epoch = image.epoch.saturating_add(1);
-    // A backup begins ahead of the wall clock by as much as the original was.
-    let ahead = if block.lead == 0 { 0 } else { source.wall().as_micros().saturating_add(block.lead) };
-    let time = Time::starting_at(&source, image.clock.max(ahead));
+    let reached = match block.lead {
+        // What a closed log says has passed; of one that was killed, that is not known.
+        0 if block.is_clean => image.clock,
+        0 => 0,
+        // A backup begins ahead of the wall clock by as much as the original was.
+        lead => source.wall().as_micros().saturating_add(lead),
+    };
+    let time = Time::starting_at(&source, image.clock, reached);
     let clock = time.cover_to();
     let mut live = Live::default();
     live.forget_lapsed(time.now().0.as_micros());
     recovered.leases.into_values().for_each(|lease| live.add(lease));
 
-    keep_last_header(&*vfs, &image)?;
+    // Without a proven frame behind it, the last segment's header is not proven either, and the segment that follows relies on it.
+    if let Some(last) = image.segments.last().filter(|last| image.proven < last.first_lsn) {
+        rewrite_header(&*vfs, last)?;
+    }
     let opening =
         room::Opening { vfs: &*vfs, settings: &settings, epoch, clock, has_spare, leases: live.total() };
-    let writer = opening.begin(&mut image)?;
+    let (writer, begun) = opening.begin(&mut image)?;
     let number = image.next_segment;
-    let is_own = writer.segment.number == number;
+    let is_own = begun.is_some();
+    // An opening that was interrupted may have left segments that the superblock does not know of.
+    let first = match image.segments.first() {
+        _ if block.first_segment() > 0 => None,
+        Some(first) => Some(rewrite_header(&*vfs, first)?),
+        None => begun,
+    };
     let update = |block: &mut Superblock| {
         if is_own {
             block.epoch = epoch;
@@ -160,8 +161,8 @@ fn begin(
         block.clock = block.clock.max(clock);
         block.lead = 0;
         block.is_clean = false;
-        if block.first_segment == 0 {
-            block.first_segment = image.segments.first().map_or(number, |segment| segment.number);
+        if let Some(first) = &first {
+            block.name_first_segment(first);
         }
     };
     let failed = |error| Problem::io(&*vfs, superblock::NAME, "writing", error);
@@ -209,43 +210,23 @@ fn is_crowded(image: &Image) -> bool {
     image.segments.len() >= if length + held <= SMALL { 8 } else { 64 }
 }
 
-/// Makes sure of the last segment's header. Without a proven frame behind it, it may so far be in the memory of the
-/// operating system only, or have been in a sync that failed; and the segment that follows relies on it.
-fn keep_last_header(vfs: &dyn Vfs, image: &Image) -> Result<(), Problem> {
-    let Some(last) = image.segments.last().filter(|last| image.proven < last.first_lsn) else {
-        return Ok(());
-    };
-    let name = segment_name(last.number);
-    let failed = |doing| {
-        let name = name.clone();
-        move |error| Problem::io(vfs, &name, doing, error)
-    };
-    let mut header = [0; SECTOR_BYTES];
-    last.file.read_full_at(&mut header, 0).map_err(failed("reading"))?;
-    last.file.write_all_at(&header, 0).map_err(failed("writing"))?;
-    last.file.sync().map_err(failed("syncing"))
+/// Makes sure of a segment's header: it may so far be in the memory of the operating system only, or have been part of a sync that failed.
+fn rewrite_header(vfs: &dyn Vfs, segment: &Segment) -> Result<SyncedSegment, Problem> {
+    let failed = |error| Problem::io(vfs, &segment_name(segment.number), "writing the header of", error);
+    segment.rewritten().map_err(failed)
 }
 
 /// Keeps the bytes of a tail that was cut, for whoever wants to know. Nothing depends on it.
 fn keep_torn(vfs: &dyn Vfs, image: &Image) {
     let Some(torn) = image.torn else { return };
     let Some(segment) = image.segments.iter().find(|segment| segment.number == torn.segment) else { return };
-    let keep = || -> io::Result<u64> {
-        let there = segment.file.len()?.saturating_sub(torn.offset);
-        let mut bytes = vec![0; usize::try_from(there).unwrap_or(0)];
-        let count = segment.file.read_full_at(&mut bytes, torn.offset)?;
-        let used = bytes.iter().take(count).rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let keep = || -> Result<u64, StoreError> {
         let name = torn_name(torn.segment, torn.offset);
-        if vfs.list()?.contains(&name) {
+        let names = vfs.list().map_err(|error| Problem::io(vfs, "", "listing", error))?;
+        if names.contains(&name) {
             return Ok(0);
         }
-        let file = vfs.create(&name)?;
-        let written = file.write_all_at(bytes.get(..used).unwrap_or_default(), 0).and_then(|()| file.sync());
-        if written.is_err() {
-            // What there is of it takes room that may be short.
-            let _ = vfs.remove(&name);
-        }
-        written.map(|()| used as u64)
+        Ok(aside::copy(vfs, &*segment.file, torn.offset, &name)?)
     };
     let (place, file) = (vfs.place(), segment_name(torn.segment));
     match keep() {

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::frame::{Fields, LogId, MARK, MAX_NUMBER, SECTOR, SECTOR_BYTES};
 use crate::problem::Problem;
@@ -132,7 +132,7 @@ fn number_in(name: &str, prefix: &str) -> Option<u64> {
         .filter(|number| *number <= MAX_NUMBER)
 }
 
-/// A segment's file, and where each of its frames begins.
+/// The file of a segment that has its header, and where each of its frames begins.
 #[derive(Debug)]
 pub(crate) struct Segment {
     pub(crate) number: u64,
@@ -141,11 +141,47 @@ pub(crate) struct Segment {
     pub(crate) file: Arc<dyn File>,
     /// In sectors; the first is that of the frame `first_lsn`.
     starts: RwLock<Vec<u32>>,
+    /// Locked while a sync is under way.
+    has_failed: Mutex<bool>,
 }
 
 impl Segment {
-    pub(crate) fn new(number: u64, first_lsn: u64, length: u64, file: Arc<dyn File>) -> Self {
-        Self { number, first_lsn, length, file, starts: RwLock::default() }
+    /// Begins a segment: writes its header to a file of zeros. The header is not synced.
+    pub(crate) fn begin(file: Arc<dyn File>, header: &SegmentHeader, log: &LogId) -> io::Result<Arc<Self>> {
+        file.write_all_at(&header.encode(log), 0)?;
+        Ok(Self::found(header, file))
+    }
+
+    /// A segment whose header was read from its file.
+    pub(crate) fn found(header: &SegmentHeader, file: Arc<dyn File>) -> Arc<Self> {
+        let SegmentHeader { number, first_lsn, length, .. } = *header;
+        let (starts, has_failed) = (RwLock::default(), Mutex::new(false));
+        Arc::new(Self { number, first_lsn, length, file, starts, has_failed })
+    }
+
+    /// Makes what was written so far survive a power loss. Once that has failed, it always fails: the disk may have given up what was to
+    /// be synced, and a later sync of the file would not report it.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        let mut has_failed = self.has_failed.lock();
+        if *has_failed {
+            return Err(io::Error::other("it could not be synced before"));
+        }
+        self.file.sync().inspect_err(|_| *has_failed = true)
+    }
+
+    /// Syncs the segment's header, and whatever else was written so far.
+    pub(crate) fn synced(&self) -> io::Result<SyncedSegment> {
+        self.sync()?;
+        Ok(SyncedSegment { number: self.number, first_lsn: self.first_lsn })
+    }
+
+    /// Writes the header that was found once more, and syncs it: reading it does not prove that it is on the disk. It may have been part
+    /// of a sync that failed.
+    pub(crate) fn rewritten(&self) -> io::Result<SyncedSegment> {
+        let mut header = [0; SECTOR_BYTES];
+        self.file.read_full_at(&mut header, 0)?;
+        self.file.write_all_at(&header, 0)?;
+        self.synced()
     }
 
     /// Notes where the next frame begins.
@@ -157,6 +193,23 @@ impl Segment {
     pub(crate) fn offset_of(&self, lsn: u64) -> Option<u64> {
         let place = usize::try_from(lsn.checked_sub(self.first_lsn)?).ok()?;
         self.starts.read().get(place).map(|sector| u64::from(*sector) * SECTOR)
+    }
+}
+
+/// A segment whose header is on the disk for certain. The superblock names no other as the first one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SyncedSegment {
+    number: u64,
+    first_lsn: u64,
+}
+
+impl SyncedSegment {
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    pub(crate) fn first_lsn(&self) -> u64 {
+        self.first_lsn
     }
 }
 

@@ -3,8 +3,10 @@
 use std::io;
 use std::sync::Arc;
 
+use crate::compaction::SyncedCheckpoint;
 use crate::frame::{Fields, LogId, MAX_NUMBER, SECTOR_BYTES};
 use crate::problem::Problem;
+use crate::segment::SyncedSegment;
 use crate::vfs::{File, Vfs};
 
 pub(crate) const NAME: &str = "superblock";
@@ -23,10 +25,8 @@ pub(crate) struct Superblock {
     pub(crate) generation: u64,
     /// Of the last opening.
     pub(crate) epoch: u32,
-    /// The checkpoint that holds what the segments do not; 0 if there is none yet.
-    pub(crate) checkpoint: u64,
-    /// The first segment that counts.
-    pub(crate) first_segment: u64,
+    checkpoint: u64,
+    first_segment: u64,
     /// Every frame up to this one was synced.
     pub(crate) synced: u64,
     /// No time up to this one may be told again.
@@ -41,6 +41,43 @@ pub(crate) struct Superblock {
 }
 
 impl Superblock {
+    /// Of a log without a frame.
+    pub(crate) fn first(log: LogId) -> Self {
+        Self {
+            log,
+            generation: 1,
+            epoch: 0,
+            checkpoint: 0,
+            first_segment: 0,
+            synced: 0,
+            clock: 0,
+            lead: 0,
+            purged: 0,
+            trimmed: 0,
+            is_clean: true,
+        }
+    }
+
+    /// The number of the checkpoint that holds what the segments do not; 0 if there is none yet.
+    pub(crate) fn checkpoint(&self) -> u64 {
+        self.checkpoint
+    }
+
+    /// The number of the first segment that counts; 0 if there is none yet.
+    pub(crate) fn first_segment(&self) -> u64 {
+        self.first_segment
+    }
+
+    /// Names the checkpoint, which has to be on the disk by then.
+    pub(crate) fn name_checkpoint(&mut self, checkpoint: &SyncedCheckpoint) {
+        self.checkpoint = checkpoint.number();
+    }
+
+    /// Names the first segment, whose header has to be on the disk by then.
+    pub(crate) fn name_first_segment(&mut self, segment: &SyncedSegment) {
+        self.first_segment = segment.number();
+    }
+
     fn in_range(&self) -> bool {
         let Self { generation, first_segment, synced, trimmed, checkpoint, .. } = *self;
         let numbers = [generation, first_segment, synced, trimmed];
@@ -205,7 +242,6 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use super::*;
-    use crate::recovery::first_block;
     use crate::vfs::sim::{CallKind, Fault, SimDisk, When};
 
     /// The first copy was written, the second one half; then another thread had its turn, before the log was poisoned, and
@@ -213,7 +249,7 @@ mod tests {
     #[test]
     fn p5_a_superblock_that_could_not_be_written_is_not_written_again() {
         let disk = SimDisk::new();
-        let mut keeper = Keeper::create(&disk, first_block([7; 16])).unwrap();
+        let mut keeper = Keeper::create(&disk, Superblock::first([7; 16])).unwrap();
         let second = When::nth(CallKind::Write, disk.calls_of(CallKind::Write) + 2);
         disk.fail(second.from_then_on(), Fault::HalfThenIo);
         assert!(keeper.update(|block| block.clock = 1).is_err());

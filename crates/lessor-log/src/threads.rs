@@ -145,7 +145,7 @@ pub(crate) fn sync(log: &Log) {
     // A segment that is not the last one was synced when it was left.
     let written = log.visible.load(Ordering::Acquire);
     let Some(segment) = log.files.read().segments.last().cloned() else { return };
-    match segment.file.sync() {
+    match segment.sync() {
         Ok(()) => drop(log.synced.fetch_max(written, Ordering::Release)),
         Err(error) => log.set_poison("syncing the log", &error),
     }

@@ -1,8 +1,12 @@
 //! The log's clock: it never runs backwards, not over a restart either.
 //!
 //! No time is told that the log could forget: every frame says up to when time may be told (its `clock`), a
-//! little ahead of when it was written, and an opening begins no earlier. What is asked for while nothing is written has
+//! little ahead of when it was written, and an opening tells no earlier time. What is asked for while nothing is written has
 //! a frame written of its own, at most every 100 ms.
+//!
+//! What is covered has not all passed yet. An opening counts from the latest time that the log has certainly reached, which after a crash
+//! is [`AHEAD_MICROS`] less, and waits until it comes to the end of what was covered. If it began there at once, each crash would have
+//! all leases lapse early by that much. The wall clock shortens the wait, unless it was set back.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,9 +20,11 @@ const AHEAD_MICROS: u64 = 200_000;
 #[derive(Debug)]
 pub(crate) struct Time {
     clock: Arc<dyn Clock>,
-    /// By how much the log's time is ahead of the clock, in µs.
+    /// By how much the running time is ahead of the clock, in µs.
     shift: u64,
-    /// Time may be told up to here.
+    /// No earlier time is told.
+    floor: u64,
+    /// Time may be told up to here, which is never ahead of the running time by more than [`AHEAD_MICROS`].
     covered: AtomicU64,
     /// A time that was told although it was not covered.
     told: AtomicU64,
@@ -43,32 +49,43 @@ impl Source {
 }
 
 impl Time {
-    /// A clock that starts at `floor` at the earliest. If the wall clock is only a little behind, that is because time was covered
-    /// ahead: it is waited for, so that no lease lapses early.
-    pub(crate) fn starting_at(source: &Source, floor: u64) -> Self {
+    /// The clock of a log that may have told times up to `covered`, and has certainly reached `reached`. Waits until what was covered
+    /// has passed, which takes [`AHEAD_MICROS`] at most.
+    pub(crate) fn starting_at(source: &Source, covered: u64, reached: u64) -> Self {
         let clock: Arc<dyn Clock> = match source {
-            Source::System => {
-                wait_for(floor);
-                Arc::new(SystemClock::new())
-            }
+            Source::System => Arc::new(SystemClock::new()),
             Source::Given(clock) => Arc::clone(clock),
         };
-        let shift = floor.saturating_sub(clock.now().as_micros());
-        Self { clock, shift, covered: AtomicU64::new(floor), told: AtomicU64::new(0) }
+        let start = covered.saturating_sub(AHEAD_MICROS).max(reached);
+        let shift = start.saturating_sub(clock.now().as_micros());
+        let floor = covered.max(reached);
+        let time = Self { clock, shift, floor, covered: AtomicU64::new(floor), told: AtomicU64::new(0) };
+        let behind = floor.saturating_sub(time.running());
+        if behind > 0 {
+            time.clock.pass(Duration::from_micros(behind));
+        }
+        time
     }
 
-    fn read(&self) -> u64 {
+    /// Goes on as real time does.
+    fn running(&self) -> u64 {
         (self.clock.now().as_micros() + self.shift).min(Timestamp::MAX.as_micros())
+    }
+
+    /// Stands still where what was told before is not reached yet, should the clock not have waited for that.
+    fn read(&self) -> u64 {
+        self.running().max(self.floor)
     }
 
     /// The time, and whether it should be covered soon.
     pub(crate) fn now(&self) -> (Timestamp, bool) {
-        let now = self.read();
+        let running = self.running();
+        let now = running.max(self.floor);
         let covered = self.covered.load(Ordering::Acquire);
         if now > covered {
             self.told.fetch_max(now, Ordering::Relaxed);
         }
-        (stamp(now), now + AHEAD_MICROS / 2 > covered)
+        (stamp(now), running + AHEAD_MICROS / 2 > covered)
     }
 
     /// The time if it may be told for good, and whether it should be covered soon.
@@ -85,7 +102,8 @@ impl Time {
 
     /// Up to when a frame that is written now lets time be told.
     pub(crate) fn cover_to(&self) -> u64 {
-        self.read().saturating_add(AHEAD_MICROS).min(Timestamp::MAX.as_micros())
+        let ahead = self.running().saturating_add(AHEAD_MICROS).max(self.floor);
+        ahead.min(Timestamp::MAX.as_micros())
     }
 
     /// A frame that says so is durable.
@@ -108,12 +126,4 @@ impl Time {
 
 fn stamp(micros: u64) -> Timestamp {
     Timestamp::from_micros(micros).unwrap_or(Timestamp::MAX)
-}
-
-#[expect(clippy::disallowed_methods, reason = "the opening of a store waits for its own past")]
-fn wait_for(floor: u64) {
-    let behind = floor.saturating_sub(SystemClock::new().now().as_micros());
-    if behind <= AHEAD_MICROS {
-        std::thread::sleep(Duration::from_micros(behind));
-    }
 }

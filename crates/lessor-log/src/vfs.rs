@@ -8,6 +8,7 @@
 //!   begins as the new one and ends as the old one: sectors are written front to back.
 //! - Of what was done to the folder since, each operation may have happened or not; a file that was never synced may
 //!   have any length up to the one it had.
+//! - A folder that was made is there after a power loss once [`Vfs::settle`] was successful.
 //! - After a failed sync nothing is known of what was written since the last good one, even if reading shows it.
 
 use std::fmt;
@@ -25,7 +26,8 @@ pub trait Vfs: fmt::Debug + Send + Sync + 'static {
     /// Makes a file that must not exist yet, which only the owner can read and write.
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>>;
 
-    /// Opens a file that exists, to read and to write. A symbolic link is refused.
+    /// Opens a file that exists, to read and to write. A symbolic link is refused; a folder is too, with
+    /// [`ErrorKind::IsADirectory`](io::ErrorKind::IsADirectory).
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>>;
 
     /// Removes a file. Handles that are open stay readable.
@@ -34,7 +36,7 @@ pub trait Vfs: fmt::Debug + Send + Sync + 'static {
     /// Gives a file another name, replacing what has that name.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
-    /// The names of all files, in no order.
+    /// The names of all files and folders in it, in no order.
     fn list(&self) -> io::Result<Vec<String>>;
 
     /// Shows `each` the name of everything in the folder, in no order: of folders too, with a `/` behind the name, and of files that
@@ -47,6 +49,10 @@ pub trait Vfs: fmt::Debug + Send + Sync + 'static {
 
     /// Makes everything that was done to the folder itself (files made, renamed, removed) survive a power loss.
     fn sync_folder(&self) -> io::Result<()>;
+
+    /// Puts the folder in its place, and makes it survive a power loss that it is there: it, and the folders above it, may have been made
+    /// a moment ago, also by a process that was killed before it synced them.
+    fn settle(&self) -> io::Result<()>;
 
     /// Takes the folder for this opener alone, until the returned guard is dropped. `None` if somebody else has it.
     fn try_lock(&self, name: &str) -> io::Result<Option<Lock>>;

@@ -81,7 +81,9 @@ fn random_workload(seed: u64, length: u64) -> Vec<Op> {
 fn lose_power_of_short_workloads(from_prepared: bool) {
     let settings = tiny(Sync::Disk);
     let (campaign, check) = (Campaign::from_env("power losses"), Check::from_env(&settings));
-    let (start, told) = if from_prepared { prepared(&settings) } else { (SimDisk::new(), Told::default()) };
+    // A process that made the folder was killed before it did anything else.
+    let (start, told) =
+        if from_prepared { prepared(&settings) } else { (SimDisk::in_new_folder(), Told::default()) };
     for ops in short_workloads(if from_prepared { 1 } else { 4 }) {
         campaign.each_power_loss(
             || start.fork(),
@@ -149,7 +151,7 @@ fn a_power_loss_takes_the_last_of_what_was_not_synced_and_nothing_else() {
     for seed in 0..number_from_env("LESSOR_CRASH_CASES", 24) / 8 + 1 {
         let ops = random_workload(seed, 8);
         campaign.each_power_loss(
-            SimDisk::new,
+            SimDisk::in_new_folder,
             |disk| Work::run(disk, &settings, Told::default(), &ops),
             |image, told| check.prefix(image, told),
         );
@@ -165,11 +167,11 @@ fn p5_p7_p8_p9_long_work_loses_nothing_at_any_crash() {
     for seed in 0..number_from_env("LESSOR_CRASH_CASES", 24) {
         let ops = random_workload(seed + 1_000, 40);
         let run = |disk: &SimDisk| Work::run(disk, &settings, Told::default(), &ops);
-        let whole = SimDisk::new();
+        let whole = SimDisk::in_new_folder();
         let _ = run(&whole);
         let calls = whole.mutations();
         for part in 0..4 {
-            let disk = SimDisk::new();
+            let disk = SimDisk::in_new_folder();
             let call = 1 + (seed * 7_919 + part * calls / 4) % calls.max(1);
             if part % 2 == 0 {
                 disk.power_off_during(call);

@@ -168,7 +168,53 @@ fn read(files: &Files) -> (Records, u64, (String, usize)) {
         end = (name.clone(), at);
     }
     assert!(expected > u64_at(block, 56), "what was synced is there");
+    if let Some((_, file, header)) = segments.last() {
+        assert_nothing_proves_a_loss(block, file, header, expected, end.1);
+    }
     (records, expected - 1, end)
+}
+
+/// Of the last segment, whose frames end at `at`, before the one with the LSN `expected`.
+fn assert_nothing_proves_a_loss(block: &[u8], file: &[u8], header: &[u8], expected: u64, at: usize) {
+    let is_trimmed = u64_at(block, 80) == u64_at(header, 32) && u64_at(block, 56) == expected - 1;
+    assert!(file.len() as u64 >= u64_at(header, 48) || is_trimmed, "the file is shorter than it was");
+    let behind = file[at.min(file.len())..].chunks_exact(512);
+    for sector in behind.filter(|sector| sector.starts_with(b"LSRf")) {
+        let fits = crc32c::crc32c(&[&block[16..32], &sector[..48]].concat()) == u32_at(sector, 48);
+        let is_of_segment = u32_at(sector, 16) == u32_at(header, 56);
+        assert!(
+            !fits || !is_of_segment || u64_at(sector, 28) < expected,
+            "a frame that was synced is missing"
+        );
+    }
+}
+
+/// The page said "shorter than its header says without being `trimmed`, with `synced` at its last frame", which could be read in several
+/// ways. The reader and the library agree on every length.
+#[test]
+fn p5_the_document_says_which_segments_are_too_short() {
+    let mut story = Story::begin();
+    story.some("1");
+    let (killed, ..) = story.kill();
+    let mut story = Story::begin();
+    story.some("1");
+    let (closed, ..) = story.close();
+    let (mut sound, mut damaged) = (0, 0);
+    for disk in [closed, killed] {
+        let mut last = disk.file_names().into_iter().filter(|name| name.starts_with("segment-"));
+        let last = last.rfind(|name| disk.bytes(name).get(511) == Some(&0xD7)).unwrap();
+        let length = disk.bytes(&last).len();
+        for cut in (512..=length).filter(|cut| cut % 512 < 2 || cut % 97 == 0) {
+            let shorter = disk.fork();
+            shorter.truncate(&last, cut as u64);
+            let report = check::verify_on(&shorter).unwrap();
+            let files = files_of(&shorter);
+            let is_read = std::panic::catch_unwind(|| read(&files)).is_ok();
+            assert_eq!(is_read, report.is_sound(), "cut to {cut} of {length} bytes: {report}");
+            *(if is_read { &mut sound } else { &mut damaged }) += 1;
+        }
+    }
+    assert!(sound >= 2 && damaged > 10, "{sound} sound, {damaged} damaged");
 }
 
 fn files_of(disk: &SimDisk) -> Files {

@@ -85,6 +85,11 @@ impl Clock for ManualClock {
         Timestamp::from_micros(self.0.micros.load(Ordering::SeqCst)).unwrap_or(Timestamp::MAX)
     }
 
+    /// Moves on by that much at once.
+    fn pass(&self, time: Duration) {
+        self.advance(time);
+    }
+
     fn on_step(&self, hints: Hints) {
         let mut engines = self.0.engines.lock();
         engines.retain(|engine| !engine.is_stale());

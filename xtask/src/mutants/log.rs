@@ -10,6 +10,11 @@ const fn log(target: &'static [&'static str], filter: &'static str) -> Test {
 const CRASHES: &[&str] = &["--test", "crashes"];
 const DAMAGE: &[&str] = &["--test", "damage"];
 const FAULTS: &[&str] = &["--test", "faults"];
+const BACKUP: &[&str] = &["--test", "backup"];
+const LOOKING: &[&str] = &["--test", "looking"];
+const CLOCKS: &[&str] = &["--test", "clock_set_back"];
+const NAMED: &[&str] = &["--test", "named_first"];
+const TAILS: &[&str] = &["--test", "tails"];
 const VISIBILITY: &[&str] = &["--test", "visibility"];
 const CLOSING: &[&str] = &["--test", "closing"];
 const PROCESSES: &[&str] = &["--test", "processes"];
@@ -31,9 +36,23 @@ pub(crate) const LOG: &[Mutant] = &[
         test: POWER_LOSS,
     },
     Mutant {
+        name: "log-does-not-sync-the-folders-above-its-own",
+        file: "crates/lessor-log/src/recovery.rs",
+        find: "    vfs.settle().map_err(|error| Problem::io(&*vfs, \"\", \"syncing the folders above\", error))?;\n",
+        replace: "",
+        test: POWER_LOSS,
+    },
+    Mutant {
+        name: "log-backup-is-a-log-before-it-is-whole",
+        file: "crates/lessor-log/src/compaction.rs",
+        find: "    let name = checkpoint_name(1);\n    let file = vfs.create(&name)",
+        replace: "    let _ = superblock::Keeper::create(vfs, Superblock::first(id));\n    let name = checkpoint_name(1);\n    let file = vfs.create(&name)",
+        test: log(BACKUP, "p5_a_crash_leaves"),
+    },
+    Mutant {
         name: "log-answers-before-the-sync",
         file: "crates/lessor-log/src/commit.rs",
-        find: "            writer.segment.file.sync()?;\n            self.synced.fetch_max(lsn, Ordering::Release);\n        }\n        self.time.cover(clock);",
+        find: "            writer.segment.sync()?;\n            self.synced.fetch_max(lsn, Ordering::Release);\n        }\n        self.time.cover(clock);",
         replace: "            self.synced.fetch_max(lsn, Ordering::Release);\n        }\n        self.time.cover(clock);",
         test: POWER_LOSS,
     },
@@ -61,8 +80,8 @@ pub(crate) const LOG: &[Mutant] = &[
     Mutant {
         name: "log-relies-on-a-header-that-was-never-synced",
         file: "crates/lessor-log/src/recovery.rs",
-        find: "    keep_last_header(&*vfs, &image)?;\n",
-        replace: "    let _ = keep_last_header;\n",
+        find: "filter(|last| image.proven < last.first_lsn) {",
+        replace: "filter(|_| false) {",
         test: KILLED_OPENING,
     },
     Mutant {
@@ -71,6 +90,13 @@ pub(crate) const LOG: &[Mutant] = &[
         find: "if !image.leftovers.is_empty() {",
         replace: "if image.leftovers.len() > 1_000 {",
         test: KILLED_COMPACTION,
+    },
+    Mutant {
+        name: "log-names-a-segment-that-nobody-synced",
+        file: "crates/lessor-log/src/segment.rs",
+        find: "        self.sync()?;\n        Ok(SyncedSegment",
+        replace: "        Ok(SyncedSegment",
+        test: log(NAMED, "p5_a_segment_that"),
     },
     Mutant {
         name: "log-checkpoint-counts-before-it-is-synced",
@@ -83,7 +109,7 @@ pub(crate) const LOG: &[Mutant] = &[
         name: "log-segments-go-before-the-superblock-leaves-them-out",
         file: "crates/lessor-log/src/compaction.rs",
         find: "    let synced = log.synced.load(Ordering::Acquire);\n    let purged",
-        replace: "    drop_before(log, base.number, &checkpoint);\n    let synced = log.synced.load(Ordering::Acquire);\n    let purged",
+        replace: "    drop_before(log, base.number(), &checkpoint);\n    let synced = log.synced.load(Ordering::Acquire);\n    let purged",
         test: log(CRASHES, "p5_p7_p8_p9"),
     },
     Mutant {
@@ -96,9 +122,16 @@ pub(crate) const LOG: &[Mutant] = &[
     Mutant {
         name: "log-ignores-a-failed-sync",
         file: "crates/lessor-log/src/commit.rs",
-        find: "            writer.segment.file.sync()?;\n            self.synced.fetch_max(lsn, Ordering::Release);\n        }\n        self.time.cover(clock);",
-        replace: "            let _ = writer.segment.file.sync();\n            self.synced.fetch_max(lsn, Ordering::Release);\n        }\n        self.time.cover(clock);",
+        find: "            writer.segment.sync()?;\n            self.synced.fetch_max(lsn, Ordering::Release);\n        }\n        self.time.cover(clock);",
+        replace: "            let _ = writer.segment.sync();\n            self.synced.fetch_max(lsn, Ordering::Release);\n        }\n        self.time.cover(clock);",
         test: log(FAULTS, "after_a_failed_sync"),
+    },
+    Mutant {
+        name: "log-takes-the-bytes-before-a-window-for-those-in-it",
+        file: "crates/lessor-log/src/window.rs",
+        find: "at.checked_sub(self.origin)?",
+        replace: "at.saturating_sub(self.origin)",
+        test: log(TAILS, "p5_a_tail_that_was_not_written_whole"),
     },
     Mutant {
         name: "log-takes-damage-for-a-torn-tail",
@@ -117,9 +150,30 @@ pub(crate) const LOG: &[Mutant] = &[
     Mutant {
         name: "log-forgets-the-time-it-told",
         file: "crates/lessor-log/src/recovery.rs",
-        find: "Time::starting_at(&source, image.clock.max(ahead))",
-        replace: "Time::starting_at(&source, ahead)",
+        find: "Time::starting_at(&source, image.clock, reached)",
+        replace: "Time::starting_at(&source, 0, reached)",
         test: KILLED_OPENING,
+    },
+    Mutant {
+        name: "log-takes-reserved-time-for-time-that-has-passed",
+        file: "crates/lessor-log/src/time.rs",
+        find: "covered.saturating_sub(AHEAD_MICROS).max(reached)",
+        replace: "covered.max(reached)",
+        test: log(CLOCKS, "p7_"),
+    },
+    Mutant {
+        name: "log-does-not-wait-for-the-time-that-was-covered",
+        file: "crates/lessor-log/src/time.rs",
+        find: "        if behind > 0 {",
+        replace: "        if behind > u64::MAX - 1 {",
+        test: log(CLOCKS, "p7_"),
+    },
+    Mutant {
+        name: "log-takes-a-killed-log-for-a-closed-one-when-it-comes-to-time",
+        file: "crates/lessor-log/src/recovery.rs",
+        find: "        0 if block.is_clean => image.clock,\n",
+        replace: "        0 if block.epoch > 0 => image.clock,\n",
+        test: log(CLOCKS, "p7_"),
     },
     Mutant {
         name: "log-recovers-the-oldest-write",
@@ -239,6 +293,20 @@ pub(crate) const LOG: &[Mutant] = &[
         find: "self.changed.notify_all();",
         replace: "self.changed.notify_one();",
         test: log(VISIBILITY, "what_is_asked_while_a_frame_is_synced"),
+    },
+    Mutant {
+        name: "log-tool-writes-the-lock-of-what-it-only-looks-at",
+        file: "crates/lessor-log/src/check.rs",
+        find: "    existing(folder, Disk::open_to_read)",
+        replace: "    existing(folder, Disk::open)",
+        test: log(LOOKING, "p12_looking"),
+    },
+    Mutant {
+        name: "log-does-not-mind-folders-in-the-place-of-files",
+        file: "crates/lessor-log/src/image.rs",
+        find: "            if self.vfs.open(name).is_err_and(|error| error.kind() == std::io::ErrorKind::IsADirectory) {",
+        replace: "            if self.vfs.open(name).is_err_and(|error| error.kind() == std::io::ErrorKind::Other) {",
+        test: log(LOOKING, "p12_a_folder_in_the_place"),
     },
     Mutant {
         name: "log-lets-a-second-opener-in",

@@ -22,8 +22,12 @@ pub(crate) fn copy(vfs: &dyn Vfs, file: &dyn File, from: u64, name: &str) -> Res
     if used > 0 {
         let copy = vfs.create(name).map_err(failed("making"))?;
         let append = |at: u64, bytes: &[u8]| copy.write_all_at(bytes, at);
-        each_chunk(file, from, used, append).map_err(failed("copying to"))?;
-        copy.sync().map_err(failed("syncing"))?;
+        let copied = each_chunk(file, from, used, append).map_err(failed("copying to"));
+        if let Err(problem) = copied.and_then(|()| copy.sync().map_err(failed("syncing"))) {
+            // What there is of it takes room that may be short.
+            let _ = vfs.remove(name);
+            return Err(problem);
+        }
     }
     Ok(used)
 }

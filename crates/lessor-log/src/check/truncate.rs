@@ -19,12 +19,14 @@ use crate::check::aside;
 use crate::check::line::stage;
 use crate::check::report::{self, Spot, Verdict};
 use crate::check::walk::{self, Listed, Walked};
-use crate::compaction;
+use crate::compaction::{self, SyncedCheckpoint};
 use crate::entry::{self, Entry};
 use crate::image::{self, Sink};
 use crate::index::Place;
 use crate::problem::Problem;
-use crate::segment::{FIRST_FRAME, SegmentHeader, Spare, checkpoint_name, segment_name, segment_number};
+use crate::segment::{
+    FIRST_FRAME, Segment, SegmentHeader, Spare, checkpoint_name, segment_name, segment_number,
+};
 use crate::superblock::{self, Superblock};
 use crate::vfs::Vfs;
 
@@ -135,8 +137,8 @@ pub(crate) fn plan(vfs: &dyn Vfs, start: Start) -> Result<Option<Plan>, Error> {
     let block = *superblock.block();
     let mut kept = Kept::default();
     let (mut first_lsn, mut kept_upto, mut clock) = (1, 0, block.clock);
-    if block.checkpoint > 0 {
-        let ends = image::read_checkpoint(vfs, block.log, block.checkpoint, &mut kept)?;
+    if block.checkpoint() > 0 {
+        let ends = image::read_checkpoint(vfs, block.log, block.checkpoint(), &mut kept)?;
         first_lsn = ends.first_lsn;
         kept_upto = ends.last_lsn;
         clock = clock.max(ends.clock);
@@ -184,7 +186,7 @@ pub(crate) fn plan(vfs: &dyn Vfs, start: Start) -> Result<Option<Plan>, Error> {
     }
     walked.clock = clock;
     let from_lsn = from.min(walked.end + 1);
-    let file = walked.segments.get(place.0).map_or_else(|| segment_name(block.first_segment), Listed::name);
+    let file = walked.segments.get(place.0).map_or_else(|| segment_name(block.first_segment()), Listed::name);
     let aside = walked.segments.iter().enumerate().skip(place.0);
     let aside =
         aside.map(|(index, listed)| aside::name(listed.number, if index == place.0 { place.1 } else { 0 }));
@@ -318,9 +320,9 @@ pub(crate) fn carry_out(vfs: &dyn Vfs, plan: Plan) -> Result<Cut, StoreError> {
     vfs.sync_folder().map_err(|error| Problem::io(vfs, "", "syncing", error))?;
 
     let epoch = walked.epoch.saturating_add(1);
-    let number = block.checkpoint + 1;
+    let number = block.checkpoint() + 1;
     let begin = compaction::Begin { number, epoch, first_lsn: next_lsn, clock: walked.clock };
-    rebuild(vfs, &block, begin, first_lsn, cut.from_lsn, kept)?;
+    let checkpoint = rebuild(vfs, &block, begin, first_lsn, cut.from_lsn, kept)?;
 
     let segment = next_segment(vfs, &block, &walked)?;
     let length = FIRST_FRAME * 8;
@@ -328,12 +330,12 @@ pub(crate) fn carry_out(vfs: &dyn Vfs, plan: Plan) -> Result<Cut, StoreError> {
     let header =
         SegmentHeader { number: segment, epoch, first_lsn: next_lsn, former: walked.checksum, length };
     let failed = |doing| move |error| Problem::io(vfs, &segment_name(segment), doing, error);
-    spare.file.write_all_at(&header.encode(&block.log), 0).map_err(failed("writing"))?;
-    spare.file.sync().map_err(failed("syncing"))?;
+    let begun = Segment::begin(spare.file, &header, &block.log).map_err(failed("writing"))?;
+    let begun = begun.synced().map_err(failed("syncing"))?;
 
     let update = |block: &mut Superblock| {
-        block.checkpoint = number;
-        block.first_segment = segment;
+        block.name_checkpoint(&checkpoint);
+        block.name_first_segment(&begun);
         block.synced = next_lsn - 1;
         block.clock = walked.clock;
         block.purged = block.purged.max(token);
@@ -345,8 +347,8 @@ pub(crate) fn carry_out(vfs: &dyn Vfs, plan: Plan) -> Result<Cut, StoreError> {
 
     let segments = walked.segments.iter().map(|listed| listed.number).filter(|other| *other != segment);
     let mut gone: Vec<String> = segments.map(segment_name).collect();
-    if block.checkpoint > 0 {
-        gone.push(checkpoint_name(block.checkpoint));
+    if block.checkpoint() > 0 {
+        gone.push(checkpoint_name(block.checkpoint()));
     }
     for name in gone {
         match vfs.remove(&name) {
@@ -364,7 +366,7 @@ pub(crate) fn carry_out(vfs: &dyn Vfs, plan: Plan) -> Result<Cut, StoreError> {
 /// The number of the segment that the log goes on in. Those at the end that have no header and nothing in them are
 /// removed, as an opening would: with one of them the new segment would not be the next.
 fn next_segment(vfs: &dyn Vfs, block: &Superblock, walked: &Walked) -> Result<u64, Problem> {
-    let mut next = block.first_segment.max(1);
+    let mut next = block.first_segment().max(1);
     for listed in &walked.segments {
         next = next.max(listed.number + 1);
     }
@@ -383,7 +385,7 @@ fn rebuild(
     first_lsn: u64,
     from_lsn: u64,
     kept: Kept,
-) -> Result<(), Problem> {
+) -> Result<SyncedCheckpoint, Problem> {
     let number = begin.number;
     let name = checkpoint_name(number);
     let failed = |doing| move |error| Problem::io(vfs, &checkpoint_name(number), doing, error);
@@ -395,8 +397,8 @@ fn rebuild(
     let file = vfs.create(&name).map_err(failed("making"))?;
     let out = compaction::Out::begin(&*file, &block.log, begin).map_err(failed("writing"))?;
     let mut copy = Copy { out, winners: kept.winners, seen: 0, bytes: Vec::new(), error: None };
-    if block.checkpoint > 0 {
-        image::read_checkpoint(vfs, block.log, block.checkpoint, &mut copy)?;
+    if block.checkpoint() > 0 {
+        image::read_checkpoint(vfs, block.log, block.checkpoint(), &mut copy)?;
     }
     walk::walk(vfs, block, first_lsn, |whole| {
         if whole.lsn < from_lsn {
@@ -412,12 +414,11 @@ fn rebuild(
         let reason = "the log did not read the same twice; the disk is not to be trusted".to_owned();
         return Err(failed("writing")(std::io::Error::other(reason)));
     }
-    out.finish().map_err(failed("writing"))?;
-    vfs.sync_folder().map_err(failed("syncing the folder of"))?;
+    let checkpoint = out.finish(vfs).map_err(failed("writing"))?;
     let mut again = Kept::default();
     image::read_checkpoint(vfs, block.log, number, &mut again)?;
     if again.winners.len() == count {
-        Ok(())
+        Ok(checkpoint)
     } else {
         Err(Problem::corrupt(vfs, &name, 0, "the checkpoint that was just written is not what it was"))
     }

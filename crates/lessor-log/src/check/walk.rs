@@ -62,7 +62,7 @@ pub(crate) fn walk(
         clock: block.clock,
         epoch: block.epoch,
     };
-    let numbers = block.first_segment.max(1)..;
+    let numbers = block.first_segment().max(1)..;
     let mut last = None;
     for (number, (index, listed)) in numbers.zip(segments.iter().enumerate()) {
         let Some(header) = listed.header else { break };
@@ -75,7 +75,7 @@ pub(crate) fn walk(
         let mut frames = whole_file(vfs, listed, block)?;
         walked.stop = (index, FIRST_FRAME);
         while next != Some(walked.end + 1) {
-            let offset = frames.at;
+            let offset = frames.at();
             let Some(frame) = next_frame(vfs, listed, &mut frames)? else { break };
             let Some(records) = records(&frame) else { break };
             let lsn = walked.end + 1;
@@ -86,7 +86,7 @@ pub(crate) fn walk(
             each(Whole { lsn, segment: listed.number, offset, frame: &frame, records })?;
             walked.end = lsn;
             walked.checksum = frame.checksum;
-            walked.stop = (index, frames.at);
+            walked.stop = (index, frames.at());
         }
         last = Some(walked.checksum);
         if next != Some(walked.end + 1) {
@@ -110,14 +110,14 @@ pub(crate) fn salvage(
     mut each: impl FnMut(u64, &Frame, Option<Vec<(Key, Record)>>),
 ) -> Result<(), Problem> {
     let mut frames = whole_file(vfs, listed, block)?;
-    frames.at = from.max(FIRST_FRAME);
+    frames.go_to(from.max(FIRST_FRAME));
     let failed = |error| Problem::io(vfs, &listed.name(), "reading", error);
     for (offset, _) in frames.headers_behind().map_err(failed)? {
-        if offset < frames.at {
+        if offset < frames.at() {
             // Inside of the frame before.
             continue;
         }
-        frames.at = offset;
+        frames.go_to(offset);
         if let Some(frame) = next_frame(vfs, listed, &mut frames)? {
             each(offset, &frame, records(&frame));
         }
@@ -130,7 +130,7 @@ fn list(vfs: &dyn Vfs, block: &Superblock) -> Result<Vec<Listed>, Problem> {
     let mut numbers: Vec<u64> = names
         .iter()
         .filter_map(|name| segment_number(name).filter(|number| segment_name(*number) == *name))
-        .filter(|number| *number >= block.first_segment)
+        .filter(|number| *number >= block.first_segment())
         .collect();
     numbers.sort_unstable();
     let mut segments = Vec::new();

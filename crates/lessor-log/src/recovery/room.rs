@@ -11,7 +11,7 @@ use crate::commit::{LEAST_SEGMENT, Writer, checksum_of};
 use crate::frame::{Found, Frame, Frames, Header, Kind, SECTOR};
 use crate::image::Image;
 use crate::problem::{Problem, is_full};
-use crate::segment::{FIRST_FRAME, Segment, SegmentHeader, Spare, segment_name};
+use crate::segment::{FIRST_FRAME, Segment, SegmentHeader, Spare, SyncedSegment, segment_name};
 use crate::settings::Settings;
 use crate::superblock;
 use crate::vfs::Vfs;
@@ -28,8 +28,9 @@ pub(super) struct Opening<'o> {
 }
 
 impl Opening<'_> {
-    /// Where the log goes on. What is not proven of the image is, afterwards.
-    pub(super) fn begin(mut self, image: &mut Image) -> Result<Writer, Problem> {
+    /// Where the log goes on, and the segment that was begun for it, if there was room for one. What is not proven of the image is,
+    /// afterwards.
+    pub(super) fn begin(mut self, image: &mut Image) -> Result<(Writer, Option<SyncedSegment>), Problem> {
         let frames = std::mem::take(&mut image.tail);
         let tail: u64 = frames.iter().map(|frame| frame.size).sum();
         let least = (FIRST_FRAME + tail + self.leases).max(LEAST_SEGMENT);
@@ -72,25 +73,30 @@ impl Opening<'_> {
 
     /// Begins with the frames that so far may be in the memory of the operating system only: after a failed sync, reading shows them
     /// although they are not on the disk, and syncing them again says nothing.
-    fn write_segment(&self, spare: Spare, image: &Image, frames: &[Frame]) -> Result<Writer, Problem> {
+    fn write_segment(
+        &self,
+        spare: Spare,
+        image: &Image,
+        frames: &[Frame],
+    ) -> Result<(Writer, Option<SyncedSegment>), Problem> {
         let Spare { number, length, file } = spare;
         let name = segment_name(number);
         let failed = |doing| {
             let name = &name;
             move |error| Problem::io(self.vfs, name, doing, error)
         };
-        let segment = Arc::new(Segment::new(number, image.proven + 1, length, Arc::clone(&file)));
-        let mut writer = Writer { segment, at: FIRST_FRAME, last: image.proven_checksum };
+        let log = &image.superblock.block().log;
         let (epoch, clock) = (self.epoch, self.clock);
+        let (mut starts, mut at, mut last) = (Vec::new(), FIRST_FRAME, image.proven_checksum);
         for frame in frames {
             let mut builder = frame.rebuild();
             let lsn = frame.header.lsn;
             let header = Header { kind: Kind::Entries, epoch, lsn, durable_upto: image.proven, clock };
-            let bytes = builder.seal(&image.superblock.block().log, header);
-            file.write_all_at(bytes, writer.at).map_err(failed("writing"))?;
-            writer.segment.begin_frame(writer.at);
-            writer.last = checksum_of(bytes);
-            writer.at += bytes.len() as u64;
+            let bytes = builder.seal(log, header);
+            file.write_all_at(bytes, at).map_err(failed("writing"))?;
+            starts.push(at);
+            last = checksum_of(bytes);
+            at += bytes.len() as u64;
         }
         if !frames.is_empty() {
             // Before the header: with it, this segment takes the place of the frames in the one before.
@@ -98,9 +104,10 @@ impl Opening<'_> {
         }
         let former = image.proven_checksum;
         let header = SegmentHeader { number, epoch, first_lsn: image.proven + 1, former, length };
-        file.write_all_at(&header.encode(&image.superblock.block().log), 0).map_err(failed("writing"))?;
-        file.sync().map_err(failed("syncing"))?;
-        Ok(writer)
+        let segment = Segment::begin(file, &header, log).map_err(failed("writing"))?;
+        starts.into_iter().for_each(|start| segment.begin_frame(start));
+        let begun = segment.synced().map_err(failed("syncing"))?;
+        Ok((Writer { segment, at, last }, Some(begun)))
     }
 
     /// Makes sure of what is not proven where it is, by writing the same once more, and gives back to the disk what is not used of the
@@ -119,7 +126,7 @@ impl Opening<'_> {
             last.file.write_all_at(&bytes, at).map_err(failed("writing"))?;
         }
         if let Some(frame) = frames.last() {
-            last.file.sync().map_err(failed("syncing"))?;
+            last.sync().map_err(failed("syncing"))?;
             image.proven_checksum = frame.checksum;
         }
         image.proven = image.end;
@@ -147,14 +154,14 @@ impl Opening<'_> {
         }
         let Some(at) = last.offset_of(image.end) else { return Ok(None) };
         let mut frames = Frames::new(&*last.file, &image.superblock.block().log, at, last.file.len()?);
-        Ok(matches!(frames.next()?, Found::Frame(_)).then_some(frames.at))
+        Ok(matches!(frames.next()?, Found::Frame(_)).then_some(frames.at()))
     }
 
     /// Without any room: what is there can be read. The log goes on in the first segment that can be made.
-    fn without(&self, image: &Image, problem: Problem) -> Result<Writer, Problem> {
+    fn without(&self, image: &Image, problem: Problem) -> Result<(Writer, Option<SyncedSegment>), Problem> {
         let Some(last) = image.segments.last() else { return Err(problem) };
         let (segment, at) = (Arc::clone(last), last.length);
-        Ok(Writer { segment, at, last: image.proven_checksum })
+        Ok((Writer { segment, at, last: image.proven_checksum }, None))
     }
 }
 

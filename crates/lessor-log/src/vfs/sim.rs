@@ -27,6 +27,7 @@
 //! - Sectors, lengths and operations on the folder are lost or kept independently of each other. A sector that was
 //!   written several times may be any of what it was.
 //! - A sync covers what was done before it began, not what came while it was held up.
+//! - A folder that is new is lost as a whole or not at all. A failed attempt to make it durable can be made again.
 //! - Syncing a file says nothing about its name. A name whose making was lost takes the file with it, and a rename of it
 //!   cannot have happened.
 //! - What of a grown file was never written is zero, whatever became of its length.
@@ -80,6 +81,15 @@ impl SimDisk {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The same, but the folder was made a moment ago: a power loss may take it with all that is in it, until [`Vfs::settle`] has been
+    /// called.
+    #[must_use]
+    pub fn in_new_folder() -> Self {
+        let disk = Self::new();
+        disk.state.lock().make_folder();
+        disk
     }
 
     fn call<T>(
@@ -136,6 +146,10 @@ impl Vfs for SimDisk {
 
     fn sync_folder(&self) -> io::Result<()> {
         self.call(CallKind::SyncFolder, "", |state, turn| state.sync_folder(turn))
+    }
+
+    fn settle(&self) -> io::Result<()> {
+        self.call(CallKind::Settle, "", |state, turn| state.settle(turn))
     }
 
     /// One holder per disk, whatever the name; no file is made for it.

@@ -93,6 +93,10 @@ impl Vfs for Deadly {
         self.call(|| self.disk.sync_folder())
     }
 
+    fn settle(&self) -> io::Result<()> {
+        self.call(|| self.disk.settle())
+    }
+
     fn try_lock(&self, name: &str) -> io::Result<Option<Lock>> {
         self.call(|| self.disk.try_lock(name))
     }

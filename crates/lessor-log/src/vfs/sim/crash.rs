@@ -123,7 +123,7 @@ impl Crash {
                 .map(|dirty| dirty.versions.len())
                 .collect(),
             lengths: inodes.filter(|inode| inode.visible.len > inode.durable.len).count(),
-            operations: self.folder.pending.len(),
+            operations: self.folder.undecided().count(),
         }
     }
 
@@ -132,11 +132,22 @@ impl Crash {
     /// What makes no difference any more is not asked for: a file's length and sectors if the file is gone, sectors past
     /// its length, a rename of what is not there.
     pub fn image(&self, choose: &mut dyn FnMut(Choice<'_>) -> u64) -> SimDisk {
-        let names = self.folder.after_crash(choose);
+        let mut is_there = true;
+        let names = self.folder.after_crash(&mut |choice| {
+            let answer = choose(choice);
+            is_there &=
+                answer > 0 || !matches!(choice, Choice::Operation(operation) if operation.what() == "make");
+            answer
+        });
         let files = names.iter().filter_map(|(name, id)| Some((name, id, self.inodes.get(id)?)));
         let inodes = files.map(|(name, id, inode)| (*id, inode.after_crash(name, choose))).collect();
-        let folder = Folder { visible: names.clone(), durable: names, pending: Vec::new() };
-        SimDisk { state: Mutex::new(State::with(folder, inodes, self.capacity)).into() }
+        let folder = Folder { visible: names.clone(), durable: names, ..Folder::default() };
+        let mut state = State::with(folder, inodes, self.capacity);
+        if !is_there {
+            // The next opening makes it anew.
+            state.make_folder();
+        }
+        SimDisk { state: Mutex::new(state).into() }
     }
 
     /// The disk if everything that was not synced is lost.
@@ -158,7 +169,7 @@ impl Crash {
         let versions =
             inodes.clone().flat_map(|inode| inode.dirty.values()).flat_map(|dirty| &dirty.versions);
         let lengths = inodes.flat_map(|inode| &inode.lengths);
-        let operations = self.folder.pending.iter().map(Operation::time);
+        let operations = self.folder.undecided().map(Operation::time);
         let mut times: Vec<u64> =
             versions.map(Version::time).chain(lengths.map(Length::time)).chain(operations).collect();
         times.sort_unstable();

@@ -28,6 +28,7 @@ pub enum CallKind {
     Rename,
     List,
     SyncFolder,
+    Settle,
     Lock,
     Read,
     Write,
@@ -38,13 +39,14 @@ pub enum CallKind {
 
 impl CallKind {
     /// Every kind.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Create,
         Self::Open,
         Self::Remove,
         Self::Rename,
         Self::List,
         Self::SyncFolder,
+        Self::Settle,
         Self::Lock,
         Self::Read,
         Self::Write,
@@ -65,6 +67,7 @@ impl CallKind {
                 | Self::Cut
                 | Self::Sync
                 | Self::SyncFolder
+                | Self::Settle
         )
     }
 }
@@ -215,7 +218,7 @@ impl Plan {
             && this >= mutation
         {
             self.power = Power::Off;
-            let syncs = matches!(kind, CallKind::Sync | CallKind::SyncFolder);
+            let syncs = matches!(kind, CallKind::Sync | CallKind::SyncFolder | CallKind::Settle);
             if during && this == mutation && !syncs {
                 return Outcome::PowerFails;
             }

@@ -15,6 +15,8 @@ pub(super) struct Folder {
     pub(super) durable: Names,
     /// What was done since the last sync, in order.
     pub(super) pending: Vec<Operation>,
+    /// The making of the folder itself, unless it is durable.
+    pub(super) made: Option<Operation>,
 }
 
 /// A file made, renamed or removed, which was not synced.
@@ -32,13 +34,13 @@ pub struct Operation {
 }
 
 impl Operation {
-    /// `create`, `rename` or `remove`.
+    /// `create`, `rename` or `remove`; `make` for the folder itself.
     #[must_use]
     pub fn what(&self) -> &'static str {
         self.what
     }
 
-    /// The file that was made or removed, or the old name of one that was renamed.
+    /// The file that was made or removed, or the old name of one that was renamed; empty for the folder itself.
     #[must_use]
     pub fn file(&self) -> &str {
         &self.file
@@ -71,6 +73,23 @@ impl Operation {
 }
 
 impl Folder {
+    /// The folder was made at that time, and nothing is known to be durable.
+    pub(super) fn is_new(&mut self, time: u64) {
+        self.made = Some(Operation {
+            what: "make",
+            file: "".into(),
+            time,
+            needs: None,
+            effects: Vec::new(),
+            lost: false,
+        });
+    }
+
+    /// Everything that a power loss may undo.
+    pub(super) fn undecided(&self) -> impl Iterator<Item = &Operation> {
+        self.made.iter().chain(&self.pending)
+    }
+
     pub(super) fn create(&mut self, file: &str, id: InodeId, time: u64) {
         let file: Name = file.into();
         self.done("create", &file, None, vec![(file.clone(), Some(id))], time);
@@ -133,6 +152,9 @@ impl Folder {
 
     /// The names as they may be after a power loss.
     pub(super) fn after_crash(&self, choose: &mut dyn FnMut(Choice<'_>) -> u64) -> Names {
+        if self.made.as_ref().is_some_and(|made| choose(Choice::Operation(made)) == 0) {
+            return Names::new();
+        }
         let mut names = self.durable.clone();
         for operation in &self.pending {
             if operation.is_possible(&names) && choose(Choice::Operation(operation)) > 0 {

@@ -68,6 +68,21 @@ impl State {
         Ok(())
     }
 
+    /// The folder is a new one.
+    pub(super) fn make_folder(&mut self) {
+        self.time += 1;
+        self.folder.is_new(self.time);
+    }
+
+    pub(super) fn settle(&mut self, turn: Turn) -> Result<(), Errno> {
+        if turn.outcome == Outcome::PowerFails {
+            return Err(Errno::Io);
+        }
+        self.folder.made = None;
+        self.forget_unused();
+        Ok(())
+    }
+
     pub(super) fn read(
         &self,
         id: InodeId,
