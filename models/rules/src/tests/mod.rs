@@ -7,7 +7,6 @@ use std::time::Instant;
 
 use stateright::{Checker, HasDiscoveries, Model};
 
-use crate::checks::Check;
 use crate::config::{Config, Kind, Left, Met};
 use crate::model::Action;
 use crate::words::Who;

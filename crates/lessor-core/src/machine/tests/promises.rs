@@ -94,7 +94,7 @@ fn p2_tokens_rise_over_a_purge() {
     // Its token ran ahead of the clock, and its retention ends before the clock catches up.
     let ahead = Plain {
         token: T + 10 * RETENTION,
-        stage: crate::record::Stage::Released,
+        stage: Stage::Released,
         done: Some(T),
         expires: T,
         keep_until: T + 1,
@@ -114,7 +114,7 @@ fn p2_tokens_and_instants_that_reach_2_to_53_are_refused() {
     let last = (1 << 53) - 1;
     let used_up = Plain {
         token: last,
-        stage: crate::record::Stage::Released,
+        stage: Stage::Released,
         done: Some(T),
         keep_until: T + RETENTION,
         expires: T,
@@ -154,7 +154,7 @@ fn retry_after_is_never_more_than_what_is_left_nor_than_five_seconds() {
 #[test]
 fn a_backoff_says_when_to_come_back_and_then_the_key_is_granted() {
     let failed = Plain {
-        stage: crate::record::Stage::Failed,
+        stage: Stage::Failed,
         code: Some("declined"),
         done: Some(T),
         expires: T,
