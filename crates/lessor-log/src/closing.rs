@@ -5,12 +5,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::thread;
 use std::time::Duration;
 
 use lessor_core::StoreError;
-use lessor_core::store::Closing;
+use lessor_core::store::{CallerWaker, Closing, Notifier};
 use parking_lot::Mutex;
 
 use crate::commit::LEAST_SEGMENT;
@@ -20,7 +20,6 @@ use crate::problem::Problem;
 use crate::segment::{FIRST_FRAME, segment_name};
 use crate::superblock::Superblock;
 use crate::threads::{self, TICK};
-use crate::waiters::wake_all;
 
 /// Less than this is compacted in a moment.
 const LITTLE: u64 = 4 << 20;
@@ -48,7 +47,7 @@ pub(crate) struct Ending {
     is_hurried: AtomicBool,
     /// Whether all housekeeping was done, once the folder is released.
     outcome: OnceLock<Result<bool, StoreError>>,
-    waiting: Mutex<Vec<Waker>>,
+    waiting: Mutex<Vec<CallerWaker>>,
 }
 
 impl Ending {
@@ -67,10 +66,10 @@ impl Ending {
         self.bound.lock().clone().unwrap_or(Bound::Little)
     }
 
-    fn finish(&self, outcome: Result<bool, StoreError>) {
+    fn finish(&self, outcome: Result<bool, StoreError>, notifier: &Notifier) {
         let _ = self.outcome.set(outcome);
         let waiting = std::mem::take(&mut *self.waiting.lock());
-        wake_all(waiting);
+        notifier.wake(waiting);
     }
 }
 
@@ -81,14 +80,14 @@ impl Future for Ended {
     type Output = Result<bool, StoreError>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let waker = context.waker().clone();
+        let waker = CallerWaker::of(context);
         let ending = &self.0.ending;
         let mut waiting = ending.waiting.lock();
         if let Some(outcome) = ending.outcome() {
             return Poll::Ready(outcome);
         }
         // One task waits; what it left here before is of no use.
-        let former: Vec<Waker> = waiting.extract_if(.., |former| former.will_wake(&waker)).collect();
+        let former: Vec<CallerWaker> = waiting.extract_if(.., |former| former.is_of(context)).collect();
         waiting.push(waker);
         drop(waiting);
         drop(former);
@@ -114,7 +113,7 @@ pub(crate) fn end(log: &Log) {
 fn release(log: &Log, outcome: Result<bool, StoreError>) {
     // Before anybody is told: whoever is can open the folder at once.
     drop(log.lock.lock().take());
-    log.ending.finish(outcome);
+    log.ending.finish(outcome, &log.notifier);
 }
 
 /// Leaves the log so that the next opening has nothing to find out. Says whether all housekeeping was done.

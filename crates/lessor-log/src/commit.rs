@@ -9,10 +9,11 @@ use std::io;
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Waker;
+use std::task::Context;
 use std::thread;
 
 use lessor_core::StoreError;
+use lessor_core::store::CallerWaker;
 use parking_lot::MutexGuard;
 
 use crate::compaction;
@@ -21,7 +22,7 @@ use crate::live::{Lease, Live};
 use crate::log::Log;
 use crate::segment::{FIRST_FRAME, Segment, SegmentHeader, Spare, segment_name};
 use crate::settings::Sync;
-use crate::waiters::{Waiters, wake_all};
+use crate::waiters::Waiters;
 
 /// A frame that is this large is written before more is added to it.
 const LARGE: u64 = 8 << 20;
@@ -47,8 +48,8 @@ pub(crate) struct Staging {
     gathering: Waiters,
     in_flight: Waiters,
     /// Those who wait for room in the log, and for time to be covered.
-    for_room: Vec<Waker>,
-    for_time: Vec<Waker>,
+    for_room: Vec<CallerWaker>,
+    for_time: Vec<CallerWaker>,
     /// Not there while somebody leads.
     writer: Option<Box<Writer>>,
     /// Bytes left in the segment behind the frame that is being written.
@@ -332,7 +333,7 @@ impl Log {
         let next = staging.gathering.threads.clone();
         let has_work = staging.has_work();
         drop(staging);
-        woken.wake();
+        woken.wake(&self.notifier);
         match next {
             Some(threads) => threads.call_leader(),
             None if has_work => self.wake_writer(),
@@ -437,9 +438,9 @@ impl Log {
     }
 
     /// Notes who has to be woken when `wait` is over; `false` if it already is.
-    pub(crate) fn enlist(&self, wait: Wait, waker: &Waker) -> bool {
+    pub(crate) fn enlist(&self, wait: Wait, context: &Context<'_>) -> bool {
         // A waker is code of the caller's, which may block or panic: none of it runs under the lock.
-        let mut waker = Some(waker.clone());
+        let mut waker = Some(CallerWaker::of(context));
         let mut staging = self.staging.lock();
         if self.is_over(wait, &staging) {
             return false;
@@ -449,7 +450,7 @@ impl Log {
             Wait::Time => &mut staging.for_time,
             Wait::Visible(lsn) => &mut staging.waiters(lsn).futures,
         };
-        if !list.last().zip(waker.as_ref()).is_some_and(|(last, waker)| last.will_wake(waker)) {
+        if !list.last().is_some_and(|last| last.is_of(context)) {
             list.extend(waker.take());
         }
         drop(staging);
@@ -493,7 +494,7 @@ impl Log {
                 staging.shortage = None;
                 let woken = mem::take(&mut staging.for_room);
                 drop(staging);
-                wake_all(woken);
+                self.notifier.wake(woken);
                 return None;
             }
             Some(_) => staging.spare.take(),
@@ -514,7 +515,7 @@ impl Log {
         staging.spare = spare;
         let woken = mem::take(&mut staging.for_room);
         drop(staging);
-        wake_all(woken);
+        self.notifier.wake(woken);
     }
 
     /// Bytes that the outcomes of all live leases take.
@@ -536,7 +537,7 @@ impl Log {
     /// Those who wait for time to be covered may look again.
     pub(crate) fn time_is_covered(&self) {
         let woken = mem::take(&mut self.staging.lock().for_time);
-        wake_all(woken);
+        self.notifier.wake(woken);
     }
 
     /// What is written to, unless somebody leads.

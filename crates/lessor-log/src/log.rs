@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::thread::Thread;
 
-use lessor_core::store::may_block;
+use lessor_core::store::{Notifier, may_block};
 use lessor_core::{Key, Record, StoreError, Timestamp};
 use parking_lot::{Mutex, RwLock};
 
@@ -60,6 +60,7 @@ pub(crate) struct Log {
     pub(crate) threads: Threads,
     pub(crate) ending: Ending,
     pub(crate) reader: Reader,
+    pub(crate) notifier: Notifier,
     pub(crate) engines: Engines,
     /// Held until the log is closed.
     pub(crate) lock: Mutex<Option<Lock>>,
@@ -157,6 +158,7 @@ impl Log {
             threads: Threads::default(),
             ending: Ending::default(),
             reader: Reader::default(),
+            notifier: Notifier::new(),
             engines: Engines::default(),
             lock: Mutex::new(Some(parts.lock)),
         }
@@ -210,7 +212,7 @@ impl Log {
         self.poisoned.store(true, Ordering::Release);
         let waiting = staging.take_waiting();
         drop(staging);
-        waiting.wake();
+        waiting.wake(&self.notifier);
     }
 
     /// Takes no more writes, because the log is being closed; not while any are under way. Returns whether none is.
@@ -221,7 +223,7 @@ impl Log {
             self.poisoned.store(true, Ordering::Release);
             let waiting = staging.take_waiting();
             drop(staging);
-            waiting.wake();
+            waiting.wake(&self.notifier);
         }
         is_over
     }
@@ -375,7 +377,7 @@ impl Future for Waiting {
                 // Bounded by the time that a few syncs take.
                 Wait::Visible(lsn) if may_block() => self.log.wait_visible(lsn),
                 wait => {
-                    if self.log.enlist(wait, context.waker()) {
+                    if self.log.enlist(wait, context) {
                         return Poll::Pending;
                     }
                 }

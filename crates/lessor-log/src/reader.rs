@@ -5,16 +5,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::thread;
 
-use lessor_core::store::may_block;
+use lessor_core::store::{CallerWaker, may_block};
 use lessor_core::{Key, Record, StoreError};
 use parking_lot::Mutex;
 
 use crate::index::Place;
 use crate::log::Log;
-use crate::waiters::wake_all;
 
 /// The thread that reads for futures, once there was one to read for.
 #[derive(Debug, Default)]
@@ -32,7 +31,7 @@ struct Job {
 #[derive(Debug, Default)]
 struct Answer {
     outcome: Option<Result<Known, StoreError>>,
-    waker: Option<Waker>,
+    waker: Option<CallerWaker>,
 }
 
 /// A record that was read back, and the LSN of the write that it is of.
@@ -90,7 +89,7 @@ impl Job {
         answer.outcome = Some(outcome);
         let waker = answer.waker.take();
         drop(answer);
-        wake_all(waker);
+        self.log.notifier.wake(waker);
     }
 }
 
@@ -100,7 +99,7 @@ impl Future for Answered {
     type Output = Result<Known, StoreError>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let waker = context.waker().clone();
+        let waker = CallerWaker::of(context);
         let mut answer = self.0.lock();
         match answer.outcome.take() {
             Some(outcome) => Poll::Ready(outcome),

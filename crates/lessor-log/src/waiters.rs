@@ -1,9 +1,9 @@
 //! Those who wait for a frame, and how they are woken.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::task::Waker;
 use std::time::Duration;
+
+use lessor_core::store::{CallerWaker, Notifier};
 
 /// Those who wait for a frame.
 #[derive(Debug, Default)]
@@ -11,7 +11,7 @@ pub(crate) struct Waiters {
     /// Threads, which can lead.
     pub(crate) threads: Option<Arc<Threads>>,
     /// Futures, which cannot.
-    pub(crate) futures: Vec<Waker>,
+    pub(crate) futures: Vec<CallerWaker>,
 }
 
 /// Threads that wait for one frame. They share one condition variable: to wake them one by one would take
@@ -75,20 +75,9 @@ impl Threads {
 }
 
 impl Waiters {
-    pub(crate) fn wake(self) {
+    /// A waker of a future is a caller's code: the notifier sees to it that one which panics or blocks keeps nobody else.
+    pub(crate) fn wake(self, notifier: &Notifier) {
         self.threads.inspect(|threads| threads.finish());
-        wake_all(self.futures);
-    }
-}
-
-/// Wakes tasks from one of the log's own threads. A waker is code of the caller's: a panic in one of them ends neither the thread nor
-/// keeps the others from being woken.
-pub(crate) fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
-    for waker in wakers {
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
-            tracing::error!("a waker panicked while it was called; its task may not go on");
-            // Dropping what it panicked with may panic as well.
-            std::mem::forget(payload);
-        }
+        notifier.wake(self.futures);
     }
 }
