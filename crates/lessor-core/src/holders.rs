@@ -80,26 +80,26 @@ impl Holders {
         self.watched.load(Ordering::Relaxed) > 0
     }
 
-    /// Watches the lease, unless it is watched already.
+    /// Watches the lease, unless it is watched already. The record is looked at soon: the key may have been taken away while
+    /// nobody watched.
     pub(crate) fn watch(&self, grant: &Arc<Grant>) {
-        self.enter(grant, grant.shared.clock.now(), None);
+        self.enter(grant, Timestamp::EPOCH, None);
     }
 
     /// Renews the lease, which was granted at `granted_at`, from now on.
     pub(crate) fn keep(&self, grant: &Arc<Grant>, granted_at: Timestamp) {
         let until = granted_at.saturating_add(grant.shared.settings.max_hold);
         let keep = Keep { renew_at: granted_at.saturating_add(grant.ttl / 3), until };
-        self.enter(grant, granted_at, Some(keep));
+        self.enter(grant, granted_at.saturating_add(grant.shared.settings.poll_every), Some(keep));
     }
 
-    fn enter(&self, grant: &Arc<Grant>, from: Timestamp, keep: Option<Keep>) {
+    fn enter(&self, grant: &Arc<Grant>, check_at: Timestamp, keep: Option<Keep>) {
         let mut state = self.state.lock();
         let id = match grant.watch_id.load(Ordering::Relaxed) {
             0 => {
                 state.count += 1;
                 let id = state.count;
                 grant.watch_id.store(id, Ordering::Relaxed);
-                let check_at = from.saturating_add(grant.shared.settings.poll_every);
                 let due = Timestamp::MAX;
                 let entry = Entry {
                     grant: Arc::downgrade(grant),

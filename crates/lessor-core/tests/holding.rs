@@ -127,7 +127,10 @@ fn rule_15_lost_fires_at_once_when_an_operator_forces_the_key_away() {
             assert!(engine.forget_forced("waited for").wait().unwrap());
             lost.join().unwrap();
         });
-        assert!(kept.is_lost() && waited_for.is_lost());
+        let watched_later = acquire(&engine, "watched later");
+        assert!(engine.forget_forced("watched later").wait().unwrap());
+        watched_later.lost().wait();
+        assert!(kept.is_lost() && waited_for.is_lost() && watched_later.is_lost());
     }
 }
 
