@@ -308,6 +308,80 @@ fn leases_that_are_given_up_wait_in_line_and_take_little_room() {
 }
 
 #[test]
+fn lost_does_not_fire_after_an_outcome() {
+    for store in stores(&ManualClock::new()) {
+        let engine = Engine::new(store).unwrap();
+        for kept in [true, false] {
+            let lease = acquire(&engine, if kept { "kept" } else { "not kept" });
+            let lease = if kept { lease.keep_alive() } else { lease };
+            let mut lost = pin!(lease.lost());
+            poll_once(lost.as_mut(), Waker::noop());
+            lease.complete("done").wait().unwrap();
+            assert!(!lease.is_lost());
+            // Forced away afterwards: the work is over, and nobody has to stop.
+            assert!(engine.forget_forced(lease.key()).wait().unwrap());
+            thread::park_timeout(Duration::from_millis(20));
+            poll_once(lost.as_mut(), Waker::noop());
+            assert!(!lease.is_lost());
+        }
+    }
+}
+
+#[test]
+fn a_holder_that_is_told_that_there_is_no_record_has_lost_its_lease() {
+    let clock = ManualClock::new();
+    let records = Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())));
+    let engine = Engine::new(Arc::new(Switched::silent(&records, &clock))).unwrap();
+    let other = Engine::new(records).unwrap();
+    let lease = acquire(&engine, "key");
+    assert!(other.forget_forced("key").wait().unwrap());
+    assert!(!lease.is_lost(), "the engine does not know it yet");
+    assert!(matches!(lease.extend(TTL).wait(), Err(Error::NotFound)));
+    assert!(lease.is_lost());
+}
+
+#[test]
+fn a_renewal_that_fails_is_tried_again() {
+    let clock = ManualClock::new();
+    let store = Arc::new(Switched::new(&clock));
+    let engine = Engine::new(store.clone()).unwrap();
+    let lease = acquire(&engine, "key").keep_alive();
+    let before = version(&engine, "key");
+    store.failing_swaps.store(2, Ordering::SeqCst);
+    clock.advance(TTL / 3);
+    eventually("it has failed twice", || {
+        clock.advance(TTL / 100);
+        store.failing_swaps.load(Ordering::SeqCst) == 0
+    });
+    eventually("the lease is renewed", || {
+        clock.advance(TTL / 100);
+        version(&engine, "key") > before
+    });
+    assert!(!lease.is_lost());
+}
+
+#[test]
+fn a_lease_is_renewed_up_to_max_hold_and_no_longer() {
+    let clock = ManualClock::new();
+    let store = Arc::new(Switched::new(&clock));
+    let mut settings = Settings::default();
+    settings.max_hold = 2 * TTL;
+    let engine = Engine::with_settings(store, settings).unwrap();
+    let lease = acquire(&engine, "key").keep_alive();
+    for _ in 0..5 {
+        renewed(&engine, &clock, "key");
+    }
+    let last = version(&engine, "key");
+    // In steps in which a renewal would be due, and would come in time.
+    for _ in 0..4 {
+        clock.advance(TTL / 4);
+        thread::park_timeout(Duration::from_millis(30));
+    }
+    assert!(lease.is_lost());
+    assert_eq!(version(&engine, "key"), last);
+}
+
+#[test]
 fn a_lease_by_a_foreign_id_is_not_lost_by_what_happens_to_the_key() {
     let engine = Engine::new(Arc::new(MemoryStore::new())).unwrap();
     let lease = acquire(&engine, "key").keep_alive();

@@ -16,6 +16,8 @@ pub(crate) struct Switched {
     pub(crate) clock_fails: AtomicBool,
     /// `load` fails.
     pub(crate) loads_fail: AtomicBool,
+    /// So many calls of `swap` fail, from now on.
+    pub(crate) failing_swaps: AtomicUsize,
     /// `purge` blocks while this is locked.
     pub(crate) purge_gate: Mutex<()>,
     /// How many calls of `purge` have begun.
@@ -41,6 +43,7 @@ impl Switched {
             records,
             clock_fails: AtomicBool::new(false),
             loads_fail: AtomicBool::new(false),
+            failing_swaps: AtomicUsize::new(0),
             purge_gate: Mutex::new(()),
             purges: AtomicUsize::new(0),
             loads: AtomicUsize::new(0),
@@ -64,6 +67,10 @@ impl Store for Switched {
     }
 
     fn swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
+        let fails = |left: usize| left.checked_sub(1);
+        if self.failing_swaps.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fails).is_ok() {
+            return refused();
+        }
         self.records.swap(key, change)
     }
 
