@@ -195,7 +195,10 @@ fn p12_a_ledger_or_an_input_that_is_no_file_is_refused() {
 fn limited(limit: &str, args: &[&str]) -> Output {
     let program = example("webhooks").get_program().to_owned();
     let script = format!("trap '' XFSZ; {limit}; exec \"$@\"");
-    Command::new("sh").args(["-c", &script, "sh"]).arg(program).args(args).output().unwrap()
+    let mut shell = Command::new("sh");
+    // What it makes where it stands is no part of the sources.
+    shell.current_dir(env!("CARGO_TARGET_TMPDIR"));
+    shell.args(["-c", &script, "sh"]).arg(program).args(args).output().unwrap()
 }
 
 /// Where the ledger could not be written, each delivery was tried again and again, and noted as one more problem. The next run
