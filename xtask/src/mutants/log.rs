@@ -213,23 +213,16 @@ pub(crate) const LOG: &[Mutant] = &[
     Mutant {
         name: "log-compaction-at-close-gives-up-because-the-log-is-closed",
         file: "crates/lessor-log/src/compaction.rs",
-        find: "verified.and_then(|checkpoint| match log.failure() {",
-        replace: "verified.and_then(|checkpoint| match log.poison() {",
+        find: "verified.and_then(|verified| match log.failure() {",
+        replace: "verified.and_then(|verified| match log.poison() {",
         test: log(CLOSING, "closing_a_grown_log"),
     },
     Mutant {
         name: "log-folder-is-released-after-the-caller-is-told",
         file: "crates/lessor-log/src/closing.rs",
-        find: "    drop(log.lock.lock().take());\n    log.ending.finish(outcome);",
-        replace: "    log.ending.finish(outcome);\n    thread::park_timeout(TICK);\n    drop(log.lock.lock().take());",
+        find: "    drop(log.lock.lock().take());\n    log.ending.finish(outcome, &log.notifier);",
+        replace: "    log.ending.finish(outcome, &log.notifier);\n    thread::park_timeout(TICK);\n    drop(log.lock.lock().take());",
         test: log(CLOSING, "p9_a_closed_engine_has_released"),
-    },
-    Mutant {
-        name: "log-ends-its-thread-with-a-callers-waker",
-        file: "crates/lessor-log/src/waiters.rs",
-        find: "if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {",
-        replace: "if let Err(payload) = Ok::<(), Box<dyn std::any::Any + Send>>(waker.wake()) {",
-        test: log(&["--test", "wakers"], "a_waker_that_panics"),
     },
     Mutant {
         name: "log-lost-its-last-segment-and-does-not-mind",
@@ -296,9 +289,9 @@ pub(crate) const LOG: &[Mutant] = &[
     },
     Mutant {
         name: "log-tool-writes-the-lock-of-what-it-only-looks-at",
-        file: "crates/lessor-log/src/check.rs",
-        find: "    existing(folder, Disk::open_to_read)",
-        replace: "    existing(folder, Disk::open)",
+        file: "crates/lessor-log/src/folder.rs",
+        find: "existing(folder, |folder| Disk::open_to_read(folder))",
+        replace: "existing(folder, |folder| Disk::open(folder))",
         test: log(LOOKING, "p12_looking"),
     },
     Mutant {

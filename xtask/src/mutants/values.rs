@@ -134,8 +134,8 @@ pub(crate) const VALUES: &[Mutant] = &[
     Mutant {
         name: "lateness-is-that-of-the-decision",
         file: "crates/lessor-core/src/machine.rs",
-        find: "if kept.body().is_live(self.now) { self.write_while_live(kept, edit) } else { self.write(edit) }",
-        replace: "{ let _ = kept; self.write(edit) }",
+        find: "if kept.body().is_live(self.now) { self.write_while_live(kept, edit) } else { self.write(kept, edit) }",
+        replace: "{ self.write(kept, edit) }",
         test: memory(&["--test", "late_writes"], "an_outcome_has_the_time"),
     },
     Mutant {
