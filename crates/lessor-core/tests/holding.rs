@@ -168,16 +168,37 @@ fn rule_15_lost_fires_within_poll_every_without_a_hint() {
     });
 }
 
+/// On a clock that runs by itself: the steps of one that is set by hand are hints.
+#[test]
+fn rule_15_a_held_key_is_looked_at_every_poll_every() {
+    let records = Arc::new(MemoryStore::new());
+    let mut settings = Settings::default();
+    settings.poll_every = Duration::from_millis(20);
+    let silent = Switched::silent(&records, &ManualClock::new());
+    let engine = Engine::with_settings(Arc::new(silent), settings).unwrap();
+    let other = Engine::new(records).unwrap();
+    let lease = acquire(&engine, "key").keep_alive();
+    assert!(other.forget_forced("key").wait().unwrap());
+    eventually("the loss is noticed long before the renewal", || lease.is_lost());
+}
+
 #[test]
 fn rule_15_lost_fires_in_time_while_the_store_does_not_answer() {
     let clock = ManualClock::new();
     let store = Arc::new(LateStore::new(MemoryStore::with_clock(Arc::new(clock.clone()))));
     let engine = Engine::new(store.clone()).unwrap();
-    let lease = acquire(&engine, "key").keep_alive();
+    let lease = Arc::new(acquire(&engine, "key").keep_alive());
+    let lost = thread::spawn({
+        let lease = Arc::clone(&lease);
+        move || lease.lost().wait()
+    });
     let closed = store.gate.lock();
+    let swaps = store.swaps.load(Ordering::SeqCst);
     clock.advance(TTL / 3);
+    eventually("a renewal is under way", || store.swaps.load(Ordering::SeqCst) > swaps);
+    assert!(!lost.is_finished());
     clock.advance(TTL - TTL / 3 - Duration::from_secs(1));
-    lease.lost().wait();
+    eventually("lost fires", || lost.is_finished());
     drop(closed);
 }
 

@@ -272,7 +272,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         file: "crates/lessor-core/src/holders.rs",
         find: "_ if self.hinted || now >= self.check_at => Step::Check,",
         replace: "_ if self.hinted => Step::Check,",
-        test: core_in(&["--test", "holding"], "rule_15_lost_fires_within_poll_every_without_a_hint"),
+        test: core_in(&["--test", "holding"], "rule_15_a_held_key_is_looked_at_every_poll_every"),
     },
     Mutant {
         name: "renewal-under-way-hides-the-deadline",
@@ -358,10 +358,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         file: "crates/lessor-core/src/machine.rs",
         find: "let not_before = (not_before > Timestamp::EPOCH).then_some(not_before);",
         replace: "let _ = not_before;\n        let not_before = None;",
-        test: core_in(
-            &["--test", "estimated_clock"],
-            "p7_no_lease_is_taken_over_before_the_clock_itself_has_reached_its_end",
-        ),
+        test: TABLE,
     },
     Mutant {
         name: "lost-reply-acquires-twice",
