@@ -87,6 +87,21 @@ fn every_engine_purges_by_itself_as_time_passes() {
 }
 
 #[test]
+fn p9_a_forgotten_record_is_purged_without_waiting_for_its_retention() {
+    let clock = ManualClock::new();
+    let store = Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())));
+    let engine = Engine::new(store.clone()).unwrap();
+    let Acquisition::Acquired(lease) = engine.acquire("key").wait().unwrap() else {
+        panic!("a fresh key was not granted");
+    };
+    lease.complete("done").wait().unwrap();
+    engine.forget("key").wait().unwrap();
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(engine.purge(10).wait().unwrap(), 1);
+    assert!(store.is_empty());
+}
+
+#[test]
 fn purge_takes_no_more_than_its_limit_and_leaves_the_rest_readable() {
     let clock = ManualClock::new();
     let store = MemoryStore::with_clock(Arc::new(clock.clone()));

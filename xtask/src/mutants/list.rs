@@ -458,14 +458,10 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         file: "crates/lessor-memory/src/due.rs",
         find: "if purge_at < entry.0 {",
         replace: "if purge_at < entry.0 && hash == 0 {",
-        test: memory(&["--test", "purge"], "p9_memory_stays_bounded_under_one_off_keys"),
-    },
-    Mutant {
-        name: "waiter-pauses-until-a-time-of-the-clock-itself",
-        file: "crates/lessor-core/src/wait.rs",
-        find: "self.agenda.read_at(entry, self.clock.now().saturating_add(pause));",
-        replace: "self.agenda.read_at(entry, Timestamp::EPOCH.saturating_add(pause));",
-        test: core_in(&["--test", "estimated_clock"], "p7_a_waiter_does_not_read_without_a_pause"),
+        test: memory(
+            &["--test", "purge"],
+            "p9_a_forgotten_record_is_purged_without_waiting_for_its_retention",
+        ),
     },
     Mutant {
         name: "edit-extends-after-the-lapse",

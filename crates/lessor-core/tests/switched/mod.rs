@@ -38,6 +38,11 @@ impl Switched {
         Self::over(Arc::clone(records), Some(clock.clone()))
     }
 
+    #[allow(dead_code, reason = "not every test purges")]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
     fn over(records: Arc<MemoryStore>, silent: Option<ManualClock>) -> Self {
         Self {
             records,
