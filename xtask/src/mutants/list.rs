@@ -268,13 +268,6 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         test: core_in(&["--test", "holding"], "rule_15_lost_fires_by_the_stores_hint"),
     },
     Mutant {
-        name: "held-key-is-not-looked-at",
-        file: "crates/lessor-core/src/holders.rs",
-        find: "_ if self.hinted || now >= self.check_at => Step::Check,",
-        replace: "_ if self.hinted => Step::Check,",
-        test: core_in(&["--test", "holding"], "rule_15_a_held_key_is_looked_at_every_poll_every"),
-    },
-    Mutant {
         name: "renewal-under-way-hides-the-deadline",
         file: "crates/lessor-core/src/holders.rs",
         find: "        if self.busy {\n            return deadline;",
@@ -328,13 +321,6 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         find: "self.purger.spawner().spawn(purge_now_and_then(engine, first));",
         replace: "self.leases.spawner().spawn(purge_now_and_then(engine, first));",
         test: core_in(&["--test", "holding"], "p7_a_lease_is_renewed_while_a_purge_does_not_return"),
-    },
-    Mutant {
-        name: "purge-does-one-slice",
-        file: "crates/lessor-core/src/background.rs",
-        find: "Ok(purged) if purged.more => {}",
-        replace: "Ok(purged) if purged.more => break,",
-        test: core_in(&["--test", "holding"], "a_purge_goes_on_until_nothing_is_due_and_in_bounded_steps"),
     },
     Mutant {
         name: "acquire-that-is-dropped-leaves-its-lease",
@@ -445,13 +431,6 @@ pub(crate) const MUTANTS: &[Mutant] = &[
             &["--test", "conformance"],
             "on_a_manual_clock::purging::purge_drops_nothing_that_is_not_due",
         ),
-    },
-    Mutant {
-        name: "record-that-lives-longer-is-never-purged",
-        file: "crates/lessor-memory/src/lib.rs",
-        find: "Some((purge_at, _)) => due.move_to(hash, purge_at),",
-        replace: "Some(_) => {}",
-        test: memory(&["--test", "purge"], "p9_memory_stays_bounded_under_one_off_keys"),
     },
     Mutant {
         name: "forgotten-record-waits-for-its-retention",
