@@ -3,7 +3,8 @@
 //! Each record has one entry, the hash of its key, in a bucket that begins before the record may go. The further away that
 //! is, the coarser the bucket, so that there are few of them. When the clock reaches the begin of a bucket its entries are looked
 //! at: what may go is dropped, what moved on meanwhile or is due later in the bucket's span is entered again, in a finer one. So no
-//! change of a record has to find its entry, and nothing is ever looked through.
+//! change of a record has to find its entry. An entry stays when its record goes early; once there are many of those,
+//! [`sweep`](Due::sweep) removes them, bucket by bucket.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,13 @@ use std::collections::BTreeMap;
 pub(crate) struct Due {
     /// By begin, in µs.
     buckets: BTreeMap<u64, Vec<u64>>,
+    entries: usize,
+    /// The begin of the bucket that was swept last.
+    swept: u64,
 }
+
+/// So many entries more than two per record are not many.
+pub(crate) const SPARE: usize = 1_024;
 
 /// A bucket is this much shorter than what is left until it begins.
 const FINENESS: u64 = 16;
@@ -33,6 +40,7 @@ impl Due {
             bucket.reserve_exact((bucket.len() / 4).max(4));
         }
         bucket.push(hash);
+        self.entries += 1;
     }
 
     /// Whether there is anything to look at.
@@ -46,6 +54,7 @@ impl Due {
         let begin = *first.key();
         let bucket = first.get_mut();
         let taken = bucket.split_off(bucket.len().saturating_sub(limit));
+        self.entries -= taken.len();
         if bucket.is_empty() {
             first.remove();
         }
@@ -57,9 +66,33 @@ impl Due {
         hashes.into_iter().for_each(|hash| self.push(begin, hash));
     }
 
+    /// Whether many entries are of records that are gone, or second ones.
+    pub(crate) fn is_crowded(&self, records: usize) -> bool {
+        self.entries > 2 * records + SPARE
+    }
+
+    /// Removes the entries of one bucket that do not count. The next call goes on with the bucket before: new ones keep being made
+    /// at the end that is near.
+    pub(crate) fn sweep(&mut self, counts: impl Fn(u64, u64) -> bool) {
+        let next = self.buckets.range(..self.swept).next_back().or_else(|| self.buckets.iter().next_back());
+        let Some(begin) = next.map(|(begin, _)| *begin) else { return };
+        self.swept = begin;
+        let Some(mut bucket) = self.buckets.remove(&begin) else { return };
+        self.entries -= bucket.len();
+        bucket.sort_unstable();
+        bucket.dedup();
+        bucket.retain(|hash| counts(begin, *hash));
+        bucket.shrink_to_fit();
+        if !bucket.is_empty() {
+            self.entries += bucket.len();
+            self.buckets.insert(begin, bucket);
+        }
+    }
+
     #[cfg(test)]
     pub(crate) fn entries(&self) -> usize {
-        self.buckets.values().map(Vec::len).sum()
+        assert_eq!(self.entries, self.buckets.values().map(Vec::len).sum::<usize>());
+        self.entries
     }
 
     #[cfg(test)]

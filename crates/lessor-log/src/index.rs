@@ -170,10 +170,14 @@ impl Index {
         let first = self.next_purged.load(Ordering::Relaxed);
         for place in (first..SHARDS).chain(0..first) {
             let Some(shard) = self.shards.get(place) else { continue };
-            if !shard.read().due.has_begun(purge.now) {
+            let (has_begun, is_crowded) = shard.read().looks(purge.now);
+            if !has_begun && !is_crowded {
                 continue;
             }
             let mut shard = shard.write();
+            if is_crowded {
+                shard.sweep();
+            }
             while left > 0 {
                 let Some((looked, gone)) = shard.purge(purge, left, dropped) else { break };
                 left -= looked.min(left);
@@ -312,6 +316,21 @@ impl Shard {
         Some((looked, gone))
     }
 
+    /// Whether a purge has something to look at, and whether the index by time has to be swept.
+    fn looks(&self, now: u64) -> (bool, bool) {
+        (self.due.has_begun(now), self.due.is_crowded(self.slots.len()))
+    }
+
+    /// Removes a part of the entries by time that do not count any more.
+    fn sweep(&mut self) {
+        let Self { slots, hasher, due, .. } = self;
+        due.sweep(|begin, hash| {
+            let is_of =
+                |(key, slot): &(Key, Slot)| slot.entered == entered(begin) && hasher.hash_one(&**key) == hash;
+            slots.find(hash, is_of).is_some()
+        });
+    }
+
     /// What was looked at too early is looked at by the next purge.
     fn put_back(&mut self) {
         let Self { due, unsettled, .. } = self;
@@ -345,6 +364,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use super::*;
+    use crate::due::SPARE;
 
     const NOW: u64 = 1_700_000_000_000_000;
     const DAY: u64 = 24 * 3600 * 1_000_000;
@@ -447,5 +467,28 @@ mod tests {
             }
         }
         assert!(entries(&index) <= 110, "{} entries of one record", entries(&index));
+    }
+
+    /// A purge between a key's end and its next beginning left one entry each time, for the whole retention.
+    #[test]
+    fn p9_keys_that_come_and_go_with_a_purge_each_time_do_not_fill_the_index() {
+        let index = Index::new(0, NOW);
+        for round in 0..20_000 {
+            let now = NOW + round * 3_000_000;
+            put(&index, "k", slot(now + 7 * DAY, 1));
+            put(&index, "k", slot(now, 1));
+            purge(&index, now, 512);
+        }
+        assert!(entries(&index) <= 2 * SPARE, "{} entries of one record", entries(&index));
+        // What is there still goes at its time.
+        put(&index, "k", slot(NOW + 30 * DAY, 1));
+        for number in 0..1_000 {
+            put(&index, &format!("k {number}"), slot(NOW + 30 * DAY + number * 60_000_000, 1));
+        }
+        for minutes in 0..31 * 24 * 60 {
+            purge(&index, NOW + minutes * 60_000_000, 512);
+            assert!(index.len() > 1_000 || minutes >= 30 * 24 * 60, "purged too early");
+        }
+        assert_eq!((index.len(), entries(&index)), (0, 0));
     }
 }

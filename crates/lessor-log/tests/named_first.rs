@@ -52,16 +52,30 @@ fn grant(store: &LogStore, number: &AtomicU64) {
     assert!(matches!(store.swap(&name, &change.borrow()).wait().unwrap(), Swap::Stored));
 }
 
-/// From here on there is no room for a segment after the next one, so that a compaction goes on in that one.
-fn is_made(disk: &SimDisk) {
+fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     for _ in 0..10_000 {
-        if disk.file_names().iter().any(|name| name == NEXT) && disk.durable_bytes(NEXT).len() == 8 << 10 {
-            disk.fail(When::nth(CallKind::Create, disk.calls_of(CallKind::Create) + 1), Fault::Full);
+        if done() {
             return;
         }
         thread::park_timeout(Duration::from_millis(1));
     }
-    panic!("there is no next segment");
+    panic!("never happened: {what}");
+}
+
+/// From here on there is no room for a segment after the next one, so that a compaction goes on in that one. Returns the number of
+/// the call that fails.
+fn is_made(disk: &SimDisk) -> u64 {
+    eventually("the next segment is made", || {
+        disk.file_names().iter().any(|name| name == NEXT) && disk.durable_bytes(NEXT).len() == 8 << 10
+    });
+    let fails = disk.calls_of(CallKind::Create) + 1;
+    disk.fail(When::nth(CallKind::Create, fails), Fault::Full);
+    fails
+}
+
+/// The segment after the next one could not be made: the compaction's own files can.
+fn has_failed(disk: &SimDisk, fails: u64) {
+    eventually("the segment after the next one is asked for", || disk.calls_of(CallKind::Create) >= fails);
 }
 
 /// A committer has begun the next segment, and nothing has been synced since.
@@ -69,10 +83,11 @@ fn is_made(disk: &SimDisk) {
 fn p5_a_segment_that_nobody_synced_is_not_named_with_sync_process() {
     let disk = SimDisk::new();
     let (store, number) = (open(&disk, Sync::Process), AtomicU64::new(0));
-    is_made(&disk);
+    let fails = is_made(&disk);
     while disk.bytes(NEXT).iter().all(|byte| *byte == 0) {
         grant(&store, &number);
     }
+    has_failed(&disk, fails);
     store.compact().unwrap();
     open(&disk.crash().image_lost(), Sync::Process);
     open(&disk.crash().image_kept(), Sync::Process);
@@ -117,7 +132,7 @@ impl Held {
 fn p5_a_segment_that_is_being_begun_is_not_named_with_sync_disk() {
     let disk = SimDisk::new();
     let (store, number) = (open(&disk, Sync::Disk), AtomicU64::new(0));
-    is_made(&disk);
+    let fails = is_made(&disk);
     let held = Held::on(&disk);
     thread::scope(|scope| {
         let committer = scope.spawn(|| {
@@ -126,6 +141,7 @@ fn p5_a_segment_that_is_being_begun_is_not_named_with_sync_disk() {
             }
         });
         held.wait();
+        has_failed(&disk, fails);
         store.compact().unwrap();
         let crash = disk.crash();
         held.let_go();

@@ -30,6 +30,9 @@ use parking_lot::Mutex;
 /// more there are, the shorter each stall and the rarer two threads meet.
 const SHARDS: usize = 128;
 
+/// So many records are looked at under one lock when index entries are removed.
+const SWEPT_AT_ONCE: usize = 64;
+
 /// Records in a sharded hash map, with a clock that tests can replace.
 ///
 /// - A write and a read take one lock of one shard. [`purge`](Store::purge) looks only at records that are due, by an index that
@@ -174,6 +177,23 @@ impl MemoryStore {
         dropped.len()
     }
 
+    /// Removes index entries of records that are gone, and second entries, once there are many of them. The shard is locked for a few
+    /// records at a time.
+    fn sweep(&self, at: usize) {
+        let (Some(shard), Some(due)) = (self.records.shards().get(at), self.due.get(at)) else { return };
+        let crowd = due.take_crowd(shard.read().len());
+        let mut kept = Vec::new();
+        for some in crowd.chunks(SWEPT_AT_ONCE) {
+            let shard = shard.read();
+            kept.extend(some.iter().copied().filter(|(_, hash)| {
+                shard.get(*hash, |(key, _)| self.records.hash_usize(key) as u64 == *hash).is_some()
+            }));
+        }
+        if !kept.is_empty() {
+            due.give_back(kept);
+        }
+    }
+
     #[inline]
     fn tell_others(&self, key: &Key) {
         if self.is_shared.load(Ordering::Acquire) {
@@ -238,6 +258,7 @@ impl Store for MemoryStore {
         let mut at = first;
         for turn in 0..self.due.len() {
             at = (first + turn) % self.due.len();
+            self.sweep(at);
             let hashes = self.due.get(at).map(|due| due.take(now, limit - examined)).unwrap_or_default();
             if !hashes.is_empty() {
                 examined += hashes.len();
@@ -325,5 +346,47 @@ impl Default for MemoryStore {
 impl fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryStore").field("records", &self.len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+    use std::time::Duration;
+
+    use lessor_core::{Acquisition, Engine};
+    use lessor_testkit::ManualClock;
+
+    use super::due::SPARE;
+
+    use super::*;
+
+    /// Each time a key was forgotten, one more entry of the index by time stayed for the whole retention.
+    #[test]
+    fn p9_the_index_by_time_stays_small_under_keys_that_come_and_go() {
+        let clock = ManualClock::new();
+        let store = Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())));
+        let engine = Engine::new(store.clone()).unwrap();
+        let acquire = |key: &str| match engine.acquire(key).wait().unwrap() {
+            Acquisition::Acquired(lease) => lease,
+            other => panic!("{other:?}"),
+        };
+        for round in 0..10_000 {
+            acquire("key").complete(&round).wait().unwrap();
+            engine.forget("key").wait().unwrap();
+            // The key is acquired again before its record is purged, or only later.
+            if round % 3 > 0 {
+                clock.advance(Duration::from_millis(10));
+                engine.purge(100).wait().unwrap();
+            }
+        }
+        let entries: usize = store.due.iter().map(Due::len).sum();
+        assert!(entries < 2 * SPARE, "{entries} entries of {} records", store.len());
+        // The record has an entry still.
+        acquire("key").complete("last").wait().unwrap();
+        clock.advance(engine.settings().retention);
+        while engine.purge(100).wait().unwrap() > 0 {}
+        assert!(store.is_empty(), "{} records are left", store.len());
     }
 }

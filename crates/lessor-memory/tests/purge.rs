@@ -102,6 +102,29 @@ fn p9_a_forgotten_record_is_purged_without_waiting_for_its_retention() {
 }
 
 #[test]
+fn p9_a_record_whose_lease_was_extended_is_purged_at_its_time() {
+    let clock = ManualClock::new();
+    let store = Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())));
+    let mut settings = Settings::default();
+    settings.retention = RETENTION;
+    let engine = Engine::with_settings(store.clone(), settings).unwrap();
+    let ttl = Duration::from_secs(60);
+    let Acquisition::Acquired(lease) = engine.acquire("key").ttl(ttl).wait().unwrap() else {
+        panic!("a fresh key was not granted");
+    };
+    for _ in 0..100 {
+        clock.advance(ttl / 2);
+        lease.extend(ttl).wait().unwrap();
+    }
+    lease.complete("done").wait().unwrap();
+    clock.advance(RETENTION - Duration::from_secs(1));
+    assert_eq!(engine.purge(10).wait().unwrap(), 0);
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(engine.purge(10).wait().unwrap(), 1);
+    assert!(store.is_empty());
+}
+
+#[test]
 fn purge_takes_no_more_than_its_limit_and_leaves_the_rest_readable() {
     let clock = ManualClock::new();
     let store = MemoryStore::with_clock(Arc::new(clock.clone()));

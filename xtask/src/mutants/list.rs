@@ -268,6 +268,27 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         test: core_in(&["--test", "holding"], "rule_15_lost_fires_by_the_stores_hint"),
     },
     Mutant {
+        name: "held-key-is-not-looked-at",
+        file: "crates/lessor-core/src/holders.rs",
+        find: "self.enter(grant, granted_at.saturating_add(grant.shared.settings.poll_every), Some(keep));",
+        replace: "self.enter(grant, Timestamp::MAX, Some(keep));",
+        test: core_in(&["--test", "holding"], "rule_15_a_held_key_is_looked_at_every_poll_every"),
+    },
+    Mutant {
+        name: "held-key-is-looked-at-once",
+        file: "crates/lessor-core/src/holders.rs",
+        find: "holders.answered(&grant, |entry| entry.check_at = before.saturating_add(poll_every));",
+        replace: "let _ = (before, poll_every);\n    holders.answered(&grant, |entry| entry.check_at = Timestamp::MAX);",
+        test: core_in(&["--test", "holding"], "rule_15_a_held_key_is_looked_at_every_poll_every"),
+    },
+    Mutant {
+        name: "purge-does-one-slice",
+        file: "crates/lessor-core/src/background.rs",
+        find: "Ok(purged) if purged.more => {}",
+        replace: "Ok(purged) if purged.more && false => {}",
+        test: core_in(&["--test", "holding"], "a_purge_goes_on_until_nothing_is_due_and_in_bounded_steps"),
+    },
+    Mutant {
         name: "renewal-under-way-hides-the-deadline",
         file: "crates/lessor-core/src/holders.rs",
         find: "        if self.busy {\n            return deadline;",
@@ -441,6 +462,20 @@ pub(crate) const MUTANTS: &[Mutant] = &[
             &["--test", "purge"],
             "p9_a_forgotten_record_is_purged_without_waiting_for_its_retention",
         ),
+    },
+    Mutant {
+        name: "record-that-lives-longer-is-never-purged",
+        file: "crates/lessor-memory/src/lib.rs",
+        find: "Some((purge_at, _)) => due.move_to(hash, purge_at),",
+        replace: "Some((purge_at, _)) => drop(purge_at),",
+        test: memory(&["--test", "purge"], "p9_a_record_whose_lease_was_extended_is_purged_at_its_time"),
+    },
+    Mutant {
+        name: "index-by-time-is-not-swept",
+        file: "crates/lessor-memory/src/lib.rs",
+        find: "            self.sweep(at);\n",
+        replace: "            let _ = Self::sweep;\n",
+        test: memory(&["--lib"], "p9_the_index_by_time_stays_small_under_keys_that_come_and_go"),
     },
     Mutant {
         name: "edit-extends-after-the-lapse",

@@ -343,4 +343,18 @@ pub(crate) const LOG: &[Mutant] = &[
         replace: "(_, FileType::Directory) => {}",
         test: log(FOLDERS, "p12_a_log_is_not_made_in_a_folder_where_a_folder_or_a_link_is"),
     },
+    Mutant {
+        name: "log-never-sweeps-its-index-by-time",
+        file: "crates/lessor-log/src/index.rs",
+        find: "                shard.sweep();\n",
+        replace: "                let _ = Shard::sweep;\n",
+        test: log(&["--lib"], "p9_keys_that_come_and_go_with_a_purge_each_time_do_not_fill_the_index"),
+    },
+    Mutant {
+        name: "log-sweeps-the-nearest-bucket-only",
+        file: "crates/lessor-log/src/due.rs",
+        find: "self.buckets.range(..self.swept).next_back().or_else(|| self.buckets.iter().next_back())",
+        replace: "self.buckets.iter().next()",
+        test: log(&["--lib"], "p9_keys_that_come_and_go_with_a_purge_each_time_do_not_fill_the_index"),
+    },
 ];
