@@ -4,6 +4,9 @@
 //! 300 ms are kept alive, and a rival asks for each of their keys all the time. Another 20 keys change hands by lapsing: each
 //! holder waits for `lost`, and the rival that is granted the key checks that the former holder was notified before.
 //!
+//! Beside all that, a thread that does nothing but sleep for 5 ms at a time notes how late it was woken: a machine that does not run
+//! a thread for longer than a lease can be late cannot keep that lease alive.
+//!
 //! Prints what was seen, and exits with an error if a kept lease was lost, or a holder was notified after another grant.
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a benchmark may fail loudly")]
@@ -12,9 +15,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use lessor::{Acquisition, Engine, MemoryStore, Settings};
+use lessor::{Acquisition, Engine, Lease, MemoryStore, Settings};
 
 const TTL: Duration = Duration::from_millis(300);
+const PAUSE: Duration = Duration::from_millis(5);
 const KEPT: usize = 100;
 const LAPSING: usize = 20;
 
@@ -24,6 +28,10 @@ struct Counts {
     kept_leases_lost: AtomicU64,
     hand_overs: AtomicU64,
     notified_late: AtomicU64,
+    /// The former lease was not lost by its own account when the next was granted.
+    held_by_two: AtomicU64,
+    /// The longest time that the thread which only sleeps was late, in µs.
+    longest_stall: AtomicU64,
     filled: AtomicU64,
 }
 
@@ -63,6 +71,18 @@ fn main() {
             })
         })
         .collect();
+
+    let sentinel = {
+        let (stop, counts) = (Arc::clone(&stop), Arc::clone(&counts));
+        std::thread::spawn(move || {
+            while !stop.load(Ordering::Relaxed) {
+                let slept = Instant::now();
+                std::thread::sleep(PAUSE);
+                let late = slept.elapsed().saturating_sub(PAUSE).as_micros();
+                counts.longest_stall.fetch_max(u64::try_from(late).unwrap_or(u64::MAX), Ordering::Relaxed);
+            }
+        })
+    };
 
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -110,6 +130,7 @@ fn main() {
         let filled = counts.filled.load(Ordering::Relaxed);
         println!("{filled} completed in all, at most {most} at a time, {} left at the end", store.len());
     });
+    sentinel.join().expect("the thread that sleeps");
     fillers.into_iter().for_each(|filler| filler.join().expect("a filler"));
 
     let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
@@ -121,7 +142,10 @@ fn main() {
         "{} hand-overs by lapsing: {late} holders notified after the next grant",
         read(&counts.hand_overs)
     );
-    if lost + beside + late > 0 {
+    let two = read(&counts.held_by_two);
+    println!("{two} times a key had two holders by their own account");
+    println!("a thread that only sleeps was woken {} ms late at most", read(&counts.longest_stall) / 1_000);
+    if lost + beside + late + two > 0 {
         std::process::exit(1);
     }
 }
@@ -145,23 +169,26 @@ async fn keep(engine: Engine, number: usize, stop: Arc<AtomicBool>, counts: Arc<
 /// One lease after the other lapses, and is taken over as soon as that is possible.
 async fn hand_over(engine: Engine, number: usize, stop: Arc<AtomicBool>, counts: Arc<Counts>) {
     let key = format!("lapsing {number}");
-    let mut former: Option<Arc<AtomicBool>> = None;
+    let mut former: Option<(Arc<AtomicBool>, Arc<Lease>)> = None;
     while !stop.load(Ordering::Relaxed) {
         let lease = match engine.acquire(&key).ttl(TTL).send().await {
-            Ok(Acquisition::Acquired(lease)) => lease,
+            Ok(Acquisition::Acquired(lease)) => Arc::new(lease),
             _ => {
                 tokio::time::sleep(Duration::from_millis(1)).await;
                 continue;
             }
         };
-        if let Some(notified) = former {
+        if let Some((notified, before)) = former {
             counts.hand_overs.fetch_add(1, Ordering::Relaxed);
             if !notified.load(Ordering::SeqCst) {
                 counts.notified_late.fetch_add(1, Ordering::Relaxed);
             }
+            if !before.is_lost() {
+                counts.held_by_two.fetch_add(1, Ordering::Relaxed);
+            }
         }
         let notified = Arc::new(AtomicBool::new(false));
-        former = Some(Arc::clone(&notified));
+        former = Some((Arc::clone(&notified), Arc::clone(&lease)));
         tokio::spawn(async move {
             lease.lost().await;
             notified.store(true, Ordering::SeqCst);

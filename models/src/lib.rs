@@ -1,5 +1,5 @@
 //! Every interleaving, and every reordering that the memory model allows, of the code with which waiters, readers and writers
-//! meet. The file under test is the one that the library is built from. Only its primitives are the model checker's.
+//! meet. The files under test are those that the library is built from. Only their primitives are the model checker's.
 //!
 //! ```sh
 //! RUSTFLAGS="--cfg loom" cargo test -p lessor-models --release --target-dir target/loom
@@ -7,6 +7,8 @@
 
 #![cfg(loom)]
 
+#[path = "../../crates/lessor-core/src/presence.rs"]
+mod presence;
 #[allow(dead_code, reason = "the models use the part of the file that synchronises")]
 #[path = "../../crates/lessor-core/src/wait/registry.rs"]
 mod registry;

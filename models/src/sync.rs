@@ -3,6 +3,9 @@
 pub(crate) use loom::sync::Arc;
 pub(crate) use loom::sync::atomic::{AtomicUsize, Ordering, fence};
 
+/// All keys share it, so that the model stays small.
+pub(crate) const PRESENCE_SLOTS: usize = 1;
+
 /// With the face of `parking_lot`'s, which knows no poisoning.
 pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
 

@@ -38,7 +38,7 @@ pub(crate) fn grant(shared: &Shared, key: &Key, request: &Acquire) -> Option<Bod
         granted = Some(record.body().clone());
     });
     // A new lease is nothing that anybody waits for, but it ends the former holder's, if that is still watched.
-    if let Some(body) = granted.as_ref().filter(|body| body.attempt > 1 && shared.watches.are_any()) {
+    if let Some(body) = granted.as_ref().filter(|body| body.attempt > 1 && shared.watches.may_have(key)) {
         shared.watches.written(key, &Record::new(body.clone()), body.acquired_at);
     }
     granted
@@ -62,7 +62,7 @@ pub(crate) fn act(shared: &Shared, key: &Key, lease_id: &LeaseId, act: &Act) -> 
         if let Some(record) = &mut spot.record {
             done = Some(plan.make(record.body_mut()));
             // A waiter that is not seen here yet reads the record after this.
-            news = shared.watches.are_any().then(|| (record.clone(), now));
+            news = shared.watches.may_have(key).then(|| (record.clone(), now));
         }
     });
     if let Some((record, now)) = news {

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use crate::engine::Shared;
 use crate::error::Error;
 use crate::key::Key;
 use crate::lease::{Grant, Held};
+use crate::presence::Presence;
 use crate::record::Record;
 use crate::time::Timestamp;
 
@@ -30,8 +31,7 @@ const MIN_RETRY: Duration = Duration::from_millis(1);
 /// See the module.
 #[derive(Default)]
 pub(crate) struct Holders {
-    /// Lets a writer see without a lock that no lease is watched.
-    watched: AtomicUsize,
+    watched: Presence,
     state: Mutex<State>,
     /// Notified when an entry becomes due earlier than the thread expects.
     earlier: Event,
@@ -74,10 +74,10 @@ enum Step {
 }
 
 impl Holders {
-    /// Whether any lease is watched.
+    /// Whether a lease of `key` may be watched.
     #[inline]
-    pub(crate) fn are_any(&self) -> bool {
-        self.watched.load(Ordering::Relaxed) > 0
+    pub(crate) fn may_have(&self, key: &Key) -> bool {
+        self.watched.may_have(key)
     }
 
     /// Watches the lease, unless it is watched already. The record is looked at soon: the key may have been taken away while
@@ -111,7 +111,7 @@ impl Holders {
                 };
                 state.entries.insert(id, entry);
                 state.by_key.entry(grant.key.clone()).or_default().push(id);
-                self.watched.fetch_add(1, Ordering::SeqCst);
+                self.watched.add(&grant.key);
                 id
             }
             id => id,
@@ -141,7 +141,7 @@ impl Holders {
                 state.by_key.remove(&grant.key);
             }
         }
-        self.watched.fetch_sub(1, Ordering::Relaxed);
+        self.watched.remove(&grant.key);
     }
 
     fn schedule(&self, state: &mut State, id: u64, due: Timestamp) {
@@ -157,7 +157,7 @@ impl Holders {
 
     /// Compares the leases of `key` with what is stored under it now.
     pub(crate) fn observe(&self, key: &Key, record: Option<&Record>, now: Timestamp) {
-        if self.are_any() {
+        if self.may_have(key) {
             for grant in self.of_key(key) {
                 grant.observe(record, now);
             }
@@ -166,7 +166,7 @@ impl Holders {
 
     /// Has the record of `key` looked at soon, if a lease on it is watched.
     pub(crate) fn hint(&self, key: &Key) {
-        if self.are_any() {
+        if self.may_have(key) {
             let mut state = self.state.lock();
             let ids = state.by_key.get(key).cloned().unwrap_or_default();
             ids.into_iter().for_each(|id| self.hint_one(&mut state, id));
@@ -338,6 +338,6 @@ async fn check(grant: Arc<Grant>) {
 
 impl fmt::Debug for Holders {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Holders").field("watched", &self.watched).finish_non_exhaustive()
+        f.debug_struct("Holders").field("watched", &self.watched.count()).finish_non_exhaustive()
     }
 }

@@ -28,6 +28,7 @@ pub mod machine;
 mod notifier;
 mod once;
 mod pending;
+mod presence;
 mod record;
 mod resolve;
 mod settings;

@@ -68,10 +68,10 @@ impl Waiting {
         }
     }
 
-    /// Whether anybody waits for anything.
+    /// Whether somebody may wait for `key`.
     #[inline]
-    pub(crate) fn are_any(&self) -> bool {
-        self.registry.watched() > 0
+    pub(crate) fn may_have(&self, key: &Key) -> bool {
+        self.registry.may_have(key)
     }
 
     /// Has the record of `key` read soon, if anybody waits for it. A store may call it, so nothing is read here.

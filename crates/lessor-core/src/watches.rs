@@ -48,10 +48,10 @@ impl Watches {
         }
     }
 
-    /// Whether anybody watches anything.
+    /// Whether somebody may watch `key`.
     #[inline]
-    pub(crate) fn are_any(&self) -> bool {
-        self.waiting.are_any() || self.holders.are_any()
+    pub(crate) fn may_have(&self, key: &Key) -> bool {
+        self.waiting.may_have(key) || self.holders.may_have(key)
     }
 
     /// Another party may have changed the record under `key`.

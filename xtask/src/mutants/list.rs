@@ -289,6 +289,20 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         test: core_in(&["--test", "holding"], "a_purge_goes_on_until_nothing_is_due_and_in_bounded_steps"),
     },
     Mutant {
+        name: "watched-key-is-not-reported-to-its-second-watcher",
+        file: "crates/lessor-core/src/presence.rs",
+        find: "            slot.fetch_sub(1, Ordering::Relaxed);",
+        replace: "            slot.store(0, Ordering::Relaxed);",
+        test: core("presence::tests::a_key_is_reported_from_its_first_watcher_to_its_last"),
+    },
+    Mutant {
+        name: "every-key-counts-as-watched",
+        file: "crates/lessor-core/src/presence.rs",
+        find: "self.count() > 0 && self.slot(key)",
+        replace: "self.count() > 0 || self.slot(key)",
+        test: core("presence::tests::most_keys_are_not_reported_while_some_are_watched"),
+    },
+    Mutant {
         name: "renewal-under-way-hides-the-deadline",
         file: "crates/lessor-core/src/holders.rs",
         find: "        if self.busy {\n            return deadline;",
@@ -494,7 +508,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "edit-tells-no-waiter",
         file: "crates/lessor-core/src/at_hand.rs",
-        find: "shared.watches.are_any().then",
+        find: "shared.watches.may_have(key).then",
         replace: "false.then",
         test: core_in(&["--test", "at_hand"], "a_waiter_is_woken_by_work_that_ends_in_place"),
     },

@@ -14,7 +14,8 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::atomic::AtomicU64;
 
-use crate::sync::{Arc, AtomicUsize, Mutex, Ordering, fence};
+use crate::presence::Presence;
+use crate::sync::{Arc, Mutex, Ordering, fence};
 
 /// How long an offer lasts, in microseconds of real time.
 pub(crate) const OFFER: u64 = 20_000;
@@ -58,8 +59,7 @@ type Entry<K, R, W> = Arc<Watched<K, R, W>>;
 
 /// All keys that are waited for. `R` is a reading, `W` what wakes a waiter.
 pub(crate) struct Registry<K, R, W> {
-    /// Lets a writer see without a lock that nobody waits.
-    watched: AtomicUsize,
+    watched: Presence,
     entries: Mutex<HashMap<K, Entry<K, R, W>>>,
 }
 
@@ -128,24 +128,29 @@ impl<W> Follows<W> {
 
 impl<K, R, W> Default for Registry<K, R, W> {
     fn default() -> Self {
-        Self { watched: AtomicUsize::new(0), entries: Mutex::new(HashMap::new()) }
+        Self { watched: Presence::default(), entries: Mutex::new(HashMap::new()) }
     }
 }
 
 impl<K: Hash + Eq + Clone, R, W> Registry<K, R, W> {
     /// How many keys are waited for.
-    #[inline]
     pub(crate) fn watched(&self) -> usize {
-        self.watched.load(Ordering::Relaxed)
+        self.watched.count()
     }
 
-    /// The entry of a key that was just written, if anybody waits for it. Costs one look when nobody waits at all.
+    /// Whether somebody may wait for `key`.
+    #[inline]
+    pub(crate) fn may_have(&self, key: &K) -> bool {
+        self.watched.may_have(key)
+    }
+
+    /// The entry of a key that was just written, if anybody waits for it. Takes no lock where nobody does, as a rule.
     #[inline]
     pub(crate) fn written(&self, key: &K) -> Option<Entry<K, R, W>> {
         // The write comes before this look, and a waiter registers before its first reading begins. With the two
         // fences, either this sees the waiter or that reading sees the write.
         fence(Ordering::SeqCst);
-        if self.watched() > 0 { self.find(key) } else { None }
+        if self.may_have(key) { self.find(key) } else { None }
     }
 
     /// The entry of a key, if anybody waits for it.
@@ -166,7 +171,7 @@ impl<K: Hash + Eq + Clone, R, W> Registry<K, R, W> {
             None => {
                 let watched = Arc::new(Watched::new(key.clone()));
                 entries.insert(key.clone(), Arc::clone(&watched));
-                self.watched.fetch_add(1, Ordering::Relaxed);
+                self.watched.add(key);
                 watched
             }
         };
@@ -186,7 +191,7 @@ impl<K: Hash + Eq + Clone, R, W> Registry<K, R, W> {
         let mut follows = Follows::nothing();
         follows.ended = state.is_empty();
         let entry = if follows.ended {
-            self.watched.fetch_sub(1, Ordering::Relaxed);
+            self.watched.remove(&watched.key);
             entries.remove(&watched.key)
         } else {
             follows.read = had_offer && state.ask();
