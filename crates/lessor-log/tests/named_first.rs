@@ -62,20 +62,21 @@ fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     panic!("never happened: {what}");
 }
 
-/// From here on there is no room for a segment after the next one, so that a compaction goes on in that one. Returns the number of
-/// the call that fails.
-fn is_made(disk: &SimDisk) -> u64 {
+/// There is a next segment, and no other can be made from here on, so that a compaction goes on in that one.
+fn is_made(disk: &SimDisk, held: Option<Arc<Held>>) {
     eventually("the next segment is made", || {
         disk.file_names().iter().any(|name| name == NEXT) && disk.durable_bytes(NEXT).len() == 8 << 10
     });
-    let fails = disk.calls_of(CallKind::Create) + 1;
-    disk.fail(When::nth(CallKind::Create, fails), Fault::Full);
-    fails
-}
-
-/// The segment after the next one could not be made: the compaction's own files can.
-fn has_failed(disk: &SimDisk, fails: u64) {
-    eventually("the segment after the next one is asked for", || disk.calls_of(CallKind::Create) >= fails);
+    let (on, writes) = (disk.clone(), AtomicU64::new(0));
+    disk.on_call(Some(Arc::new(move |call: Call| match call.kind {
+        CallKind::Create if call.file.starts_with("segment-") => {
+            on.fail(When::call(call.number), Fault::Full)
+        }
+        CallKind::Write if call.file == NEXT && writes.fetch_add(1, Ordering::SeqCst) == 1 => {
+            held.iter().for_each(|held| held.stop());
+        }
+        _ => {}
+    })));
 }
 
 /// A committer has begun the next segment, and nothing has been synced since.
@@ -83,11 +84,10 @@ fn has_failed(disk: &SimDisk, fails: u64) {
 fn p5_a_segment_that_nobody_synced_is_not_named_with_sync_process() {
     let disk = SimDisk::new();
     let (store, number) = (open(&disk, Sync::Process), AtomicU64::new(0));
-    let fails = is_made(&disk);
+    is_made(&disk, None);
     while disk.bytes(NEXT).iter().all(|byte| *byte == 0) {
         grant(&store, &number);
     }
-    has_failed(&disk, fails);
     store.compact().unwrap();
     open(&disk.crash().image_lost(), Sync::Process);
     open(&disk.crash().image_kept(), Sync::Process);
@@ -102,19 +102,11 @@ struct Held {
 }
 
 impl Held {
-    fn on(disk: &SimDisk) -> Arc<Self> {
-        let (held, writes) = (Arc::new(Self::default()), AtomicU64::new(0));
-        let holder = Arc::clone(&held);
-        disk.on_call(Some(Arc::new(move |call: Call| {
-            if call.kind == CallKind::Write && call.file == NEXT && writes.fetch_add(1, Ordering::SeqCst) == 1
-            {
-                let mut state = holder.state.lock();
-                state.0 = true;
-                holder.changed.notify_all();
-                holder.changed.wait_while(&mut state, |(_, goes_on)| !*goes_on);
-            }
-        })));
-        held
+    fn stop(&self) {
+        let mut state = self.state.lock();
+        state.0 = true;
+        self.changed.notify_all();
+        self.changed.wait_while(&mut state, |(_, goes_on)| !*goes_on);
     }
 
     fn wait(&self) {
@@ -132,8 +124,8 @@ impl Held {
 fn p5_a_segment_that_is_being_begun_is_not_named_with_sync_disk() {
     let disk = SimDisk::new();
     let (store, number) = (open(&disk, Sync::Disk), AtomicU64::new(0));
-    let fails = is_made(&disk);
-    let held = Held::on(&disk);
+    let held = Arc::new(Held::default());
+    is_made(&disk, Some(Arc::clone(&held)));
     thread::scope(|scope| {
         let committer = scope.spawn(|| {
             while disk.bytes(NEXT).iter().all(|byte| *byte == 0) {
@@ -141,7 +133,6 @@ fn p5_a_segment_that_is_being_begun_is_not_named_with_sync_disk() {
             }
         });
         held.wait();
-        has_failed(&disk, fails);
         store.compact().unwrap();
         let crash = disk.crash();
         held.let_go();
