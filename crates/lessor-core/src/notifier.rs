@@ -35,6 +35,7 @@ pub(crate) fn mark_own_thread() {
 }
 
 /// The waker of a caller that waits, and whether it may be invoked in place.
+#[derive(Clone)]
 pub struct CallerWaker {
     waker: Waker,
     /// The waker is that of [`block_on`](crate::block_on) or of an engine's own thread: it only unparks a thread.

@@ -2,9 +2,10 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use lessor_core::store::CallerWaker;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -24,7 +25,7 @@ pub(crate) struct Deadlines {
 #[derive(Debug, Default)]
 struct List {
     /// Places are used again.
-    waiting: Vec<Option<(u64, Option<Waker>)>>,
+    waiting: Vec<Option<(u64, Option<CallerWaker>)>>,
     free: Vec<usize>,
 }
 
@@ -44,9 +45,11 @@ impl Deadlines {
             tokio::time::sleep(TICK).await;
             let now = now();
             // Each is woken once, also if it is not polled after that.
-            let over = |(at, waker): &mut (u64, Option<Waker>)| if *at <= now { waker.take() } else { None };
-            let woken: Vec<Waker> = self.list.lock().waiting.iter_mut().flatten().filter_map(over).collect();
-            woken.into_iter().for_each(wake);
+            let over =
+                |(at, waker): &mut (u64, Option<CallerWaker>)| if *at <= now { waker.take() } else { None };
+            let woken: Vec<CallerWaker> =
+                self.list.lock().waiting.iter_mut().flatten().filter_map(over).collect();
+            wake(woken);
         }
     }
 }
@@ -73,7 +76,7 @@ impl<F: Fn() -> u64 + Unpin> Future for Expiry<'_, F> {
         if (self.now)() >= self.at {
             return Poll::Ready(());
         }
-        let waiter = Some((self.at, Some(context.waker().clone())));
+        let waiter = Some((self.at, Some(CallerWaker::of(context))));
         let mut list = self.deadlines.list.lock();
         let was_empty = list.is_empty();
         let place = match self.place.or_else(|| list.free.pop()) {

@@ -1,24 +1,35 @@
-//! Wakes callers. Their wakers are code of the application, and run on threads of the store.
+//! Wakes callers. Their wakers are code of the application, which may panic or block: none of it runs on a thread that others
+//! depend on.
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Wake, Waker};
 
-/// Wakes a caller. If its waker panics, the panic ends here: the thread that wakes has others to serve.
-pub(crate) fn wake(waker: Waker) {
+use lessor_core::store::{CallerWaker, Notifier};
+
+/// Of all stores of this process. It has threads only while there is something to do.
+static NOTIFIER: LazyLock<Notifier> = LazyLock::new(Notifier::new);
+
+/// Wakes callers.
+pub(crate) fn wake(callers: impl IntoIterator<Item = CallerWaker>) {
+    NOTIFIER.wake(callers);
+}
+
+/// Wakes the store's own thread. If its waker panics, the panic ends here.
+pub(crate) fn wake_thread(waker: Waker) {
     if catch_unwind(AssertUnwindSafe(|| waker.wake())).is_err() {
-        tracing::error!("the waker of a caller panicked; the caller may not be polled again");
+        tracing::error!("the waker of the store's thread panicked");
     }
 }
 
-/// A waker that never panics.
-struct Shield(Waker);
+/// A waker that neither panics nor blocks.
+struct Shield(CallerWaker);
 
 impl Wake for Shield {
     fn wake(self: Arc<Self>) {
-        wake(self.0.clone());
+        wake([self.0.clone()]);
     }
 }
 
@@ -26,7 +37,7 @@ impl Wake for Shield {
 pub(crate) async fn shielded<T>(work: impl Future<Output = T>) -> T {
     let mut work = pin!(work);
     poll_fn(|context| {
-        let waker = Waker::from(Arc::new(Shield(context.waker().clone())));
+        let waker = Waker::from(Arc::new(Shield(CallerWaker::of(context))));
         work.as_mut().poll(&mut Context::from_waker(&waker))
     })
     .await
@@ -51,7 +62,8 @@ mod tests {
 
     #[test]
     fn a_waker_that_panics_keeps_nobody_else_from_being_woken() {
-        wake(Waker::from(Arc::new(Panics)));
+        let panics = Waker::from(Arc::new(Panics));
+        wake([CallerWaker::of(&Context::from_waker(&panics))]);
         let event = Event::new();
         let mut first = Box::pin(shielded(event.listen()));
         let mut second = Box::pin(shielded(event.listen()));

@@ -457,4 +457,11 @@ pub(crate) const REDIS: &[Mutant] = &[
         replace: "filter_map(|entry| entry.slot.fill(Err(kind), None).filter(|_| false));",
         test: unit("wire::tests::the_end_of_a_connection_wakes_everybody"),
     },
+    Mutant {
+        name: "redis-callers-wakers-run-on-the-thread-that-reads",
+        file: "crates/lessor-core/src/notifier.rs",
+        find: "if caller.in_place {",
+        replace: "if caller.in_place || true {",
+        test: redis(&["--test", "wakers"], "rule_15_a_waker_that_blocks_holds_up_neither"),
+    },
 ];

@@ -27,7 +27,7 @@ use tokio::runtime::Handle;
 
 use super::reading::Reading;
 use super::waiting::{Entry, Slot, Waiting};
-use crate::wake::{shielded, wake};
+use crate::wake::{shielded, wake, wake_thread};
 
 /// How many may wait for their answers, those included that have given up.
 const WAITING: usize = 64 << 10;
@@ -195,7 +195,7 @@ impl Line {
             false => drop(queue),
         }
         drop(armed);
-        called.into_iter().for_each(wake);
+        called.into_iter().for_each(wake_thread);
         Ok(Waiting { line: self, slot, part, number })
     }
 
@@ -237,7 +237,7 @@ impl Line {
                     queue.writer = Writer::Blocked;
                     let called = queue.thread.take();
                     drop(queue);
-                    called.into_iter().for_each(wake);
+                    called.into_iter().for_each(wake_thread);
                     return;
                 }
                 Err(error) => {
@@ -317,7 +317,7 @@ impl Line {
         queue.leader = Leader::Nobody;
         let called = if queue.waiting.is_empty() { None } else { queue.thread.take() };
         drop(queue);
-        called.into_iter().for_each(wake);
+        called.into_iter().for_each(wake_thread);
     }
 
     /// Takes in what there is to read, as the leader. Returns whether that may not have been all.
@@ -355,7 +355,7 @@ impl Line {
             _ => None,
         };
         drop(queue);
-        called.into_iter().for_each(wake);
+        called.into_iter().for_each(wake_thread);
         if has_room {
             self.room.notify(usize::MAX);
         }
@@ -387,8 +387,10 @@ impl Line {
         drop(queue);
         drop(sockets);
         let _ = self.socket.shutdown(Shutdown::Both);
-        let wakers = waiting.into_iter().filter_map(|entry| entry.slot.fill(Err(kind), None));
-        wakers.chain(called).for_each(wake);
+        let callers: Vec<_> =
+            waiting.into_iter().filter_map(|entry| entry.slot.fill(Err(kind), None)).collect();
+        wake(callers);
+        called.into_iter().for_each(wake_thread);
         self.room.notify(usize::MAX);
         if !is_closed {
             (self.lost)();
@@ -410,6 +412,6 @@ impl Line {
         queue.is_closed = true;
         let called = queue.thread.take();
         drop(queue);
-        called.into_iter().for_each(wake);
+        called.into_iter().for_each(wake_thread);
     }
 }

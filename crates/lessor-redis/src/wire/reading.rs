@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::mem;
 use std::sync::Arc;
 
+use lessor_core::store::CallerWaker;
 use redis::{PushInfo, Value};
 
 use super::replies::{Said, Stop, first};
@@ -23,6 +24,7 @@ pub(super) struct Reading {
     values: Vec<Value>,
     pushes: Vec<PushInfo>,
     done: Vec<(Arc<Slot>, Answer)>,
+    woken: Vec<CallerWaker>,
     untaken: Untaken,
 }
 
@@ -34,6 +36,7 @@ impl Reading {
             values: Vec::new(),
             pushes: Vec::new(),
             done: Vec::new(),
+            woken: Vec::new(),
             untaken: Untaken::default(),
         }
     }
@@ -107,8 +110,9 @@ impl Reading {
     pub(super) fn tell(&mut self, hear: &dyn Fn(&PushInfo)) {
         for (slot, answer) in self.done.drain(..) {
             let (answer, share) = self.untaken.admit(answer);
-            slot.fill(answer, share).into_iter().for_each(wake);
+            self.woken.extend(slot.fill(answer, share));
         }
+        wake(self.woken.drain(..));
         mem::take(&mut self.pushes).iter().for_each(hear);
     }
 }

@@ -5,9 +5,9 @@ use std::io::ErrorKind;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
-use lessor_core::store::may_block;
+use lessor_core::store::{CallerWaker, may_block};
 use parking_lot::Mutex;
 use redis::Value;
 use tokio::io::Interest;
@@ -30,10 +30,10 @@ type Held = (Answer, Option<Share>);
 
 /// Where an answer is put, and whoever waits for it.
 #[derive(Debug, Default)]
-pub(super) struct Slot(Mutex<(Option<Held>, Option<Waker>)>);
+pub(super) struct Slot(Mutex<(Option<Held>, Option<CallerWaker>)>);
 
 impl Slot {
-    pub(super) fn fill(&self, answer: Answer, share: Option<Share>) -> Option<Waker> {
+    pub(super) fn fill(&self, answer: Answer, share: Option<Share>) -> Option<CallerWaker> {
         let mut slot = self.0.lock();
         slot.0 = Some((answer, share));
         slot.1.take()
@@ -43,12 +43,14 @@ impl Slot {
         self.0.lock().0.take().map(|(answer, _)| answer)
     }
 
-    fn take_or_wait(&self, waker: &Waker) -> Option<Answer> {
+    fn take_or_wait(&self, context: &Context<'_>) -> Option<Answer> {
         let mut slot = self.0.lock();
         let answer = slot.0.take().map(|(answer, _)| answer);
-        if answer.is_none() && !slot.1.as_ref().is_some_and(|there| there.will_wake(waker)) {
-            slot.1 = Some(waker.clone());
-        }
+        let is_new = answer.is_none() && !slot.1.as_ref().is_some_and(|there| there.is_of(context));
+        let former = if is_new { slot.1.replace(CallerWaker::of(context)) } else { None };
+        drop(slot);
+        // A waker's destructor is a caller's code: it runs outside of the lock.
+        drop(former);
         answer
     }
 }
@@ -153,7 +155,7 @@ impl Waiting<'_> {
     }
 
     fn poll_slot(&self, context: &mut Context<'_>) -> Poll<Answer> {
-        self.slot.take_or_wait(context.waker()).map_or(Poll::Pending, Poll::Ready)
+        self.slot.take_or_wait(context).map_or(Poll::Pending, Poll::Ready)
     }
 
     fn leader(&self) -> Leader {

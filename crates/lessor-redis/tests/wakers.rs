@@ -1,0 +1,65 @@
+//! The waker of one caller holds up no other caller of the same store.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake, Waker};
+use std::time::Duration;
+
+use lessor_core::{Acquisition, Engine};
+use support::Server;
+use tools::{begin, end, eventually, lease};
+
+mod support;
+#[path = "support/tools.rs"]
+mod tools;
+
+/// Blocks until it is let go.
+#[derive(Default)]
+struct Blocks {
+    gate: Mutex<()>,
+    blocked: AtomicUsize,
+}
+
+impl Wake for Blocks {
+    fn wake(self: Arc<Self>) {
+        self.blocked.fetch_add(1, Ordering::SeqCst);
+        drop(self.gate.lock().unwrap());
+    }
+}
+
+/// The store's thread that reads the answers invoked the wakers itself. One that blocked held up every other answer, and with them
+/// the renewals of all leases.
+#[test]
+fn rule_15_a_waker_that_blocks_holds_up_neither_answers_nor_renewals() {
+    if !support::is_there() {
+        return;
+    }
+    let (server, prefix) = (Server::volatile(), support::prefix());
+    let engine = Engine::new(Arc::new(support::open(&server, &prefix))).unwrap();
+    let kept = lease(engine.acquire("kept").ttl(Duration::from_secs(1)).wait()).keep_alive();
+    let blocks = Arc::new(Blocks::default());
+    let waker = Waker::from(Arc::clone(&blocks));
+    let closed = blocks.gate.lock().unwrap();
+    let mut asked = Vec::new();
+    for number in 0..20 {
+        let mut ask = engine.acquire(&format!("{number}")).send();
+        if Pin::new(&mut ask).poll(&mut Context::from_waker(&waker)).is_pending() {
+            asked.push(ask);
+        }
+        let (engine, key) = (engine.clone(), format!("next {number}"));
+        let beside = begin(move || lease(engine.acquire(&key).wait()).complete(&number).wait().unwrap());
+        end("a caller beside it is answered", &beside);
+    }
+    eventually("a waker blocks", || blocks.blocked.load(Ordering::SeqCst) > 0);
+    let version = |engine: &Engine| engine.status("kept").wait().unwrap().unwrap().version().as_u64();
+    let before = version(&engine);
+    eventually("the lease is renewed", || version(&engine) > before + 2);
+    assert!(!kept.is_lost());
+    drop(closed);
+    for ask in asked {
+        assert!(matches!(ask.wait().unwrap(), Acquisition::Acquired(_)));
+    }
+}
