@@ -274,6 +274,6 @@ fn cargo_deny(shell: &Shell, asked: Asked) -> Result<Option<String>, String> {
         return Ok(None);
     }
     let tools = tools.display().to_string();
-    shell.cargo(&["install", "--locked", "--root", &tools, "cargo-deny"]).run()?;
+    shell.cargo(&["install", "--locked", "--debug", "--root", &tools, "cargo-deny"]).run()?;
     Ok(Some(own))
 }
