@@ -55,3 +55,71 @@ impl Signal {
         notifier.wake(wakers.into_iter().map(|(_, waker)| waker));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::panic, reason = "a test fails by panicking")]
+
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Wake, Waker};
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn register(signal: &Signal, place: &mut Option<u64>) -> Arc<Count> {
+        let count = Arc::new(Count::default());
+        let waker = Waker::from(Arc::clone(&count));
+        signal.register(place, &Context::from_waker(&waker));
+        count
+    }
+
+    /// The wakers run on the notifier's thread, in their order.
+    fn woken(count: &Count) {
+        for _ in 0..6_000 {
+            if count.0.load(Ordering::SeqCst) > 0 {
+                return;
+            }
+            thread::park_timeout(Duration::from_millis(5));
+        }
+        panic!("the waker was never invoked");
+    }
+
+    #[test]
+    fn all_that_are_registered_are_woken_by_their_latest_waker() {
+        let (signal, notifier) = (Signal::default(), Notifier::new());
+        let (mut one, mut other) = (None, None);
+        let replaced = register(&signal, &mut one);
+        let second = register(&signal, &mut other);
+        let first = register(&signal, &mut one);
+        signal.notify(&notifier);
+        woken(&first);
+        woken(&second);
+        assert_eq!(replaced.0.load(Ordering::SeqCst), 0);
+    }
+
+    #[test]
+    fn one_that_has_left_is_not_woken_and_takes_nobody_along() {
+        let (signal, notifier) = (Signal::default(), Notifier::new());
+        let (mut one, mut other, mut last) = (None, None, None);
+        let first = register(&signal, &mut one);
+        let gone = register(&signal, &mut other);
+        let third = register(&signal, &mut last);
+        signal.leave(other);
+        signal.leave(None);
+        signal.notify(&notifier);
+        woken(&first);
+        woken(&third);
+        assert_eq!(gone.0.load(Ordering::SeqCst), 0);
+    }
+}
