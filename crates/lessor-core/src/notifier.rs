@@ -25,12 +25,15 @@ const LINGER: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_millis(1);
 
 thread_local! {
-    /// This is an engine's own thread, on which only the engine's own futures are polled.
+    /// Only the futures of an engine or of a store are polled on this thread.
     static OWN_THREAD: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Marks this thread as an engine's own.
-pub(crate) fn mark_own_thread() {
+/// Marks this thread as one that polls nothing but the futures of an engine or of a store. Their wakers are invoked in place.
+///
+/// A store whose own thread waits for what a [`Notifier`] reports calls it on that thread. Otherwise callers' wakers that block could hold up the
+/// store itself.
+pub fn mark_own_thread() {
     OWN_THREAD.set(true);
 }
 
@@ -143,27 +146,30 @@ impl Shared {
     fn call_a_thread(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
         if state.idle > 0 {
             self.work.notify_one();
-        } else if state.threads == 0 {
-            if !self.start(&mut state) {
-                // No thread can be had. A waker that blocks is the lesser evil than one that is lost.
-                let queue = std::mem::take(&mut state.queue);
-                drop(state);
-                queue.into_iter().for_each(invoke);
-            }
-        } else {
-            // The others are at work, or blocked. A thread that watches finds out which of the two.
-            self.have_the_queue_watched(&mut state);
+            return;
+        }
+        // The others may be at work, or blocked. A thread that watches finds out which of the two.
+        let started =
+            if state.threads == 0 { self.start(&mut state) } else { self.have_the_queue_watched(&mut state) };
+        if matches!(started, Started::NoThread) {
+            // No thread can be had. A waker that blocks is the lesser evil than one that is lost.
+            let queue = std::mem::take(&mut state.queue);
+            drop(state);
+            queue.into_iter().for_each(invoke);
         }
     }
 
-    fn start(self: &Arc<Self>, state: &mut State) -> bool {
+    fn start(self: &Arc<Self>, state: &mut State) -> Started {
         if state.threads >= MAX_THREADS {
-            return false;
+            return Started::Enough;
         }
         let shared = Arc::clone(self);
         let started = thread::Builder::new().name("lessor-notifier".to_owned()).spawn(move || shared.run());
-        state.threads += usize::from(started.is_ok());
-        started.is_ok()
+        if started.is_err() {
+            return Started::NoThread;
+        }
+        state.threads += 1;
+        Started::Yes
     }
 
     fn run(self: &Arc<Self>) {
@@ -178,7 +184,7 @@ impl Shared {
             while let Some(waker) = state.queue.pop_front() {
                 // This waker may block: another thread has to see to the rest of the queue then.
                 if !state.queue.is_empty() {
-                    self.have_the_queue_watched(&mut state);
+                    let _ = self.have_the_queue_watched(&mut state);
                 }
                 MutexGuard::unlocked(&mut state, || invoke(waker));
             }
@@ -195,21 +201,38 @@ impl Shared {
         state.threads -= 1;
     }
 
-    fn have_the_queue_watched(self: &Arc<Self>, state: &mut State) {
+    fn have_the_queue_watched(self: &Arc<Self>, state: &mut State) -> Started {
         if state.watching {
-            return;
+            return Started::Enough;
         }
         (state.watching, state.watch_next) = (true, true);
         if state.idle > 0 {
             self.work.notify_one();
-        } else if !self.start(state) {
+            return Started::Enough;
+        }
+        let started = self.start(state);
+        if !matches!(started, Started::Yes) {
             (state.watching, state.watch_next) = (false, false);
         }
+        started
     }
 }
 
+/// Whether a thread was started.
+enum Started {
+    Yes,
+    /// No other is needed, or allowed.
+    Enough,
+    /// The system has none.
+    NoThread,
+}
+
 fn invoke(waker: Waker) {
-    if catch_unwind(AssertUnwindSafe(|| waker.wake())).is_err() {
+    let woken = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+    let Err(panic) = woken else { return };
+    // The destructor of what was thrown is a caller's code as well, and so is what receives the event.
+    std::mem::forget(catch_unwind(AssertUnwindSafe(|| {
+        drop(panic);
         tracing::error!("the waker of a caller's future panicked; the future may never be polled again");
-    }
+    })));
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 pub use crate::close::Closing;
 use crate::codec::DecodeError;
 use crate::key::Key;
-pub use crate::notifier::{CallerWaker, Notifier};
+pub use crate::notifier::{CallerWaker, Notifier, mark_own_thread};
 use crate::pending::Pending;
 pub use crate::pending::may_block;
 use crate::record::{Record, Token};

@@ -178,10 +178,11 @@ impl MemoryStore {
     }
 
     /// Removes index entries of records that are gone, and second entries, once there are many of them. The shard is locked for a few
-    /// records at a time.
-    fn sweep(&self, at: usize) {
-        let (Some(shard), Some(due)) = (self.records.shards().get(at), self.due.get(at)) else { return };
-        let crowd = due.take_crowd(shard.read().len());
+    /// records at a time. Returns how many entries were looked at.
+    fn sweep(&self, at: usize) -> usize {
+        let (Some(shard), Some(due)) = (self.records.shards().get(at), self.due.get(at)) else { return 0 };
+        let records = shard.read().len();
+        let crowd = due.take_crowd(records);
         let mut kept = Vec::new();
         for some in crowd.chunks(SWEPT_AT_ONCE) {
             let shard = shard.read();
@@ -192,6 +193,7 @@ impl MemoryStore {
         if !kept.is_empty() {
             due.give_back(kept);
         }
+        crowd.len()
     }
 
     #[inline]
@@ -258,8 +260,9 @@ impl Store for MemoryStore {
         let mut at = first;
         for turn in 0..self.due.len() {
             at = (first + turn) % self.due.len();
-            self.sweep(at);
-            let hashes = self.due.get(at).map(|due| due.take(now, limit - examined)).unwrap_or_default();
+            examined += self.sweep(at);
+            let left = limit.saturating_sub(examined);
+            let hashes = self.due.get(at).map(|due| due.take(now, left)).unwrap_or_default();
             if !hashes.is_empty() {
                 examined += hashes.len();
                 dropped += self.purge_shard(at, &hashes, now);

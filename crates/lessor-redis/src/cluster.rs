@@ -12,6 +12,7 @@ use std::sync::{Arc, Weak};
 
 use event_listener::Event;
 use keep::RECENT;
+use lessor_core::store::Notifier;
 use lessor_core::{StoreError, Timestamp};
 use map::{Map, Node, Wired};
 use parking_lot::RwLock;
@@ -32,6 +33,7 @@ pub(crate) struct Cluster {
     map: RwLock<Map>,
     /// A node came or went, or the map was read.
     changed: Event,
+    notifier: Notifier,
     /// Somebody found that the map is not right.
     stale: Notify,
     is_closed: AtomicBool,
@@ -58,6 +60,7 @@ impl Cluster {
             link: Arc::downgrade(link),
             map: RwLock::default(),
             changed: Event::new(),
+            notifier: link.notifier.clone(),
             stale: Notify::new(),
             is_closed: AtomicBool::new(false),
             used: AtomicU64::new(0),
@@ -186,7 +189,7 @@ impl Cluster {
                 return Ok((master, wired, true));
             }
             self.stale.notify_one();
-            shielded(changed).await;
+            shielded(&self.notifier, changed).await;
         }
     }
 
@@ -194,7 +197,7 @@ impl Cluster {
     pub(crate) async fn wait(&self) {
         let changed = self.changed.listen();
         self.stale.notify_one();
-        shielded(changed).await;
+        shielded(&self.notifier, changed).await;
     }
 
     /// The connection there, if there is one.

@@ -5,18 +5,17 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use lessor_core::store::CallerWaker;
+use lessor_core::store::{CallerWaker, Notifier};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-
-use crate::wake::wake;
 
 /// How late a call may be ended.
 const TICK: Duration = Duration::from_millis(10);
 
 /// Those who wait, each until a time of this machine in µs.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Deadlines {
+    notifier: Notifier,
     list: Mutex<List>,
     /// Somebody waits, where nobody did.
     first: Notify,
@@ -36,6 +35,11 @@ impl List {
 }
 
 impl Deadlines {
+    /// Nobody waits.
+    pub(crate) fn new(notifier: Notifier) -> Self {
+        Self { notifier, list: Mutex::default(), first: Notify::new() }
+    }
+
     /// Wakes those whose time is over, again and again.
     pub(crate) async fn watch(&self, now: impl Fn() -> u64) {
         loop {
@@ -49,7 +53,7 @@ impl Deadlines {
                 |(at, waker): &mut (u64, Option<CallerWaker>)| if *at <= now { waker.take() } else { None };
             let woken: Vec<CallerWaker> =
                 self.list.lock().waiting.iter_mut().flatten().filter_map(over).collect();
-            wake(woken);
+            self.notifier.wake(woken);
         }
     }
 }

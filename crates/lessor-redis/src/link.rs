@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use event_listener::Event;
 use futures_lite::future;
+use lessor_core::store::{Notifier, mark_own_thread};
 use lessor_core::{Error, StoreError, Timestamp};
 use parking_lot::RwLock;
 use tokio::runtime::Handle;
@@ -92,6 +93,8 @@ pub(crate) struct Link {
     /// The process whose thread looks after the connection.
     process: u32,
     deadlines: Deadlines,
+    /// Wakes callers. A store that is opened in a forked child has another one.
+    pub(crate) notifier: Notifier,
     state: RwLock<State>,
     changed: Event,
     /// The connection is broken, or the store is closed.
@@ -111,6 +114,7 @@ impl Link {
         runtime: Option<Handle>,
         #[cfg(feature = "tls")] certificates: Option<redis::TlsCertificates>,
     ) -> Result<Arc<Self>, Error> {
+        let notifier = Notifier::new();
         let link = Arc::new(Self {
             settings,
             address,
@@ -120,7 +124,8 @@ impl Link {
             certificates,
             runtime,
             process: std::process::id(),
-            deadlines: Deadlines::default(),
+            deadlines: Deadlines::new(notifier.clone()),
+            notifier,
             state: RwLock::new(State::Down(Reason::passing("not connected yet"))),
             changed: Event::new(),
             wanted: Notify::new(),
@@ -133,7 +138,10 @@ impl Link {
         let (sender, first) = std::sync::mpsc::channel();
         let thread = std::thread::Builder::new().name("lessor-redis".to_owned());
         let keeper = Arc::clone(&link);
-        let run = move || own.block_on(future::or(keeper.keep(sender), keeper.watch()));
+        let run = move || {
+            mark_own_thread();
+            own.block_on(future::or(keeper.keep(sender), keeper.watch()));
+        };
         thread.spawn(run).map_err(|error| Error::Thread { reason: error.to_string() })?;
         match first.recv() {
             Ok(Ok(())) => Ok(link),
@@ -372,7 +380,7 @@ impl Link {
                 Err(Some(_)) => self.changed.listen(),
             };
             if let Err(Some(_)) = self.look() {
-                shielded(changed).await;
+                shielded(&self.notifier, changed).await;
             }
         }
     }

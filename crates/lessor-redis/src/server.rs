@@ -76,7 +76,15 @@ pub(crate) async fn connect(
     };
     let hear = move |said: &PushInfo| listeners.hear(said);
     let runtime = link.runtime.clone();
-    let wire = Wire::connect(client.map_err(failed)?, link.settings.deadline, runtime, hear, lost).await;
+    let wire = Wire::connect(
+        client.map_err(failed)?,
+        link.settings.deadline,
+        runtime,
+        link.notifier.clone(),
+        hear,
+        lost,
+    )
+    .await;
     let mut wire = wire.map_err(failed)?;
     if wire.is_logged_in() {
         return Ok(wire);

@@ -4,18 +4,11 @@
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
 
 use lessor_core::store::{CallerWaker, Notifier};
-
-/// Of all stores of this process. It has threads only while there is something to do.
-static NOTIFIER: LazyLock<Notifier> = LazyLock::new(Notifier::new);
-
-/// Wakes callers.
-pub(crate) fn wake(callers: impl IntoIterator<Item = CallerWaker>) {
-    NOTIFIER.wake(callers);
-}
+use parking_lot::Mutex;
 
 /// Wakes the store's own thread. If its waker panics, the panic ends here.
 pub(crate) fn wake_thread(waker: Waker) {
@@ -24,21 +17,30 @@ pub(crate) fn wake_thread(waker: Waker) {
     }
 }
 
-/// A waker that neither panics nor blocks.
-struct Shield(CallerWaker);
+/// A waker that runs nothing of the caller's where it is invoked.
+struct Shield {
+    caller: Mutex<Option<CallerWaker>>,
+    notifier: Notifier,
+}
 
 impl Wake for Shield {
     fn wake(self: Arc<Self>) {
-        wake([self.0.clone()]);
+        let caller = self.caller.lock().take();
+        self.notifier.wake(caller);
     }
 }
 
 /// Does `work`, whose primitives wake its caller by themselves, and many callers one after the other.
-pub(crate) async fn shielded<T>(work: impl Future<Output = T>) -> T {
+pub(crate) async fn shielded<T>(notifier: &Notifier, work: impl Future<Output = T>) -> T {
+    // The waker before is kept until `work` has let go of it: it is dropped here, and not under a lock of what `work` waits for.
+    let mut former = None;
     let mut work = pin!(work);
     poll_fn(|context| {
-        let waker = Waker::from(Arc::new(Shield(CallerWaker::of(context))));
-        work.as_mut().poll(&mut Context::from_waker(&waker))
+        let caller = Mutex::new(Some(CallerWaker::of(context)));
+        let waker = Waker::from(Arc::new(Shield { caller, notifier: notifier.clone() }));
+        let polled = work.as_mut().poll(&mut Context::from_waker(&waker));
+        former = Some(waker);
+        polled
     })
     .await
 }
@@ -63,10 +65,11 @@ mod tests {
     #[test]
     fn a_waker_that_panics_keeps_nobody_else_from_being_woken() {
         let panics = Waker::from(Arc::new(Panics));
-        wake([CallerWaker::of(&Context::from_waker(&panics))]);
+        let notifier = Notifier::new();
+        notifier.wake([CallerWaker::of(&Context::from_waker(&panics))]);
         let event = Event::new();
-        let mut first = Box::pin(shielded(event.listen()));
-        let mut second = Box::pin(shielded(event.listen()));
+        let mut first = Box::pin(shielded(&notifier, event.listen()));
+        let mut second = Box::pin(shielded(&notifier, event.listen()));
         let panics = Waker::from(Arc::new(Panics));
         assert!(first.as_mut().poll(&mut Context::from_waker(&panics)).is_pending());
         assert!(second.as_mut().poll(&mut Context::from_waker(&panics)).is_pending());

@@ -18,6 +18,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lessor_core::store::Notifier;
 use redis::aio::MultiplexedConnection;
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, Pipeline, PushInfo, PushKind, RedisError, Value,
@@ -35,7 +36,7 @@ const PIPELINE: usize = 1024;
 pub(crate) enum Wire {
     #[cfg(unix)]
     Own(Arc<Own>),
-    Library(MultiplexedConnection),
+    Library(MultiplexedConnection, Notifier),
 }
 
 #[cfg(unix)]
@@ -53,17 +54,18 @@ impl fmt::Debug for Wire {
         f.write_str(match self {
             #[cfg(unix)]
             Self::Own(_) => "Own",
-            Self::Library(_) => "Library",
+            Self::Library(..) => "Library",
         })
     }
 }
 
 impl Wire {
-    /// Connects, and logs in where the connection is the client library's. Tasks on `runtime` may wait for their answers there. `hear` is told what the server says by itself, `lost` is called when the connection is closed, both from any thread.
+    /// Connects, and logs in where the connection is the client library's. Tasks on `runtime` may wait for their answers there, others are woken by `notifier`. `hear` is told what the server says by itself, `lost` is called when the connection is closed, both from any thread.
     pub(crate) async fn connect(
         client: Client,
         patience: Duration,
         runtime: Option<Handle>,
+        notifier: Notifier,
         hear: impl Fn(&PushInfo) + Send + Sync + 'static,
         lost: impl Fn() + Send + Sync + 'static,
     ) -> Result<Self, RedisError> {
@@ -74,7 +76,7 @@ impl Wire {
             .set_pipeline_buffer_size(PIPELINE);
         #[cfg(unix)]
         if let ConnectionAddr::Tcp(host, port) = client.get_connection_info().addr() {
-            return Self::connect_own((host, *port), runtime, hear, lost).await;
+            return Self::connect_own((host, *port), runtime, notifier, hear, lost).await;
         }
         let config = config.set_push_sender(move |said: PushInfo| {
             match said.kind {
@@ -83,25 +85,29 @@ impl Wire {
             }
             Ok::<(), std::convert::Infallible>(())
         });
-        client.get_multiplexed_async_connection_with_config(&config).await.map(Self::Library)
+        client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await
+            .map(|library| Self::Library(library, notifier))
     }
 
     #[cfg(unix)]
     async fn connect_own(
         place: (&str, u16),
         runtime: Option<Handle>,
+        notifier: Notifier,
         hear: impl Fn(&PushInfo) + Send + Sync + 'static,
         lost: impl Fn() + Send + Sync + 'static,
     ) -> Result<Self, RedisError> {
         let socket = tokio::net::TcpStream::connect(place).await?.into_std()?;
-        let line = Arc::new(line::Line::new(socket, runtime, hear, lost)?);
+        let line = Arc::new(line::Line::new(socket, runtime, notifier, hear, lost)?);
         tokio::spawn(Arc::clone(&line).drive());
         Ok(Self::Own(Arc::new(Own(line))))
     }
 
     /// Whether the client library has logged in already.
     pub(crate) fn is_logged_in(&self) -> bool {
-        matches!(self, Self::Library(_))
+        matches!(self, Self::Library(..))
     }
 
     /// What is behind it was looked at: from now on answers may be as large as a server can make them.
@@ -109,7 +115,7 @@ impl Wire {
         match self {
             #[cfg(unix)]
             Self::Own(own) => own.0.trust(),
-            Self::Library(_) => {}
+            Self::Library(..) => {}
         }
     }
 
@@ -119,7 +125,7 @@ impl Wire {
             #[cfg(unix)]
             Self::Own(own) => own.0.is_over(),
             // What is sent on it finds out.
-            Self::Library(_) => false,
+            Self::Library(..) => false,
         }
     }
 
@@ -129,10 +135,10 @@ impl Wire {
         match self {
             #[cfg(unix)]
             Self::Own(own) => own.send(commands, false, sent).await.map(|answered| answered.last),
-            Self::Library(library) => {
+            Self::Library(library, notifier) => {
                 sent();
                 // It is seldom, and would make each call's future larger.
-                Box::pin(shielded(async {
+                Box::pin(shielded(notifier, async {
                     match commands {
                         [command] => library.send_packed_command(command).await,
                         _ => library.send_all(commands).await.map(|mut all| all.pop().unwrap_or_default()),
@@ -157,9 +163,9 @@ impl Wire {
                 values.push(answered.last);
                 values
             }),
-            Self::Library(library) => {
+            Self::Library(library, notifier) => {
                 sent();
-                Box::pin(shielded(library.send_all(commands))).await
+                Box::pin(shielded(notifier, library.send_all(commands))).await
             }
         }
     }

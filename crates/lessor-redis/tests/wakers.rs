@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use lessor_core::{Acquisition, Engine};
 use support::Server;
-use tools::{begin, end, eventually, lease};
+use tools::{begin, end, eventually, lease, open_with};
 
 mod support;
 #[path = "support/tools.rs"]
@@ -38,25 +39,36 @@ fn rule_15_a_waker_that_blocks_holds_up_neither_answers_nor_renewals() {
         return;
     }
     let (server, prefix) = (Server::volatile(), support::prefix());
-    let engine = Engine::new(Arc::new(support::open(&server, &prefix))).unwrap();
+    let short = |settings: &mut lessor_redis::Settings| settings.deadline = Duration::from_millis(500);
+    let engine = Engine::new(Arc::new(open_with(&server, &prefix, short).unwrap())).unwrap();
     let kept = lease(engine.acquire("kept").ttl(Duration::from_secs(1)).wait()).keep_alive();
     let blocks = Arc::new(Blocks::default());
     let waker = Waker::from(Arc::clone(&blocks));
     let closed = blocks.gate.lock().unwrap();
     let mut asked = Vec::new();
-    for number in 0..20 {
+    let mut ask = |number: usize| {
         let mut ask = engine.acquire(&format!("{number}")).send();
         if Pin::new(&mut ask).poll(&mut Context::from_waker(&waker)).is_pending() {
             asked.push(ask);
         }
+    };
+    let beside = |number: usize| {
         let (engine, key) = (engine.clone(), format!("next {number}"));
         let beside = begin(move || lease(engine.acquire(&key).wait()).complete(&number).wait().unwrap());
         end("a caller beside it is answered", &beside);
+    };
+    for number in 0..20 {
+        ask(number);
+        beside(number);
     }
-    eventually("a waker blocks", || blocks.blocked.load(Ordering::SeqCst) > 0);
+    // More than there are threads for wakers that block.
+    (20..100).for_each(&mut ask);
+    beside(20);
+    eventually("no thread is left for wakers", || blocks.blocked.load(Ordering::SeqCst) >= 64);
     let version = |engine: &Engine| engine.status("kept").wait().unwrap().unwrap().version().as_u64();
     let before = version(&engine);
-    eventually("the lease is renewed", || version(&engine) > before + 2);
+    eventually("the lease is renewed", || version(&engine) > before + 4);
+    beside(21);
     assert!(!kept.is_lost());
     drop(closed);
     for ask in asked {

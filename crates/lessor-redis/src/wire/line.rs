@@ -17,7 +17,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use event_listener::Event;
-use lessor_core::store::may_block;
+use lessor_core::store::{Notifier, may_block};
 use parking_lot::{Mutex, MutexGuard};
 use redis::PushInfo;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -27,7 +27,7 @@ use tokio::runtime::Handle;
 
 use super::reading::Reading;
 use super::waiting::{Entry, Slot, Waiting};
-use crate::wake::{shielded, wake, wake_thread};
+use crate::wake::{shielded, wake_thread};
 
 /// How many may wait for their answers, those included that have given up.
 const WAITING: usize = 64 << 10;
@@ -101,6 +101,7 @@ pub(super) struct Line {
     room: Event,
     /// Whose tasks may lead.
     runtime: Option<Handle>,
+    notifier: Notifier,
     /// How long one answer may be.
     longest: AtomicUsize,
     hear: Box<dyn Fn(&PushInfo) + Send + Sync>,
@@ -119,6 +120,7 @@ impl Line {
     pub(super) fn new(
         socket: TcpStream,
         runtime: Option<Handle>,
+        notifier: Notifier,
         hear: impl Fn(&PushInfo) + Send + Sync + 'static,
         lost: impl Fn() + Send + Sync + 'static,
     ) -> io::Result<Self> {
@@ -145,6 +147,7 @@ impl Line {
             queue: Mutex::new(queue),
             room: Event::new(),
             runtime,
+            notifier,
             longest: AtomicUsize::new(UNTRUSTED),
             hear: Box::new(hear),
             lost: Box::new(lost),
@@ -207,7 +210,7 @@ impl Line {
             queue.over.is_none() && (queue.waiting.len() >= WAITING || queue.out.len() >= UNSENT)
         };
         if is_full {
-            shielded(room).await;
+            shielded(&self.notifier, room).await;
         }
     }
 
@@ -227,12 +230,13 @@ impl Line {
             }
             drop(queue);
             let outcome = self.send(&bytes, &mut at);
+            if outcome.is_ok() {
+                self.room.notify(usize::MAX);
+            }
             queue = self.queue.lock();
             queue.begun = (bytes, at);
             match outcome {
-                Ok(()) => {
-                    self.room.notify(usize::MAX);
-                }
+                Ok(()) => {}
                 Err(Errno::AGAIN) => {
                     queue.writer = Writer::Blocked;
                     let called = queue.thread.take();
@@ -346,7 +350,7 @@ impl Line {
         let outcome = outcome.and_then(|()| reading.hand_out(&mut queue.waiting));
         let has_room = queue.waiting.len() < WAITING;
         drop(queue);
-        reading.tell(&*self.hear);
+        reading.tell(&self.notifier, &*self.hear);
         let mut queue = self.queue.lock();
         queue.reading = Some(reading);
         queue.reads += 1;
@@ -389,7 +393,7 @@ impl Line {
         let _ = self.socket.shutdown(Shutdown::Both);
         let callers: Vec<_> =
             waiting.into_iter().filter_map(|entry| entry.slot.fill(Err(kind), None)).collect();
-        wake(callers);
+        self.notifier.wake(callers);
         called.into_iter().for_each(wake_thread);
         self.room.notify(usize::MAX);
         if !is_closed {

@@ -5,12 +5,11 @@ use std::io::ErrorKind;
 use std::mem;
 use std::sync::Arc;
 
-use lessor_core::store::CallerWaker;
+use lessor_core::store::{CallerWaker, Notifier};
 use redis::{PushInfo, Value};
 
 use super::replies::{Said, Stop, first};
 use super::waiting::{Answer, Answered, Entry, Slot, Untaken};
-use crate::wake::wake;
 
 /// How much is read at once.
 const PIECE: usize = 64 << 10;
@@ -107,12 +106,12 @@ impl Reading {
     }
 
     /// Wakes those who have got something. They may do anything, so no lock is held meanwhile.
-    pub(super) fn tell(&mut self, hear: &dyn Fn(&PushInfo)) {
+    pub(super) fn tell(&mut self, notifier: &Notifier, hear: &dyn Fn(&PushInfo)) {
         for (slot, answer) in self.done.drain(..) {
             let (answer, share) = self.untaken.admit(answer);
             self.woken.extend(slot.fill(answer, share));
         }
-        wake(self.woken.drain(..));
+        notifier.wake(self.woken.drain(..));
         mem::take(&mut self.pushes).iter().for_each(hear);
     }
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use futures_lite::future;
 use lessor_core::Pending;
+use lessor_core::store::Notifier;
 use redis::{Value, cmd};
 use tokio::runtime::{Builder, Handle, Runtime};
 
@@ -47,7 +48,9 @@ fn connect(runtime: Option<&Runtime>) -> Connection {
         heard.fetch_add(1, Ordering::SeqCst);
     };
     let handle: Option<Handle> = runtime.map(|runtime| runtime.handle().clone());
-    let line = Line::new(socket, handle, hear, move || is_lost.store(true, Ordering::SeqCst)).unwrap();
+    let line =
+        Line::new(socket, handle, Notifier::new(), hear, move || is_lost.store(true, Ordering::SeqCst))
+            .unwrap();
     let line = Arc::new(line);
     let theirs = Arc::clone(&line);
     let driver = thread::spawn(move || {
@@ -241,7 +244,7 @@ fn p6_answers_are_the_same_wherever_what_is_read_ends() {
             reading.space()[..piece.len()].copy_from_slice(piece);
             reading.take_in(piece.len(), usize::MAX).unwrap();
             reading.hand_out(&mut waiting).unwrap();
-            reading.tell(&|_| heard.set(heard.get() + 1));
+            reading.tell(&Notifier::new(), &|_| heard.set(heard.get() + 1));
         }
         assert_eq!((waiting.len(), heard.get()), (0, 1));
         slots.iter().map(|slot| slot.take().unwrap().unwrap()).collect::<Vec<_>>()
@@ -398,7 +401,7 @@ fn answers_that_nobody_takes_are_bounded() {
             reading.take_in(piece.len(), usize::MAX).unwrap();
         }
         reading.hand_out(&mut waiting).unwrap();
-        reading.tell(&|_| {});
+        reading.tell(&Notifier::new(), &|_| {});
         slot
     };
     let mut slots: Vec<_> = (0..64).map(|_| answer(&mut reading, MIB)).collect();

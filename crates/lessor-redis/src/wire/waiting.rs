@@ -45,13 +45,23 @@ impl Slot {
 
     fn take_or_wait(&self, context: &Context<'_>) -> Option<Answer> {
         let mut slot = self.0.lock();
-        let answer = slot.0.take().map(|(answer, _)| answer);
-        let is_new = answer.is_none() && !slot.1.as_ref().is_some_and(|there| there.is_of(context));
-        let former = if is_new { slot.1.replace(CallerWaker::of(context)) } else { None };
+        if let Some((answer, _)) = slot.0.take() {
+            return Some(answer);
+        }
+        if slot.1.as_ref().is_some_and(|there| there.is_of(context)) {
+            return None;
+        }
         drop(slot);
-        // A waker's destructor is a caller's code: it runs outside of the lock.
+        // To clone a waker and to drop one are a caller's code: none of it runs under the lock.
+        let waker = CallerWaker::of(context);
+        let mut slot = self.0.lock();
+        if let Some((answer, _)) = slot.0.take() {
+            return Some(answer);
+        }
+        let former = slot.1.replace(waker);
+        drop(slot);
         drop(former);
-        answer
+        None
     }
 }
 
