@@ -34,7 +34,10 @@ enum Step {
 impl Threads {
     /// Returns when the frame is written, or somebody has to lead; `false` if neither is so after a while.
     pub(crate) fn wait(&self) -> bool {
-        const A_WHILE: Duration = Duration::from_millis(200);
+        self.wait_for(Duration::from_millis(200))
+    }
+
+    fn wait_for(&self, a_while: Duration) -> bool {
         let mut step = self.lock();
         loop {
             match *step {
@@ -44,7 +47,7 @@ impl Threads {
                     return true;
                 }
                 Step::Waits => {
-                    let waited = self.changed.wait_timeout(step, A_WHILE);
+                    let waited = self.changed.wait_timeout(step, a_while);
                     let (now, late) = waited.unwrap_or_else(PoisonError::into_inner);
                     if late.timed_out() && *now == Step::Waits {
                         return false;
@@ -79,5 +82,42 @@ impl Waiters {
     pub(crate) fn wake(self, notifier: &Notifier) {
         self.threads.inspect(|threads| threads.finish());
         notifier.wake(self.futures);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::thread;
+
+    use super::*;
+
+    const FOR_EVER: Duration = Duration::from_secs(3600);
+
+    #[test]
+    fn all_threads_that_wait_for_a_frame_are_woken_when_it_is_written() {
+        let threads = Arc::new(Threads::default());
+        let waiting: Vec<_> = (0..4)
+            .map(|_| {
+                let threads = Arc::clone(&threads);
+                thread::spawn(move || threads.wait_for(FOR_EVER))
+            })
+            .collect();
+        // Most of them wait by then, as a rule.
+        thread::park_timeout(Duration::from_millis(50));
+        threads.finish();
+        assert!(waiting.into_iter().all(|waiting| waiting.join().unwrap()));
+    }
+
+    #[test]
+    fn one_thread_is_called_to_lead_and_the_others_wait_on() {
+        let threads = Arc::new(Threads::default());
+        threads.call_leader();
+        assert!(threads.wait_for(FOR_EVER), "it leads");
+        assert!(!threads.wait_for(Duration::from_millis(1)), "nobody else does");
+        threads.finish();
+        threads.call_leader();
+        assert!(threads.wait_for(FOR_EVER) && threads.wait_for(FOR_EVER), "the frame stays written");
     }
 }

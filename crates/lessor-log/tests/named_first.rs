@@ -146,3 +146,19 @@ fn p5_a_segment_that_is_being_begun_is_not_named_with_sync_disk() {
         }
     });
 }
+
+/// No compaction and no opening syncs the folder meanwhile: each segment's name has to be on the disk by itself.
+#[test]
+fn p5_what_is_acknowledged_in_a_later_segment_is_there_after_a_power_loss() {
+    const GRANTS: u64 = 300;
+    let disk = SimDisk::new();
+    let (store, number) = (open(&disk, Sync::Disk), AtomicU64::new(0));
+    (0..GRANTS).for_each(|_| grant(&store, &number));
+    let segments = disk.file_names().iter().filter(|name| name.starts_with("segment-")).count();
+    assert!(segments > 3, "only {segments} segments");
+    let left = open(&disk.crash().image_lost(), Sync::Disk);
+    for number in 0..GRANTS {
+        let seen = left.load(&key(&format!("lease {number}"))).wait().unwrap();
+        assert!(seen.record.is_some(), "lease {number} was acknowledged");
+    }
+}

@@ -33,7 +33,7 @@ pub(crate) const LOG: &[Mutant] = &[
         file: "crates/lessor-log/src/segment.rs",
         find: "        vfs.sync_folder().map_err(failed(\"syncing the folder of\"))?;\n        Ok(file)",
         replace: "        Ok(file)",
-        test: POWER_LOSS,
+        test: log(NAMED, "p5_what_is_acknowledged_in_a_later_segment"),
     },
     Mutant {
         name: "log-does-not-sync-the-folders-above-its-own",
@@ -285,7 +285,7 @@ pub(crate) const LOG: &[Mutant] = &[
         file: "crates/lessor-log/src/waiters.rs",
         find: "self.changed.notify_all();",
         replace: "self.changed.notify_one();",
-        test: log(VISIBILITY, "what_is_asked_while_a_frame_is_synced"),
+        test: log(&["--lib"], "all_threads_that_wait_for_a_frame_are_woken_when_it_is_written"),
     },
     Mutant {
         name: "log-tool-writes-the-lock-of-what-it-only-looks-at",
