@@ -71,6 +71,21 @@ fn p7_a_lease_is_renewed_while_a_purge_does_not_return() {
     drop(closed);
 }
 
+#[test]
+fn an_engines_threads_end_with_its_last_handle_and_let_go_of_the_store() {
+    let clock = ManualClock::new();
+    for store in stores(&clock) {
+        let left = Arc::downgrade(&store);
+        let engine = Engine::new(store).unwrap();
+        let lease = acquire(&engine, "key").keep_alive();
+        drop(engine);
+        assert!(left.upgrade().is_some(), "the lease is a handle too");
+        lease.complete("done").wait().unwrap();
+        drop(lease);
+        eventually("nobody has the store any more", || left.upgrade().is_none());
+    }
+}
+
 /// The purge did not yield between its batches either: it asked for the next one for as long as there was more.
 #[test]
 fn a_purge_goes_on_until_nothing_is_due_and_in_bounded_steps() {

@@ -43,7 +43,7 @@ pub(crate) struct Log {
     pub(crate) own: u64,
     /// There were so many segments that a compaction is due.
     pub(crate) is_crowded: AtomicBool,
-    /// How often the making of a file failed: a sync of the folder may have been in it, and have lost the names of other files.
+    /// How often a sync of the folder failed while a segment was made: the names of other files may be lost by that.
     pub(crate) doubts: AtomicU64,
     pub(crate) staging: Mutex<Staging>,
     /// Frames up to this LSN are as durable as the settings say, and may be shown.

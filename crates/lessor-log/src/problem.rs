@@ -10,15 +10,39 @@ use crate::vfs::Vfs;
 /// Before it is known what it means for the one who asked.
 #[derive(Debug)]
 pub(crate) enum Problem {
-    Io { place: String, doing: &'static str, error: io::Error },
-    Corrupt { folder: String, file: String, offset: u64, reason: String },
-    Incompatible { reason: String },
-    Locked { place: String, holder: Option<u32> },
+    Io {
+        place: String,
+        doing: &'static str,
+        error: io::Error,
+    },
+    /// The folder could not be synced: names that were given before may be lost, and the next sync would not report it.
+    Unnamed {
+        place: String,
+        error: io::Error,
+    },
+    Corrupt {
+        folder: String,
+        file: String,
+        offset: u64,
+        reason: String,
+    },
+    Incompatible {
+        reason: String,
+    },
+    Locked {
+        place: String,
+        holder: Option<u32>,
+    },
 }
 
 impl Problem {
     pub(crate) fn io(vfs: &dyn Vfs, file: &str, doing: &'static str, error: io::Error) -> Self {
         Self::Io { place: format!("{}/{file}", vfs.place()), doing, error }
+    }
+
+    /// Of a sync of the folder.
+    pub(crate) fn unnamed(vfs: &dyn Vfs, error: io::Error) -> Self {
+        Self::Unnamed { place: vfs.place(), error }
     }
 
     pub(crate) fn corrupt(vfs: &dyn Vfs, file: &str, offset: u64, reason: impl Into<String>) -> Self {
@@ -57,6 +81,9 @@ pub(crate) fn remedy(error: &io::Error) -> Option<&'static str> {
 impl From<Problem> for StoreError {
     fn from(problem: Problem) -> Self {
         match problem {
+            Problem::Unnamed { place, error } => {
+                Problem::Io { place, doing: "syncing the folder", error }.into()
+            }
             Problem::Io { place, doing, error } if is_full(&error) => {
                 Self::Full { reason: format!("{doing} {place}: {error}; make room on the disk") }
             }

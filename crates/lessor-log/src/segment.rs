@@ -243,7 +243,7 @@ impl Spare {
             zero_unsynced(&*file, at, length.min(at + SYNC_EVERY)).map_err(failed("writing"))?;
         }
         file.sync().map_err(failed("syncing"))?;
-        vfs.sync_folder().map_err(failed("syncing the folder of"))?;
+        vfs.sync_folder().map_err(|error| Problem::unnamed(vfs, error))?;
         Ok(file)
     }
 }

@@ -232,13 +232,16 @@ impl<'l> Keeper<'l> {
             }
             // Nothing that was acknowledged depends on that file: the log goes on with the room that it has.
             (spare, Some(problem)) => {
+                let is_unnamed = matches!(problem, Problem::Unnamed { .. });
                 let error = no_room(problem);
                 if self.retry.is_none() {
                     tracing::warn!(%error, place = log.vfs.place(), "no more leases are granted for now");
                 }
                 let longer = self.retry.map_or(RETRY, |wait| (wait * 2).min(LONGEST_RETRY));
                 self.retry = Some(longer);
-                log.doubts.fetch_add(1, Ordering::SeqCst);
+                if is_unnamed {
+                    log.doubts.fetch_add(1, Ordering::SeqCst);
+                }
                 log.offer_spare(spare, Some(error));
             }
         }

@@ -17,7 +17,7 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use lessor_core::{Acquisition, Engine, Error, LeaseId, Store, StoreError};
-use lessor_log::vfs::sim::{CallKind, Fault, SimDisk, When};
+use lessor_log::vfs::sim::{Call, CallKind, Fault, SimDisk, When};
 use lessor_log::{LogStore, Opener, Settings, Sync};
 use lessor_testkit::ManualClock;
 use support::check::Check;
@@ -391,4 +391,28 @@ fn who_waits_for_room_is_told_when_none_can_be_made() {
     assert!(error.to_string().contains("until a segment of the log can be made"), "{error}");
     disk.clear_faults();
     granted(&engine, "in the end");
+}
+
+/// A compaction goes on in the next segment, and the one after it is made meanwhile. Where that failed, on a full disk for example, the compaction
+/// was given up, although it is what makes room.
+#[test]
+fn p5_a_log_is_compacted_although_no_next_segment_can_be_made() {
+    let disk = SimDisk::new();
+    let mut work = begin(&disk);
+    for number in 0..6 {
+        assert!(refused(&mut work, Acquire, &format!("lease {number}")).is_none());
+    }
+    while disk.durable_bytes("segment-0000000002").len() < 8 << 10 {
+        std::thread::yield_now();
+    }
+    let on = disk.clone();
+    disk.on_call(Some(Arc::new(move |call: Call| {
+        if call.kind == CallKind::Create && call.file.starts_with("segment-") {
+            on.fail(When::call(call.number), Fault::Full);
+        }
+    })));
+    work.store().compact().unwrap();
+    assert!(!disk.file_names().iter().any(|name| name == "segment-0000000001"), "it is still there");
+    let check = Check::from_env(&tiny(Sync::Disk));
+    check.whole(&disk.crash().image_lost(), &work.told).unwrap();
 }

@@ -70,7 +70,7 @@ fn is_made(disk: &SimDisk, held: Option<Arc<Held>>) {
     let (on, writes) = (disk.clone(), AtomicU64::new(0));
     disk.on_call(Some(Arc::new(move |call: Call| match call.kind {
         CallKind::Create if call.file.starts_with("segment-") => {
-            on.fail(When::call(call.number), Fault::Full)
+            on.fail(When::call(call.number), Fault::Full);
         }
         CallKind::Write if call.file == NEXT && writes.fetch_add(1, Ordering::SeqCst) == 1 => {
             held.iter().for_each(|held| held.stop());

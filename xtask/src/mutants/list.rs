@@ -268,6 +268,16 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         test: core_in(&["--test", "holding"], "rule_15_lost_fires_by_the_stores_hint"),
     },
     Mutant {
+        name: "engines-threads-never-end",
+        file: "crates/lessor-core/src/worker.rs",
+        find: "        self.core.stopping.store(true, Ordering::SeqCst);\n",
+        replace: "",
+        test: core_in(
+            &["--test", "holding"],
+            "an_engines_threads_end_with_its_last_handle_and_let_go_of_the_store",
+        ),
+    },
+    Mutant {
         name: "held-key-is-not-looked-at",
         file: "crates/lessor-core/src/holders.rs",
         find: "self.enter(grant, granted_at.saturating_add(grant.shared.settings.poll_every), Some(keep));",

@@ -31,7 +31,7 @@ pub(crate) const LOG: &[Mutant] = &[
     Mutant {
         name: "log-folder-is-not-synced-after-a-segment-is-made",
         file: "crates/lessor-log/src/segment.rs",
-        find: "        vfs.sync_folder().map_err(failed(\"syncing the folder of\"))?;\n        Ok(file)",
+        find: "        vfs.sync_folder().map_err(|error| Problem::unnamed(vfs, error))?;\n        Ok(file)",
         replace: "        Ok(file)",
         test: log(NAMED, "p5_what_is_acknowledged_in_a_later_segment"),
     },
@@ -356,5 +356,19 @@ pub(crate) const LOG: &[Mutant] = &[
         find: "self.buckets.range(..self.swept).next_back().or_else(|| self.buckets.iter().next_back())",
         replace: "self.buckets.iter().next()",
         test: log(&["--lib"], "p9_keys_that_come_and_go_with_a_purge_each_time_do_not_fill_the_index"),
+    },
+    Mutant {
+        name: "log-takes-every-failure-for-a-lost-name",
+        file: "crates/lessor-log/src/threads.rs",
+        find: "                if is_unnamed {",
+        replace: "                if is_unnamed || true {",
+        test: log(FAULTS, "p5_a_log_is_compacted_although_no_next_segment_can_be_made"),
+    },
+    Mutant {
+        name: "log-takes-no-failure-for-a-lost-name",
+        file: "crates/lessor-log/src/threads.rs",
+        find: "                if is_unnamed {",
+        replace: "                if is_unnamed && false {",
+        test: log(FAULTS, "p5_a_failing_call_loses_nothing_that_was_acknowledged"),
     },
 ];
