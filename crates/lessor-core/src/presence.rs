@@ -58,7 +58,8 @@ impl Presence {
     }
 }
 
-#[cfg(test)]
+// The model checker has its own.
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

@@ -226,8 +226,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "wake-up-is-forgotten",
         file: "crates/lessor-core/src/wait/registry.rs",
-        find: "if self.watched() > 0 { self.find(key) } else { None }",
-        replace: "if self.watched() > usize::MAX / 2 { self.find(key) } else { None }",
+        find: "if self.may_have(key) { self.find(key) } else { None }",
+        replace: "if self.may_have(key) && self.watched() > usize::MAX / 2 { self.find(key) } else { None }",
         test: core_in(&["--test", "waiting"], "a_waiter_that_has_looked_is_woken_by_the_end_of_the_work"),
     },
     Mutant {
