@@ -497,7 +497,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "index-by-time-is-not-swept",
         file: "crates/lessor-memory/src/lib.rs",
-        find: "            self.sweep(at);\n",
+        find: "            examined += self.sweep(at);\n",
         replace: "            let _ = Self::sweep;\n",
         test: memory(&["--lib"], "p9_the_index_by_time_stays_small_under_keys_that_come_and_go"),
     },
