@@ -74,7 +74,7 @@ enum Step {
 }
 
 impl Holders {
-    /// Whether a lease of `key` may be watched.
+    /// Returns whether a lease of `key` may be watched.
     #[inline]
     pub(crate) fn may_have(&self, key: &Key) -> bool {
         self.watched.may_have(key)

@@ -38,10 +38,9 @@ pub fn mark_own_thread() {
 }
 
 /// The waker of a caller that waits, and whether it may be invoked in place.
-#[derive(Clone)]
 pub struct CallerWaker {
     waker: Waker,
-    /// The waker is that of [`block_on`](crate::block_on) or of an engine's own thread: it only unparks a thread.
+    /// The waker is that of [`block_on`](crate::block_on) or of a thread that polls only an engine's or a store's futures.
     in_place: bool,
 }
 
@@ -218,7 +217,7 @@ impl Shared {
     }
 }
 
-/// Whether a thread was started.
+/// The outcome of asking for one more thread.
 enum Started {
     Yes,
     /// No other is needed, or allowed.

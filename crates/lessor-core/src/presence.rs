@@ -25,13 +25,13 @@ impl Default for Presence {
 }
 
 impl Presence {
-    /// How many keys are watched.
+    /// Returns the number of watched keys.
     #[inline]
     pub(crate) fn count(&self) -> usize {
         self.all.load(Ordering::Relaxed)
     }
 
-    /// Whether `key` is watched, or else one that shares its slot.
+    /// Returns whether `key`, or another key of its slot, is watched.
     #[inline]
     pub(crate) fn may_have(&self, key: &impl Hash) -> bool {
         self.count() > 0 && self.slot(key).is_some_and(|slot| slot.load(Ordering::Relaxed) > 0)

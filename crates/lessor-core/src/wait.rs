@@ -68,7 +68,7 @@ impl Waiting {
         }
     }
 
-    /// Whether somebody may wait for `key`.
+    /// Returns whether a caller may wait for `key`.
     #[inline]
     pub(crate) fn may_have(&self, key: &Key) -> bool {
         self.registry.may_have(key)

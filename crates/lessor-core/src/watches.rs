@@ -48,7 +48,7 @@ impl Watches {
         }
     }
 
-    /// Whether somebody may watch `key`.
+    /// Returns whether a caller may wait for `key` or watch a lease of it.
     #[inline]
     pub(crate) fn may_have(&self, key: &Key) -> bool {
         self.waiting.may_have(key) || self.holders.may_have(key)

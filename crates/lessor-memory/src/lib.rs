@@ -362,7 +362,6 @@ mod tests {
     use lessor_testkit::ManualClock;
 
     use super::due::SPARE;
-
     use super::*;
 
     /// Each time a key was forgotten, one more entry of the index by time stayed for the whole retention.

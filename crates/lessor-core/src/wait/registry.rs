@@ -138,7 +138,7 @@ impl<K: Hash + Eq + Clone, R, W> Registry<K, R, W> {
         self.watched.count()
     }
 
-    /// Whether somebody may wait for `key`.
+    /// Returns whether a caller may wait for `key`.
     #[inline]
     pub(crate) fn may_have(&self, key: &K) -> bool {
         self.watched.may_have(key)
