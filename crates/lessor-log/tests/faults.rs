@@ -12,8 +12,8 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Waker};
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use lessor_core::{Acquisition, Engine, Error, LeaseId, Store, StoreError};
@@ -370,9 +370,18 @@ fn a_log_that_was_opened_without_room_goes_on_once_there_is_some() {
     assert!(engine.result("first").wait().unwrap().is_some());
 }
 
-/// Those who wait for the next segment hear of it when it cannot be made.
+/// Sends a message when it is woken.
+struct Sends(mpsc::Sender<()>);
+
+impl Wake for Sends {
+    fn wake(self: Arc<Self>) {
+        self.0.send(()).unwrap();
+    }
+}
+
+/// A grant that waits for the next segment is woken, and returns an error, when the segment cannot be made.
 #[test]
-fn who_waits_for_room_is_told_when_none_can_be_made() {
+fn p5_a_grant_that_waits_for_room_is_woken_when_no_segment_can_be_made() {
     let disk = SimDisk::new();
     let gate = Gate::before(&disk, CallKind::Create, "segment-0000000002");
     gate.shut();
@@ -384,9 +393,13 @@ fn who_waits_for_room_is_told_when_none_can_be_made() {
     // Of the segment's seven sectors, grants leave four while there is no other, and two for the lease.
     let _lease = engine.acquire("lease").wait().unwrap();
     let mut waits = engine.acquire("one more").send();
-    let mut context = Context::from_waker(Waker::noop());
+    let (sender, woken) = mpsc::channel();
+    let waker = Waker::from(Arc::new(Sends(sender)));
+    let mut context = Context::from_waker(&waker);
     assert!(Pin::new(&mut waits).poll(&mut context).is_pending());
     gate.open();
+    // Nothing polls meanwhile: a poll would find out without having been woken.
+    woken.recv_timeout(Duration::from_secs(60)).expect("the grant is woken");
     let error = waits.wait().unwrap_err();
     assert!(error.to_string().contains("until a segment of the log can be made"), "{error}");
     disk.clear_faults();

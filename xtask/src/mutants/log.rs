@@ -236,7 +236,7 @@ pub(crate) const LOG: &[Mutant] = &[
         file: "crates/lessor-log/src/commit.rs",
         find: "        staging.spare = spare;\n        let woken = mem::take(&mut staging.for_room);",
         replace: "        staging.spare = spare;\n        let woken = Vec::new();",
-        test: log(FAULTS, "who_waits_for_room"),
+        test: log(FAULTS, "p5_a_grant_that_waits_for_room"),
     },
     Mutant {
         name: "log-relies-on-a-checkpoint-although-the-folder-was-not-synced",
