@@ -7,19 +7,18 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::at_hand;
-use crate::drive::{Begun, Guess, Outcome, begin};
-use crate::engine::{Handle, unexpected};
-use crate::error::{Error, ErrorKind};
+use crate::context::{Answered, Handle};
+use crate::error::Error;
 use crate::fingerprint::Fingerprint;
 use crate::key::Key;
 use crate::lease::{Lease, abandon};
 use crate::lease_id::LeaseId;
-use crate::machine::{Acquire, Answer, Command, Standing, tell};
+use crate::machine::{Acquire, Answer, Standing, answer_to_acquire};
+use crate::operation::{Executed, Execution, Operation, Report};
 use crate::pending::Pending;
-use crate::record::Record;
+use crate::record::{Body, Record};
 use crate::settings::{OnFailed, OnLapsed, check_holder};
-use crate::store::Reply;
+use crate::store::{Reply, StoreError};
 use crate::time::Timestamp;
 use crate::view::View;
 use crate::wait::{Judgement, Reading};
@@ -144,16 +143,24 @@ impl<'a> AcquireRequest<'a> {
         if let Err(error) = self.check() {
             return Pending::ready(Err(error));
         }
-        if let Some(told) = self.tell() {
-            return Pending::ready(told);
-        }
-        match self.contend() {
-            Ok(contended) => Pending::ready(contended),
-            Err(key) => match self.shared.store.now().try_take() {
-                Ok(Ok(now)) => self.contend_by_guess(key, now),
-                Ok(Err(error)) => Pending::ready(Err(error.into())),
-                Err(now) => self.contend_later(key, now),
+        let Self { shared, key: text, ref mut acquire, chosen, .. } = self;
+        let finish = Finish { ttl: acquire.ttl, chosen };
+        let (mut answer, mut granted, mut written, mut key) = (None, None, None, None);
+        let mut sink = |report: Report<'_>| match report {
+            Report::Stands(standing, record, now) => answer = Some(Ok(standing.acquisition(record, now))),
+            Report::Granted(record) => granted = Some(record.body().clone()),
+            Report::Written(record, now) => written = Some((record.clone(), now)),
+            report => answer = finish.rare(report, &mut granted),
+        };
+        let retention = shared.settings.retention;
+        let mut operation =
+            Operation::acquire(&***shared, retention, text, &mut key, acquire, chosen, &mut sink);
+        match shared.store.execute(&mut operation) {
+            Execution::Done(_) => match granted {
+                Some(granted) => finish.lease(shared, text, key, granted, answer.is_some(), written),
+                None => Pending::ready(answer.unwrap_or_else(|| Err(Error::unexpected()))),
             },
+            Execution::Later(reply) => finish.later(shared, &mut operation, reply),
         }
     }
 
@@ -168,40 +175,11 @@ impl<'a> AcquireRequest<'a> {
         Ok(())
     }
 
-    fn contend_later(self, key: Key, now: Reply<Timestamp>) -> Pending<'static, Result<Acquisition, Error>> {
-        let Self { shared, acquire, chosen, .. } = self;
-        let shared = Arc::clone(shared);
-        Pending::later(async move {
-            let now = now.await?;
-            let request = AcquireRequest { shared: &shared, key: "", acquire, chosen, refused: None };
-            request.contend_by_guess(key, now).await
-        })
-    }
-
-    /// What there is to tell without writing. Where records are at hand, a refusal or a replay is made without copying the
-    /// record or even the key.
-    #[inline]
-    fn tell(&self) -> Option<Result<Acquisition, Error>> {
-        let mut told = None;
-        self.shared.store.glance(self.key, &mut |found| {
-            told = found.and_then(|(record, now)| self.answer(Some(record), now));
-        });
-        told
-    }
-
-    /// The answer that follows from `record`, unless it is that the key may be acquired.
-    #[inline]
+    /// Returns the answer that follows from `record`, unless the key may be acquired.
     fn answer(&self, record: Option<&Record>, now: Timestamp) -> Option<Result<Acquisition, Error>> {
-        let (standing, view) = match tell(record?, &self.acquire, now)? {
-            Ok(told) => told,
-            Err(error) => return Some(Err(error)),
-        };
-        Some(Ok(match standing {
-            Standing::InProgress => Acquisition::InProgress(view),
-            Standing::Completed => Acquisition::Completed(view),
-            Standing::Failed { .. } => Acquisition::Failed(view),
-            Standing::InDoubt => Acquisition::InDoubt(view),
-        }))
+        let record = record?;
+        let answer = answer_to_acquire(record, &self.acquire, now)?;
+        Some(answer.map(|(standing, now)| standing.acquisition(record, now)))
     }
 
     /// What a reading means to one who waits with this request. The rules are those of an acquire, fingerprints included.
@@ -214,48 +192,6 @@ impl<'a> AcquireRequest<'a> {
             Some(Ok(Acquisition::InProgress(_))) => Judgement::Wait,
             Some(answer) => Judgement::Answer(answer),
             None => Judgement::Try,
-        }
-    }
-
-    /// Tries to write a grant where records are at hand; else gives back the key.
-    #[inline(never)]
-    fn contend(&mut self) -> Result<Result<Acquisition, Error>, Key> {
-        let shared = self.shared;
-        let key = Key::checked(self.key);
-        if !self.chosen {
-            match shared.lease_ids.draw() {
-                Ok(lease_id) => self.acquire.lease_id = lease_id,
-                Err(error) => return Ok(Err(error)),
-            }
-        }
-        if self.acquire.holder.is_none() {
-            self.acquire.holder = shared.settings.holder.as_deref().map(Into::into);
-        }
-        match at_hand::grant(shared, &key, &self.acquire) {
-            Some(granted) => {
-                let lease = Lease::granted(Arc::clone(shared), key, self.acquire.ttl, granted, false);
-                Ok(Ok(Acquisition::Acquired(lease)))
-            }
-            None => Err(key),
-        }
-    }
-
-    /// Guesses that there is nothing.
-    #[inline(never)]
-    fn contend_by_guess(self, key: Key, now: Timestamp) -> Pending<'static, Result<Acquisition, Error>> {
-        let Self { shared, acquire, chosen, .. } = self;
-        let finish = Finish { lease_id: acquire.lease_id, ttl: acquire.ttl, chosen };
-        match begin(shared, &key, &Command::Acquire(acquire), Guess::Absent, now) {
-            Begun::Done(outcome) => Pending::ready(finish.finish(shared, key, outcome)),
-            Begun::Later(flight) => {
-                let mut orphan =
-                    Orphan { shared: Arc::clone(shared), key, lease_id: finish.lease_id, armed: true };
-                Pending::later(async move {
-                    let outcome = flight.land(&orphan.shared, &orphan.key).await;
-                    orphan.armed = false;
-                    finish.finish(&orphan.shared, orphan.key.clone(), outcome)
-                })
-            }
         }
     }
 }
@@ -278,69 +214,128 @@ impl fmt::Debug for AcquireRequest<'_> {
     }
 }
 
-/// Turns the machine's answer into the caller's.
+impl Standing {
+    #[inline]
+    fn acquisition(self, record: &Record, now: Timestamp) -> Acquisition {
+        let view = self.view(record, now);
+        match self {
+            Self::InProgress => Acquisition::InProgress(view),
+            Self::Completed => Acquisition::Completed(view),
+            Self::Failed { .. } => Acquisition::Failed(view),
+            Self::InDoubt => Acquisition::InDoubt(view),
+        }
+    }
+}
+
+/// Turns the store's answer into the caller's.
+#[derive(Clone, Copy)]
 struct Finish {
-    lease_id: LeaseId,
     ttl: Duration,
+    /// The caller chose the lease id.
     chosen: bool,
 }
 
+/// A record that the operation wrote, and when.
+type Written = Option<(Record, Timestamp)>;
+
 impl Finish {
-    #[inline]
-    fn finish(self, shared: &Arc<Handle>, key: Key, outcome: Outcome) -> Result<Acquisition, Error> {
-        let (record, resent) = match outcome {
-            Ok((Answer::Granted, Some(record))) => (record, false),
-            // Under an id that the engine drew nobody else can have been granted anything.
-            Ok((Answer::Resent(record), _)) => (record, self.chosen),
-            Ok((answer, _)) => return acquisition(answer),
-            Err(error) => return Err(self.refuse(shared, key, error)),
-        };
-        Ok(Acquisition::Acquired(Lease::granted(
-            Arc::clone(shared),
-            key,
-            self.ttl,
-            record.body().clone(),
-            resent,
-        )))
+    /// Takes a report other than the usual ones. A grant that was made before is entered in `granted`, and the answer is then present
+    /// if the caller has to know that it is not a new one.
+    #[cold]
+    fn rare(self, report: Report<'_>, granted: &mut Option<Body>) -> Option<Result<Acquisition, Error>> {
+        match report {
+            Report::Answer(Answer::Resent(record)) => {
+                *granted = Some(record.body().clone());
+                // Under an id that the engine drew no other caller can have been granted anything.
+                self.chosen.then(|| Err(Error::unexpected()))
+            }
+            Report::Answer(answer) => Some(acquisition(answer.clone())),
+            Report::Refused(error) => Some(Err(self.refusal(error.clone()))),
+            _ => Some(Err(Error::unexpected())),
+        }
     }
 
-    #[cold]
-    fn refuse(self, shared: &Arc<Handle>, key: Key, error: Error) -> Error {
-        if error.kind() == ErrorKind::Indeterminate && !self.chosen {
-            // It may have been granted, and nobody knows the id to ask for it again.
-            abandon(shared, key, self.lease_id);
+    #[inline]
+    fn lease(
+        self,
+        shared: &Arc<Handle>,
+        text: &str,
+        key: Option<Key>,
+        granted: Body,
+        resent: bool,
+        written: Written,
+    ) -> Pending<'static, Result<Acquisition, Error>> {
+        let key = key.unwrap_or_else(|| Key::checked(text));
+        if let Some((record, now)) = written {
+            // A new lease ends that of the former holder, which may be watched.
+            shared.watches.written(&key, &record, now);
         }
+        let lease = Lease::granted(Arc::clone(shared), key, self.ttl, granted, resent);
+        Pending::ready(Ok(Acquisition::Acquired(lease)))
+    }
+
+    fn finish(self, shared: &Arc<Handle>, key: Key, answered: Answered) -> Result<Acquisition, Error> {
+        let (record, resent) = match answered {
+            Ok((Answer::Granted, Some(record))) => (record, false),
+            Ok((Answer::Resent(record), _)) => (record, self.chosen),
+            Ok((answer, _)) => return acquisition(answer),
+            Err(error) => return Err(self.refusal(error)),
+        };
+        let granted = record.body().clone();
+        Ok(Acquisition::Acquired(Lease::granted(Arc::clone(shared), key, self.ttl, granted, resent)))
+    }
+
+    fn refusal(self, error: Error) -> Error {
         match error {
             // The engine's own id met its own grant again: the reply had been lost for longer than the lease.
             Error::LeaseIdReused if !self.chosen => Error::Lapsed,
             error => error,
         }
     }
+
+    /// Returns the answer that the store's reply will bring.
+    #[inline(never)]
+    fn later(
+        self,
+        shared: &Arc<Handle>,
+        operation: &mut Operation<'_>,
+        reply: Reply<Executed>,
+    ) -> Pending<'static, Result<Acquisition, Error>> {
+        let (key, lease_id) = (operation.to_key(), operation.lease_id());
+        let mut orphan = Orphan { shared: Arc::clone(shared), key, lease_id };
+        reply.map(move |executed| {
+            // An indeterminate write may have granted a lease, and only the engine knows its id, unless the caller chose it.
+            let may_be_granted = matches!(executed, Err(StoreError::Indeterminate { .. })) && !self.chosen;
+            orphan.lease_id = orphan.lease_id.filter(|_| may_be_granted);
+            let answered = orphan.shared.take(&orphan.key, executed);
+            self.finish(&orphan.shared, orphan.key.clone(), answered)
+        })
+    }
 }
 
-/// What the caller is told where no lease is granted.
+/// Returns the caller's answer where no lease is granted.
 fn acquisition(answer: Answer) -> Result<Acquisition, Error> {
     match answer {
         Answer::InProgress(view) => Ok(Acquisition::InProgress(*view)),
         Answer::Completed(view) => Ok(Acquisition::Completed(*view)),
         Answer::Failed(view) => Ok(Acquisition::Failed(*view)),
         Answer::InDoubt(view) => Ok(Acquisition::InDoubt(*view)),
-        _ => Err(unexpected()),
+        _ => Err(Error::unexpected()),
     }
 }
 
-/// Gives up a lease that may be granted to a caller who went away.
+/// Gives up the lease of a caller that went away before it was granted.
 struct Orphan {
     shared: Arc<Handle>,
     key: Key,
-    lease_id: LeaseId,
-    armed: bool,
+    /// `None` once the caller has its answer.
+    lease_id: Option<LeaseId>,
 }
 
 impl Drop for Orphan {
     fn drop(&mut self) {
-        if self.armed {
-            abandon(&self.shared, self.key.clone(), self.lease_id);
+        if let Some(lease_id) = self.lease_id {
+            abandon(&self.shared, self.key.clone(), lease_id);
         }
     }
 }

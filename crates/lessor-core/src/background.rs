@@ -10,8 +10,7 @@ use futures_lite::future;
 use parking_lot::Mutex;
 
 use crate::clock::EngineClock;
-use crate::drive::{Guess, run};
-use crate::engine::{Handle, Shared};
+use crate::context::{Handle, Shared};
 use crate::error::Error;
 use crate::key::Key;
 use crate::lease_id::LeaseId;
@@ -120,8 +119,7 @@ async fn give_up_all(engine: Arc<Handle>, key: Key, lease_id: LeaseId) {
 /// Nothing is guessed: the lease ends by the time that comes with the record. The store's `now` may be ahead, and the lease
 /// would live on until then.
 async fn give_up(engine: &Handle, key: &Key, lease_id: LeaseId) {
-    let command = Command::Act(lease_id, Act::Abandon);
-    let outcome = run(engine, key, &command, Guess::None, engine.clock.now()).await;
+    let outcome = engine.run(key, Command::Act(lease_id, Act::Abandon)).await;
     if let Err(Error::Store(error)) = outcome {
         tracing::warn!(%key, %error, "a dropped lease could not be given up; it will lapse with its ttl");
     }

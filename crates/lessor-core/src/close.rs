@@ -11,7 +11,8 @@ use std::time::Duration;
 use futures_lite::future;
 use parking_lot::Mutex;
 
-use crate::engine::{Engine, Shared};
+use crate::context::Shared;
+use crate::engine::Engine;
 use crate::error::Error;
 use crate::pending::Pending;
 use crate::time::Timestamp;

@@ -1,9 +1,8 @@
 //! The engine: what applications call.
 
 use std::fmt;
-use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use futures_lite::future;
@@ -11,7 +10,7 @@ use futures_lite::future;
 use crate::acquire::AcquireRequest;
 use crate::background::{Background, PURGE_SLICE};
 use crate::clock::EngineClock;
-use crate::drive::{Begun, Guess, Outcome, begin};
+use crate::context::{Answered, Handle, Handles, Shared};
 use crate::error::Error;
 use crate::holders;
 use crate::key::Key;
@@ -22,7 +21,7 @@ use crate::once::Once;
 use crate::pending::Pending;
 use crate::resolve::Resolve;
 use crate::settings::Settings;
-use crate::store::{Durability, Hints, Listener, Scan, Store, StoreError};
+use crate::store::{Durability, Hints, Scan, Store, StoreError};
 use crate::time::Timestamp;
 use crate::view::View;
 use crate::wait::{self, Judgement, Reading, Waiter};
@@ -42,40 +41,7 @@ use crate::within::refuse_own_work;
 #[derive(Clone)]
 pub struct Engine {
     pub(crate) shared: Arc<Shared>,
-    handles: Arc<[Arc<Handle>]>,
-}
-
-/// A lease's way to its engine.
-///
-/// Every lease holds on to its engine. Did all count on one counter, threads that have nothing else in common would
-/// contend for it, so each takes one of several handles, which lie on cache lines of their own.
-#[repr(align(128))]
-pub(crate) struct Handle(Arc<Shared>);
-
-/// More than there are cores in most machines costs little: 256 bytes each.
-const HANDLES: usize = 32;
-
-impl Deref for Handle {
-    type Target = Shared;
-    fn deref(&self) -> &Shared {
-        &self.0
-    }
-}
-
-thread_local! {
-    /// Which handle the thread takes: one after the other, in the order in which threads come.
-    static PLACE: usize = NEXT_PLACE.fetch_add(1, Ordering::Relaxed);
-}
-static NEXT_PLACE: AtomicUsize = AtomicUsize::new(0);
-
-pub(crate) struct Shared {
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) settings: Settings,
-    pub(crate) lease_ids: LeaseIds,
-    pub(crate) clock: Arc<EngineClock>,
-    pub(crate) watches: Watches,
-    pub(crate) background: Background,
-    pub(crate) closed: AtomicBool,
+    handles: Handles,
 }
 
 /// How long a wait goes on for its first reading, if its own timeout is shorter.
@@ -105,7 +71,7 @@ impl Engine {
         shared.background.leases.spawner().spawn(holders::look_after(engine.clone()));
         shared.background.readers.spawner().spawn(wait::serve(engine));
         shared.store.attach(Hints::new(&shared));
-        let handles = (0..HANDLES).map(|_| Arc::new(Handle(Arc::clone(&shared)))).collect();
+        let handles = Handles::new(&shared);
         Ok(Self { shared, handles })
     }
 
@@ -114,10 +80,8 @@ impl Engine {
         AcquireRequest::new(self.handle(), key.as_ref())
     }
 
-    #[expect(clippy::indexing_slicing, reason = "a remainder is within bounds, and there are always handles")]
     fn handle(&self) -> &Arc<Handle> {
-        // A thread that is being torn down has lost its place; any will do.
-        &self.handles[PLACE.try_with(|place| *place).unwrap_or(0) % HANDLES]
+        self.handles.get()
     }
 
     /// Runs a piece of work once: whoever comes later gets the first one's outcome.
@@ -174,7 +138,7 @@ impl Engine {
         }
         let shared = Arc::clone(&self.shared);
         Pending::later(async move {
-            let outcome = async { waiter.outcome(ended).await.unwrap_or(Err(unexpected())) };
+            let outcome = async { waiter.outcome(ended).await.unwrap_or(Err(Error::unexpected())) };
             let timed_out = async {
                 let readers = &shared.background.readers;
                 readers.sleep_until(called_at.saturating_add(timeout)).await;
@@ -223,7 +187,7 @@ impl Engine {
         match Key::new(key) {
             Ok(key) => self.operate(key, Command::Forget { force }, |outcome| match outcome? {
                 (Answer::Forgotten(was), _) => Ok(was),
-                _ => Err(unexpected()),
+                _ => Err(Error::unexpected()),
             }),
             Err(error) => Pending::ready(Err(error.into())),
         }
@@ -270,42 +234,20 @@ impl Engine {
         &self.shared.settings
     }
 
-    /// Carries out a command on whatever record there is.
+    /// Carries out a command upon the key's current record.
     pub(crate) fn operate<T: Send + 'static>(
         &self,
         key: Key,
         command: Command,
-        finish: impl FnOnce(Outcome) -> T + Send + 'static,
+        finish: impl FnOnce(Answered) -> T + Send + 'static,
     ) -> Pending<'static, T> {
-        match begin(&self.shared, &key, &command, Guess::None, Timestamp::EPOCH) {
-            Begun::Done(outcome) => Pending::ready(finish(outcome)),
-            Begun::Later(flight) => {
+        match self.shared.send(&key, command).try_take() {
+            Ok(executed) => Pending::ready(finish(self.shared.take(&key, executed))),
+            Err(reply) => {
                 let shared = Arc::clone(&self.shared);
-                Pending::later(async move { finish(flight.land(&shared, &key).await) })
+                reply.map(move |executed| finish(shared.take(&key, executed)))
             }
         }
-    }
-}
-
-/// An answer that the machine never gives to the command: only a store that breaks its contract could lead here.
-pub(crate) fn unexpected() -> Error {
-    StoreError::Incompatible { reason: "the answer does not belong to the question".to_owned() }.into()
-}
-
-impl Shared {
-    pub(crate) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Relaxed)
-    }
-}
-
-impl Listener for Shared {
-    fn changed(&self, key: &Key) {
-        self.watches.hint(key);
-    }
-
-    fn clock_moved(&self) {
-        self.background.clock_moved();
-        self.watches.hint_all();
     }
 }
 

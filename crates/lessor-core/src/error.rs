@@ -133,6 +133,14 @@ pub enum ErrorKind {
 }
 
 impl Error {
+    /// Returns the error for an answer that the machine never gives to the command. Only a store that breaks its contract leads
+    /// here.
+    #[cold]
+    pub(crate) fn unexpected() -> Self {
+        StoreError::Incompatible { reason: "the store returned the answer to another operation".to_owned() }
+            .into()
+    }
+
     /// What kind of error this is.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {

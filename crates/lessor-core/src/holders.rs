@@ -15,7 +15,7 @@ use foldhash::fast::RandomState;
 use futures_lite::future;
 use parking_lot::Mutex;
 
-use crate::engine::Shared;
+use crate::context::Shared;
 use crate::error::Error;
 use crate::key::Key;
 use crate::lease::{Grant, Held};

@@ -12,13 +12,12 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::at_hand;
-use crate::drive::{Begun, Guess, Outcome, begin, run};
-use crate::engine::{Handle, unexpected};
+use crate::context::Handle;
 use crate::error::Error;
 use crate::key::Key;
 use crate::lease_id::LeaseId;
-use crate::machine::{Ack, Act, Answer, Command};
+use crate::machine::{Ack, Act, Answer};
+use crate::operation::{Execution, Guess, Operation, Report};
 use crate::pending::Pending;
 use crate::record::{Body, Failure, Former, Payload, Record, Stage, Token};
 use crate::settings::check_result_hash;
@@ -225,33 +224,51 @@ impl Held {
     #[inline]
     fn act(&self, act: Act) -> Pending<'_, Result<Ack, Error>> {
         let ends = !matches!(act, Act::Extend { .. } | Act::Checkpoint(_));
-        if let Some(answer) = at_hand::act(&self.0.shared, &self.0.key, &self.0.lease_id, &act) {
-            return Pending::ready(self.learn(Ok((answer, None)), ends));
-        }
-        let last = if matches!(act, Act::Abandon) { None } else { self.0.last() };
-        let guess = last.as_ref().map_or(Guess::None, Guess::Record);
-        let command = Command::Act(self.0.lease_id, act);
-        match self.0.shared.store.now().try_take() {
-            Ok(Ok(now)) => match begin(&self.0.shared, &self.0.key, &command, guess, now) {
-                Begun::Done(outcome) => Pending::ready(self.learn(outcome, ends)),
-                Begun::Later(flight) => Pending::later(async move {
-                    let outcome = flight.land(&self.0.shared, &self.0.key).await;
-                    self.learn(outcome, ends)
-                }),
-            },
-            Ok(Err(error)) => Pending::ready(Err(error.into())),
-            Err(_) => Pending::later(async move {
-                // Without the time nothing can be guessed; the record is read together with it.
-                let outcome = run(&self.0.shared, &self.0.key, &command, Guess::None, Timestamp::EPOCH).await;
-                self.learn(outcome, ends)
-            }),
+        let grant = &*self.0;
+        let newer = grant.newer();
+        let guess = match (&newer, &grant.granted) {
+            _ if matches!(act, Act::Abandon) => Guess::None,
+            (Some(newer), _) => Guess::Record(newer),
+            (None, Some(granted)) => Guess::Granted(granted),
+            (None, None) => Guess::None,
+        };
+        let (mut answer, mut written, mut made) = (None, None, None);
+        let mut sink = |report: Report<'_>| match report {
+            Report::Answer(Answer::Done(ack)) => answer = Some(Ok(*ack)),
+            Report::Written(record, now) => written = Some((record.clone(), now)),
+            Report::Refused(error) => answer = Some(Err(error.clone())),
+            _ => answer = Some(Err(Error::unexpected())),
+        };
+        let shared = &grant.shared;
+        let retention = shared.settings.retention;
+        let act = (&grant.lease_id, &act);
+        let mut operation =
+            Operation::act(&***shared, retention, &grant.key, &mut made, act, guess, &mut sink);
+        match shared.store.execute(&mut operation) {
+            Execution::Done(_) => {
+                let written = written.map(|(record, now)| {
+                    shared.watches.written(&grant.key, &record, now);
+                    record
+                });
+                let answer = answer.unwrap_or_else(|| Err(Error::unexpected()));
+                Pending::ready(self.learn(answer.map(|ack| (ack, written)), ends))
+            }
+            Execution::Later(reply) => {
+                reply.map(move |executed| match self.0.shared.take(&self.0.key, executed) {
+                    Ok((Answer::Done(ack), written)) => self.learn(Ok((ack, written)), ends),
+                    Ok(_) => Err(Error::unexpected()),
+                    Err(error) => self.learn(Err(error), ends),
+                })
+            }
         }
     }
 
-    fn learn(&self, outcome: Outcome, ends: bool) -> Result<Ack, Error> {
+    /// Takes the answer to an act into account, and returns it.
+    #[inline]
+    fn learn(&self, answer: Result<(Ack, Option<Record>), Error>, ends: bool) -> Result<Ack, Error> {
         let grant = &self.0;
-        match outcome {
-            Ok((Answer::Done(ack), written)) => {
+        match answer {
+            Ok((ack, written)) => {
                 if ends {
                     grant.end(ENDED);
                 } else {
@@ -259,7 +276,6 @@ impl Held {
                 }
                 Ok(ack)
             }
-            Ok(_) => Err(unexpected()),
             Err(error) => {
                 match error {
                     Error::NotHolder { .. } | Error::NotFound | Error::Released => grant.end(SUPERSEDED),
@@ -274,10 +290,10 @@ impl Held {
 }
 
 impl Grant {
-    /// The record as it is known to have been last.
-    fn last(&self) -> Option<Record> {
-        let newer = if self.has_newer.load(Ordering::Acquire) { self.newer.lock().clone() } else { None };
-        newer.or_else(|| self.granted.clone().map(Record::new))
+    /// Returns the record as this holder last wrote it, if it wrote one since the grant.
+    #[inline]
+    fn newer(&self) -> Option<Record> {
+        if self.has_newer.load(Ordering::Acquire) { self.newer.lock().clone() } else { None }
     }
 
     fn learn(&self, ack: &Ack, record: Option<Record>) {

@@ -6,17 +6,17 @@
 //! ```text
 //!  your code ──► Engine ──► machine::decide(record, command, now) ──► Decision
 //!                  │          every lease rule; pure
-//!                  └──► Store: now · load · swap · scan · purge · close
+//!                  └──► Store: now · load · execute · scan · purge · durability · close · attach
 //!                             whole records; knows no lease rule
 //! ```
 
 mod acquire;
-mod at_hand;
 mod background;
+mod cas;
 mod clock;
 mod close;
 mod codec;
-mod drive;
+mod context;
 mod engine;
 mod error;
 mod fingerprint;
@@ -27,6 +27,7 @@ mod lease_id;
 pub mod machine;
 mod notifier;
 mod once;
+mod operation;
 mod pending;
 mod presence;
 mod record;
@@ -34,8 +35,10 @@ mod resolve;
 mod settings;
 mod signal;
 pub mod store;
+mod subscribers;
 mod sync;
 mod time;
+mod unconfirmed;
 mod value;
 mod view;
 mod wait;
@@ -44,6 +47,7 @@ mod within;
 mod worker;
 
 pub use acquire::{AcquireRequest, Acquisition};
+pub use cas::Cas;
 pub use close::{Close, CloseProgress, CloseStep, CloseWatch, Closed, Closing};
 pub use codec::{DecodeError, FORMAT_VERSION};
 pub use engine::{Engine, Listing};
@@ -58,6 +62,6 @@ pub use pending::{Pending, block_on};
 pub use record::{Ended, Failure, Former, Outline, Payload, Record, Stage, Token, Version};
 pub use resolve::Resolve;
 pub use settings::{Backoff, OnFailed, OnLapsed, Settings};
-pub use store::{Durability, Store, StoreError};
+pub use store::{CompareAndSwap, Durability, Store, StoreError};
 pub use time::{Clock, SystemClock, Timestamp};
 pub use view::{State, View};

@@ -31,17 +31,18 @@ pub use words::{Ack, Acquire, Act, Answer, Command, Decision, Resolution, Write}
 /// readable for `retention`.
 #[must_use]
 pub fn decide(record: Option<&Record>, command: &Command, now: Timestamp, retention: Duration) -> Decision {
-    judge(record, command, now, retention).on_a_copy(record)
+    judge(record, command, now, retention, None).on_a_copy(record)
 }
 
-/// The same decision, of which a change has not been made yet.
-fn judge<'a>(
+/// The same decision, of which a change has not been made yet. No grant over nothing has a token that is not above `floor`.
+pub(crate) fn judge<'a>(
     record: Option<&Record>,
     command: &'a Command,
     now: Timestamp,
     retention: Duration,
+    floor: Option<Token>,
 ) -> Judgement<'a> {
-    let case = Case::new(record, now, retention);
+    let case = Case { floor, ..Case::new(record, now, retention) };
     match (command, case.kept()) {
         (Command::Acquire(request), _) => case.acquire(request),
         (Command::Act(lease_id, act), _) => case.act(lease_id, act),
@@ -59,8 +60,9 @@ pub(crate) fn judge_acquire<'a>(
     request: &'a Acquire,
     now: Timestamp,
     retention: Duration,
+    floor: Option<Token>,
 ) -> Judgement<'a> {
-    Case::new(record, now, retention).acquire(request)
+    Case { floor, ..Case::new(record, now, retention) }.acquire(request)
 }
 
 /// The same for a holder's act.
@@ -75,17 +77,18 @@ pub(crate) fn judge_act<'a>(
     Case::new(record, now, retention).act(lease_id, act)
 }
 
-/// The answer to an acquire of `record` where nothing has to be written for it, nor a lease handed out.
+/// Returns the answer to an acquire of `record` if nothing has to be written for it and no lease is returned. The time is that
+/// of the answer.
 #[inline]
-pub(crate) fn tell(
+pub(crate) fn answer_to_acquire(
     record: &Record,
     request: &Acquire,
     now: Timestamp,
-) -> Option<Result<(Standing, View), Error>> {
+) -> Option<Result<(Standing, Timestamp), Error>> {
     // Nothing is written, so the retention that writes are stamped with does not matter.
     let case = Case::new(Some(record), now, Duration::ZERO);
     match case.verdict(request) {
-        Verdict::Stands(standing, kept) => Some(Ok((standing, standing.view(kept, case.now)))),
+        Verdict::Stands(standing, _) => Some(Ok((standing, case.now))),
         Verdict::Mismatch => Some(Err(Error::FingerprintMismatch)),
         Verdict::Anew | Verdict::Again { .. } | Verdict::Resent(_) => None,
     }
@@ -102,11 +105,23 @@ pub(crate) enum Standing {
 
 impl Standing {
     #[inline]
-    fn view(self, kept: &Record, now: Timestamp) -> View {
+    pub(crate) fn view(self, kept: &Record, now: Timestamp) -> View {
         let view = View::of_kept(kept.body(), now);
         match self {
             Self::Failed { retry_at } => view.with_retry_after(retry_at.map(|at| at.saturating_since(now))),
             _ => view,
+        }
+    }
+
+    /// Returns the answer with a view of the record.
+    pub(crate) fn answer(self, kept: &Record, now: Timestamp) -> Answer {
+        // Boxed, so that the common answers are small to move.
+        let view = Box::new(self.view(kept, now));
+        match self {
+            Self::InProgress => Answer::InProgress(view),
+            Self::Completed => Answer::Completed(view),
+            Self::Failed { .. } => Answer::Failed(view),
+            Self::InDoubt => Answer::InDoubt(view),
         }
     }
 }
@@ -125,6 +140,8 @@ struct Case<'a> {
     record: Option<&'a Record>,
     now: Timestamp,
     retention: Duration,
+    /// The highest token that was dropped with its record.
+    floor: Option<Token>,
 }
 
 impl<'a> Case<'a> {
@@ -132,7 +149,7 @@ impl<'a> Case<'a> {
     fn new(record: Option<&'a Record>, now: Timestamp, retention: Duration) -> Self {
         // A reading of the clock may be older than the record; time within a record never runs backwards.
         let now = record.map_or(now, |record| record.body().not_before(now));
-        Self { record, now, retention }
+        Self { record, now, retention, floor: None }
     }
 
     /// The record, if it still counts.
@@ -154,16 +171,7 @@ impl<'a> Case<'a> {
                 self.grant(request, Some(ended), from, Some(kept.body().absent_from()))
             }
             Verdict::Resent(kept) => Judgement::Answer(Answer::Resent(kept.clone())),
-            Verdict::Stands(standing, kept) => {
-                // Boxed, so that the common answers are small to hand around.
-                let view = Box::new(standing.view(kept, self.now));
-                Judgement::Answer(match standing {
-                    Standing::InProgress => Answer::InProgress(view),
-                    Standing::Completed => Answer::Completed(view),
-                    Standing::Failed { .. } => Answer::Failed(view),
-                    Standing::InDoubt => Answer::InDoubt(view),
-                })
-            }
+            Verdict::Stands(standing, kept) => Judgement::Answer(standing.answer(kept, self.now)),
             Verdict::Mismatch => Judgement::Refuse(Error::FingerprintMismatch),
         }
     }
@@ -206,7 +214,7 @@ impl<'a> Case<'a> {
         not_before: Timestamp,
         not_after: Option<Timestamp>,
     ) -> Judgement<'c> {
-        let token = Token::after(self.record.map(Record::token), self.now);
+        let token = Token::after(self.record.map(Record::token).or(self.floor), self.now);
         let (Some(token), Some(expires_at)) = (token, self.now.checked_add(request.ttl)) else {
             return Judgement::Refuse(Error::ClockOutOfRange);
         };

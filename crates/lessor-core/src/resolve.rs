@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::engine::{Engine, unexpected};
+use crate::engine::Engine;
 use crate::error::Error;
 use crate::key::Key;
 use crate::machine::{Ack, Answer, Command, Resolution};
@@ -45,7 +45,7 @@ impl<'a> Resolve<'a> {
             Ok((key, resolution)) => {
                 self.engine.operate(key, Command::Resolve(resolution), |outcome| match outcome? {
                     (Answer::Done(ack), _) => Ok(ack),
-                    _ => Err(unexpected()),
+                    _ => Err(Error::unexpected()),
                 })
             }
         }

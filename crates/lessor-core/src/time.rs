@@ -5,8 +5,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use crate::store::Hints;
-
 /// Whole microseconds since the Unix epoch, below 2^53 (the year 2255), so that JSON numbers carry it exactly.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(try_from = "u64", into = "u64")]
@@ -105,12 +103,6 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
     #[expect(clippy::disallowed_methods, reason = "the opening of a store waits for its own past")]
     fn pass(&self, time: Duration) {
         std::thread::sleep(time);
-    }
-
-    /// A clock that somebody sets by hand calls [`Hints::clock_moved`] after each step. One that runs by itself
-    /// has nothing to tell, which is the default.
-    fn on_step(&self, hints: Hints) {
-        drop(hints);
     }
 }
 

@@ -10,15 +10,15 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use late::LateStore;
+use late::{LateStore, late};
 use lessor_core::{Acquisition, Engine, State};
 use lessor_memory::MemoryStore;
 
 const LONG: Duration = Duration::from_secs(3600);
 const SOON: Duration = Duration::from_secs(20);
 
-fn late() -> (Engine, Arc<LateStore<MemoryStore>>) {
-    let store = Arc::new(LateStore::new(MemoryStore::new()));
+fn late_engine() -> (Engine, Arc<LateStore>) {
+    let store = Arc::new(late(Arc::new(MemoryStore::new())));
     (Engine::new(store.clone()).unwrap(), store)
 }
 
@@ -41,7 +41,7 @@ fn settle(engine: &Engine, key: &str) -> Option<State> {
 #[test]
 fn an_acquire_that_is_dropped_leaves_no_lease_that_nobody_owns() {
     for polls in 0..4 {
-        let (engine, store) = late();
+        let (engine, store) = late_engine();
         let shut = store.gate.lock();
         poll_and_drop(engine.acquire("key").ttl(LONG).send(), polls);
         drop(shut);
@@ -54,7 +54,7 @@ fn an_acquire_that_is_dropped_leaves_no_lease_that_nobody_owns() {
 #[test]
 fn a_completion_that_is_dropped_happened_or_can_be_sent_again() {
     for polls in 0..4 {
-        let (engine, store) = late();
+        let (engine, store) = late_engine();
         let Acquisition::Acquired(lease) = engine.acquire("key").ttl(LONG).wait().unwrap() else { panic!() };
         let shut = store.gate.lock();
         poll_and_drop(lease.complete("result"), polls);
@@ -69,7 +69,7 @@ fn a_completion_that_is_dropped_happened_or_can_be_sent_again() {
 
 #[test]
 fn once_that_is_dropped_while_its_work_runs_gives_the_lease_up() {
-    let (engine, _store) = late();
+    let (engine, _store) = late_engine();
     let work = engine.once("key").ttl(LONG).run_async(async |_| {
         std::future::pending::<()>().await;
         Ok::<_, String>(())
@@ -98,7 +98,7 @@ fn a_waiter_that_goes_away_with_the_turn_passes_it_on() {
 /// What the last of four waiters gets when the first three are dropped, one of them with the turn; `None` if none had it at
 /// that moment, since other threads take part in when it is handed on.
 fn turn_of_one_that_goes_away() -> Option<Option<String>> {
-    let (engine, store) = late();
+    let (engine, store) = late_engine();
     let Acquisition::Acquired(lease) = engine.acquire("key").ttl(LONG).wait().unwrap() else { panic!() };
     let mut twins: Vec<_> = (0..4)
         .map(|_| Box::pin(engine.once("key").run_async(async |_| Ok::<_, String>("taken over".to_owned()))))
@@ -143,7 +143,7 @@ fn sleep(time: Duration) -> impl Future<Output = ()> {
 
 #[test]
 fn a_pending_that_was_answered_does_not_panic_when_polled_again() {
-    let (engine, _store) = late();
+    let (engine, _store) = late_engine();
     let mut status = engine.status("key");
     let mut context = Context::from_waker(Waker::noop());
     let mut status = std::pin::Pin::new(&mut status);

@@ -7,50 +7,37 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use lessor_core::store::{Change, Closing, Hints, Page, Purged, Reply, Scan, Seen, Swap};
+use lessor_core::store::{Change, Reply, Seen, Swap};
 use lessor_core::{
-    Acquisition, Backoff, Durability, Engine, Error, Key, Lease, OnFailed, Pending, State, Store, Timestamp,
+    Acquisition, Backoff, Engine, Error, Key, Lease, OnFailed, Pending, State, Store, Timestamp,
 };
 use lessor_memory::MemoryStore;
-use lessor_testkit::ManualClock;
+use lessor_testkit::{ManualClock, Retrying, SwapLayer, swap};
 
 const TTL: Duration = Duration::from_secs(60);
 const AHEAD: Duration = Duration::from_secs(2);
 
-#[derive(Debug)]
-struct Estimating(MemoryStore, Arc<AtomicUsize>);
+struct Estimating(Arc<dyn Store>, Arc<AtomicUsize>);
 
-impl Store for Estimating {
+impl SwapLayer for Estimating {
+    fn below(&self) -> &Arc<dyn Store> {
+        &self.0
+    }
+
     fn now(&self) -> Reply<Timestamp> {
         Pending::ready(self.0.now().wait().map(|now| now.saturating_add(AHEAD)))
     }
+
     fn load(&self, key: &Key) -> Reply<Seen> {
         self.1.fetch_add(1, Ordering::SeqCst);
         self.0.load(key)
     }
-    fn swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
-        Pending::ready(self.0.swap(key, change).wait().map(|swap| match swap {
+
+    fn compare_and_swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
+        Pending::ready(swap(&*self.0, key, change).wait().map(|swap| match swap {
             Swap::Conflict(seen) => Swap::Conflict(Seen { now: seen.now.saturating_add(AHEAD), ..seen }),
             exact => exact,
         }))
-    }
-    fn scan(&self, query: Scan) -> Reply<Page> {
-        self.0.scan(query)
-    }
-    fn purge(&self, limit: usize) -> Reply<Purged> {
-        self.0.purge(limit)
-    }
-    fn durability(&self) -> Durability {
-        self.0.durability()
-    }
-    fn close(&self, closing: &Closing) -> Reply<bool> {
-        self.0.close(closing)
-    }
-    fn glance(&self, key: &str, look: &mut dyn FnMut(Option<(&lessor_core::Record, Timestamp)>)) -> bool {
-        self.0.glance(key, look)
-    }
-    fn attach(&self, hints: Hints) {
-        self.0.attach(hints);
     }
 }
 
@@ -61,8 +48,9 @@ fn engine() -> (Engine, ManualClock) {
 /// The number is that of the reads.
 fn counting(loads: &Arc<AtomicUsize>) -> (Engine, ManualClock) {
     let clock = ManualClock::new();
-    let store = MemoryStore::with_clock(Arc::new(clock.clone()));
-    (Engine::new(Arc::new(Estimating(store, loads.clone()))).unwrap(), clock)
+    let store = clock.driving(Arc::new(MemoryStore::with_clock(Arc::new(clock.clone()))));
+    let store = Retrying::over(Estimating(store, loads.clone()));
+    (Engine::new(Arc::new(store)).unwrap(), clock)
 }
 
 fn take(acquired: Acquisition) -> Lease {

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use late::LateStore;
+use late::late;
 use lessor_core::{Acquisition, Engine, ErrorKind, OnceError, State, Store};
 use lessor_memory::MemoryStore;
 
@@ -51,7 +51,7 @@ async fn body(engine: Engine) {
 
 fn engines() -> [Engine; 2] {
     let stores: [Arc<dyn Store>; 2] =
-        [Arc::new(MemoryStore::new()), Arc::new(LateStore::new(MemoryStore::new()))];
+        [Arc::new(MemoryStore::new()), Arc::new(late(Arc::new(MemoryStore::new())))];
     stores.map(|store| Engine::new(store).unwrap())
 }
 

@@ -13,11 +13,11 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
-use late::LateStore;
+use late::late;
 use lessor_core::{Acquisition, Engine, Error, ErrorKind, Lease, OnceError, State, Store};
 use lessor_memory::MemoryStore;
 use lessor_testkit::ManualClock;
-use switched::Switched;
+use switched::{silent, switched};
 
 const TTL: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -54,7 +54,7 @@ fn eventually(what: &str, mut done: impl FnMut() -> bool) {
 /// Stores on a clock that stands still, so that only notifications end a wait.
 fn stores() -> [Arc<dyn Store>; 2] {
     let memory = || MemoryStore::with_clock(Arc::new(ManualClock::new()));
-    [Arc::new(memory()), Arc::new(LateStore::new(memory()))]
+    [Arc::new(memory()), Arc::new(late(Arc::new(memory())))]
 }
 
 /// One waiter was held and not polled. Another, who came after the key had been released and granted again, was answered
@@ -169,7 +169,7 @@ fn the_timeout_of_a_wait_counts_from_the_call() {
 
 #[test]
 fn a_wait_ends_with_an_error_when_the_store_does_not_answer_in_time() {
-    let store = Arc::new(LateStore::new(MemoryStore::new()));
+    let store = Arc::new(late(Arc::new(MemoryStore::new())));
     let engine = Engine::new(store.clone()).unwrap();
     let closed = store.gate.lock();
     let error = engine.wait_for("key", Duration::from_millis(1)).wait().unwrap_err();
@@ -181,8 +181,8 @@ fn a_wait_ends_with_an_error_when_the_store_does_not_answer_in_time() {
 #[test]
 fn failed_readings_end_a_wait_only_when_three_come_in_a_row() {
     let clock = ManualClock::new();
-    let store = Arc::new(Switched::new(&clock));
-    let engine = Engine::new(store.clone()).unwrap();
+    let (store, driven) = switched(&clock);
+    let engine = Engine::new(driven.clone()).unwrap();
     let lease = engine.acquire("key").ttl(2 * HOUR).wait().unwrap();
     let step = engine.settings().poll_every;
     let read = |count: usize| {
@@ -214,7 +214,7 @@ fn failed_readings_end_a_wait_only_when_three_come_in_a_row() {
 fn a_waiter_notices_what_another_process_wrote_within_poll_every() {
     let clock = ManualClock::new();
     let records = Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())));
-    let engine = Engine::new(Arc::new(Switched::silent(&records, &clock))).unwrap();
+    let engine = Engine::new(silent(&records, &clock).1).unwrap();
     let other = Engine::new(records).unwrap();
     let lease = acquire(&other, "key");
     let waiting = engine.wait_for("key", HOUR);

@@ -13,12 +13,12 @@ use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
-use late::LateStore;
+use late::late;
 use lessor_core::{Acquisition, Engine, Error, Lease, LeaseId, Settings, Store};
 use lessor_memory::MemoryStore;
 use lessor_testkit::ManualClock;
 use parking_lot::Mutex;
-use switched::Switched;
+use switched::{silent, switched};
 
 const TTL: Duration = Duration::from_secs(60);
 
@@ -56,10 +56,10 @@ fn renewed(engine: &Engine, clock: &ManualClock, key: &str) {
 #[test]
 fn p7_a_lease_is_renewed_while_a_purge_does_not_return() {
     let clock = ManualClock::new();
-    let store = Arc::new(Switched::new(&clock));
+    let (store, driven) = switched(&clock);
     let mut settings = Settings::default();
     settings.purge_every = Duration::from_secs(1);
-    let engine = Engine::with_settings(store.clone(), settings).unwrap();
+    let engine = Engine::with_settings(driven.clone(), settings).unwrap();
     let lease = acquire(&engine, "key").keep_alive();
     let closed = store.purge_gate.lock();
     clock.advance(Duration::from_secs(1));
@@ -90,8 +90,8 @@ fn an_engines_threads_end_with_its_last_handle_and_let_go_of_the_store() {
 #[test]
 fn a_purge_goes_on_until_nothing_is_due_and_in_bounded_steps() {
     let clock = ManualClock::new();
-    let store = Arc::new(Switched::new(&clock));
-    let engine = Engine::new(store.clone()).unwrap();
+    let (store, driven) = switched(&clock);
+    let engine = Engine::new(driven.clone()).unwrap();
     for number in 0..5_000 {
         acquire(&engine, &format!("key {number}")).complete(&number).wait().unwrap();
     }
@@ -162,7 +162,7 @@ fn rule_15_lost_fires_by_the_stores_hint() {
 fn rule_15_lost_fires_within_poll_every_without_a_hint() {
     let clock = ManualClock::new();
     let records = Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())));
-    let engine = Engine::new(Arc::new(Switched::silent(&records, &clock))).unwrap();
+    let engine = Engine::new(silent(&records, &clock).1).unwrap();
     let other = Engine::new(records).unwrap();
     let lease = acquire(&engine, "key").keep_alive();
     assert!(other.forget_forced("key").wait().unwrap());
@@ -187,8 +187,8 @@ fn rule_15_a_held_key_is_looked_at_every_poll_every() {
     let records = Arc::new(MemoryStore::new());
     let mut settings = Settings::default();
     settings.poll_every = Duration::from_millis(20);
-    let silent = Arc::new(Switched::silent(&records, &ManualClock::new()));
-    let engine = Engine::with_settings(silent.clone(), settings).unwrap();
+    let (silent, driven) = silent(&records, &ManualClock::new());
+    let engine = Engine::with_settings(driven, settings).unwrap();
     let other = Engine::new(records).unwrap();
     // The renewal is due after eight hours.
     let lease = match engine.acquire("key").ttl(engine.settings().max_ttl).wait().unwrap() {
@@ -203,8 +203,8 @@ fn rule_15_a_held_key_is_looked_at_every_poll_every() {
 #[test]
 fn rule_15_lost_fires_in_time_while_the_store_does_not_answer() {
     let clock = ManualClock::new();
-    let store = Arc::new(LateStore::new(MemoryStore::with_clock(Arc::new(clock.clone()))));
-    let engine = Engine::new(store.clone()).unwrap();
+    let store = Arc::new(late(Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())))));
+    let engine = Engine::new(clock.driving(store.clone())).unwrap();
     let lease = Arc::new(acquire(&engine, "key").keep_alive());
     let lost = thread::spawn({
         let lease = Arc::clone(&lease);
@@ -253,7 +253,7 @@ fn poll_once<F: Future>(future: Pin<&mut F>, waker: &Waker) {
 fn rule_15_no_waker_of_a_caller_keeps_another_lease_from_being_renewed_or_its_holder_from_being_notified() {
     for panics in [true, false] {
         let clock = ManualClock::new();
-        let store = Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())));
+        let store = clock.driving(Arc::new(MemoryStore::with_clock(Arc::new(clock.clone()))));
         let engine = Engine::new(store).unwrap();
         let kept = acquire(&engine, "kept").keep_alive();
         let blocks = Arc::new(Blocks { gate: Mutex::new(()), blocked: AtomicUsize::new(0) });
@@ -297,10 +297,10 @@ impl Wake for Noticed {
 #[test]
 fn a_clock_that_fails_for_a_while_ends_neither_renewals_nor_waits_nor_purges() {
     let clock = ManualClock::new();
-    let store = Arc::new(Switched::new(&clock));
+    let (store, driven) = switched(&clock);
     let mut settings = Settings::default();
     settings.purge_every = Duration::from_secs(5);
-    let engine = Engine::with_settings(store.clone(), settings).unwrap();
+    let engine = Engine::with_settings(driven.clone(), settings).unwrap();
     let kept = acquire(&engine, "kept").keep_alive();
     let held = acquire(&engine, "held");
     thread::scope(|scope| {
@@ -334,7 +334,7 @@ fn a_clock_that_fails_for_a_while_ends_neither_renewals_nor_waits_nor_purges() {
 /// Many leases were given up at once. Each was a task of its own in the background, with its request under way.
 #[test]
 fn leases_that_are_given_up_wait_in_line_and_take_little_room() {
-    let store = Arc::new(LateStore::new(MemoryStore::new()));
+    let store = Arc::new(late(Arc::new(MemoryStore::new())));
     let engine = Engine::new(store.clone()).unwrap();
     let leases: Vec<Lease> = (0..2_000).map(|number| acquire(&engine, &format!("key {number}"))).collect();
     let closed = store.gate.lock();
@@ -372,7 +372,7 @@ fn lost_does_not_fire_after_an_outcome() {
 fn a_holder_that_is_told_that_there_is_no_record_has_lost_its_lease() {
     let clock = ManualClock::new();
     let records = Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())));
-    let engine = Engine::new(Arc::new(Switched::silent(&records, &clock))).unwrap();
+    let engine = Engine::new(silent(&records, &clock).1).unwrap();
     let other = Engine::new(records).unwrap();
     let lease = acquire(&engine, "key");
     assert!(other.forget_forced("key").wait().unwrap());
@@ -384,8 +384,8 @@ fn a_holder_that_is_told_that_there_is_no_record_has_lost_its_lease() {
 #[test]
 fn a_renewal_that_fails_is_tried_again() {
     let clock = ManualClock::new();
-    let store = Arc::new(Switched::new(&clock));
-    let engine = Engine::new(store.clone()).unwrap();
+    let (store, driven) = switched(&clock);
+    let engine = Engine::new(driven.clone()).unwrap();
     let lease = acquire(&engine, "key").keep_alive();
     let before = version(&engine, "key");
     store.failing_swaps.store(2, Ordering::SeqCst);
@@ -404,7 +404,7 @@ fn a_renewal_that_fails_is_tried_again() {
 #[test]
 fn a_lease_is_renewed_up_to_max_hold_and_no_longer() {
     let clock = ManualClock::new();
-    let store = Arc::new(Switched::new(&clock));
+    let (_, store) = switched(&clock);
     let mut settings = Settings::default();
     settings.max_hold = 2 * TTL;
     let engine = Engine::with_settings(store, settings).unwrap();
@@ -436,6 +436,6 @@ fn a_lease_by_a_foreign_id_is_not_lost_by_what_happens_to_the_key() {
 }
 
 fn stores(clock: &ManualClock) -> [Arc<dyn Store>; 2] {
-    let memory = || MemoryStore::with_clock(Arc::new(clock.clone()));
-    [Arc::new(memory()), Arc::new(LateStore::new(memory()))]
+    let memory = || Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())));
+    [clock.driving(memory()), clock.driving(Arc::new(late(memory())))]
 }

@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use lessor_core::store::{Change, Closing, Hints, Page, Purged, Reply, Scan, Seen, Spot, Swap};
-use lessor_core::{Acquisition, Clock, Durability, Engine, Key, Lease, Record, State, Store, Timestamp};
+use lessor_core::store::{Reply, Seen};
+use lessor_core::{Acquisition, Clock, Engine, Key, Lease, State, Store, Timestamp};
 use lessor_memory::MemoryStore;
+use lessor_testkit::{Layer, Layered, Retrying, SwapLayer};
 
 const TTL: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -24,65 +25,76 @@ impl Clock for Silent {
     }
 }
 
-#[derive(Debug)]
-struct Counting {
-    inner: Arc<MemoryStore>,
+/// Counts loads, and lets time pass before one.
+#[derive(Default)]
+struct Counts {
     clock: Arc<Silent>,
-    in_place: bool,
     loads: AtomicUsize,
     /// So many µs pass before the next read.
     pause: AtomicU64,
 }
 
-impl Counting {
-    fn new(in_place: bool) -> Arc<Self> {
-        let clock = Arc::new(Silent(AtomicU64::new(1_000_000)));
-        let inner = Arc::new(MemoryStore::with_clock(Arc::clone(&clock) as Arc<dyn Clock>));
-        Arc::new(Self { inner, clock, in_place, loads: AtomicUsize::new(0), pause: AtomicU64::new(0) })
-    }
+struct Counting {
+    inner: Arc<dyn Store>,
+    counts: Arc<Counts>,
+}
 
-    /// Another way to the same records.
-    fn twin(&self) -> Arc<Self> {
-        let (inner, clock) = (Arc::clone(&self.inner), Arc::clone(&self.clock));
-        let (loads, pause) = (AtomicUsize::new(0), AtomicU64::new(0));
-        Arc::new(Self { inner, clock, in_place: self.in_place, loads, pause })
+impl Counting {
+    fn count(&self, key: &Key) -> Reply<Seen> {
+        let Counts { clock, loads, pause } = &*self.counts;
+        clock.0.fetch_add(pause.swap(0, Ordering::SeqCst), Ordering::SeqCst);
+        let seen = self.inner.load(key);
+        loads.fetch_add(1, Ordering::SeqCst);
+        seen
     }
 }
 
-impl Store for Counting {
-    fn now(&self) -> Reply<Timestamp> {
-        self.inner.now()
-    }
-    fn load(&self, key: &Key) -> Reply<Seen> {
-        self.clock.0.fetch_add(self.pause.swap(0, Ordering::SeqCst), Ordering::SeqCst);
-        let seen = self.inner.load(key);
-        self.loads.fetch_add(1, Ordering::SeqCst);
-        seen
-    }
-    fn swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
-        self.inner.swap(key, change)
-    }
-    fn scan(&self, query: Scan) -> Reply<Page> {
-        self.inner.scan(query)
-    }
-    fn purge(&self, limit: usize) -> Reply<Purged> {
-        self.inner.purge(limit)
-    }
-    fn durability(&self) -> Durability {
-        self.inner.durability()
+impl Layer for Counting {
+    fn below(&self) -> &dyn Store {
+        &*self.inner
     }
 
-    fn close(&self, closing: &Closing) -> Reply<bool> {
-        self.inner.close(closing)
+    fn load(&self, key: &Key) -> Reply<Seen> {
+        self.count(key)
     }
-    fn glance(&self, key: &str, look: &mut dyn FnMut(Option<(&Record, Timestamp)>)) -> bool {
-        self.in_place && self.inner.glance(key, look)
+}
+
+impl SwapLayer for Counting {
+    fn below(&self) -> &Arc<dyn Store> {
+        &self.inner
     }
-    fn edit(&self, key: &Key, edit: &mut dyn FnMut(&mut Spot<'_>)) -> bool {
-        self.in_place && self.inner.edit(key, edit)
+
+    fn load(&self, key: &Key) -> Reply<Seen> {
+        self.count(key)
     }
-    fn attach(&self, hints: Hints) {
-        self.inner.attach(hints);
+}
+
+/// An engine, and the counts of its store, which carries out operations in one step or by a retry loop.
+struct Counted {
+    engine: Engine,
+    counts: Arc<Counts>,
+    records: Arc<dyn Store>,
+    in_one_step: bool,
+}
+
+impl Counted {
+    fn new(in_one_step: bool) -> Self {
+        let clock = Arc::new(Silent(AtomicU64::new(1_000_000)));
+        let records = Arc::new(MemoryStore::with_clock(Arc::clone(&clock) as Arc<dyn Clock>));
+        Self::over(records, clock, in_one_step)
+    }
+
+    fn over(records: Arc<dyn Store>, clock: Arc<Silent>, in_one_step: bool) -> Self {
+        let counts = Arc::new(Counts { clock, ..Counts::default() });
+        let counting = Counting { inner: Arc::clone(&records), counts: Arc::clone(&counts) };
+        let store: Arc<dyn Store> =
+            if in_one_step { Arc::new(Layered(counting)) } else { Arc::new(Retrying::over(counting)) };
+        Self { engine: Engine::new(store).unwrap(), counts, records, in_one_step }
+    }
+
+    /// Returns another engine over the same records.
+    fn another(&self) -> Self {
+        Self::over(Arc::clone(&self.records), Arc::clone(&self.counts.clock), self.in_one_step)
     }
 }
 
@@ -93,12 +105,12 @@ fn acquire(engine: &Engine) -> Lease {
     }
 }
 
-/// Waits in `waits`, whose store is `store`; once it has looked, `write` is done, and it has to wake up.
-fn is_woken(waits: &Engine, store: &Counting, expected: State, write: impl FnOnce()) {
-    let before = store.loads.load(Ordering::SeqCst);
+/// Waits in `waits`, whose loads `counts` counts. Once it has read the record, `write` runs, and has to wake it.
+fn is_woken(waits: &Engine, counts: &Counts, expected: State, write: impl FnOnce()) {
+    let before = counts.loads.load(Ordering::SeqCst);
     let waiting = waits.wait_for("key", HOUR);
     let waiting = thread::spawn(move || waiting.wait().unwrap().unwrap().state());
-    while store.loads.load(Ordering::SeqCst) == before {
+    while counts.loads.load(Ordering::SeqCst) == before {
         thread::yield_now();
     }
     thread::park_timeout(Duration::from_millis(20));
@@ -114,36 +126,33 @@ fn is_woken(waits: &Engine, store: &Counting, expected: State, write: impl FnOnc
 }
 
 #[test]
-fn a_write_that_is_guessed_and_made_at_once_wakes_who_waits() {
-    let store = Counting::new(false);
-    let engine = Engine::new(store.clone()).unwrap();
+fn a_write_that_is_guessed_and_made_at_once_wakes_its_waiters() {
+    let Counted { engine, counts, .. } = Counted::new(false);
     let lease = acquire(&engine);
-    is_woken(&engine, &store, State::Completed, || {
+    is_woken(&engine, &counts, State::Completed, || {
         lease.complete("result").wait().unwrap();
     });
 }
 
 #[test]
-fn an_edit_wakes_who_waits_in_another_engine() {
-    let store = Counting::new(true);
-    let twin = store.twin();
-    let (writes, waits) = (Engine::new(store).unwrap(), Engine::new(twin.clone()).unwrap());
-    let lease = acquire(&writes);
-    is_woken(&waits, &twin, State::Completed, || {
+fn an_operation_in_one_step_wakes_waiters_in_another_engine() {
+    let writes = Counted::new(true);
+    let waits = writes.another();
+    let lease = acquire(&writes.engine);
+    is_woken(&waits.engine, &waits.counts, State::Completed, || {
         lease.complete("result").wait().unwrap();
     });
 }
 
-/// The story: a lease was given up by a clock that was read later than the call began. By the earlier reading it was still alive, so
-/// that there seemed to be no news.
+/// A lease was given up by a clock that was read later than the call began. By the earlier reading it was still alive, so
+/// that there seemed to be nothing to report.
 #[test]
-fn a_lease_that_ends_by_a_later_reading_of_the_clock_wakes_who_waits() {
-    let store = Counting::new(false);
-    let engine = Engine::new(store.clone()).unwrap();
+fn a_lease_that_ends_by_a_later_reading_of_the_clock_wakes_its_waiters() {
+    let Counted { engine, counts, .. } = Counted::new(false);
     let lease = acquire(&engine);
-    is_woken(&engine, &store, State::Lapsed, || {
-        // Less than after what waiters look again by themselves.
-        store.pause.store(10_000, Ordering::SeqCst);
+    is_woken(&engine, &counts, State::Lapsed, || {
+        // Less than the time after which waiters read again by themselves.
+        counts.pause.store(10_000, Ordering::SeqCst);
         lease.abandon().wait().unwrap();
     });
 }

@@ -15,7 +15,7 @@ use lessor_core::{
 };
 use lessor_memory::MemoryStore;
 use lessor_testkit::faulty::Chances;
-use lessor_testkit::{Fault, Faults, FaultyStore, ManualClock};
+use lessor_testkit::{Fault, Faults, Level, ManualClock};
 use serde::{Deserialize, Serialize, Serializer};
 
 const TTL: Duration = Duration::from_secs(60);
@@ -26,14 +26,15 @@ fn still() -> (Engine, ManualClock) {
 
 fn with(settings: Settings) -> (Engine, ManualClock) {
     let clock = ManualClock::new();
-    let store = Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())));
+    let store = clock.driving(Arc::new(MemoryStore::with_clock(Arc::new(clock.clone()))));
     (Engine::with_settings(store, settings).unwrap(), clock)
 }
 
 fn faulty() -> (Engine, Faults, ManualClock) {
     let clock = ManualClock::new();
-    let (store, faults) = FaultyStore::new(Arc::new(MemoryStore::with_clock(Arc::new(clock.clone()))));
-    (Engine::new(Arc::new(store)).unwrap(), faults, clock)
+    let (store, faults) =
+        Faults::over(clock.driving(Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())))), Level::Swaps);
+    (Engine::new(store).unwrap(), faults, clock)
 }
 
 fn code(engine: &Engine, key: &str) -> Option<String> {

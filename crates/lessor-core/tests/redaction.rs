@@ -9,12 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use lessor_core::store::{Change, Closing, Purged, Reply, Scan, Seen, Swap};
+use lessor_core::store::{Change, Execution, Operation, Page, Reply, Scan, Seen, Swap};
 use lessor_core::{
-    Acquisition, Backoff, Clock, Durability, Engine, Error, Held, Key, Lease, LeaseId, OnFailed, OnLapsed,
-    OnceError, Pending, Settings, Store, Timestamp,
+    Acquisition, Backoff, Clock, Engine, Error, Held, Key, Lease, LeaseId, OnFailed, OnLapsed, OnceError,
+    Pending, Settings, Store, Timestamp,
 };
 use lessor_memory::MemoryStore;
+use lessor_testkit::{Layer, Layered, Retrying, SwapLayer, swap};
 use parking_lot::Mutex;
 use secrets::{CHECKPOINT, DETAIL, LEASE_ID, Looks, METADATA, OTHER_LEASE_ID, RESULT};
 use serde_json::json;
@@ -36,10 +37,9 @@ impl Clock for Hand {
     }
 }
 
-/// Prints everything that the engine and the store tell each other.
-#[derive(Debug)]
+/// Prints everything that the retry loop and the store send to each other, and every operation.
 struct Talkative {
-    inner: MemoryStore,
+    inner: Arc<dyn Store>,
     said: Mutex<Vec<String>>,
 }
 
@@ -49,42 +49,54 @@ impl Talkative {
     }
 }
 
-impl Store for Talkative {
-    fn now(&self) -> Reply<Timestamp> {
-        self.inner.now()
+impl SwapLayer for Talkative {
+    fn below(&self) -> &Arc<dyn Store> {
+        &self.inner
     }
+
     fn load(&self, key: &Key) -> Reply<Seen> {
         let seen = self.inner.load(key).wait();
         self.say(&seen);
         Pending::ready(seen)
     }
-    fn swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
+
+    fn compare_and_swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
         self.say(&change);
-        let swap = self.inner.swap(key, change).wait();
+        let swap = swap(&*self.inner, key, change).wait();
         self.say(&swap);
         Pending::ready(swap)
     }
-    fn scan(&self, query: Scan) -> Reply<lessor_core::store::Page> {
+
+    fn scan(&self, query: Scan) -> Reply<Page> {
         self.say(&query);
         let page = self.inner.scan(query).wait();
         self.say(&page);
         Pending::ready(page)
     }
-    fn purge(&self, limit: usize) -> Reply<Purged> {
-        self.inner.purge(limit)
-    }
-    fn durability(&self) -> Durability {
-        self.inner.durability()
+}
+
+/// Prints operations in both of their forms.
+struct Operations(Arc<Retrying<Talkative>>);
+
+impl Layer for Operations {
+    fn below(&self) -> &dyn Store {
+        &*self.0
     }
 
-    fn close(&self, closing: &Closing) -> Reply<bool> {
-        self.inner.close(closing)
+    fn execute(&self, operation: &mut Operation<'_>) -> Execution {
+        self.0.say(&operation);
+        let owned = operation.to_owned();
+        self.0.say(&owned);
+        let answered = self.0.load(owned.key()).wait();
+        let answered = answered.map(|seen| seen.record.and_then(|record| owned.answer(&record, seen.now)));
+        self.0.say(&answered);
+        self.0.execute(operation)
     }
 }
 
 struct World {
     clock: Arc<Hand>,
-    store: Arc<Talkative>,
+    talkative: Arc<Retrying<Talkative>>,
     engine: Engine,
     looks: Looks,
 }
@@ -92,12 +104,13 @@ struct World {
 impl World {
     fn new() -> Self {
         let clock = Arc::new(Hand(AtomicU64::new(1_700_000_000_000_000)));
-        let inner = MemoryStore::with_clock(clock.clone());
-        let store = Arc::new(Talkative { inner, said: Mutex::default() });
+        let inner = Arc::new(MemoryStore::with_clock(clock.clone()));
+        let talkative = Arc::new(Retrying::over(Talkative { inner, said: Mutex::default() }));
+        let store = Arc::new(Layered(Operations(Arc::clone(&talkative))));
         let mut settings = Settings::default();
         (settings.max_result, settings.max_error_detail) = (64, 64);
-        let engine = Engine::with_settings(store.clone(), settings).unwrap();
-        Self { clock, store, engine, looks: Looks::default() }
+        let engine = Engine::with_settings(store, settings).unwrap();
+        Self { clock, talkative, engine, looks: Looks::default() }
     }
 
     fn ask(&self, key: &str, id: [u8; 16], on_lapsed: OnLapsed) -> Result<Acquisition, Error> {
@@ -142,7 +155,7 @@ impl World {
             self.looks.at("Error::Json", &view.result::<u32>());
             self.looks.at("Error::Json", &view.metadata::<Vec<u32>>());
         }
-        let seen = self.store.load(&Key::new(key).unwrap()).wait().unwrap();
+        let seen = SwapLayer::load(&**self.talkative, &Key::new(key).unwrap()).wait().unwrap();
         self.looks.at("Record", &seen.record);
     }
 
@@ -227,8 +240,8 @@ fn p11_nothing_that_can_be_printed_shows_a_lease_id_or_a_content() {
 
     looks.at("Once", &engine.once("limits").metadata(&json!({"a": METADATA})));
     looks.at("Engine", engine);
-    looks.at("MemoryStore", &world.store.inner);
-    let said = world.store.said.lock();
+    looks.at("MemoryStore", &world.talkative.inner);
+    let said = world.talkative.said.lock();
     assert!(said.iter().any(|said| said.contains("Conflict")) && said.len() > 50);
     for said in said.iter() {
         looks.text("Change, Swap, Seen or Page", said);

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use late::LateStore;
+use late::late;
 use lessor_core::{Acquisition, Engine, Error, ErrorKind, Lease, OnLapsed, OnceError, Settings, State};
 use lessor_memory::MemoryStore;
 use lessor_testkit::ManualClock;
@@ -21,7 +21,8 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// An engine on a clock that stands still: nothing but a wake-up can end a wait.
 fn still() -> (Engine, ManualClock) {
     let clock = ManualClock::new();
-    (Engine::new(Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())))).unwrap(), clock)
+    let store = clock.driving(Arc::new(MemoryStore::with_clock(Arc::new(clock.clone()))));
+    (Engine::new(store).unwrap(), clock)
 }
 
 fn acquire(engine: &Engine, key: &str) -> Lease {
@@ -44,7 +45,7 @@ fn eventually(what: &str, mut done: impl FnMut() -> bool) {
 
 #[test]
 fn a_thousand_waiters_on_one_key_cost_one_reader() {
-    let store = Arc::new(LateStore::new(MemoryStore::new()));
+    let store = Arc::new(late(Arc::new(MemoryStore::new())));
     let engine = Engine::new(store.clone()).unwrap();
     let lease = acquire(&engine, "key");
     let waiting: Vec<_> = (0..1000).map(|_| engine.wait_for("key", HOUR)).collect();
@@ -69,7 +70,7 @@ fn a_thousand_waiters_on_one_key_cost_one_reader() {
 #[test]
 fn a_waiter_that_has_looked_is_woken_by_the_end_of_the_work() {
     for outcome in [State::Completed, State::Failed, State::Released] {
-        let store = Arc::new(LateStore::new(MemoryStore::with_clock(Arc::new(ManualClock::new()))));
+        let store = Arc::new(late(Arc::new(MemoryStore::with_clock(Arc::new(ManualClock::new())))));
         let engine = Engine::new(store.clone()).unwrap();
         let lease = acquire(&engine, "key");
         let before = store.loads.load(Ordering::SeqCst);
@@ -115,7 +116,7 @@ fn waiters_are_woken_by_every_end_of_a_lease() {
 fn waiters_are_woken_by_another_engine_over_the_same_store() {
     let clock = ManualClock::new();
     let memory = MemoryStore::with_clock(Arc::new(clock));
-    let store = Arc::new(LateStore::new(memory));
+    let store = Arc::new(late(Arc::new(memory)));
     let (one, two) = (Engine::new(store.clone()).unwrap(), Engine::new(store.clone()).unwrap());
     for n in 0..20 {
         let key = format!("key {n}");
@@ -189,7 +190,7 @@ fn a_kept_lease_outlives_its_ttl_and_ends_with_max_hold() {
     let clock = ManualClock::new();
     let mut settings = Settings::default();
     settings.max_hold = 10 * TTL;
-    let store = Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())));
+    let store = clock.driving(Arc::new(MemoryStore::with_clock(Arc::new(clock.clone()))));
     let engine = Engine::with_settings(store, settings).unwrap();
     let lease = acquire(&engine, "key").keep_alive();
     for _ in 0..27 {
@@ -324,7 +325,7 @@ fn in_doubt_waits_for_an_operator() {
 fn the_engine_purges_by_itself() {
     let clock = ManualClock::new();
     let store = Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())));
-    let engine = Engine::new(store.clone()).unwrap();
+    let engine = Engine::new(clock.driving(store.clone())).unwrap();
     acquire(&engine, "key").complete("result").wait().unwrap();
     let far = engine.settings().retention + 2 * engine.settings().purge_every;
     eventually("purged", || {
@@ -335,7 +336,7 @@ fn the_engine_purges_by_itself() {
 
 #[test]
 fn closing_takes_no_longer_than_its_deadline() {
-    let store = Arc::new(LateStore::new(MemoryStore::new()));
+    let store = Arc::new(late(Arc::new(MemoryStore::new())));
     let engine = Engine::new(store.clone()).unwrap();
     let lease = acquire(&engine, "key");
     let shut = store.gate.lock();

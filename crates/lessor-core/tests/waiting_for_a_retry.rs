@@ -4,18 +4,17 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "what fails here fails the test")]
 
-use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use lessor_core::store::{Change, Closing, Hints, Page, Purged, Reply, Scan, Seen, Swap};
+use lessor_core::store::{Change, Hints, Reply, Seen, Swap};
 use lessor_core::{
-    Acquisition, Backoff, Durability, Engine, Key, Lease, OnFailed, Pending, Record, Settings, Stage, Store,
-    Timestamp,
+    Acquisition, Backoff, Engine, Key, Lease, OnFailed, Pending, Record, Settings, Stage, Store,
 };
 use lessor_memory::MemoryStore;
+use lessor_testkit::{Retrying, SwapLayer, swap};
 
 const KEY: &str = "key";
 const RETRY: OnFailed = OnFailed::Retry { max_attempts: 10, backoff: Backoff::NONE };
@@ -24,31 +23,31 @@ type Hook = Box<dyn FnOnce() + Send>;
 
 /// Keeps its engines' hints for the test to give, counts how often it is asked how a key stands, and does something right
 /// after a failed record was read.
-#[derive(Default)]
 struct Watched {
-    records: MemoryStore,
+    records: Arc<dyn Store>,
     hints: Mutex<Vec<Hints>>,
     asked: AtomicUsize,
     after_failure: Mutex<Option<Hook>>,
 }
 
 impl Watched {
+    fn store() -> Arc<Retrying<Self>> {
+        let (hints, asked, after_failure) = (Mutex::default(), AtomicUsize::new(0), Mutex::default());
+        let records = Arc::new(MemoryStore::new());
+        Arc::new(Retrying::over(Self { records, hints, asked, after_failure }))
+    }
+
     fn tell(&self) {
         let hints = self.hints.lock().unwrap().clone();
         hints.iter().for_each(|hints| hints.changed(&Key::new(KEY).unwrap()));
     }
 }
 
-impl fmt::Debug for Watched {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Watched")
+impl SwapLayer for Watched {
+    fn below(&self) -> &Arc<dyn Store> {
+        &self.records
     }
-}
 
-impl Store for Watched {
-    fn now(&self) -> Reply<Timestamp> {
-        self.records.now()
-    }
     fn load(&self, key: &Key) -> Reply<Seen> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         let seen = self.records.load(key).wait();
@@ -61,25 +60,12 @@ impl Store for Watched {
         }
         Pending::ready(seen)
     }
-    fn swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
-        self.records.swap(key, change)
-    }
-    fn scan(&self, query: Scan) -> Reply<Page> {
-        self.records.scan(query)
-    }
-    fn purge(&self, limit: usize) -> Reply<Purged> {
-        self.records.purge(limit)
-    }
-    fn durability(&self) -> Durability {
-        Durability::Volatile
-    }
-    fn close(&self, _: &Closing) -> Reply<bool> {
-        Pending::ready(Ok(true))
-    }
-    fn glance(&self, key: &str, look: &mut dyn FnMut(Option<(&Record, Timestamp)>)) -> bool {
+
+    fn compare_and_swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
         self.asked.fetch_add(1, Ordering::SeqCst);
-        self.records.glance(key, look)
+        swap(&*self.records, key, change)
     }
+
     fn attach(&self, hints: Hints) {
         self.hints.lock().unwrap().push(hints);
     }
@@ -99,7 +85,7 @@ fn pause(time: Duration) {
 
 #[test]
 fn a_waiter_that_would_retry_waits_for_news_when_another_engine_was_quicker() {
-    let store = Arc::new(Watched::default());
+    let store = Watched::store();
     let mut settings = Settings::default();
     // Nobody looks by the clock: whatever is asked is asked because of something that happened.
     settings.poll_every = Duration::from_secs(5);

@@ -74,7 +74,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use lessor_core::{Clock, Error, StoreError};
+use lessor_core::{Cas, Clock, Error, StoreError};
 use parking_lot::Mutex;
 
 pub use image::Progress;
@@ -91,6 +91,7 @@ use crate::vfs::{Lock, Vfs};
 /// Dropping it closes the log as well, but compacts only what takes no time to speak of.
 pub struct LogStore {
     log: Arc<Log>,
+    cas: Cas<store::Swaps>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -236,7 +237,8 @@ impl<'o> Opener<'o> {
             None => &mut nobody,
         };
         let (log, writer) = recovery::open(vfs, self.settings, source, lock, on_progress)?;
-        Ok(LogStore { log, writer: Mutex::new(Some(writer)) })
+        let cas = Cas::new(store::Swaps(Arc::clone(&log)));
+        Ok(LogStore { log, cas, writer: Mutex::new(Some(writer)) })
     }
 }
 

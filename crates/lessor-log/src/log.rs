@@ -23,7 +23,6 @@ use crate::process::Process;
 use crate::reader::Reader;
 use crate::segment::{Segment, checkpoint_name};
 use crate::settings::Settings;
-use crate::store::Engines;
 use crate::superblock;
 use crate::time::{Source, Time};
 use crate::vfs::{File, Lock, Vfs};
@@ -61,7 +60,6 @@ pub(crate) struct Log {
     pub(crate) ending: Ending,
     pub(crate) reader: Reader,
     pub(crate) notifier: Notifier,
-    pub(crate) engines: Engines,
     /// Held until the log is closed.
     pub(crate) lock: Mutex<Option<Lock>>,
 }
@@ -159,7 +157,6 @@ impl Log {
             ending: Ending::default(),
             reader: Reader::default(),
             notifier: Notifier::new(),
-            engines: Engines::default(),
             lock: Mutex::new(Some(parts.lock)),
         }
     }

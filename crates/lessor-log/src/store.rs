@@ -3,11 +3,12 @@
 use std::cell::RefCell;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
-use lessor_core::store::{Change, Closing, Hints, OwnedChange, Page, Purged, Reply, Scan, Seen, Swap};
-use lessor_core::{Durability, Key, Pending, Record, Store, StoreError, Timestamp, Token};
-use parking_lot::Mutex;
+use lessor_core::store::{
+    Applied, Change, Closing, Execution, Hints, Operation, OwnedChange, Page, Purged, Reply, Scan, Seen, Swap,
+};
+use lessor_core::{CompareAndSwap, Durability, Key, Pending, Record, Store, StoreError, Timestamp, Token};
 
 use crate::LogStore;
 use crate::closing::{Bound, Ended};
@@ -272,13 +273,10 @@ async fn load(log: Arc<Log>, key: Key, first: Option<Attempt<Seen>>) -> Result<S
     persist(&log, &key, first, |known| log.attempt_load(&key, known)).await
 }
 
-/// Waits until what was staged is stored, and tells the other engines about it, if there are any.
-async fn stored(mut waiting: Waiting, key: Option<Key>, stamped: Option<Record>) -> Result<Swap, StoreError> {
+/// Waits until the staged record is stored.
+async fn stored(mut waiting: Waiting, stamped: Option<Record>) -> Result<Swap, StoreError> {
     match (&mut waiting).await {
-        Ok(()) => {
-            key.inspect(|key| waiting.log.engines.changed(key));
-            Ok(stamped.map_or(Swap::Stored, Swap::Stamped))
-        }
+        Ok(()) => Ok(stamped.map_or(Swap::Stored, Swap::Stamped)),
         Err(error) => Err(waiting.told(error)),
     }
 }
@@ -291,10 +289,7 @@ async fn swap(
 ) -> Result<Swap, StoreError> {
     match persist(&log, &key, Some(first), |known| log.attempt_swap(&key, &change.borrow(), known)).await? {
         Swapped::Answer(swap) => Ok(swap),
-        Swapped::Staged(lsn, stamped) => {
-            let key = log.engines.are_several().then_some(key);
-            stored(Waiting::new(&log, Wait::Visible(lsn)), key, stamped).await
-        }
+        Swapped::Staged(lsn, stamped) => stored(Waiting::new(&log, Wait::Visible(lsn)), stamped).await,
     }
 }
 
@@ -320,57 +315,60 @@ async fn covered_now(log: &Arc<Log>) -> Result<Timestamp, StoreError> {
     }
 }
 
-impl Store for LogStore {
+/// The log as a store that compares and swaps. Records are encoded before a shard of the index is locked.
+#[derive(Debug)]
+pub(crate) struct Swaps(pub(crate) Arc<Log>);
+
+impl CompareAndSwap for Swaps {
     #[inline]
     fn now(&self) -> Reply<Timestamp> {
-        let (now, is_short) = self.log.time.now();
-        if let Err(error) = self.log.check_process_at(now) {
+        let (now, is_short) = self.0.time.now();
+        if let Err(error) = self.0.check_process_at(now) {
             return Pending::ready(Err(error));
         }
         if is_short {
-            self.log.time_is_short();
+            self.0.time_is_short();
         }
         Pending::ready(Ok(now))
     }
 
     fn load(&self, key: &Key) -> Reply<Seen> {
-        if let Err(error) = self.log.check_process() {
+        if let Err(error) = self.0.check_process() {
             return Pending::ready(Err(error));
         }
-        match self.log.attempt_load(key, &None) {
+        match self.0.attempt_load(key, &None) {
             Ok(Attempt::Done(seen)) => Pending::ready(Ok(seen)),
             Err(error) => Pending::ready(Err(error)),
-            Ok(first) => Pending::later(load(Arc::clone(&self.log), key.clone(), Some(first))),
+            Ok(first) => Pending::later(load(Arc::clone(&self.0), key.clone(), Some(first))),
         }
     }
 
-    fn swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
-        match self.log.attempt_swap(key, change, &None) {
+    fn compare_and_swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
+        match self.0.attempt_swap(key, change, &None) {
             Ok(Attempt::Done(Swapped::Staged(lsn, stamped))) => {
-                let key = self.log.engines.are_several().then(|| key.clone());
-                Pending::later(stored(Waiting::new(&self.log, Wait::Visible(lsn)), key, stamped))
+                Pending::later(stored(Waiting::new(&self.0, Wait::Visible(lsn)), stamped))
             }
             Ok(Attempt::Done(Swapped::Answer(swap))) => Pending::ready(Ok(swap)),
             Err(error) => Pending::ready(Err(error)),
-            Ok(first) => Pending::later(swap(Arc::clone(&self.log), key.clone(), change.to_owned(), first)),
+            Ok(first) => Pending::later(swap(Arc::clone(&self.0), key.clone(), change.to_owned(), first)),
         }
     }
 
     fn scan(&self, query: Scan) -> Reply<Page> {
-        match self.log.check_process() {
-            Ok(()) => Pending::later(scan(Arc::clone(&self.log), query)),
+        match self.0.check_process() {
+            Ok(()) => Pending::later(scan(Arc::clone(&self.0), query)),
             Err(error) => Pending::ready(Err(error)),
         }
     }
 
     fn purge(&self, limit: usize) -> Reply<Purged> {
-        if let Err(error) = self.log.check_process() {
+        if let Err(error) = self.0.check_process() {
             return Pending::ready(Err(error));
         }
-        if let Some(now) = self.log.covered_now() {
-            return Pending::ready(Ok(self.log.purge(limit, now)));
+        if let Some(now) = self.0.covered_now() {
+            return Pending::ready(Ok(self.0.purge(limit, now)));
         }
-        let log = Arc::clone(&self.log);
+        let log = Arc::clone(&self.0);
         Pending::later(async move {
             let now = covered_now(&log).await?;
             Ok(log.purge(limit, now))
@@ -378,66 +376,71 @@ impl Store for LogStore {
     }
 
     fn durability(&self) -> Durability {
-        self.log.settings.sync.into()
+        self.0.settings.sync.into()
     }
 
     fn close(&self, closing: &Closing) -> Reply<bool> {
-        if let Err(error) = self.log.check_process() {
+        if let Err(error) = self.0.check_process() {
             return Pending::ready(Err(error));
         }
-        threads::stop(&self.log, Bound::Until(closing.clone()));
-        Pending::later(Ended(Arc::clone(&self.log)))
+        threads::stop(&self.0, Bound::Until(closing.clone()));
+        Pending::later(Ended(Arc::clone(&self.0)))
+    }
+}
+
+impl LogStore {
+    /// Answers an operation that needs no write, if the record is in memory and may be shown.
+    fn answer(&self, operation: &mut Operation<'_>) -> Option<Applied> {
+        if !operation.may_read() || !self.log.time.is_covered() || self.log.is_known_to_be_forked() {
+            return None;
+        }
+        // Does not wait: in a forked child a lock may be held for ever by a thread that does not exist there.
+        let shard = self.log.index.try_read(operation.key())?;
+        let slot = shard.slot(operation.key())?;
+        if slot.lsn > self.log.visible.load(Ordering::Acquire) {
+            return None;
+        }
+        operation.answer(slot.record.as_ref()?, self.log.covered_now()?)
+    }
+}
+
+impl Store for LogStore {
+    #[inline]
+    fn now(&self) -> Reply<Timestamp> {
+        self.cas.now()
     }
 
-    fn glance(&self, key: &str, look: &mut dyn FnMut(Option<(&Record, Timestamp)>)) -> bool {
-        if !self.log.time.is_covered() || self.log.is_known_to_be_forked() {
-            return false;
+    fn load(&self, key: &Key) -> Reply<Seen> {
+        self.cas.load(key)
+    }
+
+    fn execute(&self, operation: &mut Operation<'_>) -> Execution {
+        match self.answer(operation) {
+            Some(answered) => Execution::Done(answered),
+            None => self.cas.execute(operation),
         }
-        // Does not wait: in a forked child a lock may be held for ever by a thread that is not there.
-        let Some(shard) = self.log.index.try_read(key) else { return false };
-        match shard.slot(key) {
-            None => look(None),
-            Some(slot) if slot.lsn <= self.log.visible.load(Ordering::Acquire) => {
-                match slot.record.as_ref().and_then(|record| Some((record, self.log.covered_now()?))) {
-                    Some(found) => look(Some(found)),
-                    None => return false,
-                }
-            }
-            Some(_) => return false,
-        }
-        true
+    }
+
+    fn scan(&self, query: Scan) -> Reply<Page> {
+        self.cas.scan(query)
+    }
+
+    fn purge(&self, limit: usize) -> Reply<Purged> {
+        self.cas.purge(limit)
+    }
+
+    fn durability(&self) -> Durability {
+        self.cas.durability()
+    }
+
+    fn close(&self, closing: &Closing) -> Reply<bool> {
+        self.cas.close(closing)
     }
 
     fn attach(&self, hints: Hints) {
         if self.log.check_process().is_err() {
             return;
         }
-        self.log.time.clock().on_step(hints.clone());
-        self.log.engines.attach(hints);
-    }
-}
-
-/// The engines over a store: a change that one makes is told to the others.
-#[derive(Debug, Default)]
-pub(crate) struct Engines {
-    all: Mutex<Vec<Hints>>,
-    are_several: AtomicBool,
-}
-
-impl Engines {
-    fn attach(&self, hints: Hints) {
-        let mut all = self.all.lock();
-        all.retain(|engine| !engine.is_stale());
-        all.push(hints);
-        self.are_several.store(all.len() > 1, Ordering::Release);
-    }
-
-    fn are_several(&self) -> bool {
-        self.are_several.load(Ordering::Acquire)
-    }
-
-    fn changed(&self, key: &Key) {
-        let all = self.all.lock().clone();
-        all.iter().for_each(|engine| engine.changed(key));
+        self.cas.attach(hints);
     }
 }

@@ -118,10 +118,6 @@ impl Time {
         self.covered.store(now, Ordering::Release);
         now
     }
-
-    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
-        &self.clock
-    }
 }
 
 fn stamp(micros: u64) -> Timestamp {

@@ -46,7 +46,7 @@ fn acquire(store: &LogStore, name: &str, id: u128) -> Option<Record> {
     let key = key(name);
     let seen = store.load(&key).wait().unwrap();
     let change = scribe::change(&key, &seen, Act::Acquire, LeaseId::from_bytes(id.to_be_bytes()), 0)?;
-    match store.swap(&key, &change.borrow()).wait().unwrap() {
+    match lessor_testkit::swap(&*store, &key, &change.borrow()).wait().unwrap() {
         Swap::Stored => Some(change.borrow().next.clone()),
         _ => None,
     }

@@ -140,7 +140,7 @@ fn write(store: &LogStore, name: &str, id: u64) {
     let seen = store.load(&key).wait().unwrap();
     let id = LeaseId::from_bytes(u128::from(id).to_be_bytes());
     let change = scribe::change(&key, &seen, Act::Acquire, id, 0).unwrap();
-    assert!(matches!(store.swap(&key, &change.borrow()).wait().unwrap(), Swap::Stored));
+    assert!(matches!(lessor_testkit::swap(&*store, &key, &change.borrow()).wait().unwrap(), Swap::Stored));
 }
 
 /// How many lives: the environment's `LESSOR_CRASHES_IN_A_ROW`, by default 40; of so many logs: `LESSOR_CRASH_CASES`, by default 24.

@@ -43,7 +43,7 @@ fn grant(store: &LogStore, thread: u64, is_over: &AtomicBool) -> Vec<(String, Re
         let id = LeaseId::from_bytes((u128::from(thread) << 64 | number).to_be_bytes());
         let Ok(now) = store.now().wait() else { break };
         let change = scribe::change(&key(&name), &Seen { record: None, now }, Act::Acquire, id, 0).unwrap();
-        match store.swap(&key(&name), &change.borrow()).wait() {
+        match lessor_testkit::swap(store, &key(&name), &change.borrow()).wait() {
             Ok(Swap::Stored) => granted.push((name, change.borrow().next.clone())),
             _ if is_over.load(Ordering::SeqCst) => break,
             other => panic!("before the log was closed: {other:?}"),

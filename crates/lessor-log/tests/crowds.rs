@@ -86,7 +86,10 @@ impl Crowd {
         let id = LeaseId::from_bytes((u128::from(caller) << 64 | u128::from(number)).to_be_bytes());
         let now = store.now().wait().unwrap();
         let change = scribe::change(&key(&name), &Seen { record: None, now }, Act::Acquire, id, 0).unwrap();
-        assert!(matches!(store.swap(&key(&name), &change.borrow()).wait().unwrap(), Swap::Stored));
+        assert!(matches!(
+            lessor_testkit::swap(&*store, &key(&name), &change.borrow()).wait().unwrap(),
+            Swap::Stored
+        ));
         self.acknowledged.lock().push((name, change.borrow().next.clone()));
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lessor_core::{Acquisition, Clock, Engine, Timestamp};
 use lessor_log::{LogStore, Opener};
-use lessor_testkit::{JumpingStore, ManualClock};
+use lessor_testkit::{Jumps, Level, ManualClock};
 
 const TTL: Duration = Duration::from_secs(60);
 
@@ -29,11 +29,11 @@ fn an_outcome_has_the_time_of_its_write_also_after_the_log_was_opened_again() {
             Arc::new(opener.open(folder.path().join("log")).unwrap())
         };
         let log = open();
-        let store = Arc::new(JumpingStore::new(log.clone(), clock.clone(), true));
+        let (store, jumps) = Jumps::over(clock.driving(log.clone()), clock.clone(), Level::Swaps);
         let engine = Engine::new(store.clone()).unwrap();
         let Acquisition::Acquired(lease) = engine.acquire("key").ttl(TTL).wait().unwrap() else { panic!() };
         clock.advance(TTL - Duration::from_millis(left));
-        store.jump([Duration::from_millis(jump)]);
+        jumps.jump([Duration::from_millis(jump)]);
         let ack = lease.complete("result").wait().unwrap();
         assert_eq!((ack.is_late(), ack.version().as_u64()), (late, 2), "{jump} ms");
         let written = clock.now();

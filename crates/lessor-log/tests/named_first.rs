@@ -49,7 +49,7 @@ fn grant(store: &LogStore, number: &AtomicU64) {
     let id = LeaseId::from_bytes(u128::from(number).to_be_bytes());
     let now = store.now().wait().unwrap();
     let change = scribe::change(&name, &Seen { record: None, now }, Act::Acquire, id, 0).unwrap();
-    assert!(matches!(store.swap(&name, &change.borrow()).wait().unwrap(), Swap::Stored));
+    assert!(matches!(lessor_testkit::swap(store, &name, &change.borrow()).wait().unwrap(), Swap::Stored));
 }
 
 fn eventually(what: &str, mut done: impl FnMut() -> bool) {

@@ -17,14 +17,17 @@ mod due;
 use std::collections::BinaryHeap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use dashmap::{DashMap, Entry, SharedValue};
+use dashmap::{DashMap, SharedValue};
 use due::{Due, EntryAt};
 use foldhash::fast::RandomState;
-use lessor_core::store::{Change, Closing, Hints, Page, Purged, Reply, Scan, Seen, Spot, Swap};
-use lessor_core::{Clock, Durability, Key, Pending, Record, Store, SystemClock, Timestamp, Token};
-use parking_lot::Mutex;
+use lessor_core::store::{
+    Closing, Execution, Hints, Operation, Page, Purged, Reply, Scan, Seen, Subscribers,
+};
+use lessor_core::{
+    Clock, Durability, Key, Pending, Record, Store, StoreError, SystemClock, Timestamp, Token,
+};
 
 /// More shards than the default of four per core: growing a shard stalls the keys of that shard only, and the
 /// more there are, the shorter each stall and the rarer two threads meet.
@@ -48,9 +51,7 @@ pub struct MemoryStore {
     clock: Arc<dyn Clock>,
     /// The highest token of any record that was purged.
     purged: AtomicU64,
-    engines: Mutex<Vec<Hints>>,
-    /// More than one engine shares the store, so that a change has to be told to the others.
-    is_shared: AtomicBool,
+    engines: Subscribers,
 }
 
 impl MemoryStore {
@@ -69,8 +70,7 @@ impl MemoryStore {
             next_purged: AtomicUsize::new(0),
             clock,
             purged: AtomicU64::new(0),
-            engines: Mutex::default(),
-            is_shared: AtomicBool::new(false),
+            engines: Subscribers::default(),
         }
     }
 
@@ -90,66 +90,52 @@ impl MemoryStore {
         Seen { record, now: self.clock.now() }
     }
 
-    fn compare_and_put(&self, key: &Key, change: &Change<'_>) -> Swap {
-        // The slot's lock is held from the comparison to the write; the clock is read under it where it matters.
-        if change.expected.is_some() {
-            match self.records.get_mut(&**key) {
-                None => Swap::Conflict(self.seen(None)),
-                Some(mut slot) => match self.judge(change, Some(&slot)) {
-                    Err(refused) => refused,
-                    Ok(stamped) => {
-                        let next = stamped.as_ref().unwrap_or(change.next);
-                        let former = std::mem::replace(&mut *slot, next.clone());
-                        drop(slot);
-                        let hash = self.records.hash_usize(key);
-                        if let Some(due) = self.due(hash) {
-                            due.changed(hash as u64, EntryAt::of(&former), next.purge_at());
-                        }
-                        drop(former);
-                        stamped.map_or(Swap::Stored, Swap::Stamped)
-                    }
-                },
+    /// Carries an operation out under the exclusive lock of its key's shard.
+    #[inline(never)]
+    fn write(&self, operation: &mut Operation<'_>, hash: usize) -> Execution {
+        operation.prepare();
+        let at = self.records.determine_shard(hash);
+        let (Some(shard), Some(due)) = (self.records.shards().get(at), self.due.get(at)) else {
+            return no_shard();
+        };
+        let mut shard = shard.write();
+        let applied = match shard.get_mut(hash as u64, |(known, _)| **known == *operation.key()) {
+            Some((_, slot)) => {
+                let record = slot.get_mut();
+                let entry = EntryAt::of(record);
+                let applied = operation.apply((&mut *record).into(), self.floor(), self.clock.now());
+                if applied.is_write() {
+                    due.changed(hash as u64, entry, record.purge_at());
+                }
+                applied
             }
-        } else {
-            match self.records.entry(key.clone()) {
-                Entry::Occupied(slot) => Swap::Conflict(self.seen(Some(slot.get().clone()))),
-                Entry::Vacant(slot) => match self.judge(change, None) {
-                    Err(refused) => refused,
-                    Ok(stamped) => {
-                        let next = stamped.as_ref().unwrap_or(change.next);
-                        slot.insert(next.clone());
-                        let hash = self.records.hash_usize(key);
-                        if let Some(due) = self.due(hash) {
-                            due.enter(hash as u64, next);
-                        }
-                        stamped.map_or(Swap::Stored, Swap::Stamped)
-                    }
-                },
+            None => {
+                let mut vacant = None;
+                let applied = operation.apply((&mut vacant).into(), self.floor(), self.clock.now());
+                if let Some(record) = vacant {
+                    due.enter(hash as u64, &record);
+                    let entry = (operation.to_key(), SharedValue::new(record));
+                    let rehash = |(key, _): &(Key, SharedValue<Record>)| self.hash(key) as u64;
+                    shard.insert(hash as u64, entry, rehash);
+                }
+                applied
             }
+        };
+        drop(shard);
+        if applied.is_write() && self.engines.are_several() {
+            self.engines.notify(&operation.to_key());
         }
+        Execution::Done(applied)
     }
 
-    /// Why the change cannot be made; or what is to be stored in place of its record, if anything.
-    fn judge(&self, change: &Change<'_>, current: Option<&Record>) -> Result<Option<Record>, Swap> {
-        if !change.expects(current) {
-            return Err(Swap::Conflict(self.seen(current.cloned())));
-        }
-        // Purging raises the mark while it holds the shard's lock, which is held here: it is seen with the gap it left.
-        let outruns = change.outruns(Token::from_u64(self.purged.load(Ordering::Relaxed)));
-        if outruns && !change.is_timed() {
-            return Ok(None);
-        }
-        let now = self.clock.now();
-        if !outruns || !change.is_due(now) {
-            return Err(Swap::OutOfWindow(Seen { record: current.cloned(), now }));
-        }
-        Ok(change.stamped(now))
+    /// Returns the highest token of any record that was purged. A purge raises it while it holds the lock of the record's shard.
+    fn floor(&self) -> Option<Token> {
+        Token::from_u64(self.purged.load(Ordering::Relaxed))
     }
 
-    /// The index by time of the shard that holds keys of this hash.
     #[inline]
-    fn due(&self, hash: usize) -> Option<&Due> {
-        self.due.get(self.records.determine_shard(hash))
+    fn hash(&self, key: &str) -> usize {
+        self.records.hash_usize(&key)
     }
 
     /// Drops the records of these hashes whose time has come. How many there were.
@@ -158,8 +144,7 @@ impl MemoryStore {
         let mut dropped = Vec::new();
         let mut shard = shard.write();
         for &hash in hashes {
-            let is_of_hash =
-                |(key, _): &(Key, SharedValue<Record>)| self.records.hash_usize(key) as u64 == hash;
+            let is_of_hash = |(key, _): &(Key, SharedValue<Record>)| self.hash(key) as u64 == hash;
             match shard
                 .get(hash, is_of_hash)
                 .map(|(_, record)| (record.get().purge_at(), record.get().token()))
@@ -186,28 +171,22 @@ impl MemoryStore {
         let mut kept = Vec::new();
         for some in crowd.chunks(SWEPT_AT_ONCE) {
             let shard = shard.read();
-            kept.extend(some.iter().copied().filter(|(_, hash)| {
-                shard.get(*hash, |(key, _)| self.records.hash_usize(key) as u64 == *hash).is_some()
-            }));
+            kept.extend(
+                some.iter().copied().filter(|(_, hash)| {
+                    shard.get(*hash, |(key, _)| self.hash(key) as u64 == *hash).is_some()
+                }),
+            );
         }
         if !kept.is_empty() {
             due.give_back(kept);
         }
         crowd.len()
     }
+}
 
-    #[inline]
-    fn tell_others(&self, key: &Key) {
-        if self.is_shared.load(Ordering::Acquire) {
-            self.tell_all(key);
-        }
-    }
-
-    #[cold]
-    fn tell_all(&self, key: &Key) {
-        let engines = self.engines.lock().clone();
-        engines.iter().for_each(|engine| engine.changed(key));
-    }
+#[cold]
+fn no_shard() -> Execution {
+    Execution::failed(StoreError::Unavailable { reason: "the table has no shard for the key".to_owned() })
 }
 
 impl Store for MemoryStore {
@@ -222,12 +201,21 @@ impl Store for MemoryStore {
         Pending::ready(Ok(self.seen(record.as_deref().cloned())))
     }
 
-    fn swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
-        let swap = self.compare_and_put(key, change);
-        if matches!(swap, Swap::Stored | Swap::Stamped(_)) {
-            self.tell_others(key);
+    #[inline]
+    fn execute(&self, operation: &mut Operation<'_>) -> Execution {
+        let hash = self.hash(operation.key());
+        if operation.may_read()
+            && let Some(shard) = self.records.shards().get(self.records.determine_shard(hash))
+        {
+            // Time and record belong together: the clock is read while the record cannot change.
+            let shard = shard.read();
+            if let Some((_, slot)) = shard.get(hash as u64, |(known, _)| **known == *operation.key())
+                && let Some(answered) = operation.answer(slot.get(), self.clock.now())
+            {
+                return Execution::Done(answered);
+            }
         }
-        Pending::ready(Ok(swap))
+        self.write(operation, hash)
     }
 
     fn scan(&self, query: Scan) -> Reply<Page> {
@@ -283,60 +271,8 @@ impl Store for MemoryStore {
         Pending::ready(Ok(true))
     }
 
-    #[inline]
-    fn edit(&self, key: &Key, edit: &mut dyn FnMut(&mut Spot<'_>)) -> bool {
-        let hash = self.records.hash_usize(key);
-        let shard = self.records.shards().get(self.records.determine_shard(hash));
-        let Some(mut shard) = shard.map(|shard| shard.write()) else { return false };
-        // Purging raises the mark while it holds the shard's lock.
-        let purged = Token::from_u64(self.purged.load(Ordering::Relaxed));
-        let due = self.due(hash);
-        let changed = match shard.get_mut(hash as u64, |(known, _)| known == key) {
-            Some((_, slot)) => {
-                let record = slot.get_mut();
-                let before = (record.token(), record.version());
-                let entry = EntryAt::of(record);
-                edit(&mut Spot { record: Some(&mut *record), put: None, purged, clock: &*self.clock });
-                if let Some(due) = due {
-                    due.changed(hash as u64, entry, record.purge_at());
-                }
-                before != (record.token(), record.version())
-            }
-            None => {
-                let mut spot = Spot { record: None, put: None, purged, clock: &*self.clock };
-                edit(&mut spot);
-                let put = spot.put.map(|record| {
-                    if let Some(due) = due {
-                        due.enter(hash as u64, &record);
-                    }
-                    let rehash = |(key, _): &(Key, SharedValue<Record>)| self.records.hash_usize(key) as u64;
-                    shard.insert(hash as u64, (key.clone(), SharedValue::new(record)), rehash)
-                });
-                put.is_some()
-            }
-        };
-        drop(shard);
-        if changed {
-            self.tell_others(key);
-        }
-        true
-    }
-
-    #[inline]
-    fn glance(&self, key: &str, look: &mut dyn FnMut(Option<(&Record, Timestamp)>)) -> bool {
-        match self.records.get(key) {
-            Some(record) => look(Some((&record, self.clock.now()))),
-            None => look(None),
-        }
-        true
-    }
-
     fn attach(&self, hints: Hints) {
-        self.clock.on_step(hints.clone());
-        let mut engines = self.engines.lock();
-        engines.retain(|engine| !engine.is_stale());
-        engines.push(hints);
-        self.is_shared.store(engines.len() > 1, Ordering::Release);
+        self.engines.add(hints);
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lessor_memory::MemoryStore;
 use lessor_testkit::faulty::Chances;
-use lessor_testkit::{FaultyStore, ManualClock, Subject, conformance};
+use lessor_testkit::{Faults, Level, ManualClock, Subject, conformance};
 
 mod on_a_manual_clock {
     use super::*;
@@ -34,10 +34,10 @@ mod with_replies_under_way {
     fn memory() -> Subject {
         let clock = ManualClock::new();
         let memory = Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())));
-        let (store, faults) = FaultyStore::new(memory);
+        let (store, faults) = Faults::over(memory, Level::Swaps);
         faults.at_random(1, Chances { held_request: 500, held_reply: 500, ..Chances::default() });
         faults.deliver_in_any_order(1);
-        Subject::on_manual_clock(Arc::new(store), clock)
+        Subject::on_manual_clock(store, clock)
     }
 
     conformance!(memory);

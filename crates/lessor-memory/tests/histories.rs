@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lessor_memory::MemoryStore;
 use lessor_testkit::faulty::Chances;
-use lessor_testkit::{FaultyStore, ManualClock, Subject, history};
+use lessor_testkit::{Faults, Level, ManualClock, Subject, history};
 
 fn memory() -> Subject {
     let clock = ManualClock::new();
@@ -21,10 +21,10 @@ fn p8_histories_of_real_threads_are_linearizable_per_key() {
 fn p8_histories_are_linearizable_although_replies_come_late_and_in_any_order() {
     let slow = || {
         memory().map_store(|memory| {
-            let (store, faults) = FaultyStore::new(memory);
+            let (store, faults) = Faults::over(memory, Level::Swaps);
             faults.at_random(1, Chances { held_request: 400, held_reply: 400, ..Chances::default() });
             faults.deliver_in_any_order(1);
-            Arc::new(store)
+            store
         })
     };
     let tally = history::check_races(&slow).unwrap_or_else(|why| panic!("{why}"));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lessor_core::{Acquisition, Clock, Engine, Key, Lease, State, Store, Timestamp, View};
 use lessor_memory::MemoryStore;
-use lessor_testkit::{Fault, FaultyStore, JumpingStore, ManualClock};
+use lessor_testkit::{Fault, Faults, Jumps, Level, ManualClock};
 use parking_lot::Mutex;
 
 const TTL: Duration = Duration::from_secs(60);
@@ -19,18 +19,20 @@ fn acquire(engine: &Engine) -> Lease {
     }
 }
 
-fn jumping(edits: bool) -> (Engine, Arc<JumpingStore>, ManualClock) {
+const LEVELS: [Level; 2] = [Level::Operations, Level::Swaps];
+
+fn jumping(level: Level) -> (Engine, Jumps, ManualClock) {
     let clock = ManualClock::new();
-    let memory = Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())));
-    let store = Arc::new(JumpingStore::new(memory, clock.clone(), edits));
-    (Engine::new(store.clone()).unwrap(), store, clock)
+    let memory = clock.driving(Arc::new(MemoryStore::with_clock(Arc::new(clock.clone()))));
+    let (store, jumps) = Jumps::over(memory, clock.clone(), level);
+    (Engine::new(store).unwrap(), jumps, clock)
 }
 
 /// The story: a completion was decided, its thread was suspended, and it was written five seconds after the lease had lapsed. It
 /// said that it was not late, and that the work was done five seconds before it was.
 #[test]
 fn an_outcome_has_the_time_of_its_write_whatever_passed_since_it_was_decided() {
-    for edits in [true, false] {
+    for level in LEVELS {
         // How much the lease has left at the decision, and what passes until the write, in ms.
         let cases = [
             (2_000, 0, false),
@@ -40,14 +42,14 @@ fn an_outcome_has_the_time_of_its_write_whatever_passed_since_it_was_decided() {
             (2_000, 65_000, true),
         ];
         for (left, jump, late) in cases {
-            let (engine, store, clock) = jumping(edits);
+            let (engine, jumps, clock) = jumping(level);
             let lease = acquire(&engine);
             clock.advance(TTL - Duration::from_millis(left));
-            store.jump([Duration::from_millis(jump)]);
+            jumps.jump([Duration::from_millis(jump)]);
             let ack = lease.complete("result").wait().unwrap();
-            assert_eq!(ack.is_late(), late, "{jump} ms, edits: {edits}");
+            assert_eq!(ack.is_late(), late, "{jump} ms, {level:?}");
             let view = engine.status("key").wait().unwrap().unwrap();
-            assert_eq!(view.done_at(), Some(clock.now()), "{jump} ms, edits: {edits}");
+            assert_eq!(view.done_at(), Some(clock.now()), "{jump} ms, {level:?}");
             let again = lease.complete("result").wait().unwrap();
             assert_eq!((again.is_late(), again.version()), (late, ack.version()));
         }
@@ -57,9 +59,9 @@ fn an_outcome_has_the_time_of_its_write_whatever_passed_since_it_was_decided() {
 /// However long each try takes, one of them gets through.
 #[test]
 fn an_outcome_gets_through_to_a_store_that_takes_its_time() {
-    let (engine, store, clock) = jumping(false);
+    let (engine, jumps, clock) = jumping(Level::Swaps);
     let lease = acquire(&engine);
-    store.jump([Duration::from_secs(10); 1000]);
+    jumps.jump([Duration::from_secs(10); 1000]);
     let ack = lease.complete("result").wait().unwrap();
     assert_eq!((ack.version().as_u64(), ack.is_late()), (2, false));
     assert_eq!(engine.status("key").wait().unwrap().unwrap().done_at(), Some(clock.now()));
@@ -68,10 +70,10 @@ fn an_outcome_gets_through_to_a_store_that_takes_its_time() {
 /// What waits in this engine is shown what was stored.
 #[test]
 fn a_waiter_is_shown_the_time_that_was_stored() {
-    let (engine, store, clock) = jumping(false);
+    let (engine, jumps, clock) = jumping(Level::Swaps);
     let lease = acquire(&engine);
     let waiting = engine.wait_for("key", TTL);
-    store.jump([Duration::from_millis(500)]);
+    jumps.jump([Duration::from_millis(500)]);
     lease.complete("result").wait().unwrap();
     assert_eq!(waiting.wait().unwrap().unwrap().done_at(), Some(clock.now()));
 }
@@ -145,8 +147,8 @@ fn p10_two_equal_writes_through_two_handles_are_not_both_acknowledged_as_written
         for fault in [Fault::LostRequest, Fault::LostReply] {
             let clock = ManualClock::new();
             let memory = Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())));
-            let (faulty, faults) = FaultyStore::new(memory.clone());
-            let (sound, shaky) = (Engine::new(memory).unwrap(), Engine::new(Arc::new(faulty)).unwrap());
+            let (faulty, faults) = Faults::over(memory.clone(), Level::Swaps);
+            let (sound, shaky) = (Engine::new(memory).unwrap(), Engine::new(faulty).unwrap());
             let lease = acquire(&sound);
             let other = shaky.held("key", *lease.lease_id()).unwrap();
             // The second handle reads, decides and sends; before the engine has looked, the first has written the same.
@@ -177,10 +179,10 @@ fn p10_two_equal_writes_through_two_handles_are_not_both_acknowledged_as_written
 /// purged. Nothing could be granted.
 #[test]
 fn with_the_clock_at_zero_everything_works() {
-    for edits in [true, false] {
+    for level in LEVELS {
         let clock = ManualClock::starting_at(Timestamp::EPOCH);
         let memory = Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())));
-        let store = Arc::new(JumpingStore::new(memory, clock.clone(), edits));
+        let (store, _) = Jumps::over(memory, clock.clone(), level);
         let engine = Engine::new(store.clone()).unwrap();
         let lease = acquire(&engine);
         assert_eq!(lease.token().as_u64(), 1);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use lessor_core::{Acquisition, Engine, Error, ErrorKind, Lease, LeaseId, State};
 use lessor_memory::MemoryStore;
-use lessor_testkit::{Fault, Faults, FaultyStore, ManualClock, Subject, state_machine};
+use lessor_testkit::{Fault, Faults, Level, ManualClock, Subject, state_machine};
 
 fn memory() -> Subject {
     let clock = ManualClock::new();
@@ -19,9 +19,9 @@ fn memory() -> Subject {
 fn faulty() -> (Engine, Faults, Subject) {
     let mut handle = Faults::default();
     let subject = memory().map_store(|store| {
-        let (store, faults) = FaultyStore::new(store);
+        let (store, faults) = Faults::over(store, Level::Swaps);
         handle = faults;
-        Arc::new(store)
+        store
     });
     (subject.engine(), handle, subject)
 }

@@ -28,7 +28,7 @@ fn p9_memory_stays_bounded_under_one_off_keys() {
     settings.retention = RETENTION;
     // The test purges by itself, to know when.
     settings.purge_every = Duration::from_secs(10 * 365 * 24 * 3600);
-    let engine = Engine::with_settings(store.clone(), settings).unwrap();
+    let engine = Engine::with_settings(clock.driving(store.clone()), settings).unwrap();
     let bound = KEPT + usize::try_from(PER_PURGE).unwrap() + 1;
     let (mut most, mut dropped) = (0, 0);
     for number in 0..keys() {
@@ -68,7 +68,7 @@ fn every_engine_purges_by_itself_as_time_passes() {
         let mut settings = Settings::default();
         settings.retention = RETENTION;
         settings.purge_every = Duration::from_secs(60);
-        let engine = Engine::with_settings(store.clone(), settings).unwrap();
+        let engine = Engine::with_settings(clock.driving(store.clone()), settings).unwrap();
         for number in 0..10 {
             let answer = engine.acquire(&format!("one-off:{number}")).wait().unwrap();
             let Acquisition::Acquired(lease) = answer else { panic!("a fresh key was not granted") };
@@ -90,7 +90,7 @@ fn every_engine_purges_by_itself_as_time_passes() {
 fn p9_a_forgotten_record_is_purged_without_waiting_for_its_retention() {
     let clock = ManualClock::new();
     let store = Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())));
-    let engine = Engine::new(store.clone()).unwrap();
+    let engine = Engine::new(clock.driving(store.clone())).unwrap();
     let Acquisition::Acquired(lease) = engine.acquire("key").wait().unwrap() else {
         panic!("a fresh key was not granted");
     };
@@ -107,7 +107,7 @@ fn p9_a_record_whose_lease_was_extended_is_purged_at_its_time() {
     let store = Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())));
     let mut settings = Settings::default();
     settings.retention = RETENTION;
-    let engine = Engine::with_settings(store.clone(), settings).unwrap();
+    let engine = Engine::with_settings(clock.driving(store.clone()), settings).unwrap();
     let ttl = Duration::from_secs(60);
     let Acquisition::Acquired(lease) = engine.acquire("key").ttl(ttl).wait().unwrap() else {
         panic!("a fresh key was not granted");
@@ -131,7 +131,7 @@ fn purge_takes_no_more_than_its_limit_and_leaves_the_rest_readable() {
     let store = Arc::new(store);
     let mut settings = Settings::default();
     settings.retention = RETENTION;
-    let engine = Engine::with_settings(store.clone(), settings).unwrap();
+    let engine = Engine::with_settings(clock.driving(store.clone()), settings).unwrap();
     for number in 0..50 {
         let Acquisition::Acquired(lease) = engine.acquire(&format!("k{number}")).wait().unwrap() else {
             panic!("a fresh key was not granted");

@@ -90,7 +90,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use lessor_core::Error;
+use lessor_core::{Cas, Error};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
@@ -109,6 +109,7 @@ use crate::scan::Purge;
 /// Dropping it closes the connection.
 pub struct RedisStore {
     shared: Arc<Shared>,
+    cas: Cas<store::Commands>,
 }
 
 /// What replies that are under way hold on to.
@@ -242,14 +243,14 @@ impl Opener {
         let link = Link::open(self.settings, address, listeners, self.runtime, self.certificates)?;
         #[cfg(not(feature = "tls"))]
         let link = Link::open(self.settings, address, listeners, self.runtime)?;
-        Ok(RedisStore {
-            shared: Arc::new(Shared {
-                link,
-                prefix,
-                budget: Arc::default(),
-                next_purge: AtomicU64::new(0),
-                purging: Mutex::default(),
-            }),
-        })
+        let shared = Arc::new(Shared {
+            link,
+            prefix,
+            budget: Arc::default(),
+            next_purge: AtomicU64::new(0),
+            purging: Mutex::default(),
+        });
+        let cas = Cas::new(store::Commands(Arc::clone(&shared)));
+        Ok(RedisStore { shared, cas })
     }
 }

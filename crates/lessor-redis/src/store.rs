@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use lessor_core::store::{Change, Closing, Hints, Page, Purged, Reply, Scan, Seen, Swap};
-use lessor_core::{Durability, Key, Pending, Record, Store, StoreError, Timestamp};
+use lessor_core::store::{
+    Change, Closing, Execution, Hints, Operation, Page, Purged, Reply, Scan, Seen, Swap,
+};
+use lessor_core::{CompareAndSwap, Durability, Key, Pending, Record, Store, StoreError, Timestamp};
 use redis::{Cmd, Value};
 
 use crate::budget::Charge;
@@ -318,29 +320,33 @@ pub(crate) fn answer_of(value: Value) -> Option<Answer> {
     Some(Answer { status, bytes, now, expires_ms })
 }
 
-impl RedisStore {
+/// The server as a store that compares and swaps.
+#[derive(Debug)]
+pub(crate) struct Commands(pub(crate) Arc<Shared>);
+
+impl Commands {
     /// Lets a call begin that has records of so many bytes, and says why not.
     fn admit(&self, bytes: usize) -> Result<Charge, StoreError> {
-        self.shared.link.check_process()?;
-        self.shared.budget.charge(bytes)
+        self.0.link.check_process()?;
+        self.0.budget.charge(bytes)
     }
 }
 
-impl Store for RedisStore {
+impl CompareAndSwap for Commands {
     fn now(&self) -> Reply<Timestamp> {
-        Pending::ready(self.shared.link.check_process().map(|()| self.shared.link.clock.now()))
+        Pending::ready(self.0.link.check_process().map(|()| self.0.link.clock.now()))
     }
 
     fn load(&self, key: &Key) -> Reply<Seen> {
-        let (shared, key) = (Arc::clone(&self.shared), key.clone());
+        let (shared, key) = (Arc::clone(&self.0), key.clone());
         match self.admit(0) {
             Ok(charge) => Pending::later(charge.during(async move { shared.load(&key).await })),
             Err(error) => Pending::ready(Err(error)),
         }
     }
 
-    fn swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
-        let (shared, key, put) = (Arc::clone(&self.shared), key.clone(), Put::new(change));
+    fn compare_and_swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
+        let (shared, key, put) = (Arc::clone(&self.0), key.clone(), Put::new(change));
         let charge = match self.admit(put.records.capacity()) {
             Ok(charge) => charge,
             Err(error) => return Pending::ready(Err(error)),
@@ -357,14 +363,14 @@ impl Store for RedisStore {
 
     fn scan(&self, query: Scan) -> Reply<Page> {
         match self.admit(0) {
-            Ok(charge) => Pending::later(charge.during(Arc::clone(&self.shared).scan(query))),
+            Ok(charge) => Pending::later(charge.during(Arc::clone(&self.0).scan(query))),
             Err(error) => Pending::ready(Err(error)),
         }
     }
 
     fn purge(&self, limit: usize) -> Reply<Purged> {
         match self.admit(0) {
-            Ok(charge) => Pending::later(charge.during(Arc::clone(&self.shared).purge(limit))),
+            Ok(charge) => Pending::later(charge.during(Arc::clone(&self.0).purge(limit))),
             Err(error) => Pending::ready(Err(error)),
         }
     }
@@ -374,10 +380,41 @@ impl Store for RedisStore {
     }
 
     fn close(&self, _: &Closing) -> Reply<bool> {
-        self.shared.link.close();
+        self.0.link.close();
         Pending::ready(Ok(true))
     }
+}
 
+impl Store for RedisStore {
+    fn now(&self) -> Reply<Timestamp> {
+        self.cas.now()
+    }
+
+    fn load(&self, key: &Key) -> Reply<Seen> {
+        self.cas.load(key)
+    }
+
+    fn execute(&self, operation: &mut Operation<'_>) -> Execution {
+        self.cas.execute(operation)
+    }
+
+    fn scan(&self, query: Scan) -> Reply<Page> {
+        self.cas.scan(query)
+    }
+
+    fn purge(&self, limit: usize) -> Reply<Purged> {
+        self.cas.purge(limit)
+    }
+
+    fn durability(&self) -> Durability {
+        self.cas.durability()
+    }
+
+    fn close(&self, closing: &Closing) -> Reply<bool> {
+        self.cas.close(closing)
+    }
+
+    /// The connection notifies the engines: the server reports each change, also those of this client.
     fn attach(&self, hints: Hints) {
         self.shared.link.listeners.add(hints);
     }

@@ -361,7 +361,7 @@ fn the_documented_permissions_are_enough_for_everything() {
 
     // Waiting, woken by nothing but what the server tells.
     let tap = Tap::new(&Arc::new(open_as_user(&server, &prefix, 0).unwrap())).without_timers();
-    let waiting = Arc::new(Engine::new(Arc::new(tap.clone())).unwrap());
+    let waiting = Arc::new(Engine::new(tap.store()).unwrap());
     let held = lease(engine.acquire("awaited").wait());
     let waits = begin(move || waiting.wait_for("awaited", Duration::from_secs(600)).wait());
     eventually("the waiter has looked", || tap.loads() > 0);

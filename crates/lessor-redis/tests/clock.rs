@@ -48,7 +48,7 @@ fn p7_a_window_is_judged_by_the_servers_clock_and_not_by_what_its_caller_knows_o
         let swap = |not_before, not_after| {
             let change =
                 Change { expected: Some(&grant), next: &next, not_before, not_after, is_outcome: false };
-            store.swap(&key(&text), &change).wait().unwrap()
+            lessor_testkit::swap(&*store, &key(&text), &change).wait().unwrap()
         };
         let is_refused = |swap: Swap| match swap {
             Swap::OutOfWindow(seen) => assert_eq!(seen.record.as_ref(), Some(&grant)),
@@ -133,7 +133,7 @@ fn p9_the_server_keeps_a_record_by_itself_an_hour_longer_than_anybody_can_miss_i
     let next = written(Some(&grant), &release, at, Duration::from_secs(1));
     let change =
         Change { expected: Some(&grant), next: &next, not_before: None, not_after: None, is_outcome: false };
-    assert!(matches!(store.swap(&key("key"), &change).wait(), Ok(Swap::Stored)));
+    assert!(matches!(lessor_testkit::swap(&*store, &key("key"), &change).wait(), Ok(Swap::Stored)));
     // Its token is to be ten minutes old as well.
     let token = Timestamp::from_micros(grant.token().as_u64()).unwrap();
     is_kept_until(token.saturating_add(Duration::from_mins(10)));

@@ -279,14 +279,14 @@ fn p5_a_node_that_hangs_holds_up_its_own_keys_only_and_those_no_longer_than_the_
     let change =
         Change { expected: Some(&grant), next: &next, not_before: None, not_after: None, is_outcome: false };
     // It was sent, and is done when the node goes on.
-    let error = store.swap(&key(&lost[0]), &change).wait();
+    let error = lessor_testkit::swap(&store, &key(&lost[0]), &change).wait();
     assert!(matches!(error, Err(StoreError::Indeterminate { .. })), "{error:?}");
     for key in &kept {
         assert_eq!(is_there(&store, key).ok(), Some(true), "{key}");
     }
     let error = is_there(&store, &lost[1]);
     assert!(matches!(error, Err(StoreError::Unavailable { .. })), "{error:?}");
-    let error = store.swap(&key(&lost[1]), &change).wait();
+    let error = lessor_testkit::swap(&store, &key(&lost[1]), &change).wait();
     assert!(matches!(error, Err(StoreError::Unavailable { .. })), "{error:?}");
     cluster.nodes[2].signal("-CONT");
     nodes::wait_for("the node to go on", || is_there(&store, &lost[0]).is_ok_and(|it| it));

@@ -92,7 +92,7 @@ fn p2_a_grant_that_arrived_after_a_purge_is_not_taken_when_its_writer_reads_it()
     let tap = Tap::new(&world.victim).on_doubt(move || {
         told.get_or_init(|| theirs.undercut());
     });
-    let victim = Engine::new(Arc::new(tap)).unwrap();
+    let victim = Engine::new(tap.store()).unwrap();
     let lease_id = LeaseId::random().unwrap();
     // On a busy machine the look may take too long as well.
     let acquire = || victim.acquire(KEY).lease_id(lease_id).ttl(Duration::from_hours(1)).wait();
@@ -133,7 +133,7 @@ fn p2_a_grant_that_arrived_after_a_purge_is_shown_nowhere() {
     let (next, _) = granted(now(store));
     let change =
         Change { expected: Some(&other), next: &next, not_before: None, not_after: None, is_outcome: false };
-    match store.swap(&key(KEY), &change).wait().unwrap() {
+    match lessor_testkit::swap(&**store, &key(KEY), &change).wait().unwrap() {
         Swap::Conflict(seen) => assert!(seen.record.is_none(), "swap"),
         other => panic!("{other:?}"),
     }
@@ -150,7 +150,7 @@ fn p2_a_script_does_not_make_a_grant_that_arrives_late() {
         let (grant, _) = granted(now(store).saturating_sub(Duration::from_mins(age)));
         let not_before = Some(lessor_core::Timestamp::EPOCH);
         let change = Change { expected: None, next: &grant, not_before, not_after: None, is_outcome: false };
-        let swap = store.swap(&key(&text), &change).wait().unwrap();
+        let swap = lessor_testkit::swap(&**store, &key(&text), &change).wait().unwrap();
         assert_eq!(matches!(swap, Swap::Stored), is_made, "{age}: {swap:?}");
         assert_eq!(is_there(store, &text).unwrap(), is_made);
     }

@@ -130,7 +130,7 @@ fn race(process: u64, port: u16, prefix: &str, clock: &Path) {
     let mut settings = Settings::default();
     settings.retention = RETENTION;
     let hand = Hand::File(Arc::clone(&clock));
-    let engine = Engine::with_settings(Arc::new(Faked { store, hand }), settings).unwrap();
+    let engine = Engine::with_settings(Faked::over(store, hand), settings).unwrap();
     say("ready");
     let mut held: Vec<Actor> = Vec::new();
     for order in std::io::stdin().lines().map_while(Result::ok) {

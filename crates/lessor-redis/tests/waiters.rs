@@ -20,7 +20,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// An engine that never looks by itself, and what counts its loads.
 fn waiting_engine(server: &Server, prefix: &str) -> (Arc<Engine>, Tap) {
     let tap = Tap::new(&Arc::new(support::open(server, prefix))).without_timers();
-    (Arc::new(Engine::new(Arc::new(tap.clone())).unwrap()), tap)
+    (Arc::new(Engine::new(tap.store()).unwrap()), tap)
 }
 
 /// Begins to wait for a key, and returns when the waiter has looked.
@@ -73,7 +73,7 @@ fn a_waiter_is_woken_by_what_another_engine_on_the_same_store_writes() {
     let (server, prefix) = (Server::volatile(), support::prefix());
     let store = Arc::new(support::open(&server, &prefix));
     let tap = Tap::new(&store).without_timers();
-    let engine = Arc::new(Engine::new(Arc::new(tap.clone())).unwrap());
+    let engine = Arc::new(Engine::new(tap.store()).unwrap());
     let other = Engine::new(Arc::clone(&store) as Arc<dyn Store>).unwrap();
     for i in 0..8 {
         let key = format!("key {i}");
@@ -94,7 +94,7 @@ fn a_waiter_is_woken_by_another_store_after_an_extension_by_its_own() {
     let (server, prefix) = (Server::volatile(), support::prefix());
     let store = Arc::new(support::open(&server, &prefix));
     let tap = Tap::new(&store).without_timers();
-    let engine = Arc::new(Engine::new(Arc::new(tap.clone())).unwrap());
+    let engine = Arc::new(Engine::new(tap.store()).unwrap());
     let other = Engine::new(Arc::new(support::open(&server, &prefix))).unwrap();
     for i in 0..8 {
         let key = format!("key {i}");

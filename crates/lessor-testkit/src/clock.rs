@@ -5,16 +5,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use lessor_core::store::Hints;
-use lessor_core::{Clock, Timestamp};
+use lessor_core::{Clock, Store, Timestamp};
 use parking_lot::Mutex;
+
+use crate::layer::{Layer, Layered};
 
 /// Where a clock starts that is not told otherwise: the first second of 2026.
 const START: u64 = 1_767_225_600_000_000;
 
 /// A clock that stands still until a test moves it. Clones share the time.
 ///
-/// Every step tells the engines that are attached to the stores on this clock, so timers that became due fire at once,
-/// on the engines' own threads.
+/// An engine sleeps by real time, so it has to be notified of a step: open it over the store that [`driving`](Self::driving)
+/// returns. Timers that became due then fire at once, on the engine's own threads.
 ///
 /// ```
 /// use std::time::Duration;
@@ -63,6 +65,12 @@ impl ManualClock {
         self.tell();
     }
 
+    /// Returns `store`, whose clock this is, such that its engines are notified of each step of the clock.
+    #[must_use]
+    pub fn driving(&self, store: Arc<dyn Store>) -> Arc<dyn Store> {
+        Arc::new(Layered(Driven { store, clock: self.clone() }))
+    }
+
     /// No lock is held while engines are told: they may read the clock, or attach.
     fn tell(&self) {
         let engines = {
@@ -71,6 +79,22 @@ impl ManualClock {
             engines.clone()
         };
         engines.iter().for_each(Hints::clock_moved);
+    }
+}
+
+struct Driven {
+    store: Arc<dyn Store>,
+    clock: ManualClock,
+}
+
+impl Layer for Driven {
+    fn below(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    fn attach(&self, hints: Hints) {
+        self.clock.0.engines.lock().push(hints.clone());
+        self.store.attach(hints);
     }
 }
 
@@ -88,12 +112,6 @@ impl Clock for ManualClock {
     /// Moves on by that much at once.
     fn pass(&self, time: Duration) {
         self.advance(time);
-    }
-
-    fn on_step(&self, hints: Hints) {
-        let mut engines = self.0.engines.lock();
-        engines.retain(|engine| !engine.is_stale());
-        engines.push(hints);
     }
 }
 

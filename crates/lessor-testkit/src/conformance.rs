@@ -8,10 +8,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 pub mod atomicity;
-pub mod editing;
 pub mod granting;
 pub mod keys;
 pub mod lapsing;
+pub mod operating;
 pub mod outcomes;
 pub mod purging;
 pub mod refusals;
@@ -103,14 +103,14 @@ macro_rules! __promises {
                 the_longest_keys_fit,
                 scan_lists_hostile_keys_as_they_are,
             }
-            editing {
-                edit_agrees_with_load,
-                edit_runs_once_or_not_at_all,
-                an_edit_changes_nothing_that_was_read,
-                no_edit_is_lost,
-                purge_judges_what_an_edit_left,
-                p2_an_edit_is_told_of_purged_tokens,
-                p7_an_edit_is_given_the_stores_clock,
+            operating {
+                an_operation_agrees_with_load,
+                an_answer_is_of_the_current_record,
+                a_refused_operation_changes_nothing,
+                an_operation_changes_nothing_that_was_read,
+                no_operation_is_lost,
+                purge_judges_what_an_operation_left,
+                p7_an_operation_is_judged_by_the_clock_at_its_step,
             }
             stamping {
                 a_stamped_outcome_is_the_one_that_is_stored,
@@ -118,8 +118,6 @@ macro_rules! __promises {
                 lateness_is_judged_at_the_write,
             }
             replies {
-                glance_agrees_with_load,
-                glance_looks_once_or_not_at_all,
                 a_dropped_reply_leaves_all_or_nothing,
                 replies_may_be_awaited_on_another_thread,
                 an_error_that_says_nothing_happened_is_right,

@@ -7,9 +7,12 @@ use std::thread;
 use std::time::Duration;
 
 use event_listener::Event;
-use lessor_core::store::{Change, Closing, Hints, Page, Purged, Reply, Scan, Seen, Spot, Swap};
-use lessor_core::{Durability, Key, Pending, Record, Store, StoreError, Timestamp};
+use lessor_core::store::{Change, Execution, Operation, Page, Purged, Reply, Scan, Seen, Swap};
+use lessor_core::{Key, Pending, Store, StoreError};
 use parking_lot::Mutex;
+
+use crate::layer::{Layer, Layered};
+use crate::retrying::{Retrying, SwapLayer, swap};
 
 /// What happens to one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,13 +45,16 @@ pub struct Chances {
     pub held_reply: u16,
 }
 
-/// Passes calls on to a store, or has them fail as its [`Faults`] say.
-pub struct FaultyStore<S: ?Sized> {
-    inner: Arc<S>,
-    faults: Faults,
+/// The level at which calls of a store fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// The store's own operations fail, and the engine gets the error.
+    Operations,
+    /// The reads and the swaps of a retry loop fail, and the loop finds out what happened.
+    Swaps,
 }
 
-/// The handle on a [`FaultyStore`]'s faults. Clones share them.
+/// The handle on the faults of a store. Clones share them.
 ///
 /// Without any orders the store works. Reads of the clock always do.
 #[derive(Clone, Default)]
@@ -66,6 +72,18 @@ struct Orders {
 type Job = Box<dyn FnOnce() + Send>;
 
 impl Faults {
+    /// Returns a store whose calls of `inner` meet faults at this level, and the handle on them.
+    #[must_use]
+    pub fn over(inner: Arc<dyn Store>, level: Level) -> (Arc<dyn Store>, Self) {
+        let faults = Self::default();
+        let theirs = faults.clone();
+        let store: Arc<dyn Store> = match level {
+            Level::Operations => Arc::new(Layered(FaultyOperations { inner, faults: theirs })),
+            Level::Swaps => Arc::new(Retrying::over(FaultySwaps { inner, faults: theirs })),
+        };
+        (store, faults)
+    }
+
     /// The next calls meet these faults, in this order.
     pub fn script(&self, faults: impl IntoIterator<Item = Fault>) {
         self.0.lock().script.extend(faults);
@@ -153,11 +171,6 @@ impl Faults {
         fault
     }
 
-    fn is_quiet(&self) -> bool {
-        let orders = self.0.lock();
-        orders.script.is_empty() && orders.random.is_none()
-    }
-
     fn hold(&self, job: impl FnOnce() + Send + 'static) {
         self.0.lock().held.push_back(Box::new(job));
     }
@@ -242,18 +255,14 @@ impl<T> Slot<T> {
     }
 }
 
-impl<S: Store + ?Sized> FaultyStore<S> {
-    /// Wraps `inner`; the second is the handle on the faults to come.
-    pub fn new(inner: Arc<S>) -> (Self, Faults) {
-        let faults = Faults::default();
-        (Self { inner, faults: faults.clone() }, faults)
-    }
+struct FaultySwaps {
+    inner: Arc<dyn Store>,
+    faults: Faults,
 }
 
-#[deny(clippy::missing_trait_methods)]
-impl<S: Store + ?Sized> Store for FaultyStore<S> {
-    fn now(&self) -> Reply<Timestamp> {
-        self.inner.now()
+impl SwapLayer for FaultySwaps {
+    fn below(&self) -> &Arc<dyn Store> {
+        &self.inner
     }
 
     fn load(&self, key: &Key) -> Reply<Seen> {
@@ -261,9 +270,9 @@ impl<S: Store + ?Sized> Store for FaultyStore<S> {
         self.faults.call(false, move || inner.load(&key))
     }
 
-    fn swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
+    fn compare_and_swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
         let (inner, key, change) = (Arc::clone(&self.inner), key.clone(), change.to_owned());
-        self.faults.call(true, move || inner.swap(&key, &change.borrow()))
+        self.faults.call(true, move || swap(&*inner, &key, &change.borrow()))
     }
 
     fn scan(&self, query: Scan) -> Reply<Page> {
@@ -275,33 +284,36 @@ impl<S: Store + ?Sized> Store for FaultyStore<S> {
         let inner = Arc::clone(&self.inner);
         self.faults.call(true, move || inner.purge(limit))
     }
-
-    fn durability(&self) -> Durability {
-        self.inner.durability()
-    }
-
-    fn close(&self, closing: &Closing) -> Reply<bool> {
-        self.inner.close(closing)
-    }
-
-    /// Shows nothing while faults are ordered, so that reads meet them.
-    fn glance(&self, key: &str, look: &mut dyn FnMut(Option<(&Record, Timestamp)>)) -> bool {
-        self.faults.is_quiet() && self.inner.glance(key, look)
-    }
-
-    /// Shows nothing, so that every write is one that faults can meet.
-    fn edit(&self, _: &Key, _: &mut dyn FnMut(&mut Spot<'_>)) -> bool {
-        false
-    }
-
-    fn attach(&self, hints: Hints) {
-        self.inner.attach(hints);
-    }
 }
 
-impl<S: Store + ?Sized> fmt::Debug for FaultyStore<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FaultyStore").field("inner", &&*self.inner).field("faults", &self.faults).finish()
+struct FaultyOperations {
+    inner: Arc<dyn Store>,
+    faults: Faults,
+}
+
+impl Layer for FaultyOperations {
+    fn below(&self) -> &dyn Store {
+        &*self.inner
+    }
+
+    fn load(&self, key: &Key) -> Reply<Seen> {
+        let (inner, key) = (Arc::clone(&self.inner), key.clone());
+        self.faults.call(false, move || inner.load(&key))
+    }
+
+    fn execute(&self, operation: &mut Operation<'_>) -> Execution {
+        let (inner, operation) = (Arc::clone(&self.inner), operation.to_owned());
+        Execution::Later(self.faults.call(true, move || operation.send(&*inner)))
+    }
+
+    fn scan(&self, query: Scan) -> Reply<Page> {
+        let inner = Arc::clone(&self.inner);
+        self.faults.call(false, move || inner.scan(query))
+    }
+
+    fn purge(&self, limit: usize) -> Reply<Purged> {
+        let inner = Arc::clone(&self.inner);
+        self.faults.call(true, move || inner.purge(limit))
     }
 }
 

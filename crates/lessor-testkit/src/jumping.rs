@@ -1,34 +1,42 @@
 //! A store whose callers are suspended between a decision and its write.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lessor_core::store::{Change, Closing, Hints, Page, Purged, Reply, Scan, Seen, Spot, Swap};
-use lessor_core::{Durability, Key, Record, Store, Timestamp};
+use lessor_core::store::{Change, Execution, Operation, Reply, Swap};
+use lessor_core::{Key, Store};
 use parking_lot::Mutex;
 
 use crate::clock::ManualClock;
+use crate::faulty::Level;
+use crate::layer::{Layer, Layered};
+use crate::retrying::{Retrying, SwapLayer, swap};
 
-/// Passes calls on to a store on a [`ManualClock`], and lets time pass before its writes.
-pub struct JumpingStore {
-    inner: Arc<dyn Store>,
+/// The handle on a store in which time passes before writes. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Jumps {
     clock: ManualClock,
-    jumps: Mutex<VecDeque<Duration>>,
-    /// Records are shown in place.
-    edits: bool,
+    jumps: Arc<Mutex<VecDeque<Duration>>>,
 }
 
-impl JumpingStore {
-    /// Wraps `inner`, whose clock is `clock`. If `edits`, records are edited in place where `inner` allows it; else every write
-    /// is a swap.
+impl Jumps {
+    /// Returns a store over `inner`, whose clock is `clock`, and the handle on it.
+    ///
+    /// At [`Level::Operations`], time passes before `inner` carries out an operation. At [`Level::Swaps`], it passes between a decision
+    /// of the retry loop and its swap.
     #[must_use]
-    pub fn new(inner: Arc<dyn Store>, clock: ManualClock, edits: bool) -> Self {
-        Self { inner, clock, jumps: Mutex::default(), edits }
+    pub fn over(inner: Arc<dyn Store>, clock: ManualClock, level: Level) -> (Arc<dyn Store>, Self) {
+        let jumps = Self { clock, jumps: Arc::default() };
+        let theirs = jumps.clone();
+        let store: Arc<dyn Store> = match level {
+            Level::Operations => Arc::new(Layered(Jumping { inner, jumps: theirs })),
+            Level::Swaps => Arc::new(Retrying::over(JumpingSwaps { inner, jumps: theirs })),
+        };
+        (store, jumps)
     }
 
-    /// So much time passes before each of the next swaps and edits, in this order.
+    /// Lets so much time pass before each of the next writes, in this order.
     pub fn jump(&self, by: impl IntoIterator<Item = Duration>) {
         self.jumps.lock().extend(by);
     }
@@ -41,57 +49,34 @@ impl JumpingStore {
     }
 }
 
-#[deny(clippy::missing_trait_methods)]
-impl Store for JumpingStore {
-    fn now(&self) -> Reply<Timestamp> {
-        self.inner.now()
+struct JumpingSwaps {
+    inner: Arc<dyn Store>,
+    jumps: Jumps,
+}
+
+impl SwapLayer for JumpingSwaps {
+    fn below(&self) -> &Arc<dyn Store> {
+        &self.inner
     }
 
-    fn load(&self, key: &Key) -> Reply<Seen> {
-        self.inner.load(key)
-    }
-
-    fn swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
-        self.pass();
-        self.inner.swap(key, change)
-    }
-
-    fn scan(&self, query: Scan) -> Reply<Page> {
-        self.inner.scan(query)
-    }
-
-    fn purge(&self, limit: usize) -> Reply<Purged> {
-        self.inner.purge(limit)
-    }
-
-    fn durability(&self) -> Durability {
-        self.inner.durability()
-    }
-
-    fn close(&self, closing: &Closing) -> Reply<bool> {
-        self.inner.close(closing)
-    }
-
-    fn glance(&self, key: &str, look: &mut dyn FnMut(Option<(&Record, Timestamp)>)) -> bool {
-        self.inner.glance(key, look)
-    }
-
-    fn edit(&self, key: &Key, edit: &mut dyn FnMut(&mut Spot<'_>)) -> bool {
-        // Where the store shows nothing in place, the time passes before the swap that follows.
-        if !self.edits || !self.inner.edit(key, &mut |_| {}) {
-            return false;
-        }
-        self.pass();
-        self.inner.edit(key, edit)
-    }
-
-    fn attach(&self, hints: Hints) {
-        self.inner.attach(hints);
+    fn compare_and_swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
+        self.jumps.pass();
+        swap(&*self.inner, key, change)
     }
 }
 
-impl fmt::Debug for JumpingStore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JumpingStore").field("inner", &self.inner).finish_non_exhaustive()
+struct Jumping {
+    inner: Arc<dyn Store>,
+    jumps: Jumps,
+}
+
+impl Layer for Jumping {
+    fn below(&self) -> &dyn Store {
+        &*self.inner
+    }
+
+    fn execute(&self, operation: &mut Operation<'_>) -> Execution {
+        self.jumps.pass();
+        self.inner.execute(operation)
     }
 }

@@ -10,8 +10,9 @@
 //! - [`history::check_races`] has real threads race, and checks that what they were told could have happened one after
 //!   the other.
 //! - [`contention`] measures how the store does when many callers want its keys, beside whatever you compare it with.
-//! - [`ManualClock`] stands still until a test moves it; [`FaultyStore`] wraps a store and fails as stores do; with
-//!   [`JumpingStore`] time passes between a decision and its write.
+//! - [`ManualClock`] stands still until a test moves it. With [`Faults`] a store fails as stores do. With [`Jumps`] time passes
+//!   between a decision and its write. A [`Layer`] changes single calls of a store, a
+//!   [`SwapLayer`] those of a retry loop.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -45,13 +46,17 @@ pub mod contention;
 pub mod faulty;
 pub mod history;
 mod jumping;
+mod layer;
 pub mod model;
 mod plain;
+mod retrying;
 pub mod state_machine;
 pub mod strategies;
 mod subject;
 
 pub use clock::ManualClock;
-pub use faulty::{Fault, Faults, FaultyStore};
-pub use jumping::JumpingStore;
+pub use faulty::{Fault, Faults, Level};
+pub use jumping::Jumps;
+pub use layer::{Layer, Layered};
+pub use retrying::{Retrying, SwapLayer, swap};
 pub use subject::Subject;

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use lessor_core::store::{Change, Closing, Hints, Page, Purged, Reply, Scan, Seen, Swap};
-use lessor_core::{Clock, Durability, Key, Pending, Record, Store, Timestamp, Token};
+use lessor_core::store::{Change, Closing, Page, Purged, Reply, Scan, Seen, Swap};
+use lessor_core::{Clock, CompareAndSwap, Durability, Key, Pending, Record, Timestamp, Token};
 use parking_lot::Mutex;
 
 use crate::ManualClock;
@@ -23,7 +23,7 @@ impl PlainStore {
     }
 }
 
-impl Store for PlainStore {
+impl CompareAndSwap for PlainStore {
     fn now(&self) -> Reply<Timestamp> {
         Pending::ready(Ok(self.clock.now()))
     }
@@ -33,7 +33,7 @@ impl Store for PlainStore {
         Pending::ready(Ok(Seen { record: records.get(key).cloned(), now: self.clock.now() }))
     }
 
-    fn swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
+    fn compare_and_swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
         let mut records = self.records.lock();
         let seen = Seen { record: records.get(key).cloned(), now: self.clock.now() };
         Pending::ready(Ok(if !change.expects(seen.record.as_ref()) {
@@ -78,9 +78,5 @@ impl Store for PlainStore {
 
     fn close(&self, _: &Closing) -> Reply<bool> {
         Pending::ready(Ok(true))
-    }
-
-    fn attach(&self, hints: Hints) {
-        self.clock.on_step(hints);
     }
 }

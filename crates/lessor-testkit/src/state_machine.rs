@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use lessor_core::{Key, LeaseId};
 use proptest::arbitrary::any;
@@ -12,7 +11,7 @@ use proptest::test_runner::{Config, FileFailurePersistence, TestCaseError, TestR
 use crate::Subject;
 use crate::actor::Actor;
 use crate::conformance::Factory;
-use crate::faulty::{Chances, Faults, FaultyStore};
+use crate::faulty::{Chances, Faults, Level};
 use crate::model::{Ask, Model, Op, Refusal, Said, Verdict};
 use crate::strategies::{ENGINES, HOLDERS, KEYS, RETENTION, Step, What, on_failed, steps};
 
@@ -66,9 +65,9 @@ pub fn check_with_lost_replies(factory: Factory<'_>, seeds: &'static str) -> Tal
     let tally = explore(seeds, (any::<u64>(), steps(50)), |(seed, steps)| {
         let mut handle = None;
         let subject = factory().map_store(|store| {
-            let (store, faults) = FaultyStore::new(store);
+            let (store, faults) = Faults::over(store, Level::Swaps);
             handle = Some(faults);
-            Arc::new(store)
+            store
         });
         let mut run = Run::new(subject);
         if let Some(faults) = &handle {

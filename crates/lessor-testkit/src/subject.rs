@@ -22,9 +22,10 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// A store on `clock`.
+    /// Returns a subject whose store is on `clock`. Engines over it are notified of the clock's steps.
     #[must_use]
     pub fn on_manual_clock(store: Arc<dyn Store>, clock: ManualClock) -> Self {
+        let store = clock.driving(store);
         Self { store, clock: Some(clock), _keep: None }
     }
 

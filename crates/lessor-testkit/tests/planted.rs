@@ -8,8 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use lessor_core::store::{Change, Closing, Hints, Page, Purged, Reply, Scan, Seen, Spot, Swap};
-use lessor_core::{Clock, Durability, Key, Pending, Record, Store, StoreError, Timestamp, Token, View};
+use lessor_core::store::{
+    Applied, Change, Closing, Execution, Hints, Operation, Page, Purged, Reply, Scan, Seen, Swap,
+};
+use lessor_core::{
+    Cas, Clock, CompareAndSwap, Durability, Key, Pending, Record, Store, StoreError, Timestamp, Token, View,
+};
 use lessor_testkit::conformance::PROMISES;
 use lessor_testkit::{ManualClock, Subject, history};
 use parking_lot::Mutex;
@@ -22,13 +26,7 @@ enum Fault {
     ConflictShowsWhatWasToBeWritten,
     ConflictWritesAnyway,
     CursorIsListedAgain,
-    EditForgetsWhatWasPurged,
-    EditIsLost,
-    EditIsNotAtomic,
-    EditRunsTwice,
     ErrorSaysNothingHappenedAfterTheWrite,
-    GlanceIsStale,
-    GlanceLooksTwice,
     KeysAreFoldedToLowerCase,
     KeysAreTrimmed,
     LargeRecordsAreNotKept,
@@ -36,6 +34,11 @@ enum Fault {
     NotAfterIsIgnored,
     NotBeforeIsIgnored,
     NowLagsBehind,
+    OperationAnswersFromAnEarlierRecord,
+    OperationIsAppliedTwice,
+    OperationIsJudgedByAnEarlierClock,
+    OperationIsLost,
+    OperationIsNotAtomic,
     PrefixIsAPattern,
     PurgeDropsTheTokenFloor,
     PurgeDropsWhatIsNotDue,
@@ -62,13 +65,7 @@ const PLANTED: &[(Fault, &str)] = &[
     (Fault::ConflictShowsWhatWasToBeWritten, "a_conflict_shows_the_current_record_and_changes_nothing"),
     (Fault::ConflictWritesAnyway, "a_record_is_expected_in_vain_where_there_is_none"),
     (Fault::CursorIsListedAgain, "scan_goes_on_behind_a_cursor_that_is_no_key"),
-    (Fault::EditForgetsWhatWasPurged, "p2_an_edit_is_told_of_purged_tokens"),
-    (Fault::EditIsLost, "edit_agrees_with_load"),
-    (Fault::EditIsNotAtomic, "no_edit_is_lost"),
-    (Fault::EditRunsTwice, "edit_runs_once_or_not_at_all"),
     (Fault::ErrorSaysNothingHappenedAfterTheWrite, "an_error_that_says_nothing_happened_is_right"),
-    (Fault::GlanceIsStale, "glance_agrees_with_load"),
-    (Fault::GlanceLooksTwice, "glance_looks_once_or_not_at_all"),
     (Fault::KeysAreFoldedToLowerCase, "keys_alike_are_not_the_same"),
     (Fault::KeysAreTrimmed, "hostile_keys_are_kept_as_they_are"),
     (Fault::LargeRecordsAreNotKept, "a_mebibyte_comes_back_whole"),
@@ -76,6 +73,11 @@ const PLANTED: &[(Fault, &str)] = &[
     (Fault::NotAfterIsIgnored, "a_change_is_refused_from_its_not_after_on"),
     (Fault::NotBeforeIsIgnored, "a_change_is_refused_until_its_not_before"),
     (Fault::NowLagsBehind, "p7_now_does_not_lag_behind_what_was_seen"),
+    (Fault::OperationAnswersFromAnEarlierRecord, "an_answer_is_of_the_current_record"),
+    (Fault::OperationIsAppliedTwice, "an_operation_agrees_with_load"),
+    (Fault::OperationIsJudgedByAnEarlierClock, "p7_an_operation_is_judged_by_the_clock_at_its_step"),
+    (Fault::OperationIsLost, "an_operation_agrees_with_load"),
+    (Fault::OperationIsNotAtomic, "no_operation_is_lost"),
     (Fault::PrefixIsAPattern, "scan_filters_by_prefix"),
     (Fault::PurgeDropsTheTokenFloor, "p2_purge_never_drops_a_token_floor"),
     (Fault::PurgeDropsTheTokenFloor, "p2_tokens_rise_over_forget_in_the_same_instant"),
@@ -125,7 +127,9 @@ impl Planted {
             told: AtomicU64::new(clock.now().as_micros()),
             clock: clock.clone(),
         };
-        Subject::on_manual_clock(Arc::new(store), clock)
+        let store: Arc<dyn Store> =
+            if fault.is_of_operations() { Arc::new(Operating(store)) } else { Arc::new(Cas::new(store)) };
+        Subject::on_manual_clock(store, clock)
     }
 
     fn every(&self, nth: u64) -> bool {
@@ -182,7 +186,7 @@ impl Planted {
     }
 }
 
-impl Store for Planted {
+impl CompareAndSwap for Planted {
     fn now(&self) -> Reply<Timestamp> {
         let now = self.clock.now();
         self.told.store(now.as_micros(), Ordering::Relaxed);
@@ -203,7 +207,7 @@ impl Store for Planted {
         Pending::ready(Ok(Seen { record, now: self.clock.now() }))
     }
 
-    fn swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
+    fn compare_and_swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
         let key = self.key(key);
         let mut records = self.records.lock();
         let mut seen = Seen { record: records.get(&key).cloned(), now: self.clock.now() };
@@ -295,49 +299,108 @@ impl Store for Planted {
     fn close(&self, _: &Closing) -> Reply<bool> {
         Pending::ready(Ok(true))
     }
+}
 
-    fn glance(&self, key: &str, look: &mut dyn FnMut(Option<(&Record, Timestamp)>)) -> bool {
-        match self.fault {
-            Fault::GlanceIsStale => {
-                let former = self.former.lock();
-                look(former.get(key).and_then(Option::as_ref).map(|record| (record, self.clock.now())));
-            }
-            Fault::GlanceLooksTwice => {
-                look(None);
-                look(self.records.lock().get(key).map(|record| (record, self.clock.now())));
-            }
-            _ => return false,
-        }
-        true
+impl Fault {
+    /// Returns whether the fault is in a store that carries out operations by itself.
+    fn is_of_operations(self) -> bool {
+        matches!(
+            self,
+            Self::OperationAnswersFromAnEarlierRecord
+                | Self::OperationIsAppliedTwice
+                | Self::OperationIsJudgedByAnEarlierClock
+                | Self::OperationIsLost
+                | Self::OperationIsNotAtomic
+        )
     }
+}
 
-    fn edit(&self, key: &Key, edit: &mut dyn FnMut(&mut Spot<'_>)) -> bool {
-        use Fault::{EditForgetsWhatWasPurged, EditIsLost, EditIsNotAtomic, EditRunsTwice};
-        if !matches!(self.fault, EditForgetsWhatWasPurged | EditIsLost | EditIsNotAtomic | EditRunsTwice) {
-            return false;
-        }
-        let mut records = self.records.lock();
-        let mut record = records.get(key).cloned();
-        if self.fault == EditIsNotAtomic {
-            drop(records);
+/// The same records, in a store that carries out operations by itself.
+#[derive(Debug)]
+struct Operating(Planted);
+
+impl Operating {
+    fn apply(&self, operation: &mut Operation<'_>) -> Applied {
+        let Planted { fault, records, former, purged, clock, .. } = &self.0;
+        let key = operation.to_key();
+        let earlier = clock.now();
+        if *fault == Fault::OperationIsJudgedByAnEarlierClock {
             (0..20).for_each(|_| thread::yield_now());
-            records = self.records.lock();
         }
-        for _ in 0..if self.fault == EditRunsTwice { 2 } else { 1 } {
-            let purged = self.purged.lock().filter(|_| self.fault != EditForgetsWhatWasPurged);
-            let mut spot = Spot { record: record.as_mut(), put: None, purged, clock: &self.clock };
-            edit(&mut spot);
-            record = spot.put.or(record);
+        let mut records_now = records.lock();
+        let before = records_now.get(&key).cloned();
+        if *fault == Fault::OperationAnswersFromAnEarlierRecord
+            && let Some(Some(earlier)) = former.lock().get(&key)
+            && let Some(answered) = operation.answer(earlier, clock.now())
+        {
+            return answered;
         }
-        if let Some(record) = record.filter(|_| self.fault != EditIsLost) {
-            records.insert(key.clone(), record);
+        if *fault == Fault::OperationIsNotAtomic {
+            drop(records_now);
+            (0..20).for_each(|_| thread::yield_now());
+            records_now = records.lock();
         }
-        true
+        let floor = *purged.lock();
+        let now = match fault {
+            Fault::OperationIsJudgedByAnEarlierClock => earlier,
+            _ => clock.now(),
+        };
+        let mut next = before.clone();
+        let applied = operation.apply((&mut next).into(), floor, now);
+        if *fault == Fault::OperationIsAppliedTwice && applied.is_write() {
+            let _ = operation.apply((&mut next).into(), floor, now);
+        }
+        if let Some(next) = next.filter(|_| *fault != Fault::OperationIsLost) {
+            records_now.insert(key.clone(), next);
+        }
+        if applied.is_write() {
+            former.lock().insert(key, before);
+        }
+        applied
+    }
+}
+
+impl Store for Operating {
+    fn now(&self) -> Reply<Timestamp> {
+        self.0.now()
     }
 
-    fn attach(&self, hints: Hints) {
-        self.clock.on_step(hints);
+    fn load(&self, key: &Key) -> Reply<Seen> {
+        self.0.load(key)
     }
+
+    fn execute(&self, operation: &mut Operation<'_>) -> Execution {
+        // A plain write is carried out as any store does it.
+        let is_swap = !operation.may_read() && format!("{operation:?}").contains("swap");
+        let mut records = self.0.records.lock();
+        if !is_swap {
+            drop(records);
+            return Execution::Done(self.apply(operation));
+        }
+        let key = operation.to_key();
+        let mut slot = records.get(&key).cloned();
+        let applied = operation.apply((&mut slot).into(), *self.0.purged.lock(), self.0.clock.now());
+        records.extend(slot.map(|record| (key, record)));
+        Execution::Done(applied)
+    }
+
+    fn scan(&self, query: Scan) -> Reply<Page> {
+        self.0.scan(query)
+    }
+
+    fn purge(&self, limit: usize) -> Reply<Purged> {
+        self.0.purge(limit)
+    }
+
+    fn durability(&self) -> Durability {
+        self.0.durability()
+    }
+
+    fn close(&self, closing: &Closing) -> Reply<bool> {
+        self.0.close(closing)
+    }
+
+    fn attach(&self, _: Hints) {}
 }
 
 #[test]

@@ -1,19 +1,19 @@
-//! A store of your own: six methods, no lease rule. `docs/writing-a-store.md` explains this one line by line.
+//! A custom store: seven methods, no lease rule. `docs/writing-a-store.md` explains this one line by line.
 //!
 //! `cargo run -p lessor --example custom_store`
 
 use std::error::Error;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use lessor::{Engine, SystemClock};
+use lessor::{Cas, Engine, SystemClock};
 
 // ANCHOR: store
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use lessor::store::{Change, Closing, Hints, Page, Purged, Reply, Scan, Seen, Swap};
-use lessor::{Clock, Durability, Key, Pending, Record, Store, Timestamp, Token};
+use lessor::store::{Change, Closing, Page, Purged, Reply, Scan, Seen, Swap};
+use lessor::{Clock, CompareAndSwap, Durability, Key, Pending, Record, Timestamp, Token};
 
 /// Records in a sorted map behind one lock.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ impl MapStore {
     }
 }
 
-impl Store for MapStore {
+impl CompareAndSwap for MapStore {
     fn now(&self) -> Reply<Timestamp> {
         Pending::ready(Ok(self.clock.now()))
     }
@@ -49,7 +49,7 @@ impl Store for MapStore {
         Pending::ready(Ok(Seen { record: kept.records.get(key).cloned(), now: self.clock.now() }))
     }
 
-    fn swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
+    fn compare_and_swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
         let mut kept = self.kept();
         let seen = Seen { record: kept.records.get(key).cloned(), now: self.clock.now() };
         Pending::ready(Ok(if !change.expects(seen.record.as_ref()) {
@@ -92,16 +92,11 @@ impl Store for MapStore {
     fn close(&self, _: &Closing) -> Reply<bool> {
         Pending::ready(Ok(true))
     }
-
-    /// Waiters have to look again when a clock that is set by hand makes a step.
-    fn attach(&self, hints: Hints) {
-        self.clock.on_step(hints);
-    }
 }
 // ANCHOR_END: store
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let engine = Engine::new(Arc::new(MapStore::with_clock(Arc::new(SystemClock::new()))))?;
+    let engine = Engine::new(Arc::new(Cas::new(MapStore::with_clock(Arc::new(SystemClock::new())))))?;
 
     let runs = AtomicU32::new(0);
     let work = || engine.once("job:1").run(|_lease| Ok::<_, String>(runs.fetch_add(1, Ordering::Relaxed)));

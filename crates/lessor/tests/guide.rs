@@ -8,6 +8,7 @@ mod custom_store;
 
 use std::sync::Arc;
 
+use lessor::Cas;
 use lessor_testkit::{ManualClock, Subject, conformance};
 
 const GUIDE: &str = include_str!("../../../docs/writing-a-store.md");
@@ -30,7 +31,7 @@ fn the_store_in_the_guide_is_the_one_that_is_compiled() {
 fn the_guides_store() -> Subject {
     let clock = ManualClock::new();
     let store = custom_store::MapStore::with_clock(Arc::new(clock.clone()));
-    Subject::on_manual_clock(Arc::new(store), clock)
+    Subject::on_manual_clock(Arc::new(Cas::new(store)), clock)
 }
 
 conformance!(the_guides_store);

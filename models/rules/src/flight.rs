@@ -3,15 +3,14 @@
 //! The loop's own state can neither be copied nor compared. So an operation is stored as its beginning and the store's answers so
 //! far. Each step runs the loop again from its beginning. The loop depends on nothing but these answers, so it reaches the same point.
 
-use std::cell::{Cell, RefCell};
-use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use lessor_core::machine::Answer;
-use lessor_core::store::{Change, Reply, Seen, Swap};
-use lessor_core::{Error, Key, Pending, Record, StoreError, Timestamp};
+use lessor_core::store::{Change, Closing, OwnedOperation, Page, Purged, Reply, Scan, Seen, Swap};
+use lessor_core::{Cas, CompareAndSwap, Durability, Error, Key, Pending, Record, StoreError, Timestamp};
 
-use crate::drive::{self, Begun};
 use crate::words::{Cmd, RETENTION, Rec, START, Time, at};
 
 pub(crate) type Outcome = Result<(Answer, Option<Record>), Error>;
@@ -122,49 +121,45 @@ impl Flight {
 
 /// Runs the loop to its end, or to the first request that the store has not answered.
 fn run(cmd: Cmd, guess: &Guess, now: Time, said: &[Said]) -> Result<Ask, Outcome> {
-    let shared = Shared {
-        store: Script { said: said.to_vec(), next: Cell::new(0), asked: RefCell::new(None) },
-        settings: Settings { retention: Duration::from_micros(RETENTION) },
-        watches: Watches,
+    let script = Arc::new(Script {
+        said: said.to_vec(),
+        now: at(now),
+        next: AtomicUsize::new(0),
+        asked: Mutex::new(None),
+    });
+    let cas = Cas::new(Arc::clone(&script));
+    let command = cmd.command();
+    let rules = move |record: Option<&Record>, now| {
+        crate::machine::decide(record, &command, now, Duration::from_micros(RETENTION))
     };
-    let guess = match guess {
-        Guess::Absent => drive::Guess::Absent,
-        Guess::Record(rec) => drive::Guess::Record(&rec.record),
-        Guess::None => drive::Guess::None,
+    let operation = OwnedOperation::with_rules(KEY.clone(), rules);
+    let operation = match guess {
+        Guess::Absent => operation.expecting(None),
+        Guess::Record(rec) => operation.expecting(Some(rec.record.clone())),
+        Guess::None => operation,
     };
-    match drive::begin(&shared, &KEY, &cmd.command(), guess, at(now)) {
-        Begun::Done(outcome) => Err(outcome),
-        Begun::Later(_) => Ok(shared.store.asked.into_inner().expect("the loop waits for an answer")),
+    match operation.send(&cas).try_take() {
+        Ok(Ok(executed)) => Err(executed.into_answer()),
+        Ok(Err(error)) => Err(Err(error.into())),
+        Err(_) => Ok(script.asked.lock().unwrap().take().expect("the loop waits for an answer")),
     }
 }
 
-/// The part of the engine that the retry loop uses.
-pub(crate) struct Shared {
-    pub(crate) store: Script,
-    pub(crate) settings: Settings,
-    pub(crate) watches: Watches,
-}
-
-pub(crate) struct Settings {
-    pub(crate) retention: Duration,
-}
-
-/// Notifies nobody: the model's waiters read at any time.
-pub(crate) struct Watches;
-
-impl Watches {
-    pub(crate) fn written(&self, _: &Key, _: &Record, _: Timestamp) {}
-}
-
 /// A store that has given these answers, and gives no more.
-pub(crate) struct Script {
+#[derive(Debug)]
+struct Script {
     said: Vec<Said>,
-    next: Cell<usize>,
-    asked: RefCell<Option<Ask>>,
+    now: Timestamp,
+    next: AtomicUsize,
+    asked: Mutex<Option<Ask>>,
 }
 
-impl Script {
-    pub(crate) fn load(&self, _: &Key) -> Reply<Seen> {
+impl CompareAndSwap for Script {
+    fn now(&self) -> Reply<Timestamp> {
+        Pending::ready(Ok(self.now))
+    }
+
+    fn load(&self, _: &Key) -> Reply<Seen> {
         match self.next() {
             Some(Said::Seen(record, now) | Said::OutOfWindow(record, now)) => {
                 Pending::ready(Ok(seen(record.as_ref(), *now)))
@@ -175,7 +170,7 @@ impl Script {
         }
     }
 
-    pub(crate) fn swap(&self, _: &Key, change: &Change<'_>) -> Reply<Swap> {
+    fn compare_and_swap(&self, _: &Key, change: &Change<'_>) -> Reply<Swap> {
         match self.next() {
             Some(Said::Stored) => Pending::ready(Ok(Swap::Stored)),
             Some(Said::Stamped(rec)) => Pending::ready(Ok(Swap::Stamped(rec.record.clone()))),
@@ -195,14 +190,30 @@ impl Script {
         }
     }
 
+    fn scan(&self, _: Scan) -> Reply<Page> {
+        unreachable!("the loop does not scan")
+    }
+
+    fn purge(&self, _: usize) -> Reply<Purged> {
+        unreachable!("the loop does not purge")
+    }
+
+    fn durability(&self) -> Durability {
+        Durability::Volatile
+    }
+
+    fn close(&self, _: &Closing) -> Reply<bool> {
+        Pending::ready(Ok(true))
+    }
+}
+
+impl Script {
     fn next(&self) -> Option<&Said> {
-        let next = self.next.get();
-        self.next.set(next + 1);
-        self.said.get(next)
+        self.said.get(self.next.fetch_add(1, Ordering::Relaxed))
     }
 
     fn ask<T: Send + 'static>(&self, ask: Ask) -> Reply<T> {
-        *self.asked.borrow_mut() = Some(ask);
+        *self.asked.lock().unwrap() = Some(ask);
         Pending::later(std::future::pending())
     }
 }

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use lessor_core::machine::{Acquire, Act};
-pub(crate) use lessor_core::machine::{
-    Answer, Command, Decision, Write, decide as decide_by_the_rules, found,
-};
+pub(crate) use lessor_core::machine::{Answer, Command, Decision, Write, decide as decide_by_the_rules};
 use lessor_core::{Error, LeaseId, OnLapsed, Record, Stage, Timestamp};
 
 use crate::bugs::Bug;

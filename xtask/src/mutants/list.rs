@@ -370,8 +370,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "acquire-that-is-dropped-leaves-its-lease",
         file: "crates/lessor-core/src/acquire.rs",
-        find: "if self.armed {",
-        replace: "if false {",
+        find: "if let Some(lease_id) = self.lease_id {",
+        replace: "if let Some(lease_id) = self.lease_id.filter(|_| false) {",
         test: core_in(
             &["--test", "cancellation"],
             "an_acquire_that_is_dropped_leaves_no_lease_that_nobody_owns",
@@ -400,14 +400,14 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "own-write-is-not-recognised",
-        file: "crates/lessor-core/src/drive.rs",
-        find: "|written| record.is_write(&written.next)",
-        replace: "|written| !record.is_write(&written.next)",
+        file: "crates/lessor-core/src/unconfirmed.rs",
+        find: "|(next, _)| record.is_write(next)",
+        replace: "|(next, _)| !record.is_write(next)",
         test: memory(&["--test", "lost_replies"], "p6_one_lost_reply_is_found_out_without_the_callers_help"),
     },
     Mutant {
         name: "doubt-is-forgotten",
-        file: "crates/lessor-core/src/drive.rs",
+        file: "crates/lessor-core/src/cas.rs",
         find: "self.doubt = Some(Box::new(error));",
         replace: "let _ = error;",
         test: memory(
@@ -452,9 +452,9 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "swap-does-not-ask-the-clock",
-        file: "crates/lessor-memory/src/lib.rs",
-        find: "if !outruns || !change.is_due(now) {",
-        replace: "if !outruns {",
+        file: "crates/lessor-core/src/operation.rs",
+        find: "if !change.outruns(floor) || !change.is_due(now) {",
+        replace: "if !change.outruns(floor) {",
         test: memory(&["--test", "conformance"], "on_a_manual_clock::windows::"),
     },
     Mutant {
@@ -502,25 +502,18 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         test: memory(&["--lib"], "p9_the_index_by_time_stays_small_under_keys_that_come_and_go"),
     },
     Mutant {
-        name: "edit-extends-after-the-lapse",
-        file: "crates/lessor-core/src/at_hand.rs",
-        find: "let now = spot.clock.now();\n        let Judgement",
-        replace: "let now = shared.store.now().wait().unwrap_or(spot.clock.now());\n        let Judgement",
-        test: core_in(&["--test", "at_hand"], "p1_an_edit_is_judged_by_the_clock_at_its_own_instant"),
+        name: "grant-in-one-step-undercuts-what-was-purged",
+        file: "crates/lessor-core/src/machine.rs",
+        find: "self.record.map(Record::token).or(self.floor)",
+        replace: "self.record.map(Record::token)",
+        test: core_in(&["--test", "in_one_step"], "p2_a_grant_in_one_step_outruns_every_purged_token"),
     },
     Mutant {
-        name: "grant-in-place-undercuts-what-was-purged",
-        file: "crates/lessor-core/src/at_hand.rs",
-        find: "purged.is_some_and(|purged| body.token <= purged)",
-        replace: "purged.is_some_and(|_| false)",
-        test: core_in(&["--test", "at_hand"], "p2_a_grant_in_place_does_not_undercut_what_was_purged"),
-    },
-    Mutant {
-        name: "edit-tells-no-waiter",
-        file: "crates/lessor-core/src/at_hand.rs",
-        find: "shared.watches.may_have(key).then",
-        replace: "false.then",
-        test: core_in(&["--test", "at_hand"], "a_waiter_is_woken_by_work_that_ends_in_place"),
+        name: "operation-in-one-step-wakes-no-waiter",
+        file: "crates/lessor-core/src/operation.rs",
+        find: "if self.is_watched() {",
+        replace: "if self.is_watched() && self.text.is_empty() {",
+        test: core_in(&["--test", "in_one_step"], "a_waiter_is_woken_by_work_that_ends_in_one_step"),
     },
     Mutant {
         name: "scan-begins-with-its-cursor",
@@ -530,10 +523,10 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         test: memory(&["--test", "conformance"], "on_a_manual_clock::scanning::"),
     },
     Mutant {
-        name: "engines-that-share-a-store-are-not-told",
-        file: "crates/lessor-memory/src/lib.rs",
-        find: "engines.iter().for_each(|engine| engine.changed(key));",
-        replace: "let _ = (engines, key);",
+        name: "engines-that-share-a-store-are-not-notified",
+        file: "crates/lessor-core/src/subscribers.rs",
+        find: "self.all().iter().for_each(|engine| engine.changed(key));",
+        replace: "let _ = key;",
         test: core_in(&["--test", "waiting"], "waiters_are_woken_by_another_engine_over_the_same_store"),
     },
     Mutant {
@@ -553,15 +546,15 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "lease-that-is-given-up-ends-by-the-estimate",
         file: "crates/lessor-core/src/lease.rs",
-        find: "let last = if matches!(act, Act::Abandon) { None } else { self.0.last() };",
-        replace: "let last = self.0.last();",
+        find: "            _ if matches!(act, Act::Abandon) => Guess::None,\n",
+        replace: "",
         test: core_in(&["--test", "estimated_clock"], "a_lease_that_is_given_up_ends_by_the_clock_itself"),
     },
     Mutant {
         name: "engine-forgets-a-write-in-doubt-once-it-has-looked",
-        file: "crates/lessor-core/src/drive.rs",
+        file: "crates/lessor-core/src/cas.rs",
         find: "        self.rounds += 1;\n        if self.rounds > MAX_ROUNDS {",
-        replace: "        self.unsure.clear();\n        self.rounds += 1;\n        if self.rounds > MAX_ROUNDS {",
+        replace: "        self.unconfirmed = Unconfirmed::default();\n        self.rounds += 1;\n        if self.rounds > MAX_ROUNDS {",
         test: memory(
             &["--test", "lost_replies"],
             "p6_p10_a_write_that_lands_between_the_look_and_the_second_write_is_recognised",

@@ -50,7 +50,7 @@ pub(super) enum Edit<'a> {
 impl Judgement<'_> {
     /// Makes the change on a copy of `record`, which is what was decided upon.
     #[inline]
-    pub(super) fn on_a_copy(self, record: Option<&Record>) -> Decision {
+    pub(crate) fn on_a_copy(self, record: Option<&Record>) -> Decision {
         match (self, record) {
             (Self::Answer(answer), _) => Decision::Answer(answer),
             (Self::Refuse(error), _) => Decision::Refuse(error),

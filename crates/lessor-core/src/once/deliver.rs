@@ -140,7 +140,7 @@ where
             drop(dropped);
             Err(ended)
         }
-        (Ok(_), work) => Err(undelivered(work, crate::engine::unexpected())),
+        (Ok(_), work) => Err(undelivered(work, Error::unexpected())),
     }
 }
 

@@ -9,7 +9,7 @@ use futures_lite::future;
 use parking_lot::Mutex;
 
 use super::Entry;
-use crate::engine::Shared;
+use crate::context::Shared;
 use crate::time::{Monotonic, Timestamp};
 
 /// So many entries are looked after between two looks at the clock.

@@ -1,21 +1,21 @@
-//! A store whose replies come later, from another thread, as a server's do.
+//! A store whose replies come later, from another thread, as those of a server do.
 
-use std::fmt;
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::task::{Poll, Waker};
 
-use lessor_core::store::{Change, Closing, Hints, Page, Purged, Reply, Scan, Seen, Swap};
-use lessor_core::{Durability, Key, Pending, Store, StoreError, Timestamp};
+use lessor_core::store::{Change, Closing, Page, Purged, Reply, Scan, Seen, Swap};
+use lessor_core::{Key, Pending, Store, StoreError};
+use lessor_testkit::{Retrying, SwapLayer, swap};
 use parking_lot::Mutex;
 
 type Job = Box<dyn FnOnce() + Send>;
 
 /// Hands every call to a thread of its own, which carries them out one after the other.
-pub(crate) struct LateStore<S> {
-    inner: Arc<S>,
+pub(crate) struct Late {
+    inner: Arc<dyn Store>,
     jobs: Sender<Job>,
     pub(crate) loads: Arc<AtomicUsize>,
     pub(crate) swaps: Arc<AtomicUsize>,
@@ -23,25 +23,27 @@ pub(crate) struct LateStore<S> {
     pub(crate) gate: Arc<Mutex<()>>,
 }
 
-impl<S: Store> LateStore<S> {
-    pub(crate) fn new(inner: S) -> Self {
-        let (jobs, queue) = channel::<Job>();
-        std::thread::spawn(move || queue.into_iter().for_each(|job| job()));
-        Self {
-            inner: Arc::new(inner),
-            jobs,
-            loads: Arc::default(),
-            swaps: Arc::default(),
-            gate: Arc::default(),
-        }
-    }
+/// A retry loop over a store whose calls are all handed to another thread.
+pub(crate) type LateStore = Retrying<Late>;
 
-    fn later<T: Send + 'static>(&self, work: impl FnOnce(&S) -> Reply<T> + Send + 'static) -> Reply<T> {
+/// Returns a store that answers later than `inner`.
+pub(crate) fn late(inner: Arc<dyn Store>) -> LateStore {
+    let (jobs, queue) = channel::<Job>();
+    std::thread::spawn(move || queue.into_iter().for_each(|job| job()));
+    let (loads, swaps, gate) = (Arc::default(), Arc::default(), Arc::default());
+    Retrying::over(Late { inner, jobs, loads, swaps, gate })
+}
+
+impl Late {
+    fn later<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&dyn Store) -> Reply<T> + Send + 'static,
+    ) -> Reply<T> {
         let slot = Arc::new(Mutex::new((None::<Result<T, StoreError>>, None::<Waker>)));
         let (inner, gate, filled) = (Arc::clone(&self.inner), Arc::clone(&self.gate), Arc::clone(&slot));
         let job: Job = Box::new(move || {
             drop(gate.lock());
-            let answer = work(&inner).wait();
+            let answer = work(&*inner).wait();
             let mut slot = filled.lock();
             slot.0 = Some(answer);
             if let Some(waker) = slot.1.take() {
@@ -66,9 +68,9 @@ fn answer<T>(slot: Arc<Mutex<(Option<T>, Option<Waker>)>>) -> impl Future<Output
     })
 }
 
-impl<S: Store> Store for LateStore<S> {
-    fn now(&self) -> Reply<Timestamp> {
-        self.inner.now()
+impl SwapLayer for Late {
+    fn below(&self) -> &Arc<dyn Store> {
+        &self.inner
     }
 
     fn load(&self, key: &Key) -> Reply<Seen> {
@@ -77,10 +79,10 @@ impl<S: Store> Store for LateStore<S> {
         self.later(move |inner| inner.load(&key))
     }
 
-    fn swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
+    fn compare_and_swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
         self.swaps.fetch_add(1, Ordering::SeqCst);
         let (key, change) = (key.clone(), change.to_owned());
-        self.later(move |inner| inner.swap(&key, &change.borrow()))
+        self.later(move |inner| swap(inner, &key, &change.borrow()))
     }
 
     fn scan(&self, query: Scan) -> Reply<Page> {
@@ -91,22 +93,8 @@ impl<S: Store> Store for LateStore<S> {
         self.later(move |inner| inner.purge(limit))
     }
 
-    fn durability(&self) -> Durability {
-        self.inner.durability()
-    }
-
     fn close(&self, closing: &Closing) -> Reply<bool> {
         let closing = closing.clone();
         self.later(move |inner| inner.close(&closing))
-    }
-
-    fn attach(&self, hints: Hints) {
-        self.inner.attach(hints);
-    }
-}
-
-impl<S> fmt::Debug for LateStore<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("LateStore")
     }
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use lessor_core::store::{Change, Closing, Hints, Page, Purged, Reply, Scan, Seen, Swap};
+use lessor_core::store::{Closing, Execution, Hints, Operation, Page, Purged, Reply, Scan, Seen};
 use lessor_core::{Durability, Key, Pending, Store, Timestamp};
 use lessor_log::vfs::sim::SimDisk;
 use lessor_log::{LogStore, Opener, Settings};
@@ -63,8 +63,11 @@ impl Store for Reopening {
         self.with(|store| Pending::ready(store.load(key).wait()))
     }
 
-    fn swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
-        self.with(|store| Pending::ready(store.swap(key, change).wait()))
+    fn execute(&self, operation: &mut Operation<'_>) -> Execution {
+        self.with(|store| match store.execute(operation) {
+            Execution::Later(reply) => Execution::Later(Pending::ready(reply.wait())),
+            done @ Execution::Done(_) => done,
+        })
     }
 
     fn scan(&self, query: Scan) -> Reply<Page> {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use lessor_core::store::{Change, Closing, OwnedChange, Page, Purged, Reply, Scan, Seen, Swap};
 use lessor_core::{
-    Durability, Engine, Held, Key, LeaseId, OnFailed, OnLapsed, Pending, Record, Settings, Store, StoreError,
-    Timestamp, machine,
+    Cas, CompareAndSwap, Durability, Engine, Held, Key, LeaseId, OnFailed, OnLapsed, Pending, Record,
+    Settings, StoreError, Timestamp, machine,
 };
 use parking_lot::Mutex;
 
@@ -78,7 +78,7 @@ impl Default for Scribe {
         let mut settings = Settings::default();
         settings.retention = RETENTION;
         settings.purge_every = Duration::from_secs(10 * 365 * 24 * 3600);
-        let engine = Engine::with_settings(Arc::clone(&desk) as Arc<dyn Store>, settings).unwrap();
+        let engine = Engine::with_settings(Arc::new(Cas::new(Arc::clone(&desk))), settings).unwrap();
         Self { desk, engine }
     }
 }
@@ -96,7 +96,7 @@ impl Desk {
     }
 }
 
-impl Store for Desk {
+impl CompareAndSwap for Desk {
     fn now(&self) -> Reply<Timestamp> {
         Pending::ready(Ok(self.now()))
     }
@@ -106,7 +106,7 @@ impl Store for Desk {
         Pending::ready(self.seen.lock().clone().ok_or(nothing))
     }
 
-    fn swap(&self, _: &Key, change: &Change<'_>) -> Reply<Swap> {
+    fn compare_and_swap(&self, _: &Key, change: &Change<'_>) -> Reply<Swap> {
         *self.written.lock() = Some(change.to_owned());
         Pending::ready(Ok(Swap::Stored))
     }

@@ -164,7 +164,7 @@ impl<'d> Work<'d> {
         {
             panic!("{why}; after {:?}", self.told.trace);
         }
-        match self.store().swap(key, &change).wait() {
+        match lessor_testkit::swap(self.store(), key, &change).wait() {
             Ok(Swap::Stored) => {
                 self.told.stored(key, change.next);
                 Ok(true)
@@ -197,7 +197,7 @@ impl<'d> Work<'d> {
         let key = key("never");
         let seen = Seen { record: None, now: self.clock.now() };
         let change = scribe::change(&key, &seen, Act::Acquire, LeaseId::from_bytes([255; 16]), 0).unwrap();
-        match self.store().swap(&key, &change.borrow()).wait() {
+        match lessor_testkit::swap(self.store(), &key, &change.borrow()).wait() {
             Err(StoreError::Unavailable { .. }) => {}
             other => panic!("after a failed write: {other:?}; after {:?}", self.told.trace),
         }

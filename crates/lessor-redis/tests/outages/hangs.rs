@@ -276,7 +276,7 @@ fn what_calls_take_together_is_bounded_while_the_server_hangs() {
     );
     // What records take counts as well.
     drop(calls);
-    let large: Vec<_> = (0..20).map(|_| store.swap(&key, &change)).collect();
+    let large: Vec<_> = (0..20).map(|_| lessor_testkit::swap(&*store, &key, &change)).collect();
     let refused = large.into_iter().filter_map(|call| call.try_take().ok()).count();
     assert!(refused > 10, "{refused}");
     server.signal("-CONT");

@@ -11,10 +11,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use lessor_core::store::{Change, Closing, Hints, Page, Purged, Reply, Scan, Seen, Swap};
-use lessor_core::{Clock, Durability, Key, Pending, Store, Timestamp};
+use lessor_core::store::{Change, Page, Purged, Reply, Scan, Seen, Swap};
+use lessor_core::{Clock, Key, Pending, Store, Timestamp};
 use lessor_redis::RedisStore;
-use lessor_testkit::{ManualClock, Subject};
+use lessor_testkit::{ManualClock, Retrying, Subject, SwapLayer, swap};
 use parking_lot::Mutex;
 use tempfile::TempDir;
 
@@ -167,13 +167,22 @@ impl Hand {
 }
 
 /// The Redis store, but it knows its server's clock instead of estimating it: that stands still between steps.
-#[derive(Debug)]
 pub(crate) struct Faked {
-    pub(crate) store: Arc<RedisStore>,
-    pub(crate) hand: Hand,
+    store: Arc<dyn Store>,
+    hand: Hand,
 }
 
-impl Store for Faked {
+impl Faked {
+    pub(crate) fn over(store: Arc<RedisStore>, hand: Hand) -> Arc<Retrying<Self>> {
+        Arc::new(Retrying::over(Self { store, hand }))
+    }
+}
+
+impl SwapLayer for Faked {
+    fn below(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
     fn now(&self) -> Reply<Timestamp> {
         Pending::ready(Ok(self.hand.now()))
     }
@@ -183,10 +192,10 @@ impl Store for Faked {
         self.store.load(key)
     }
 
-    fn swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
+    fn compare_and_swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
         self.hand.bring();
         let hand = self.hand.clone();
-        self.store.swap(key, change).map(move |swap| {
+        swap(&*self.store, key, change).map(move |swap| {
             Ok(match swap? {
                 Swap::Conflict(seen) => Swap::Conflict(Seen { now: hand.now(), ..seen }),
                 other => other,
@@ -202,21 +211,6 @@ impl Store for Faked {
     fn purge(&self, limit: usize) -> Reply<Purged> {
         self.hand.bring();
         self.store.purge(limit)
-    }
-
-    fn durability(&self) -> Durability {
-        self.store.durability()
-    }
-
-    fn close(&self, closing: &Closing) -> Reply<bool> {
-        self.store.close(closing)
-    }
-
-    fn attach(&self, hints: Hints) {
-        self.store.attach(hints.clone());
-        if let Hand::Manual(clock, _) = &self.hand {
-            clock.on_step(hints);
-        }
     }
 }
 
@@ -247,6 +241,6 @@ impl Stores {
         let opener = lessor_redis::Opener::new().settings(super::settings(&super::prefix()));
         let store = Arc::new(opener.open(&self.server.url()).unwrap());
         let hand = Hand::Manual(clock.clone(), Arc::clone(&self.file));
-        Subject::on_manual_clock(Arc::new(Faked { store, hand }), clock)
+        Subject::on_manual_clock(Faked::over(store, hand), clock)
     }
 }

@@ -2,19 +2,19 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use lessor_core::store::{Change, Closing, Hints, Page, Purged, Reply, Scan, Seen, Swap};
-use lessor_core::{Durability, Key, Store, StoreError, Timestamp};
+use lessor_core::store::{Change, Reply, Seen, Swap};
+use lessor_core::{Key, Store, StoreError, Timestamp};
 use lessor_redis::RedisStore;
+use lessor_testkit::{Retrying, SwapLayer, swap};
 
 type OnDoubt = dyn Fn() + Send + Sync;
 
 #[derive(Clone)]
 pub(crate) struct Tap {
-    store: Arc<RedisStore>,
+    store: Arc<dyn Store>,
     /// What the engine is told the time is, so that none of its timers is ever due.
     still: Option<Timestamp>,
     on_doubt: Option<Arc<OnDoubt>>,
@@ -25,7 +25,7 @@ pub(crate) struct Tap {
 impl Tap {
     pub(crate) fn new(store: &Arc<RedisStore>) -> Self {
         Self {
-            store: Arc::clone(store),
+            store: Arc::clone(store) as Arc<dyn Store>,
             still: None,
             on_doubt: None,
             doubts: Arc::default(),
@@ -45,6 +45,11 @@ impl Tap {
         self
     }
 
+    /// Returns a store that carries out operations by a retry loop over this.
+    pub(crate) fn store(&self) -> Arc<Retrying<Self>> {
+        Arc::new(Retrying::over(self.clone()))
+    }
+
     /// How many writes have ended in doubt.
     pub(crate) fn doubts(&self) -> u64 {
         self.doubts.load(Ordering::SeqCst)
@@ -56,13 +61,11 @@ impl Tap {
     }
 }
 
-impl fmt::Debug for Tap {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Tap")
+impl SwapLayer for Tap {
+    fn below(&self) -> &Arc<dyn Store> {
+        &self.store
     }
-}
 
-impl Store for Tap {
     fn now(&self) -> Reply<Timestamp> {
         match self.still {
             Some(still) => lessor_core::Pending::ready(Ok(still)),
@@ -78,9 +81,9 @@ impl Store for Tap {
         })
     }
 
-    fn swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
+    fn compare_and_swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
         let tap = self.clone();
-        self.store.swap(key, change).map(move |swap| {
+        swap(&*self.store, key, change).map(move |swap| {
             if matches!(swap, Err(StoreError::Indeterminate { .. })) {
                 tap.doubts.fetch_add(1, Ordering::SeqCst);
                 if let Some(on_doubt) = &tap.on_doubt {
@@ -89,25 +92,5 @@ impl Store for Tap {
             }
             swap
         })
-    }
-
-    fn scan(&self, query: Scan) -> Reply<Page> {
-        self.store.scan(query)
-    }
-
-    fn purge(&self, limit: usize) -> Reply<Purged> {
-        self.store.purge(limit)
-    }
-
-    fn durability(&self) -> Durability {
-        self.store.durability()
-    }
-
-    fn close(&self, closing: &Closing) -> Reply<bool> {
-        self.store.close(closing)
-    }
-
-    fn attach(&self, hints: Hints) {
-        self.store.attach(hints);
     }
 }

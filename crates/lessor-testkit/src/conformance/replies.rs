@@ -1,4 +1,4 @@
-//! Glances, and replies that nobody waits for.
+//! Replies that no caller waits for.
 
 use std::sync::Arc;
 use std::thread;
@@ -8,38 +8,9 @@ use lessor_core::store::Swap;
 
 use super::Factory;
 use super::tools::*;
+use crate::retrying;
 
-/// Where a store can show a record without waiting, it is the one that `load` shows.
-pub fn glance_agrees_with_load(factory: Factory<'_>) {
-    let subject = factory();
-    let (store, key) = (&**subject.store(), key("k"));
-    for record in variety(subject.now(), b"result") {
-        let before = load(store, &key).record;
-        let mut glanced = None;
-        if store.glance(&key, &mut |found| glanced = Some(found.map(|(record, _)| record.clone()))) {
-            assert_eq!(glanced, Some(before.clone()));
-        }
-        swap(store, &key, change(before.as_ref(), &record));
-        let mut glanced = None;
-        if store.glance(&key, &mut |found| glanced = Some(found.map(|(record, _)| record.clone()))) {
-            assert_eq!(glanced, Some(Some(record)), "a glance shows something else than was stored");
-        }
-    }
-}
-
-/// A glance shows the record once and says so, or shows nothing.
-pub fn glance_looks_once_or_not_at_all(factory: Factory<'_>) {
-    let subject = factory();
-    let store = &**subject.store();
-    put(store, &key("there"), &some(subject.now()));
-    for name in ["there", "absent"] {
-        let mut looks = 0;
-        let shown = store.glance(name, &mut |_| looks += 1);
-        assert_eq!(looks, u32::from(shown), "{name}");
-    }
-}
-
-/// Whoever drops a reply leaves the old record or the new one, and the key can be written as ever.
+/// A dropped reply leaves the old record or the new one, and the key can be written as before.
 pub fn a_dropped_reply_leaves_all_or_nothing(factory: Factory<'_>) {
     let subject = factory();
     let (store, key, now) = (&**subject.store(), key("k"), subject.now());
@@ -47,7 +18,7 @@ pub fn a_dropped_reply_leaves_all_or_nothing(factory: Factory<'_>) {
     put(store, &key, &record);
     for _ in 0..100 {
         let next = changed(&record, holder, now);
-        drop(store.swap(&key, &change(Some(&record), &next)));
+        drop(retrying::swap(store, &key, &change(Some(&record), &next)));
         drop(store.load(&key));
         // The write that nobody waited for may still land between these two.
         for _ in 0..2 {
@@ -75,7 +46,7 @@ pub fn replies_may_be_awaited_on_another_thread(factory: Factory<'_>) {
     let subject = factory();
     let (store, key) = (Arc::clone(subject.store()), key("k"));
     let record = some(subject.now());
-    let swap = store.swap(&key, &change(None, &record));
+    let swap = retrying::swap(&*store, &key, &change(None, &record));
     let swapped = thread::spawn(move || swap.wait()).join().expect("a waiting thread");
     assert!(matches!(swapped, Ok(Swap::Stored)), "{swapped:?}");
     let load = store.load(&key);
@@ -89,7 +60,7 @@ pub fn an_error_that_says_nothing_happened_is_right(factory: Factory<'_>) {
     let store = &**subject.store();
     for number in 0..200 {
         let key = key(&format!("k{number}"));
-        let answer = store.swap(&key, &change(None, &some(subject.now()))).wait();
+        let answer = retrying::swap(store, &key, &change(None, &some(subject.now()))).wait();
         if let Err(
             StoreError::Unavailable { .. } | StoreError::Misconfigured { .. } | StoreError::Full { .. },
         ) = answer

@@ -115,7 +115,7 @@ pub fn scan_shows_records_that_stay_once_while_others_come_and_go(factory: Facto
             let mut number = 0_u32;
             while !done.load(Ordering::SeqCst) {
                 let between = key(&format!("stay{:04}+{}", number % 40, number % 160));
-                let _ = store.swap(&between, &change(None, &due(now))).wait();
+                let _ = crate::retrying::swap(store, &between, &change(None, &due(now))).wait();
                 if number.is_multiple_of(16) {
                     let _ = store.purge(8).wait();
                 }

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use lessor_core::machine::{Act, Command, Decision, decide};
 use lessor_core::store::{Change, Swap};
-use lessor_core::{Clock, Engine, Store};
+use lessor_core::{Clock, Engine};
 
 use super::Factory;
 use super::tools::*;
-use crate::jumping::JumpingStore;
+use crate::faulty::Level;
+use crate::jumping::Jumps;
 
 /// An outcome that is written later than it was decided is stored as it is, or as `Change::stamped` says; and the answer says
 /// which.
@@ -56,28 +57,30 @@ pub fn what_is_no_outcome_is_stored_as_it_is(factory: Factory<'_>) {
 /// The story: a completion was decided while the lease lived, and written five seconds after it had lapsed. It said "not
 /// late", and its time was that of the decision.
 pub fn lateness_is_judged_at_the_write(factory: Factory<'_>) {
-    for (jump, late) in [(Duration::from_millis(300), false), (Duration::from_secs(5), true)] {
-        let subject = factory();
-        let Some(clock) = subject.exact_clock("lateness_is_judged_at_the_write") else { return };
-        let store = Arc::new(JumpingStore::new(Arc::clone(subject.store()), clock.clone(), true));
-        let engine = Engine::new(Arc::clone(&store) as Arc<dyn Store>).expect("an engine");
-        for outcome in ["complete", "fail", "release"] {
-            let lease = take(engine.acquire(outcome).ttl(Duration::from_secs(10)));
-            clock.advance(Duration::from_secs(8));
-            store.jump([jump]);
-            let ack = match outcome {
-                "complete" => lease.complete("result").wait(),
-                "fail" => lease.fail("code").wait(),
-                _ => lease.release().wait(),
-            };
-            let ack = ack.expect("nobody else has the key");
-            assert_eq!(ack.is_late(), late, "{outcome} after {jump:?}");
-            let record = stored(&*store, outcome).expect("it was stored");
-            let done_at = record.done_at().expect("it is over");
-            assert_eq!(done_at >= record.expires_at(), late, "{outcome} after {jump:?}: {record:?}");
-            let off = clock.now().saturating_since(done_at);
-            assert!(off <= Duration::from_secs(1), "{outcome}: {off:?} before its write");
-            assert_eq!(record.version().as_u64(), 2, "P10");
+    for level in [Level::Operations, Level::Swaps] {
+        for (jump, late) in [(Duration::from_millis(300), false), (Duration::from_secs(5), true)] {
+            let subject = factory();
+            let Some(clock) = subject.exact_clock("lateness_is_judged_at_the_write") else { return };
+            let (store, jumps) = Jumps::over(Arc::clone(subject.store()), clock.clone(), level);
+            let engine = Engine::new(Arc::clone(&store)).expect("an engine");
+            for outcome in ["complete", "fail", "release"] {
+                let lease = take(engine.acquire(outcome).ttl(Duration::from_secs(10)));
+                clock.advance(Duration::from_secs(8));
+                jumps.jump([jump]);
+                let ack = match outcome {
+                    "complete" => lease.complete("result").wait(),
+                    "fail" => lease.fail("code").wait(),
+                    _ => lease.release().wait(),
+                };
+                let ack = ack.expect("nobody else has the key");
+                assert_eq!(ack.is_late(), late, "{outcome} after {jump:?}");
+                let record = stored(&*store, outcome).expect("it was stored");
+                let done_at = record.done_at().expect("it is over");
+                assert_eq!(done_at >= record.expires_at(), late, "{outcome} after {jump:?}: {record:?}");
+                let off = clock.now().saturating_since(done_at);
+                assert!(off <= Duration::from_secs(1), "{outcome}: {off:?} before its write");
+                assert_eq!(record.version().as_u64(), 2, "P10");
+            }
         }
     }
 }

@@ -84,7 +84,7 @@ pub(crate) fn due(now: Timestamp) -> Record {
 /// Records of every stage, with everything in them that a record can have.
 pub(crate) fn variety(now: Timestamp, result: &[u8]) -> Vec<Record> {
     let clock = ManualClock::starting_at(now);
-    let store = std::sync::Arc::new(PlainStore::new(clock.clone()));
+    let store = std::sync::Arc::new(lessor_core::Cas::new(PlainStore::new(clock)));
     let mut settings = Settings::default();
     settings.max_result = settings.max_result.max(result.len());
     let engine = Engine::with_settings(store.clone(), settings).unwrap();
@@ -143,7 +143,7 @@ pub(crate) fn change<'a>(expected: Option<&'a Record>, next: &'a Record) -> Chan
 }
 
 pub(crate) fn swap(store: &dyn Store, key: &Key, change: Change<'_>) -> Swap {
-    store.swap(key, &change).wait().expect("the store can be written")
+    crate::retrying::swap(store, key, &change).wait().expect("the store can be written")
 }
 
 /// Swaps in a record that may be of long ago. A store may refuse such a one over nothing, since it may not know what was dropped there; then

@@ -1,0 +1,509 @@
+//! The operation that the engine passes to a store: a command on one key.
+//!
+//! An operation knows every lease rule, so that a store needs to know none. The store brings the record and its clock; the
+//! operation decides, changes the record, and reports the answer to its caller.
+
+mod executed;
+mod owned;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use executed::Executed;
+pub(crate) use executed::Outcome;
+pub use owned::OwnedOperation;
+
+use crate::error::Error;
+use crate::key::Key;
+use crate::lease_id::LeaseId;
+use crate::machine::{
+    Acquire, Act, Answer, Command, Decision, Judgement, Standing, answer_to_acquire, judge, judge_acquire,
+    judge_act,
+};
+use crate::pending::Pending;
+use crate::record::{Body, Record, Token};
+use crate::store::{OwnedChange, Reply, Seen, StoreError, Swap};
+use crate::time::Timestamp;
+
+/// A command on one key, borrowed from a caller that waits for it.
+///
+/// A store carries an operation out in one of two ways:
+/// - If the record is in memory, the store locks it and calls [`apply`](Self::apply) with its clock. Where a shared lock is
+///   cheaper, the store calls [`answer`](Self::answer) first.
+/// - If the store has to wait, it keeps the operation with [`to_owned`](Self::to_owned) and returns
+///   [`Execution::Later`].
+///
+/// [`Cas`](crate::Cas) does both for a store that compares and swaps.
+pub struct Operation<'a> {
+    text: &'a str,
+    /// The caller's key, if it has one.
+    known: Option<&'a Key>,
+    /// The key, once one had to be made.
+    made: &'a mut Option<Key>,
+    request: Request<'a>,
+    retention: Duration,
+    guess: Guess<'a>,
+    engine: Option<&'a dyn EngineParts>,
+    /// The lease id is there: chosen by the caller, or drawn.
+    has_id: bool,
+    /// Everything is there that a grant needs.
+    is_prepared: bool,
+    /// Receives the answer while the record is locked.
+    sink: &'a mut (dyn FnMut(Report<'_>) + Send + Sync),
+}
+
+/// The parts of an engine that an operation uses.
+pub(crate) trait EngineParts: Sync {
+    fn draw_lease_id(&self) -> Result<LeaseId, Error>;
+    fn default_holder(&self) -> Option<&str>;
+    /// Returns whether a caller may wait for the key, or watch a lease of it.
+    fn is_watched(&self, key: &Key) -> bool;
+}
+
+enum Request<'a> {
+    Acquire(&'a mut Acquire),
+    Act(&'a LeaseId, &'a Act),
+    Command(&'a Command),
+    Rules(&'a Arc<owned::Rules>),
+    Swap(&'a OwnedChange),
+}
+
+/// The record that the engine expects under the key before anything has been read.
+#[derive(Clone, Copy)]
+pub(crate) enum Guess<'a> {
+    /// None, as for a fresh key.
+    Absent,
+    /// The one that was granted to this holder.
+    Granted(&'a Body),
+    /// The one that this holder wrote last.
+    Record(&'a Record),
+    /// Unknown: the record is read first.
+    None,
+}
+
+/// A part of an operation's answer, reported while the record is locked. Everything is borrowed, so that nothing has to be
+/// moved or dropped on the way.
+#[derive(Clone, Copy)]
+pub(crate) enum Report<'r> {
+    /// A lease was granted; this is the record.
+    Granted(&'r Record),
+    /// The key cannot be acquired, and this is why.
+    Stands(Standing, &'r Record, Timestamp),
+    /// Any other answer.
+    Answer(&'r Answer),
+    Refused(&'r Error),
+    /// The answer to a plain conditional write.
+    Swapped(&'r Swap),
+    /// The record as it was written, and when. Follows the answer if the key may be watched.
+    Written(&'r Record, Timestamp),
+}
+
+/// Proof that an operation was decided upon the record. The answer is in the operation.
+#[derive(Clone, Copy, Debug)]
+#[must_use = "the engine needs it back, in `Execution::Done`"]
+pub struct Applied {
+    is_write: bool,
+}
+
+impl Applied {
+    /// Returns whether the record was changed.
+    #[inline]
+    #[must_use]
+    pub fn is_write(self) -> bool {
+        self.is_write
+    }
+}
+
+/// The state of an operation when [`Store::execute`](crate::Store::execute) returns.
+#[derive(Debug)]
+#[must_use]
+pub enum Execution {
+    /// The operation is done, and holds its answer.
+    Done(Applied),
+    /// The answer comes with this reply.
+    Later(Reply<Executed>),
+}
+
+impl Execution {
+    /// Returns an execution that failed at once.
+    pub fn failed(error: StoreError) -> Self {
+        Self::Later(Pending::ready(Err(error)))
+    }
+}
+
+/// The place of a record in a store, while no other party can read or change it.
+///
+/// Made from `&mut Record` for a record that is there, and from `&mut Option<Record>` for a place that may be vacant.
+pub struct RecordSlot<'a>(Slot<'a>);
+
+enum Slot<'a> {
+    Vacant(&'a mut Option<Record>),
+    Occupied(&'a mut Record),
+}
+
+impl<'a> From<&'a mut Record> for RecordSlot<'a> {
+    fn from(record: &'a mut Record) -> Self {
+        Self(Slot::Occupied(record))
+    }
+}
+
+impl<'a> From<&'a mut Option<Record>> for RecordSlot<'a> {
+    fn from(slot: &'a mut Option<Record>) -> Self {
+        match slot {
+            Some(record) => Self(Slot::Occupied(record)),
+            vacant => Self(Slot::Vacant(vacant)),
+        }
+    }
+}
+
+impl RecordSlot<'_> {
+    fn record(&self) -> Option<&Record> {
+        match &self.0 {
+            Slot::Vacant(_) => None,
+            Slot::Occupied(record) => Some(record),
+        }
+    }
+
+    fn put(self, next: Record) {
+        match self.0 {
+            Slot::Vacant(vacant) => *vacant = Some(next),
+            Slot::Occupied(record) => *record = next,
+        }
+    }
+}
+
+impl<'a> Operation<'a> {
+    #[inline]
+    pub(crate) fn acquire(
+        engine: &'a dyn EngineParts,
+        retention: Duration,
+        text: &'a str,
+        made: &'a mut Option<Key>,
+        acquire: &'a mut Acquire,
+        has_id: bool,
+        sink: &'a mut (dyn FnMut(Report<'_>) + Send + Sync),
+    ) -> Self {
+        let request = Request::Acquire(acquire);
+        Self {
+            text,
+            known: None,
+            made,
+            request,
+            retention,
+            guess: Guess::Absent,
+            engine: Some(engine),
+            has_id,
+            is_prepared: false,
+            sink,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn act(
+        engine: &'a dyn EngineParts,
+        retention: Duration,
+        known: &'a Key,
+        made: &'a mut Option<Key>,
+        (lease_id, act): (&'a LeaseId, &'a Act),
+        guess: Guess<'a>,
+        sink: &'a mut (dyn FnMut(Report<'_>) + Send + Sync),
+    ) -> Self {
+        let request = Request::Act(lease_id, act);
+        Self {
+            text: known,
+            known: Some(known),
+            made,
+            request,
+            retention,
+            guess,
+            engine: Some(engine),
+            has_id: true,
+            is_prepared: true,
+            sink,
+        }
+    }
+
+    /// Returns the key.
+    #[inline]
+    #[must_use]
+    pub fn key(&self) -> &str {
+        self.text
+    }
+
+    /// Returns the key, to be stored with the record. The lease shares its allocation.
+    #[inline]
+    pub fn to_key(&mut self) -> Key {
+        match self.known {
+            Some(key) => key.clone(),
+            None => self.made.get_or_insert_with(|| Key::checked(self.text)).clone(),
+        }
+    }
+
+    /// Returns the operation in a form that the store can keep while it waits.
+    pub fn to_owned(&mut self) -> OwnedOperation {
+        self.prepare();
+        let key = self.to_key();
+        match &self.request {
+            Request::Acquire(acquire) => self.owned(key, Command::Acquire((**acquire).clone())),
+            Request::Act(lease_id, act) => self.owned(key, Command::Act(**lease_id, (*act).clone())),
+            Request::Command(command) => self.owned(key, (*command).clone()),
+            Request::Rules(rules) => OwnedOperation::of_rules(key, Arc::clone(rules)),
+            Request::Swap(change) => OwnedOperation::swap(key, (*change).clone()),
+        }
+    }
+
+    fn owned(&self, key: Key, command: Command) -> OwnedOperation {
+        OwnedOperation::of(key, command, self.retention, self.has_id)
+    }
+
+    /// Returns the lease id under which a grant may have been made.
+    #[inline]
+    pub(crate) fn lease_id(&self) -> Option<LeaseId> {
+        self.requested().filter(|_| self.has_id).map(|acquire| acquire.lease_id)
+    }
+
+    fn requested(&self) -> Option<&Acquire> {
+        match &self.request {
+            Request::Acquire(acquire) => Some(acquire),
+            Request::Command(Command::Acquire(acquire)) => Some(acquire),
+            _ => None,
+        }
+    }
+
+    /// Returns the record that the engine expects: `None` if it has no expectation.
+    #[inline]
+    pub(crate) fn guess(&self) -> Option<Option<Record>> {
+        match &self.guess {
+            Guess::None => None,
+            Guess::Absent => Some(None),
+            Guess::Granted(body) => Some(Some(Record::new((*body).clone()))),
+            Guess::Record(record) => Some(Some((*record).clone())),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn has_guess(&self) -> bool {
+        !matches!(self.guess, Guess::None)
+    }
+
+    /// Makes the lease id and the key, which a grant needs and a refusal does not. A store calls it before it takes the lock
+    /// for [`apply`](Self::apply), so that the lock is held for less time; otherwise `apply` does it.
+    #[inline]
+    pub fn prepare(&mut self) {
+        if !self.is_prepared {
+            let _ = self.to_key();
+            // A failure is reported by `apply`, which tries again.
+            let _ = self.draw();
+        }
+    }
+
+    fn draw(&mut self) -> Result<(), Error> {
+        if self.is_prepared {
+            return Ok(());
+        }
+        let (Some(engine), Request::Acquire(acquire)) = (self.engine, &mut self.request) else {
+            return Err(no_lease_id());
+        };
+        if acquire.holder.is_none() {
+            acquire.holder = engine.default_holder().map(Into::into);
+        }
+        if !self.has_id {
+            acquire.lease_id = engine.draw_lease_id()?;
+            self.has_id = true;
+        }
+        self.is_prepared = true;
+        Ok(())
+    }
+
+    /// Returns whether [`answer`](Self::answer) may have an answer.
+    #[inline]
+    #[must_use]
+    pub fn may_read(&self) -> bool {
+        self.requested().is_some()
+    }
+
+    /// Answers the operation if nothing has to be written for it; else returns `None`, and nothing has happened.
+    ///
+    /// `now` is the store's clock, read while `current` cannot change. A shared lock is enough.
+    #[inline]
+    #[must_use]
+    pub fn answer(&mut self, current: &Record, now: Timestamp) -> Option<Applied> {
+        match answer_to_acquire(current, self.requested()?, now)? {
+            Ok((standing, now)) => (self.sink)(Report::Stands(standing, current, now)),
+            Err(error) => (self.sink)(Report::Refused(&error)),
+        }
+        Some(Applied { is_write: false })
+    }
+
+    /// Decides the operation, and changes the record in `slot` accordingly.
+    ///
+    /// The store holds its lock on the record from before it reads its clock, `now`, until after this call. `floor` is the highest token
+    /// of any record that the store has dropped, under any key: no grant gets a token that is not above it.
+    #[inline]
+    pub fn apply(&mut self, slot: RecordSlot<'_>, floor: Option<Token>, now: Timestamp) -> Applied {
+        if let Err(error) = self.draw() {
+            (self.sink)(Report::Refused(&error));
+            return Applied { is_write: false };
+        }
+        match &self.request.judge(slot.record(), now, self.retention, floor) {
+            Judgement::Begin(grant) => {
+                let next = Record::new(grant.begin());
+                (self.sink)(Report::Granted(&next));
+                slot.put(next);
+            }
+            Judgement::Change(plan) => {
+                let Slot::Occupied(record) = slot.0 else { return self.apply_rare(slot, floor, now) };
+                let answer = plan.make(record.body_mut());
+                self.report(&answer, record);
+                // The look comes under the lock: a waiter that is not seen here reads the record after it.
+                if self.is_watched() {
+                    (self.sink)(Report::Written(record, now));
+                }
+            }
+            Judgement::Answer(_) | Judgement::Refuse(_) => return self.apply_rare(slot, floor, now),
+        }
+        Applied { is_write: true }
+    }
+
+    /// Applies an operation that writes nothing, or is a plain write. Kept out of the way of those that do.
+    #[inline(never)]
+    fn apply_rare(&mut self, slot: RecordSlot<'_>, floor: Option<Token>, now: Timestamp) -> Applied {
+        if let Request::Swap(change) = self.request {
+            let swap = swap(change, slot, floor, now);
+            (self.sink)(Report::Swapped(&swap));
+            return Applied { is_write: is_write(&swap) };
+        }
+        match self.request.judge(slot.record(), now, self.retention, floor) {
+            Judgement::Answer(answer) => (self.sink)(Report::Answer(&answer)),
+            Judgement::Refuse(error) => (self.sink)(Report::Refused(&error)),
+            Judgement::Begin(_) | Judgement::Change(_) => (self.sink)(Report::Refused(&Error::unexpected())),
+        }
+        Applied { is_write: false }
+    }
+
+    /// Decides upon a copy of the record, for a store that compares and swaps.
+    #[inline]
+    pub(crate) fn decide(&mut self, current: Option<&Record>, now: Timestamp) -> Decision {
+        match (self.draw(), &self.request) {
+            (Err(error), _) => Decision::Refuse(error),
+            (Ok(()), Request::Rules(rules)) => rules(current, now),
+            (Ok(()), _) => self.request.judge(current, now, self.retention, None).on_a_copy(current),
+        }
+    }
+
+    /// Reports an answer whose record was written at `now`.
+    #[inline]
+    pub(crate) fn stored(&mut self, answer: &Answer, next: &Record, now: Timestamp) -> Applied {
+        self.report(answer, next);
+        (self.sink)(Report::Written(next, now));
+        Applied { is_write: true }
+    }
+
+    /// Reports an answer for which nothing was written.
+    pub(crate) fn answered(&mut self, answer: &Result<Answer, Error>) -> Applied {
+        (self.sink)(match answer {
+            Ok(answer) => Report::Answer(answer),
+            Err(error) => Report::Refused(error),
+        });
+        Applied { is_write: false }
+    }
+
+    #[inline]
+    fn report(&mut self, answer: &Answer, record: &Record) {
+        (self.sink)(match answer {
+            Answer::Granted => Report::Granted(record),
+            answer => Report::Answer(answer),
+        });
+    }
+
+    #[inline]
+    fn is_watched(&self) -> bool {
+        match (self.engine, self.known.or(self.made.as_ref())) {
+            (Some(engine), Some(key)) => engine.is_watched(key),
+            _ => true,
+        }
+    }
+
+    /// Returns the write, if the operation is a plain one.
+    pub(crate) fn as_swap(&self) -> Option<&OwnedChange> {
+        match self.request {
+            Request::Swap(change) => Some(change),
+            _ => None,
+        }
+    }
+}
+
+impl Request<'_> {
+    #[inline]
+    fn judge<'c>(
+        &'c self,
+        current: Option<&Record>,
+        now: Timestamp,
+        retention: Duration,
+        floor: Option<Token>,
+    ) -> Judgement<'c> {
+        match self {
+            Self::Acquire(acquire) => judge_acquire(current, acquire, now, retention, floor),
+            Self::Act(lease_id, act) => judge_act(current, lease_id, act, now, retention),
+            Self::Command(command) => judge(current, command, now, retention, floor),
+            Self::Rules(_) | Self::Swap(_) => Judgement::Refuse(Error::unexpected()),
+        }
+    }
+}
+
+/// Carries out a plain conditional write.
+fn swap(change: &OwnedChange, slot: RecordSlot<'_>, floor: Option<Token>, now: Timestamp) -> Swap {
+    let change = change.borrow();
+    let current = slot.record();
+    let seen = || Seen { record: current.cloned(), now };
+    if !change.expects(current) {
+        return Swap::Conflict(seen());
+    }
+    if !change.outruns(floor) || !change.is_due(now) {
+        return Swap::OutOfWindow(seen());
+    }
+    match change.stamped(now) {
+        Some(stamped) => {
+            slot.put(stamped.clone());
+            Swap::Stamped(stamped)
+        }
+        None => {
+            slot.put(change.next.clone());
+            Swap::Stored
+        }
+    }
+}
+
+fn is_write(swap: &Swap) -> bool {
+    matches!(swap, Swap::Stored | Swap::Stamped(_))
+}
+
+#[cold]
+fn no_lease_id() -> Error {
+    Error::Randomness { reason: "no lease id could be drawn".to_owned() }
+}
+
+impl fmt::Debug for Operation<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Operation");
+        shown.field("key", &self.key());
+        match &self.request {
+            Request::Acquire(acquire) => shown.field("acquire", acquire),
+            Request::Act(_, act) => shown.field("act", act),
+            Request::Command(command) => shown.field("command", command),
+            Request::Rules(_) => shown.field("command", &"by custom rules"),
+            Request::Swap(change) => shown.field("swap", change),
+        };
+        shown.finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for RecordSlot<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RecordSlot")
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,149 @@
+//! Operations, each carried out in one step.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use lessor_core::machine::{Act, Command};
+use lessor_core::store::{Executed, OwnedOperation, Swap};
+use lessor_core::{Acquisition, Key, LeaseId, Store};
+
+use super::Factory;
+use super::tools::*;
+
+/// Sends *extend* to the store, with a retention that outlives everything.
+fn extend(store: &dyn Store, key: &Key, holder: LeaseId, ttl: Duration) -> Executed {
+    let command = Command::Act(holder, Act::Extend { ttl });
+    OwnedOperation::new(key.clone(), command, LONG).send(store).wait().expect("it can be carried out")
+}
+
+/// An operation is decided upon the record that `load` returns, and `load` returns the record that it leaves.
+pub fn an_operation_agrees_with_load(factory: Factory<'_>) {
+    let subject = factory();
+    let (store, key) = (&**subject.store(), key("k"));
+    let (record, holder) = granted(subject.now(), LONG);
+    put(store, &key, &record);
+    for n in 1..10 {
+        let before = load(store, &key).record.expect("it is there");
+        assert!(extend(store, &key, holder, LONG + Duration::from_secs(n)).is_write());
+        let after = load(store, &key).record.expect("it is there");
+        assert_eq!(after.version().as_u64(), before.version().as_u64() + 1);
+        assert!(after.expires_at() > before.expires_at());
+        assert_eq!(list(store, "", 10), [(key.clone(), after)]);
+    }
+}
+
+/// An answer without a write rests on the current record.
+pub fn an_answer_is_of_the_current_record(factory: Factory<'_>) {
+    let subject = factory();
+    let engine = subject.engine();
+    let acquire = || engine.acquire("k").wait().expect("the store answers");
+    for _ in 0..3 {
+        let lease = take(engine.acquire("k"));
+        assert!(matches!(acquire(), Acquisition::InProgress(_)));
+        lease.complete("done").wait().unwrap();
+        assert!(matches!(acquire(), Acquisition::Completed(_)));
+        engine.forget("k").wait().unwrap();
+    }
+}
+
+/// A refused operation changes nothing.
+pub fn a_refused_operation_changes_nothing(factory: Factory<'_>) {
+    let subject = factory();
+    let (store, key) = (&**subject.store(), key("k"));
+    put(store, &key, &some(subject.now()));
+    let before = bytes(store, "k");
+    assert!(!extend(store, &key, lease_id(), LONG * 2).is_write());
+    assert_eq!(bytes(store, "k"), before);
+}
+
+/// A record that a caller has read stays as it was read.
+pub fn an_operation_changes_nothing_that_was_read(factory: Factory<'_>) {
+    let subject = factory();
+    let engine = subject.engine();
+    let lease = take(engine.acquire("k"));
+    let before = load(&**subject.store(), &key("k")).record.expect("it was granted");
+    let encoded = before.encode();
+    lease.complete("done").wait().unwrap();
+    assert_eq!(before.encode(), encoded);
+    assert_ne!(bytes(&**subject.store(), "k"), Some(encoded));
+    assert_eq!(lease.attempt(), 1);
+}
+
+/// Operations and swaps of one key exclude each other: the version counts all of them.
+pub fn no_operation_is_lost(factory: Factory<'_>) {
+    const EACH: u64 = 200;
+    let subject = factory();
+    let (store, key, now) = (&**subject.store(), key("k"), subject.now());
+    let (first, holder) = granted(now, LONG);
+    put(store, &key, &first);
+    let racer = |racer: usize| {
+        for n in 0..EACH {
+            if racer.is_multiple_of(2) {
+                let ttl = LONG + Duration::from_millis(n);
+                assert!(extend(store, &key, holder, ttl).is_write());
+                continue;
+            }
+            let mut known = load(store, &key).record.expect("it is there");
+            while let Swap::Conflict(seen) =
+                swap(store, &key, change(Some(&known), &changed(&known, holder, now)))
+            {
+                known = seen.record.expect("it is there");
+            }
+        }
+    };
+    race(RACERS, racer);
+    let last = load(store, &key).record.expect("it is there");
+    assert_eq!(last.version().as_u64(), 1 + EACH * RACERS as u64, "a change was lost");
+}
+
+/// A purge judges a record by the state in which an operation left it, whether that made its life shorter or longer.
+pub fn purge_judges_what_an_operation_left(factory: Factory<'_>) {
+    let subject = factory();
+    let store = &**subject.store();
+    let engine = subject.engine_with(|settings| settings.retention = SHORT);
+    let shortened = take(engine.acquire("shortened").ttl(LONG));
+    shortened.release().wait().unwrap();
+    // On a clock that runs by itself, a short lease may be over before it is extended.
+    let prolong = |n: u32| {
+        let lease = take(engine.acquire(&format!("prolonged {n}")).ttl(OUTLIVE));
+        lease.extend(LONG).wait().ok().map(|_| lease)
+    };
+    let prolonged = (0..1_000).find_map(prolong).expect("a lease that was extended in time");
+    subject.advance(OUTLIVE + SHORT + OUTLIVE);
+    purge_all(store);
+    assert_eq!(stored(store, "shortened"), None);
+    assert!(stored(store, prolonged.key()).is_some());
+}
+
+/// An operation is judged by the store's clock at its step: a lease that a reader saw lapse is not extended afterwards.
+pub fn p7_an_operation_is_judged_by_the_clock_at_its_step(factory: Factory<'_>) {
+    let subject = factory();
+    let Some(clock) = subject.exact_clock("p7_an_operation_is_judged_by_the_clock_at_its_step") else {
+        return;
+    };
+    let store = &**subject.store();
+    for round in 0..50 {
+        let key = key(&format!("k{round}"));
+        let (record, holder) = granted(subject.now(), SHORT);
+        put(store, &key, &record);
+        let ended = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let extender = scope.spawn(|| {
+                while !ended.load(Ordering::SeqCst) {
+                    let _ = extend(store, &key, holder, SHORT);
+                }
+            });
+            thread::yield_now();
+            clock.advance(SHORT * 2);
+            let seen = load(store, &key);
+            let before = seen.record.expect("it is there");
+            ended.store(true, Ordering::SeqCst);
+            extender.join().expect("it ends");
+            if seen.now >= before.expires_at() {
+                let after = load(store, &key).record.expect("it is there");
+                assert_eq!(after, before, "a lease that had lapsed was extended");
+            }
+        });
+    }
+}
