@@ -2,12 +2,20 @@
 
 #![no_main]
 
-use lessor_core::{Key, LeaseId, Record};
+use lessor_core::{DecodeError, Key, LeaseId, Record};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    if let Ok(record) = Record::decode(bytes) {
-        assert_eq!(record.encode(), bytes);
+    let outline = Record::outline(bytes);
+    match Record::decode(bytes) {
+        Ok(record) => {
+            assert_eq!(record.encode(), bytes);
+            assert_eq!(outline.unwrap().purge_at(), record.purge_at());
+        }
+        Err(DecodeError::UnknownField { number }) => {
+            assert_eq!(outline.unwrap().unknown_field, Some(number));
+        }
+        Err(_) => {}
     }
     if let Ok(text) = std::str::from_utf8(bytes) {
         if let Ok(key) = Key::new(text) {

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use crate::package::VALGRIND;
 use crate::shell::Shell;
-use crate::steps::{Asked, End};
+use crate::step::{Asked, End};
 use baseline::{Baseline, Compared};
 
 /// What is guarded.

@@ -1,10 +1,12 @@
 //! One command file, shared by people and CI: `cargo xtask test`, `deep`, `mutants`, `instructions`, `bench`.
 
 mod deep;
+mod imports;
 mod instructions;
 mod mutants;
 mod package;
 mod shell;
+mod step;
 mod steps;
 
 use std::process::ExitCode;
@@ -15,7 +17,8 @@ const HELP: &str = "\
 usage: cargo xtask <task>
 
   test [STEP…]    everything that CI runs, on a stable toolchain; or only the steps named:
-                  redis fmt clippy tests models rules doctests docs features msrv instructions mutants deny advisories
+                  redis fmt imports clippy tests models rules doctests docs features msrv instructions mutants deny
+                  advisories
   mutants         plants faults in the sources, one at a time, and has the test meant for each catch it;
                   LESSOR_MUTANTS=a,b limits it to those whose name contains a or b
   instructions    counts the instructions of the in-memory paths under valgrind and compares them with

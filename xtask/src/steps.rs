@@ -1,41 +1,20 @@
 //! `cargo xtask test`: what CI runs.
 
 use std::fs;
-use std::time::{Duration, Instant};
 
+use crate::imports;
 use crate::instructions;
 use crate::mutants;
 use crate::package::REDIS;
 use crate::shell::Shell;
-
-/// How a step ended.
-pub(crate) enum End {
-    Passed,
-    /// With what was found, for the summary.
-    PassedWith(String),
-    /// Could not be run here, and why.
-    Skipped(String),
-}
+use crate::step::{Asked, End, timed};
 
 type Step = fn(&Shell, Asked) -> Result<End, String>;
-
-/// How much a step is asked for: what cannot be had here is an error where it is, and skipped where it is not.
-#[derive(Clone, Copy)]
-pub(crate) struct Asked {
-    by_name: bool,
-    by_ci: bool,
-}
-
-impl Asked {
-    /// Worth minutes of building a tool for.
-    pub(crate) fn for_sure(self) -> bool {
-        self.by_name || self.by_ci
-    }
-}
 
 const STEPS: &[(&str, Step)] = &[
     ("redis", server),
     ("fmt", fmt),
+    ("imports", imports::step),
     ("clippy", clippy),
     ("tests", tests),
     ("models", models),
@@ -85,12 +64,6 @@ pub(crate) fn run(shell: &Shell, chosen: &[String]) -> Result<(), String> {
         println!("{name:<13}{word:<9}{:>7.1} s  {detail}", took.as_secs_f64());
     }
     if failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", failed.join(", "))) }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the time that a step takes is no lease time")]
-pub(crate) fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
-    let began = Instant::now();
-    (work(), began.elapsed())
 }
 
 /// A server for the tests of the Redis store.

@@ -10,26 +10,39 @@
 //! expires_at          varint, µs since acquired_at
 //! keep_until          varint, µs since acquired_at
 //! version, attempt    varints
-//! fields present      varint, one bit each, in the order below
-//!   done_at           varint, µs since acquired_at
-//!   result            SHA-256 (32 bytes), length (varint), bytes
-//!   holder            length, UTF-8
-//!   metadata          length, UTF-8 (a JSON object)
-//!   fingerprint       32 bytes
-//!   checkpoint        like result
-//!   result_hash       length, UTF-8
-//!   error code        length, UTF-8
-//!   error detail      length, UTF-8
-//!   former grant      1 byte: how it ended (0 lapsed, 1 released, 2 failed)
-//!   former holder     length, UTF-8
+//! fields present      varint, bit n for field n
+//!    0 done_at          varint, µs since acquired_at
+//!    1 result           SHA-256 (32 bytes), length (varint), bytes
+//!    2 holder           length, UTF-8
+//!    3 metadata         length, UTF-8 (a JSON object)
+//!    4 fingerprint      32 bytes
+//!    5 checkpoint       like result
+//!    6 result_hash      length, UTF-8
+//!    7 error code       length, UTF-8
+//!    8 error detail     length, UTF-8
+//!    9 former grant     1 byte: how it ended (0 lapsed, 1 released, 2 failed)
+//!   10 former holder    length, UTF-8
+//!   11 skippable fields of the record
+//!   12 skippable fields of the grant
 //! ```
 //! Varints are LEB128, shortest form. Whatever differs from this layout is refused; nothing is guessed.
+//!
+//! # Growing
+//! A later release adds fields in one of two classes.
+//!
+//! - A *required* field gets the next bit of "fields present". A reader that does not know the bit refuses the record with
+//!   [`DecodeError::UnknownField`]. A required field never changes the meaning of what precedes "fields present", the *head*:
+//!   every reader of this format can read it.
+//! - A *skippable* field gets a tag inside field 11 or 12. Each of the two is a length (varint) followed by one or more
+//!   skippable fields: tag (varint), length (varint), bytes. The tags rise strictly. A reader keeps the fields whose tags it
+//!   does not know and writes them back unchanged. Those of field 11 stay until the record ends: its retention ends, or it is
+//!   forgotten. Those of field 12 stay until the record's next grant.
+//!
+//! A change that is neither, such as another stage, gets another format version. This release knows no skippable field.
 
 use crate::fingerprint::Fingerprint;
 use crate::lease_id::LeaseId;
-use crate::record::{
-    Body, Ended, Extras, Failure, Former, Outline, Payload, Stage, Token, Version, purge_at,
-};
+use crate::record::{Body, Ended, Extras, Failure, Former, Outline, Payload, Stage, Token, Version};
 use crate::time::Timestamp;
 
 /// The newest format that this library reads, and the one that it writes.
@@ -46,6 +59,12 @@ pub enum DecodeError {
     NewerFormat {
         /// The format that the record names.
         found: u8,
+    },
+    /// A newer library wrote the record, with a field that cannot be skipped.
+    #[error("record has field {number}, which this library does not know; upgrade lessor to read it")]
+    UnknownField {
+        /// The lowest number of the record's unknown fields.
+        number: u32,
     },
     /// The bytes are damaged, or never were a record.
     #[error("record is damaged: {what} at byte {at}")]
@@ -68,7 +87,9 @@ const ERROR_CODE: u64 = 1 << 7;
 const ERROR_DETAIL: u64 = 1 << 8;
 const FORMER: u64 = 1 << 9;
 const FORMER_HOLDER: u64 = 1 << 10;
-const KNOWN: u64 = (1 << 11) - 1;
+const OF_RECORD: u64 = 1 << 11;
+const OF_GRANT: u64 = 1 << 12;
+const KNOWN: u64 = (1 << 13) - 1;
 
 const STAGES: [Stage; 5] =
     [Stage::InProgress, Stage::Completed, Stage::Failed, Stage::Released, Stage::Forgotten];
@@ -93,6 +114,8 @@ pub(crate) fn encode(body: &Body, bytes: &mut Vec<u8>) {
         (detail.is_some(), ERROR_DETAIL),
         (former.is_some(), FORMER),
         (former_holder.is_some(), FORMER_HOLDER),
+        (extras.of_record.is_some(), OF_RECORD),
+        (extras.of_grant.is_some(), OF_GRANT),
     ]
     .into_iter()
     .filter_map(|(is, bit)| is.then_some(bit))
@@ -130,6 +153,9 @@ pub(crate) fn encode(body: &Body, bytes: &mut Vec<u8>) {
         out.tag(&ENDED, former.ended);
     }
     out.text(former_holder);
+    for fields in [&extras.of_record, &extras.of_grant].into_iter().flatten() {
+        out.bytes(fields);
+    }
 }
 
 /// What every record begins with.
@@ -179,11 +205,29 @@ impl Head {
     }
 }
 
-/// What a store needs to know of a record that it does not decode.
+/// What the head says, of records with unknown fields as well.
 pub(crate) fn outline(bytes: &[u8]) -> Result<Outline, DecodeError> {
-    let head = Head::read(&mut Reader { bytes, at: 0 })?;
-    let lease_until = (head.stage == Stage::InProgress).then_some(head.expires_at);
-    Ok(Outline { token: head.token, purge_at: purge_at(head.keep_until, head.token), lease_until })
+    let mut input = Reader { bytes, at: 0 };
+    let Head { stage, token, version, attempt, first_seen_at, acquired_at, expires_at, keep_until, .. } =
+        Head::read(&mut input)?;
+    let unknown_field = unknown_field(input.varint()?);
+    Ok(Outline {
+        stage,
+        token,
+        version,
+        attempt,
+        first_seen_at,
+        acquired_at,
+        expires_at,
+        keep_until,
+        unknown_field,
+    })
+}
+
+/// The number of the lowest field that this library does not know.
+fn unknown_field(present: u64) -> Option<u32> {
+    let unknown = present & !KNOWN;
+    (unknown != 0).then_some(unknown.trailing_zeros())
 }
 
 pub(crate) fn decode(bytes: &[u8]) -> Result<Body, DecodeError> {
@@ -192,8 +236,8 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Body, DecodeError> {
     let Head { stage, lease_id, first_seen_at, acquired_at, token, expires_at, keep_until, version, attempt } =
         head;
     let present = input.varint()?;
-    if present & !KNOWN != 0 {
-        return Err(input.damaged("unknown field"));
+    if let Some(number) = unknown_field(present) {
+        return Err(DecodeError::UnknownField { number });
     }
     let has = |bit| present & bit != 0;
     let done = has_done_at(stage);
@@ -217,12 +261,24 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Body, DecodeError> {
     let detail = if has(ERROR_DETAIL) { Some(input.text()?) } else { None };
     let ended = if has(FORMER) { Some(input.tag(&ENDED)?) } else { None };
     let former_holder = if has(FORMER_HOLDER) { Some(input.text()?) } else { None };
+    let of_record = if has(OF_RECORD) { Some(input.skippable()?) } else { None };
+    let of_grant = if has(OF_GRANT) { Some(input.skippable()?) } else { None };
     if input.at != bytes.len() {
         return Err(input.damaged("bytes left over"));
     }
     let failure = code.map(|code| Failure { code, detail });
     let former = ended.map(|ended| Former { ended, holder: former_holder });
-    let extras = Extras { holder, metadata, fingerprint, checkpoint, result_hash, failure, former };
+    let extras = Extras {
+        holder,
+        metadata,
+        fingerprint,
+        checkpoint,
+        result_hash,
+        failure,
+        former,
+        of_record,
+        of_grant,
+    };
     Ok(Body {
         lease_id,
         token,
@@ -359,6 +415,25 @@ impl<'b> Reader<'b> {
         let digest = self.array()?;
         let bytes = self.bytes()?;
         Payload::verified(bytes, digest).ok_or(self.damaged("content does not match its SHA-256"))
+    }
+
+    /// Skippable fields as they stand in the record, with their order checked.
+    fn skippable(&mut self) -> Result<Box<[u8]>, DecodeError> {
+        let bytes = self.bytes()?;
+        let mut fields = Reader { bytes, at: 0 };
+        let mut last = None;
+        while fields.at < bytes.len() {
+            let tag = fields.varint().and_then(|tag| fields.bytes().map(|_| Some(tag)));
+            let tag = tag.map_err(|_| self.damaged("skippable fields do not fit their length"))?;
+            if tag <= last {
+                return Err(self.damaged("skippable fields are not in the order of their tags"));
+            }
+            last = tag;
+        }
+        if last.is_none() {
+            return Err(self.damaged("there are no skippable fields"));
+        }
+        Ok(bytes.into())
     }
 }
 

@@ -210,6 +210,10 @@ pub(crate) struct Extras {
     pub(crate) result_hash: Option<Box<str>>,
     pub(crate) failure: Option<Failure>,
     pub(crate) former: Option<Former>,
+    /// Encoded fields that only a newer library knows, kept until the record ends.
+    pub(crate) of_record: Option<Box<[u8]>>,
+    /// Encoded fields that only a newer library knows, kept until the next grant.
+    pub(crate) of_grant: Option<Box<[u8]>>,
 }
 
 /// The grant before this one, and how it ended.
@@ -402,7 +406,8 @@ impl Record {
         crate::codec::encode(&self.0, bytes);
     }
 
-    /// What the head of the record's bytes says. The rest, and every hash, is left for [`decode`](Self::decode) to check.
+    /// Reads the head of a record's bytes, also of a record with a field that this library does not know. The rest, and every
+    /// hash, is left for [`decode`](Self::decode) to check.
     pub fn outline(bytes: &[u8]) -> Result<Outline, crate::codec::DecodeError> {
         crate::codec::outline(bytes)
     }
@@ -413,18 +418,49 @@ impl Record {
     }
 }
 
-/// What a store needs to know of a record whose bytes it keeps.
+/// The part of a record that every library of its format can read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Outline {
-    /// Of the last grant.
+    /// See [`Record::stage`].
+    pub stage: Stage,
+    /// See [`Record::token`].
     pub token: Token,
-    /// See [`Record::purge_at`].
-    pub purge_at: Timestamp,
-    /// When the lease runs out; `None` unless the record is in progress.
-    pub lease_until: Option<Timestamp>,
+    /// See [`Record::version`].
+    pub version: Version,
+    /// See [`Record::attempt`].
+    pub attempt: u32,
+    /// See [`Record::first_seen_at`].
+    pub first_seen_at: Timestamp,
+    /// See [`Record::acquired_at`].
+    pub acquired_at: Timestamp,
+    /// See [`Record::expires_at`].
+    pub expires_at: Timestamp,
+    /// See [`Record::keep_until`].
+    pub keep_until: Timestamp,
+    /// The lowest number of the record's fields that this library does not know. [`Record::decode`] refuses such a record.
+    pub unknown_field: Option<u32>,
 }
 
-pub(crate) fn purge_at(keep_until: Timestamp, token: Token) -> Timestamp {
+impl Outline {
+    /// The instant from which a store may drop the record: see [`Record::purge_at`]. A record with an unknown field is never
+    /// dropped.
+    #[must_use]
+    pub fn purge_at(&self) -> Timestamp {
+        match self.unknown_field {
+            None => purge_at(self.keep_until, self.token),
+            Some(_) => Timestamp::MAX,
+        }
+    }
+
+    /// The end of the lease; `None` unless the record is in progress.
+    #[must_use]
+    pub fn lease_until(&self) -> Option<Timestamp> {
+        (self.stage == Stage::InProgress).then_some(self.expires_at)
+    }
+}
+
+fn purge_at(keep_until: Timestamp, token: Token) -> Timestamp {
     let past_token = Timestamp::from_micros(token.0 + 1).unwrap_or(Timestamp::MAX);
     keep_until.max(past_token)
 }
@@ -449,6 +485,8 @@ impl Body {
             result_hash: None,
             failure: None,
             former: None,
+            of_record: None,
+            of_grant: None,
         };
         self.extras.as_deref().unwrap_or(NONE)
     }

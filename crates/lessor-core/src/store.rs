@@ -396,7 +396,7 @@ impl StoreError {
     #[must_use]
     pub fn undecodable(place: impl Into<String>, error: DecodeError) -> Self {
         match error {
-            DecodeError::NewerFormat { .. } => {
+            DecodeError::NewerFormat { .. } | DecodeError::UnknownField { .. } => {
                 Self::Incompatible { reason: format!("{} ({error})", place.into()) }
             }
             DecodeError::Damaged { .. } => Self::Corrupt { place: place.into(), reason: error.to_string() },

@@ -355,7 +355,9 @@ impl Reading<'_> {
             (true, Some(position), Some(length)) => {
                 let place = Place { home, position, length, checksum: entry.checksum };
                 self.sink.take(lsn, place, entry).map_err(|error| match error {
-                    DecodeError::NewerFormat { .. } => Problem::Incompatible { reason: error.to_string() },
+                    DecodeError::NewerFormat { .. } | DecodeError::UnknownField { .. } => {
+                        Problem::incompatible(self.vfs, name, at, &entry.key, &error)
+                    }
                     _ => Problem::corrupt(self.vfs, name, at, error.to_string()),
                 })
             }

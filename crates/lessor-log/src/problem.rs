@@ -2,7 +2,7 @@
 
 use std::io;
 
-use lessor_core::{Error, StoreError};
+use lessor_core::{DecodeError, Error, Key, StoreError};
 use rustix::io::Errno;
 
 use crate::vfs::Vfs;
@@ -47,6 +47,18 @@ impl Problem {
 
     pub(crate) fn corrupt(vfs: &dyn Vfs, file: &str, offset: u64, reason: impl Into<String>) -> Self {
         Self::Corrupt { folder: vfs.place(), file: file.to_owned(), offset, reason: reason.into() }
+    }
+
+    /// Of a record that a newer library wrote.
+    pub(crate) fn incompatible(
+        vfs: &dyn Vfs,
+        file: &str,
+        offset: u64,
+        key: &Key,
+        error: &DecodeError,
+    ) -> Self {
+        let place = format!("key {:?} in {}/{file}, byte {offset}", key.as_str(), vfs.place());
+        Self::Incompatible { reason: format!("{place} ({error})") }
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use foldhash::fast::FixedState;
-use lessor_core::{DecodeError, Outline, Record, StoreError};
+use lessor_core::{DecodeError, Record, StoreError};
 
 use crate::check::aside;
 use crate::entry::Entry;
@@ -45,8 +45,9 @@ impl Sink for Recovered {
     }
 
     fn take(&mut self, lsn: u64, place: Place, entry: &Entry<'_>) -> Result<(), DecodeError> {
-        let Outline { token, purge_at, lease_until } = Record::outline(entry.record)?;
-        let slot = Slot { lsn, place, token: token.as_u64(), purge_at, record: None, entered: 0 };
+        let outline = Record::outline(entry.record)?;
+        let (token, lease_until) = (outline.token.as_u64(), outline.lease_until());
+        let slot = Slot { lsn, place, token, purge_at: outline.purge_at(), record: None, entered: 0 };
         if self.index.recover(entry.key.clone(), slot) && (lease_until.is_some() || !self.leases.is_empty()) {
             let hash = self.index.hash(&entry.key);
             match lease_until {

@@ -9,6 +9,7 @@
 
 pub mod atomicity;
 pub mod granting;
+pub mod growing;
 pub mod keys;
 pub mod lapsing;
 pub mod operating;
@@ -134,6 +135,11 @@ macro_rules! __promises {
                 p2_a_token_is_at_least_the_time,
                 p10_the_version_grows_by_one_with_every_write,
                 p11_no_view_shows_the_lease_id,
+            }
+            growing {
+                unknown_fields_outlast_every_change_of_a_grant,
+                unknown_fields_outlast_a_resolution,
+                unknown_fields_of_a_grant_end_with_it,
             }
             outcomes {
                 p3_a_completed_record_does_not_change,

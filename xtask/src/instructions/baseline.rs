@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::steps::End;
+use crate::step::End;
 
 /// By how much a path may grow, in percent. Counts were seen to repeat to within 0.2 %; `once` only to within 4 %, since by chance
 /// the engine's thread, to which it hands the renewal, is awake or has to be woken.

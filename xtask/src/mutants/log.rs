@@ -29,6 +29,16 @@ const FULL: Test = log(FAULTS, "on_a_full_disk");
 
 pub(crate) const LOG: &[Mutant] = &[
     Mutant {
+        name: "record-with-an-unknown-field-is-purged",
+        file: "crates/lessor-core/src/record.rs",
+        find: "            Some(_) => Timestamp::MAX,",
+        replace: "            Some(_) => purge_at(self.keep_until, self.token),",
+        test: log(
+            &["--test", "newer"],
+            "p4_a_record_with_an_unknown_field_is_refused_by_name_and_stays_as_it_is",
+        ),
+    },
+    Mutant {
         name: "log-folder-is-not-synced-after-a-segment-is-made",
         file: "crates/lessor-log/src/segment.rs",
         find: "        vfs.sync_folder().map_err(|error| Problem::unnamed(vfs, error))?;\n        Ok(file)",

@@ -18,7 +18,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::shell::Shell;
-use crate::steps::timed;
+use crate::step::timed;
 use facade::FACADE;
 use list::{MUTANTS, Mutant, Test};
 use log::LOG;

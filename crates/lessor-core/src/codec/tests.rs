@@ -1,12 +1,17 @@
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::{DecodeError, FORMAT_VERSION};
-use crate::machine::tests::plain::{Plain, RETENTION, SEC, T, TTL, leb128};
+use super::{DecodeError, FORMAT_VERSION, KNOWN};
+use crate::machine::tests::plain::{HOLDER, OTHER, Plain, RETENTION, SEC, T, TTL, at, id, leb128};
 use crate::machine::tests::walk::{play, steps};
-use crate::record::{Ended, Record, Stage};
+use crate::machine::{Acquire, Act, Command, Decision, Resolution, decide};
+use crate::record::{Ended, Failure, Payload, Record, Stage};
+use crate::settings::{OnFailed, OnLapsed};
+use crate::store::StoreError;
+use crate::time::Timestamp;
 
 /// A record of each stage with every field that it can have, and the least one.
 fn samples() -> [(&'static str, Plain); 6] {
@@ -111,6 +116,68 @@ fn a_newer_format_is_refused_by_name() {
     assert!(matches!(Record::decode(&[0]), Err(DecodeError::Damaged { at: 0, .. })));
 }
 
+/// The sample's bytes with these bits set in "fields present".
+fn with_bits(plain: &Plain, bits: u64) -> Vec<u8> {
+    let head = plain.head().len();
+    let bytes = plain.bytes();
+    let present = plain.present();
+    let fields = head + leb128(present).len();
+    [&bytes[..head], &leb128(present | bits), &bytes[fields..]].concat()
+}
+
+#[test]
+fn an_unknown_required_field_is_refused_by_name_and_its_head_is_read() {
+    assert_eq!(KNOWN, (1 << 13) - 1, "fields 0 to 12 are known");
+    for (name, plain) in samples() {
+        let known = Record::outline(&plain.bytes()).unwrap();
+        assert_eq!((known.unknown_field, known.purge_at()), (None, plain.record().purge_at()), "{name}");
+        for number in 13..64 {
+            // A higher one beside it makes no difference, nor does what the fields hold.
+            for bits in [1 << number, 1 << number | 1 << 63] {
+                for behind in [&[][..], b"behind"] {
+                    let bytes = [&with_bits(&plain, bits), behind].concat();
+                    let error = Record::decode(&bytes).unwrap_err();
+                    assert_eq!(error, DecodeError::UnknownField { number }, "{name}");
+                    let StoreError::Incompatible { reason } = StoreError::undecodable("key \"k\"", error)
+                    else {
+                        panic!("{name}: {error} is not incompatible")
+                    };
+                    assert!(reason.contains(&format!("field {number},")), "{reason}");
+                    assert!(reason.contains("key \"k\"") && reason.contains("upgrade"), "{reason}");
+                    let outline = Record::outline(&bytes).unwrap();
+                    assert_eq!((outline.unknown_field, outline.purge_at()), (Some(number), Timestamp::MAX));
+                    assert_eq!(super::Outline { unknown_field: None, ..outline }, known, "{name}");
+                }
+            }
+        }
+    }
+}
+
+/// One form only: records that are equal would else differ as bytes.
+#[test]
+fn p12_skippable_fields_have_one_form() {
+    let bytes = |fields: &'static [u8]| Plain { of_record: Some(fields), ..Plain::granted() }.bytes();
+    for fields in [&b"\x00\x00"[..], b"\x00\x00\x01\x00", b"\x00\x02ab\x07\x01c", b"\x80\x01\x00"] {
+        let bytes = bytes(fields);
+        assert_eq!(Record::decode(&bytes).unwrap().encode(), bytes, "{fields:?}");
+    }
+    for (what, fields) in [
+        ("none", &b""[..]),
+        ("a tag without a length", b"\x00"),
+        ("a field that is longer than all of them", b"\x00\x03ab"),
+        ("a length of 2^63", b"\x00\xff\xff\xff\xff\xff\xff\xff\xff\x7f"),
+        ("the same tag twice", b"\x04\x00\x04\x00"),
+        ("a lower tag behind a higher one", b"\x04\x00\x03\x00"),
+        ("a tag in a longer form", b"\x84\x00\x00"),
+        ("a tag above 2^64", b"\x80\x80\x80\x80\x80\x80\x80\x80\x80\x02\x00"),
+    ] {
+        let error = Record::decode(&bytes(fields)).unwrap_err();
+        assert!(matches!(error, DecodeError::Damaged { .. }), "{what}: {error}");
+        let of_grant = Plain { of_grant: Some(fields), ..Plain::granted() }.bytes();
+        assert!(Record::decode(&of_grant).is_err(), "{what}, of the grant");
+    }
+}
+
 #[test]
 fn p12_every_truncation_and_every_byte_too_many_is_refused() {
     let mut cases = 0;
@@ -213,8 +280,82 @@ fn p12_a_length_beyond_the_input_is_refused() {
     assert!(Record::decode(&[head, &leb128(1), b"h"].concat()).is_ok());
 }
 
+/// Skippable fields of any tags and contents, in their one form.
+fn fields() -> impl Strategy<Value = Option<&'static [u8]>> {
+    let tag = prop_oneof![0..200_u64, any::<u64>()];
+    let content = proptest::collection::vec(any::<u8>(), 0..300);
+    proptest::collection::btree_map(tag, content, 0..6).prop_map(|fields| {
+        let one =
+            |(tag, content): (u64, Vec<u8>)| [leb128(tag), leb128(content.len() as u64), content].concat();
+        let bytes: Vec<u8> = fields.into_iter().flat_map(one).collect();
+        (!bytes.is_empty()).then(|| &*bytes.leak())
+    })
+}
+
+/// Everything that changes a record and keeps it: when, what, and whether it makes a new grant.
+fn changes() -> [(u64, Command, bool); 12] {
+    let act = |act| Command::Act(id(HOLDER), act);
+    let ttl = Duration::from_micros(2 * TTL);
+    let acquire = Command::Acquire(Acquire {
+        lease_id: id(OTHER),
+        ttl,
+        holder: None,
+        metadata: None,
+        fingerprint: None,
+        on_failed: OnFailed::Replay,
+        on_lapsed: OnLapsed::TakeOver,
+    });
+    let failure = || Failure::new("declined", None);
+    let (live, late) = (T + SEC, T + 2 * TTL);
+    [
+        (live, act(Act::Extend { ttl }), false),
+        (live, act(Act::Checkpoint(Payload::new(b"page 18"))), false),
+        (live, act(Act::Complete(Payload::new(b"paid"), Some("word".into()))), false),
+        (live, act(Act::Fail(failure())), false),
+        (live, act(Act::Release), false),
+        (live, act(Act::Abandon), false),
+        (late, act(Act::Complete(Payload::new(b"paid"), None)), false),
+        (late, act(Act::Fail(failure())), false),
+        (late, act(Act::Release), false),
+        (late, Command::Resolve(Resolution::Completed(Payload::new(b"paid"), None)), false),
+        (late, Command::Resolve(Resolution::Released), false),
+        (late, acquire, true),
+    ]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn unknown_skippable_fields_come_back_byte_for_byte(
+        sample in 0..6_usize,
+        of_record in fields(),
+        of_grant in fields(),
+    ) {
+        let plain = Plain { of_record, of_grant, ..samples()[sample].1.clone() };
+        let record = Record::decode(&plain.bytes()).unwrap();
+        prop_assert_eq!(record.encode(), plain.bytes());
+    }
+
+    #[test]
+    fn unknown_skippable_fields_outlast_every_change_and_those_of_a_grant_end_with_it(
+        is_rich in any::<bool>(),
+        of_record in fields(),
+        of_grant in fields(),
+    ) {
+        let grant = if is_rich { Plain::rich() } else { Plain::granted() };
+        let before = Plain { of_record, of_grant, ..grant }.bytes();
+        for (now, command, is_grant) in changes() {
+            let record = Record::decode(&before).unwrap();
+            let decision = decide(Some(&record), &command, at(now), Duration::from_micros(RETENTION));
+            let Decision::Write(write, _) = decision else { panic!("{decision:?}") };
+            let next = Record::decode(&write.next.encode()).unwrap();
+            let extras = next.body().extras();
+            let kept = (extras.of_record.as_deref(), extras.of_grant.as_deref());
+            let expected = (of_record, if is_grant { None } else { of_grant });
+            prop_assert_eq!(kept, expected, "{:?}", command);
+        }
+    }
 
     #[test]
     fn whatever_the_machine_writes_is_read_back_as_it_was(steps in steps()) {

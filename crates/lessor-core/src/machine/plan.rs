@@ -103,6 +103,7 @@ impl Grant<'_> {
             extras.metadata = request.metadata.clone();
             extras.fingerprint = request.fingerprint.or(extras.fingerprint);
             extras.failure = None;
+            extras.of_grant = None;
         });
     }
 }

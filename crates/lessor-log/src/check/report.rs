@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use lessor_core::{DecodeError, Key, Record, StoreError};
+use lessor_core::{DecodeError, Key, StoreError};
 use serde::Serialize;
 
-use crate::check::line::Line;
+use crate::check::line::{Line, Readable};
 use crate::entry::Entry;
 use crate::frame::Frame;
 use crate::image::{self, Image, Progress, Sink};
@@ -29,6 +29,8 @@ pub struct Report {
     pub last_lsn: u64,
     /// Records by stage.
     pub records: BTreeMap<&'static str, u64>,
+    /// How many of them have a field that this library does not know. See [`Line::unknown_field`].
+    pub newer: u64,
     /// Bytes of all files.
     pub bytes: u64,
     /// Whether it can be opened.
@@ -128,6 +130,7 @@ pub(crate) fn read(vfs: &dyn Vfs, on_progress: &mut dyn FnMut(Progress)) -> Resu
         bytes: files.iter().map(|file| file.bytes).sum(),
         files,
         records,
+        newer: gathered.lines.values().filter(|line| line.unknown_field.is_some()).count() as u64,
         verdict,
     };
     Ok(Outcome { report, lines: gathered.lines })
@@ -167,7 +170,7 @@ impl Sink for Gathered {
     }
 
     fn take(&mut self, lsn: u64, _: Place, entry: &Entry<'_>) -> Result<(), DecodeError> {
-        let record = Record::decode(entry.record)?;
+        let record = Readable::read(entry.record)?;
         if self.lines.get(&entry.key).is_none_or(|there| there.lsn <= lsn) {
             let line = Line::new(entry.key.clone(), &record, &self.file, self.offset, lsn);
             self.lines.insert(entry.key.clone(), line);
@@ -204,6 +207,13 @@ impl fmt::Display for Report {
         let counts: Vec<_> = self.records.iter().map(|(stage, count)| format!("{count} {stage}")).collect();
         let total: u64 = self.records.values().sum();
         writeln!(f, "{total} records ({}), the last frame is {}", counts.join(", "), self.last_lsn)?;
+        if self.newer > 0 {
+            writeln!(
+                f,
+                "{} of them were written by a newer lessor; upgrade lessor to use their keys",
+                self.newer
+            )?;
+        }
         match &self.verdict {
             Verdict::Damaged(Damage { at, reason }) => write!(f, "DAMAGED at {at}: {reason}"),
             Verdict::Sound { closed, torn, rewritten, removed } => {

@@ -12,11 +12,11 @@ use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::fmt;
 
-use lessor_core::{DecodeError, Error, Key, Record, StoreError};
+use lessor_core::{DecodeError, Error, Key, Outline, StoreError};
 use serde::Serialize;
 
 use crate::check::aside;
-use crate::check::line::stage;
+use crate::check::line::{Readable, stage};
 use crate::check::report::{self, Spot, Verdict};
 use crate::check::walk::{self, Listed, Walked};
 use crate::compaction::{self, SyncedCheckpoint};
@@ -217,12 +217,12 @@ struct Lost {
 }
 
 impl Lost {
-    fn add(&mut self, lsn: u64, at: Spot, records: Option<Vec<(Key, Record)>>) {
+    fn add(&mut self, lsn: u64, at: Spot, records: Option<Vec<(Entry<'_>, Readable)>>) {
         let keys = records.map(|records| {
-            let add = |(key, record): (Key, Record)| {
-                self.token = self.token.max(record.token().as_u64());
-                self.writes.entry(key.clone()).or_default().push(lsn);
-                key
+            let add = |(entry, readable): (Entry<'_>, Readable)| {
+                self.token = self.token.max(readable.outline.token.as_u64());
+                self.writes.entry(entry.key.clone()).or_default().push(lsn);
+                entry.key
             };
             records.into_iter().map(add).collect()
         });
@@ -286,9 +286,9 @@ impl Lost {
 }
 
 impl Kept {
-    fn put(&mut self, key: &Key, lsn: u64, record: &Record) {
+    fn put(&mut self, key: &Key, lsn: u64, record: &Outline) {
         self.seen += 1;
-        let back_to = BackTo { lsn, stage: stage(record), version: record.version().as_u64() };
+        let back_to = BackTo { lsn, stage: stage(record), version: record.version.as_u64() };
         match self.winners.get_mut(key) {
             Some((_, there)) if there.lsn > lsn => {}
             Some(there) => *there = (self.seen, back_to),
@@ -296,8 +296,8 @@ impl Kept {
         }
     }
 
-    fn add(&mut self, lsn: u64, records: &[(Key, Record)]) {
-        records.iter().for_each(|(key, record)| self.put(key, lsn, record));
+    fn add(&mut self, lsn: u64, records: &[(Entry<'_>, Readable)]) {
+        records.iter().for_each(|(entry, readable)| self.put(&entry.key, lsn, &readable.outline));
     }
 }
 
@@ -305,7 +305,7 @@ impl Sink for Kept {
     fn expect(&mut self, _: u64) {}
 
     fn take(&mut self, lsn: u64, _: Place, entry: &Entry<'_>) -> Result<(), DecodeError> {
-        self.put(&entry.key, lsn, &Record::decode(entry.record)?);
+        self.put(&entry.key, lsn, &Readable::read(entry.record)?.outline);
         Ok(())
     }
 }
@@ -402,7 +402,7 @@ fn rebuild(
     }
     walk::walk(vfs, block, first_lsn, |whole| {
         if whole.lsn < from_lsn {
-            whole.records.iter().for_each(|(key, record)| copy.put(key, whole.lsn, &record.encode()));
+            whole.records.iter().for_each(|(entry, _)| copy.put(&entry.key, whole.lsn, entry.record));
         }
         Ok(())
     })?;

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use lessor_core::{Key, Record};
+use lessor_core::DecodeError;
 
-use crate::entry::{self, Entries};
+use crate::check::line::Readable;
+use crate::entry::{self, Entries, Entry};
 use crate::frame::{Found, Frame, Frames, Kind, LogId, MAX_FRAME};
 use crate::problem::Problem;
 use crate::segment::{Begin, FIRST_FRAME, SegmentHeader, segment_name, segment_number};
@@ -17,7 +18,7 @@ pub(crate) struct Whole<'f> {
     pub(crate) segment: u64,
     pub(crate) offset: u64,
     pub(crate) frame: &'f Frame,
-    pub(crate) records: Vec<(Key, Record)>,
+    pub(crate) records: Vec<(Entry<'f>, Readable)>,
 }
 
 /// How far the segments could be read.
@@ -77,7 +78,7 @@ pub(crate) fn walk(
         while next != Some(walked.end + 1) {
             let offset = frames.at();
             let Some(frame) = next_frame(vfs, listed, &mut frames)? else { break };
-            let Some(records) = records(&frame) else { break };
+            let Some(records) = records(vfs, listed, offset, &frame)? else { break };
             let lsn = walked.end + 1;
             let found = frame.header;
             if found.lsn != lsn || found.epoch != header.epoch || found.durable_upto >= lsn {
@@ -107,7 +108,7 @@ pub(crate) fn salvage(
     listed: &Listed,
     block: &Superblock,
     from: u64,
-    mut each: impl FnMut(u64, &Frame, Option<Vec<(Key, Record)>>),
+    mut each: impl FnMut(u64, &Frame, Option<Vec<(Entry<'_>, Readable)>>),
 ) -> Result<(), Problem> {
     let mut frames = whole_file(vfs, listed, block)?;
     frames.go_to(from.max(FIRST_FRAME));
@@ -119,7 +120,7 @@ pub(crate) fn salvage(
         }
         frames.go_to(offset);
         if let Some(frame) = next_frame(vfs, listed, &mut frames)? {
-            each(offset, &frame, records(&frame));
+            each(offset, &frame, records(vfs, listed, offset, &frame)?);
         }
     }
     Ok(())
@@ -166,14 +167,26 @@ fn next_frame(vfs: &dyn Vfs, listed: &Listed, frames: &mut Frames<'_>) -> Result
     })
 }
 
-/// `None` if any of them is not whole.
-fn records(frame: &Frame) -> Option<Vec<(Key, Record)>> {
+/// `None` if any of them is not whole. A record of a newer format is an error: its token is lost with it, unread.
+fn records<'f>(
+    vfs: &dyn Vfs,
+    listed: &Listed,
+    at: u64,
+    frame: &'f Frame,
+) -> Result<Option<Vec<(Entry<'f>, Readable)>>, Problem> {
     let mut records = Vec::new();
     for entry in Entries::new(&frame.data, false) {
-        let entry = entry.ok()?;
-        let fits = entry::checksum(&entry.key, entry.record) == entry.checksum;
-        let record = fits.then(|| Record::decode(entry.record).ok())??;
-        records.push((entry.key, record));
+        let Ok(entry) = entry else { return Ok(None) };
+        if entry::checksum(&entry.key, entry.record) != entry.checksum {
+            return Ok(None);
+        }
+        match Readable::read(entry.record) {
+            Ok(readable) => records.push((entry, readable)),
+            Err(error @ DecodeError::NewerFormat { .. }) => {
+                return Err(Problem::incompatible(vfs, &listed.name(), at, &entry.key, &error));
+            }
+            Err(_) => return Ok(None),
+        }
     }
-    Some(records)
+    Ok(Some(records))
 }

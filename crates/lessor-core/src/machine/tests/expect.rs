@@ -224,7 +224,8 @@ fn of_kept(record: &Plain, ask: &Ask, now: u64, words: &str) -> Expected {
     }
 }
 
-/// A further grant: the key's history, its fingerprint and its checkpoint stay, an outcome does not.
+/// A further grant: the key's history, its fingerprint, its checkpoint and unknown fields of the record stay, an outcome
+/// and unknown fields of the former grant do not.
 fn grant_again(record: &Plain, ask: &Ask, now: u64, ended: Ended, not_before: Option<u64>) -> Expected {
     if record.id == ask.id {
         return told(Told::Refused(Error::LeaseIdReused));
@@ -237,6 +238,7 @@ fn grant_again(record: &Plain, ask: &Ask, now: u64, ended: Ended, not_before: Op
         fingerprint: grant.fingerprint.or(record.fingerprint),
         checkpoint: record.checkpoint,
         former: Some((ended, record.holder)),
+        of_record: record.of_record,
         ..grant
     };
     Expected { told: Told::Acquired { resent: false }, ..while_kept(record, next) }.not_before(not_before)

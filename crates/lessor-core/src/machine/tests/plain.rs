@@ -41,6 +41,9 @@ pub(crate) struct Plain {
     pub(crate) code: Option<&'static str>,
     pub(crate) detail: Option<&'static str>,
     pub(crate) former: Option<(Ended, Option<&'static str>)>,
+    /// Skippable fields as they stand in the record, without their length.
+    pub(crate) of_record: Option<&'static [u8]>,
+    pub(crate) of_grant: Option<&'static [u8]>,
 }
 
 impl Plain {
@@ -66,6 +69,8 @@ impl Plain {
             code: None,
             detail: None,
             former: None,
+            of_record: None,
+            of_grant: None,
         }
     }
 
@@ -81,6 +86,9 @@ impl Plain {
             fingerprint: Some(1),
             checkpoint: Some("page 17"),
             former: Some((Ended::Lapsed, Some("worker-2"))),
+            // Tags 3 and 200, the second one empty; tag 0.
+            of_record: Some(b"\x03\x02hi\xc8\x01\x00"),
+            of_grant: Some(b"\x00\x01g"),
             ..Self::granted()
         }
     }
@@ -89,7 +97,8 @@ impl Plain {
         Record::decode(&self.bytes()).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    pub(crate) fn bytes(&self) -> Vec<u8> {
+    /// What precedes "fields present".
+    pub(crate) fn head(&self) -> Vec<u8> {
         let mut out = vec![
             1,
             match self.stage {
@@ -111,7 +120,23 @@ impl Plain {
             self.attempt,
         ];
         numbers.into_iter().for_each(|number| varint(&mut out, number));
-        let fields: [(bool, Vec<u8>); 11] = [
+        out
+    }
+
+    /// The bits of "fields present".
+    pub(crate) fn present(&self) -> u64 {
+        (0..).zip(self.fields()).map(|(bit, (is, _))| u64::from(is) << bit).sum()
+    }
+
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let mut out = self.head();
+        varint(&mut out, self.present());
+        out.extend(self.fields().into_iter().flat_map(|(_, bytes)| bytes));
+        out
+    }
+
+    fn fields(&self) -> [(bool, Vec<u8>); 13] {
+        [
             (self.done.is_some(), self.done.map_or(vec![], |done| leb128(done - self.acquired))),
             (self.result.is_some(), self.result.map_or(vec![], payload)),
             (self.holder.is_some(), self.holder.map_or(vec![], text)),
@@ -135,10 +160,9 @@ impl Plain {
                 self.former.is_some_and(|(_, holder)| holder.is_some()),
                 self.former.and_then(|(_, holder)| holder).map_or(vec![], text),
             ),
-        ];
-        varint(&mut out, (0..).zip(&fields).map(|(bit, (is, _))| u64::from(*is) << bit).sum());
-        out.extend(fields.into_iter().flat_map(|(_, bytes)| bytes));
-        out
+            (self.of_record.is_some(), self.of_record.map_or(vec![], with_length)),
+            (self.of_grant.is_some(), self.of_grant.map_or(vec![], with_length)),
+        ]
     }
 }
 
@@ -174,9 +198,11 @@ fn varint(out: &mut Vec<u8>, number: u64) {
 }
 
 fn text(text: &str) -> Vec<u8> {
-    let mut out = leb128(text.len() as u64);
-    out.extend(text.as_bytes());
-    out
+    with_length(text.as_bytes())
+}
+
+fn with_length(bytes: &[u8]) -> Vec<u8> {
+    [&leb128(bytes.len() as u64), bytes].concat()
 }
 
 fn payload(bytes: &str) -> Vec<u8> {

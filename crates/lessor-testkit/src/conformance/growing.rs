@@ -1,0 +1,119 @@
+//! Records of a newer release, with fields that this one does not know and may skip.
+
+use lessor_core::store::Swap;
+use lessor_core::{Ack, Error, Key, Lease, LeaseId, Pending, Record, Store};
+
+use super::Factory;
+use super::tools::*;
+
+/// Tags 2 and 300, the second one without content.
+const OF_RECORD: &[u8] = b"\x02\x05h\xffi\x00y\xac\x02\x00";
+/// Tag 7.
+const OF_GRANT: &[u8] = b"\x07\x02ok";
+
+/// The end of a record's bytes: skippable fields of the record, and if `is_same_grant` those of the grant.
+fn end(is_same_grant: bool) -> Vec<u8> {
+    let section = |fields: &[u8]| [&[u8::try_from(fields.len()).unwrap()], fields].concat();
+    [section(OF_RECORD), if is_same_grant { section(OF_GRANT) } else { Vec::new() }].concat()
+}
+
+/// The record as a newer release writes it. `record` has none of the fields 7 and up.
+fn as_newer(record: &Record) -> Record {
+    let bytes = record.encode();
+    // Format, stage and lease id, then seven numbers, then the bits of the fields that are present.
+    let mut at = 18;
+    for _ in 0..7 {
+        while bytes[at] >= 0x80 {
+            at += 1;
+        }
+        at += 1;
+    }
+    assert!(bytes[at] < 0x80, "the record has higher fields already");
+    let (head, rest) = (&bytes[..at], &bytes[at + 1..]);
+    // Fields 11 and 12: bits 4 and 5 of the second byte.
+    let present = [bytes[at] | 0x80, 0b11_0000];
+    Record::decode(&[head, &present, rest, &end(true)].concat()).unwrap()
+}
+
+/// A grant that a newer release has changed since: its lease does not know the record as it is now.
+fn lease_of_newer(store: &dyn Store, lease: &Lease) -> Record {
+    let record = stored(store, lease.key().as_str()).unwrap();
+    let lease_id: LeaseId = *lease.lease_id();
+    let newer = as_newer(&changed(&record, lease_id, record.acquired_at()));
+    put_over(store, lease.key(), &record, &newer);
+    newer
+}
+
+fn put_over(store: &dyn Store, key: &Key, record: &Record, next: &Record) {
+    let swap = swap(store, key, change(Some(record), next));
+    assert!(matches!(swap, Swap::Stored), "{swap:?}");
+}
+
+/// What is stored under `key` ends with the fields that are to be there.
+fn assert_ends(store: &dyn Store, key: &str, is_same_grant: bool, what: &str) {
+    let bytes = bytes(store, key).expect("the record is there");
+    assert!(bytes.ends_with(&end(is_same_grant)), "unknown fields were not kept: {what}");
+    let listed = list(store, key, 10).into_iter().find(|(listed, _)| listed.as_str() == key);
+    assert_eq!(listed.map(|(_, record)| record.encode()), Some(bytes), "{what}, listed");
+}
+
+/// Skippable fields that the engine does not know are written back byte for byte by every change of a grant.
+pub fn unknown_fields_outlast_every_change_of_a_grant(factory: Factory<'_>) {
+    type Change = fn(&Lease) -> Pending<'_, Result<Ack, Error>>;
+    let changes: [(&str, Change); 8] = [
+        ("extend", |lease| lease.extend(2 * LONG)),
+        ("checkpoint", |lease| lease.checkpoint("page 7")),
+        ("complete", |lease| lease.complete("paid")),
+        ("complete-as", |lease| lease.complete_bytes_as(b"paid", Some("receipt"))),
+        ("fail", |lease| lease.fail_with("declined", "by the bank")),
+        ("cancel", |lease| lease.cancel(Some("no need"))),
+        ("release", |lease| lease.release()),
+        ("abandon", |lease| lease.abandon()),
+    ];
+    let subject = factory();
+    let (store, engine) = (&**subject.store(), subject.engine());
+    for (name, change) in changes {
+        let lease = take(engine.acquire(name).ttl(LONG).holder("holder"));
+        let newer = lease_of_newer(store, &lease);
+        assert_ends(store, name, true, "as stored");
+        change(&lease).wait().unwrap();
+        let version = stored(store, name).map(|record| record.version().as_u64());
+        assert_eq!(version, Some(newer.version().as_u64() + 1), "{name}");
+        assert_ends(store, name, true, name);
+    }
+}
+
+/// An operator's resolution writes them back as well.
+pub fn unknown_fields_outlast_a_resolution(factory: Factory<'_>) {
+    let subject = factory();
+    let (store, engine) = (&**subject.store(), subject.engine());
+    for name in ["completed", "failed", "released"] {
+        let lease = take(engine.acquire(name).ttl(LONG));
+        lease_of_newer(store, &lease);
+        lease.abandon().wait().unwrap();
+        let resolve = engine.resolve(name);
+        match name {
+            "completed" => resolve.completed("paid").wait(),
+            "failed" => resolve.failed("declined").wait(),
+            _ => resolve.released().wait(),
+        }
+        .unwrap();
+        assert_ends(store, name, true, name);
+    }
+}
+
+/// A take-over keeps the record's unknown fields and drops those of the former grant.
+pub fn unknown_fields_of_a_grant_end_with_it(factory: Factory<'_>) {
+    let subject = factory();
+    let (store, engine) = (&**subject.store(), subject.engine());
+    let lease = take(engine.acquire("k").ttl(LONG).holder("first"));
+    lease_of_newer(store, &lease);
+    lease.abandon().wait().unwrap();
+    let second = take(engine.acquire("k").ttl(LONG).holder("second"));
+    assert_eq!(second.attempt(), 2);
+    assert_ends(store, "k", false, "a take-over");
+    second.release().wait().unwrap();
+    let third = take(engine.acquire("k").ttl(LONG).holder("third"));
+    third.complete("paid").wait().unwrap();
+    assert_ends(store, "k", false, "a grant after a release");
+}

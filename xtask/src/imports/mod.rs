@@ -1,0 +1,168 @@
+//! `cargo xtask test imports`: no file of a crate imports another in a circle.
+//!
+//! A file imports another if its code, other than tests, names something that is defined there: in a `use`, or in a path that begins
+//! with `crate`, `super`, `self`, or a module. Names are followed as the compiler follows them, through the tree of modules:
+//!
+//! - `mod child;` imports nothing. Using a name of the child does.
+//! - A name that the path reaches through a `use` in another file, such as a `pub use` of the parent, is imported from both:
+//!   from the file with the `use`, and from the file with the definition.
+//! - A path that ends at a module, as in `use crate::module;` or `use super::*;`, imports the module's file.
+//! - A name that several items share is imported from all of them.
+//!
+//! Not followed is code that macros make, apart from paths among the tokens that they are given.
+
+mod crates;
+mod graph;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::shell::Shell;
+use crate::step::{Asked, End};
+use crates::Crate;
+use graph::{Edges, groups, opening, shortest, steps};
+
+/// Crates that may have circles. It is to be emptied: a crate without a circle must not be in it.
+const KNOWN: &str = include_str!("known.txt");
+
+/// Looks at every crate of the workspace.
+pub(crate) fn step(shell: &Shell, _: Asked) -> Result<End, String> {
+    let checked = check(&shell.root, &roots(&shell.root)?, &listed(KNOWN))?;
+    println!("{}", checked.text);
+    if checked.problems.is_empty() {
+        Ok(End::PassedWith(checked.summary))
+    } else {
+        Err(checked.problems.join("; "))
+    }
+}
+
+fn listed(known: &str) -> Vec<&str> {
+    known.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
+}
+
+/// A crate's name and its root file.
+type Root = (String, PathBuf);
+
+/// Every library and program of the workspace.
+fn roots(workspace: &Path) -> Result<Vec<Root>, String> {
+    let manifest = workspace.join("Cargo.toml");
+    let text = fs::read_to_string(&manifest).map_err(|error| format!("{}: {error}", manifest.display()))?;
+    let members = text.lines().find_map(|line| line.strip_prefix("members = "));
+    let members = members.ok_or("Cargo.toml has no line with its members")?;
+    let mut folders = Vec::new();
+    for member in members.split('"').skip(1).step_by(2) {
+        match member.strip_suffix("/*") {
+            None => folders.push(workspace.join(member)),
+            Some(parent) => folders.extend(entries(&workspace.join(parent))?),
+        }
+    }
+    let mut roots = Vec::new();
+    for folder in folders {
+        let name = folder.strip_prefix(workspace).unwrap_or(&folder).display().to_string();
+        let name = name.strip_prefix("crates/").map_or(name.clone(), str::to_owned);
+        let source = folder.join("src");
+        for (file, suffix) in [("lib.rs", ""), ("main.rs", " (main.rs)")] {
+            let root = source.join(file);
+            if root.is_file() {
+                roots.push((format!("{name}{suffix}"), root));
+            }
+        }
+        for program in if source.join("bin").is_dir() { entries(&source.join("bin"))? } else { Vec::new() } {
+            let root = if program.is_dir() { program.join("main.rs") } else { program.clone() };
+            let program = program.file_name().unwrap_or_default().display().to_string();
+            roots.push((format!("{name} ({program})"), root));
+        }
+    }
+    Ok(roots)
+}
+
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, String> {
+    let failed = |error| format!("{}: {error}", folder.display());
+    let entries = fs::read_dir(folder).map_err(failed)?;
+    let paths: Result<Vec<PathBuf>, _> = entries.map(|entry| entry.map(|entry| entry.path())).collect();
+    let mut paths = paths.map_err(failed)?;
+    paths.sort();
+    Ok(paths)
+}
+
+/// What was found.
+struct Checked {
+    /// Every circle, and what would open it.
+    text: String,
+    /// How much was looked at.
+    summary: String,
+    problems: Vec<String>,
+}
+
+/// Looks at crates. Paths are shown from `shown_from` on.
+fn check(shown_from: &Path, roots: &[Root], known: &[&str]) -> Result<Checked, String> {
+    let (mut text, mut problems) = (String::new(), Vec::new());
+    let (mut files, mut imports) = (0, 0);
+    for (name, root) in roots {
+        let of = crates::read(root)?;
+        let (edges, lost) = graph::edges(&of);
+        files += of.files.len();
+        imports += edges.len();
+        let place = |file: usize, line: usize| format!("{}:{line}", shown(&of, file, shown_from));
+        for lost in lost {
+            problems.push(format!("{}: {} leads nowhere", place(lost.file, lost.line), lost.path));
+        }
+        let groups = groups(&edges);
+        for group in &groups {
+            describe(&mut text, name, &of, &edges, group, shown_from);
+        }
+        match (groups.is_empty(), known.contains(&name.as_str())) {
+            (false, false) => problems.push(format!("{name}: files import each other in circles")),
+            (true, true) => {
+                problems.push(format!(
+                    "{name} has no circle any more; take it out of xtask/src/imports/known.txt"
+                ));
+            }
+            _ => {}
+        }
+    }
+    for known in known.iter().filter(|known| !roots.iter().any(|(name, _)| name == *known)) {
+        problems.push(format!("xtask/src/imports/known.txt names {known}, and there is no such crate"));
+    }
+    let listed = match known.len() {
+        0 => String::new(),
+        count => format!(", with circles in {count} crates that are known"),
+    };
+    let summary = format!("{files} files of {} crates, {imports} imports{listed}", roots.len());
+    let _ = write!(text, "{summary}");
+    Ok(Checked { text, summary, problems })
+}
+
+fn shown(of: &Crate, file: usize, from: &Path) -> String {
+    let path = of.files.get(file).map_or(Path::new("?"), PathBuf::as_path);
+    path.strip_prefix(from).unwrap_or(path).display().to_string()
+}
+
+/// A group of files: a circle with its lines, and the imports to take away.
+fn describe(text: &mut String, name: &str, of: &Crate, edges: &Edges, group: &BTreeSet<usize>, from: &Path) {
+    let inner: BTreeSet<(usize, usize)> =
+        edges.keys().filter(|(from, to)| group.contains(from) && group.contains(to)).copied().collect();
+    let arrow = |edge: (usize, usize)| {
+        let lines: Vec<String> = edges.get(&edge).into_iter().flatten().map(usize::to_string).collect();
+        let (importer, imported) = (shown(of, edge.0, from), shown(of, edge.1, from));
+        format!("{importer} imports {imported} in line {}", lines.join(", "))
+    };
+    let _ = writeln!(text, "{name}: {} files import each other in circles, such as", group.len());
+    for edge in steps(&shortest(&inner).unwrap_or_default()) {
+        let _ = writeln!(text, "  {}", arrow(edge));
+    }
+    let (taken, is_smallest) = opening(&inner);
+    let least = if is_smallest { "at least" } else { "some" };
+    let _ = writeln!(
+        text,
+        "  to open all circles among them, take away {least} {} imports, such as",
+        taken.len()
+    );
+    for edge in taken {
+        let _ = writeln!(text, "    {}", arrow(edge));
+    }
+}
