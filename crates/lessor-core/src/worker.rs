@@ -249,3 +249,6 @@ impl fmt::Debug for Worker {
         f.debug_struct("Worker").field("thread", &self.thread.name()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

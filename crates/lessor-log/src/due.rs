@@ -4,7 +4,7 @@
 //! is, the coarser the bucket, so that there are few of them. When the clock reaches the begin of a bucket its entries are looked
 //! at: what may go is dropped, what moved on meanwhile or is due later in the bucket's span is entered again, in a finer one. So no
 //! change of a record has to find its entry. An entry stays when its record goes early; once there are many of those,
-//! [`sweep`](Due::sweep) removes them, bucket by bucket.
+//! a purge removes them, bucket by bucket.
 
 use std::collections::BTreeMap;
 
@@ -71,22 +71,29 @@ impl Due {
         self.entries > 2 * records + SPARE
     }
 
-    /// Removes the entries of one bucket that do not count. The next call goes on with the bucket before: new ones keep being made
+    /// Takes one bucket, for entries that do not count to be removed. The next call takes the bucket before: new ones keep being made
     /// at the end that is near.
-    pub(crate) fn sweep(&mut self, counts: impl Fn(u64, u64) -> bool) {
+    pub(crate) fn take_to_sweep(&mut self) -> Option<(u64, Vec<u64>)> {
         let next = self.buckets.range(..self.swept).next_back().or_else(|| self.buckets.iter().next_back());
-        let Some(begin) = next.map(|(begin, _)| *begin) else { return };
+        let begin = *next?.0;
         self.swept = begin;
-        let Some(mut bucket) = self.buckets.remove(&begin) else { return };
+        let bucket = self.buckets.remove(&begin)?;
         self.entries -= bucket.len();
-        bucket.sort_unstable();
-        bucket.dedup();
-        bucket.retain(|hash| counts(begin, *hash));
-        bucket.shrink_to_fit();
-        if !bucket.is_empty() {
-            self.entries += bucket.len();
-            self.buckets.insert(begin, bucket);
+        Some((begin, bucket))
+    }
+
+    /// Puts what is left of a bucket back. Records may have been entered in it meanwhile.
+    pub(crate) fn give_back(&mut self, begin: u64, mut kept: Vec<u64>) {
+        if kept.is_empty() {
+            return;
         }
+        self.entries += kept.len();
+        let bucket = self.buckets.entry(begin).or_default();
+        if bucket.len() > kept.len() {
+            std::mem::swap(bucket, &mut kept);
+        }
+        kept.append(bucket);
+        *bucket = kept;
     }
 
     #[cfg(test)]

@@ -16,6 +16,8 @@ use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use crate::due::{Due, begin_of};
 
 const SHARDS: usize = 128;
+/// So many entries by time are looked at under one lock when those that do not count are removed.
+const SWEPT_AT_ONCE: usize = 64;
 /// About what a record costs in memory beyond its encoded length.
 const OVERHEAD: u64 = 256;
 
@@ -174,10 +176,10 @@ impl Index {
             if !has_begun && !is_crowded {
                 continue;
             }
-            let mut shard = shard.write();
             if is_crowded {
-                shard.sweep();
+                left -= sweep(shard).min(left);
             }
+            let mut shard = shard.write();
             while left > 0 {
                 let Some((looked, gone)) = shard.purge(purge, left, dropped) else { break };
                 left -= looked.min(left);
@@ -321,14 +323,12 @@ impl Shard {
         (self.due.has_begun(now), self.due.is_crowded(self.slots.len()))
     }
 
-    /// Removes a part of the entries by time that do not count any more.
-    fn sweep(&mut self) {
-        let Self { slots, hasher, due, .. } = self;
-        due.sweep(|begin, hash| {
-            let is_of =
-                |(key, slot): &(Key, Slot)| slot.entered == entered(begin) && hasher.hash_one(&**key) == hash;
-            slots.find(hash, is_of).is_some()
-        });
+    /// Returns whether the entry of that hash in the bucket with that begin is a record's.
+    fn counts(&self, begin: u64, hash: u64) -> bool {
+        let is_of = |(key, slot): &(Key, Slot)| {
+            slot.entered == entered(begin) && self.hasher.hash_one(&**key) == hash
+        };
+        self.slots.find(hash, is_of).is_some()
     }
 
     /// What was looked at too early is looked at by the next purge.
@@ -353,6 +353,24 @@ impl Shard {
             self.kept_bytes -= cost(length);
         }
     }
+}
+
+/// Removes the entries by time of one bucket that do not count any more. The shard is locked for a few of them at a time. Returns how
+/// many entries were looked at.
+fn sweep(shard: &RwLock<Shard>) -> usize {
+    let taken = shard.write().due.take_to_sweep();
+    let Some((begin, mut hashes)) = taken else { return 0 };
+    let looked = hashes.len();
+    hashes.sort_unstable();
+    hashes.dedup();
+    let mut kept = Vec::new();
+    for some in hashes.chunks(SWEPT_AT_ONCE) {
+        let shard = shard.read();
+        kept.extend(some.iter().copied().filter(|hash| shard.counts(begin, *hash)));
+    }
+    kept.shrink_to_fit();
+    shard.write().due.give_back(begin, kept);
+    looked
 }
 
 fn cost(length: u32) -> u64 {

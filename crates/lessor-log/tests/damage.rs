@@ -194,6 +194,33 @@ fn p5_a_file_in_the_place_of_another_is_refused() {
     tally.print("files swapped");
 }
 
+/// An old checkpoint of the same log is well-formed. Records that were written since would be missing from it.
+#[test]
+fn p5_a_checkpoint_in_the_place_of_a_later_one_is_refused() {
+    let disk = SimDisk::new();
+    let mut work = open(&disk, &Told::default()).unwrap();
+    let checkpoint =
+        || disk.file_names().into_iter().filter(|name| name.starts_with("checkpoint-")).max().unwrap();
+    let mut compact = |name| {
+        for op in [Op::On(Acquire, name), Op::On(Complete, name), Op::Compact] {
+            work.perform(op).unwrap();
+        }
+        let name = checkpoint();
+        (disk.bytes(&name), name)
+    };
+    let (former, former_name) = compact("a");
+    let (_, name) = compact("b");
+    assert_ne!(former_name, name);
+    work.store().close().unwrap();
+    let damaged = disk.fork();
+    damaged.put(&name, &former);
+    match open(&damaged, &work.told) {
+        Err(Error::Store(StoreError::Corrupt { place, .. })) => assert!(place.contains(&name), "{place}"),
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("the log was opened with an old checkpoint"),
+    }
+}
+
 /// Whole sectors of zeros, of noise and of other sectors.
 #[test]
 fn p5_no_overwritten_sector_loses_anything_silently() {

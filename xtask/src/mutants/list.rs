@@ -278,6 +278,13 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         ),
     },
     Mutant {
+        name: "tasks-hold-the-timers-up",
+        file: "crates/lessor-core/src/worker.rs",
+        find: "                ran += 1;\n",
+        replace: "                ran *= 1;\n",
+        test: core("p7_a_timer_fires_although_there_is_always_a_task_to_run"),
+    },
+    Mutant {
         name: "held-key-is-not-looked-at",
         file: "crates/lessor-core/src/holders.rs",
         find: "self.enter(grant, granted_at.saturating_add(grant.shared.settings.poll_every), Some(keep));",

@@ -356,8 +356,8 @@ pub(crate) const LOG: &[Mutant] = &[
     Mutant {
         name: "log-never-sweeps-its-index-by-time",
         file: "crates/lessor-log/src/index.rs",
-        find: "                shard.sweep();\n",
-        replace: "                let _ = Shard::sweep;\n",
+        find: "                left -= sweep(shard).min(left);\n",
+        replace: "                let _ = sweep;\n",
         test: log(&["--lib"], "p9_keys_that_come_and_go_with_a_purge_each_time_do_not_fill_the_index"),
     },
     Mutant {
@@ -380,5 +380,26 @@ pub(crate) const LOG: &[Mutant] = &[
         find: "                if is_unnamed {",
         replace: "                if is_unnamed && false {",
         test: log(FAULTS, "p5_a_failing_call_loses_nothing_that_was_acknowledged"),
+    },
+    Mutant {
+        name: "log-makes-too-little-room-for-a-large-lease",
+        file: "crates/lessor-log/src/commit.rs",
+        find: "self.short = self.short.max(size + 2 * lease);",
+        replace: "self.short = self.short.max(size + 2 + lease);",
+        test: log(&["--test", "scarce_room"], "p12_a_large_lease_on_a_disk_with_any_amount_of_room"),
+    },
+    Mutant {
+        name: "log-does-not-begin-with-a-shorter-segment",
+        file: "crates/lessor-log/src/segment.rs",
+        find: "min(best) / SECTOR * SECTOR",
+        replace: "min(best) / SECTOR + SECTOR",
+        test: log(&["--test", "scarce_room"], "p12_a_new_log_makes_do_with_the_room_that_the_disk_has"),
+    },
+    Mutant {
+        name: "log-opens-with-an-old-checkpoint",
+        file: "crates/lessor-log/src/image.rs",
+        find: "Begin::Header(header) if header.number == number => header,",
+        replace: "Begin::Header(header) => header,",
+        test: log(&["--test", "damage"], "p5_a_checkpoint_in_the_place_of_a_later_one_is_refused"),
     },
 ];
