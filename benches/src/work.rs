@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use lessor_testkit::contention::{Crowd, Guard, Keys, Sample};
+use lessor_contention::{Keys, LeaseService, Sample, Workload};
 use parking_lot::Mutex;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
@@ -101,27 +101,29 @@ impl Work {
 const WARM_UP: Duration = Duration::from_millis(150);
 
 /// The same, for a guard that is warmed up first.
-pub(crate) fn measure_warm(guard: impl Guard, work: &Work, crowd: &Crowd) -> Sample {
+pub(crate) fn measure_warm(guard: impl LeaseService, work: &Work, workload: &Workload) -> Sample {
     let guard = Arc::new(guard);
-    crowd.clone().length(WARM_UP).within("warm-up:").fresh(&guard);
-    measure_shared(guard, work, crowd)
+    workload.clone().duration(WARM_UP).key_prefix("warm-up:").fresh_keys(&guard);
+    measure_shared(guard, work, workload)
 }
 
 /// # Panics
 /// If the guard does not keep what it is measured for.
-pub(crate) fn measure(guard: impl Guard, work: &Work, crowd: &Crowd) -> Sample {
-    measure_shared(Arc::new(guard), work, crowd)
+pub(crate) fn measure(guard: impl LeaseService, work: &Work, workload: &Workload) -> Sample {
+    measure_shared(Arc::new(guard), work, workload)
 }
 
-fn measure_shared(guard: Arc<impl Guard>, work: &Work, crowd: &Crowd) -> Sample {
+fn measure_shared(guard: Arc<impl LeaseService>, work: &Work, workload: &Workload) -> Sample {
     let sample = match *work {
-        Work::Fresh | Work::Purge => crowd.fresh(&guard),
-        Work::Refused => crowd.refused(&guard),
+        Work::Fresh | Work::Purge => workload.fresh_keys(&guard),
+        Work::Refused => workload.refusals(&guard),
         // Requests get cheaper as more is done, so it counts how long as many take; slow ones are stopped at last.
-        Work::Zipf { draws } => crowd.clone().draws(draws).length(AT_LAST).on_keys(&guard, &ZIPF),
-        Work::Takeover { leases } => crowd.takeover(&guard, leases),
-        Work::Waiters => crowd.waiters(&guard),
-        Work::Renewals => crowd.renewals(&guard, RENEWED),
+        Work::Zipf { draws } => {
+            workload.clone().max_requests(draws).duration(AT_LAST).requests(&guard, &ZIPF)
+        }
+        Work::Takeover { leases } => workload.handovers(&guard, leases),
+        Work::Waiters => workload.waiters(&guard),
+        Work::Renewals => workload.renewals(&guard, RENEWED),
         Work::Open { .. } => unreachable!("it is measured from outside"),
     };
     // Closed here, and not while the next one is measured.

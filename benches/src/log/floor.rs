@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
-use lessor_testkit::contention::{Guard, Told};
+use lessor_contention::{LeaseService, Reply};
 use parking_lot::Mutex;
 
 use super::disk::{COMPLETED, GRANTED, LogFile, frame, replay};
@@ -26,7 +26,7 @@ pub(super) struct Floor<C> {
     folder: PathBuf,
 }
 
-type Refusal = Told<u128, Arc<[u8]>>;
+type Refusal = Reply<u128, Arc<[u8]>>;
 type Shard = HashMap<String, Entry, RandomState>;
 
 struct Entry {
@@ -85,13 +85,13 @@ impl<C: Commit> Floor<C> {
         match shard.get(key) {
             // What is not on the disk yet is nobody's to see.
             Some(Entry { number, .. }) if !self.commit.group().is_durable(*number) => {
-                return Err(Told::Refused);
+                return Err(Reply::InProgress);
             }
             Some(Entry { state: State::Completed(result), .. }) => {
-                return Err(Told::Replayed(result.clone()));
+                return Err(Reply::Completed(result.clone()));
             }
             Some(Entry { state: State::Held { expires_at, .. }, .. }) if *expires_at > Instant::now() => {
-                return Err(Told::Refused);
+                return Err(Reply::InProgress);
             }
             _ => {}
         }
@@ -124,15 +124,15 @@ impl<C: Commit> Floor<C> {
     }
 }
 
-impl<C: Commit> Guard for Floor<C> {
-    type Grant = u128;
+impl<C: Commit> LeaseService for Floor<C> {
+    type Lease = u128;
     type Result = Arc<[u8]>;
 
-    async fn acquire(&self, key: &str, ttl: Duration) -> Told<u128, Arc<[u8]>> {
+    async fn acquire(&self, key: &str, ttl: Duration) -> Reply<u128, Arc<[u8]>> {
         match self.stage_grant(key, ttl) {
             Ok((lease_id, ticket)) => {
                 self.commit.settle(ticket).await;
-                Told::Granted(lease_id)
+                Reply::Acquired(lease_id)
             }
             Err(told) => told,
         }
@@ -150,7 +150,7 @@ impl<C: Commit> Guard for Floor<C> {
         panic!("it wakes nobody");
     }
 
-    async fn hold_all(&self, keys: &[String], ttl: Duration) -> Vec<u128> {
+    async fn acquire_all(&self, keys: &[String], ttl: Duration) -> Vec<u128> {
         let staged: Vec<_> = keys.iter().map(|key| self.stage_grant(key, ttl)).collect();
         let mut lease_ids = Vec::with_capacity(keys.len());
         for staged in staged {

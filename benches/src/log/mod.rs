@@ -15,7 +15,7 @@ mod tests;
 
 use std::path::Path;
 
-use lessor_testkit::contention::{Callers, Crowd, Sample};
+use lessor_contention::{Callers, Sample, Workload};
 
 use self::kv::ByHand;
 use crate::lessor::{engine, log, settle};
@@ -79,7 +79,7 @@ pub(crate) const CONTENDERS: [Contender; 7] = [
 pub(crate) fn run(
     name: &str,
     work: &Work,
-    crowd: &Crowd,
+    workload: &Workload,
     callers: Callers,
     folder: &Path,
 ) -> Result<Sample, String> {
@@ -93,22 +93,22 @@ pub(crate) fn run(
                     settings.purge_every = PURGE_EVERY;
                 }
             })?;
-            let sample = measure_warm(engine.clone(), work, crowd);
+            let sample = measure_warm(engine.clone(), work, workload);
             settle(&engine);
             store.close().map_err(|error| error.to_string())?;
             sample
         }
-        "SQLite" => measure_warm(sqlite::Sqlite::open(folder, promise, work.retention()), work, crowd),
-        "redb" => measure_warm(ByHand::new(redb::Redb::open(folder, promise)), work, crowd),
-        "fjall" => measure_warm(ByHand::new(fjall::Fjall::open(folder, promise)), work, crowd),
-        "sled" => measure_warm(ByHand::new(sled::Sled::open(folder, promise)), work, crowd),
-        "LMDB" => measure_warm(ByHand::new(lmdb::Lmdb::open(folder, promise)), work, crowd),
+        "SQLite" => measure_warm(sqlite::Sqlite::open(folder, promise, work.retention()), work, workload),
+        "redb" => measure_warm(ByHand::new(redb::Redb::open(folder, promise)), work, workload),
+        "fjall" => measure_warm(ByHand::new(fjall::Fjall::open(folder, promise)), work, workload),
+        "sled" => measure_warm(ByHand::new(sled::Sled::open(folder, promise)), work, workload),
+        "LMDB" => measure_warm(ByHand::new(lmdb::Lmdb::open(folder, promise)), work, workload),
         _ => match callers {
             Callers::Threads(_) => {
-                measure_warm(floor::Floor::<group::Leader>::open(folder, promise), work, crowd)
+                measure_warm(floor::Floor::<group::Leader>::open(folder, promise), work, workload)
             }
             Callers::Tasks(_) => {
-                measure_warm(floor::Floor::<group::Writer>::open(folder, promise), work, crowd)
+                measure_warm(floor::Floor::<group::Writer>::open(folder, promise), work, workload)
             }
         },
     })

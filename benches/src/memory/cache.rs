@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
-use lessor_testkit::contention::{Guard, Told};
+use lessor_contention::{LeaseService, Reply};
 use moka::sync::Cache;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -30,11 +30,11 @@ pub(super) struct Held {
     entry: Arc<Mutex<Entry>>,
 }
 
-impl Guard for Moka {
-    type Grant = Held;
+impl LeaseService for Moka {
+    type Lease = Held;
     type Result = Arc<[u8]>;
 
-    async fn acquire(&self, key: &str, ttl: Duration) -> Told<Held, Arc<[u8]>> {
+    async fn acquire(&self, key: &str, ttl: Duration) -> Reply<Held, Arc<[u8]>> {
         #[expect(
             clippy::unwrap_or_default,
             reason = "or_default is not atomic: two callers get an entry each"
@@ -42,9 +42,9 @@ impl Guard for Moka {
         let entry = self.0.entry_by_ref(key).or_insert_with(Arc::default).into_value();
         let told = entry.lock().acquire(ttl);
         match told {
-            Told::Granted(lease_id) => Told::Granted(Held { lease_id, entry }),
-            Told::Refused => Told::Refused,
-            Told::Replayed(result) => Told::Replayed(result),
+            Reply::Acquired(lease_id) => Reply::Acquired(Held { lease_id, entry }),
+            Reply::InProgress => Reply::InProgress,
+            Reply::Completed(result) => Reply::Completed(result),
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dashmap::{DashMap, Entry};
 use foldhash::fast::RandomState;
-use lessor_testkit::contention::{Guard, Told};
+use lessor_contention::{LeaseService, Reply};
 
 use super::maps::SHARDS;
 
@@ -17,20 +17,20 @@ impl Default for Floor {
     }
 }
 
-impl Guard for Floor {
-    type Grant = ();
+impl LeaseService for Floor {
+    type Lease = ();
     type Result = Arc<[u8]>;
 
-    async fn acquire(&self, key: &str, _: Duration) -> Told<(), Arc<[u8]>> {
+    async fn acquire(&self, key: &str, _: Duration) -> Reply<(), Arc<[u8]>> {
         if let Some(there) = self.0.get(key) {
-            return there.clone().map_or(Told::Refused, Told::Replayed);
+            return there.clone().map_or(Reply::InProgress, Reply::Completed);
         }
         match self.0.entry(key.to_owned()) {
             Entry::Vacant(slot) => {
                 slot.insert(None);
-                Told::Granted(())
+                Reply::Acquired(())
             }
-            Entry::Occupied(slot) => slot.get().clone().map_or(Told::Refused, Told::Replayed),
+            Entry::Occupied(slot) => slot.get().clone().map_or(Reply::InProgress, Reply::Completed),
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
 use foldhash::fast::RandomState;
-use lessor_testkit::contention::{Guard, Told};
+use lessor_contention::{LeaseService, Reply};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -34,15 +34,15 @@ pub(super) enum Entry {
 }
 
 impl Entry {
-    pub(super) fn acquire(&mut self, ttl: Duration) -> Told<u128, Arc<[u8]>> {
+    pub(super) fn acquire(&mut self, ttl: Duration) -> Reply<u128, Arc<[u8]>> {
         let now = Instant::now();
         match self {
-            Self::Held { expires_at, .. } if now < *expires_at => Told::Refused,
-            Self::Completed { result, .. } => Told::Replayed(result.clone()),
+            Self::Held { expires_at, .. } if now < *expires_at => Reply::InProgress,
+            Self::Completed { result, .. } => Reply::Completed(result.clone()),
             Self::Free | Self::Held { .. } => {
                 let lease_id = fastrand::u128(..);
                 *self = Self::Held { lease_id, expires_at: now + ttl, done: None };
-                Told::Granted(lease_id)
+                Reply::Acquired(lease_id)
             }
         }
     }
@@ -161,11 +161,11 @@ impl<M: Map> ByHand<M> {
     }
 }
 
-impl<M: Map> Guard for ByHand<M> {
-    type Grant = u128;
+impl<M: Map> LeaseService for ByHand<M> {
+    type Lease = u128;
     type Result = Arc<[u8]>;
 
-    async fn acquire(&self, key: &str, ttl: Duration) -> Told<u128, Arc<[u8]>> {
+    async fn acquire(&self, key: &str, ttl: Duration) -> Reply<u128, Arc<[u8]>> {
         self.map.enter(key, |entry| entry.acquire(ttl))
     }
 

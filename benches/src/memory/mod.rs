@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lessor::{Engine, MemoryStore};
+use lessor_contention::{Sample, Workload};
 use lessor_counted::Rest;
-use lessor_testkit::contention::{Crowd, Sample};
 
 use crate::lessor::{engine, settle};
 use crate::work::{Contender, PURGE_EVERY, Work, measure};
@@ -36,21 +36,21 @@ pub(crate) const CONTENDERS: [Contender; 5] = [
     },
 ];
 
-pub(crate) fn run(name: &str, work: &Work, crowd: &Crowd) -> Result<Sample, String> {
+pub(crate) fn run(name: &str, work: &Work, workload: &Workload) -> Result<Sample, String> {
     let retention = work.retention();
     Ok(match name {
         "lessor" => {
             let store = Arc::new(MemoryStore::new());
             let _rest = Rest(store.clone());
             let engine = lessor_over(store, retention)?;
-            let sample = measure(engine.clone(), work, crowd);
+            let sample = measure(engine.clone(), work, workload);
             settle(&engine);
             sample
         }
-        "dashmap by hand" => measure(maps::ByHand::<maps::Dash>::new(retention), work, crowd),
-        "Mutex<HashMap> by hand" => measure(maps::ByHand::<maps::Locked>::new(retention), work, crowd),
-        "moka" => measure(cache::Moka::new(retention), work, crowd),
-        _ => measure(floor::Floor::default(), work, crowd),
+        "dashmap by hand" => measure(maps::ByHand::<maps::Dash>::new(retention), work, workload),
+        "Mutex<HashMap> by hand" => measure(maps::ByHand::<maps::Locked>::new(retention), work, workload),
+        "moka" => measure(cache::Moka::new(retention), work, workload),
+        _ => measure(floor::Floor::default(), work, workload),
     })
 }
 

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use lessor_testkit::contention::{Crowd, Guard, Told};
+use lessor_contention::{LeaseService, Reply, Workload};
 
 use super::*;
 use crate::check::{is_one_for_many, keeps_its_word};
@@ -21,19 +21,19 @@ fn every_contender_does_the_work_once_replays_it_and_refuses_what_is_held() {
 fn every_contender_wakes_all_who_wait() {
     for contender in &CONTENDERS[..4] {
         let handle = crate::work::runtime().handle();
-        let crowd = Crowd::of_tasks(50).spawn_with(|task| drop(handle.spawn(task)));
-        let sample = run(contender.name, &Work::Waiters, &crowd).expect("it runs");
-        assert_eq!(sample.told.replayed, 50, "{}", contender.name);
+        let workload = Workload::tasks(50).spawn_with(|task| drop(handle.spawn(task)));
+        let sample = run(contender.name, &Work::Waiters, &workload).expect("it runs");
+        assert_eq!(sample.replies.completed, 50, "{}", contender.name);
     }
 }
 
 #[test]
 fn where_purging_is_measured_every_contender_purges() {
     const RETENTION: Option<Duration> = Some(Duration::from_millis(20));
-    async fn check(guard: impl Guard) {
-        let grant = guard.acquire("key", Duration::from_secs(60)).await.granted("key");
+    async fn check(guard: impl LeaseService) {
+        let grant = guard.acquire("key", Duration::from_secs(60)).await.acquired("key");
         guard.complete("key", grant, b"result").await;
-        while !matches!(guard.acquire("key", Duration::from_secs(60)).await, Told::Granted(_)) {
+        while !matches!(guard.acquire("key", Duration::from_secs(60)).await, Reply::Acquired(_)) {
             std::thread::sleep(Duration::from_millis(1));
         }
     }

@@ -10,7 +10,7 @@ mod tests;
 use std::path::Path;
 use std::time::Duration;
 
-use lessor_testkit::contention::{Callers, Crowd, Guard};
+use lessor_contention::{Callers, LeaseService, Workload};
 
 use self::server::{Mode, Server};
 use crate::lessor::{redis, settle};
@@ -45,7 +45,7 @@ pub(crate) const CONTENDERS: [Contender; 4] = [
 pub(crate) fn run(
     name: &str,
     work: &Work,
-    crowd: &Crowd,
+    workload: &Workload,
     callers: Callers,
     (mode, length): (Mode, Duration),
     folder: &Path,
@@ -62,23 +62,23 @@ pub(crate) fn run(
     Ok(match (name, callers) {
         ("lessor", _) => {
             let engine = redis(&url, matches!(callers, Callers::Tasks(_)).then(runtime))?;
-            let sample = measured(engine.clone(), work, crowd);
+            let sample = measured(engine.clone(), work, workload);
             settle(&engine);
             sample
         }
         ("by hand", Callers::Threads(threads)) => {
             // One for whoever prepares.
-            measured(hand::BlockingHand::connect(&url, threads + 1)?, work, crowd)
+            measured(hand::BlockingHand::connect(&url, threads + 1)?, work, workload)
         }
         ("by hand", Callers::Tasks(_)) => {
-            measured(runtime().block_on(hand::AsyncHand::connect(&url))?, work, crowd)
+            measured(runtime().block_on(hand::AsyncHand::connect(&url))?, work, workload)
         }
-        _ => measured(locks::Locks::new(&url), work, crowd),
+        _ => measured(locks::Locks::new(&url), work, workload),
     })
 }
 
-fn measured(guard: impl Guard, work: &Work, crowd: &Crowd) -> Sample {
+fn measured(guard: impl LeaseService, work: &Work, workload: &Workload) -> Sample {
     // What prepares runs on this thread, and a multiplexed connection needs its runtime's timers.
     let _entered = runtime().enter();
-    crate::suite::sample(*work, &measure_warm(guard, work, crowd))
+    crate::suite::sample(*work, &measure_warm(guard, work, workload))
 }

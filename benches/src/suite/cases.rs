@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lessor_testkit::contention::Callers;
+use lessor_contention::Callers;
 
 use crate::log::open::End;
 use crate::redis::server::Mode;

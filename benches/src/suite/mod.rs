@@ -8,8 +8,6 @@ mod rounds;
 use std::ffi::OsString;
 use std::path::Path;
 
-use lessor_testkit::contention;
-
 use self::args::Options;
 use crate::log::open::Child;
 use crate::page;
@@ -33,11 +31,11 @@ pub fn main(folder: &Path) -> Result<(), String> {
 }
 
 /// As it is written down.
-pub(crate) fn sample(work: Work, sample: &contention::Sample) -> Sample {
-    let contention::Latency { p50, p90, p99, p999, most, .. } = sample.latency;
+pub(crate) fn sample(work: Work, sample: &lessor_contention::Sample) -> Sample {
+    let lessor_contention::Latency { p50, p90, p99, p999, max, .. } = sample.latency;
     let value = match work {
-        Work::Waiters => sample.took.as_secs_f64(),
+        Work::Waiters => sample.elapsed.as_secs_f64(),
         _ => sample.per_second,
     };
-    Sample { value, latency: Some(Latency { p50, p90, p99, p999, most }) }
+    Sample { value, latency: Some(Latency { p50, p90, p99, p999, most: max }) }
 }

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Instant;
 
-use lessor_testkit::contention::{Callers, Crowd};
+use lessor_contention::{Callers, Workload};
 
 use super::args::Options;
 use super::cases::{Plan, Store};
@@ -105,12 +105,12 @@ fn turn(plan: &Plan, case: &mut Case, options: &Options, folder: &Path, round: u
 fn run(name: &str, plan: &Plan, options: &Options, folder: &Path) -> Result<Sample, String> {
     let length = plan.length(options.length);
     let handle = runtime().handle();
-    let crowd = Crowd::new(plan.callers).length(length).spawn_with(|task| drop(handle.spawn(task)));
+    let workload = Workload::new(plan.callers).duration(length).spawn_with(|task| drop(handle.spawn(task)));
     let sample = |sample| super::sample(plan.work, &sample);
     match plan.store {
-        Store::Memory => memory::run(name, &plan.work, &crowd).map(sample),
-        Store::File => log::run(name, &plan.work, &crowd, plan.callers, folder).map(sample),
-        Store::Redis => redis::run(name, &plan.work, &crowd, plan.callers, (plan.mode, length), folder),
+        Store::Memory => memory::run(name, &plan.work, &workload).map(sample),
+        Store::File => log::run(name, &plan.work, &workload, plan.callers, folder).map(sample),
+        Store::Redis => redis::run(name, &plan.work, &workload, plan.callers, (plan.mode, length), folder),
     }
 }
 
