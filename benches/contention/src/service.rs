@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
-use lessor::{Acquisition, Engine, Lease, View};
+use lessor::{Acquisition, Engine, Error, Lease, View};
 
 /// A service that grants leases on keys and replays the results of completed keys.
 ///
@@ -47,7 +47,7 @@ pub trait LeaseService: Send + Sync + 'static {
 
 /// A service that can remove completed keys.
 pub trait Forget: LeaseService {
-    /// Removes the completed `key`. Returns whether there was one.
+    /// Removes `key` if it is completed. Returns whether it was.
     fn forget(&self, key: &str) -> impl Future<Output = bool> + Send;
 }
 
@@ -135,7 +135,10 @@ impl LeaseService for Engine {
 #[expect(clippy::expect_used, reason = "a failed request ends the measurement")]
 impl Forget for Engine {
     async fn forget(&self, key: &str) -> bool {
-        Engine::forget(self, key).await.expect("forget")
+        match Engine::forget(self, key).await {
+            Err(Error::Busy { .. }) => false,
+            reply => reply.expect("forget"),
+        }
     }
 }
 

@@ -1,11 +1,11 @@
-//! The floor: a map alone. It knows neither who holds a key nor until when.
+//! The floor: a map alone. It stores neither the holder of a key nor an expiry.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use dashmap::{DashMap, Entry};
 use foldhash::fast::RandomState;
-use lessor_contention::{LeaseService, Reply};
+use lessor_contention::{Forget, LeaseService, Reply};
 
 use super::maps::SHARDS;
 
@@ -35,7 +35,7 @@ impl LeaseService for Floor {
     }
 
     async fn extend(&self, _: &str, (): &mut (), _: Duration) {
-        panic!("it knows no time");
+        panic!("it has no expiry");
     }
 
     async fn complete(&self, key: &str, (): (), result: &[u8]) {
@@ -43,6 +43,12 @@ impl LeaseService for Floor {
     }
 
     async fn wait(&self, _: &str) -> Arc<[u8]> {
-        panic!("it wakes nobody");
+        panic!("it has no notifications");
+    }
+}
+
+impl Forget for Floor {
+    async fn forget(&self, key: &str) -> bool {
+        self.0.remove_if(key, |_, result| result.is_some()).is_some()
     }
 }
