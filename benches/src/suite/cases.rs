@@ -30,10 +30,12 @@ pub(crate) struct Plan {
     only: &'static [&'static str],
 }
 
-/// Whoever has neither results nor leases that lapse.
+/// All but the floors, for workloads that need an expiry or notifications.
 const NO_FLOOR: &[&str] = &[
     "lessor",
     "dashmap by hand",
+    "scc by hand",
+    "quick_cache by hand",
     "Mutex<HashMap> by hand",
     "moka",
     "SQLite",
@@ -43,8 +45,16 @@ const NO_FLOOR: &[&str] = &[
     "LMDB",
     "by hand",
 ];
-/// Those that have something to drop old records by.
-const PURGING: &[&str] = &["lessor", "dashmap by hand", "Mutex<HashMap> by hand", "moka", "SQLite"];
+/// Contenders that remove old records.
+const PURGING: &[&str] = &[
+    "lessor",
+    "dashmap by hand",
+    "scc by hand",
+    "quick_cache by hand",
+    "Mutex<HashMap> by hand",
+    "moka",
+    "SQLite",
+];
 /// Those that have a form for threads.
 const BLOCKING: &[&str] = &["lessor", "by hand", "floor"];
 const LOCKS: &[&str] = &["lessor", "by hand", "rslock"];
@@ -105,20 +115,26 @@ pub(crate) fn all(records: u64) -> Vec<Plan> {
     [in_memory(), in_files(records), on_redis()].concat()
 }
 
-fn zipf(draws: u64) -> Work {
-    Work::Zipf { draws }
+fn zipf(requests: u64) -> Work {
+    Work::Zipf { requests }
 }
 
 fn in_memory() -> Vec<Plan> {
     let plan = |work, callers, only| Plan::new(Store::Memory, work, callers, only);
     let takeover = Work::Takeover { leases: 50_000 };
     let mut plans = Vec::new();
-    for (work, only) in
-        [(Work::Fresh, &[][..]), (Work::Refused, &[]), (zipf(300_000), &[]), (takeover, NO_FLOOR)]
-    {
+    for (work, only) in [
+        (Work::Fresh, &[][..]),
+        (Work::Churn, &[]),
+        (Work::Refused, &[]),
+        (Work::HotReplays, &[]),
+        (Work::ColdReplays, &[]),
+        (zipf(300_000), &[]),
+        (takeover, NO_FLOOR),
+        (Work::Renewals, NO_FLOOR),
+    ] {
         plans.extend([1, 2, 8].map(|threads| plan(work, Callers::Threads(threads), only)));
     }
-    plans.extend([1, 2, 8].map(|threads| plan(Work::Renewals, Callers::Threads(threads), NO_FLOOR)));
     plans.push(plan(Work::Waiters, WAITERS, NO_FLOOR));
     // Long enough for what is half a second old to be dropped for a while.
     plans.push(plan(Work::Purge, Callers::Threads(2), PURGING).longer(6));

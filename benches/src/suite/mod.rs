@@ -4,6 +4,7 @@ mod args;
 mod cases;
 mod machine;
 mod rounds;
+mod table;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -23,6 +24,10 @@ pub fn main(folder: &Path) -> Result<(), String> {
     let Some(options) = Options::parse(arguments)? else { return Ok(()) };
     let (cases, seconds) = rounds::all(&options, folder);
     let results = Results { machine: machine::describe(), seconds, cases };
+    if options.is_table {
+        print!("{}", table::of(&results));
+        return Ok(());
+    }
     print!("{}", rounds::summary(&results));
     let Some(out) = &options.out else { return Ok(()) };
     page::write(&results, out).map_err(|error| format!("{}: {error}", out.display()))?;
