@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 /// A service that is measured.
 pub(crate) struct Contender {
     pub(crate) name: &'static str,
-    pub(crate) is_floor: bool,
+    pub(crate) is_reference: bool,
     /// The facts that a reader needs to judge the figures.
     pub(crate) note: &'static str,
 }

@@ -1,8 +1,8 @@
-//! Guards in files: lessor, embedded databases with a guard written by hand, and the floor.
+//! Guards in files: lessor, embedded databases with a guard written by hand, and a bare log.
 
+mod bare_log;
 mod disk;
 mod fjall;
-mod floor;
 mod group;
 mod kv;
 mod lmdb;
@@ -41,37 +41,37 @@ fn result(n: u64) -> Vec<u8> {
 }
 
 pub(crate) const CONTENDERS: [Contender; 7] = [
-    Contender { name: "lessor", is_floor: false, note: "the file log" },
+    Contender { name: "lessor", is_reference: false, note: "the file log" },
     Contender {
         name: "SQLite",
-        is_floor: false,
+        is_reference: false,
         note: "WAL, synchronous=FULL with fdatasync, an upsert to acquire and an update to complete, each a transaction: callers do not \
                share one; one connection writes",
     },
     Contender {
         name: "redb",
-        is_floor: false,
+        is_reference: false,
         note: "a transaction per write, which callers do not share, Durability::Immediate",
     },
     Contender {
         name: "fjall",
-        is_floor: false,
+        is_reference: false,
         note: "insert and persist(SyncData) per write, under a lock per key",
     },
     Contender {
         name: "sled",
-        is_floor: false,
+        is_reference: false,
         note: "0.34, compare_and_swap and flush per write, which on Linux does not flush the drive's cache: power loss is not \
                survived; what is not flushed yet can be seen",
     },
     Contender {
         name: "LMDB",
-        is_floor: false,
+        is_reference: false,
         note: "a transaction per write, which syncs, and which callers do not share",
     },
     Contender {
-        name: "floor",
-        is_floor: true,
+        name: "bare log",
+        is_reference: true,
         note: "a map and a file, preallocated, written and synced once for all who wait; no retention, no compaction",
     },
 ];
@@ -105,10 +105,10 @@ pub(crate) fn run(
         "LMDB" => measure_warm(ByHand::new(lmdb::Lmdb::open(folder, promise)), work, workload),
         _ => match callers {
             Callers::Threads(_) => {
-                measure_warm(floor::Floor::<group::Leader>::open(folder, promise), work, workload)
+                measure_warm(bare_log::BareLog::<group::Leader>::open(folder, promise), work, workload)
             }
             Callers::Tasks(_) => {
-                measure_warm(floor::Floor::<group::Writer>::open(folder, promise), work, workload)
+                measure_warm(bare_log::BareLog::<group::Writer>::open(folder, promise), work, workload)
             }
         },
     })
@@ -131,7 +131,7 @@ fn open(name: &str, folder: &Path, promise: Promise) -> Result<Box<dyn Filled>, 
         "fjall" => Box::new(ByHand::new(fjall::Fjall::open(folder, promise))),
         "sled" => Box::new(ByHand::new(sled::Sled::open(folder, promise))),
         "LMDB" => Box::new(ByHand::new(lmdb::Lmdb::open(folder, promise))),
-        "floor" => Box::new(floor::Floor::<group::Leader>::open(folder, promise)),
+        "bare log" => Box::new(bare_log::BareLog::<group::Leader>::open(folder, promise)),
         unknown => return Err(format!("there is no contender {unknown:?}")),
     })
 }

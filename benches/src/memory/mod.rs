@@ -1,7 +1,7 @@
-//! Lease services in memory: lessor, services written by hand over maps and caches, and the floor.
+//! Lease services in memory: lessor, services written by hand over maps and caches, and a bare map.
 
+mod bare_map;
 mod cache;
-mod floor;
 mod maps;
 #[cfg(test)]
 mod tests;
@@ -18,29 +18,33 @@ use crate::lessor::{engine, settle};
 use crate::work::{Contender, PURGE_EVERY, Work, measure};
 
 pub(crate) const CONTENDERS: [Contender; 7] = [
-    Contender { name: "lessor", is_floor: false, note: "the in-memory store" },
+    Contender { name: "lessor", is_reference: false, note: "the in-memory store" },
     Contender {
         name: "dashmap by hand",
-        is_floor: false,
+        is_reference: false,
         note: "a dashmap from keys to a holder with an expiry, or to a result; no token, no failure; lease ids are not secret",
     },
-    Contender { name: "scc by hand", is_floor: false, note: "the same with scc's hash map" },
+    Contender { name: "scc by hand", is_reference: false, note: "the same with scc's hash map" },
     Contender {
         name: "Mutex<HashMap> by hand",
-        is_floor: false,
+        is_reference: false,
         note: "the same with the standard library's map behind one lock",
     },
     Contender {
         name: "quick_cache by hand",
-        is_floor: false,
+        is_reference: false,
         note: "the same with a quick_cache whose capacity is never reached",
     },
     Contender {
         name: "moka",
-        is_floor: false,
+        is_reference: false,
         note: "the same with a moka cache, which evicts old entries by itself: a fixed time after the acquire, even if the work is not done",
     },
-    Contender { name: "floor", is_floor: true, note: "a dashmap from keys to results: no holder, no expiry" },
+    Contender {
+        name: "bare dashmap",
+        is_reference: true,
+        note: "a dashmap from keys to results: no holder, no expiry",
+    },
 ];
 
 pub(crate) fn run(name: &str, work: &Work, workload: &Workload) -> Result<Sample, String> {
@@ -59,7 +63,7 @@ pub(crate) fn run(name: &str, work: &Work, workload: &Workload) -> Result<Sample
         "Mutex<HashMap> by hand" => measure(ByHand::<maps::Locked>::new(retention), work, workload),
         "quick_cache by hand" => measure(ByHand::<maps::Quick>::new(retention), work, workload),
         "moka" => measure(cache::Moka::new(retention), work, workload),
-        _ => measure(floor::Floor::default(), work, workload),
+        _ => measure(bare_map::BareMap::default(), work, workload),
     })
 }
 

@@ -7,7 +7,7 @@ use crate::check::{forgets_completed_keys_only, is_one_for_many, keeps_its_word}
 
 const TTL: Duration = Duration::from_secs(60);
 
-/// Calls `$check` with a new service of each contender but the floor.
+/// Calls `$check` with a new service of each contender but the bare map.
 macro_rules! each {
     ($check:expr, $retention:expr) => {
         $check(lessor($retention).expect("an engine"));
@@ -35,7 +35,7 @@ fn every_contender_forgets_completed_keys_only() {
 
 #[test]
 fn every_contender_wakes_all_who_wait() {
-    for contender in CONTENDERS.iter().filter(|contender| !contender.is_floor) {
+    for contender in CONTENDERS.iter().filter(|contender| !contender.is_reference) {
         let handle = crate::work::runtime().handle();
         let workload = Workload::tasks(50).spawn_with(|task| drop(handle.spawn(task)));
         let sample = run(contender.name, &Work::Waiters, &workload).expect("it runs");

@@ -1,8 +1,8 @@
 //! Guards on Redis: lessor, scripts written by hand on the same client, a crate for locks, and what the server can do at most.
 
-mod floor;
 mod hand;
 mod locks;
+mod redis_benchmark;
 pub(crate) mod server;
 #[cfg(test)]
 mod tests;
@@ -20,23 +20,23 @@ use crate::work::{Contender, Work, measure_warm, runtime};
 pub(crate) const CONTENDERS: [Contender; 4] = [
     Contender {
         name: "lessor",
-        is_floor: false,
+        is_reference: false,
         note: "one store, and so one connection, for all callers; for tasks it is told of their runtime",
     },
     Contender {
         name: "by hand",
-        is_floor: false,
+        is_reference: false,
         note: "SET NX GET PX, and a script to complete; tasks share a multiplexed connection, threads have one each; waiters poll \
                every 10 ms, as such scripts mostly do",
     },
     Contender {
         name: "rslock",
-        is_floor: false,
+        is_reference: false,
         note: "SET NX PX and a script to unlock, on one multiplexed connection: keeps no result, and unlocks after a refusal",
     },
     Contender {
-        name: "floor",
-        is_floor: true,
+        name: "redis-benchmark",
+        is_reference: true,
         note: "redis-benchmark SET with as many connections, or for tasks as many requests in the pipeline of one; two count as a cycle",
     },
 ];
@@ -52,10 +52,10 @@ pub(crate) fn run(
 ) -> Result<Sample, String> {
     let server = Server::start(folder, mode)?;
     let url = server.url();
-    if name == "floor" {
+    if name == "redis-benchmark" {
         let value = match callers {
-            Callers::Threads(count) => floor::cycles(server.port, count, 1, length)?,
-            Callers::Tasks(count) => floor::cycles(server.port, 1, count, length)?,
+            Callers::Threads(count) => redis_benchmark::cycles(server.port, count, 1, length)?,
+            Callers::Tasks(count) => redis_benchmark::cycles(server.port, 1, count, length)?,
         };
         return Ok(Sample { value, latency: None });
     }

@@ -13,7 +13,7 @@ usage: cargo xtask bench [OPTION…]
   --only NAME,…    stores (memory file redis), workloads (fresh churn refused hot cold zipf takeover renewals
                    waiters purge open),
                    contenders (lessor by-hand SQLite …; spaces may be dashes), or several of each
-  --table STORE    prints only a table of ratios, from short runs without moka and the floor, in less than two minutes;
+  --table STORE    prints only a table of ratios, from short runs without moka and the bare map, in less than two minutes;
                    STORE is memory
   --rounds N       how often each run is repeated; default 5
   --length S       seconds that a run takes; default 0.25, with --table 0.08

@@ -30,8 +30,8 @@ pub(crate) struct Plan {
     only: &'static [&'static str],
 }
 
-/// All but the floors, for workloads that need an expiry or notifications.
-const NO_FLOOR: &[&str] = &[
+/// All but the references, for workloads that need an expiry or notifications.
+const NO_REFERENCE: &[&str] = &[
     "lessor",
     "dashmap by hand",
     "scc by hand",
@@ -56,10 +56,10 @@ const PURGING: &[&str] = &[
     "SQLite",
 ];
 /// Those that have a form for threads.
-const BLOCKING: &[&str] = &["lessor", "by hand", "floor"];
+const BLOCKING: &[&str] = &["lessor", "by hand", "redis-benchmark"];
 const LOCKS: &[&str] = &["lessor", "by hand", "rslock"];
 const NO_LOCKS: &[&str] = &["lessor", "by hand"];
-const ALONE: &[&str] = &["lessor", "floor"];
+const ALONE: &[&str] = &["lessor", "bare log"];
 
 const WAITERS: Callers = Callers::Tasks(1000);
 
@@ -130,12 +130,12 @@ fn in_memory() -> Vec<Plan> {
         (Work::HotReplays, &[]),
         (Work::ColdReplays, &[]),
         (zipf(300_000), &[]),
-        (takeover, NO_FLOOR),
-        (Work::Renewals, NO_FLOOR),
+        (takeover, NO_REFERENCE),
+        (Work::Renewals, NO_REFERENCE),
     ] {
         plans.extend([1, 2, 8].map(|threads| plan(work, Callers::Threads(threads), only)));
     }
-    plans.push(plan(Work::Waiters, WAITERS, NO_FLOOR));
+    plans.push(plan(Work::Waiters, WAITERS, NO_REFERENCE));
     // Long enough for what is half a second old to be dropped for a while.
     plans.push(plan(Work::Purge, Callers::Threads(2), PURGING).longer(6));
     plans
@@ -149,9 +149,9 @@ fn in_files(records: u64) -> Vec<Plan> {
         plan(Work::Fresh, Callers::Tasks(10_000), ALONE).longer(2),
         plan(Work::Refused, Callers::Threads(8), &[]),
         plan(zipf(2_000), Callers::Threads(8), &[]),
-        plan(Work::Takeover { leases: 1_000 }, Callers::Threads(8), NO_FLOOR),
-        plan(Work::Renewals, Callers::Threads(8), NO_FLOOR),
-        plan(Work::Waiters, WAITERS, NO_FLOOR),
+        plan(Work::Takeover { leases: 1_000 }, Callers::Threads(8), NO_REFERENCE),
+        plan(Work::Renewals, Callers::Threads(8), NO_REFERENCE),
+        plan(Work::Waiters, WAITERS, NO_REFERENCE),
         plan(Work::Purge, Callers::Threads(8), PURGING).longer(6),
     ]);
     for end in [End::Clean, End::Killed] {

@@ -65,7 +65,7 @@ fn begin(plan: &Plan, options: &Options) -> Case {
         },
         against: chosen
             .iter()
-            .filter(|each| !each.is_floor)
+            .filter(|each| !each.is_reference)
             .map(|each| each.name)
             .filter(is_rival)
             .map(str::to_owned)
@@ -74,7 +74,7 @@ fn begin(plan: &Plan, options: &Options) -> Case {
             .iter()
             .map(|each| Contender {
                 name: each.name.to_owned(),
-                is_floor: each.is_floor,
+                is_reference: each.is_reference,
                 note: Some(each.note.to_owned()),
                 rounds: Vec::new(),
             })
@@ -179,11 +179,11 @@ pub(super) fn summary(results: &Results) -> String {
         };
         let _ = writeln!(
             out,
-            "{:<7} {:<9} {callers:<13} {setting:<36} {:>6} of the floor {:>6}",
+            "{:<7} {:<9} {callers:<13} {setting:<36} {:>6} of the reference {:>6}",
             case.store,
             case.workload,
             ratio(case.ratio()),
-            ratio(case.ratio_to_floor()),
+            ratio(case.ratio_to_reference()),
         );
         for contender in &case.contenders {
             let spread = contender.spread().map_or("-".to_owned(), |spread| match case.unit {

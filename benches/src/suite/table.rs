@@ -78,7 +78,7 @@ mod tests {
     fn case(workload: &str, callers: Callers, unit: Unit, lessor: &[f64], rival: &[f64]) -> Case {
         let contender = |name: &str, values: &[f64]| Contender {
             name: name.to_owned(),
-            is_floor: false,
+            is_reference: false,
             note: None,
             rounds: values.iter().map(|&value| Sample { value, latency: None }).collect(),
         };

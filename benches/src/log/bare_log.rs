@@ -1,4 +1,4 @@
-//! The floor: a bare map and a log with group commit. It does the least that could be called the same: no retention, no
+//! The reference: a bare map and a log with group commit. It does the least that could be called the same: no retention, no
 //! fencing token, no failure, no waiter, no next segment, no compaction.
 
 use std::collections::HashMap;
@@ -19,7 +19,7 @@ use super::{Filled, Promise, key, result};
 const FILE: &str = "log";
 const SIZE: u64 = 64 << 20;
 
-pub(super) struct Floor<C> {
+pub(super) struct BareLog<C> {
     shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
     commit: C,
@@ -40,16 +40,16 @@ enum State {
     Completed(Arc<[u8]>),
 }
 
-impl<C: Commit> Floor<C> {
+impl<C: Commit> BareLog<C> {
     /// Opens what is in `folder`, and begins a new file if there is nothing.
     pub(super) fn open(folder: &Path, promise: Promise) -> Self {
         let path = folder.join(FILE);
         let Ok(old) = File::open(&path) else {
             return Self::begin(folder, LogFile::create(&path, SIZE, promise));
         };
-        let floor = Self::begin(folder, LogFile::create(&folder.join("next"), 1, promise));
-        replay(old, |key, body| floor.recover(key, body));
-        floor
+        let log = Self::begin(folder, LogFile::create(&folder.join("next"), 1, promise));
+        replay(old, |key, body| log.recover(key, body));
+        log
     }
 
     fn recover(&self, key: &str, body: &[u8]) {
@@ -124,7 +124,7 @@ impl<C: Commit> Floor<C> {
     }
 }
 
-impl<C: Commit> LeaseService for Floor<C> {
+impl<C: Commit> LeaseService for BareLog<C> {
     type Lease = u128;
     type Result = Arc<[u8]>;
 
@@ -162,7 +162,7 @@ impl<C: Commit> LeaseService for Floor<C> {
     }
 }
 
-impl<C: Commit> Filled for Floor<C> {
+impl<C: Commit> Filled for BareLog<C> {
     /// A file of exactly what that many cycles write.
     fn fill(&self, count: u64) {
         let path = self.folder.join(FILE);

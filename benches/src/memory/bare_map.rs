@@ -1,4 +1,4 @@
-//! The floor: a map alone. It stores neither the holder of a key nor an expiry.
+//! The reference: a map alone. It stores neither the holder of a key nor an expiry.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,15 +9,15 @@ use lessor_contention::{Forget, LeaseService, Reply};
 
 use super::maps::SHARDS;
 
-pub(super) struct Floor(DashMap<String, Option<Arc<[u8]>>, RandomState>);
+pub(super) struct BareMap(DashMap<String, Option<Arc<[u8]>>, RandomState>);
 
-impl Default for Floor {
+impl Default for BareMap {
     fn default() -> Self {
         Self(DashMap::with_hasher_and_shard_amount(RandomState::default(), SHARDS))
     }
 }
 
-impl LeaseService for Floor {
+impl LeaseService for BareMap {
     type Lease = ();
     type Result = Arc<[u8]>;
 
@@ -47,7 +47,7 @@ impl LeaseService for Floor {
     }
 }
 
-impl Forget for Floor {
+impl Forget for BareMap {
     async fn forget(&self, key: &str) -> bool {
         self.0.remove_if(key, |_, result| result.is_some()).is_some()
     }
