@@ -4,10 +4,33 @@ use std::time::Duration;
 
 use lessor_contention::Callers;
 
-use crate::log::open::End;
-use crate::redis::server::Mode;
+use crate::memory;
 use crate::work::{Contender, Work};
-use crate::{log, memory, redis};
+
+/// The end of the process that filled a store.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum End {
+    Clean,
+    Killed,
+}
+
+/// The durability of a Redis server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// A crash loses everything.
+    Volatile,
+    /// A crash loses nothing that was acknowledged.
+    Durable,
+}
+
+impl Mode {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Volatile => "appendonly no",
+            Self::Durable => "appendfsync always",
+        }
+    }
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Store {
@@ -75,8 +98,12 @@ impl Store {
     pub(crate) fn contenders(self) -> &'static [Contender] {
         match self {
             Self::Memory => &memory::CONTENDERS,
-            Self::File => &log::CONTENDERS,
-            Self::Redis => &redis::CONTENDERS,
+            #[cfg(feature = "all-stores")]
+            Self::File => &crate::log::CONTENDERS,
+            #[cfg(feature = "all-stores")]
+            Self::Redis => &crate::redis::CONTENDERS,
+            #[cfg(not(feature = "all-stores"))]
+            Self::File | Self::Redis => &[],
         }
     }
 }
@@ -110,9 +137,10 @@ impl Plan {
     }
 }
 
-/// All of it, in the order in which it is shown.
+/// Returns all cases of the stores that are built in, in the order of the page.
 pub(crate) fn all(records: u64) -> Vec<Plan> {
-    [in_memory(), in_files(records), on_redis()].concat()
+    let others = if cfg!(feature = "all-stores") { [in_files(records), on_redis()].concat() } else { vec![] };
+    [in_memory(), others].concat()
 }
 
 fn zipf(requests: u64) -> Work {

@@ -1,7 +1,7 @@
 //! The whole suite: every contender does every workload, in turns, several times.
 
 mod args;
-mod cases;
+pub(crate) mod cases;
 mod machine;
 mod rounds;
 mod table;
@@ -10,6 +10,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use self::args::Options;
+#[cfg(feature = "all-stores")]
 use crate::log::open::Child;
 use crate::page;
 use crate::results::{Latency, Results, Sample};
@@ -18,6 +19,7 @@ use crate::work::Work;
 /// Runs what the command line asks for, with its files under `folder`, and writes the results where they are asked for.
 pub fn main(folder: &Path) -> Result<(), String> {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    #[cfg(feature = "all-stores")]
     if let Some(child) = Child::from_args(&arguments) {
         return child.run();
     }

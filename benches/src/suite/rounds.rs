@@ -11,17 +11,20 @@ use lessor_contention::{Callers, Workload};
 
 use super::args::Options;
 use super::cases::{Plan, Store};
+#[cfg(feature = "all-stores")]
 use crate::log::open::Full;
-use crate::redis::server;
+use crate::memory;
 use crate::results::{self, Case, Contender, LESSOR, Results, Sample, Unit};
 use crate::work::{Work, runtime};
-use crate::{log, memory, redis};
+#[cfg(feature = "all-stores")]
+use crate::{log, redis};
 
 /// Everything, and how many seconds it took.
 pub(super) fn all(options: &Options, folder: &Path) -> (Vec<Case>, u64) {
     let began = Instant::now();
     let mut plans = options.plans();
-    if server::version().is_none() {
+    #[cfg(feature = "all-stores")]
+    if plans.iter().any(|plan| plan.store == Store::Redis) && redis::server::version().is_none() {
         plans.retain(|plan| plan.store != Store::Redis);
         eprintln!("SKIPPED: THERE IS NO redis-server ON THE PATH, NOTHING OF THE REDIS STORE IS MEASURED");
     }
@@ -37,6 +40,7 @@ pub(super) fn all(options: &Options, folder: &Path) -> (Vec<Case>, u64) {
     for (plan, case) in plans.iter().zip(&mut cases) {
         if let Work::Open { records } = plan.work {
             eprint!("\ropening {records} records {}  ", case.setting.as_deref().unwrap_or_default());
+            #[cfg(feature = "all-stores")]
             openings(plan, case, records, options, folder);
         }
     }
@@ -109,12 +113,17 @@ fn run(name: &str, plan: &Plan, options: &Options, folder: &Path) -> Result<Samp
     let sample = |sample| super::sample(plan.work, &sample);
     match plan.store {
         Store::Memory => memory::run(name, &plan.work, &workload).map(sample),
+        #[cfg(feature = "all-stores")]
         Store::File => log::run(name, &plan.work, &workload, plan.callers, folder).map(sample),
+        #[cfg(feature = "all-stores")]
         Store::Redis => redis::run(name, &plan.work, &workload, plan.callers, (plan.mode, length), folder),
+        #[cfg(not(feature = "all-stores"))]
+        Store::File | Store::Redis => Err("this store is not built in".to_owned()),
     }
 }
 
 /// All of them are filled first, and then opened in turns.
+#[cfg(feature = "all-stores")]
 fn openings(plan: &Plan, case: &mut Case, records: u64, options: &Options, folder: &Path) {
     let setting = case.setting.clone().unwrap_or_default();
     on_fresh_folder(folder, |folder| {
