@@ -1,48 +1,74 @@
-//! Whoever is compared does the same work.
+//! Tests that all contenders give the same replies.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use lessor::block_on;
-use lessor_testkit::contention::{Crowd, Guard, Keys, Told};
+use lessor_contention::{Forget, Keys, LeaseService, Reply, Workload};
 
 const TTL: Duration = Duration::from_secs(60);
+const SHORT_TTL: Duration = Duration::from_millis(1);
 
-/// The work of a key is done once and replayed; who asks for one that is held is refused, until its time is over.
-pub(crate) fn keeps_its_word(guard: &impl Guard) {
+/// The work of a key is done once, and its result is replayed. A held key is refused until its lease
+/// lapses.
+pub(crate) fn keeps_its_word(service: &impl LeaseService) {
     block_on(async {
-        let grant = guard.acquire("one", TTL).await.granted("one");
-        assert!(matches!(guard.acquire("one", TTL).await, Told::Refused));
-        guard.complete("one", grant, b"result").await;
-        match guard.acquire("one", TTL).await {
-            Told::Replayed(result) => assert_eq!(result.as_ref(), b"result"),
+        let lease = service.acquire("one", TTL).await.acquired("one");
+        assert!(matches!(service.acquire("one", TTL).await, Reply::InProgress));
+        service.complete("one", lease, b"result").await;
+        match service.acquire("one", TTL).await {
+            Reply::Completed(result) => assert_eq!(result.as_ref(), b"result"),
             other => panic!("{other:?}"),
         }
-        assert_eq!(guard.wait("one").await.as_ref(), b"result");
-        refuses(guard).await;
-        let gone = guard.hold_all(&["four".to_owned()], Duration::from_millis(1)).await;
-        std::thread::sleep(Duration::from_millis(5));
-        let taken_over = guard.acquire("four", TTL).await.granted("four");
-        drop((gone, taken_over));
+        assert_eq!(service.wait("one").await.as_ref(), b"result");
+        refuses(service).await;
+        let lapsed = service.acquire_all(&["four".to_owned()], SHORT_TTL).await;
+        std::thread::sleep(5 * SHORT_TTL);
+        let lease = service.acquire("four", TTL).await.acquired("four");
+        assert!(matches!(service.acquire("four", TTL).await, Reply::InProgress));
+        service.complete("four", lease, b"second").await;
+        match service.acquire("four", TTL).await {
+            Reply::Completed(result) => assert_eq!(result.as_ref(), b"second"),
+            other => panic!("{other:?}"),
+        }
+        drop(lapsed);
     });
 }
 
-/// What is left of that for who keeps no result, and holds nothing as short as a millisecond.
-pub(crate) async fn refuses(guard: &impl Guard) {
+/// A held key is refused, also after an extension. For services that keep no result and have no leases as
+/// short as a millisecond.
+pub(crate) async fn refuses(service: &impl LeaseService) {
     let keys = ["two", "three"].map(str::to_owned);
-    let mut held = guard.hold_all(&keys, TTL).await;
-    assert!(matches!(guard.acquire("three", TTL).await, Told::Refused));
-    guard.extend("three", &mut held[1], TTL).await;
-    assert!(matches!(guard.acquire("three", TTL).await, Told::Refused));
+    let mut held = service.acquire_all(&keys, TTL).await;
+    assert!(matches!(service.acquire("three", TTL).await, Reply::InProgress));
+    service.extend("three", &mut held[1], TTL).await;
+    assert!(matches!(service.acquire("three", TTL).await, Reply::InProgress));
 }
 
-/// Each key of several threads is worked on once.
-pub(crate) fn is_one_for_many<G: Guard>(guard: G) {
+/// A completed key can be removed, and is free then. A held key and an unknown one are not removed.
+pub(crate) fn forgets_completed_keys_only(service: impl Forget) {
+    block_on(async {
+        let lease = service.acquire("one", TTL).await.acquired("one");
+        service.complete("one", lease, b"result").await;
+        assert!(service.forget("one").await);
+        assert!(!service.forget("one").await);
+        let lease = service.acquire("one", TTL).await.acquired("one");
+        assert!(!service.forget("one").await);
+        service.complete("one", lease, b"again").await;
+        match service.acquire("one", TTL).await {
+            Reply::Completed(result) => assert_eq!(result.as_ref(), b"again"),
+            other => panic!("{other:?}"),
+        }
+    });
+}
+
+/// Several threads request the same keys, and each key is granted once.
+pub(crate) fn is_one_for_many<S: LeaseService>(service: S) {
     let keys = Keys::recorded((0..50).chain(0..50).map(|n| format!("many {n}")));
-    let (guard, crowd) = (Arc::new(guard), Crowd::of_threads(4).length(Duration::from_millis(100)));
-    let mut granted = 0;
-    while granted < 50 {
-        granted += crowd.on_keys(&guard, &keys).told.granted;
+    let (service, workload) = (Arc::new(service), Workload::threads(4).duration(Duration::from_millis(100)));
+    let mut acquired = 0;
+    while acquired < 50 {
+        acquired += workload.requests(&service, &keys).replies.acquired;
     }
-    assert_eq!(granted + crowd.on_keys(&guard, &keys).told.granted, 50);
+    assert_eq!(acquired + workload.requests(&service, &keys).replies.acquired, 50);
 }

@@ -4,11 +4,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "all-stores")]
+use lessor::LogStore;
+#[cfg(feature = "all-stores")]
 use lessor::log::{Opener, Sync};
-use lessor::{Engine, LogStore, Settings, Store};
+use lessor::{Engine, Settings, Store};
 
 use tokio::runtime::Runtime;
 
+#[cfg(feature = "all-stores")]
 use crate::log::Promise;
 
 /// How long what was left to do in the background may take. Not measured.
@@ -27,6 +31,7 @@ pub(crate) fn settle(engine: &Engine) {
 }
 
 /// The file log in `folder`. Close it, or the next one to be measured meets the rest of it.
+#[cfg(feature = "all-stores")]
 pub(crate) fn log(folder: &Path, promise: Promise) -> Result<Arc<LogStore>, String> {
     let mut settings = lessor::log::Settings::default();
     settings.sync = match promise {
@@ -38,6 +43,7 @@ pub(crate) fn log(folder: &Path, promise: Promise) -> Result<Arc<LogStore>, Stri
 }
 
 /// The store on the Redis server of `url`, for callers on threads, or for tasks on that runtime.
+#[cfg(feature = "all-stores")]
 pub(crate) fn redis(url: &str, runtime: Option<&Runtime>) -> Result<Engine, String> {
     let mut settings = lessor::redis::Settings::default();
     settings.persistence = lessor::redis::Check::Ignore;

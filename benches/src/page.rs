@@ -30,6 +30,11 @@ use marks::Marks;
 use sections::Section;
 use theme::THEMES;
 
+/// Returns a value in the form that the page uses.
+pub(crate) fn value(unit: crate::results::Unit, value: f64) -> String {
+    numbers::value(unit, value)
+}
+
 /// What the files of plots end in, beside their theme.
 const SVG: &str = ".svg";
 

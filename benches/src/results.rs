@@ -74,8 +74,8 @@ pub enum Unit {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Contender {
     pub name: String,
-    /// What the machine can do at most, which is no guard.
-    pub is_floor: bool,
+    /// Set for a reference, which does part of the work and grants no leases.
+    pub is_reference: bool,
     /// What whoever compares has to know, or why there are no rounds: one sentence.
     pub note: Option<String>,
     /// One per round; none if it cannot do this, or could not.
@@ -125,9 +125,9 @@ impl Case {
         self.ratio_to(|contender| self.against.contains(&contender.name))
     }
 
-    /// The same, compared with the floor.
-    pub fn ratio_to_floor(&self) -> Option<Spread> {
-        self.ratio_to(|contender| contender.is_floor)
+    /// Returns the same ratio to the reference.
+    pub fn ratio_to_reference(&self) -> Option<Spread> {
+        self.ratio_to(|contender| contender.is_reference)
     }
 
     /// The best of `against`, by its median.

@@ -1,4 +1,4 @@
-//! The workloads, the same for whoever is measured.
+//! The workloads. Each is the same for all contenders.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -6,26 +6,30 @@ use std::sync::{Arc, LazyLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use lessor_testkit::contention::{Crowd, Guard, Keys, Sample};
+use lessor_contention::{Forget, Keys, LeaseService, Sample, Workload};
 use parking_lot::Mutex;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
 
-/// Somebody to be measured.
+/// A service that is measured.
 pub(crate) struct Contender {
     pub(crate) name: &'static str,
-    pub(crate) is_floor: bool,
-    /// What has to be known to read the figures.
+    pub(crate) is_reference: bool,
+    /// The facts that a reader needs to judge the figures.
     pub(crate) note: &'static str,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
     Fresh,
+    Churn,
     Refused,
-    /// So many requests.
+    /// Replays of few keys, which stay in the processor's caches.
+    HotReplays,
+    /// Replays of many keys, which do not.
+    ColdReplays,
     Zipf {
-        draws: u64,
+        requests: u64,
     },
     Takeover {
         leases: u64,
@@ -33,105 +37,135 @@ pub(crate) enum Work {
     Waiters,
     Renewals,
     Purge,
-    /// Opening so many records.
     Open {
         records: u64,
     },
 }
 
-/// How long records are kept where purging is measured, and how often it is done.
+/// The retention of records, and the time between purges, where purging is measured.
 const RETENTION: Duration = Duration::from_millis(500);
 pub(crate) const PURGE_EVERY: Duration = Duration::from_millis(100);
-/// How often those look again whom nobody can tell.
+/// The time between two polls of a service without notifications.
 pub(crate) const POLL_EVERY: Duration = Duration::from_millis(10);
 
 const RENEWED: u64 = 10_000;
+const HOT: u64 = 10_000;
+const COLD: u64 = 400_000;
 
-/// A hundred thousand keys, and half of all requests for some 240 of them.
+/// 100,000 keys, of which about 240 get half of all requests.
 static ZIPF: LazyLock<Keys> = LazyLock::new(|| Keys::zipf(100_000, 1.0));
 
 impl Work {
-    /// The workload's name, a title, and what one operation is.
+    /// Returns the workload's name, its title, and a description of one operation.
     pub(crate) fn words(self) -> (&'static str, &'static str, &'static str) {
         match self {
-            Self::Fresh => (
-                "fresh",
-                "Fresh keys",
-                "Acquire a key that nobody has asked for, and complete it with 64 bytes.",
+            Self::Fresh => ("fresh", "Fresh keys", "Acquire a new key, and complete it with 64 bytes."),
+            Self::Churn => (
+                "churn",
+                "Churn",
+                "Acquire a new key, complete it with 64 bytes, and remove the key that was completed 1,024 cycles earlier.",
             ),
             Self::Refused => {
-                ("refused", "One hot key, held", "Ask for a key that somebody holds, and be told so.")
+                ("refused", "Refusals of one hot key", "Request a key that another caller holds.")
             }
+            Self::HotReplays => (
+                "hot",
+                "Replays of 10,000 keys",
+                "Request one of 10,000 completed keys, drawn uniformly, and receive its result.",
+            ),
+            Self::ColdReplays => (
+                "cold",
+                "Replays of 400,000 keys",
+                "Request one of 400,000 completed keys, drawn uniformly, and receive its result.",
+            ),
             Self::Zipf { .. } => (
                 "zipf",
                 "Hot set with duplicates",
-                "Ask for one of 100,000 keys under a Zipf distribution with exponent 1: work and complete it if it is the first time, else get its result.",
+                "Request one of 100,000 keys under a Zipf distribution with exponent 1. The first caller completes the key, and later callers receive its result.",
             ),
             Self::Takeover { .. } => (
                 "takeover",
                 "Hand-over of lapsed leases",
-                "Acquire a key whose holder is gone and whose lease has lapsed, and complete it.",
+                "Acquire a key whose lease has lapsed, and complete it.",
             ),
             Self::Waiters => (
                 "waiters",
                 "A thousand waiters on one key",
-                "From the begin of the holder's completion until the last of the waiters has the result.",
+                "From the start of the holder's completion until the last waiting caller has the result.",
             ),
             Self::Renewals => ("renewals", "Renewals of 10,000 live leases", "Extend one of 10,000 leases."),
             Self::Purge => (
                 "purge",
                 "Purge under load",
-                "Acquire and complete a fresh key, while whatever was completed half a second ago is dropped.",
+                "Acquire and complete a new key, while keys that were completed half a second ago are removed.",
             ),
             Self::Open { .. } => (
                 "open",
                 "Opening a full store",
-                "From opening a store with finished records (a million unless it is said otherwise), in a new process, to its first answer.",
+                "From the opening of a store with completed keys (a million unless stated otherwise), in a new process, to its first reply.",
             ),
         }
     }
 
-    /// How long finished records are kept, where that matters.
+    /// Returns the retention of completed keys, where that matters.
     pub(crate) fn retention(self) -> Option<Duration> {
         (self == Self::Purge).then_some(RETENTION)
     }
 }
 
-/// How long everybody works before anything is measured, where there are files that grow and connections to be made.
+/// The length of the warm-up of services that have files and connections.
 const WARM_UP: Duration = Duration::from_millis(150);
 
-/// The same, for a guard that is warmed up first.
-pub(crate) fn measure_warm(guard: impl Guard, work: &Work, crowd: &Crowd) -> Sample {
-    let guard = Arc::new(guard);
-    crowd.clone().length(WARM_UP).within("warm-up:").fresh(&guard);
-    measure_shared(guard, work, crowd)
-}
-
+/// Measures a service after a warm-up.
+///
 /// # Panics
-/// If the guard does not keep what it is measured for.
-pub(crate) fn measure(guard: impl Guard, work: &Work, crowd: &Crowd) -> Sample {
-    measure_shared(Arc::new(guard), work, crowd)
-}
-
-fn measure_shared(guard: Arc<impl Guard>, work: &Work, crowd: &Crowd) -> Sample {
-    let sample = match *work {
-        Work::Fresh | Work::Purge => crowd.fresh(&guard),
-        Work::Refused => crowd.refused(&guard),
-        // Requests get cheaper as more is done, so it counts how long as many take; slow ones are stopped at last.
-        Work::Zipf { draws } => crowd.clone().draws(draws).length(AT_LAST).on_keys(&guard, &ZIPF),
-        Work::Takeover { leases } => crowd.takeover(&guard, leases),
-        Work::Waiters => crowd.waiters(&guard),
-        Work::Renewals => crowd.renewals(&guard, RENEWED),
-        Work::Open { .. } => unreachable!("it is measured from outside"),
-    };
-    // Closed here, and not while the next one is measured.
-    drop(Arc::into_inner(guard).expect("nobody else has it any more"));
+/// If the service gives a wrong reply.
+pub(crate) fn measure_warm(service: impl LeaseService, work: &Work, workload: &Workload) -> Sample {
+    let service = Arc::new(service);
+    workload.clone().duration(WARM_UP).key_prefix("warm-up:").fresh_keys(&service);
+    let sample = run(&service, work, workload);
+    close(service);
     sample
 }
 
-const AT_LAST: Duration = Duration::from_secs(2);
+/// Measures a service in memory.
+///
+/// # Panics
+/// If the service gives a wrong reply.
+pub(crate) fn measure(service: impl Forget, work: &Work, workload: &Workload) -> Sample {
+    let service = Arc::new(service);
+    let sample = if *work == Work::Churn { workload.churn(&service) } else { run(&service, work, workload) };
+    close(service);
+    sample
+}
 
-/// Drops old records every so often, as people have it done; no longer than its owner is there.
+fn run(service: &Arc<impl LeaseService>, work: &Work, workload: &Workload) -> Sample {
+    match *work {
+        Work::Fresh | Work::Purge => workload.fresh_keys(service),
+        Work::Churn => unreachable!("churn is measured in memory only"),
+        Work::Refused => workload.refusals(service),
+        Work::HotReplays => workload.replays(service, HOT),
+        Work::ColdReplays => workload.replays(service, COLD),
+        // The share of replays rises during a run, so runs have the same number of requests. A slow
+        // contender is stopped.
+        Work::Zipf { requests } => {
+            workload.clone().max_requests(requests).duration(TIME_LIMIT).requests(service, &ZIPF)
+        }
+        Work::Takeover { leases } => workload.handovers(service, leases),
+        Work::Waiters => workload.waiters(service),
+        Work::Renewals => workload.renewals(service, RENEWED),
+        Work::Open { .. } => unreachable!("openings are measured in processes of their own"),
+    }
+}
+
+const TIME_LIMIT: Duration = Duration::from_secs(2);
+
+/// Closes the service here, so that its end is not measured with the next one.
+fn close(service: Arc<impl LeaseService>) {
+    drop(Arc::into_inner(service).expect("no caller holds the service any more"));
+}
+
+/// A thread that removes old records periodically until it is dropped.
 pub(crate) struct Purger {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -161,16 +195,16 @@ impl Drop for Purger {
     }
 }
 
-/// Wakes those who wait for a key in this process: what one would write beside a store that tells nobody.
+/// Notifications of waiting callers in this process, for stores that have none.
 #[derive(Default)]
 pub(crate) struct Bells {
-    /// Whoever rings looks at this first.
+    /// Checked before the map is locked.
     waiting: AtomicUsize,
     bells: Mutex<HashMap<String, Arc<Notify>>>,
 }
 
 impl Bells {
-    /// The result of `key` that `look` finds, as soon as there is one.
+    /// Waits until `look` finds the result of `key`.
     pub(crate) async fn wait<T>(&self, key: &str, look: impl Fn() -> Option<T>) -> T {
         loop {
             let rung = self.bells.lock().entry(key.to_owned()).or_default().clone().notified_owned();
@@ -186,7 +220,7 @@ impl Bells {
         }
     }
 
-    /// The result of `key` is there.
+    /// Notifies all callers that wait for `key`.
     pub(crate) fn ring(&self, key: &str) {
         if self.waiting.load(Ordering::SeqCst) > 0
             && let Some(bell) = self.bells.lock().remove(key)
@@ -196,7 +230,7 @@ impl Bells {
     }
 }
 
-/// Two workers, for all who measure on tasks.
+/// Returns the runtime for all tasks, which has two workers.
 pub(crate) fn runtime() -> &'static Runtime {
     static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
         Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")

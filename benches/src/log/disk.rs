@@ -1,4 +1,4 @@
-//! The floor's file: preallocated, filled with zeros and synced before anything is timed, then written from its start to its
+//! The file of the bare log: preallocated, filled with zeros and synced before anything is timed, then written from its start to its
 //! end and over again. Nothing but the data has to reach the disk when it is synced.
 
 use std::fs::{File, OpenOptions};

@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use lessor_testkit::contention::{Guard, Told};
+use lessor_contention::{LeaseService, Reply};
 
 use super::{Filled, key, result};
 use crate::work::Bells;
@@ -35,7 +35,7 @@ impl<S: Store> ByHand<S> {
         Self(store, Bells::default())
     }
 
-    fn look(&self, key: &str) -> Option<Told<u128, Vec<u8>>> {
+    fn look(&self, key: &str) -> Option<Reply<u128, Vec<u8>>> {
         self.0.read(key, |record| record.and_then(tell))
     }
 
@@ -48,11 +48,11 @@ impl<S: Store> ByHand<S> {
     }
 }
 
-impl<S: Store> Guard for ByHand<S> {
-    type Grant = u128;
+impl<S: Store> LeaseService for ByHand<S> {
+    type Lease = u128;
     type Result = Vec<u8>;
 
-    async fn acquire(&self, key: &str, ttl: Duration) -> Told<u128, Vec<u8>> {
+    async fn acquire(&self, key: &str, ttl: Duration) -> Reply<u128, Vec<u8>> {
         if let Some(told) = self.look(key) {
             return told;
         }
@@ -66,7 +66,7 @@ impl<S: Store> Guard for ByHand<S> {
             told.set(there);
             grant
         });
-        told.into_inner().unwrap_or(Told::Granted(lease_id))
+        told.into_inner().unwrap_or(Reply::Acquired(lease_id))
     }
 
     async fn extend(&self, key: &str, by: &mut u128, ttl: Duration) {
@@ -82,7 +82,7 @@ impl<S: Store> Guard for ByHand<S> {
         self.1.wait(key, || self.shown(key)).await
     }
 
-    async fn hold_all(&self, keys: &[String], ttl: Duration) -> Vec<u128> {
+    async fn acquire_all(&self, keys: &[String], ttl: Duration) -> Vec<u128> {
         let lease_ids: Vec<u128> = keys.iter().map(|_| fastrand::u128(..)).collect();
         self.0
             .put_all(keys.iter().zip(&lease_ids).map(|(key, lease_id)| (key.clone(), held(*lease_id, ttl))));
@@ -97,7 +97,7 @@ impl<S: Store> Filled for ByHand<S> {
 
     fn shown(&self, key: &str) -> Option<Vec<u8>> {
         match self.look(key) {
-            Some(Told::Replayed(result)) => Some(result),
+            Some(Reply::Completed(result)) => Some(result),
             _ => None,
         }
     }
@@ -113,12 +113,12 @@ fn completed(result: &[u8]) -> Vec<u8> {
 }
 
 /// What a later caller is told; `None` if the lease has run out.
-fn tell(record: &[u8]) -> Option<Told<u128, Vec<u8>>> {
+fn tell(record: &[u8]) -> Option<Reply<u128, Vec<u8>>> {
     match record {
-        [COMPLETED, result @ ..] => Some(Told::Replayed(result.to_vec())),
+        [COMPLETED, result @ ..] => Some(Reply::Completed(result.to_vec())),
         [HELD, rest @ ..] => {
             let until = u64::from_le_bytes(rest[16..].try_into().expect("a time"));
-            (Duration::from_micros(until) > now()).then_some(Told::Refused)
+            (Duration::from_micros(until) > now()).then_some(Reply::InProgress)
         }
         _ => panic!("not a record"),
     }

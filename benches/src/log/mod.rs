@@ -1,8 +1,8 @@
-//! Guards in files: lessor, embedded databases with a guard written by hand, and the floor.
+//! Guards in files: lessor, embedded databases with a guard written by hand, and a bare log.
 
+mod bare_log;
 mod disk;
 mod fjall;
-mod floor;
 mod group;
 mod kv;
 mod lmdb;
@@ -15,7 +15,7 @@ mod tests;
 
 use std::path::Path;
 
-use lessor_testkit::contention::{Callers, Crowd, Sample};
+use lessor_contention::{Callers, Sample, Workload};
 
 use self::kv::ByHand;
 use crate::lessor::{engine, log, settle};
@@ -41,37 +41,37 @@ fn result(n: u64) -> Vec<u8> {
 }
 
 pub(crate) const CONTENDERS: [Contender; 7] = [
-    Contender { name: "lessor", is_floor: false, note: "the file log" },
+    Contender { name: "lessor", is_reference: false, note: "the file log" },
     Contender {
         name: "SQLite",
-        is_floor: false,
+        is_reference: false,
         note: "WAL, synchronous=FULL with fdatasync, an upsert to acquire and an update to complete, each a transaction: callers do not \
                share one; one connection writes",
     },
     Contender {
         name: "redb",
-        is_floor: false,
+        is_reference: false,
         note: "a transaction per write, which callers do not share, Durability::Immediate",
     },
     Contender {
         name: "fjall",
-        is_floor: false,
+        is_reference: false,
         note: "insert and persist(SyncData) per write, under a lock per key",
     },
     Contender {
         name: "sled",
-        is_floor: false,
+        is_reference: false,
         note: "0.34, compare_and_swap and flush per write, which on Linux does not flush the drive's cache: power loss is not \
                survived; what is not flushed yet can be seen",
     },
     Contender {
         name: "LMDB",
-        is_floor: false,
+        is_reference: false,
         note: "a transaction per write, which syncs, and which callers do not share",
     },
     Contender {
-        name: "floor",
-        is_floor: true,
+        name: "bare log",
+        is_reference: true,
         note: "a map and a file, preallocated, written and synced once for all who wait; no retention, no compaction",
     },
 ];
@@ -79,7 +79,7 @@ pub(crate) const CONTENDERS: [Contender; 7] = [
 pub(crate) fn run(
     name: &str,
     work: &Work,
-    crowd: &Crowd,
+    workload: &Workload,
     callers: Callers,
     folder: &Path,
 ) -> Result<Sample, String> {
@@ -93,22 +93,22 @@ pub(crate) fn run(
                     settings.purge_every = PURGE_EVERY;
                 }
             })?;
-            let sample = measure_warm(engine.clone(), work, crowd);
+            let sample = measure_warm(engine.clone(), work, workload);
             settle(&engine);
             store.close().map_err(|error| error.to_string())?;
             sample
         }
-        "SQLite" => measure_warm(sqlite::Sqlite::open(folder, promise, work.retention()), work, crowd),
-        "redb" => measure_warm(ByHand::new(redb::Redb::open(folder, promise)), work, crowd),
-        "fjall" => measure_warm(ByHand::new(fjall::Fjall::open(folder, promise)), work, crowd),
-        "sled" => measure_warm(ByHand::new(sled::Sled::open(folder, promise)), work, crowd),
-        "LMDB" => measure_warm(ByHand::new(lmdb::Lmdb::open(folder, promise)), work, crowd),
+        "SQLite" => measure_warm(sqlite::Sqlite::open(folder, promise, work.retention()), work, workload),
+        "redb" => measure_warm(ByHand::new(redb::Redb::open(folder, promise)), work, workload),
+        "fjall" => measure_warm(ByHand::new(fjall::Fjall::open(folder, promise)), work, workload),
+        "sled" => measure_warm(ByHand::new(sled::Sled::open(folder, promise)), work, workload),
+        "LMDB" => measure_warm(ByHand::new(lmdb::Lmdb::open(folder, promise)), work, workload),
         _ => match callers {
             Callers::Threads(_) => {
-                measure_warm(floor::Floor::<group::Leader>::open(folder, promise), work, crowd)
+                measure_warm(bare_log::BareLog::<group::Leader>::open(folder, promise), work, workload)
             }
             Callers::Tasks(_) => {
-                measure_warm(floor::Floor::<group::Writer>::open(folder, promise), work, crowd)
+                measure_warm(bare_log::BareLog::<group::Writer>::open(folder, promise), work, workload)
             }
         },
     })
@@ -131,7 +131,7 @@ fn open(name: &str, folder: &Path, promise: Promise) -> Result<Box<dyn Filled>, 
         "fjall" => Box::new(ByHand::new(fjall::Fjall::open(folder, promise))),
         "sled" => Box::new(ByHand::new(sled::Sled::open(folder, promise))),
         "LMDB" => Box::new(ByHand::new(lmdb::Lmdb::open(folder, promise))),
-        "floor" => Box::new(floor::Floor::<group::Leader>::open(folder, promise)),
+        "bare log" => Box::new(bare_log::BareLog::<group::Leader>::open(folder, promise)),
         unknown => return Err(format!("there is no contender {unknown:?}")),
     })
 }

@@ -14,15 +14,9 @@ use std::time::{Duration, Instant};
 
 use super::{Filled, Promise, key, result};
 use crate::lessor::{engine, log};
+use crate::suite::cases::End;
 
 const MARK: &str = "--child";
-
-/// How whoever filled the store ended.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum End {
-    Clean,
-    Killed,
-}
 
 /// A store with so many finished records, to be opened again and again.
 pub(crate) struct Full {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use lessor_testkit::contention::{Guard, Told};
+use lessor_contention::{LeaseService, Reply};
 use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension, Params, params};
 
@@ -89,7 +89,7 @@ impl Sqlite {
         self.writer.lock().prepare_cached(statement).expect("statement").execute(params).expect(statement)
     }
 
-    fn look(&self, key: &str) -> Option<Told<Id, Vec<u8>>> {
+    fn look(&self, key: &str) -> Option<Reply<Id, Vec<u8>>> {
         self.with_connection(|connection| {
             let mut look = connection.prepare_cached(LOOK).expect("statement");
             look.query_row([key], |row| Ok(tell(row.get(0)?, row.get(1)?)))
@@ -115,10 +115,10 @@ impl Sqlite {
 }
 
 /// What a later caller is told; `None` if the lease has run out.
-fn tell(until: i64, result: Option<Vec<u8>>) -> Option<Told<Id, Vec<u8>>> {
+fn tell(until: i64, result: Option<Vec<u8>>) -> Option<Reply<Id, Vec<u8>>> {
     match result {
-        Some(result) => Some(Told::Replayed(result)),
-        None => (until > micros()).then_some(Told::Refused),
+        Some(result) => Some(Reply::Completed(result)),
+        None => (until > micros()).then_some(Reply::InProgress),
     }
 }
 
@@ -146,17 +146,17 @@ fn micros() -> i64 {
     now().as_micros() as i64
 }
 
-impl Guard for Sqlite {
-    type Grant = Id;
+impl LeaseService for Sqlite {
+    type Lease = Id;
     type Result = Vec<u8>;
 
-    async fn acquire(&self, key: &str, ttl: Duration) -> Told<Id, Vec<u8>> {
+    async fn acquire(&self, key: &str, ttl: Duration) -> Reply<Id, Vec<u8>> {
         if let Some(told) = self.look(key) {
             return told;
         }
         let (lease_id, now) = (draw(), micros());
         match self.write(ACQUIRE, params![key, lease_id, now + in_micros(ttl), now]) {
-            1 => Told::Granted(lease_id),
+            1 => Reply::Acquired(lease_id),
             // Somebody came first.
             _ => self.look(key).expect("a record"),
         }
@@ -177,7 +177,7 @@ impl Guard for Sqlite {
         self.bells.wait(key, || self.shown(key)).await
     }
 
-    async fn hold_all(&self, keys: &[String], ttl: Duration) -> Vec<Id> {
+    async fn acquire_all(&self, keys: &[String], ttl: Duration) -> Vec<Id> {
         let (lease_ids, until): (Vec<Id>, _) =
             (keys.iter().map(|_| draw()).collect(), micros() + in_micros(ttl));
         let held = keys.iter().zip(&lease_ids);
@@ -194,7 +194,7 @@ impl Filled for Sqlite {
 
     fn shown(&self, key: &str) -> Option<Vec<u8>> {
         match self.look(key) {
-            Some(Told::Replayed(result)) => Some(result),
+            Some(Reply::Completed(result)) => Some(result),
             _ => None,
         }
     }

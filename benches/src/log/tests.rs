@@ -37,7 +37,7 @@ fn many_threads_share_keys_and_each_is_worked_on_once() {
     }
     each!(check);
     let folder = tempfile::tempdir().expect("a folder");
-    is_one_for_many(floor::Floor::<group::Leader>::open(folder.path(), Promise::Disk));
+    is_one_for_many(bare_log::BareLog::<group::Leader>::open(folder.path(), Promise::Disk));
 }
 
 #[test]

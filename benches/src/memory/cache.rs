@@ -1,10 +1,10 @@
-//! moka: the guard written by hand in a cache that takes care of itself.
+//! The service written by hand over moka, a cache that evicts by itself.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
-use lessor_testkit::contention::{Guard, Told};
+use lessor_contention::{Forget, LeaseService, Reply};
 use moka::sync::Cache;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -14,7 +14,8 @@ use super::maps::Entry;
 pub(super) struct Moka(Cache<String, Arc<Mutex<Entry>>, RandomState>);
 
 impl Moka {
-    /// Without retention nothing is evicted. With it, what was acquired so long ago is, finished or not.
+    /// With a retention, a key is evicted that long after its acquire, completed or not. Without one,
+    /// no key is.
     pub(super) fn new(retention: Option<Duration>) -> Self {
         let mut builder = Cache::builder();
         if let Some(retention) = retention {
@@ -24,27 +25,27 @@ impl Moka {
     }
 }
 
-/// The entry stays its holder's, even if it is evicted.
+/// The lease of a key. It keeps the entry, which may be evicted.
 pub(super) struct Held {
     lease_id: u128,
     entry: Arc<Mutex<Entry>>,
 }
 
-impl Guard for Moka {
-    type Grant = Held;
+impl LeaseService for Moka {
+    type Lease = Held;
     type Result = Arc<[u8]>;
 
-    async fn acquire(&self, key: &str, ttl: Duration) -> Told<Held, Arc<[u8]>> {
+    async fn acquire(&self, key: &str, ttl: Duration) -> Reply<Held, Arc<[u8]>> {
         #[expect(
             clippy::unwrap_or_default,
             reason = "or_default is not atomic: two callers get an entry each"
         )]
         let entry = self.0.entry_by_ref(key).or_insert_with(Arc::default).into_value();
-        let told = entry.lock().acquire(ttl);
-        match told {
-            Told::Granted(lease_id) => Told::Granted(Held { lease_id, entry }),
-            Told::Refused => Told::Refused,
-            Told::Replayed(result) => Told::Replayed(result),
+        let reply = entry.lock().acquire(ttl);
+        match reply {
+            Reply::Acquired(lease_id) => Reply::Acquired(Held { lease_id, entry }),
+            Reply::InProgress => Reply::InProgress,
+            Reply::Completed(result) => Reply::Completed(result),
         }
     }
 
@@ -57,13 +58,20 @@ impl Guard for Moka {
     }
 
     async fn wait(&self, key: &str) -> Arc<[u8]> {
-        let entry = self.0.get(key).expect("somebody works on it");
+        let entry = self.0.get(key).expect("the key is held");
         loop {
-            let done = entry.lock().look().map_err(Notify::notified_owned);
+            let done = entry.lock().result_or_notify().map_err(Notify::notified_owned);
             match done {
                 Ok(result) => return result,
                 Err(done) => done.await,
             }
         }
+    }
+}
+
+impl Forget for Moka {
+    async fn forget(&self, key: &str) -> bool {
+        let is_completed = |entry: Arc<Mutex<Entry>>| entry.lock().is_completed();
+        self.0.get(key).is_some_and(is_completed) && self.0.remove(key).is_some()
     }
 }

@@ -1,5 +1,9 @@
-//! The guards that people write by hand: a map, an expiry, and the result in place of the lease once it is there.
-//! They do the least that could be called the same: no fencing token, no failure, and retention only where it is measured.
+//! Lease services written by hand over a map. An entry is a holder with an expiry, or the result that
+//! takes its place. They do the minimum: no fencing token, no failure, and retention only where that is
+//! measured.
+//!
+//! Each map is used in the fastest way that it offers: an entry that exists is found without an owned
+//! key, and a reply that changes nothing takes a shared lock where the map has one.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,24 +11,28 @@ use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
 use foldhash::fast::RandomState;
-use lessor_testkit::contention::{Guard, Told};
+use lessor_contention::{Forget, LeaseService, Reply};
 use parking_lot::Mutex;
+use quick_cache::sync::{Cache, EntryAction, EntryResult, GuardResult};
+use quick_cache::{OptionsBuilder, UnitWeighter};
 use tokio::sync::Notify;
 
 use crate::work::Purger;
 
-/// As many as lessor has: the more there are, the shorter it takes while one of them grows.
+/// The number of shards. The same as lessor's: the more there are, the shorter is the growth of one.
 pub(super) const SHARDS: usize = 128;
 
-/// What stands under a key.
-#[derive(Default)]
+pub(super) type EntryReply = Reply<u128, Arc<[u8]>>;
+
+/// The state of a key.
+#[derive(Clone, Default)]
 pub(super) enum Entry {
     #[default]
     Free,
     Held {
         lease_id: u128,
         expires_at: Instant,
-        /// Made by the first who waits.
+        /// Set by the first waiting caller.
         done: Option<Arc<Notify>>,
     },
     Completed {
@@ -34,17 +42,34 @@ pub(super) enum Entry {
 }
 
 impl Entry {
-    pub(super) fn acquire(&mut self, ttl: Duration) -> Told<u128, Arc<[u8]>> {
-        let now = Instant::now();
+    /// Returns the entry of a new lease, and its id.
+    fn grant(now: Instant, ttl: Duration) -> (Self, u128) {
+        let lease_id = fastrand::u128(..);
+        (Self::Held { lease_id, expires_at: now + ttl, done: None }, lease_id)
+    }
+
+    /// Returns the reply to a request that changes nothing. `None` if the key can be acquired.
+    fn reply(&self) -> Option<EntryReply> {
         match self {
-            Self::Held { expires_at, .. } if now < *expires_at => Told::Refused,
-            Self::Completed { result, .. } => Told::Replayed(result.clone()),
-            Self::Free | Self::Held { .. } => {
-                let lease_id = fastrand::u128(..);
-                *self = Self::Held { lease_id, expires_at: now + ttl, done: None };
-                Told::Granted(lease_id)
-            }
+            Self::Completed { result, .. } => Some(Reply::Completed(result.clone())),
+            Self::Held { expires_at, .. } if Instant::now() < *expires_at => Some(Reply::InProgress),
+            Self::Held { .. } | Self::Free => None,
         }
+    }
+
+    pub(super) fn acquire(&mut self, ttl: Duration) -> EntryReply {
+        if let Self::Completed { result, .. } = self {
+            return Reply::Completed(result.clone());
+        }
+        let now = Instant::now();
+        if let Self::Held { expires_at, .. } = self
+            && now < *expires_at
+        {
+            return Reply::InProgress;
+        }
+        let (held, lease_id) = Self::grant(now, ttl);
+        *self = held;
+        Reply::Acquired(lease_id)
     }
 
     pub(super) fn extend(&mut self, by: u128, ttl: Duration) {
@@ -53,7 +78,7 @@ impl Entry {
             Self::Held { lease_id, expires_at, .. } if *lease_id == by && now < *expires_at => {
                 *expires_at = now + ttl;
             }
-            _ => panic!("not the holder"),
+            _ => panic!("the caller is not the holder"),
         }
     }
 
@@ -65,17 +90,21 @@ impl Entry {
                 *self = Self::Completed { result: result.into(), keep_until };
                 done.inspect(|done| done.notify_waiters());
             }
-            _ => panic!("not the holder"),
+            _ => panic!("the caller is not the holder"),
         }
     }
 
-    /// The result, or who tells when it is there.
-    pub(super) fn look(&mut self) -> Result<Arc<[u8]>, Arc<Notify>> {
+    /// Returns the result, or the notification for its completion.
+    pub(super) fn result_or_notify(&mut self) -> Result<Arc<[u8]>, Arc<Notify>> {
         match self {
             Self::Completed { result, .. } => Ok(result.clone()),
             Self::Held { done, .. } => Err(done.get_or_insert_default().clone()),
-            Self::Free => panic!("nobody works on it"),
+            Self::Free => panic!("the key is not held"),
         }
+    }
+
+    pub(super) fn is_completed(&self) -> bool {
+        matches!(self, Self::Completed { .. })
     }
 
     fn is_kept(&self, now: Instant) -> bool {
@@ -84,16 +113,19 @@ impl Entry {
 }
 
 pub(super) trait Map: Default + Send + Sync + 'static {
-    /// Shows `look` what is under `key`, which is [`Entry::Free`] if there was nothing.
-    fn enter<T>(&self, key: &str, look: impl FnOnce(&mut Entry) -> T) -> T;
+    /// Replies to a request, and inserts an entry if there is none.
+    fn acquire(&self, key: &str, ttl: Duration) -> EntryReply;
 
-    /// Shows `look` what is under `key`, where there is something.
-    fn with<T>(&self, key: &str, look: impl FnOnce(&mut Entry) -> T) -> T;
+    /// Calls `update` with the entry of `key`, which exists.
+    fn update<T>(&self, key: &str, update: impl FnOnce(&mut Entry) -> T) -> T;
+
+    /// Removes the entry if it is completed. Returns whether it was.
+    fn remove_completed(&self, key: &str) -> bool;
 
     fn retain(&self, is_kept: impl Fn(&Entry) -> bool);
 }
 
-/// A dashmap with foldhash. What is there is found without a key of one's own.
+/// dashmap with foldhash.
 pub(super) struct Dash(DashMap<String, Entry, RandomState>);
 
 impl Default for Dash {
@@ -103,15 +135,22 @@ impl Default for Dash {
 }
 
 impl Map for Dash {
-    fn enter<T>(&self, key: &str, look: impl FnOnce(&mut Entry) -> T) -> T {
-        if let Some(mut there) = self.0.get_mut(key) {
-            return look(&mut there);
+    fn acquire(&self, key: &str, ttl: Duration) -> EntryReply {
+        // The shared lock is released before the exclusive one is taken.
+        let reply = self.0.get(key).map(|entry| entry.reply());
+        match reply {
+            Some(Some(reply)) => reply,
+            Some(None) if let Some(mut entry) = self.0.get_mut(key) => entry.acquire(ttl),
+            _ => self.0.entry(key.to_owned()).or_default().acquire(ttl),
         }
-        look(&mut self.0.entry(key.to_owned()).or_default())
     }
 
-    fn with<T>(&self, key: &str, look: impl FnOnce(&mut Entry) -> T) -> T {
-        look(&mut self.0.get_mut(key).expect("acquired"))
+    fn update<T>(&self, key: &str, update: impl FnOnce(&mut Entry) -> T) -> T {
+        update(&mut self.0.get_mut(key).expect("the key was acquired"))
+    }
+
+    fn remove_completed(&self, key: &str) -> bool {
+        self.0.remove_if(key, |_, entry| entry.is_completed()).is_some()
     }
 
     fn retain(&self, is_kept: impl Fn(&Entry) -> bool) {
@@ -119,21 +158,53 @@ impl Map for Dash {
     }
 }
 
-/// One lock around the standard library's map, with foldhash.
+/// scc's hash map with foldhash.
+#[derive(Default)]
+pub(super) struct Scc(scc::HashMap<String, Entry, RandomState>);
+
+impl Map for Scc {
+    fn acquire(&self, key: &str, ttl: Duration) -> EntryReply {
+        match self.0.read_sync(key, |_, entry| entry.reply()) {
+            Some(Some(reply)) => reply,
+            Some(None) if let Some(reply) = self.0.update_sync(key, |_, entry| entry.acquire(ttl)) => reply,
+            _ => self.0.entry_sync(key.to_owned()).or_default().get_mut().acquire(ttl),
+        }
+    }
+
+    fn update<T>(&self, key: &str, update: impl FnOnce(&mut Entry) -> T) -> T {
+        self.0.update_sync(key, |_, entry| update(entry)).expect("the key was acquired")
+    }
+
+    fn remove_completed(&self, key: &str) -> bool {
+        self.0.remove_if_sync(key, |entry| entry.is_completed()).is_some()
+    }
+
+    fn retain(&self, is_kept: impl Fn(&Entry) -> bool) {
+        self.0.retain_sync(|_, entry| is_kept(entry));
+    }
+}
+
+/// A lock around the standard library's map, with foldhash.
 #[derive(Default)]
 pub(super) struct Locked(Mutex<HashMap<String, Entry, RandomState>>);
 
 impl Map for Locked {
-    fn enter<T>(&self, key: &str, look: impl FnOnce(&mut Entry) -> T) -> T {
+    fn acquire(&self, key: &str, ttl: Duration) -> EntryReply {
         let mut map = self.0.lock();
         match map.get_mut(key) {
-            Some(there) => look(there),
-            None => look(map.entry(key.to_owned()).or_default()),
+            Some(entry) => entry.acquire(ttl),
+            None => map.entry(key.to_owned()).or_default().acquire(ttl),
         }
     }
 
-    fn with<T>(&self, key: &str, look: impl FnOnce(&mut Entry) -> T) -> T {
-        look(self.0.lock().get_mut(key).expect("acquired"))
+    fn update<T>(&self, key: &str, update: impl FnOnce(&mut Entry) -> T) -> T {
+        update(self.0.lock().get_mut(key).expect("the key was acquired"))
+    }
+
+    fn remove_completed(&self, key: &str) -> bool {
+        let mut map = self.0.lock();
+        let is_completed = map.get(key).is_some_and(Entry::is_completed);
+        is_completed && map.remove(key).is_some()
     }
 
     fn retain(&self, is_kept: impl Fn(&Entry) -> bool) {
@@ -141,6 +212,63 @@ impl Map for Locked {
     }
 }
 
+/// quick_cache with foldhash, and a capacity that no run reaches: an evicted key would be granted twice.
+pub(super) struct Quick(Cache<String, Entry, UnitWeighter, RandomState>);
+
+/// The expected number of entries, which the cache takes as a hint.
+const ENTRIES: usize = 1 << 20;
+
+impl Default for Quick {
+    fn default() -> Self {
+        let options = OptionsBuilder::new()
+            .estimated_items_capacity(ENTRIES)
+            .weight_capacity(u64::MAX >> 16)
+            .ghost_allocation(0.0)
+            .shards(SHARDS)
+            .build()
+            .expect("the options are complete");
+        Self(Cache::with_options(options, UnitWeighter, RandomState::default(), Default::default()))
+    }
+}
+
+impl Map for Quick {
+    fn acquire(&self, key: &str, ttl: Duration) -> EntryReply {
+        let guard = match self.0.get_value_or_guard(key, None) {
+            GuardResult::Guard(guard) => guard,
+            GuardResult::Timeout => unreachable!("there is no timeout"),
+            GuardResult::Value(entry) => match entry.reply() {
+                Some(reply) => return reply,
+                None => match self.0.entry(key, None, |_, entry| EntryAction::Retain(entry.acquire(ttl))) {
+                    EntryResult::Retained(reply) => return reply,
+                    EntryResult::Vacant(guard) => guard,
+                    _ => unreachable!("the entry is retained, without a timeout"),
+                },
+            },
+        };
+        let (held, lease_id) = Entry::grant(Instant::now(), ttl);
+        match guard.insert(held) {
+            Ok(()) => Reply::Acquired(lease_id),
+            Err(_) => unreachable!("nobody replaces or removes a key that is being inserted"),
+        }
+    }
+
+    fn update<T>(&self, key: &str, update: impl FnOnce(&mut Entry) -> T) -> T {
+        match self.0.entry(key, None, |_, entry| EntryAction::Retain(update(entry))) {
+            EntryResult::Retained(updated) => updated,
+            _ => panic!("the key was acquired"),
+        }
+    }
+
+    fn remove_completed(&self, key: &str) -> bool {
+        self.0.remove_if(key, Entry::is_completed).is_some()
+    }
+
+    fn retain(&self, is_kept: impl Fn(&Entry) -> bool) {
+        self.0.retain(|_, entry| is_kept(entry));
+    }
+}
+
+/// A service over a map.
 pub(super) struct ByHand<M> {
     map: Arc<M>,
     retention: Option<Duration>,
@@ -161,30 +289,36 @@ impl<M: Map> ByHand<M> {
     }
 }
 
-impl<M: Map> Guard for ByHand<M> {
-    type Grant = u128;
+impl<M: Map> LeaseService for ByHand<M> {
+    type Lease = u128;
     type Result = Arc<[u8]>;
 
-    async fn acquire(&self, key: &str, ttl: Duration) -> Told<u128, Arc<[u8]>> {
-        self.map.enter(key, |entry| entry.acquire(ttl))
+    async fn acquire(&self, key: &str, ttl: Duration) -> EntryReply {
+        self.map.acquire(key, ttl)
     }
 
     async fn extend(&self, key: &str, by: &mut u128, ttl: Duration) {
-        self.map.with(key, |entry| entry.extend(*by, ttl));
+        self.map.update(key, |entry| entry.extend(*by, ttl));
     }
 
     async fn complete(&self, key: &str, by: u128, result: &[u8]) {
-        self.map.with(key, |entry| entry.complete(by, result, self.retention));
+        self.map.update(key, |entry| entry.complete(by, result, self.retention));
     }
 
     async fn wait(&self, key: &str) -> Arc<[u8]> {
         loop {
-            // The notification counts from when it is made, which is before the holder can look for it.
-            let done = self.map.with(key, |entry| entry.look().map_err(Notify::notified_owned));
+            // The notification is registered under the entry's lock, so no completion is missed.
+            let done = self.map.update(key, |entry| entry.result_or_notify().map_err(Notify::notified_owned));
             match done {
                 Ok(result) => return result,
                 Err(done) => done.await,
             }
         }
+    }
+}
+
+impl<M: Map> Forget for ByHand<M> {
+    async fn forget(&self, key: &str) -> bool {
+        self.map.remove_completed(key)
     }
 }

@@ -1,7 +1,7 @@
-//! Guards in memory: lessor, maps with a guard written by hand, a cache, and the floor.
+//! Lease services in memory: lessor, services written by hand over maps and caches, and a bare map.
 
+mod bare_map;
 mod cache;
-mod floor;
 mod maps;
 #[cfg(test)]
 mod tests;
@@ -10,47 +10,60 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lessor::{Engine, MemoryStore};
+use lessor_contention::{Sample, Workload};
 use lessor_counted::Rest;
-use lessor_testkit::contention::{Crowd, Sample};
 
+use self::maps::ByHand;
 use crate::lessor::{engine, settle};
 use crate::work::{Contender, PURGE_EVERY, Work, measure};
 
-pub(crate) const CONTENDERS: [Contender; 5] = [
-    Contender { name: "lessor", is_floor: false, note: "the in-memory store" },
+pub(crate) const CONTENDERS: [Contender; 7] = [
+    Contender { name: "lessor", is_reference: false, note: "the in-memory store" },
     Contender {
         name: "dashmap by hand",
-        is_floor: false,
-        note: "a dashmap of who holds a key until when, or its result; no token, no failure; ids are not secret",
+        is_reference: false,
+        note: "a dashmap from keys to a holder with an expiry, or to a result; no token, no failure; lease ids are not secret",
     },
-    Contender { name: "Mutex<HashMap> by hand", is_floor: false, note: "the same behind one lock" },
+    Contender { name: "scc by hand", is_reference: false, note: "the same with scc's hash map" },
+    Contender {
+        name: "Mutex<HashMap> by hand",
+        is_reference: false,
+        note: "the same with the standard library's map behind one lock",
+    },
+    Contender {
+        name: "quick_cache by hand",
+        is_reference: false,
+        note: "the same with a quick_cache whose capacity is never reached",
+    },
     Contender {
         name: "moka",
-        is_floor: false,
-        note: "the same in a moka cache, which evicts what is too old by itself: counted from the acquire, even if the work is not done",
+        is_reference: false,
+        note: "the same with a moka cache, which evicts old entries by itself: a fixed time after the acquire, even if the work is not done",
     },
     Contender {
-        name: "floor",
-        is_floor: true,
-        note: "a dashmap alone: it is told apart only whether a key has a result",
+        name: "bare dashmap",
+        is_reference: true,
+        note: "a dashmap from keys to results: no holder, no expiry",
     },
 ];
 
-pub(crate) fn run(name: &str, work: &Work, crowd: &Crowd) -> Result<Sample, String> {
+pub(crate) fn run(name: &str, work: &Work, workload: &Workload) -> Result<Sample, String> {
     let retention = work.retention();
     Ok(match name {
         "lessor" => {
             let store = Arc::new(MemoryStore::new());
             let _rest = Rest(store.clone());
             let engine = lessor_over(store, retention)?;
-            let sample = measure(engine.clone(), work, crowd);
+            let sample = measure(engine.clone(), work, workload);
             settle(&engine);
             sample
         }
-        "dashmap by hand" => measure(maps::ByHand::<maps::Dash>::new(retention), work, crowd),
-        "Mutex<HashMap> by hand" => measure(maps::ByHand::<maps::Locked>::new(retention), work, crowd),
-        "moka" => measure(cache::Moka::new(retention), work, crowd),
-        _ => measure(floor::Floor::default(), work, crowd),
+        "dashmap by hand" => measure(ByHand::<maps::Dash>::new(retention), work, workload),
+        "scc by hand" => measure(ByHand::<maps::Scc>::new(retention), work, workload),
+        "Mutex<HashMap> by hand" => measure(ByHand::<maps::Locked>::new(retention), work, workload),
+        "quick_cache by hand" => measure(ByHand::<maps::Quick>::new(retention), work, workload),
+        "moka" => measure(cache::Moka::new(retention), work, workload),
+        _ => measure(bare_map::BareMap::default(), work, workload),
     })
 }
 

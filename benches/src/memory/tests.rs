@@ -1,46 +1,78 @@
 use std::time::Duration;
 
-use lessor_testkit::contention::{Crowd, Guard, Told};
+use lessor_contention::{Forget, LeaseService, Reply, Workload};
 
 use super::*;
-use crate::check::{is_one_for_many, keeps_its_word};
+use crate::check::{forgets_completed_keys_only, is_one_for_many, keeps_its_word};
+
+const TTL: Duration = Duration::from_secs(60);
+
+/// Calls `$check` with a new service of each contender but the bare map.
+macro_rules! each {
+    ($check:expr, $retention:expr) => {
+        $check(lessor($retention).expect("an engine"));
+        $check(ByHand::<maps::Dash>::new($retention));
+        $check(ByHand::<maps::Scc>::new($retention));
+        $check(ByHand::<maps::Locked>::new($retention));
+        $check(ByHand::<maps::Quick>::new($retention));
+        $check(cache::Moka::new($retention));
+    };
+}
 
 #[test]
 fn every_contender_does_the_work_once_replays_it_and_refuses_what_is_held() {
-    keeps_its_word(&lessor(None).expect("an engine"));
-    keeps_its_word(&maps::ByHand::<maps::Dash>::new(None));
-    keeps_its_word(&maps::ByHand::<maps::Locked>::new(None));
-    keeps_its_word(&cache::Moka::new(None));
-    is_one_for_many(lessor(None).expect("an engine"));
-    is_one_for_many(maps::ByHand::<maps::Dash>::new(None));
-    is_one_for_many(maps::ByHand::<maps::Locked>::new(None));
-    is_one_for_many(cache::Moka::new(None));
+    fn check(service: impl LeaseService) {
+        keeps_its_word(&service);
+    }
+    each!(check, None);
+    each!(is_one_for_many, None);
+}
+
+#[test]
+fn every_contender_forgets_completed_keys_only() {
+    each!(forgets_completed_keys_only, None);
 }
 
 #[test]
 fn every_contender_wakes_all_who_wait() {
-    for contender in &CONTENDERS[..4] {
+    for contender in CONTENDERS.iter().filter(|contender| !contender.is_reference) {
         let handle = crate::work::runtime().handle();
-        let crowd = Crowd::of_tasks(50).spawn_with(|task| drop(handle.spawn(task)));
-        let sample = run(contender.name, &Work::Waiters, &crowd).expect("it runs");
-        assert_eq!(sample.told.replayed, 50, "{}", contender.name);
+        let workload = Workload::tasks(50).spawn_with(|task| drop(handle.spawn(task)));
+        let sample = run(contender.name, &Work::Waiters, &workload).expect("it runs");
+        assert_eq!(sample.replies.completed, 50, "{}", contender.name);
     }
 }
 
 #[test]
 fn where_purging_is_measured_every_contender_purges() {
-    const RETENTION: Option<Duration> = Some(Duration::from_millis(20));
-    async fn check(guard: impl Guard) {
-        let grant = guard.acquire("key", Duration::from_secs(60)).await.granted("key");
-        guard.complete("key", grant, b"result").await;
-        while !matches!(guard.acquire("key", Duration::from_secs(60)).await, Told::Granted(_)) {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+    fn check(service: impl LeaseService) {
+        lessor::block_on(async {
+            let lease = service.acquire("key", TTL).await.acquired("key");
+            service.complete("key", lease, b"result").await;
+            while !matches!(service.acquire("key", TTL).await, Reply::Acquired(_)) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
     }
-    lessor::block_on(async {
-        check(lessor(RETENTION).expect("an engine")).await;
-        check(maps::ByHand::<maps::Dash>::new(RETENTION)).await;
-        check(maps::ByHand::<maps::Locked>::new(RETENTION)).await;
-        check(cache::Moka::new(RETENTION)).await;
-    });
+    each!(check, Some(Duration::from_millis(20)));
+}
+
+/// A cache that evicted a key would grant it a second time.
+#[test]
+fn no_contender_drops_a_key_of_many() {
+    const KEYS: u64 = 50_000;
+    fn check(service: impl Forget) {
+        lessor::block_on(async {
+            for n in 0..KEYS {
+                let key = n.to_string();
+                let lease = service.acquire(&key, TTL).await.acquired(&key);
+                service.complete(&key, lease, b"result").await;
+            }
+            for n in 0..KEYS {
+                let reply = service.acquire(&n.to_string(), TTL).await;
+                assert!(matches!(reply, Reply::Completed(_)), "{n}: {reply:?}");
+            }
+        });
+    }
+    each!(check, None);
 }

@@ -68,7 +68,7 @@ fn line<'a>(series: &Series<'a>, name: &'a str, marks: &Marks) -> Option<Line<'a
         most: spread.most / one,
     };
     let values = series.cases.iter().map(|case| case.contender(name)?.spread().map(relative));
-    let mark = marks.of_contender(name, series.is_floor(name));
+    let mark = marks.of_contender(name, series.is_reference(name));
     Some(Line { name, mark, values: values.collect() })
 }
 

@@ -59,7 +59,7 @@ fn panel<'a>(title: &str, case: &'a Case, marks: &Marks) -> lines::Panel<'a> {
             .into_iter()
             .map(|contender| Line {
                 name: &contender.name,
-                mark: marks.of_contender(&contender.name, contender.is_floor),
+                mark: marks.of_contender(&contender.name, contender.is_reference),
                 values: values(contender),
             })
             .collect(),

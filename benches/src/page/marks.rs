@@ -36,7 +36,7 @@ impl Marks {
         let mut met: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         let mut order: Vec<&str> = Vec::new();
         for case in &results.cases {
-            for contender in case.contenders.iter().filter(|each| !each.is_floor && each.name != LESSOR) {
+            for contender in case.contenders.iter().filter(|each| !each.is_reference && each.name != LESSOR) {
                 met.entry(&case.store).or_default().push(&contender.name);
                 if !order.contains(&contender.name.as_str()) {
                     order.push(&contender.name);
@@ -53,9 +53,9 @@ impl Marks {
         Self(slots)
     }
 
-    pub(super) fn of_contender(&self, name: &str, is_floor: bool) -> Mark {
-        if is_floor {
-            return Mark { class: "floor".to_owned(), shape: None };
+    pub(super) fn of_contender(&self, name: &str, is_reference: bool) -> Mark {
+        if is_reference {
+            return Mark { class: "reference".to_owned(), shape: None };
         }
         if name == LESSOR {
             return Mark { class: LESSOR.to_owned(), shape: Some(Shape::Circle) };

@@ -5,7 +5,7 @@ use super::figure::{Figure, MARGIN, WIDTH, headings};
 use super::marks::Shape;
 use super::numbers;
 use super::scale::{Scale, extent};
-use super::sections::{Section, Series};
+use super::sections::{Section, Series, store_name};
 use super::summary::{Tally, Verdict};
 use crate::results::{Callers, Case, Spread};
 
@@ -14,8 +14,10 @@ const FONT: f64 = 11.5;
 const COLUMNS: usize = 4;
 const LABELS: f64 = 112.0;
 /// Where the number of callers stands, and where the ratio does.
-const CALLERS: f64 = 32.0;
-const VALUES: f64 = 40.0;
+const CALLERS: f64 = 44.0;
+const VALUES: f64 = 46.0;
+/// The distance of texts from the edges of a column.
+const INSET: f64 = 8.0;
 const LANE: f64 = 14.0;
 /// Between threads and tasks.
 const GAP: f64 = 5.0;
@@ -23,8 +25,6 @@ const LINE: f64 = 14.0;
 const PADDING: f64 = 7.0;
 const TOP: f64 = 92.0;
 const HEADER: f64 = 52.0;
-/// Of a section, in the header.
-const NAME_LINES: usize = 2;
 const FOOTER: f64 = 24.0;
 const BETWEEN: f64 = 20.0;
 /// Powers of two beyond which a ratio is an arrow: far enough to see that it is far.
@@ -152,8 +152,8 @@ impl<'a> Overview<'a, '_> {
         }
         let cases = || self.sections.iter().flat_map(Section::cases);
         if cases().any(|case| is_task(case.callers)) {
-            add(canvas, Shape::Circle, "hollow floor", "threads");
-            add(canvas, Shape::Diamond, "hollow floor", "tasks");
+            add(canvas, Shape::Circle, "hollow reference", "threads");
+            add(canvas, Shape::Diamond, "hollow reference", "tasks");
         }
     }
 
@@ -161,13 +161,10 @@ impl<'a> Overview<'a, '_> {
         let (from, to) = (top + HEADER - 4.0, top + height - FOOTER + 2.0);
         for (at, section) in band.iter().enumerate() {
             let left = self.left(at);
-            let mut name = wrapped(&section.name(), FONT * 1.08, self.column - 16.0);
-            if name.len() > NAME_LINES {
-                let rest = name.split_off(NAME_LINES - 1).join(" ");
-                name.push(fitting(&rest, FONT * 1.08, self.column - 16.0));
-            }
-            for (line, text) in name.iter().enumerate() {
-                canvas.text((left + 8.0, top + 12.0 + LINE * line as f64), "strong", Anchor::Start, text);
+            let lines = [(store_name(section.store), "strong"), (section.setting.unwrap_or(""), "muted")];
+            for (line, (text, class)) in lines.into_iter().enumerate() {
+                let text = fitting(text, FONT * 1.08, self.column - 2.0 * INSET);
+                canvas.text((left + INSET, top + 12.0 + LINE * line as f64), class, Anchor::Start, &text);
             }
             for tick in &self.scale.ticks {
                 let x = left + self.scale.at(*tick);
@@ -207,7 +204,7 @@ impl<'a> Overview<'a, '_> {
             let callers = numbers::count(case.callers.count() as f64);
             canvas.text((left + CALLERS - 6.0, y + 4.0), "muted", Anchor::End, &callers);
             let value = numbers::ratio(ratio.median);
-            canvas.text((left + self.column - 10.0, y + 4.0), "", Anchor::End, &value);
+            canvas.text((left + self.column - INSET, y + 4.0), "", Anchor::End, &value);
             self.draw_ratio(canvas, (left, y), case.callers, *ratio);
         }
     }
@@ -251,7 +248,7 @@ fn offsets(lanes: &[(&Case, Spread)]) -> (Vec<f64>, f64) {
 fn class(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Better => "mark lessor",
-        Verdict::Level => "hollow floor",
+        Verdict::Level => "hollow reference",
         Verdict::Worse => "mark worse",
     }
 }

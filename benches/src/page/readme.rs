@@ -12,9 +12,7 @@ pub(super) fn write(
     overview: &Figure,
     figures: &[Vec<Figure>],
 ) -> String {
-    let mut out = String::from(
-        "<!-- Written by `cargo xtask bench`; what is changed by hand is lost with the next run. -->\n\n",
-    );
+    let mut out = String::from("<!-- Written by `cargo xtask bench`, which overwrites changes. -->\n\n");
     out.push_str("# Benchmarks\n\n");
     out.push_str(&provenance(results));
     out.push_str(&in_short(sections, overview));
@@ -72,7 +70,7 @@ fn in_short(sections: &[Section<'_>], overview: &Figure) -> String {
         None => out.push_str("There is no workload in which the best rival has the better median.\n\n"),
     }
     out.push_str("<details><summary>All ratios as tables</summary>\n\n");
-    out.push_str("Lessor to the best rival, bold where lessor is better: median (least – most). Below, who the best rival is, and the ratio to the floor.\n\n");
+    out.push_str("Lessor to the best rival, bold where lessor is better: median (least – most). Below, the best rival, and the ratio to the reference.\n\n");
     sections.iter().for_each(|section| out.push_str(&summary::tables(section)));
     out.push_str("</details>\n\n");
     out
@@ -104,11 +102,11 @@ fn how_to_read(results: &Results) -> String {
     };
     format!(
         "## How it was measured, and how to read it\n\n\
-         - All contenders of a case do the same work in turns, in {rounds}; nobody runs beside anybody else. A machine that is slow for a while is slow for all.\n\
-         - A **ratio** is taken within one round, lessor's figure to the best rival's, and the median is over the rounds; the rival that is named is the best by its own median. Above 1 lessor is better, also where less time is better.\n\
-         - A **number** is the median over the rounds; in brackets and as bars in the plots the least and the most. Where two bars overlap, take the contenders for equal.\n\
-         - **p50**, **p99** and the like: so many percent of the operations of a round took no longer.\n\
-         - The **floor** is no guard: it is the most that the machine or the server could do for this work.\n\
+         - All contenders of a case do the same work in turns, in {rounds}. Only one of them runs at a time, and a slow phase of the machine affects all of them.\n\
+         - A **ratio** compares lessor's figure with the best rival's of the same round. The page shows the median of the rounds, and names the rival with the best median. Above 1, lessor is better, also where less time is better.\n\
+         - A **number** is the median of the rounds. Brackets, and bars in the plots, show the least and the greatest. Contenders whose bars overlap are equal within the accuracy.\n\
+         - **p50** and **p99** are the latencies that 50 and 99 percent of the operations of a round did not exceed.\n\
+         - A **reference** does part of the work and grants no leases: a bare map, a bare log, or `redis-benchmark`. It is not a limit: lessor can be faster, as where it combines requests.\n\
          - All plots with values have logarithmic scales, and a contender has the same colour and shape in all of them.\n\n"
     )
 }

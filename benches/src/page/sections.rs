@@ -118,8 +118,8 @@ impl<'a> Series<'a> {
         self.names().into_iter().filter(|name| !self.has(name)).collect()
     }
 
-    pub(super) fn is_floor(&self, name: &str) -> bool {
-        self.cases.iter().filter_map(|case| case.contender(name)).any(|contender| contender.is_floor)
+    pub(super) fn is_reference(&self, name: &str) -> bool {
+        self.cases.iter().filter_map(|case| case.contender(name)).any(|contender| contender.is_reference)
     }
 }
 

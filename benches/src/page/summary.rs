@@ -158,17 +158,18 @@ fn at_one(section: &Section<'_>, series: &[&Series<'_>]) -> String {
 
 /// Where there is nothing to compare with, why.
 fn ratio_cell(case: &Case) -> String {
-    let floor = case.ratio_to_floor().map(|ratio| format!("floor {}", numbers::ratio(ratio.median)));
+    let reference =
+        case.ratio_to_reference().map(|ratio| format!("reference {}", numbers::ratio(ratio.median)));
     let (Some(ratio), Some(rival)) = (case.ratio(), case.rival()) else {
         let has_lessor = case.contender(LESSOR).is_some_and(|lessor| !lessor.rounds.is_empty());
         let why = if has_lessor { "no rival" } else { "no result" };
-        let floor = floor.map_or_else(String::new, |floor| format!("; {floor}"));
-        return format!("<sub>{why}{floor}</sub>");
+        let reference = reference.map_or_else(String::new, |reference| format!("; {reference}"));
+        return format!("<sub>{why}{reference}</sub>");
     };
     let [median, least, most] = [ratio.median, ratio.least, ratio.most].map(numbers::ratio);
     let median = if ratio.median > 1.0 { format!("**{median}**") } else { median };
-    let floor = floor.map_or_else(String::new, |floor| format!("; {floor}"));
-    format!("{median} ({least} – {most})<br><sub>{}{floor}</sub>", cell(&rival.name))
+    let reference = reference.map_or_else(String::new, |reference| format!("; {reference}"));
+    format!("{median} ({least} – {most})<br><sub>{}{reference}</sub>", cell(&rival.name))
 }
 
 /// For the middle of a sentence; abbreviations stay.

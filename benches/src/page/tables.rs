@@ -22,7 +22,7 @@ fn table(series: &Series<'_>) -> String {
     out.push_str(&format!("| {unit}; {callers}: |{}\n", heads.collect::<String>()));
     out.push_str(&format!("|:--|{}\n", "---|".repeat(series.cases.len())));
     for name in series.names().into_iter().filter(|name| series.has(name)) {
-        let shown = match (name == LESSOR, series.is_floor(name)) {
+        let shown = match (name == LESSOR, series.is_reference(name)) {
             (true, _) => format!("**{}**", cell(name)),
             (_, true) => format!("_{}_", cell(name)),
             _ => cell(name),

@@ -11,9 +11,9 @@ use crate::results::{Callers, Case, Contender, LESSOR, Machine, Results, Sample,
 
 /// Two rivals, of whom `b` cannot do it.
 fn small() -> Results {
-    let contender = |name: &str, is_floor, values: &[f64]| Contender {
+    let contender = |name: &str, is_reference, values: &[f64]| Contender {
         name: name.to_owned(),
-        is_floor,
+        is_reference,
         note: None,
         rounds: values.iter().map(|&value| Sample { value, latency: None }).collect(),
     };
@@ -30,7 +30,7 @@ fn small() -> Results {
             contender(LESSOR, false, lessor),
             contender("a", false, rival),
             contender("b", false, &[]),
-            contender("floor", true, &[8.0, 8.0, 8.0]),
+            contender("reference", true, &[8.0, 8.0, 8.0]),
         ],
     };
     let machine = Machine {
@@ -89,7 +89,7 @@ fn odd_names() -> Results {
     }
     for case in &mut results.cases {
         case.against =
-            case.contenders.iter().filter(|each| !each.is_floor).map(|each| each.name.clone()).collect();
+            case.contenders.iter().filter(|each| !each.is_reference).map(|each| each.name.clone()).collect();
         case.against.retain(|name| name != LESSOR);
     }
     results

@@ -9,7 +9,7 @@ pub(super) struct Theme {
     pub(super) muted: &'static str,
     grid: &'static str,
     axis: &'static str,
-    pub(super) floor: &'static str,
+    pub(super) reference: &'static str,
     pub(super) lessor: &'static str,
     pub(super) rivals: [&'static str; RIVALS],
 }
@@ -24,7 +24,7 @@ pub(super) const THEMES: [Theme; 2] = [
         muted: "#59636e",
         grid: "#e3e7eb",
         axis: "#8c959f",
-        floor: "#6e7781",
+        reference: "#6e7781",
         lessor: "#0969da",
         rivals: ["#d9480f", "#00785a", "#6a1fb0", "#5b4300", "#17203a"],
     },
@@ -35,7 +35,7 @@ pub(super) const THEMES: [Theme; 2] = [
         muted: "#9198a1",
         grid: "#262c34",
         axis: "#656c76",
-        floor: "#8b949e",
+        reference: "#8b949e",
         lessor: "#4493f8",
         rivals: ["#f07b3f", "#3fc79a", "#d2b0ff", "#f5d76e", "#f0f6fc"],
     },
@@ -44,7 +44,7 @@ pub(super) const THEMES: [Theme; 2] = [
 impl Theme {
     /// Rules for the classes that drawings use.
     pub(super) fn style(&self) -> String {
-        let Self { surface, ink, muted, grid, axis, floor, lessor, rivals, .. } = self;
+        let Self { surface, ink, muted, grid, axis, reference, lessor, rivals, .. } = self;
         let mut style = format!(
             "text{{font:11.5px -apple-system,BlinkMacSystemFont,\"Segoe UI\",\"Noto Sans\",Helvetica,Arial,sans-serif;fill:{ink};font-variant-numeric:tabular-nums}}\n\
              .heading{{font-size:16px;font-weight:600}}\n\
@@ -57,13 +57,13 @@ impl Theme {
              .band{{fill:{grid};fill-opacity:.45}}\n\
              .line{{fill:none;stroke:currentColor;stroke-width:1.75;stroke-linejoin:round}}\n\
              .line.lessor{{stroke-width:3}}\n\
-             .line.floor{{stroke-dasharray:5 4}}\n\
+             .line.reference{{stroke-dasharray:5 4}}\n\
              .bar{{stroke:currentColor;stroke-width:2.5}}\n\
              .lead{{fill:none;stroke:currentColor;stroke-opacity:.6}}\n\
              .spread{{stroke:currentColor;stroke-width:2;stroke-opacity:.5}}\n\
              .mark{{fill:currentColor;stroke:{surface}}}\n\
              .hollow{{fill:{surface};stroke:currentColor;stroke-width:1.5}}\n\
-             .floor{{color:{floor}}}\n\
+             .reference{{color:{reference}}}\n\
              .lessor{{color:{lessor}}}\n"
         );
         // The colour that stays apart from lessor's in all eyes.

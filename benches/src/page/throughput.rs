@@ -19,7 +19,7 @@ pub(super) fn figure(section: &Section<'_>, marks: &Marks) -> Option<Figure> {
     Figure::of_panels(
         format!("throughput-{}", section.slug),
         format!("{}: how much each contender does", section.name()),
-        "Medians, and bars over all rounds; logarithmic scales. The floor is no guard: it is what the machine can do.",
+        "Medians, and bars over all rounds; logarithmic scales. A dashed line is a reference without leases, and not a limit.",
         format!("One plot per workload. Lessor's medians: {}.", tables::in_words(section)),
         &panels,
     )
@@ -50,7 +50,7 @@ fn lines<'a>(series: &Series<'a>, marks: &Marks) -> Vec<Line<'a>> {
     names
         .map(|name| Line {
             name,
-            mark: marks.of_contender(name, series.is_floor(name)),
+            mark: marks.of_contender(name, series.is_reference(name)),
             values: series.cases.iter().map(|case| case.contender(name)?.spread()).collect(),
         })
         .collect()
@@ -62,7 +62,7 @@ fn at_one<'a>(series: &Series<'a>, marks: &Marks) -> rows::Panel<'a> {
     let row = |contender: &'a crate::results::Contender| {
         Some(Row {
             name: &contender.name,
-            mark: marks.of_contender(&contender.name, contender.is_floor),
+            mark: marks.of_contender(&contender.name, contender.is_reference),
             value: contender.spread()?,
         })
     };

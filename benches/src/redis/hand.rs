@@ -4,7 +4,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use lessor_testkit::contention::{Guard, Told};
+use lessor_contention::{LeaseService, Reply};
 use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
@@ -43,10 +43,10 @@ fn result(result: &[u8]) -> Vec<u8> {
 }
 
 /// What a caller is told who found this, or who found nothing and so is the holder.
-fn tell(there: Option<Vec<u8>>, holder: Vec<u8>) -> Told<Vec<u8>, Vec<u8>> {
+fn tell(there: Option<Vec<u8>>, holder: Vec<u8>) -> Reply<Vec<u8>, Vec<u8>> {
     match there {
-        None => Told::Granted(holder),
-        Some(there) => shown(there).map_or(Told::Refused, Told::Replayed),
+        None => Reply::Acquired(holder),
+        Some(there) => shown(there).map_or(Reply::InProgress, Reply::Completed),
     }
 }
 
@@ -98,11 +98,11 @@ impl AsyncHand {
     }
 }
 
-impl Guard for AsyncHand {
-    type Grant = Vec<u8>;
+impl LeaseService for AsyncHand {
+    type Lease = Vec<u8>;
     type Result = Vec<u8>;
 
-    async fn acquire(&self, key: &str, ttl: Duration) -> Told<Vec<u8>, Vec<u8>> {
+    async fn acquire(&self, key: &str, ttl: Duration) -> Reply<Vec<u8>, Vec<u8>> {
         let holder = holder(fastrand::u128(..), ttl);
         let there = set(key, &holder, ttl).query_async(&mut self.connection.clone()).await.expect("SET");
         tell(there, holder)
@@ -128,7 +128,7 @@ impl Guard for AsyncHand {
         }
     }
 
-    async fn hold_all(&self, keys: &[String], ttl: Duration) -> Vec<Vec<u8>> {
+    async fn acquire_all(&self, keys: &[String], ttl: Duration) -> Vec<Vec<u8>> {
         let holders: Vec<_> = keys.iter().map(|_| holder(fastrand::u128(..), ttl)).collect();
         let all: Vec<_> = keys.iter().zip(&holders).collect();
         for some in all.chunks(1000) {
@@ -173,11 +173,11 @@ impl BlockingHand {
     }
 }
 
-impl Guard for BlockingHand {
-    type Grant = Vec<u8>;
+impl LeaseService for BlockingHand {
+    type Lease = Vec<u8>;
     type Result = Vec<u8>;
 
-    async fn acquire(&self, key: &str, ttl: Duration) -> Told<Vec<u8>, Vec<u8>> {
+    async fn acquire(&self, key: &str, ttl: Duration) -> Reply<Vec<u8>, Vec<u8>> {
         let holder = holder(fastrand::u128(..), ttl);
         let there = self.with_connection(|connection| set(key, &holder, ttl).query(connection).expect("SET"));
         tell(there, holder)

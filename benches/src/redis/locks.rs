@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lessor_testkit::contention::{Guard, Told};
+use lessor_contention::{LeaseService, Reply};
 use rslock::{Lock, LockError, LockManager};
 
 pub(super) struct Locks(LockManager);
@@ -16,14 +16,14 @@ impl Locks {
     }
 }
 
-impl Guard for Locks {
-    type Grant = Lock;
+impl LeaseService for Locks {
+    type Lease = Lock;
     type Result = Vec<u8>;
 
-    async fn acquire(&self, key: &str, ttl: Duration) -> Told<Lock, Vec<u8>> {
+    async fn acquire(&self, key: &str, ttl: Duration) -> Reply<Lock, Vec<u8>> {
         match self.0.lock(key, ttl).await {
-            Ok(lock) => Told::Granted(lock),
-            Err(LockError::Unavailable) => Told::Refused,
+            Ok(lock) => Reply::Acquired(lock),
+            Err(LockError::Unavailable) => Reply::InProgress,
             Err(error) => panic!("{error}"),
         }
     }

@@ -6,23 +6,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// What survives the server's crash.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mode {
-    /// Nothing.
-    Volatile,
-    /// Everything that was acknowledged.
-    Durable,
-}
+pub(crate) use crate::suite::cases::Mode;
 
 impl Mode {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Volatile => "appendonly no",
-            Self::Durable => "appendfsync always",
-        }
-    }
-
     fn options(self) -> &'static [&'static str] {
         match self {
             Self::Volatile => &["--appendonly", "no"],

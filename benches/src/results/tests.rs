@@ -23,9 +23,9 @@ fn a_ratio_above_one_means_that_lessor_is_better_in_seconds_as_well() {
 fn who_is_not_a_rival_does_not_count() {
     let mut case = case(Unit::PerSecond, &[(LESSOR, &[10.0]), ("a", &[5.0]), ("floor", &[100.0])]);
     case.against = vec!["a".to_owned()];
-    case.contenders[2].is_floor = true;
+    case.contenders[2].is_reference = true;
     assert_eq!(case.ratio().map(|ratio| ratio.median), Some(2.0));
-    assert_eq!(case.ratio_to_floor().map(|ratio| ratio.median), Some(0.1));
+    assert_eq!(case.ratio_to_reference().map(|ratio| ratio.median), Some(0.1));
     assert_eq!(case.rival().map(|rival| rival.name.as_str()), Some("a"));
 }
 
@@ -86,7 +86,7 @@ fn what_is_written_down_is_what_is_read() {
 fn case(unit: Unit, contenders: &[(&str, &[f64])]) -> Case {
     let contender = |&(name, values): &(&str, &[f64])| Contender {
         name: name.to_owned(),
-        is_floor: false,
+        is_reference: false,
         note: None,
         rounds: values.iter().map(|&value| Sample { value, latency: None }).collect(),
     };

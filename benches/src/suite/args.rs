@@ -10,10 +10,13 @@ use crate::args::{number, read, seconds};
 const HELP: &str = "\
 usage: cargo xtask bench [OPTION…]
 
-  --only NAME,…    stores (memory file redis), workloads (fresh refused zipf takeover renewals waiters purge open),
+  --only NAME,…    stores (memory file redis), workloads (fresh churn refused hot cold zipf takeover renewals
+                   waiters purge open),
                    contenders (lessor by-hand SQLite …; spaces may be dashes), or several of each
-  --rounds N       how often each run is repeated; default 3
-  --length S       seconds that a run takes; default 0.25
+  --table STORE    prints only a table of ratios, from short runs without moka and the bare map, in less than two minutes;
+                   STORE is memory
+  --rounds N       how often each run is repeated; default 5
+  --length S       seconds that a run takes; default 0.25, with --table 0.08
   --records N      records to open a store with; default 1000000
   --out FOLDER     where the results are written as a page with plots; default: nowhere";
 
@@ -23,6 +26,8 @@ pub(super) struct Options {
     pub(super) rounds: usize,
     pub(super) length: Duration,
     pub(super) out: Option<PathBuf>,
+    /// Set if only the table of ratios is wanted.
+    pub(super) is_table: bool,
     records: u64,
     only: Vec<String>,
 }
@@ -31,9 +36,10 @@ impl Options {
     /// Reads the command line. `None` if it is meant for others.
     pub(super) fn parse(arguments: Vec<OsString>) -> Result<Option<Self>, String> {
         let mut options = Self {
-            rounds: 3,
+            rounds: 5,
             length: Duration::from_millis(250),
             out: None,
+            is_table: false,
             records: 1_000_000,
             only: Vec::new(),
         };
@@ -42,24 +48,43 @@ impl Options {
     }
 
     fn read(&mut self, arguments: Vec<OsString>) -> Result<bool, String> {
+        let (mut length, mut is_table) = (None, false);
         let is_meant = read(arguments, HELP, |name, value| {
             match name {
+                "table" if value == "memory" => is_table = true,
+                "table" => return Err(format!("there is no table of {value:?}; there is one of: memory")),
                 "only" => self.only.extend(value.split(',').map(folded)),
                 "rounds" => self.rounds = number(value)?,
-                "length" => self.length = seconds(value)?,
+                "length" => length = Some(seconds(value)?),
                 "records" => self.records = number(value)?,
                 "out" => self.out = Some(value.into()),
                 _ => return Ok(false),
             }
             Ok(true)
         })?;
-        if self.rounds == 0 || self.records == 0 || self.length < Duration::from_millis(100) {
-            return Err("counts begin at 1, and a run takes at least 0.1 seconds".to_owned());
+        self.is_table = is_table;
+        self.length = length.unwrap_or(if is_table { TABLE_LENGTH } else { self.length });
+        if is_table {
+            self.narrow_to_table();
+        }
+        if self.rounds == 0 || self.records == 0 || self.length < MIN_LENGTH {
+            return Err("counts begin at 1, and a run takes at least 0.05 seconds".to_owned());
         }
         let known = known();
         match self.only.iter().find(|name| !known.contains(name)) {
             Some(unknown) => Err(format!("there is no {unknown:?}; there are: {}", known.join(" "))),
             None => Ok(is_meant),
+        }
+    }
+
+    /// Selects the parts of the table, of each kind that `--only` leaves open.
+    fn narrow_to_table(&mut self) {
+        for (kind, part) in
+            [(stores(), TABLE_STORES), (works(), TABLE_WORKS), (contenders(), TABLE_CONTENDERS)]
+        {
+            if named(&kind, &self.only).is_empty() {
+                self.only.extend(part.iter().map(|name| folded(name)));
+            }
         }
     }
 
@@ -77,6 +102,14 @@ impl Options {
         chosen.is_empty() || chosen.contains(&folded(name))
     }
 }
+
+const MIN_LENGTH: Duration = Duration::from_millis(50);
+/// The length of a run for the table.
+const TABLE_LENGTH: Duration = Duration::from_millis(80);
+const TABLE_STORES: &[&str] = &["memory"];
+const TABLE_WORKS: &[&str] = &["fresh", "churn", "refused", "hot", "cold", "takeover", "renewals", "waiters"];
+const TABLE_CONTENDERS: &[&str] =
+    &["lessor", "dashmap by hand", "scc by hand", "Mutex<HashMap> by hand", "quick_cache by hand"];
 
 fn folded(name: &str) -> String {
     name.to_lowercase().replace(' ', "-")

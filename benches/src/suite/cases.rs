@@ -2,12 +2,35 @@
 
 use std::time::Duration;
 
-use lessor_testkit::contention::Callers;
+use lessor_contention::Callers;
 
-use crate::log::open::End;
-use crate::redis::server::Mode;
+use crate::memory;
 use crate::work::{Contender, Work};
-use crate::{log, memory, redis};
+
+/// The end of the process that filled a store.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum End {
+    Clean,
+    Killed,
+}
+
+/// The durability of a Redis server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// A crash loses everything.
+    Volatile,
+    /// A crash loses nothing that was acknowledged.
+    Durable,
+}
+
+impl Mode {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Volatile => "appendonly no",
+            Self::Durable => "appendfsync always",
+        }
+    }
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Store {
@@ -30,10 +53,12 @@ pub(crate) struct Plan {
     only: &'static [&'static str],
 }
 
-/// Whoever has neither results nor leases that lapse.
-const NO_FLOOR: &[&str] = &[
+/// All but the references, for workloads that need an expiry or notifications.
+const NO_REFERENCE: &[&str] = &[
     "lessor",
     "dashmap by hand",
+    "scc by hand",
+    "quick_cache by hand",
     "Mutex<HashMap> by hand",
     "moka",
     "SQLite",
@@ -43,13 +68,21 @@ const NO_FLOOR: &[&str] = &[
     "LMDB",
     "by hand",
 ];
-/// Those that have something to drop old records by.
-const PURGING: &[&str] = &["lessor", "dashmap by hand", "Mutex<HashMap> by hand", "moka", "SQLite"];
+/// Contenders that remove old records.
+const PURGING: &[&str] = &[
+    "lessor",
+    "dashmap by hand",
+    "scc by hand",
+    "quick_cache by hand",
+    "Mutex<HashMap> by hand",
+    "moka",
+    "SQLite",
+];
 /// Those that have a form for threads.
-const BLOCKING: &[&str] = &["lessor", "by hand", "floor"];
+const BLOCKING: &[&str] = &["lessor", "by hand", "redis-benchmark"];
 const LOCKS: &[&str] = &["lessor", "by hand", "rslock"];
 const NO_LOCKS: &[&str] = &["lessor", "by hand"];
-const ALONE: &[&str] = &["lessor", "floor"];
+const ALONE: &[&str] = &["lessor", "bare log"];
 
 const WAITERS: Callers = Callers::Tasks(1000);
 
@@ -65,8 +98,12 @@ impl Store {
     pub(crate) fn contenders(self) -> &'static [Contender] {
         match self {
             Self::Memory => &memory::CONTENDERS,
-            Self::File => &log::CONTENDERS,
-            Self::Redis => &redis::CONTENDERS,
+            #[cfg(feature = "all-stores")]
+            Self::File => &crate::log::CONTENDERS,
+            #[cfg(feature = "all-stores")]
+            Self::Redis => &crate::redis::CONTENDERS,
+            #[cfg(not(feature = "all-stores"))]
+            Self::File | Self::Redis => &[],
         }
     }
 }
@@ -100,26 +137,33 @@ impl Plan {
     }
 }
 
-/// All of it, in the order in which it is shown.
+/// Returns all cases of the stores that are built in, in the order of the page.
 pub(crate) fn all(records: u64) -> Vec<Plan> {
-    [in_memory(), in_files(records), on_redis()].concat()
+    let others = if cfg!(feature = "all-stores") { [in_files(records), on_redis()].concat() } else { vec![] };
+    [in_memory(), others].concat()
 }
 
-fn zipf(draws: u64) -> Work {
-    Work::Zipf { draws }
+fn zipf(requests: u64) -> Work {
+    Work::Zipf { requests }
 }
 
 fn in_memory() -> Vec<Plan> {
     let plan = |work, callers, only| Plan::new(Store::Memory, work, callers, only);
     let takeover = Work::Takeover { leases: 50_000 };
     let mut plans = Vec::new();
-    for (work, only) in
-        [(Work::Fresh, &[][..]), (Work::Refused, &[]), (zipf(300_000), &[]), (takeover, NO_FLOOR)]
-    {
+    for (work, only) in [
+        (Work::Fresh, &[][..]),
+        (Work::Churn, &[]),
+        (Work::Refused, &[]),
+        (Work::HotReplays, &[]),
+        (Work::ColdReplays, &[]),
+        (zipf(300_000), &[]),
+        (takeover, NO_REFERENCE),
+        (Work::Renewals, NO_REFERENCE),
+    ] {
         plans.extend([1, 2, 8].map(|threads| plan(work, Callers::Threads(threads), only)));
     }
-    plans.extend([1, 2, 8].map(|threads| plan(Work::Renewals, Callers::Threads(threads), NO_FLOOR)));
-    plans.push(plan(Work::Waiters, WAITERS, NO_FLOOR));
+    plans.push(plan(Work::Waiters, WAITERS, NO_REFERENCE));
     // Long enough for what is half a second old to be dropped for a while.
     plans.push(plan(Work::Purge, Callers::Threads(2), PURGING).longer(6));
     plans
@@ -133,9 +177,9 @@ fn in_files(records: u64) -> Vec<Plan> {
         plan(Work::Fresh, Callers::Tasks(10_000), ALONE).longer(2),
         plan(Work::Refused, Callers::Threads(8), &[]),
         plan(zipf(2_000), Callers::Threads(8), &[]),
-        plan(Work::Takeover { leases: 1_000 }, Callers::Threads(8), NO_FLOOR),
-        plan(Work::Renewals, Callers::Threads(8), NO_FLOOR),
-        plan(Work::Waiters, WAITERS, NO_FLOOR),
+        plan(Work::Takeover { leases: 1_000 }, Callers::Threads(8), NO_REFERENCE),
+        plan(Work::Renewals, Callers::Threads(8), NO_REFERENCE),
+        plan(Work::Waiters, WAITERS, NO_REFERENCE),
         plan(Work::Purge, Callers::Threads(8), PURGING).longer(6),
     ]);
     for end in [End::Clean, End::Killed] {

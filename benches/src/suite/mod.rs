@@ -1,16 +1,16 @@
 //! The whole suite: every contender does every workload, in turns, several times.
 
 mod args;
-mod cases;
+pub(crate) mod cases;
 mod machine;
 mod rounds;
+mod table;
 
 use std::ffi::OsString;
 use std::path::Path;
 
-use lessor_testkit::contention;
-
 use self::args::Options;
+#[cfg(feature = "all-stores")]
 use crate::log::open::Child;
 use crate::page;
 use crate::results::{Latency, Results, Sample};
@@ -19,12 +19,17 @@ use crate::work::Work;
 /// Runs what the command line asks for, with its files under `folder`, and writes the results where they are asked for.
 pub fn main(folder: &Path) -> Result<(), String> {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    #[cfg(feature = "all-stores")]
     if let Some(child) = Child::from_args(&arguments) {
         return child.run();
     }
     let Some(options) = Options::parse(arguments)? else { return Ok(()) };
     let (cases, seconds) = rounds::all(&options, folder);
     let results = Results { machine: machine::describe(), seconds, cases };
+    if options.is_table {
+        print!("{}", table::of(&results));
+        return Ok(());
+    }
     print!("{}", rounds::summary(&results));
     let Some(out) = &options.out else { return Ok(()) };
     page::write(&results, out).map_err(|error| format!("{}: {error}", out.display()))?;
@@ -33,11 +38,11 @@ pub fn main(folder: &Path) -> Result<(), String> {
 }
 
 /// As it is written down.
-pub(crate) fn sample(work: Work, sample: &contention::Sample) -> Sample {
-    let contention::Latency { p50, p90, p99, p999, most, .. } = sample.latency;
+pub(crate) fn sample(work: Work, sample: &lessor_contention::Sample) -> Sample {
+    let lessor_contention::Latency { p50, p90, p99, p999, max, .. } = sample.latency;
     let value = match work {
-        Work::Waiters => sample.took.as_secs_f64(),
+        Work::Waiters => sample.elapsed.as_secs_f64(),
         _ => sample.per_second,
     };
-    Sample { value, latency: Some(Latency { p50, p90, p99, p999, most }) }
+    Sample { value, latency: Some(Latency { p50, p90, p99, p999, most: max }) }
 }

@@ -7,21 +7,24 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Instant;
 
-use lessor_testkit::contention::{Callers, Crowd};
+use lessor_contention::{Callers, Workload};
 
 use super::args::Options;
 use super::cases::{Plan, Store};
+#[cfg(feature = "all-stores")]
 use crate::log::open::Full;
-use crate::redis::server;
+use crate::memory;
 use crate::results::{self, Case, Contender, LESSOR, Results, Sample, Unit};
 use crate::work::{Work, runtime};
-use crate::{log, memory, redis};
+#[cfg(feature = "all-stores")]
+use crate::{log, redis};
 
 /// Everything, and how many seconds it took.
 pub(super) fn all(options: &Options, folder: &Path) -> (Vec<Case>, u64) {
     let began = Instant::now();
     let mut plans = options.plans();
-    if server::version().is_none() {
+    #[cfg(feature = "all-stores")]
+    if plans.iter().any(|plan| plan.store == Store::Redis) && redis::server::version().is_none() {
         plans.retain(|plan| plan.store != Store::Redis);
         eprintln!("SKIPPED: THERE IS NO redis-server ON THE PATH, NOTHING OF THE REDIS STORE IS MEASURED");
     }
@@ -37,6 +40,7 @@ pub(super) fn all(options: &Options, folder: &Path) -> (Vec<Case>, u64) {
     for (plan, case) in plans.iter().zip(&mut cases) {
         if let Work::Open { records } = plan.work {
             eprint!("\ropening {records} records {}  ", case.setting.as_deref().unwrap_or_default());
+            #[cfg(feature = "all-stores")]
             openings(plan, case, records, options, folder);
         }
     }
@@ -65,7 +69,7 @@ fn begin(plan: &Plan, options: &Options) -> Case {
         },
         against: chosen
             .iter()
-            .filter(|each| !each.is_floor)
+            .filter(|each| !each.is_reference)
             .map(|each| each.name)
             .filter(is_rival)
             .map(str::to_owned)
@@ -74,7 +78,7 @@ fn begin(plan: &Plan, options: &Options) -> Case {
             .iter()
             .map(|each| Contender {
                 name: each.name.to_owned(),
-                is_floor: each.is_floor,
+                is_reference: each.is_reference,
                 note: Some(each.note.to_owned()),
                 rounds: Vec::new(),
             })
@@ -105,16 +109,21 @@ fn turn(plan: &Plan, case: &mut Case, options: &Options, folder: &Path, round: u
 fn run(name: &str, plan: &Plan, options: &Options, folder: &Path) -> Result<Sample, String> {
     let length = plan.length(options.length);
     let handle = runtime().handle();
-    let crowd = Crowd::new(plan.callers).length(length).spawn_with(|task| drop(handle.spawn(task)));
+    let workload = Workload::new(plan.callers).duration(length).spawn_with(|task| drop(handle.spawn(task)));
     let sample = |sample| super::sample(plan.work, &sample);
     match plan.store {
-        Store::Memory => memory::run(name, &plan.work, &crowd).map(sample),
-        Store::File => log::run(name, &plan.work, &crowd, plan.callers, folder).map(sample),
-        Store::Redis => redis::run(name, &plan.work, &crowd, plan.callers, (plan.mode, length), folder),
+        Store::Memory => memory::run(name, &plan.work, &workload).map(sample),
+        #[cfg(feature = "all-stores")]
+        Store::File => log::run(name, &plan.work, &workload, plan.callers, folder).map(sample),
+        #[cfg(feature = "all-stores")]
+        Store::Redis => redis::run(name, &plan.work, &workload, plan.callers, (plan.mode, length), folder),
+        #[cfg(not(feature = "all-stores"))]
+        Store::File | Store::Redis => Err("this store is not built in".to_owned()),
     }
 }
 
 /// All of them are filled first, and then opened in turns.
+#[cfg(feature = "all-stores")]
 fn openings(plan: &Plan, case: &mut Case, records: u64, options: &Options, folder: &Path) {
     let setting = case.setting.clone().unwrap_or_default();
     on_fresh_folder(folder, |folder| {
@@ -179,11 +188,11 @@ pub(super) fn summary(results: &Results) -> String {
         };
         let _ = writeln!(
             out,
-            "{:<7} {:<9} {callers:<13} {setting:<36} {:>6} of the floor {:>6}",
+            "{:<7} {:<9} {callers:<13} {setting:<36} {:>6} of the reference {:>6}",
             case.store,
             case.workload,
             ratio(case.ratio()),
-            ratio(case.ratio_to_floor()),
+            ratio(case.ratio_to_reference()),
         );
         for contender in &case.contenders {
             let spread = contender.spread().map_or("-".to_owned(), |spread| match case.unit {

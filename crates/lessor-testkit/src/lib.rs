@@ -9,7 +9,6 @@
 //!   [`state_machine::check_with_lost_replies`] does so while requests and replies are lost.
 //! - [`history::check_races`] has real threads race, and checks that what they were told could have happened one after
 //!   the other.
-//! - [`contention`] measures how the store does when many callers want its keys, beside whatever you compare it with.
 //! - [`ManualClock`] stands still until a test moves it. With [`Faults`] a store fails as stores do. With [`Jumps`] time passes
 //!   between a decision and its write. A [`Layer`] changes single calls of a store, a
 //!   [`SwapLayer`] those of a retry loop.
@@ -42,7 +41,6 @@
 mod actor;
 mod clock;
 pub mod conformance;
-pub mod contention;
 pub mod faulty;
 pub mod history;
 mod jumping;

@@ -134,8 +134,3 @@ const KNOWN: &str = match (cfg!(feature = "memory"), cfg!(feature = "file"), cfg
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
-
-/// And so is that of the page on measuring.
-#[cfg(doctest)]
-#[doc = include_str!("../../../docs/benchmarking.md")]
-struct Benchmarking;

@@ -66,7 +66,7 @@ fn contrast(one: &str, other: &str) -> f64 {
 #[test]
 fn contenders_can_be_told_apart_by_all_eyes() {
     for theme in &THEMES {
-        let mut colours = vec![theme.lessor, theme.floor];
+        let mut colours = vec![theme.lessor, theme.reference];
         colours.extend(theme.rivals);
         for (at, one) in colours.iter().enumerate() {
             assert!(contrast(one, theme.surface) >= 3.0, "{}: {one}", theme.name);
@@ -92,7 +92,7 @@ fn rivals_that_meet_look_different_and_look_the_same_everywhere() {
         let marks = Marks::of(&results);
         for case in &results.cases {
             let mark =
-                |at: usize| marks.of_contender(&case.contenders[at].name, case.contenders[at].is_floor);
+                |at: usize| marks.of_contender(&case.contenders[at].name, case.contenders[at].is_reference);
             for one in 0..case.contenders.len() {
                 for other in one + 1..case.contenders.len() {
                     let (left, right) = (mark(one), mark(other));

@@ -100,8 +100,10 @@ fn who_has_no_result_is_named_and_not_drawn() {
     };
     assert!(texts(&drawing).any(|node| node.text() == Some("No result: b")));
     assert!(of_class("rival0") > 0 && of_class("rival1") == 0);
-    let floor = drawing.descendants().find(|node| node.attribute("class") == Some("line floor"));
-    assert!(floor.is_some() && files["throughput-memory-light.svg"].contains(".line.floor{stroke-dasharray"));
+    let floor = drawing.descendants().find(|node| node.attribute("class") == Some("line reference"));
+    assert!(
+        floor.is_some() && files["throughput-memory-light.svg"].contains(".line.reference{stroke-dasharray")
+    );
 }
 
 #[test]
@@ -135,6 +137,36 @@ fn nothing_is_drawn_outside() {
                 let ys = ["y1", "y2", "cy"].into_iter().filter_map(|of| number(node, of));
                 assert!(xs.into_iter().all(|x| (0.0..=right).contains(&x)), "{name}: {node:?}");
                 assert!(ys.into_iter().all(|y| (0.0..=bottom).contains(&y)), "{name}: {node:?}");
+            }
+        }
+    }
+}
+
+/// A column's values touched the next column's numbers of callers, and two columns' headings each other.
+#[test]
+fn texts_on_one_line_of_the_overview_are_apart() {
+    for results in [fixture::results(), crowded(), small()] {
+        for (name, text) in drawings(&results).filter(|(name, _)| name.starts_with("overview")) {
+            let document = parsed(&text);
+            let mut places: Vec<_> = texts(&document)
+                .filter(|node| node.attribute("class") != Some("heading"))
+                .map(|node| {
+                    let place =
+                        |of| node.attribute(of).and_then(|text| text.parse::<f64>().ok()).expect("a place");
+                    let text = node.text().unwrap_or_default();
+                    let before = match node.attribute("text-anchor") {
+                        Some("end") => width(text, 11.5),
+                        Some("middle") => width(text, 11.5) / 2.0,
+                        _ => 0.0,
+                    };
+                    (place("y"), place("x") - before, text)
+                })
+                .collect();
+            places.sort_by(|one, other| one.0.total_cmp(&other.0).then(one.1.total_cmp(&other.1)));
+            for pair in places.windows(2) {
+                let ((y, left, text), (next_y, next_left, next)) = (pair[0], pair[1]);
+                let is_apart = y != next_y || next_left - (left + width(text, 11.5)) >= 6.0;
+                assert!(is_apart, "{name}: {text:?} and {next:?} at {y}");
             }
         }
     }

@@ -13,7 +13,7 @@ const MEMORY: &[(&str, f64, f64)] = &[
     ("dashmap", 1.7, 0.2),
     ("Mutex<HashMap>", 1.75, -0.22),
     ("moka", 0.31, 0.18),
-    (FLOOR, 4.1, 0.35),
+    (REFERENCE, 4.1, 0.35),
 ];
 const FILE: &[(&str, f64, f64)] = &[
     (LESSOR, 0.0058, 0.69),
@@ -22,11 +22,11 @@ const FILE: &[(&str, f64, f64)] = &[
     ("fjall", 0.0057, -0.03),
     ("sled", 0.0052, 0.2),
     ("LMDB", 0.0027, -0.02),
-    (FLOOR, 0.0057, 0.73),
+    (REFERENCE, 0.0057, 0.73),
 ];
 const REDIS: &[(&str, f64, f64)] =
-    &[(LESSOR, 0.011, 0.45), ("by hand", 0.012, 0.46), ("rslock", 0.000_012, 0.1), (FLOOR, 0.02, 0.42)];
-const FLOOR: &str = "floor";
+    &[(LESSOR, 0.011, 0.45), ("by hand", 0.012, 0.46), ("rslock", 0.000_012, 0.1), (REFERENCE, 0.02, 0.42)];
+const REFERENCE: &str = "bare map";
 
 struct Workload {
     name: &'static str,
@@ -102,7 +102,7 @@ const WORKLOADS: [Workload; 8] = [
         speed: 1.3,
         lessor: 1.1,
         callers: Some(Callers::Threads(2)),
-        able: Some(&[LESSOR, "dashmap", "SQLite", "by hand", FLOOR]),
+        able: Some(&[LESSOR, "dashmap", "SQLite", "by hand", REFERENCE]),
     },
     Workload {
         name: "open",
@@ -199,12 +199,12 @@ fn case(
         };
         Contender {
             name: name.to_owned(),
-            is_floor: name == FLOOR,
+            is_reference: name == REFERENCE,
             note: note.map(str::to_owned),
             rounds: rounds.collect(),
         }
     };
-    let is_rival = |name: &&str| ![LESSOR, FLOOR].contains(name);
+    let is_rival = |name: &&str| ![LESSOR, REFERENCE].contains(name);
     Case {
         workload: workload.name.to_owned(),
         title: workload.title.to_owned(),

@@ -38,8 +38,8 @@ fn every_case_and_contender_is_in_the_tables() {
 fn ratios_are_those_of_the_rounds() {
     let page = page_of(&small());
     // 3/4, 2/4 and 4/4; 6/4, 5/4 and 7/4.
-    let line = "| Fresh keys | 0.75 (0.50 – 1.00)<br><sub>a; floor 0.38</sub> | \
-                **1.50** (1.25 – 1.75)<br><sub>a; floor 0.75</sub> |";
+    let line = "| Fresh keys | 0.75 (0.50 – 1.00)<br><sub>a; reference 0.38</sub> | \
+                **1.50** (1.25 – 1.75)<br><sub>a; reference 0.75</sub> |";
     assert!(page.contains(line), "{page}");
 }
 
@@ -81,7 +81,7 @@ fn without_a_rival_nothing_is_claimed() {
     results.cases.iter_mut().for_each(|case| case.against.clear());
     let page = page_of(&results);
     assert!(page.contains("Of 0 comparisons") && page.contains("2 cases have nothing to compare with."));
-    assert!(page.contains("<sub>no rival; floor 0.38</sub>"), "{page}");
+    assert!(page.contains("<sub>no rival; reference 0.38</sub>"), "{page}");
     assert!(!page.contains("There is no workload in which"), "{page}");
     results.cases[0].contenders[0].rounds.clear();
     assert!(page_of(&results).contains("<sub>no result</sub>"));

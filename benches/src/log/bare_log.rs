@@ -1,4 +1,4 @@
-//! The floor: a bare map and a log with group commit. It does the least that could be called the same: no retention, no
+//! The reference: a bare map and a log with group commit. It does the least that could be called the same: no retention, no
 //! fencing token, no failure, no waiter, no next segment, no compaction.
 
 use std::collections::HashMap;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
-use lessor_testkit::contention::{Guard, Told};
+use lessor_contention::{LeaseService, Reply};
 use parking_lot::Mutex;
 
 use super::disk::{COMPLETED, GRANTED, LogFile, frame, replay};
@@ -19,14 +19,14 @@ use super::{Filled, Promise, key, result};
 const FILE: &str = "log";
 const SIZE: u64 = 64 << 20;
 
-pub(super) struct Floor<C> {
+pub(super) struct BareLog<C> {
     shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
     commit: C,
     folder: PathBuf,
 }
 
-type Refusal = Told<u128, Arc<[u8]>>;
+type Refusal = Reply<u128, Arc<[u8]>>;
 type Shard = HashMap<String, Entry, RandomState>;
 
 struct Entry {
@@ -40,16 +40,16 @@ enum State {
     Completed(Arc<[u8]>),
 }
 
-impl<C: Commit> Floor<C> {
+impl<C: Commit> BareLog<C> {
     /// Opens what is in `folder`, and begins a new file if there is nothing.
     pub(super) fn open(folder: &Path, promise: Promise) -> Self {
         let path = folder.join(FILE);
         let Ok(old) = File::open(&path) else {
             return Self::begin(folder, LogFile::create(&path, SIZE, promise));
         };
-        let floor = Self::begin(folder, LogFile::create(&folder.join("next"), 1, promise));
-        replay(old, |key, body| floor.recover(key, body));
-        floor
+        let log = Self::begin(folder, LogFile::create(&folder.join("next"), 1, promise));
+        replay(old, |key, body| log.recover(key, body));
+        log
     }
 
     fn recover(&self, key: &str, body: &[u8]) {
@@ -85,13 +85,13 @@ impl<C: Commit> Floor<C> {
         match shard.get(key) {
             // What is not on the disk yet is nobody's to see.
             Some(Entry { number, .. }) if !self.commit.group().is_durable(*number) => {
-                return Err(Told::Refused);
+                return Err(Reply::InProgress);
             }
             Some(Entry { state: State::Completed(result), .. }) => {
-                return Err(Told::Replayed(result.clone()));
+                return Err(Reply::Completed(result.clone()));
             }
             Some(Entry { state: State::Held { expires_at, .. }, .. }) if *expires_at > Instant::now() => {
-                return Err(Told::Refused);
+                return Err(Reply::InProgress);
             }
             _ => {}
         }
@@ -124,15 +124,15 @@ impl<C: Commit> Floor<C> {
     }
 }
 
-impl<C: Commit> Guard for Floor<C> {
-    type Grant = u128;
+impl<C: Commit> LeaseService for BareLog<C> {
+    type Lease = u128;
     type Result = Arc<[u8]>;
 
-    async fn acquire(&self, key: &str, ttl: Duration) -> Told<u128, Arc<[u8]>> {
+    async fn acquire(&self, key: &str, ttl: Duration) -> Reply<u128, Arc<[u8]>> {
         match self.stage_grant(key, ttl) {
             Ok((lease_id, ticket)) => {
                 self.commit.settle(ticket).await;
-                Told::Granted(lease_id)
+                Reply::Acquired(lease_id)
             }
             Err(told) => told,
         }
@@ -150,7 +150,7 @@ impl<C: Commit> Guard for Floor<C> {
         panic!("it wakes nobody");
     }
 
-    async fn hold_all(&self, keys: &[String], ttl: Duration) -> Vec<u128> {
+    async fn acquire_all(&self, keys: &[String], ttl: Duration) -> Vec<u128> {
         let staged: Vec<_> = keys.iter().map(|key| self.stage_grant(key, ttl)).collect();
         let mut lease_ids = Vec::with_capacity(keys.len());
         for staged in staged {
@@ -162,7 +162,7 @@ impl<C: Commit> Guard for Floor<C> {
     }
 }
 
-impl<C: Commit> Filled for Floor<C> {
+impl<C: Commit> Filled for BareLog<C> {
     /// A file of exactly what that many cycles write.
     fn fill(&self, count: u64) {
         let path = self.folder.join(FILE);

@@ -1,4 +1,4 @@
-//! The floor: `redis-benchmark`, which does nothing but send SETs of 64 bytes that it prepared before, and count the answers.
+//! The reference: `redis-benchmark`, which does nothing but send SETs of 64 bytes that it prepared before, and count the answers.
 
 use std::process::Command;
 use std::time::Duration;
