@@ -1,4 +1,5 @@
-//! The engine over the Redis store and the reference model agree on every answer. The server's clock is set by hand.
+//! The engine over the Redis store and the reference model agree on every answer. The server's
+//! clock is set by the tests.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 

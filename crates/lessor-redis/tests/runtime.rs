@@ -1,4 +1,4 @@
-//! A store that was told of the application's runtime answers there, and everywhere else as well.
+//! A store that knows the application's runtime works on it, and off it as well.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -7,7 +7,7 @@ mod support;
 use std::sync::Arc;
 
 use lessor_core::{Acquisition, Engine};
-use lessor_redis::Opener;
+use lessor_redis::RedisStore;
 use support::Server;
 use tokio::runtime::{Builder, Runtime};
 
@@ -31,18 +31,18 @@ async fn cycles(engine: &Engine, name: &str) {
 }
 
 #[test]
-fn a_store_answers_on_its_callers_runtime_and_off_it_and_when_it_has_ended() {
-    if !support::is_there() {
+fn a_store_works_on_the_callers_runtime_off_it_and_after_it_has_ended() {
+    if !support::is_available() {
         return;
     }
     let server = Server::volatile();
     for threads in [0, 2] {
         let theirs = runtime(threads);
-        let opener = Opener::new().settings(support::settings(&support::prefix()));
-        let store = opener.runtime(theirs.handle().clone()).open(&server.url()).unwrap();
+        let builder = RedisStore::builder().settings(support::settings(&support::prefix()));
+        let store = builder.runtime(theirs.handle().clone()).open(&server.url()).unwrap();
         let engine = Engine::new(Arc::new(store)).unwrap();
         theirs.block_on(cycles(&engine, "there"));
-        // On it by name, while nothing runs what it has to do if it has no threads of its own.
+        // The runtime is entered, but nothing drives it if it has no threads of its own.
         {
             let _entered = theirs.enter();
             smol::block_on(cycles(&engine, "entered"));
@@ -66,7 +66,7 @@ fn a_store_answers_on_its_callers_runtime_and_off_it_and_when_it_has_ended() {
 
 #[test]
 #[should_panic(expected = "IO is disabled")]
-fn a_runtime_that_cannot_wait_for_sockets_is_refused_at_once() {
+fn a_runtime_without_io_is_rejected_at_once() {
     let runtime = Builder::new_current_thread().build().unwrap();
-    drop(Opener::new().runtime(runtime.handle().clone()));
+    drop(RedisStore::builder().runtime(runtime.handle().clone()));
 }

@@ -1,4 +1,4 @@
-//! A server whose wall clock a test sets by hand.
+//! A server whose wall clock is set by the test.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(clippy::indexing_slicing, reason = "a test fails by panicking")]
 
@@ -18,7 +18,8 @@ use lessor_testkit::{ManualClock, Subject};
 use parking_lot::Mutex;
 use tempfile::TempDir;
 
-/// What is preloaded into servers; `None`, and said so, if it cannot be built here.
+/// Returns the library that is preloaded into servers. Reports and returns `None` if it cannot be
+/// built here.
 fn library() -> Option<&'static Path> {
     static LIBRARY: OnceLock<Option<PathBuf>> = OnceLock::new();
     let build = || {
@@ -37,7 +38,7 @@ fn library() -> Option<&'static Path> {
     LIBRARY.get_or_init(build).as_deref()
 }
 
-/// The file that a server's clock is read from.
+/// The file from which a server's clock is read.
 #[derive(Debug)]
 pub(crate) struct ClockFile(File);
 
@@ -46,7 +47,7 @@ impl ClockFile {
         Self(File::options().read(true).write(true).open(path).unwrap())
     }
 
-    /// Where the clock stands still.
+    /// Returns the time at which the clock stands still.
     pub(crate) fn now(&self) -> Timestamp {
         let mut bytes = [0; 8];
         self.0.read_exact_at(&mut bytes, 8).unwrap();
@@ -57,7 +58,7 @@ impl ClockFile {
         self.0.write_all_at(&at.as_micros().to_le_bytes(), 8).unwrap();
     }
 
-    /// Goes on, so far off.
+    /// Makes the clock run with this offset.
     pub(crate) fn set_off(&self, micros: i64) {
         self.0.write_all_at(&micros.to_le_bytes(), 0).unwrap();
         self.0.write_all_at(&[0; 8], 8).unwrap();
@@ -72,7 +73,7 @@ pub(crate) struct FakedServer {
 }
 
 impl FakedServer {
-    /// Whose clock is right until it is set.
+    /// Starts a server whose clock is right until it is set.
     pub(crate) fn start() -> Option<Self> {
         let library = library()?;
         let folder = tempfile::Builder::new().prefix("lessor-redis-").tempdir().unwrap();
@@ -85,7 +86,7 @@ impl FakedServer {
                 if shell.try_wait().unwrap().is_some() {
                     break;
                 }
-                if super::ask(port, &["PING"]).is_ok_and(|answer| answer == "+PONG") {
+                if super::send_command(port, &["PING"]).is_ok_and(|reply| reply == "+PONG") {
                     return Some(Self { shell, folder, port, clock: ClockFile::open(&path) });
                 }
                 std::thread::park_timeout(Duration::from_millis(5));
@@ -100,9 +101,9 @@ impl FakedServer {
         format!("redis://127.0.0.1:{}/0", self.port)
     }
 
-    /// A command, and the first line of what it is answered with.
-    pub(crate) fn say(&self, words: &[&str]) -> String {
-        super::ask(self.port, words).unwrap()
+    /// Sends a command. Returns the first line of the reply.
+    pub(crate) fn command(&self, words: &[&str]) -> String {
+        super::send_command(self.port, words).unwrap()
     }
 
     pub(crate) fn clock_path(&self) -> PathBuf {
@@ -117,7 +118,8 @@ impl Drop for FakedServer {
     }
 }
 
-/// A shell ends it when this process is gone, however that ends; and ends with it.
+/// Runs the server under a shell that ends it when this process ends, however that happens. The
+/// shell ends with the server.
 fn run(folder: &Path, port: u16, library: &Path, clock: &Path) -> Child {
     const WATCH: &str = r#"log="$1"; server="$2"; LD_PRELOAD="$3"; export LD_PRELOAD; shift 3
         "$server" "$@" >>"$log" 2>&1 </dev/null & unset LD_PRELOAD; server=$!; echo; read -r _; kill -9 $server; wait $server"#;
@@ -138,12 +140,12 @@ fn run(folder: &Path, port: u16, library: &Path, clock: &Path) -> Child {
     shell
 }
 
-/// What the server's clock follows.
+/// The source of the server's clock.
 #[derive(Clone, Debug)]
 pub(crate) enum Hand {
-    /// A clock of this process. It is brought to the server before each call.
+    /// A clock of this process. The server's clock is set to it before each call.
     Manual(ManualClock, Arc<Mutex<ClockFile>>),
-    /// Whoever writes the file.
+    /// The clock is set by the writer of the file.
     File(Arc<ClockFile>),
 }
 
@@ -166,7 +168,8 @@ impl Hand {
     }
 }
 
-/// The Redis store, but it knows its server's clock instead of estimating it: that stands still between steps.
+/// The Redis store, with its server's exact clock in place of an estimate: the clock stands still
+/// between steps.
 #[derive(Debug)]
 pub(crate) struct Faked {
     pub(crate) store: Arc<RedisStore>,
@@ -220,7 +223,8 @@ impl Store for Faked {
     }
 }
 
-/// Makes fresh stores. The time of each begins long after whatever came before: the server's clock does not run backwards.
+/// Makes empty stores. The time of each is long after that of the one before, because the server's
+/// clock does not run backwards.
 pub(crate) struct Stores {
     server: FakedServer,
     file: Arc<Mutex<ClockFile>>,
@@ -229,7 +233,7 @@ pub(crate) struct Stores {
 
 impl Stores {
     pub(crate) fn start() -> Option<Self> {
-        if !super::is_there() {
+        if !super::is_available() {
             return None;
         }
         let server = FakedServer::start()?;
@@ -244,8 +248,8 @@ impl Stores {
         let start = Timestamp::from_micros(self.next.fetch_add(year, Ordering::Relaxed)).unwrap();
         self.file.lock().stand_at(start);
         let clock = ManualClock::starting_at(start);
-        let opener = lessor_redis::Opener::new().settings(super::settings(&super::prefix()));
-        let store = Arc::new(opener.open(&self.server.url()).unwrap());
+        let builder = RedisStore::builder().settings(super::settings(&super::prefix()));
+        let store = Arc::new(builder.open(&self.server.url()).unwrap());
         let hand = Hand::Manual(clock.clone(), Arc::clone(&self.file));
         Subject::on_manual_clock(Arc::new(Faked { store, hand }), clock)
     }
