@@ -28,7 +28,7 @@ fn a_server_without_a_required_command_is_rejected_with_the_commands_name() {
         let error = open_with(&server, "app", |_| {}).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Misconfigured, "{command}: {error}");
         let text = error.to_string();
-        assert!(text.contains(&format!("does not know {command}, which")), "{command}: {text}");
+        assert!(text.contains(&format!("does not support {command}, which")), "{command}: {text}");
         assert!(text.contains("ERR unknown command") && text.contains(&place(&server)), "{command}: {text}");
         assert!(!text.contains("local current"), "the error does not repeat the request: {text}");
         assert_eq!(

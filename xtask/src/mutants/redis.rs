@@ -392,7 +392,7 @@ pub(crate) const REDIS: &[Mutant] = &[
         name: "redis-error-shows-the-password",
         file: "crates/lessor-redis/src/config/address.rs",
         find: "endpoint: hosts.to_owned()",
-        reendpoint: "endpoint: rest.to_owned()",
+        replace: "endpoint: rest.to_owned()",
         test: unit("config::address::tests::p11_no_error_and_no_debug_shows_a_password"),
     },
     Mutant {
