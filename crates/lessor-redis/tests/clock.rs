@@ -13,8 +13,8 @@ use lessor_core::store::{Change, Swap};
 use lessor_core::{Acquisition, Engine, Error, Lease, Record, State, Store, Timestamp};
 use lessor_redis::RedisStore;
 use records::{granted, is_there, key, now, put, put_old, written};
+use support::clocked::ClockedServer;
 use support::dice::{Dice, number_from_env};
-use support::faked::FakedServer;
 
 #[path = "support/records.rs"]
 mod records;
@@ -22,11 +22,11 @@ mod support;
 
 const HOUR: i64 = 3_600_000_000;
 
-fn server() -> Option<FakedServer> {
-    if support::is_available() { FakedServer::start() } else { None }
+fn server() -> Option<ClockedServer> {
+    if support::is_available() { ClockedServer::start() } else { None }
 }
 
-fn open(server: &FakedServer, prefix: &str) -> RedisStore {
+fn open(server: &ClockedServer, prefix: &str) -> RedisStore {
     RedisStore::builder().settings(support::settings(prefix)).open(&server.url()).unwrap()
 }
 
@@ -155,7 +155,7 @@ fn p1_p2_p7_tokens_rise_and_time_never_runs_backwards_while_the_servers_clock_is
     if !support::is_available() {
         return;
     }
-    let Some(server) = FakedServer::start() else { return };
+    let Some(server) = ClockedServer::start() else { return };
     let prefix = support::prefix();
     let open = || {
         let builder = RedisStore::builder().settings(support::settings(&prefix));
@@ -236,7 +236,7 @@ fn p7_a_timeout_fires_after_the_servers_clock_was_set_back() {
     if !support::is_available() {
         return;
     }
-    let Some(server) = FakedServer::start() else { return };
+    let Some(server) = ClockedServer::start() else { return };
     let prefix = support::prefix();
     let builder = RedisStore::builder().settings(support::settings(&prefix));
     let engine = Engine::new(Arc::new(builder.open(&server.url()).unwrap())).unwrap();

@@ -26,7 +26,7 @@ mod on_the_real_clock {
 
 mod on_a_manual_clock {
     use parking_lot::Mutex;
-    use support::faked::Stores;
+    use support::clocked::Stores;
 
     use super::*;
 

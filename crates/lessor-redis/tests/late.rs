@@ -12,7 +12,7 @@ use lessor_core::store::{Change, Scan, Swap};
 use lessor_core::{Acquisition, Engine, LeaseId, Settings, Store, StoreError};
 use lessor_redis::RedisStore;
 use records::{granted, is_there, key, now, put};
-use support::faked::FakedServer;
+use support::clocked::ClockedServer;
 use support::proxy::{Fault, Proxy};
 use tap::Tap;
 use tools::eventually;
@@ -30,7 +30,7 @@ const KEY: &str = "key";
 
 /// A server, a store whose first `SET` is held by the proxy, and a second store without the proxy.
 struct World {
-    server: FakedServer,
+    server: ClockedServer,
     proxy: Proxy,
     prefix: String,
     victim: Arc<RedisStore>,
@@ -39,7 +39,7 @@ struct World {
 
 impl World {
     fn new() -> Option<Self> {
-        let server = support::is_available().then(FakedServer::start)??;
+        let server = support::is_available().then(ClockedServer::start)??;
         let prefix = support::prefix();
         let proxy = Proxy::start(server.port, Duration::ZERO);
         let mut settings = support::settings(&prefix);

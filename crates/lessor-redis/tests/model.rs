@@ -6,7 +6,7 @@
 mod support;
 
 use lessor_testkit::{history, state_machine};
-use support::faked::Stores;
+use support::clocked::Stores;
 
 #[test]
 fn p1_p2_p3_p4_p6_p10_every_answer_is_the_models() {

@@ -31,8 +31,8 @@ use lessor_testkit::model::Model;
 use serde_json::{Value, json};
 use support::Server;
 use support::actor::{Actor, draw, from_json, to_json};
+use support::clocked::{ClockControl, ClockFile, ClockedServer, ExactClockStore};
 use support::dice::{Dice, number_from_env};
-use support::faked::{ClockFile, Faked, FakedServer, Hand};
 
 const TASK: &str = "LESSOR_PROCESSES_TASK";
 const PROCESSES: u64 = 3;
@@ -132,8 +132,8 @@ fn race(process: u64, port: u16, prefix: &str, clock: &Path) {
     let clock = Arc::new(ClockFile::open(clock));
     let mut settings = Settings::default();
     settings.retention = RETENTION;
-    let hand = Hand::File(Arc::clone(&clock));
-    let engine = Engine::with_settings(Arc::new(Faked { store, hand }), settings).unwrap();
+    let hand = ClockControl::File(Arc::clone(&clock));
+    let engine = Engine::with_settings(Arc::new(ExactClockStore { store, hand }), settings).unwrap();
     report("ready");
     let mut held: Vec<Actor> = Vec::new();
     for order in std::io::stdin().lines().map_while(Result::ok) {
@@ -184,7 +184,7 @@ fn p1_p2_p8_histories_of_processes_that_are_killed_are_linearizable_per_key() {
     if !support::is_available() {
         return;
     }
-    let Some(server) = FakedServer::start() else { return };
+    let Some(server) = ClockedServer::start() else { return };
     let prefix = support::prefix();
     let start = ManualClock::new().now();
     server.clock.stand_at(start);

@@ -140,7 +140,7 @@ fn is_superseded(key: &str, token: u64, answer: Result<Ack, Error>) {
 }
 
 /// Performs every operation on leases, with keys that no other run uses.
-fn story(world: &World, name: &str, dice: &mut Dice) {
+fn scenario(world: &World, name: &str, dice: &mut Dice) {
     completes(world, &format!("{name}/completed"), dice);
     fails(world, &format!("{name}/failed"));
     releases(world, &format!("{name}/released"));
@@ -264,30 +264,30 @@ fn p1_p2_p6_p10_a_fault_at_any_message_leaves_every_answer_correct_and_every_wri
     let world = World::new();
     let mut dice = Dice(1);
     let (requests, ..) = world.proxy.counts();
-    story(&world, "clean", &mut dice);
+    scenario(&world, "clean", &mut dice);
     let messages = world.proxy.counts().0 - requests;
     assert!(messages > 25, "{messages}");
 
-    let stories = number_from_env("LESSOR_PROXY", 400);
+    let runs = number_from_env("LESSOR_PROXY", 400);
     let mut met = [0_u64; FAULTS.len()];
-    for number in 0..stories {
+    for number in 0..runs {
         let kind = usize::try_from(number).unwrap() % FAULTS.len();
         let round = number / FAULTS.len() as u64;
         // Evenly over the messages, if there are too few runs for each.
-        let at = 1 + (round * (messages * FAULTS.len() as u64 / stories).max(1)) % messages;
+        let at = 1 + (round * (messages * FAULTS.len() as u64 / runs).max(1)) % messages;
         let mut plan = vec![(at, FAULTS[kind])];
         if number >= messages * FAULTS.len() as u64 {
             plan.push((1 + dice.below(16), FAULTS[usize::try_from(dice.below(8)).unwrap()]));
         }
         let (.., before) = world.proxy.counts();
         world.proxy.plan(&plan);
-        story(&world, &format!("{number}"), &mut dice);
+        scenario(&world, &format!("{number}"), &mut dice);
         world.proxy.quiet();
         met[kind] += world.proxy.counts().2 - before;
     }
     let all = world.proxy.counts();
-    println!("{stories} stories of {messages} requests: {} faults, as {FAULTS:?}: {met:?}; {all:?}", all.2);
-    assert!(stories < 8 || met.iter().all(|met| *met > 0));
+    println!("{runs} runs of {messages} requests: {} faults, as {FAULTS:?}: {met:?}; {all:?}", all.2);
+    assert!(runs < 8 || met.iter().all(|met| *met > 0));
 }
 
 /// Returns the result of each key, so that no result passes for another key's.

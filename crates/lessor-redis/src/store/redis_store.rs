@@ -19,6 +19,10 @@ use crate::node::server_info::ServerInfo;
 ///
 /// The store reconnects by itself after a failure. Dropping the store closes its connections.
 ///
+/// # Cancel safety
+/// A pending reply may be dropped at any time. A write that has been sent may still take effect.
+/// Other calls on the same connection are not affected.
+///
 /// # Examples
 /// ```no_run
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -16,8 +16,8 @@ use lessor_redis::{Check, RedisStore, Settings};
 use tempfile::TempDir;
 
 pub(crate) mod actor;
+pub(crate) mod clocked;
 pub(crate) mod dice;
-pub(crate) mod faked;
 pub(crate) mod proxy;
 
 /// Returns the server's program, which the environment variable `LESSOR_REDIS_SERVER` may name.

@@ -65,14 +65,14 @@ impl ClockFile {
     }
 }
 
-pub(crate) struct FakedServer {
+pub(crate) struct ClockedServer {
     shell: Child,
     folder: TempDir,
     pub(crate) port: u16,
     pub(crate) clock: ClockFile,
 }
 
-impl FakedServer {
+impl ClockedServer {
     /// Starts a server whose clock is right until it is set.
     pub(crate) fn start() -> Option<Self> {
         let library = library()?;
@@ -111,7 +111,7 @@ impl FakedServer {
     }
 }
 
-impl Drop for FakedServer {
+impl Drop for ClockedServer {
     fn drop(&mut self) {
         drop(self.shell.stdin.take());
         let _ = self.shell.wait();
@@ -142,14 +142,14 @@ fn run(folder: &Path, port: u16, library: &Path, clock: &Path) -> Child {
 
 /// The source of the server's clock.
 #[derive(Clone, Debug)]
-pub(crate) enum Hand {
+pub(crate) enum ClockControl {
     /// A clock of this process. The server's clock is set to it before each call.
     Manual(ManualClock, Arc<Mutex<ClockFile>>),
     /// The clock is set by the writer of the file.
     File(Arc<ClockFile>),
 }
 
-impl Hand {
+impl ClockControl {
     fn now(&self) -> Timestamp {
         match self {
             Self::Manual(clock, _) => clock.now(),
@@ -171,12 +171,12 @@ impl Hand {
 /// The Redis store, with its server's exact clock in place of an estimate: the clock stands still
 /// between steps.
 #[derive(Debug)]
-pub(crate) struct Faked {
+pub(crate) struct ExactClockStore {
     pub(crate) store: Arc<RedisStore>,
-    pub(crate) hand: Hand,
+    pub(crate) hand: ClockControl,
 }
 
-impl Store for Faked {
+impl Store for ExactClockStore {
     fn now(&self) -> Reply<Timestamp> {
         Pending::ready(Ok(self.hand.now()))
     }
@@ -217,7 +217,7 @@ impl Store for Faked {
 
     fn attach(&self, hints: Hints) {
         self.store.attach(hints.clone());
-        if let Hand::Manual(clock, _) = &self.hand {
+        if let ClockControl::Manual(clock, _) = &self.hand {
             clock.on_step(hints);
         }
     }
@@ -226,7 +226,7 @@ impl Store for Faked {
 /// Makes empty stores. The time of each is long after that of the one before, because the server's
 /// clock does not run backwards.
 pub(crate) struct Stores {
-    server: FakedServer,
+    server: ClockedServer,
     file: Arc<Mutex<ClockFile>>,
     next: AtomicU64,
 }
@@ -236,7 +236,7 @@ impl Stores {
         if !super::is_available() {
             return None;
         }
-        let server = FakedServer::start()?;
+        let server = ClockedServer::start()?;
         let file = Arc::new(Mutex::new(ClockFile::open(&server.clock_path())));
         let next = AtomicU64::new(ManualClock::new().now().as_micros());
         Some(Self { server, file, next })
@@ -250,7 +250,7 @@ impl Stores {
         let clock = ManualClock::starting_at(start);
         let builder = RedisStore::builder().settings(super::settings(&super::prefix()));
         let store = Arc::new(builder.open(&self.server.url()).unwrap());
-        let hand = Hand::Manual(clock.clone(), Arc::clone(&self.file));
-        Subject::on_manual_clock(Arc::new(Faked { store, hand }), clock)
+        let hand = ClockControl::Manual(clock.clone(), Arc::clone(&self.file));
+        Subject::on_manual_clock(Arc::new(ExactClockStore { store, hand }), clock)
     }
 }
