@@ -484,31 +484,3 @@ fn every_operation_takes_one_round_trip_and_a_takeover_two() {
     let two = |what: &&str| if *what == "takeover" { 2 } else { 1 };
     assert_eq!(trips, trips.keys().map(|what| (*what, two(what))).collect());
 }
-
-#[test]
-fn a_thousand_callers_share_one_connection() {
-    const CALLERS: usize = 1_000;
-    if !support::is_available() {
-        return;
-    }
-    let (server, prefix) = (Server::volatile(), support::prefix());
-    let mut settings = support::settings(&prefix);
-    settings.deadline = Duration::from_mins(1);
-    let store = RedisStore::builder().settings(settings).open(&server.url()).unwrap();
-    let engine = Engine::new(Arc::new(store)).unwrap();
-    // While the server is suspended, all calls are in progress at once.
-    server.signal("-STOP");
-    let executor = smol::Executor::new();
-    let callers: Vec<_> = (0..CALLERS)
-        .map(|number| executor.spawn(engine.acquire(&format!("key {number}")).ttl(LONG).send()))
-        .collect();
-    while executor.try_tick() {}
-    server.signal("-CONT");
-    smol::block_on(executor.run(async {
-        for caller in callers {
-            assert!(matches!(caller.await.unwrap(), Acquisition::Acquired(_)));
-        }
-    }));
-    let clients = support::query_all(server.port, &["CLIENT", "LIST"]).concat();
-    assert_eq!(clients.lines().count(), 2, "the store's connection and the test's own: {clients}");
-}

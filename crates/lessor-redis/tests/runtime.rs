@@ -1,10 +1,12 @@
-//! A store that knows the application's runtime works on it, and off it as well.
+//! A store that knows the application's runtime works on it, and off it as well. Tasks of any
+//! executor share one connection.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod support;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use lessor_core::{Acquisition, Engine};
 use lessor_redis::RedisStore;
@@ -69,4 +71,34 @@ fn a_store_works_on_the_callers_runtime_off_it_and_after_it_has_ended() {
 fn a_runtime_without_io_is_rejected_at_once() {
     let runtime = Builder::new_current_thread().build().unwrap();
     drop(RedisStore::builder().runtime(runtime.handle().clone()));
+}
+
+#[test]
+fn a_thousand_callers_share_one_connection() {
+    const CALLERS: usize = 1_000;
+    if !support::is_available() {
+        return;
+    }
+    let (server, prefix) = (Server::volatile(), support::prefix());
+    let mut settings = support::settings(&prefix);
+    settings.deadline = Duration::from_mins(1);
+    let store = RedisStore::builder().settings(settings).open(&server.url()).unwrap();
+    let engine = Engine::new(Arc::new(store)).unwrap();
+    // While the server is suspended, all calls are in progress at once.
+    server.signal("-STOP");
+    let executor = smol::Executor::new();
+    let callers: Vec<_> = (0..CALLERS)
+        .map(|number| {
+            executor.spawn(engine.acquire(&format!("key {number}")).ttl(Duration::from_hours(1)).send())
+        })
+        .collect();
+    while executor.try_tick() {}
+    server.signal("-CONT");
+    smol::block_on(executor.run(async {
+        for caller in callers {
+            assert!(matches!(caller.await.unwrap(), Acquisition::Acquired(_)));
+        }
+    }));
+    let clients = support::query_all(server.port, &["CLIENT", "LIST"]).concat();
+    assert_eq!(clients.lines().count(), 2, "the store's connection and the test's own: {clients}");
 }
