@@ -47,10 +47,10 @@ pub(crate) fn log(folder: &Path, promise: Promise) -> Result<Arc<LogStore>, Stri
 pub(crate) fn redis(url: &str, runtime: Option<&Runtime>) -> Result<Engine, String> {
     let mut settings = lessor::redis::Settings::default();
     settings.persistence = lessor::redis::Check::Ignore;
-    let mut opener = lessor::redis::Opener::new().settings(settings);
+    let mut builder = lessor::RedisStore::builder().settings(settings);
     if let Some(runtime) = runtime {
-        opener = opener.runtime(runtime.handle().clone());
+        builder = builder.runtime(runtime.handle().clone());
     }
-    let open = opener.open(url);
+    let open = builder.open(url);
     engine(Arc::new(open.map_err(|error| error.to_string())?), |_| {})
 }

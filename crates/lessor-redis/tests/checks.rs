@@ -1,14 +1,15 @@
-//! The store looks at its server whenever it connects, says who it is, and needs no more than it says.
+//! The store checks its server after each connect, returns its properties, and needs no more
+//! permissions than documented.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use lessor_core::{Acquisition, Engine, Error, ErrorKind, Store};
-use lessor_redis::{Check, Opener, RedisStore, Settings};
+use lessor_redis::{Check, RedisStore, Settings};
 use support::Server;
 use tap::Tap;
-use tools::{begin, end, eventually, insist, is_outage, lease, open_with, record, say_as};
+use tools::{begin, command_as, end, eventually, is_outage, lease, open_with, record, retry_while_down};
 
 #[path = "support/logged.rs"]
 mod logged;
@@ -18,15 +19,15 @@ mod tap;
 #[path = "support/tools.rs"]
 mod tools;
 
-/// Something that a server should be.
+/// A property that a server should have.
 struct Case {
     set: fn(&mut Settings, Check),
     name: &'static str,
-    /// Commands that make it what it should not be, each by itself, and that make it fit again.
-    spoil: &'static [&'static [&'static [&'static str]]],
+    /// Groups of commands, each of which removes the property, and the commands that restore it.
+    break_it: &'static [&'static [&'static [&'static str]]],
     mend: &'static [&'static [&'static str]],
-    /// A word of the complaint.
-    complaint: &'static str,
+    /// A part of the error message.
+    message: &'static str,
     kind: ErrorKind,
 }
 
@@ -34,15 +35,18 @@ const CASES: &[Case] = &[
     Case {
         set: |settings, check| settings.persistence = check,
         name: "persistence",
-        spoil: &[&[&["CONFIG", "SET", "appendfsync", "everysec"]], &[&["CONFIG", "SET", "appendonly", "no"]]],
+        break_it: &[
+            &[&["CONFIG", "SET", "appendfsync", "everysec"]],
+            &[&["CONFIG", "SET", "appendonly", "no"]],
+        ],
         mend: &[&["CONFIG", "SET", "appendfsync", "always"], &["CONFIG", "SET", "appendonly", "yes"]],
-        complaint: "may lose acknowledged writes",
+        message: "may lose acknowledged writes",
         kind: ErrorKind::Misconfigured,
     },
     Case {
         set: |settings, check| settings.eviction = check,
         name: "eviction",
-        spoil: &[
+        break_it: &[
             &[
                 &["CONFIG", "SET", "maxmemory", "100mb"],
                 &["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"],
@@ -53,23 +57,23 @@ const CASES: &[Case] = &[
             ],
         ],
         mend: &[&["CONFIG", "SET", "maxmemory-policy", "noeviction"]],
-        complaint: "evicts records",
+        message: "evicts records",
         kind: ErrorKind::Misconfigured,
     },
     Case {
         set: |settings, check| settings.role = check,
         name: "role",
-        // Of a server that is not there, so that its data stay.
-        spoil: &[&[&["REPLICAOF", "127.0.0.1", "1"]]],
+        // The master does not exist, so the replica keeps its data.
+        break_it: &[&[&["REPLICAOF", "127.0.0.1", "1"]]],
         mend: &[&["REPLICAOF", "NO", "ONE"]],
-        complaint: "is a replica",
+        message: "is a replica",
         kind: ErrorKind::Unavailable,
     },
 ];
 
 fn command(server: &Server, commands: &[&[&str]]) {
     for words in commands {
-        assert_eq!(server.say(words), "+OK", "{words:?}");
+        assert_eq!(server.command(words), "+OK", "{words:?}");
     }
 }
 
@@ -77,7 +81,7 @@ fn place(server: &Server) -> String {
     format!("127.0.0.1:{}", server.port)
 }
 
-/// A store that makes this one check, and no other.
+/// Opens a store that makes this check and no other.
 fn open(server: &Server, case: &Case, check: Check) -> Result<RedisStore, Error> {
     open_with(server, "app", |settings| {
         settings.deadline = Duration::from_secs(3);
@@ -88,29 +92,29 @@ fn open(server: &Server, case: &Case, check: Check) -> Result<RedisStore, Error>
 }
 
 #[test]
-fn a_server_that_is_not_as_it_should_be_is_refused_or_warned_of_or_taken_when_a_store_is_opened() {
-    if !support::is_there() {
+fn opening_a_store_rejects_reports_or_accepts_an_unsuitable_server_as_set() {
+    if !support::is_available() {
         return;
     }
-    logged::keep();
+    logged::record();
     let server = Server::durable();
-    let complaints = |case: &Case| logged::count(&[&place(&server), case.complaint]);
+    let warnings = |case: &Case| logged::count(&[&place(&server), case.message]);
     for case in CASES {
-        for spoil in case.spoil {
+        for break_it in case.break_it {
             for check in [Check::Require, Check::Warn, Check::Ignore] {
                 drop(open(&server, case, check).unwrap());
             }
-            assert_eq!(complaints(case), 0, "{}: there was nothing to complain of", case.name);
-            command(&server, spoil);
+            assert_eq!(warnings(case), 0, "{}: there was nothing to complain of", case.name);
+            command(&server, break_it);
             let error = open(&server, case, Check::Require).unwrap_err();
             assert_eq!(error.kind(), case.kind, "{error}");
             let text = error.to_string();
-            assert!(text.contains(case.complaint) && text.contains(&place(&server)), "{text}");
+            assert!(text.contains(case.message) && text.contains(&place(&server)), "{text}");
             drop(open(&server, case, Check::Ignore).unwrap());
-            assert_eq!(complaints(case), 0, "{}: nobody asked", case.name);
+            assert_eq!(warnings(case), 0, "{}: the check is ignored", case.name);
             drop(open(&server, case, Check::Warn).unwrap());
-            assert_eq!(complaints(case), 1, "{}", case.name);
-            // As a URL says it.
+            assert_eq!(warnings(case), 1, "{}", case.name);
+            // The same setting in the URL.
             let url = |check: &str| {
                 let set = |one: &Case| match one.name == case.name {
                     true => format!("{}={check}", one.name),
@@ -122,71 +126,71 @@ fn a_server_that_is_not_as_it_should_be_is_refused_or_warned_of_or_taken_when_a_
             RedisStore::open(&url("ignore")).unwrap();
             command(&server, case.mend);
             assert!(RedisStore::open(&url("require")).is_ok());
-            logged::forget(&place(&server));
+            logged::discard(&place(&server));
         }
     }
 }
 
 #[test]
-fn a_server_that_is_found_unfit_when_the_connection_is_made_anew_is_an_outage_until_it_is_set_right() {
-    if !support::is_there() {
+fn a_server_found_unsuitable_on_reconnect_is_unavailable_until_it_is_corrected() {
+    if !support::is_available() {
         return;
     }
-    logged::keep();
-    // Most of it is waiting, so all at once, each with a server of its own.
+    logged::record();
+    // Most of the time is spent waiting, so all cases run at once, each with its own server.
     std::thread::scope(|scope| {
         for case in CASES {
-            for spoil in case.spoil {
-                scope.spawn(|| is_an_outage_until_set_right(case, spoil));
+            for break_it in case.break_it {
+                scope.spawn(|| is_unavailable_until_corrected(case, break_it));
             }
         }
     });
 }
 
-fn is_an_outage_until_set_right(case: &Case, spoil: &[&[&str]]) {
+fn is_unavailable_until_corrected(case: &Case, break_it: &[&[&str]]) {
     let server = Server::durable();
     let engine = Engine::new(Arc::new(open(&server, case, Check::Require).unwrap())).unwrap();
     let held = lease(engine.acquire(case.name).wait());
-    command(&server, spoil);
-    server.say(&["CLIENT", "KILL", "TYPE", "normal"]);
+    command(&server, break_it);
+    server.command(&["CLIENT", "KILL", "TYPE", "normal"]);
     eventually("the server is refused", || match engine.status(case.name).wait() {
         Ok(_) => false,
         Err(error) => {
             assert!(is_outage(&error), "{error}");
-            error.to_string().contains(case.complaint)
+            error.to_string().contains(case.message)
         }
     });
     let error = held.complete("done").wait().unwrap_err();
     assert_eq!(error.kind(), case.kind, "nothing was sent: {error}");
-    assert!(error.to_string().contains(case.complaint), "{error}");
+    assert!(error.to_string().contains(case.message), "{error}");
     command(&server, case.mend);
-    insist(|| held.complete("done").wait());
+    retry_while_down(|| held.complete("done").wait());
 }
 
 #[test]
-fn a_server_that_is_found_unfit_later_is_warned_of_or_taken_if_that_is_wished() {
-    if !support::is_there() {
+fn a_server_found_unsuitable_later_is_reported_or_accepted_as_set() {
+    if !support::is_available() {
         return;
     }
-    logged::keep();
+    logged::record();
     let server = Server::durable();
-    let cut = || drop(server.say(&["CLIENT", "KILL", "TYPE", "normal"]));
+    let cut = || drop(server.command(&["CLIENT", "KILL", "TYPE", "normal"]));
     for case in CASES {
-        for spoil in case.spoil {
+        for break_it in case.break_it {
             for check in [Check::Warn, Check::Ignore] {
-                logged::forget(&place(&server));
+                logged::discard(&place(&server));
                 let store = Arc::new(open(&server, case, check).unwrap());
                 let before = store.server().unwrap();
-                command(&server, spoil);
+                command(&server, break_it);
                 cut();
-                let complaints = || logged::count(&[&place(&server), case.complaint]);
+                let warnings = || logged::count(&[&place(&server), case.message]);
                 let expected = usize::from(check == Check::Warn);
                 eventually("the server was looked at again", || {
-                    store.server().unwrap() != before && complaints() >= expected
+                    store.server().unwrap() != before && warnings() >= expected
                 });
-                assert_eq!(complaints(), expected, "{}", case.name);
-                // It is used all the same, as far as it serves.
-                insist(|| Ok(store.load(&lessor_core::Key::new("key")?).wait()?));
+                assert_eq!(warnings(), expected, "{}", case.name);
+                // The server is used as far as it works.
+                retry_while_down(|| Ok(store.load(&lessor_core::Key::new("key")?).wait()?));
                 command(&server, case.mend);
                 drop(store);
             }
@@ -195,8 +199,8 @@ fn a_server_that_is_found_unfit_later_is_warned_of_or_taken_if_that_is_wished() 
 }
 
 #[test]
-fn a_policy_that_evicts_does_no_harm_without_a_bound_of_memory() {
-    if !support::is_there() {
+fn an_eviction_policy_without_a_memory_limit_is_accepted() {
+    if !support::is_available() {
         return;
     }
     let server = Server::start(&["--maxmemory-policy", "allkeys-lru"]);
@@ -204,46 +208,46 @@ fn a_policy_that_evicts_does_no_harm_without_a_bound_of_memory() {
 }
 
 #[test]
-fn a_store_tells_what_its_server_is() {
-    if !support::is_there() {
+fn a_store_returns_its_servers_properties() {
+    if !support::is_available() {
         return;
     }
     let server = Server::start(&["--appendonly", "yes", "--appendfsync", "everysec"]);
     let store = support::open(&server, "app");
-    let told = store.server().unwrap();
-    assert!(told.appendonly && told.appendfsync.as_deref() == Some("everysec"), "{told:?}");
-    assert_eq!((&*told.maxmemory_policy, &*told.role, told.run_id.len()), ("noeviction", "master", 40));
-    let major: u32 = told.version.split('.').next().unwrap().parse().unwrap();
-    assert!(major >= 7, "{told:?}");
-    assert_eq!(store.replaced(), 0);
+    let info = store.server().unwrap();
+    assert!(info.appendonly && info.appendfsync.as_deref() == Some("everysec"), "{info:?}");
+    assert_eq!((&*info.maxmemory_policy, &*info.role, info.run_id.len()), ("noeviction", "master", 40));
+    let major: u32 = info.version.split('.').next().unwrap().parse().unwrap();
+    assert!(major >= 7, "{info:?}");
+    assert_eq!(store.server_changes(), 0);
 }
 
 const PASSWORD: &str = "correct-horse-battery";
 const WRONG: &str = "incorrect-donkey-staple";
 
-/// No text may have any of the passwords in it, or a part that would do.
+/// Returns whether a text contains none of the passwords, nor a telling part of one.
 fn is_discreet(text: &str) -> bool {
     ["horse", "donkey"].iter().all(|part| !text.contains(part))
 }
 
 #[test]
-fn p11_a_password_opens_the_store_and_is_shown_nowhere() {
-    if !support::is_there() {
+fn p11_a_password_opens_the_store_and_appears_nowhere() {
+    if !support::is_available() {
         return;
     }
-    logged::keep();
+    logged::record();
     let server = Server::start(&["--requirepass", PASSWORD]);
     let url =
         |credentials: &str| format!("redis://{credentials}127.0.0.1:{}/0?persistence=ignore", server.port);
     let right = format!(":{PASSWORD}@");
     for credentials in [&right, &format!("default:{PASSWORD}@")] {
-        let opener = Opener::new();
-        let store = Arc::new(opener.clone().open(&url(credentials)).unwrap());
+        let builder = RedisStore::builder();
+        let store = Arc::new(builder.clone().open(&url(credentials)).unwrap());
         let engine = Engine::new(Arc::clone(&store) as Arc<dyn Store>).unwrap();
         lease(engine.acquire("key").wait()).release().wait().unwrap();
         for shown in [
             format!("{store:?} {store:#?}"),
-            format!("{opener:?} {opener:#?}"),
+            format!("{builder:?} {builder:#?}"),
             format!("{engine:?} {engine:#?}"),
             format!("{:?}", store.server()),
         ] {
@@ -254,11 +258,11 @@ fn p11_a_password_opens_the_store_and_is_shown_nowhere() {
         ["", &format!(":{WRONG}@"), &format!("default:{WRONG}@"), &format!("{WRONG}:{PASSWORD}@")]
     {
         let error = RedisStore::open(&url(credentials)).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Misconfigured, "trying again does not help");
+        assert_eq!(error.kind(), ErrorKind::Misconfigured, "retrying does not help");
         let text = format!("{error} {error:?}");
         assert!(is_discreet(&text));
         assert!(
-            text.contains("refuses the user or the password") && text.contains(&place(&server)),
+            text.contains("rejects the user or the password") && text.contains(&place(&server)),
             "{text}"
         );
     }
@@ -266,28 +270,28 @@ fn p11_a_password_opens_the_store_and_is_shown_nowhere() {
     // A password that is changed later.
     let mut settings = support::settings("app");
     settings.deadline = Duration::from_secs(3);
-    let opener = Opener::new().settings(settings);
-    let engine = Engine::new(Arc::new(opener.open(&url(&right)).unwrap())).unwrap();
+    let builder = RedisStore::builder().settings(settings);
+    let engine = Engine::new(Arc::new(builder.open(&url(&right)).unwrap())).unwrap();
     let held = lease(engine.acquire("held").wait());
     let change = |from: &str, to: &str| {
-        assert_eq!(say_as(&server, "default", from, &["CONFIG", "SET", "requirepass", to]), "+OK");
-        say_as(&server, "default", to, &["CLIENT", "KILL", "TYPE", "normal"]);
+        assert_eq!(command_as(&server, "default", from, &["CONFIG", "SET", "requirepass", to]), "+OK");
+        command_as(&server, "default", to, &["CLIENT", "KILL", "TYPE", "normal"]);
     };
     change(PASSWORD, WRONG);
     eventually("the password is refused", || match held.extend(Duration::from_secs(600)).wait() {
         Ok(_) => false,
         Err(error) => {
             assert!(is_outage(&error) && is_discreet(&format!("{error} {error:?}")));
-            error.to_string().contains("refuses the user or the password")
+            error.to_string().contains("rejects the user or the password")
         }
     });
     change(WRONG, PASSWORD);
-    insist(|| held.complete("done").wait());
-    assert_eq!(logged::count(&["horse"]) + logged::count(&["donkey"]), 0, "nor in what is logged");
-    assert!(logged::count(&["refuses the user"]) > 0);
+    retry_while_down(|| held.complete("done").wait());
+    assert_eq!(logged::count(&["horse"]) + logged::count(&["donkey"]), 0, "nor in the log messages");
+    assert!(logged::count(&["rejects the user"]) > 0);
 }
 
-/// What the documentation says that a user needs: the patterns of keys, and each command.
+/// Returns the documented permissions of a user: the key patterns, and each command.
 fn documented() -> (String, Vec<String>) {
     let doc = include_str!("../src/lib.rs");
     let lines: Vec<&str> =
@@ -303,20 +307,20 @@ fn set_user(server: &Server, prefix: &str, commands: &[String]) {
     let password = format!(">{PASSWORD}");
     let mut words = vec!["ACL", "SETUSER", "lessor", "reset", "on", &*password, &*keys];
     words.extend(commands.iter().map(String::as_str));
-    assert_eq!(server.say(&words), "+OK");
+    assert_eq!(server.command(&words), "+OK");
 }
 
 fn open_as_user(server: &Server, prefix: &str, database: u8) -> Result<RedisStore, Error> {
     let mut settings = support::settings(prefix);
     settings.deadline = Duration::from_secs(2);
     let url = format!("redis://lessor:{PASSWORD}@{}/{database}", place(server));
-    Opener::new().settings(settings).open(&url)
+    RedisStore::builder().settings(settings).open(&url)
 }
 
-/// All that a store can do, one after the other.
+/// Performs every operation of a store, one after the other.
 fn do_everything(server: &Server, store: &RedisStore, prefix: &str, engine: &Engine) -> Result<(), Error> {
-    // Scripts are sent in full first, and by their hashes from then on.
-    assert_eq!(server.say(&["SCRIPT", "FLUSH"]), "+OK");
+    // Scripts are first sent in full, and by their hashes from then on.
+    assert_eq!(server.command(&["SCRIPT", "FLUSH"]), "+OK");
     for round in 0..2 {
         let key = |what: &str| format!("{what} {round}");
         let acquire = |what: &str| match engine.acquire(&key(what)).wait()? {
@@ -338,28 +342,28 @@ fn do_everything(server: &Server, store: &RedisStore, prefix: &str, engine: &Eng
         assert_eq!(listed.entries.len(), round + 1);
         assert!(engine.forget(&key("failed")).wait()?);
     }
-    // The server would drop them within the hour by itself, so they are over.
+    // The server would expire these records within the hour, so they are due.
     let over = [0, 1].map(|i| format!("{prefix}:over {i}"));
-    over.iter().for_each(|name| assert_eq!(server.say(&["SET", name, "over", "EX", "1000"]), "+OK"));
+    over.iter().for_each(|name| assert_eq!(server.command(&["SET", name, "over", "EX", "1000"]), "+OK"));
     assert_eq!(Store::purge(store, 1_000).wait()?.dropped, 2);
-    over.iter().for_each(|name| assert_eq!(server.say(&["EXISTS", name]), ":0"));
+    over.iter().for_each(|name| assert_eq!(server.command(&["EXISTS", name]), ":0"));
     Ok(())
 }
 
 #[test]
-fn the_documented_permissions_are_enough_for_everything() {
-    if !support::is_there() {
+fn the_documented_permissions_suffice_for_every_operation() {
+    if !support::is_available() {
         return;
     }
-    logged::keep();
+    logged::record();
     let (server, prefix) = (Server::volatile(), support::prefix());
     set_user(&server, &prefix, &documented().1);
     let store = Arc::new(open_as_user(&server, &prefix, 0).unwrap());
     let engine = Engine::new(Arc::clone(&store) as Arc<dyn Store>).unwrap();
     do_everything(&server, &store, &prefix, &engine).unwrap();
-    assert_eq!(store.server().unwrap().appendfsync, None, "it may not ask");
+    assert_eq!(store.server().unwrap().appendfsync, None, "the user may not run CONFIG GET");
 
-    // Waiting, woken by nothing but what the server tells.
+    // A waiter that is woken only by the server's messages.
     let tap = Tap::new(&Arc::new(open_as_user(&server, &prefix, 0).unwrap())).without_timers();
     let waiting = Arc::new(Engine::new(tap.store()).unwrap());
     let held = lease(engine.acquire("awaited").wait());
@@ -367,9 +371,9 @@ fn the_documented_permissions_are_enough_for_everything() {
     eventually("the waiter has looked", || tap.loads() > 0);
     held.complete("done").wait().unwrap();
     assert!(end("the waiter is woken", &waits).unwrap().unwrap().is_finished());
-    assert_eq!(logged::count(&["does not tell of changes", &place(&server)]), 0);
+    assert_eq!(logged::count(&["does not report changes", &place(&server)]), 0);
 
-    // Others' keys are out of reach, and that is said clearly.
+    // Keys of another prefix are out of reach, and the error is clear.
     let elsewhere = support::prefix();
     let error = open_as_user(&server, &elsewhere, 0).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Misconfigured, "{error}");
@@ -378,11 +382,11 @@ fn the_documented_permissions_are_enough_for_everything() {
 }
 
 #[test]
-fn none_of_the_documented_permissions_can_be_left_out() {
-    if !support::is_there() {
+fn each_documented_permission_is_required() {
+    if !support::is_available() {
         return;
     }
-    logged::keep();
+    logged::record();
     let (_, commands) = documented();
     for left_out in &commands {
         let (server, prefix) = (Server::volatile(), support::prefix());
@@ -395,23 +399,27 @@ fn none_of_the_documented_permissions_can_be_left_out() {
         });
         if left_out.starts_with("+client") {
             outcome.unwrap();
-            let warned = logged::count(&["does not tell of changes", &place(&server)]);
-            assert_eq!(warned, 1, "without {left_out} nobody is told, which is warned of");
+            let warned = logged::count(&["does not report changes", &place(&server)]);
+            assert_eq!(
+                warned, 1,
+                "without {left_out} the server does not report changes, and a warning is logged"
+            );
         } else {
-            // A server that grants but does not complete is of no use, so that is found out before anything is granted.
+            // A server that grants leases but does not complete them is useless, so it is rejected
+            // before any grant.
             let (error, is_at_opening) = outcome.expect_err(left_out);
             assert!(is_at_opening, "{left_out}: {error}");
             assert_eq!(error.kind(), ErrorKind::Misconfigured, "{left_out}: {error}");
             let (error, command) = (error.to_string(), left_out.trim_start_matches('+').to_uppercase());
             assert!(error.contains("does not permit the user lessor"), "{left_out}: {error}");
-            assert!(error.contains(&format!("here {command};")), "{left_out}: {error}");
+            assert!(error.contains(&format!("to run {command}, which")), "{left_out}: {error}");
         }
     }
 }
 
 #[test]
-fn what_else_may_be_permitted_is_as_documented() {
-    if !support::is_there() {
+fn the_optional_permissions_work_as_documented() {
+    if !support::is_available() {
         return;
     }
     let (server, prefix) = (Server::durable(), support::prefix());
@@ -427,24 +435,24 @@ fn what_else_may_be_permitted_is_as_documented() {
     lease(engine.acquire("key").wait()).complete("done").wait().unwrap();
 }
 
-/// The story: eviction was switched on while the store was open, and nobody noticed.
+/// Regression: eviction was enabled while the store was open, and the store did not detect it.
 #[test]
-fn eviction_that_is_switched_on_later_is_noticed_and_so_is_that_it_is_set_right() {
-    if !support::is_there() {
+fn eviction_enabled_later_is_detected_and_so_is_its_correction() {
+    if !support::is_available() {
         return;
     }
     let server = Server::durable();
     let case = &CASES[1];
     let engine = Engine::new(Arc::new(open(&server, case, Check::Require).unwrap())).unwrap();
     let held = lease(engine.acquire("held").wait());
-    command(&server, case.spoil[0]);
+    command(&server, case.break_it[0]);
     eventually("the server is refused", || match engine.status("held").wait() {
         Ok(_) => false,
         Err(error) => {
             assert!(is_outage(&error), "{error}");
-            error.kind() == case.kind && error.to_string().contains(case.complaint)
+            error.kind() == case.kind && error.to_string().contains(case.message)
         }
     });
     command(&server, case.mend);
-    insist(|| held.complete("done").wait());
+    retry_while_down(|| held.complete("done").wait());
 }

@@ -1,6 +1,7 @@
-//! The clock that counts is the server's. A test sets it by hand, forward and back.
+//! The server's clock is authoritative. The tests set it by hand, forward and back.
 //!
-//! The environment's `LESSOR_STEPS` says how many steps of a clock are made while stores are at work, by default 40.
+//! The environment variable `LESSOR_STEPS` sets the number of clock steps that are made while
+//! stores work. The default is 40.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -12,8 +13,8 @@ use lessor_core::store::{Change, Swap};
 use lessor_core::{Acquisition, Engine, Error, Lease, Record, State, Store, Timestamp};
 use lessor_redis::RedisStore;
 use records::{granted, is_there, key, now, put, put_old, written};
+use support::clocked::ClockedServer;
 use support::dice::{Dice, number_from_env};
-use support::faked::FakedServer;
 
 #[path = "support/records.rs"]
 mod records;
@@ -21,21 +22,21 @@ mod support;
 
 const HOUR: i64 = 3_600_000_000;
 
-fn server() -> Option<FakedServer> {
-    if support::is_there() { FakedServer::start() } else { None }
+fn server() -> Option<ClockedServer> {
+    if support::is_available() { ClockedServer::start() } else { None }
 }
 
-fn open(server: &FakedServer, prefix: &str) -> RedisStore {
-    lessor_redis::Opener::new().settings(support::settings(prefix)).open(&server.url()).unwrap()
+fn open(server: &ClockedServer, prefix: &str) -> RedisStore {
+    RedisStore::builder().settings(support::settings(prefix)).open(&server.url()).unwrap()
 }
 
 fn hours(count: u64) -> Duration {
     Duration::from_hours(count)
 }
 
-/// What the caller knows of the time may be wrong by as much as the clock was set since.
+/// The caller's estimate of the time may be wrong by as much as the clock was set since.
 #[test]
-fn p7_a_window_is_judged_by_the_servers_clock_and_not_by_what_its_caller_knows_of_it() {
+fn p7_a_time_window_is_checked_with_the_servers_clock_and_not_the_callers_estimate() {
     let Some(server) = server() else { return };
     let prefix = support::prefix();
     for round in 0..4 {
@@ -57,23 +58,26 @@ fn p7_a_window_is_judged_by_the_servers_clock_and_not_by_what_its_caller_knows_o
         let before = now(&store);
         server.clock.set_off(2 * HOUR);
         is_refused(swap(None, Some(before.saturating_add(hours(1)))));
-        // The store knows of it now, and goes on from there when the clock is set right again.
+        // The store has sampled the new time, and continues from it when the clock is set right
+        // again.
         let after = now(&store);
         assert!(after >= before.saturating_add(hours(1)));
         server.clock.set_off(0);
         is_refused(swap(Some(after), None));
-        assert!(matches!(swap(Some(before), Some(after)), Swap::Stored));
+        // The store's time is an upper bound, so `before` may be ahead of the server's clock.
+        let not_before = before.saturating_sub(Duration::from_secs(60));
+        assert!(matches!(swap(Some(not_before), Some(after)), Swap::Stored));
     }
 }
 
-/// Handed back, and its retention is over a second later.
+/// Returns a released record whose retention ends a second later.
 fn released(now: Timestamp) -> Record {
     let (record, lease_id) = granted(now);
     written(Some(&record), &Command::Act(lease_id, Act::Release), now, Duration::from_secs(1))
 }
 
 #[test]
-fn p9_no_record_is_purged_before_its_time_by_the_servers_clock_though_the_store_is_ahead() {
+fn p9_no_record_is_purged_early_by_the_servers_clock_when_the_store_is_ahead() {
     let Some(server) = server() else { return };
     let prefix = support::prefix();
     server.clock.set_off(3 * HOUR);
@@ -90,8 +94,9 @@ fn p9_no_record_is_purged_before_its_time_by_the_servers_clock_though_the_store_
     assert!(!is_there(&store, "key").unwrap());
 }
 
-/// Retention alone would have it gone after a second. A fresh grant counts only if its token is younger than half of what this one has to
-/// be before it goes, so nobody is granted a lower one.
+/// By its retention alone, the record would be purged after a second. A fresh grant counts only if
+/// its token is younger than half of the age that this record's token must reach before the purge.
+/// So no caller is granted a lower token.
 #[test]
 fn p2_a_record_is_purged_once_its_token_is_ten_minutes_old_and_not_before() {
     const MINUTE: i64 = HOUR / 60;
@@ -103,21 +108,22 @@ fn p2_a_record_is_purged_once_its_token_is_ten_minutes_old_and_not_before() {
     put_old(&store, "key", &released(now(&store)));
     for (off, purged) in [(0, 0), (5, 0), (9, 0), (11, 1)] {
         server.clock.set_off(off * MINUTE);
-        // The store is told so.
+        // The store learns of the record.
         assert!(is_there(&store, "key").unwrap());
         assert_eq!(purge(), purged, "after {off} minutes");
     }
     assert!(!is_there(&store, "key").unwrap());
 }
 
-/// In case that nobody purges. What the server drops by itself is over since long, whatever clocks differ by.
+/// This covers records that no process purges. A record that the server expires has been due for a
+/// long time, whatever the clocks differ by.
 #[test]
-fn p9_the_server_keeps_a_record_by_itself_an_hour_longer_than_anybody_can_miss_it() {
+fn p9_the_server_expires_a_record_an_hour_after_it_may_be_purged() {
     let Some(server) = server() else { return };
     let prefix = support::prefix();
     let store = open(&server, &prefix);
     let kept_until = || -> u64 {
-        let at = server.say(&["PEXPIRETIME", &format!("{prefix}:key")]);
+        let at = server.command(&["PEXPIRETIME", &format!("{prefix}:key")]);
         at.strip_prefix(':').unwrap().parse().unwrap()
     };
     let is_kept_until = |at: Timestamp| {
@@ -126,7 +132,8 @@ fn p9_the_server_keeps_a_record_by_itself_an_hour_longer_than_anybody_can_miss_i
     let at = now(&store);
     let (grant, lease_id) = granted(at);
     assert!(matches!(put(&store, "key", &grant), Ok(Swap::Stored)));
-    // Counted from its arrival, and five minutes more, by which the caller's time may be ahead of the server's.
+    // Counted from its arrival, plus the five minutes by which the caller's time may be ahead of
+    // the server's.
     let least = grant.purge_at().saturating_add(hours(1)).as_micros().div_ceil(1_000);
     assert!((least..=least + 10 * 60_000).contains(&kept_until()), "{} {least}", kept_until());
     let release = Command::Act(lease_id, Act::Release);
@@ -134,34 +141,34 @@ fn p9_the_server_keeps_a_record_by_itself_an_hour_longer_than_anybody_can_miss_i
     let change =
         Change { expected: Some(&grant), next: &next, not_before: None, not_after: None, is_outcome: false };
     assert!(matches!(lessor_testkit::swap(&*store, &key("key"), &change).wait(), Ok(Swap::Stored)));
-    // Its token is to be ten minutes old as well.
+    // The token must be ten minutes old as well.
     let token = Timestamp::from_micros(grant.token().as_u64()).unwrap();
     is_kept_until(token.saturating_add(Duration::from_mins(10)));
 }
 
-/// Forward and backward by up to two hours, under leases of ten minutes. Stores that know the time from before go on beside one that is
-/// opened after each step.
+/// The clock is stepped forward and back by up to two hours, with leases of ten minutes. Stores
+/// with an old estimate continue beside one that is opened after each step.
 #[test]
-fn p1_p2_p7_tokens_rise_and_nothing_runs_backwards_while_the_servers_clock_makes_steps() {
+fn p1_p2_p7_tokens_rise_and_time_never_runs_backwards_while_the_servers_clock_is_stepped() {
     const TTL: Duration = Duration::from_mins(10);
     const HOUR: u64 = 3_600_000_000;
-    if !support::is_there() {
+    if !support::is_available() {
         return;
     }
-    let Some(server) = FakedServer::start() else { return };
+    let Some(server) = ClockedServer::start() else { return };
     let prefix = support::prefix();
     let open = || {
-        let opener = lessor_redis::Opener::new().settings(support::settings(&prefix));
-        Engine::new(Arc::new(opener.open(&server.url()).unwrap())).unwrap()
+        let builder = RedisStore::builder().settings(support::settings(&prefix));
+        Engine::new(Arc::new(builder.open(&server.url()).unwrap())).unwrap()
     };
     let old = [open(), open()];
     let steps = number_from_env("LESSOR_STEPS", 40);
     let mut dice = Dice(1);
-    let (mut told, mut token) = ([Timestamp::EPOCH; 2], 0);
+    let (mut latest, mut token) = ([Timestamp::EPOCH; 2], 0);
     let mut held: Option<Lease> = None;
     let (mut taken_over, mut refused) = (0, 0);
     for step in 0..steps {
-        // A record's times never go back, so after some steps there is hardly one that ends a lease.
+        // A record's times never go back, so after some steps hardly any step ends a lease.
         let name = format!("key {}", step / 8);
         if step % 8 == 0 {
             (held, token) = (None, 0);
@@ -169,18 +176,18 @@ fn p1_p2_p7_tokens_rise_and_nothing_runs_backwards_while_the_servers_clock_makes
         let off = i64::try_from(dice.below(2 * HOUR)).unwrap();
         server.clock.set_off(off);
         let fresh = open();
-        // Those that were told of a later time go on from there, and so do their leases.
+        // Stores that have seen a later time continue from it, and so do their leases.
         let engine = old.get(usize::try_from(dice.below(8)).unwrap()).unwrap_or(&fresh);
         let is_over = || fresh.status(&name).wait().unwrap().is_none_or(|view| view.state() == State::Lapsed);
         let lease = loop {
-            for (engine, told) in old.iter().zip(&mut told) {
+            for (engine, latest) in old.iter().zip(&mut latest) {
                 let now = engine.now().wait().unwrap();
-                assert!(now >= *told, "step {step}: {now:?} after {told:?}");
-                *told = now;
+                assert!(now >= *latest, "step {step}: {now:?} after {latest:?}");
+                *latest = now;
             }
             match engine.acquire(&name).ttl(TTL).wait().unwrap() {
                 Acquisition::Acquired(lease) => break lease,
-                // The estimate of a store may be a second old.
+                // A store's estimate may be a second old.
                 Acquisition::InProgress(_) if is_over() => {
                     std::thread::park_timeout(Duration::from_millis(20));
                 }
@@ -205,10 +212,10 @@ fn p1_p2_p7_tokens_rise_and_nothing_runs_backwards_while_the_servers_clock_makes
             taken_over += 1;
             match stale.complete(&"stale").wait() {
                 Err(Error::NotHolder { token: newer }) => assert_eq!(newer, lease.token()),
-                told => panic!("step {step}: {told:?}"),
+                other => panic!("step {step}: {other:?}"),
             }
         }
-        // An end is not before its begin, whatever the clock says.
+        // An end is not before its beginning, whatever the clock shows.
         let key = format!("ends {step}");
         let Acquisition::Acquired(ends) = engine.acquire(&key).wait().unwrap() else { panic!("{key}") };
         server.clock.set_off(off - i64::try_from(HOUR).unwrap());
@@ -222,19 +229,20 @@ fn p1_p2_p7_tokens_rise_and_nothing_runs_backwards_while_the_servers_clock_makes
     assert!(taken_over > 0 && refused > 0);
 }
 
-/// The store's clock stood still until the server's had caught up with it, and a wait of a second lasted as long.
+/// Regression: the store's clock stood still until the server's had caught up, and a wait of one
+/// second took as long.
 #[test]
-fn p7_a_timeout_comes_although_the_servers_clock_was_set_back() {
-    if !support::is_there() {
+fn p7_a_timeout_fires_after_the_servers_clock_was_set_back() {
+    if !support::is_available() {
         return;
     }
-    let Some(server) = FakedServer::start() else { return };
+    let Some(server) = ClockedServer::start() else { return };
     let prefix = support::prefix();
-    let opener = lessor_redis::Opener::new().settings(support::settings(&prefix));
-    let engine = Engine::new(Arc::new(opener.open(&server.url()).unwrap())).unwrap();
+    let builder = RedisStore::builder().settings(support::settings(&prefix));
+    let engine = Engine::new(Arc::new(builder.open(&server.url()).unwrap())).unwrap();
     let Acquisition::Acquired(lease) = engine.acquire("key").wait().unwrap() else { panic!("it is taken") };
     server.clock.set_off(-2 * 3_600_000_000);
-    // The store knows of it.
+    // The store samples the new time.
     lease.extend(Duration::from_hours(1)).wait().unwrap();
     let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! The Redis store keeps every promise of the contract on a real cluster of three nodes as well.
+//! The Redis store keeps every promise of the contract on a real cluster of three nodes too.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,7 +8,7 @@ use std::time::Duration;
 use lessor_core::machine::{Act, Command};
 use lessor_core::store::{Change, Scan, Swap};
 use lessor_core::{Acquisition, Engine, Lease, Store, StoreError};
-use lessor_redis::{Opener, RedisStore};
+use lessor_redis::RedisStore;
 use lessor_testkit::{Subject, conformance};
 use nodes::{Cluster, NODES};
 use records::{granted, is_there, key, now, over, put, put_old, written};
@@ -20,14 +20,14 @@ mod nodes;
 mod records;
 mod support;
 
-/// One cluster for all of the contract's promises; each has a prefix of its own.
+/// One cluster for all promises of the contract. Each promise uses its own prefix.
 fn cluster() -> &'static Cluster {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
     CLUSTER.get_or_init(|| Cluster::start(&[]))
 }
 
 fn open(cluster: &Cluster, prefix: &str) -> RedisStore {
-    Opener::new().settings(support::settings(prefix)).open(&cluster.url()).unwrap()
+    RedisStore::builder().settings(support::settings(prefix)).open(&cluster.url()).unwrap()
 }
 
 fn redis_cluster() -> Subject {
@@ -36,13 +36,13 @@ fn redis_cluster() -> Subject {
 
 conformance!(redis_cluster);
 
-/// More than enough for a few calls, and not so much that an outage is felt.
+/// Long enough for a few calls, and short enough to keep an outage short.
 const DEADLINE: Duration = Duration::from_millis(1_500);
 
-fn impatient(cluster: &Cluster, prefix: &str) -> RedisStore {
+fn open_with_short_deadline(cluster: &Cluster, prefix: &str) -> RedisStore {
     let mut settings = support::settings(prefix);
     settings.deadline = DEADLINE;
-    Opener::new().settings(settings).open(&cluster.url()).unwrap()
+    RedisStore::builder().settings(settings).open(&cluster.url()).unwrap()
 }
 
 fn name(prefix: &str, key: &str) -> String {
@@ -62,13 +62,13 @@ fn list(store: &RedisStore, limit: usize) -> Vec<String> {
 }
 
 #[test]
-fn keys_are_spread_over_all_nodes_and_listed_and_purged_on_all_of_them() {
-    if !support::is_there() {
+fn keys_are_distributed_listed_and_purged_on_all_nodes() {
+    if !support::is_available() {
         return;
     }
     let cluster = Cluster::start(&[]);
     let store = open(&cluster, "spread");
-    // Whoever reads the names as a cluster's tags puts all of these on one node.
+    // If these names had hash tags, all of them would be on one node.
     let mut keys: Vec<String> = (0..60).map(|number| format!("{{tag}}{number:02}")).collect();
     keys.extend(["{}", "}{", "{", "%7Btag%7D00", "é{漢}", "{a}{b}"].map(str::to_owned));
     for key in &keys {
@@ -88,7 +88,7 @@ fn keys_are_spread_over_all_nodes_and_listed_and_purged_on_all_of_them() {
     assert_eq!((0..NODES).map(|node| cluster.size(node)).sum::<usize>(), 0);
 }
 
-/// One key of each slot-sharing crowd would do, but real slots have several.
+/// Returns several keys of one slot.
 fn keys_of_one_slot(cluster: &Cluster, prefix: &str, count: usize) -> (String, Vec<String>) {
     let slot = cluster.slot(&name(prefix, "k0"));
     let mut keys = vec!["k0".to_owned()];
@@ -108,23 +108,23 @@ const PERMITTED: &str = "+get +set +del +pexpiretime +scan +eval +evalsha +eval_
                          +client|tracking +client|caching +cluster|slots +cluster|nodes +asking";
 
 #[test]
-fn p5_a_slot_that_moves_takes_its_leases_along_and_nobody_notices() {
-    if !support::is_there() {
+fn p5_a_slot_that_migrates_keeps_its_leases() {
+    if !support::is_available() {
         return;
     }
     let mut cluster = Cluster::start(&[]);
-    // Whoever may do no more than what the documentation says.
+    // The user has the documented permissions only.
     let permit = |node: &Server| {
         let user = format!("ACL SETUSER lessor on >word ~moving:* {PERMITTED}");
-        assert_eq!(node.say(&user.split(' ').collect::<Vec<_>>()), "+OK");
+        assert_eq!(node.command(&user.split(' ').collect::<Vec<_>>()), "+OK");
     };
     cluster.nodes.iter().for_each(permit);
     let url = cluster.url().replace("://", "://lessor:word@");
-    let store = Arc::new(Opener::new().settings(support::settings("moving")).open(&url).unwrap());
+    let store = Arc::new(RedisStore::builder().settings(support::settings("moving")).open(&url).unwrap());
     let engine = Engine::new(store.clone()).unwrap();
     let (slot, keys) = keys_of_one_slot(&cluster, "moving", 6);
     let from = cluster.owner(&name("moving", "k0"));
-    // One that no client has heard of.
+    // A node that no client knows.
     cluster.add(&[]);
     let to = cluster.nodes.len() - 1;
     permit(&cluster.nodes[to]);
@@ -135,7 +135,7 @@ fn p5_a_slot_that_moves_takes_its_leases_along_and_nobody_notices() {
     let is_held = |key: &str| matches!(engine.acquire(key).wait().unwrap(), Acquisition::InProgress(_));
     let early: Vec<Lease> = keys[..3].iter().map(|key| take(key)).collect();
     cluster.begin_to_move(&slot, from, to);
-    // What is there is still where it was; what is new goes to the new node.
+    // Existing keys are still on the old node. New keys go to the new node.
     assert!(keys[..3].iter().all(|key| is_held(key)));
     let late = take(&keys[3]);
     assert_eq!(cluster.size(to), 1);
@@ -169,8 +169,8 @@ fn sorted(keys: &[String]) -> Vec<String> {
 }
 
 #[test]
-fn p1_p6_leases_are_granted_once_while_slots_move_to_and_fro() {
-    if !support::is_there() {
+fn p1_p6_leases_are_granted_once_while_slots_migrate_back_and_forth() {
+    if !support::is_available() {
         return;
     }
     let rounds = number("LESSOR_MOVES", 10);
@@ -200,7 +200,7 @@ fn p1_p6_leases_are_granted_once_while_slots_move_to_and_fro() {
         for _ in 0..rounds {
             let before = done.load(Ordering::SeqCst);
             cluster.begin_to_move(&slot, from, to);
-            // The keys that come up meanwhile are the new node's already.
+            // Keys that are created meanwhile are on the new node already.
             while cluster.move_records(&slot, from, to) > 0 {}
             cluster.end_move(&slot, from, to);
             (from, to) = (to, (to + 1) % NODES);
@@ -215,20 +215,20 @@ fn number(variable: &str, default: u64) -> u64 {
     std::env::var(variable).map_or(default, |value| value.parse().unwrap())
 }
 
-/// Keys that are on one node, and keys that are on the others.
+/// Returns keys that are on one node, and keys that are on the others.
 fn split(cluster: &Cluster, prefix: &str, node: usize) -> (Vec<String>, Vec<String>) {
     let keys = (0..40).map(|number| format!("key {number}"));
     keys.partition(|key| cluster.owner(&name(prefix, key)) == node)
 }
 
 #[test]
-fn p5_a_node_that_is_down_makes_only_its_own_keys_unavailable_and_is_found_again() {
-    if !support::is_there() {
+fn p5_a_node_that_is_down_makes_only_its_own_keys_unavailable_until_it_returns() {
+    if !support::is_available() {
         return;
     }
-    // Or the others answer nothing any more.
+    // Otherwise the remaining nodes would reject every command.
     let mut cluster = Cluster::start(&[DURABLE, &["--cluster-require-full-coverage", "no"]].concat());
-    let store = impatient(&cluster, "down");
+    let store = open_with_short_deadline(&cluster, "down");
     let (lost, kept) = split(&cluster, "down", 1);
     for key in lost.iter().chain(&kept) {
         assert!(matches!(put(&store, key, &granted(now(&store)).0), Ok(Swap::Stored)));
@@ -242,13 +242,13 @@ fn p5_a_node_that_is_down_makes_only_its_own_keys_unavailable_and_is_found_again
     let new = granted(now(&store)).0;
     let error = put(&store, &format!("{} new", lost[0]), &new);
     assert!(matches!(error, Ok(Swap::Stored) | Err(StoreError::Unavailable { .. })), "{error:?}");
-    // A listing that leaves a part out is none.
+    // A listing without the keys of one node would be incomplete, so it fails.
     let query = Scan { prefix: String::new(), after: None, limit: 10 };
     assert!(matches!(store.scan(query).wait(), Err(StoreError::Unavailable { .. })));
-    // Who comes now can still be served.
-    let late = impatient(&cluster, "down");
+    // A store that is opened now can still use the other nodes.
+    let late = open_with_short_deadline(&cluster, "down");
     assert_eq!(is_there(&late, &kept[0]).ok(), Some(true));
-    cluster.nodes[1].start_again();
+    cluster.nodes[1].restart();
     for store in [&store, &late] {
         nodes::wait_for("the node to be found again", || is_there(store, &lost[0]).is_ok());
         for key in lost.iter().chain(&kept) {
@@ -259,13 +259,13 @@ fn p5_a_node_that_is_down_makes_only_its_own_keys_unavailable_and_is_found_again
 }
 
 #[test]
-fn p5_a_node_that_hangs_holds_up_its_own_keys_only_and_those_no_longer_than_the_deadline() {
-    if !support::is_there() {
+fn p5_a_node_that_hangs_delays_only_its_own_keys_and_at_most_until_the_deadline() {
+    if !support::is_available() {
         return;
     }
     let options = ["--cluster-require-full-coverage", "no", "--cluster-node-timeout", "60000"];
     let cluster = Cluster::start(&options);
-    let store = impatient(&cluster, "hang");
+    let store = open_with_short_deadline(&cluster, "hang");
     let (lost, kept) = split(&cluster, "hang", 2);
     let (grant, lease_id) = granted(now(&store));
     let extend = Command::Act(lease_id, Act::Extend { ttl: Duration::from_secs(9_000) });
@@ -273,12 +273,12 @@ fn p5_a_node_that_hangs_holds_up_its_own_keys_only_and_those_no_longer_than_the_
     for key in lost[..2].iter().chain(&kept) {
         assert!(matches!(put(&store, key, &grant), Ok(Swap::Stored)));
     }
-    // From now on it has the script.
+    // From now on the server has the script.
     put_old(&store, &lost[2], &next);
     cluster.nodes[2].signal("-STOP");
     let change =
         Change { expected: Some(&grant), next: &next, not_before: None, not_after: None, is_outcome: false };
-    // It was sent, and is done when the node goes on.
+    // The write was sent. It is executed once the node continues.
     let error = lessor_testkit::swap(&store, &key(&lost[0]), &change).wait();
     assert!(matches!(error, Err(StoreError::Indeterminate { .. })), "{error:?}");
     for key in &kept {
@@ -291,38 +291,39 @@ fn p5_a_node_that_hangs_holds_up_its_own_keys_only_and_those_no_longer_than_the_
     cluster.nodes[2].signal("-CONT");
     nodes::wait_for("the node to go on", || is_there(&store, &lost[0]).is_ok_and(|it| it));
     let read = |text: &str| store.load(&key(text)).wait().unwrap().record.unwrap();
-    assert_eq!(read(&lost[0]), next, "what had arrived was done");
-    assert_eq!(read(&lost[1]), grant, "what was unavailable was not done");
+    assert_eq!(read(&lost[0]), next, "the request that had arrived was executed");
+    assert_eq!(read(&lost[1]), grant, "the unavailable writes were not executed");
 }
 
 const DURABLE: &[&str] = &["--appendonly", "yes", "--appendfsync", "always"];
 
-/// The story: the cluster connections of the client library send a command again when the connection breaks, though it may have been carried out.
-/// If the second time was refused, by a cluster that was down meanwhile, a write that had happened was said to be unavailable.
+/// Regression: the client library's cluster connections send a command again when the connection
+/// breaks, although it may have been executed. If the second attempt was rejected, because the
+/// cluster was down meanwhile, a write that had taken effect was reported as unavailable.
 #[test]
-fn p5_what_a_killed_node_has_done_and_what_it_has_not_is_said_honestly() {
-    if !support::is_there() {
+fn p5_results_are_reported_correctly_when_a_node_is_killed() {
+    if !support::is_available() {
         return;
     }
     let rounds = number("LESSOR_KILLS", 3);
     let mut cluster = Cluster::start(DURABLE);
-    let (mut told, mut kinds) = (Vec::new(), [0; 3]);
+    let (mut outcomes, mut kinds) = (Vec::new(), [0; 3]);
     for round in 0..rounds {
-        let store = &impatient(&cluster, "kill");
+        let store = &open_with_short_deadline(&cluster, "kill");
         let is_over = &AtomicBool::new(false);
         let stored = &AtomicU64::new(0);
         let writers = std::thread::scope(|scope| {
             let writers: Vec<_> = (0..6)
                 .map(|writer| {
                     scope.spawn(move || {
-                        let mut told = Vec::new();
+                        let mut outcomes = Vec::new();
                         while !is_over.load(Ordering::SeqCst) {
-                            let key = format!("{round} {writer} {}", told.len());
+                            let key = format!("{round} {writer} {}", outcomes.len());
                             let outcome = put(store, &key, &granted(now(store)).0);
                             stored.fetch_add(u64::from(outcome.is_ok()), Ordering::SeqCst);
-                            told.push((key, outcome));
+                            outcomes.push((key, outcome));
                         }
-                        told
+                        outcomes
                     })
                 })
                 .collect();
@@ -330,17 +331,17 @@ fn p5_what_a_killed_node_has_done_and_what_it_has_not_is_said_honestly() {
             let node = usize::try_from(round).unwrap() % NODES;
             cluster.nodes[node].kill();
             std::thread::park_timeout(Duration::from_millis(700 * (round % 4)));
-            cluster.nodes[node].start_again();
+            cluster.nodes[node].restart();
             let before = stored.load(Ordering::SeqCst);
             cluster.wait_until_ok();
             nodes::wait_for("writes again", || stored.load(Ordering::SeqCst) > before + 300);
             is_over.store(true, Ordering::SeqCst);
             writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect::<Vec<_>>()
         });
-        told.extend(writers);
+        outcomes.extend(writers);
     }
     let store = open(&cluster, "kill");
-    for (key, outcome) in told {
+    for (key, outcome) in outcomes {
         let is_there = is_there(&store, &key).unwrap();
         match &outcome {
             Ok(Swap::Stored) => assert!(is_there, "{key} was acknowledged and is lost"),
@@ -360,14 +361,14 @@ fn p5_what_a_killed_node_has_done_and_what_it_has_not_is_said_honestly() {
 }
 
 #[test]
-fn waiters_on_every_node_are_woken_by_another_process_s_writes() {
-    if !support::is_there() {
+fn waiters_on_every_node_are_woken_by_writes_of_another_process() {
+    if !support::is_available() {
         return;
     }
     let cluster = cluster();
     let prefix = support::prefix();
     let mut settings = lessor_core::Settings::default();
-    // Whoever only looks every so often takes two minutes for all of them.
+    // Polling alone would take two minutes for all waiters.
     settings.poll_every = Duration::from_secs(5);
     let waiting = Engine::with_settings(Arc::new(open(cluster, &prefix)), settings).unwrap();
     let working = Engine::new(Arc::new(open(cluster, &prefix))).unwrap();
@@ -395,19 +396,20 @@ fn waiters_on_every_node_are_woken_by_another_process_s_writes() {
 }
 
 #[test]
-fn a_cluster_s_address_that_leads_nowhere_is_a_clear_error() {
-    if !support::is_there() {
+fn a_wrong_cluster_address_is_a_clear_error() {
+    if !support::is_available() {
         return;
     }
     let single = Server::volatile();
-    let open =
-        |url: &str| Opener::new().settings(support::settings("none")).open(url).unwrap_err().to_string();
+    let open = |url: &str| {
+        RedisStore::builder().settings(support::settings("none")).open(url).unwrap_err().to_string()
+    };
     let error = open(&format!("redis+cluster://127.0.0.1:{}", single.port));
     assert!(error.contains("is not part of a cluster"), "{error}");
     let error = open(&format!("redis+cluster://127.0.0.1:{}", support::free_port()));
     assert!(error.contains("no connection to 127.0.0.1"), "{error}");
-    // One of a cluster is asked as if it were alone.
-    let store = Opener::new().settings(support::settings("one")).open(&cluster().nodes[0].url());
+    // A node of a cluster is opened as if it were a single server.
+    let store = RedisStore::builder().settings(support::settings("one")).open(&cluster().nodes[0].url());
     let store = store.unwrap();
     let keys: Vec<String> = (0..10).map(|number| format!("{number}")).collect();
     let errors = keys.iter().filter_map(|key| is_there(&store, key).err());

@@ -1,5 +1,5 @@
-//! The Redis store keeps every promise of the contract, on a real server: on the machine's clock, and to the instant on one that is set by
-//! hand.
+//! The Redis store keeps every promise of the contract on a real server: on the machine's clock,
+//! and exactly on a clock that the tests set.
 
 use std::sync::{Arc, OnceLock};
 
@@ -11,7 +11,7 @@ mod support;
 mod on_the_real_clock {
     use super::*;
 
-    /// One server for all of them; each has a prefix of its own.
+    /// One server for all promises. Each promise uses its own prefix.
     fn server() -> &'static Server {
         static SERVER: OnceLock<Server> = OnceLock::new();
         SERVER.get_or_init(Server::volatile)
@@ -26,11 +26,11 @@ mod on_the_real_clock {
 
 mod on_a_manual_clock {
     use parking_lot::Mutex;
-    use support::faked::Stores;
+    use support::clocked::Stores;
 
     use super::*;
 
-    /// Servers whose clock nobody uses at the moment.
+    /// Servers with a clock that no test uses at the moment.
     static IDLE: Mutex<Vec<Stores>> = Mutex::new(Vec::new());
 
     struct Lent(Option<Stores>);
@@ -41,7 +41,7 @@ mod on_a_manual_clock {
         }
     }
 
-    /// Without a server whose clock can be set, there is nothing more to see than above.
+    /// Without a server whose clock can be set, this would repeat the tests above.
     fn redis() -> Subject {
         let idle = IDLE.lock().pop();
         match idle.or_else(Stores::start) {

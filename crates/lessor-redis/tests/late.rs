@@ -1,6 +1,7 @@
-//! A `SET` is held up in the network for longer than a purge takes. What it writes is no grant, and never was one.
+//! A `SET` is delayed in the network for longer than a purge takes. The record that it writes is
+//! not a grant.
 //!
-//! The server's clock is set by hand, so that ten minutes take no time.
+//! The server's clock is set by the tests, so that ten minutes take no time.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -9,9 +10,9 @@ use std::time::Duration;
 
 use lessor_core::store::{Change, Scan, Swap};
 use lessor_core::{Acquisition, Engine, LeaseId, Settings, Store, StoreError};
-use lessor_redis::{Opener, RedisStore};
+use lessor_redis::RedisStore;
 use records::{granted, is_there, key, now, put};
-use support::faked::FakedServer;
+use support::clocked::ClockedServer;
 use support::proxy::{Fault, Proxy};
 use tap::Tap;
 use tools::eventually;
@@ -27,9 +28,9 @@ mod tools;
 const MINUTE: i64 = 60_000_000;
 const KEY: &str = "key";
 
-/// A server, a store whose first `SET` the proxy holds up, and a store beside it.
+/// A server, a store whose first `SET` is held by the proxy, and a second store without the proxy.
 struct World {
-    server: FakedServer,
+    server: ClockedServer,
     proxy: Proxy,
     prefix: String,
     victim: Arc<RedisStore>,
@@ -38,11 +39,12 @@ struct World {
 
 impl World {
     fn new() -> Option<Self> {
-        let server = support::is_there().then(FakedServer::start)??;
+        let server = support::is_available().then(ClockedServer::start)??;
         let prefix = support::prefix();
         let proxy = Proxy::start(server.port, Duration::ZERO);
         let mut settings = support::settings(&prefix);
-        let open = |settings, url: &str| Arc::new(Opener::new().settings(settings).open(url).unwrap());
+        let open =
+            |settings, url: &str| Arc::new(RedisStore::builder().settings(settings).open(url).unwrap());
         let rival = open(settings.clone(), &server.url());
         settings.deadline = Duration::from_millis(600);
         let victim = open(settings, &proxy.url());
@@ -56,8 +58,8 @@ impl World {
         Engine::with_settings(Arc::clone(&self.rival) as Arc<dyn Store>, settings).unwrap()
     }
 
-    /// Another process acquires the key, completes it, and purges the record; then the `SET` that is held up arrives. Returns the other's
-    /// token.
+    /// Another process acquires the key, completes it and purges the record. Then the held `SET`
+    /// arrives. Returns the other process's token.
     fn undercut(&self) -> u64 {
         let rival = self.rival();
         let Acquisition::Acquired(lease) = rival.acquire(KEY).wait().unwrap() else { panic!("it is taken") };
@@ -65,13 +67,13 @@ impl World {
         lease.complete(&1).wait().unwrap();
         self.server.clock.set_off(11 * MINUTE);
         eventually("the record is purged", || {
-            // The store learns the time by it.
+            // The store samples the time with it.
             let _ = rival.status(KEY).wait().unwrap();
             let _ = rival.purge(10).wait().unwrap();
-            self.server.say(&["EXISTS", &self.name()]) == ":0"
+            self.server.command(&["EXISTS", &self.name()]) == ":0"
         });
         self.proxy.release();
-        eventually("the SET has arrived", || self.server.say(&["EXISTS", &self.name()]) == ":1");
+        eventually("the SET has arrived", || self.server.command(&["EXISTS", &self.name()]) == ":1");
         token
     }
 
@@ -80,29 +82,30 @@ impl World {
     }
 }
 
-/// The story: a process acquires a key. Its request is held up in the network, and the process is stopped. Another process acquires the
-/// key with a higher token, completes it, and purges the record. Then the request arrives, and its answer is lost. The first process
-/// goes on, reads the record, recognises its own write and takes the lease, with a token below the other's.
+/// The story: a process acquires a key. Its request is delayed in the network, and the process is
+/// suspended. Another process acquires the key with a higher token, completes it and purges the
+/// record. Then the request arrives, and its reply is lost. The first process continues, reads the
+/// record, recognises its own write and takes the lease, with a token below the other's.
 #[test]
 fn p2_a_grant_that_arrived_after_a_purge_is_not_taken_when_its_writer_reads_it() {
     let Some(world) = World::new() else { return };
     let world = Arc::new(world);
     let (theirs, token) = (Arc::clone(&world), Arc::new(std::sync::OnceLock::new()));
-    let told = Arc::clone(&token);
-    let tap = Tap::new(&world.victim).on_doubt(move || {
-        told.get_or_init(|| theirs.undercut());
+    let rival_token = Arc::clone(&token);
+    let tap = Tap::new(&world.victim).on_indeterminate(move || {
+        rival_token.get_or_init(|| theirs.undercut());
     });
     let victim = Engine::new(tap.store()).unwrap();
     let lease_id = LeaseId::random().unwrap();
-    // On a busy machine the look may take too long as well.
+    // On a busy machine, the read may take too long as well.
     let acquire = || victim.acquire(KEY).lease_id(lease_id).ttl(Duration::from_hours(1)).wait();
-    let Acquisition::Acquired(lease) = tools::insist(acquire) else { panic!("it is taken") };
-    let undercut = *token.get().expect("the write was in doubt");
+    let Acquisition::Acquired(lease) = tools::retry_while_down(acquire) else { panic!("it is taken") };
+    let undercut = *token.get().expect("the write was indeterminate");
     assert!(lease.token().as_u64() > undercut, "{} after {undercut}", lease.token());
 }
 
-/// The story: as above, but the first process sends its acquire again under the same lease id. The conflict shows the record with that
-/// lease id, so the answer is that the lease is granted already.
+/// The story: as above, but the first process sends its acquire again with the same lease id. The
+/// conflict returns the record with that lease id, so the engine reports the lease as granted.
 #[test]
 fn p2_a_grant_that_arrived_after_a_purge_is_not_handed_out_to_its_own_lease_id() {
     let Some(world) = World::new() else { return };
@@ -111,15 +114,15 @@ fn p2_a_grant_that_arrived_after_a_purge_is_not_handed_out_to_its_own_lease_id()
     assert!(matches!(lost, Err(StoreError::Indeterminate { .. })), "{lost:?}");
     let undercut = world.undercut();
     let engine = Engine::new(Arc::clone(&world.victim) as Arc<dyn Store>).unwrap();
-    let again = tools::insist(|| engine.acquire(KEY).lease_id(lease_id).wait());
+    let again = tools::retry_while_down(|| engine.acquire(KEY).lease_id(lease_id).wait());
     let Acquisition::Acquired(lease) = again else { panic!("{again:?}") };
     assert!(lease.token().as_u64() > undercut, "{} after {undercut}", lease.token());
     assert!(!lease.is_resent());
 }
 
-/// No answer of the store shows such a record, to anybody.
+/// No operation of the store returns such a record to any caller.
 #[test]
-fn p2_a_grant_that_arrived_after_a_purge_is_shown_nowhere() {
+fn p2_a_grant_that_arrived_after_a_purge_is_never_returned() {
     let Some(world) = World::new() else { return };
     let (grant, _) = granted(now(&world.victim));
     assert!(put(&world.victim, KEY, &grant).is_err());
@@ -128,7 +131,7 @@ fn p2_a_grant_that_arrived_after_a_purge_is_shown_nowhere() {
     assert!(!is_there(store, KEY).unwrap(), "load");
     let page = store.scan(Scan { prefix: String::new(), after: None, limit: 10 }).wait().unwrap();
     assert_eq!(page.entries.len(), 0, "scan");
-    // A swap by the script shows what is in the way as well.
+    // A write by the script returns a conflicting record as well.
     let (other, _) = granted(now(store).saturating_sub(Duration::from_secs(1)));
     let (next, _) = granted(now(store));
     let change =
@@ -137,10 +140,11 @@ fn p2_a_grant_that_arrived_after_a_purge_is_shown_nowhere() {
         Swap::Conflict(seen) => assert!(seen.record.is_none(), "swap"),
         other => panic!("{other:?}"),
     }
-    assert_eq!(world.server.say(&["EXISTS", &world.name()]), ":1", "it is there all the same");
+    assert_eq!(world.server.command(&["EXISTS", &world.name()]), ":1", "the late record is on the server");
 }
 
-/// A grant over nothing that depends on the clock is made by a script, which looks at the age of the token itself.
+/// A grant without an expected record that depends on the clock is written by a script, which
+/// checks the age of the token itself.
 #[test]
 fn p2_a_script_does_not_make_a_grant_that_arrives_late() {
     let Some(world) = World::new() else { return };

@@ -1,11 +1,12 @@
-//! The engine over the Redis store and the reference model agree on every answer. The server's clock is set by hand.
+//! The engine over the Redis store and the reference model agree on every answer. The server's
+//! clock is set by the tests.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod support;
 
 use lessor_testkit::{history, state_machine};
-use support::faked::Stores;
+use support::clocked::Stores;
 
 #[test]
 fn p1_p2_p3_p4_p6_p10_every_answer_is_the_models() {

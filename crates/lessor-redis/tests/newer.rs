@@ -28,13 +28,13 @@ fn plant(server: &Server, name: &str, record: &[u8]) {
     assert!(first >= 0x80 && second < 0x40, "two bytes, without the bit");
     let at = record.len() - numbers.len() + 1;
     let script = "redis.call('SETRANGE', KEYS[1], ARGV[1], string.char(ARGV[2]))";
-    server.say(&["EVAL", script, "1", name, &at.to_string(), &(second | 0x40).to_string()]);
+    server.command(&["EVAL", script, "1", name, &at.to_string(), &(second | 0x40).to_string()]);
 }
 
 /// Stands for the bytes of the record, and the time at which the server drops it.
 fn state(server: &Server, name: &str) -> (Vec<String>, String) {
     let hash = "return {redis.sha1hex(redis.call('GET', KEYS[1]))}";
-    (support::ask_for_all(server.port, &["EVAL", hash, "1", name]), server.say(&["PEXPIRETIME", name]))
+    (support::query_all(server.port, &["EVAL", hash, "1", name]), server.command(&["PEXPIRETIME", name]))
 }
 
 fn assert_named<T: Debug>(what: &str, answer: Result<T, impl Into<Error>>) {
@@ -65,7 +65,7 @@ fn assert_refused(store: &Arc<RedisStore>, engine: &Engine, lease_id: LeaseId) {
 
 #[test]
 fn p4_a_record_with_an_unknown_field_is_refused_by_name_and_stays_as_it_is() {
-    if !support::is_there() {
+    if !support::is_available() {
         return;
     }
     let server = Server::volatile();

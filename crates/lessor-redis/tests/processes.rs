@@ -1,7 +1,7 @@
-//! Several processes on one server: what they are told could have happened one after the other, also if some of them are killed; and
-//! one that stood still for longer than its lease changes nothing.
+//! Several processes use one server. Their histories are linearizable, even if some processes are
+//! killed, and a process that was suspended for longer than its lease changes nothing.
 //!
-//! The environment's `LESSOR_PROCESSES` says how many histories are made, by default 20.
+//! The environment variable `LESSOR_PROCESSES` sets the number of histories. The default is 20.
 
 #![allow(
     clippy::unwrap_used,
@@ -24,15 +24,15 @@ use std::thread;
 use std::time::Duration;
 
 use lessor_core::{Acquisition, Clock, Engine, Error, Settings, Timestamp};
-use lessor_redis::Opener;
+use lessor_redis::RedisStore;
 use lessor_testkit::ManualClock;
 use lessor_testkit::history::{Event, check};
 use lessor_testkit::model::Model;
 use serde_json::{Value, json};
 use support::Server;
-use support::actor::{Actor, draw, from_words, to_words};
+use support::actor::{Actor, draw, from_json, to_json};
+use support::clocked::{ClockControl, ClockFile, ClockedServer, ExactClockStore};
 use support::dice::{Dice, number_from_env};
-use support::faked::{ClockFile, Faked, FakedServer, Hand};
 
 const TASK: &str = "LESSOR_PROCESSES_TASK";
 const PROCESSES: u64 = 3;
@@ -40,15 +40,15 @@ const THREADS: u64 = 2;
 const KEYS: u64 = 2;
 const OPS: usize = 10;
 const RETENTION: Duration = Duration::from_hours(7 * 24);
-/// The clock's steps.
+/// The step of the clock.
 const STEP: Duration = Duration::from_millis(1);
 
-/// Not a test by itself: what this program does as a child.
+/// Not a test of its own: the code that this program runs as a child process.
 #[test]
 fn the_child() {
     let Ok(task) = std::env::var(TASK) else { return };
     // The test harness has begun a line.
-    say("");
+    report("");
     let words: Vec<&str> = task.splitn(5, ' ').collect();
     match words[..] {
         ["race", number, port, prefix, clock] => {
@@ -59,8 +59,9 @@ fn the_child() {
     }
 }
 
-/// One write: lines of several threads do not mix, and what was said before a kill arrives.
-fn say(line: &str) {
+/// Writes one line at once, so that lines of several threads do not mix, and a line that was
+/// written before a kill arrives.
+fn report(line: &str) {
     std::io::stdout().lock().write_all(format!("{line}\n").as_bytes()).unwrap();
 }
 
@@ -86,7 +87,7 @@ impl Running {
         writeln!(self.orders, "{order}").unwrap();
     }
 
-    /// What is said before this line, or before the end.
+    /// Returns the lines before this line, or before the end.
     fn until(&mut self, last: &str) -> Vec<String> {
         self.lines.by_ref().map_while(Result::ok).take_while(|line| line != last).collect()
     }
@@ -104,7 +105,8 @@ impl Drop for Running {
     }
 }
 
-/// Numbers that rise over all processes: one that was drawn after another was there is the higher one.
+/// Numbers that rise over all processes: a number that is drawn after another one was received is
+/// higher.
 struct Ticks(BufReader<TcpStream>);
 
 impl Ticks {
@@ -122,20 +124,21 @@ impl Ticks {
     }
 }
 
-/// A child that races: at each order a history, of which it says every operation when it is called and when it is answered.
+/// A child that races: for each order it runs a history, and reports each operation when it is
+/// called and when it returns.
 fn race(process: u64, port: u16, prefix: &str, clock: &Path) {
-    let opener = Opener::new().settings(support::settings(prefix));
-    let store = Arc::new(opener.open(&format!("redis://127.0.0.1:{port}/0")).unwrap());
+    let builder = RedisStore::builder().settings(support::settings(prefix));
+    let store = Arc::new(builder.open(&format!("redis://127.0.0.1:{port}/0")).unwrap());
     let clock = Arc::new(ClockFile::open(clock));
     let mut settings = Settings::default();
     settings.retention = RETENTION;
-    let hand = Hand::File(Arc::clone(&clock));
-    let engine = Engine::with_settings(Faked::over(store, hand), settings).unwrap();
-    say("ready");
+    let hand = ClockControl::File(Arc::clone(&clock));
+    let engine = Engine::with_settings(ExactClockStore::over(store, hand), settings).unwrap();
+    report("ready");
     let mut held: Vec<Actor> = Vec::new();
     for order in std::io::stdin().lines().map_while(Result::ok) {
         let round: u64 = order.parse().unwrap();
-        // The leases of the history before: nobody looks at it any more.
+        // The leases of the previous history are no longer used.
         held.clear();
         held = thread::scope(|scope| {
             let racers: Vec<_> = (0..THREADS)
@@ -147,10 +150,10 @@ fn race(process: u64, port: u16, prefix: &str, clock: &Path) {
                         for (number, (key, op, by_id)) in (0..).zip(operations(round, thread)) {
                             let key = format!("{round}/{key}");
                             let (from, called) = (clock.now().as_micros(), ticks.next());
-                            say(&json!([thread, number, called, from]).to_string());
-                            let said = actor.perform(&key, &op, by_id);
+                            report(&json!([thread, number, called, from]).to_string());
+                            let reports = actor.perform(&key, &op, by_id);
                             let (answered, to) = (ticks.next(), clock.now().as_micros());
-                            say(&json!([thread, number, answered, to, to_words(&said)]).to_string());
+                            report(&json!([thread, number, answered, to, to_json(&reports)]).to_string());
                         }
                         actor
                     })
@@ -158,11 +161,12 @@ fn race(process: u64, port: u16, prefix: &str, clock: &Path) {
                 .collect();
             racers.into_iter().map(|racer| racer.join().unwrap()).collect()
         });
-        say("done");
+        report("done");
     }
 }
 
-/// The same in every process: the parent knows what its children do.
+/// Returns the operations of a thread. Each process draws the same ones, so the parent knows its
+/// children's operations.
 fn operations(round: u64, thread: u64) -> Vec<(u64, lessor_testkit::model::Op, bool)> {
     let mut dice = Dice(round * PROCESSES * THREADS + thread);
     (0..OPS)
@@ -170,17 +174,17 @@ fn operations(round: u64, thread: u64) -> Vec<(u64, lessor_testkit::model::Op, b
         .collect()
 }
 
-/// All instants at which the clock stood.
+/// Returns all instants at which the clock stood still.
 fn instants(from: Timestamp, to: Timestamp) -> Vec<Timestamp> {
     std::iter::successors(Some(from), |at| Some(at.saturating_add(STEP))).take_while(|at| *at <= to).collect()
 }
 
 #[test]
-fn p1_p2_p8_histories_of_several_processes_are_linearizable_per_key_also_if_some_are_killed() {
-    if !support::is_there() {
+fn p1_p2_p8_histories_of_processes_that_are_killed_are_linearizable_per_key() {
+    if !support::is_available() {
         return;
     }
-    let Some(server) = FakedServer::start() else { return };
+    let Some(server) = ClockedServer::start() else { return };
     let prefix = support::prefix();
     let start = ManualClock::new().now();
     server.clock.stand_at(start);
@@ -194,7 +198,7 @@ fn p1_p2_p8_histories_of_several_processes_are_linearizable_per_key_also_if_some
         let is_done = AtomicBool::new(false);
         let victim = (round % 4 == 3).then(|| usize::try_from(dice.below(PROCESSES)).unwrap());
         let after = Duration::from_micros(dice.below(6_000));
-        let said: Vec<Vec<String>> = thread::scope(|scope| {
+        let reports: Vec<Vec<String>> = thread::scope(|scope| {
             scope.spawn(|| {
                 while !is_done.load(Ordering::SeqCst) {
                     server.clock.stand_at(server.clock.now().saturating_add(STEP));
@@ -206,16 +210,16 @@ fn p1_p2_p8_histories_of_several_processes_are_linearizable_per_key_also_if_some
                 thread::park_timeout(after);
                 children[victim].signal("-KILL");
             }
-            let said = children.iter_mut().map(|child| child.until("done")).collect();
+            let reports = children.iter_mut().map(|child| child.until("done")).collect();
             is_done.store(true, Ordering::SeqCst);
-            said
+            reports
         });
         if let Some(victim) = victim {
             kills += 1;
             children[victim] = Running::start(&task(victim as u64));
         }
         let end = server.clock.now();
-        for (key, history) in told(round, end, said.iter().flatten()) {
+        for (key, history) in events_of(round, end, reports.iter().flatten()) {
             answered += history.iter().filter(|event| event.answered.is_some()).count();
             open += history.iter().filter(|event| event.answered.is_none()).count();
             check(&history, &Model::new(RETENTION)).unwrap_or_else(|why| panic!("{round}, key {key}: {why}"));
@@ -228,8 +232,12 @@ fn p1_p2_p8_histories_of_several_processes_are_linearizable_per_key_also_if_some
     assert!(answered > 0);
 }
 
-/// What the processes were told of each key.
-fn told<'a>(round: u64, end: Timestamp, lines: impl Iterator<Item = &'a String>) -> HashMap<u64, Vec<Event>> {
+/// Returns the events of each key that the processes have reported.
+fn events_of<'a>(
+    round: u64,
+    end: Timestamp,
+    lines: impl Iterator<Item = &'a String>,
+) -> HashMap<u64, Vec<Event>> {
     let time = |value: &Value| Timestamp::from_micros(value.as_u64().unwrap()).unwrap();
     let mut calls: HashMap<(u64, u64), (Value, Option<Value>)> = HashMap::new();
     for line in lines {
@@ -245,7 +253,7 @@ fn told<'a>(round: u64, end: Timestamp, lines: impl Iterator<Item = &'a String>)
     for ((thread, number), (call, answer)) in calls {
         let (key, op, _) = operations(round, thread).swap_remove(usize::try_from(number).unwrap());
         let to = answer.as_ref().map_or(end, |answer| time(&answer[3]));
-        let answered = answer.map(|answer| (answer[2].as_u64().unwrap(), from_words(&answer[4])));
+        let answered = answer.map(|answer| (answer[2].as_u64().unwrap(), from_json(&answer[4])));
         let called = call[2].as_u64().unwrap();
         let times = instants(time(&call[3]), to);
         events.entry(key).or_default().push(Event { called, answered, times, op });
@@ -255,27 +263,27 @@ fn told<'a>(round: u64, end: Timestamp, lines: impl Iterator<Item = &'a String>)
 
 const HELD: Duration = Duration::from_millis(300);
 
-/// A child that holds leases: does as it is told, and says what it is told.
+/// A child that holds leases: it executes orders and reports the answers.
 fn hold(port: &str, prefix: &str) {
-    let opener = Opener::new().settings(support::settings(prefix));
-    let store = Arc::new(opener.open(&format!("redis://127.0.0.1:{port}/0")).unwrap());
+    let builder = RedisStore::builder().settings(support::settings(prefix));
+    let store = Arc::new(builder.open(&format!("redis://127.0.0.1:{port}/0")).unwrap());
     let engine = Engine::new(store).unwrap();
-    say("ready");
+    report("ready");
     let mut leases = Vec::new();
     for order in std::io::stdin().lines().map_while(Result::ok) {
         match order.split_once(' ') {
             Some(("acquire", key)) => {
                 let acquired = engine.acquire(key).ttl(HELD).wait().unwrap();
                 let Acquisition::Acquired(lease) = acquired else { panic!("{acquired:?}") };
-                // Renewed in the background for as long as this process runs.
+                // The lease is renewed in the background for as long as this process runs.
                 leases.push(lease.keep_alive());
-                say("held");
+                report("held");
             }
             _ => {
                 for lease in &leases {
                     lease.lost().wait();
                     assert!(lease.is_lost());
-                    for (what, told) in [
+                    for (what, answer) in [
                         ("extend", lease.extend(HELD).wait()),
                         ("checkpoint", lease.checkpoint_bytes(b"stale").wait()),
                         ("complete", lease.complete_bytes(b"stale").wait()),
@@ -283,22 +291,23 @@ fn hold(port: &str, prefix: &str) {
                         ("release", lease.release().wait()),
                         ("abandon", lease.abandon().wait()),
                     ] {
-                        match told {
-                            Err(Error::NotHolder { token }) => say(&format!("{what} {token}")),
-                            told => panic!("{what}: a stale holder was told {told:?}"),
+                        match answer {
+                            Err(Error::NotHolder { token }) => report(&format!("{what} {token}")),
+                            answer => panic!("{what}: a stale holder received {answer:?}"),
                         }
                     }
                 }
-                say("told");
+                report("answered");
             }
         }
     }
 }
 
-/// Stopped, it cannot know that its lease is over; and what it finds when it goes on is what it left.
+/// A suspended process cannot know that its lease has ended. When it continues, its memory is
+/// unchanged.
 #[test]
-fn p1_p4_a_holder_that_was_stopped_for_longer_than_its_lease_changes_nothing_and_is_told() {
-    if !support::is_there() {
+fn p1_p4_a_holder_suspended_beyond_its_lease_changes_nothing_and_receives_an_error() {
+    if !support::is_available() {
         return;
     }
     let server = Server::volatile();
@@ -311,25 +320,26 @@ fn p1_p4_a_holder_that_was_stopped_for_longer_than_its_lease_changes_nothing_and
             holder.order(&format!("acquire {key}"));
             holder.until("held");
         }
-        // It is renewed: without that it would be over.
+        // The lease is renewed. Without that it would have ended.
         for key in &keys {
             while engine.status(key).wait().unwrap().unwrap().version().as_u64() == 1 {
                 thread::park_timeout(Duration::from_millis(10));
             }
         }
         holder.signal("-STOP");
-        // Some are held by a rival when it goes on, some are done, and one has been held and handed back.
+        // When the process continues, some keys are held by a rival, some are completed, and one
+        // has been held and released.
         let rivals: Vec<_> = keys.iter().map(|key| take_over(&engine, key)).collect();
         rivals[1].complete_bytes(b"by the rival").wait().unwrap();
         rivals[2].release().wait().unwrap();
         let before: Vec<String> = keys.iter().map(|key| stored(&engine, key)).collect();
         holder.signal("-CONT");
         holder.order("what now");
-        let told = holder.until("told");
-        assert_eq!(told.len(), 6 * keys.len(), "{told:?}");
-        for (told, rival) in told.chunks(6).zip(&rivals) {
+        let answer = holder.until("answered");
+        assert_eq!(answer.len(), 6 * keys.len(), "{answer:?}");
+        for (answer, rival) in answer.chunks(6).zip(&rivals) {
             let token = format!(" {}", rival.token());
-            assert!(told.iter().all(|told| told.ends_with(&token)), "{told:?}, {token}");
+            assert!(answer.iter().all(|answer| answer.ends_with(&token)), "{answer:?}, {token}");
         }
         let after: Vec<String> = keys.iter().map(|key| stored(&engine, key)).collect();
         assert_eq!(before, after);
@@ -349,7 +359,7 @@ fn take_over(engine: &Engine, key: &str) -> lessor_core::Lease {
     }
 }
 
-/// All that an observer sees but how long the lease goes on.
+/// Returns all that an observer sees, except the remaining time of the lease.
 fn stored(engine: &Engine, key: &str) -> String {
     let view = engine.status(key).wait().unwrap().unwrap();
     let (state, version, attempt, result) =

@@ -1,4 +1,4 @@
-//! Servers that are no use for a store are refused when it is opened, and the error says what is wrong with them.
+//! Opening a store on an unusable server fails with an error that says what is wrong.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::time::Duration;
@@ -16,10 +16,11 @@ fn place(server: &Server) -> String {
     format!("127.0.0.1:{}", server.port)
 }
 
-/// The story: a server without `EVAL` was accepted. Leases were granted, and could not be completed.
+/// Regression: a server without `EVAL` was accepted. Leases were granted and could not be
+/// completed.
 #[test]
-fn a_server_that_does_not_know_a_command_is_refused_by_its_name() {
-    if !support::is_there() {
+fn a_server_without_a_required_command_is_rejected_with_the_commands_name() {
+    if !support::is_available() {
         return;
     }
     for command in ["EVAL", "EVALSHA", "EVAL_RO", "EVALSHA_RO", "PEXPIRETIME", "SCAN", "DEL"] {
@@ -27,16 +28,19 @@ fn a_server_that_does_not_know_a_command_is_refused_by_its_name() {
         let error = open_with(&server, "app", |_| {}).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Misconfigured, "{command}: {error}");
         let text = error.to_string();
-        assert!(text.contains(&format!("does not know {command}, which")), "{command}: {text}");
+        assert!(text.contains(&format!("does not support {command}, which")), "{command}: {text}");
         assert!(text.contains("ERR unknown command") && text.contains(&place(&server)), "{command}: {text}");
-        assert!(!text.contains("local current"), "what was sent is not repeated: {text}");
-        assert_eq!(server.say(&["DBSIZE"]).trim_start_matches(':').parse(), Ok(i32::from(command == "DEL")));
+        assert!(!text.contains("local current"), "the error does not repeat the request: {text}");
+        assert_eq!(
+            server.command(&["DBSIZE"]).trim_start_matches(':').parse(),
+            Ok(i32::from(command == "DEL"))
+        );
     }
 }
 
 #[test]
-fn a_database_that_does_not_exist_is_named() {
-    if !support::is_there() {
+fn an_error_names_a_database_that_does_not_exist() {
+    if !support::is_available() {
         return;
     }
     let server = Server::volatile();
@@ -47,16 +51,16 @@ fn a_database_that_does_not_exist_is_named() {
     assert!(text.contains(&place(&server)), "{text}");
 }
 
-/// The story: a server that takes no more connections was an "I/O error".
+/// Regression: the error for a server at its connection limit was an "I/O error".
 #[test]
-fn a_server_that_takes_no_more_connections_says_so() {
-    if !support::is_there() {
+fn a_server_at_its_connection_limit_is_a_clear_error() {
+    if !support::is_available() {
         return;
     }
     let server = Server::start(&["--maxclients", "3"]);
     let stores: Vec<_> = (0..3).map_while(|_| open_with(&server, "app", |_| {}).ok()).collect();
     let mut error = None;
-    // A connection of the test itself may not be gone yet, or just be gone.
+    // A connection of the test itself may not have been closed yet, or just have been closed.
     eventually("the server refuses", || {
         error = open_with(&server, "app", |settings| settings.deadline = Duration::from_secs(1)).err();
         error.is_some()
@@ -67,9 +71,10 @@ fn a_server_that_takes_no_more_connections_says_so() {
     drop(stores);
 }
 
-/// The story: a server that answered the login with hundreds of megabytes had the client take them.
+/// Regression: a server that replied to the login with hundreds of megabytes made the client read
+/// all of it.
 #[test]
-fn a_hostile_server_cannot_make_a_store_take_much_memory_before_it_is_known() {
+fn a_hostile_server_cannot_make_a_store_allocate_much_memory_while_connecting() {
     use std::io::{Read, Write};
     const PIECE: usize = 1 << 20;
     for beginning in ["$444000000\r\n", "*1000000\r\n", "+", "%400000\r\n"] {
@@ -87,8 +92,8 @@ fn a_hostile_server_cannot_make_a_store_take_much_memory_before_it_is_known() {
         });
         let error = RedisStore::open(&format!("redis://{place}")).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
-        assert!(error.to_string().contains("what no Redis server says"), "{error}");
-        // What the operating system takes in between is bounded as well.
+        assert!(error.to_string().contains("not valid RESP"), "{error}");
+        // The operating system's buffers are limited as well.
         assert!(end("the server gives up", &sent) < 100);
     }
 }

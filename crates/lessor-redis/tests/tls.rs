@@ -1,4 +1,4 @@
-//! The Redis store over TLS: authorities that are trusted, and certificates that clients show.
+//! The Redis store over TLS: trusted certificate authorities, and client certificates.
 #![cfg(feature = "tls")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lessor_core::{Acquisition, Engine, Error, StoreError};
-use lessor_redis::{Opener, RedisStore};
+use lessor_redis::{Builder, RedisStore};
 use nodes::Cluster;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use support::Server;
@@ -29,17 +29,17 @@ impl Authority {
         Self { pem, issuer: Issuer::new(params, key) }
     }
 
-    /// A certificate and its key.
+    /// Returns a certificate and its key.
     fn sign(&self, host: &str) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new([host.to_owned()]).unwrap();
-        // What has the name of its authority counts as signed by itself.
+        // A certificate with its authority's name would count as self-signed.
         params.distinguished_name.push(DnType::CommonName, host);
         (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
     }
 }
 
-/// What a server has to be given on its command line, and the folder that holds what that names.
+/// The command-line options of a server, and the folder of the files that they name.
 struct Files {
     options: Vec<String>,
     _folder: tempfile::TempDir,
@@ -62,7 +62,7 @@ impl Files {
         Self { options, _folder: folder }
     }
 
-    /// A server, and the port on which it speaks TLS.
+    /// Starts a server. Returns it with its TLS port.
     fn start(&self) -> (Server, u16) {
         let port = support::free_port();
         let tls_port = port.to_string();
@@ -72,17 +72,17 @@ impl Files {
     }
 }
 
-fn opener() -> Opener {
+fn builder() -> Builder {
     let mut settings = support::settings("tls");
     settings.deadline = Duration::from_secs(10);
-    Opener::new().settings(settings)
+    RedisStore::builder().settings(settings)
 }
 
 fn url(port: u16) -> String {
     format!("rediss://127.0.0.1:{port}")
 }
 
-/// A lease that is acquired, extended, completed and replayed.
+/// Acquires, extends, completes and replays a lease.
 fn work(store: RedisStore, keys: usize) {
     let engine = Engine::new(Arc::new(store)).unwrap();
     for key in (0..keys).map(|number| format!("key {number}")) {
@@ -104,91 +104,91 @@ fn refused(opened: Result<RedisStore, Error>) -> String {
 }
 
 #[test]
-fn a_server_of_a_trusted_authority_is_used() {
-    if !support::is_there() {
+fn a_server_with_a_trusted_certificate_is_used() {
+    if !support::is_available() {
         return;
     }
     let authority = Authority::new();
     let files = Files::new(&authority, "127.0.0.1", "no");
     let (_server, port) = files.start();
-    work(opener().trust(&*authority.pem).open(&url(port)).unwrap(), 3);
+    work(builder().trust(&*authority.pem).open(&url(port)).unwrap(), 3);
 }
 
 #[test]
-fn a_server_whose_authority_is_not_trusted_is_refused_by_a_clear_error() {
-    if !support::is_there() {
+fn a_server_with_an_untrusted_certificate_is_a_clear_error() {
+    if !support::is_available() {
         return;
     }
     let authority = Authority::new();
     let files = Files::new(&authority, "127.0.0.1", "no");
     let (_server, port) = files.start();
-    for opener in [opener(), opener().trust(Authority::new().pem)] {
-        let reason = refused(opener.open(&url(port)));
+    for builder in [builder(), builder().trust(Authority::new().pem)] {
+        let reason = refused(builder.open(&url(port)));
         assert!(reason.contains("certificate is not trusted"), "{reason}");
     }
 }
 
 #[test]
-fn a_server_whose_certificate_is_another_host_s_is_refused_by_a_clear_error() {
-    if !support::is_there() {
+fn a_certificate_of_another_host_is_a_clear_error() {
+    if !support::is_available() {
         return;
     }
     let authority = Authority::new();
     let files = Files::new(&authority, "other.example", "no");
     let (_server, port) = files.start();
-    let reason = refused(opener().trust(&*authority.pem).open(&url(port)));
+    let reason = refused(builder().trust(&*authority.pem).open(&url(port)));
     assert!(reason.contains("certificate is not trusted"), "{reason}");
 }
 
 #[test]
-fn a_server_that_asks_for_a_certificate_is_shown_one() {
-    if !support::is_there() {
+fn a_client_certificate_is_presented_when_the_server_requires_one() {
+    if !support::is_available() {
         return;
     }
     let authority = Authority::new();
     let files = Files::new(&authority, "127.0.0.1", "yes");
     let (_server, port) = files.start();
     let (certificate, key) = authority.sign("client");
-    let open = |opener: Opener| opener.trust(&*authority.pem).open(&url(port));
-    work(open(opener().identity(certificate, key)).unwrap(), 3);
-    let reason = refused(open(opener()));
+    let open = |builder: Builder| builder.trust(&*authority.pem).open(&url(port));
+    work(open(builder().identity(certificate, key)).unwrap(), 3);
+    let reason = refused(open(builder()));
     assert!(reason.contains("TLS"), "{reason}");
     let (certificate, key) = Authority::new().sign("client");
-    let reason = refused(open(opener().identity(certificate, key)));
+    let reason = refused(open(builder().identity(certificate, key)));
     assert!(reason.contains("TLS"), "{reason}");
 }
 
 #[test]
-fn a_server_that_does_not_speak_tls_is_refused() {
-    if !support::is_there() {
+fn a_server_without_tls_is_rejected() {
+    if !support::is_available() {
         return;
     }
     let server = Server::volatile();
-    // It waits for the rest of what it takes for a command.
+    // The server waits for the rest of the bytes that it takes for a command.
     let mut settings = support::settings("tls");
     settings.deadline = Duration::from_millis(500);
-    refused(opener().settings(settings).trust(Authority::new().pem).open(&url(server.port)));
+    refused(builder().settings(settings).trust(Authority::new().pem).open(&url(server.port)));
 }
 
 #[test]
-fn p12_what_is_no_certificate_is_an_error_that_does_not_show_it() {
-    if !support::is_there() {
+fn p12_an_invalid_certificate_is_an_error_that_does_not_show_it() {
+    if !support::is_available() {
         return;
     }
     let server = Server::volatile();
     let garbage = "-----BEGIN PRIVATE KEY-----\nsecret\n-----END PRIVATE KEY-----\n";
-    for opener in [opener().trust(garbage), opener().identity(garbage, garbage), opener().trust("")] {
-        assert!(!format!("{opener:?}").contains("secret"));
+    for builder in [builder().trust(garbage), builder().identity(garbage, garbage), builder().trust("")] {
+        assert!(!format!("{builder:?}").contains("secret"));
         let mut settings = support::settings("tls");
         settings.deadline = Duration::from_millis(500);
-        let error = opener.settings(settings).open(&url(server.port)).unwrap_err();
+        let error = builder.settings(settings).open(&url(server.port)).unwrap_err();
         assert!(!format!("{error} {error:?}").contains("secret"), "{error}");
     }
 }
 
 #[test]
-fn every_node_of_a_cluster_is_spoken_to_over_tls() {
-    if !support::is_there() {
+fn every_node_of_a_cluster_is_reached_over_tls() {
+    if !support::is_available() {
         return;
     }
     let authority = Authority::new();
@@ -196,7 +196,7 @@ fn every_node_of_a_cluster_is_spoken_to_over_tls() {
     let (certificate, key) = authority.sign("client");
     let (cluster, ports) = Cluster::start_with_tls(&files.options);
     let url = format!("rediss+cluster://127.0.0.1:{}", ports[0]);
-    let open = || opener().trust(&*authority.pem).identity(&*certificate, &*key).open(&url).unwrap();
+    let open = || builder().trust(&*authority.pem).identity(&*certificate, &*key).open(&url).unwrap();
     work(open(), 20);
     for node in 0..nodes::NODES {
         assert!(cluster.size(node) > 0);

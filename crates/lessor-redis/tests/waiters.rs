@@ -1,4 +1,4 @@
-//! Waiters hear of what other stores on the same server write.
+//! Waiters are notified of writes that other stores make on the same server.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use lessor_core::{Acquisition, Engine, Error, LeaseId, Store};
 use support::Server;
 use tap::Tap;
-use tools::{begin, end, eventually, insist, lease, slowly_loading};
+use tools::{begin, end, eventually, lease, retry_while_down, slowly_loading};
 
 mod support;
 #[path = "support/tap.rs"]
@@ -17,13 +17,13 @@ mod tools;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// An engine that never looks by itself, and what counts its loads.
+/// Returns an engine that never polls, and the wrapper that counts its loads.
 fn waiting_engine(server: &Server, prefix: &str) -> (Arc<Engine>, Tap) {
     let tap = Tap::new(&Arc::new(support::open(server, prefix))).without_timers();
     (Arc::new(Engine::new(tap.store()).unwrap()), tap)
 }
 
-/// Begins to wait for a key, and returns when the waiter has looked.
+/// Begins to wait for a key. Returns once the waiter has read the key.
 fn wait_for(
     engine: &Arc<Engine>,
     tap: &Tap,
@@ -37,20 +37,20 @@ fn wait_for(
 
 #[test]
 fn a_waiter_is_woken_by_another_stores_write() {
-    if !support::is_there() {
+    if !support::is_available() {
         return;
     }
     let (server, prefix) = (Server::volatile(), support::prefix());
     let other = Engine::new(Arc::new(support::open(&server, &prefix))).unwrap();
-    // A lease that is dropped ends by the time of whoever drops it. That may be a moment ahead of the server's, which the waiter would
-    // need a timer for; but not where it stands still.
+    // A dropped lease ends by the time of its holder, which may be slightly ahead of the server's.
+    // The waiter would need a timer for the difference, but not on a clock that stands still.
     let (behind, _) = waiting_engine(&server, &prefix);
     let (engine, tap) = waiting_engine(&server, &prefix);
     for i in 0..20 {
         let key = format!("key {{{i}}} %");
         let held = lease(if i % 4 == 3 { behind.acquire(&key) } else { other.acquire(&key) }.wait());
         let waiting = wait_for(&engine, &tap, &key);
-        // What does not end the work wakes nobody for good.
+        // An extension wakes the waiter, which then waits again.
         held.extend(HOUR).wait().unwrap();
         match i % 4 {
             0 => drop(held.complete(&i).wait().unwrap()),
@@ -63,11 +63,12 @@ fn a_waiter_is_woken_by_another_stores_write() {
     }
 }
 
-/// The story: two engines of a process share a store, and so a connection. The server did not report what that connection changes itself, so a
-/// waiter of one engine did not notice what the other completed until it looked by itself.
+/// Regression: two engines of a process share a store, and thus a connection. The server did not
+/// report the changes made on that connection, so a waiter of one engine did not notice that the
+/// other one had completed the key until it polled.
 #[test]
-fn a_waiter_is_woken_by_what_another_engine_on_the_same_store_writes() {
-    if !support::is_there() {
+fn a_waiter_is_woken_by_a_write_of_another_engine_on_the_same_store() {
+    if !support::is_available() {
         return;
     }
     let (server, prefix) = (Server::volatile(), support::prefix());
@@ -84,11 +85,12 @@ fn a_waiter_is_woken_by_what_another_engine_on_the_same_store_writes() {
     }
 }
 
-/// The story: the server reports one change of what was loaded, and then no more. An extension by the waiter's own connection was not reported, but
-/// counted as that one change. So what another process did next went unnoticed.
+/// Regression: the server reports one change to a key that was read, and then no more. An extension
+/// on the waiter's own connection was not reported, but counted as that one change. So the next
+/// write of another process went unnoticed.
 #[test]
 fn a_waiter_is_woken_by_another_store_after_an_extension_by_its_own() {
-    if !support::is_there() {
+    if !support::is_available() {
         return;
     }
     let (server, prefix) = (Server::volatile(), support::prefix());
@@ -102,25 +104,26 @@ fn a_waiter_is_woken_by_another_store_after_an_extension_by_its_own() {
         let waiting = wait_for(&engine, &tap, &key);
         let loads = tap.loads();
         held.extend(HOUR).wait().unwrap();
-        // The extension is reported, so the waiter looks again, and is told of the next change.
+        // The extension is reported, so the waiter reads again and is notified of the next change.
         eventually("the waiter has looked again", || tap.loads() > loads);
         assert!(other.forget_forced(&key).wait().unwrap());
         assert!(end("the waiter is woken", &waiting).unwrap().is_none());
     }
 }
 
-/// The load that a waiter looks by asked the server to tell of changes only if the server knew the script. Where it did not, as after a
-/// restart or `SCRIPT FLUSH`, the script was sent in full without asking for that, and the waiter went on until its next look.
+/// Regression: a waiter's load enabled tracking only if the server had the script. Otherwise, as
+/// after a restart or `SCRIPT FLUSH`, the script was sent in full without enabling tracking, and
+/// the waiter was not woken until it polled.
 #[test]
-fn a_waiter_that_looked_on_a_server_without_scripts_is_woken_too() {
-    if !support::is_there() {
+fn a_waiter_that_read_from_a_server_without_the_scripts_is_woken_too() {
+    if !support::is_available() {
         return;
     }
     let (server, prefix) = (Server::volatile(), support::prefix());
     let other = Engine::new(Arc::new(support::open(&server, &prefix))).unwrap();
     let (engine, tap) = waiting_engine(&server, &prefix);
     let held = lease(other.acquire("key").wait());
-    assert_eq!(server.say(&["SCRIPT", "FLUSH"]), "+OK");
+    assert_eq!(server.command(&["SCRIPT", "FLUSH"]), "+OK");
     let waiting = wait_for(&engine, &tap, "key");
     held.complete("done").wait().unwrap();
     let view = end("the waiter is woken", &waiting).unwrap().unwrap();
@@ -128,8 +131,8 @@ fn a_waiter_that_looked_on_a_server_without_scripts_is_woken_too() {
 }
 
 #[test]
-fn a_waiter_is_woken_by_what_happens_after_its_connection_was_cut_and_by_what_happened_meanwhile() {
-    if !support::is_there() {
+fn a_waiter_is_woken_by_changes_during_and_after_a_lost_connection() {
+    if !support::is_available() {
         return;
     }
     let (mut server, prefix) = (Server::durable(), support::prefix());
@@ -137,31 +140,32 @@ fn a_waiter_is_woken_by_what_happens_after_its_connection_was_cut_and_by_what_ha
     let (engine, tap) = waiting_engine(&server, &prefix);
     for i in 0..12 {
         let key = format!("key {i}");
-        let held = lease(insist_on(&other, &key));
+        let held = lease(retry_acquire(&other, &key));
         let waiting = wait_for(&engine, &tap, &key);
         let loads = tap.loads();
         match i % 3 {
-            0 => server.start_again(),
-            _ => drop(server.say(&["CLIENT", "KILL", "TYPE", "normal"])),
+            0 => server.restart(),
+            _ => drop(server.command(&["CLIENT", "KILL", "TYPE", "normal"])),
         }
-        // Either after it has looked again, or before.
+        // In one half of the rounds, the change is made after the waiter has read again; in the
+        // other half, before.
         if i % 2 == 0 {
             eventually("the waiter has looked again", || tap.loads() > loads);
         }
-        insist(|| held.complete(&i).wait());
+        retry_while_down(|| held.complete(&i).wait());
         let view = end("the waiter is woken", &waiting).unwrap().unwrap();
         assert_eq!(view.result::<i32>().unwrap(), i);
     }
 }
 
-fn insist_on(engine: &Engine, key: &str) -> Result<Acquisition, Error> {
+fn retry_acquire(engine: &Engine, key: &str) -> Result<Acquisition, Error> {
     let lease_id = LeaseId::random().unwrap();
-    Ok(insist(|| engine.acquire(key).lease_id(lease_id).wait()))
+    Ok(retry_while_down(|| engine.acquire(key).lease_id(lease_id).wait()))
 }
 
 #[test]
-fn a_waiter_for_a_turn_gets_it_when_another_store_hands_the_lease_back() {
-    if !support::is_there() {
+fn a_waiter_is_granted_a_lease_that_another_store_releases() {
+    if !support::is_available() {
         return;
     }
     let (server, prefix) = (Server::volatile(), support::prefix());
@@ -178,11 +182,11 @@ fn a_waiter_for_a_turn_gets_it_when_another_store_hands_the_lease_back() {
     assert_eq!(end("the contender gets its turn", &ran), 2);
 }
 
-/// A connection counted as good while the server was still loading its data after a restart. The waiter looked at once, was told so, and
-/// was not told to look again when the server was ready.
+/// Regression: a connection was accepted while the server was still loading after a restart. The
+/// waiter read at once, received the error, and was not notified when the server was ready.
 #[test]
-fn a_waiter_is_woken_though_its_server_took_long_to_load() {
-    if !support::is_there() {
+fn a_waiter_is_woken_after_its_server_took_long_to_load() {
+    if !support::is_available() {
         return;
     }
     let prefix = support::prefix();
@@ -191,11 +195,11 @@ fn a_waiter_is_woken_though_its_server_took_long_to_load() {
     let (engine, tap) = waiting_engine(&server, &prefix);
     let held = lease(other.acquire("awaited").ttl(HOUR).wait());
     let waiting = wait_for(&engine, &tap, "awaited");
-    assert_eq!(server.say(&["SAVE"]), "+OK");
+    assert_eq!(server.command(&["SAVE"]), "+OK");
     let loads = tap.loads();
-    server.start_again();
+    server.restart();
     eventually("the waiter has looked again", || tap.loads() > loads);
-    insist(|| held.complete("done").wait());
+    retry_while_down(|| held.complete("done").wait());
     let view = end("the waiter is woken", &waiting).unwrap().unwrap();
     assert_eq!(view.result::<String>().unwrap(), "done");
 }

@@ -1,4 +1,4 @@
-//! The waker of one caller holds up no other caller of the same store.
+//! The waker of one caller delays no other caller of the same store.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -17,7 +17,7 @@ mod support;
 #[path = "support/tools.rs"]
 mod tools;
 
-/// Blocks until it is let go.
+/// A waker that blocks until it is released.
 #[derive(Default)]
 struct Blocks {
     gate: Mutex<()>,
@@ -31,11 +31,11 @@ impl Wake for Blocks {
     }
 }
 
-/// The store's thread that reads the answers invoked the wakers itself. One that blocked held up every other answer, and with them
-/// the renewals of all leases.
+/// Regression: the store's reading thread ran the wakers itself. A waker that blocked delayed every
+/// other reply, and with them the renewals of all leases.
 #[test]
-fn rule_15_a_waker_that_blocks_holds_up_neither_answers_nor_renewals() {
-    if !support::is_there() {
+fn rule_15_a_blocking_waker_delays_neither_replies_nor_renewals() {
+    if !support::is_available() {
         return;
     }
     let (server, prefix) = (Server::volatile(), support::prefix());
@@ -45,11 +45,11 @@ fn rule_15_a_waker_that_blocks_holds_up_neither_answers_nor_renewals() {
     let blocks = Arc::new(Blocks::default());
     let waker = Waker::from(Arc::clone(&blocks));
     let closed = blocks.gate.lock().unwrap();
-    let mut asked = Vec::new();
-    let mut ask = |number: usize| {
-        let mut ask = engine.acquire(&format!("{number}")).send();
-        if Pin::new(&mut ask).poll(&mut Context::from_waker(&waker)).is_pending() {
-            asked.push(ask);
+    let mut requests = Vec::new();
+    let mut start = |number: usize| {
+        let mut request = engine.acquire(&format!("{number}")).send();
+        if Pin::new(&mut request).poll(&mut Context::from_waker(&waker)).is_pending() {
+            requests.push(request);
         }
     };
     let beside = |number: usize| {
@@ -58,11 +58,11 @@ fn rule_15_a_waker_that_blocks_holds_up_neither_answers_nor_renewals() {
         end("a caller beside it is answered", &beside);
     };
     for number in 0..20 {
-        ask(number);
+        start(number);
         beside(number);
     }
-    // More than there are threads for wakers that block.
-    (20..100).for_each(&mut ask);
+    // More wakers than there are threads for blocking ones.
+    (20..100).for_each(&mut start);
     beside(20);
     eventually("no thread is left for wakers", || blocks.blocked.load(Ordering::SeqCst) >= 64);
     let version = |engine: &Engine| engine.status("kept").wait().unwrap().unwrap().version().as_u64();
@@ -71,7 +71,7 @@ fn rule_15_a_waker_that_blocks_holds_up_neither_answers_nor_renewals() {
     beside(21);
     assert!(!kept.is_lost());
     drop(closed);
-    for ask in asked {
-        assert!(matches!(ask.wait().unwrap(), Acquisition::Acquired(_)));
+    for request in requests {
+        assert!(matches!(request.wait().unwrap(), Acquisition::Acquired(_)));
     }
 }

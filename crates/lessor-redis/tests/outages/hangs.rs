@@ -1,4 +1,4 @@
-//! The server hangs, is busy, is down, or takes long to load its data.
+//! The server hangs, is busy, is down, or loads its data slowly.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,34 +12,35 @@ use crate::records::{granted, is_there, now, put};
 use crate::support::{self, Server};
 use crate::tap::Tap;
 use crate::tools::{
-    SLOWLY_LOADED, begin, end, eventually, impatient, insist, is_outage, lease, open_with, record,
-    slowly_loading,
+    SLOWLY_LOADED, begin, end, eventually, is_outage, lease, open_with, open_with_short_deadline, record,
+    retry_while_down, slowly_loading,
 };
 
 type Read = fn(&Engine, &RedisStore) -> Result<(), Error>;
 
-/// Does one operation while the server hangs; it wakes once the write is in doubt. Returns how many were in doubt.
+/// Performs one operation while the server hangs. The server continues once the write is
+/// indeterminate. Returns the number of indeterminate writes.
 fn in_doubt<T: Send + 'static>(
     server: &Arc<Server>,
     prefix: &str,
     prepare: impl FnOnce(&Engine) -> Option<Lease>,
     operate: impl FnOnce(&Engine, Option<Lease>) -> T + Send + 'static,
 ) -> T {
-    let store = Arc::new(impatient(server, prefix));
+    let store = Arc::new(open_with_short_deadline(server, prefix));
     let waking = Arc::clone(server);
-    let tap = Tap::new(&store).on_doubt(move || waking.signal("-CONT"));
+    let tap = Tap::new(&store).on_indeterminate(move || waking.signal("-CONT"));
     let engine = Engine::new(Arc::new(tap.clone())).unwrap();
     let prepared = prepare(&engine);
     server.signal("-STOP");
     let answer = end("an operation on a server that hangs", &begin(move || operate(&engine, prepared)));
     server.signal("-CONT");
-    assert!(tap.doubts() > 0, "nothing was in doubt");
+    assert!(tap.indeterminate_writes() > 0, "no write was indeterminate");
     answer
 }
 
 #[test]
-fn p6_a_write_that_took_effect_without_an_answer_is_recognised() {
-    if !support::is_there() {
+fn p6_a_write_that_took_effect_without_a_reply_is_recognised() {
+    if !support::is_available() {
         return;
     }
     let (server, prefix) = (Arc::new(Server::volatile()), support::prefix());
@@ -47,42 +48,46 @@ fn p6_a_write_that_took_effect_without_an_answer_is_recognised() {
     let version = |key: &str| record(&store, key).unwrap().version().as_u64();
     let grant = |key: &'static str| move |engine: &Engine| Some(lease(engine.acquire(key).wait()));
 
-    let granted =
-        in_doubt(&server, &prefix, |_| None, |engine, _| insist(|| engine.acquire("acquire").wait()));
+    let granted = in_doubt(
+        &server,
+        &prefix,
+        |_| None,
+        |engine, _| retry_while_down(|| engine.acquire("acquire").wait()),
+    );
     assert!(matches!(granted, Acquisition::Acquired(_)), "{granted:?}");
     assert_eq!(version("acquire"), 1);
 
     in_doubt(&server, &prefix, grant("complete"), |_, lease| {
-        insist(|| lease.as_ref().unwrap().complete("done").wait());
+        retry_while_down(|| lease.as_ref().unwrap().complete("done").wait());
     });
     assert_eq!((version("complete"), record(&store, "complete").unwrap().attempt()), (2, 1));
 
     in_doubt(&server, &prefix, grant("fail"), |_, lease| {
-        insist(|| lease.as_ref().unwrap().fail("broken").wait());
+        retry_while_down(|| lease.as_ref().unwrap().fail("broken").wait());
     });
     assert_eq!(version("fail"), 2);
 
     in_doubt(&server, &prefix, grant("release"), |_, lease| {
-        insist(|| lease.as_ref().unwrap().release().wait());
+        retry_while_down(|| lease.as_ref().unwrap().release().wait());
     });
     assert_eq!(version("release"), 2);
 }
 
 #[test]
-fn every_call_to_a_server_that_hangs_ends_and_afterwards_nothing_was_done_twice() {
+fn every_call_to_a_server_that_hangs_ends_and_nothing_is_done_twice() {
     const EACH: usize = 8;
-    if !support::is_there() {
+    if !support::is_available() {
         return;
     }
     let (server, prefix) = (Server::volatile(), support::prefix());
-    let store = Arc::new(impatient(&server, &prefix));
+    let store = Arc::new(open_with_short_deadline(&server, &prefix));
     let engine = Arc::new(Engine::new(Arc::clone(&store) as Arc<dyn Store>).unwrap());
     let leases: Vec<Arc<Lease>> =
         (0..EACH).map(|i| Arc::new(lease(engine.acquire(&format!("held {i}")).wait()))).collect();
     let ids: Vec<LeaseId> = (0..EACH).map(|_| LeaseId::random().unwrap()).collect();
 
     server.signal("-STOP");
-    // Each ends though the server never answers: it goes on only after the last.
+    // Each call ends without a reply: the server continues only after the last one.
     let mut calls = Vec::new();
     for i in 0..EACH {
         let (e, id) = (Arc::clone(&engine), ids[i]);
@@ -112,39 +117,40 @@ fn every_call_to_a_server_that_hangs_ends_and_afterwards_nothing_was_done_twice(
         let is_write = ["acquire", "complete"].contains(what);
         assert!(is_write || error.kind() == ErrorKind::Unavailable, "{what} changes nothing: {error}");
     }
-    // Time is known without the server.
+    // The time is known without the server.
     assert!(store.now().wait().is_ok());
 
     server.signal("-CONT");
     for i in 0..EACH {
         let key = format!("new {i}");
-        let again = insist(|| engine.acquire(&key).lease_id(ids[i]).wait());
+        let again = retry_while_down(|| engine.acquire(&key).lease_id(ids[i]).wait());
         assert!(matches!(&again, Acquisition::Acquired(lease) if lease.attempt() == 1), "{again:?}");
-        insist(|| leases[i].complete(&i).wait());
+        retry_while_down(|| leases[i].complete(&i).wait());
         assert_eq!(record(&store, &key).unwrap().version().as_u64(), 1);
         assert_eq!(record(&store, &format!("held {i}")).unwrap().version().as_u64(), 2);
     }
 }
 
 #[test]
-fn a_server_that_is_busy_for_longer_than_the_deadline_is_an_outage_and_no_more() {
-    if !support::is_there() {
+fn a_server_busy_beyond_the_deadline_is_unavailable_only_meanwhile() {
+    if !support::is_available() {
         return;
     }
     let server = Arc::new(Server::start(&["--enable-debug-command", "yes"]));
     let prefix = support::prefix();
-    let engine = Engine::new(Arc::new(impatient(&server, &prefix))).unwrap();
+    let engine = Engine::new(Arc::new(open_with_short_deadline(&server, &prefix))).unwrap();
     let held = lease(engine.acquire("held").wait());
-    // While it sleeps, no call is answered; each has to end before it wakes up. Once will do, should this machine sleep as well.
+    // While the server sleeps, it replies to no call, and each call has to end before the server
+    // wakes up. One success is enough, in case that this machine is suspended as well.
     let is_ended_early = (0..5).any(|_| {
         let sleeping = Arc::clone(&server);
-        let slept = begin(move || sleeping.say(&["DEBUG", "SLEEP", "1"]));
+        let slept = begin(move || sleeping.command(&["DEBUG", "SLEEP", "1"]));
         loop {
-            let told = held.extend(HOUR).wait();
+            let answer = held.extend(HOUR).wait();
             let is_awake = slept.try_recv();
-            match told {
+            match answer {
                 Err(error) => assert!(is_outage(&error), "{error}"),
-                // Until it sleeps, calls may be answered.
+                // Calls may be answered until the server sleeps.
                 Ok(_) if is_awake.is_err() => continue,
                 Ok(_) => return false,
             }
@@ -154,34 +160,40 @@ fn a_server_that_is_busy_for_longer_than_the_deadline_is_an_outage_and_no_more()
         }
     });
     assert!(is_ended_early, "no call ended before its answer came");
-    insist(|| held.complete("done").wait());
-    assert_eq!(insist(|| engine.result("held").wait()).unwrap().result::<String>().unwrap(), "done");
+    retry_while_down(|| held.complete("done").wait());
+    assert_eq!(
+        retry_while_down(|| engine.result("held").wait()).unwrap().result::<String>().unwrap(),
+        "done"
+    );
 }
 
-/// Answers come in order, so one that is late holds up all behind it.
+/// Replies arrive in order, so a late one delays all later ones.
 #[test]
-fn p6_nothing_is_sent_behind_a_request_whose_answer_is_late() {
-    if !support::is_there() {
+fn p6_no_request_follows_one_whose_reply_is_late_on_the_same_connection() {
+    if !support::is_available() {
         return;
     }
     let (server, prefix) = (Server::volatile(), support::prefix());
-    let store = impatient(&server, &prefix);
+    let store = open_with_short_deadline(&server, &prefix);
     let grant = || granted(now(&store)).0;
     server.signal("-STOP");
     let first = put(&store, "first", &grant());
-    assert!(matches!(first, Err(StoreError::Indeterminate { .. })), "it may yet be done: {first:?}");
+    assert!(
+        matches!(first, Err(StoreError::Indeterminate { .. })),
+        "the write may still be executed: {first:?}"
+    );
     let second = put(&store, "second", &grant());
-    assert!(matches!(second, Err(StoreError::Unavailable { .. })), "it was not sent: {second:?}");
+    assert!(matches!(second, Err(StoreError::Unavailable { .. })), "the write was not sent: {second:?}");
     server.signal("-CONT");
     eventually("the store reconnects", || is_there(&store, "first").is_ok());
-    assert!(is_there(&store, "first").unwrap(), "what had arrived was done");
+    assert!(is_there(&store, "first").unwrap(), "the request that had arrived was executed");
     assert!(!is_there(&store, "second").unwrap());
     assert!(matches!(put(&store, "second", &grant()), Ok(Swap::Stored)));
 }
 
 #[test]
 fn a_server_that_is_down_or_hangs_from_the_start_is_a_clear_error() {
-    if !support::is_there() {
+    if !support::is_available() {
         return;
     }
     let mut server = Server::volatile();
@@ -191,31 +203,31 @@ fn a_server_that_is_down_or_hangs_from_the_start_is_a_clear_error() {
         let error = opened.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
         let place = format!("127.0.0.1:{}", server.port);
-        assert!(error.to_string().contains(&place), "it says where: {error}");
+        assert!(error.to_string().contains(&place), "the error names the server: {error}");
         error.to_string()
     };
     server.signal("-STOP");
     let error = open(&server);
-    assert!(error.contains("did not answer in time"), "{error}");
+    assert!(error.contains("did not reply in time"), "{error}");
     server.kill();
     let error = open(&server);
     assert!(error.contains("connection refused"), "{error}");
-    server.start_again();
+    server.restart();
     support::open(&server, "app");
 }
 
 #[test]
-fn a_server_that_still_loads_its_data_says_so_and_then_has_them() {
-    if !support::is_there() {
+fn a_server_that_is_loading_is_a_clear_error_and_then_returns_its_data() {
+    if !support::is_available() {
         return;
     }
     let prefix = support::prefix();
     let mut server = slowly_loading(&prefix);
-    let engine = Engine::new(Arc::new(impatient(&server, &prefix))).unwrap();
-    assert_eq!(server.say(&["SAVE"]), "+OK");
+    let engine = Engine::new(Arc::new(open_with_short_deadline(&server, &prefix))).unwrap();
+    assert_eq!(server.command(&["SAVE"]), "+OK");
     server.kill();
     let restarted = begin(move || {
-        server.start_again();
+        server.restart();
         server
     });
     let mut was_loading = false;
@@ -237,11 +249,11 @@ fn a_server_that_still_loads_its_data_says_so_and_then_has_them() {
     drop(end("the server is started", &restarted));
 }
 
-/// The story: 200,000 calls were begun while the server stood still, and took half a gigabyte.
+/// Regression: 200,000 calls were made while the server was suspended, and took half a gigabyte.
 #[test]
-fn what_calls_take_together_is_bounded_while_the_server_hangs() {
+fn the_memory_of_calls_is_limited_while_the_server_hangs() {
     const MOST: usize = 64 << 10;
-    if !support::is_there() {
+    if !support::is_available() {
         return;
     }
     let (server, prefix) = (Server::volatile(), support::prefix());
@@ -274,7 +286,7 @@ fn what_calls_take_together_is_bounded_while_the_server_hangs() {
         matches!(&refused, StoreError::Unavailable { reason } if reason.contains("64 MiB")),
         "{refused:?}"
     );
-    // What records take counts as well.
+    // Records count too.
     drop(calls);
     let large: Vec<_> = (0..20).map(|_| lessor_testkit::swap(&*store, &key, &change)).collect();
     let refused = large.into_iter().filter_map(|call| call.try_take().ok()).count();
@@ -283,10 +295,11 @@ fn what_calls_take_together_is_bounded_while_the_server_hangs() {
     eventually("the store is of use again", || is_there(&store, "absent").is_ok());
 }
 
-/// The story: a write without an answer took the deadline, and to look what became of it took as long again. So each call has half of it.
+/// Regression: a write without a reply took the whole deadline, and the read that followed took as
+/// long again. So each of the two has half of it.
 #[test]
-fn an_operation_and_the_look_what_became_of_it_share_one_deadline() {
-    if !support::is_there() {
+fn a_write_and_the_read_that_confirms_it_share_one_deadline() {
+    if !support::is_available() {
         return;
     }
     let (server, prefix) = (Server::volatile(), support::prefix());
@@ -296,7 +309,7 @@ fn an_operation_and_the_look_what_became_of_it_share_one_deadline() {
     server.signal("-STOP");
     let write = put(&store, "key", &grant);
     assert!(
-        matches!(&write, Err(StoreError::Indeterminate { reason }) if reason.contains("did not answer SET in 300ms")),
+        matches!(&write, Err(StoreError::Indeterminate { reason }) if reason.contains("did not reply to SET within 300ms")),
         "{write:?}"
     );
     server.signal("-CONT");

@@ -1,4 +1,4 @@
-//! What the Redis store does while its server is killed, hangs, forgets, is full, or becomes another one.
+//! The Redis store while its server is killed, hangs, loses its scripts, is full, or is replaced.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::time::Duration;

@@ -1,11 +1,11 @@
-//! Answers are lost, or come late.
+//! Replies are lost or late.
 
 use std::time::Duration;
 
 use lessor_core::machine::{Acquire, Act, Command};
 use lessor_core::store::{Change, Swap};
 use lessor_core::{LeaseId, OnFailed, OnLapsed, Record, Store, StoreError};
-use lessor_redis::{Opener, RedisStore};
+use lessor_redis::RedisStore;
 
 use crate::HOUR;
 use crate::records::{granted, is_there, key, now, put, put_old, written};
@@ -13,21 +13,21 @@ use crate::support::proxy::{Fault, Proxy};
 use crate::support::{self, Server};
 use crate::tools::{begin, end, eventually};
 
-/// More than the deadline of a store that is in no hurry would be a long test.
+/// The deadline, which is short to keep the test short.
 const DEADLINE: Duration = Duration::from_secs(1);
 
 fn open(proxy: &Proxy, prefix: &str, deadline: Duration) -> RedisStore {
     let mut settings = support::settings(prefix);
     settings.deadline = deadline;
-    Opener::new().settings(settings).open(&proxy.url()).unwrap()
+    RedisStore::builder().settings(settings).open(&proxy.url()).unwrap()
 }
 
-/// Whoever sends again cannot say what became of the first one.
+/// A caller that sends a request again cannot know the outcome of the first one.
 #[test]
-fn p6_whatever_becomes_of_the_answer_a_request_is_sent_once() {
+fn p6_a_request_is_sent_once_whatever_happens_to_its_reply() {
     const FAULTS: [Fault; 4] =
         [Fault::RequestCutAmid, Fault::ReplyCutBefore, Fault::ReplyCutAmid, Fault::ReplyLate];
-    if !support::is_there() {
+    if !support::is_available() {
         return;
     }
     let (server, prefix) = (Server::volatile(), support::prefix());
@@ -48,7 +48,7 @@ fn p6_whatever_becomes_of_the_answer_a_request_is_sent_once() {
                 eventually("the store is connected", || is_there(&store, "key").is_ok());
                 proxy.watch(&text);
                 proxy.plan(&[(1, fault)]);
-                let told = match what {
+                let answer = match what {
                     "fresh" => put(&store, &text, &grant),
                     "over" => swap(&store, &text, &grant, &next),
                     _ => is_there(&store, &text).map(|_| Swap::Stored),
@@ -56,13 +56,13 @@ fn p6_whatever_becomes_of_the_answer_a_request_is_sent_once() {
                 let calls = proxy.watched();
                 proxy.quiet();
                 assert!(calls <= 1, "{text} was sent {calls} times");
-                match told {
+                match answer {
                     Err(error) => {
                         let is_in_doubt = matches!(error, StoreError::Indeterminate { .. });
                         assert_eq!(is_in_doubt, what != "load", "{text}: {error}");
                         true
                     }
-                    // It was the store's own look at the clock that met the fault.
+                    // The fault met the store's own sample of the clock.
                     Ok(Swap::Stored) => false,
                     other => panic!("{text}: {other:?}"),
                 }
@@ -91,15 +91,16 @@ fn acquire(ttl: Duration) -> Command {
     })
 }
 
-/// The answer to a fresh grant says nothing about when the grant arrived, and it came late. If the grant itself arrived in time it stands, and
-/// what somebody else was granted over it meanwhile stays. If it arrived late, a record with a higher token may have come, ended and been
-/// purged before: then it is no grant.
+/// The reply to a fresh grant does not show when the grant arrived, and here it is late. If the
+/// grant itself arrived in time, it counts, and a grant that another caller was given over it
+/// meanwhile stays. If the grant arrived late, a record with a higher token may have been written,
+/// ended and purged before. Then it is not a grant.
 #[test]
-fn p2_a_fresh_grant_whose_answer_came_late_counts_only_if_the_grant_arrived_in_time() {
-    // How old a token may be when its grant arrives.
+fn p2_a_fresh_grant_with_a_late_reply_counts_only_if_the_grant_arrived_in_time() {
+    // The age that a token may have when its grant arrives.
     const OLDEST: Duration = Duration::from_mins(5);
     const LATE: Duration = Duration::from_secs(1);
-    if !support::is_there() {
+    if !support::is_available() {
         return;
     }
     let (server, prefix) = (Server::volatile(), support::prefix());
@@ -109,7 +110,7 @@ fn p2_a_fresh_grant_whose_answer_came_late_counts_only_if_the_grant_arrived_in_t
     for (fault, is_taken_over) in
         [(Fault::ReplyLate, false), (Fault::ReplyLate, true), (Fault::RequestLate, false)]
     {
-        // On a slow machine the token may be too old from the start.
+        // On a slow machine, the token may be too old from the start.
         let is_met = (0..20).any(|round| {
             let text = format!("key {fault:?} {is_taken_over} {round}");
             let store = open(&proxy, &prefix, Duration::from_secs(60));
@@ -118,20 +119,20 @@ fn p2_a_fresh_grant_whose_answer_came_late_counts_only_if_the_grant_arrived_in_t
             let before = server.calls(&["set"]);
             proxy.plan(&[(1, fault)]);
             let (name, grant) = (text.clone(), late.clone());
-            let told = begin(move || put(&store, &name, &grant));
+            let pending = begin(move || put(&store, &name, &grant));
             let mut early = None;
             eventually("it is there, or the store has answered", || {
-                early = told.try_recv().ok();
+                early = pending.try_recv().ok();
                 early.is_some() || stored(&text).is_some()
             });
             let rival = written(Some(&late), &acquire(HOUR), now(&truth), HOUR);
             let has_rival = early.is_none()
                 && is_taken_over
                 && matches!(swap(&truth, &text, &late, &rival), Ok(Swap::Stored));
-            let told = early.unwrap_or_else(|| end("the answer", &told));
+            let answer = early.unwrap_or_else(|| end("the answer", &pending));
             proxy.quiet();
             let has_arrived = server.calls(&["set"]) > before;
-            match told.unwrap() {
+            match answer.unwrap() {
                 Swap::Stored => {
                     assert_ne!(fault, Fault::RequestLate, "{text}");
                     assert_eq!(stored(&text), Some(late), "{text}");

@@ -1,4 +1,4 @@
-//! The server is there, but has forgotten its scripts or has no room.
+//! The server is reachable, but has lost its scripts or has no memory left.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,14 +11,14 @@ use crate::support::{self, Server};
 use crate::tools::{begin, end, lease, record};
 
 #[test]
-fn a_server_that_forgets_its_scripts_before_every_operation_does_not_matter() {
-    if !support::is_there() {
+fn a_server_that_loses_its_scripts_before_every_operation_does_no_harm() {
+    if !support::is_available() {
         return;
     }
     let (server, prefix) = (Server::volatile(), support::prefix());
     let store = Arc::new(support::open(&server, &prefix));
     let engine = Engine::new(Arc::clone(&store) as Arc<dyn Store>).unwrap();
-    let flush = || assert_eq!(server.say(&["SCRIPT", "FLUSH"]), "+OK");
+    let flush = || assert_eq!(server.command(&["SCRIPT", "FLUSH"]), "+OK");
     for i in 0..20 {
         let key = format!("key {i}");
         flush();
@@ -38,7 +38,7 @@ fn a_server_that_forgets_its_scripts_before_every_operation_does_not_matter() {
         flush();
         assert!(engine.forget(&key).wait().unwrap());
     }
-    // Under load as well.
+    // The same under load.
     let (engine, over) = (Arc::new(engine), Arc::new(AtomicBool::new(false)));
     let workers: Vec<_> = (0..4)
         .map(|thread| {
@@ -57,7 +57,7 @@ fn a_server_that_forgets_its_scripts_before_every_operation_does_not_matter() {
         let flushing = scope.spawn(move || {
             let mut count = 0;
             while !over.load(Ordering::SeqCst) {
-                server.say(&["SCRIPT", "FLUSH"]);
+                server.command(&["SCRIPT", "FLUSH"]);
                 count += 1;
             }
             count
@@ -70,8 +70,8 @@ fn a_server_that_forgets_its_scripts_before_every_operation_does_not_matter() {
 }
 
 #[test]
-fn a_full_server_says_so_changes_nothing_and_goes_on_with_more_memory() {
-    if !support::is_there() {
+fn a_full_server_is_a_clear_error_changes_nothing_and_recovers_with_more_memory() {
+    if !support::is_available() {
         return;
     }
     let (server, prefix) = (Server::volatile(), support::prefix());
@@ -80,10 +80,10 @@ fn a_full_server_says_so_changes_nothing_and_goes_on_with_more_memory() {
     let held = lease(engine.acquire("held").wait());
     lease(engine.acquire("finished").wait()).complete("long ago").wait().unwrap();
     let before = record(&store, "held").unwrap().encode();
-    assert_eq!(server.say(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]), "+OK");
+    assert_eq!(server.command(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]), "+OK");
     // With the scripts known to the server, and without.
     for _ in 0..2 {
-        assert_eq!(server.say(&["CONFIG", "SET", "maxmemory", "1"]), "+OK");
+        assert_eq!(server.command(&["CONFIG", "SET", "maxmemory", "1"]), "+OK");
         let errors = [
             engine.acquire("new").wait().map(drop),
             held.extend(HOUR).wait().map(drop),
@@ -97,25 +97,26 @@ fn a_full_server_says_so_changes_nothing_and_goes_on_with_more_memory() {
             assert!(matches!(error, Error::Store(StoreError::Full { .. })), "{error}");
             assert!(error.to_string().contains("maxmemory"), "{error}");
         }
-        // Reading, listing and purging go on, and so do refusals and replays.
+        // Reads, listings and purges work, and so do refusals and replays.
         assert!(record(&store, "new").is_none());
         assert_eq!(record(&store, "held").unwrap().encode(), before);
         assert!(matches!(engine.acquire("held").wait().unwrap(), Acquisition::InProgress(_)));
         assert!(matches!(engine.acquire("finished").wait().unwrap(), Acquisition::Completed(_)));
         assert_eq!(engine.list("", None, 10).wait().unwrap().entries.len(), 2);
         assert_eq!(engine.purge(10).wait().unwrap(), 0);
-        assert_eq!(server.say(&["CONFIG", "SET", "maxmemory", "0"]), "+OK");
-        assert_eq!(server.say(&["SCRIPT", "FLUSH"]), "+OK");
+        assert_eq!(server.command(&["CONFIG", "SET", "maxmemory", "0"]), "+OK");
+        assert_eq!(server.command(&["SCRIPT", "FLUSH"]), "+OK");
     }
     held.complete("done").wait().unwrap();
     assert_eq!(lease(engine.acquire("new").wait()).attempt(), 1);
 }
 
-/// The story: each call of a purge began at the first name again, so that to purge many records took as many looks at all of them.
+/// Regression: each call of a purge began at the first name again, so purging many records visited
+/// all names as many times.
 #[test]
-fn a_purge_in_many_calls_looks_at_each_name_about_once() {
+fn a_purge_in_many_calls_visits_each_name_about_once() {
     const RECORDS: u64 = 5_000;
-    if !support::is_there() {
+    if !support::is_available() {
         return;
     }
     let (server, prefix) = (Server::volatile(), support::prefix());
@@ -123,10 +124,13 @@ fn a_purge_in_many_calls_looks_at_each_name_about_once() {
     let fill =
         "for i = 1, tonumber(ARGV[1]) do redis.call('SET', KEYS[1] .. i, 'x', 'EX', ARGV[2]) end return 1";
     let name = format!("{prefix}:");
-    // The server would drop half of them within the hour by itself, so they are over.
-    assert_eq!(server.say(&["EVAL", fill, "1", &format!("{name}over "), &RECORDS.to_string(), "1000"]), ":1");
+    // The server would expire half of the records within the hour, so they are due.
     assert_eq!(
-        server.say(&["EVAL", fill, "1", &format!("{name}live "), &RECORDS.to_string(), "90000"]),
+        server.command(&["EVAL", fill, "1", &format!("{name}over "), &RECORDS.to_string(), "1000"]),
+        ":1"
+    );
+    assert_eq!(
+        server.command(&["EVAL", fill, "1", &format!("{name}live "), &RECORDS.to_string(), "90000"]),
         ":1"
     );
     let before = server.calls(&["pexpiretime"]);
@@ -138,8 +142,9 @@ fn a_purge_in_many_calls_looks_at_each_name_about_once() {
         calls += 1;
         assert!(purged.more || dropped == RECORDS, "{dropped} of {RECORDS} in {calls} calls");
     }
-    // One when it is visited, and one more when it is dropped. A server may show a name twice while its table is resized.
+    // One command when a name is visited, and one more when it is dropped. A server may return a
+    // name twice while it resizes its table.
     let looks = server.calls(&["pexpiretime"]) - before;
     assert!(looks <= 2 * (2 * RECORDS + RECORDS), "{looks}");
-    assert_eq!(server.say(&["DBSIZE"]), format!(":{RECORDS}"));
+    assert_eq!(server.command(&["DBSIZE"]), format!(":{RECORDS}"));
 }

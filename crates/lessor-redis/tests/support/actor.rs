@@ -1,4 +1,5 @@
-//! Carries operations of the testkit's model out through an engine, and puts what it is told into words that another process can read.
+//! Performs operations of the testkit's model through an engine, and describes the answers in words
+//! that another process can parse.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(clippy::indexing_slicing, reason = "a test fails by panicking")]
 
@@ -16,7 +17,7 @@ use super::dice::Dice;
 #[derive(Debug)]
 pub(crate) struct Actor {
     engine: Engine,
-    /// Kept, because dropping a lease gives it up.
+    /// The leases are kept, because dropping one releases it.
     leases: Vec<Lease>,
 }
 
@@ -25,11 +26,12 @@ impl Actor {
         Self { engine, leases: Vec::new() }
     }
 
-    /// Holders' operations go through the lease itself where this actor has it, unless `by_id`.
+    /// Performs one operation. A holder's operation goes through the lease itself if this actor has
+    /// it, unless `by_id` is set.
     pub(crate) fn perform(&mut self, key: &str, op: &Op, by_id: bool) -> Said {
         let engine = &self.engine;
         let answer = match op {
-            Op::Acquire(ask) => self.acquire(key, ask),
+            Op::Acquire(request) => self.acquire(key, request),
             Op::Status => engine.status(key).wait().map(|view| Said::Status(view.as_ref().map(shown))),
             Op::Forget { force: false } => engine.forget(key).wait().map(Said::Forgotten),
             Op::Forget { force: true } => engine.forget_forced(key).wait().map(Said::Forgotten),
@@ -46,20 +48,20 @@ impl Actor {
         answer.unwrap_or_else(|error| Said::Refused(refusal(error)))
     }
 
-    fn acquire(&mut self, key: &str, ask: &Ask) -> Result<Said, Error> {
-        let mut request = self.engine.acquire(key).ttl(ask.ttl).lease_id(ask.id);
-        request = request.on_failed(ask.on_failed).on_lapsed(ask.on_lapsed);
-        if let Some(holder) = &ask.holder {
-            request = request.holder(holder);
+    fn acquire(&mut self, key: &str, request: &Ask) -> Result<Said, Error> {
+        let mut acquire = self.engine.acquire(key).ttl(request.ttl).lease_id(request.id);
+        acquire = acquire.on_failed(request.on_failed).on_lapsed(request.on_lapsed);
+        if let Some(holder) = &request.holder {
+            acquire = acquire.holder(holder);
         }
-        Ok(match request.wait()? {
+        Ok(match acquire.wait()? {
             Acquisition::InProgress(view) => Said::InProgress(shown(&view)),
             Acquisition::Completed(view) => Said::Completed(shown(&view)),
             Acquisition::Failed(view) => Said::Failed(shown(&view)),
             Acquisition::InDoubt(view) => Said::InDoubt(shown(&view)),
             Acquisition::Acquired(lease) => {
                 let former = lease.former();
-                let said = Said::Acquired {
+                let answer = Said::Acquired {
                     token: lease.token().as_u64(),
                     attempt: lease.attempt(),
                     resent: lease.is_resent(),
@@ -67,7 +69,7 @@ impl Actor {
                     former: former.map(|former| (former.ended(), former.holder().map(str::to_owned))),
                 };
                 self.leases.push(lease);
-                said
+                answer
             }
         })
     }
@@ -129,7 +131,8 @@ fn shown(view: &View) -> Shown {
     }
 }
 
-/// An operation of one of `threads`: mostly under its own lease ids, of which it has a few, at times under another's.
+/// Draws an operation of one of `threads`: mostly with one of the thread's own few lease ids, and
+/// sometimes with one of another thread.
 pub(crate) fn draw(dice: &mut Dice, thread: u64, threads: u64) -> Op {
     let mut roll = |sides: u64| dice.below(sides);
     let owner = if roll(5) == 0 { roll(threads) } else { thread };
@@ -176,20 +179,20 @@ fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap()
 }
 
-pub(crate) fn to_words(said: &Said) -> Value {
-    match said {
+pub(crate) fn to_json(answer: &Said) -> Value {
+    match answer {
         Said::Acquired { token, attempt, resent, checkpoint, former } => {
             let former = former.as_ref().map(|(ended, holder)| (place_of(&ENDS, ended), holder));
             json!(["acquired", token, attempt, resent, checkpoint, former])
         }
-        Said::InProgress(shown) => json!(["in progress", shown_to_words(shown)]),
-        Said::Completed(shown) => json!(["completed", shown_to_words(shown)]),
-        Said::Failed(shown) => json!(["failed", shown_to_words(shown)]),
-        Said::InDoubt(shown) => json!(["in doubt", shown_to_words(shown)]),
+        Said::InProgress(shown) => json!(["in progress", shown_to_json(shown)]),
+        Said::Completed(shown) => json!(["completed", shown_to_json(shown)]),
+        Said::Failed(shown) => json!(["failed", shown_to_json(shown)]),
+        Said::InDoubt(shown) => json!(["in doubt", shown_to_json(shown)]),
         Said::Done { version, expires_at, late, repeated } => {
             json!(["done", version, expires_at.as_micros(), late, repeated])
         }
-        Said::Status(shown) => json!(["status", shown.as_ref().map(shown_to_words)]),
+        Said::Status(shown) => json!(["status", shown.as_ref().map(shown_to_json)]),
         Said::Forgotten(was) => json!(["forgotten", was]),
         Said::Refused(refusal) => match refusal {
             Refusal::NotFound => json!(["not found"]),
@@ -205,7 +208,7 @@ pub(crate) fn to_words(said: &Said) -> Value {
     }
 }
 
-fn shown_to_words(shown: &Shown) -> Value {
+fn shown_to_json(shown: &Shown) -> Value {
     let Shown { state, version, attempt, ttl_left, retry_after, first_seen_at, done_at, .. } = shown;
     let Shown { result, result_hash, error_code, error_detail, holder, metadata, .. } = shown;
     json!([
@@ -259,7 +262,7 @@ fn shown_of(words: &Value) -> Shown {
     }
 }
 
-pub(crate) fn from_words(words: &Value) -> Said {
+pub(crate) fn from_json(words: &Value) -> Said {
     let refused = Said::Refused;
     match words[0].as_str().unwrap() {
         "acquired" => Said::Acquired {

@@ -1,11 +1,11 @@
-//! Three servers that are one cluster, put together without any client.
+//! Three servers that form a cluster, set up without any client library.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::time::Duration;
 
 use crate::support::dice::number_from_env;
-use crate::support::{Server, ask_for_all as ask, free_port};
+use crate::support::{Server, free_port, query_all};
 
 pub(crate) const NODES: usize = 3;
 const SLOTS: usize = 16_384;
@@ -15,12 +15,12 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// With options as on the servers' command line.
+    /// Starts a cluster whose servers have these command-line options.
     pub(crate) fn start(options: &[&str]) -> Self {
         Self::join((0..NODES).map(|_| node(options)).collect())
     }
 
-    /// With a port each on which they speak TLS.
+    /// Starts a cluster whose servers each have a TLS port as well.
     pub(crate) fn start_with_tls(options: &[String]) -> (Self, Vec<u16>) {
         let ports: Vec<u16> = (0..NODES).map(|_| free_port()).collect();
         let node = |port: &u16| {
@@ -36,9 +36,12 @@ impl Cluster {
         let cluster = Self { nodes };
         for (at, node) in cluster.nodes.iter().enumerate() {
             let (first, last) = (at * SLOTS / NODES, (at + 1) * SLOTS / NODES - 1);
-            assert_eq!(node.say(&["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()]), "+OK");
-            // What nodes tell each other of themselves is settled by it if they disagree.
-            assert_eq!(node.say(&["CLUSTER", "SET-CONFIG-EPOCH", &(at + 1).to_string()]), "+OK");
+            assert_eq!(
+                node.command(&["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()]),
+                "+OK"
+            );
+            // The epochs settle disagreements between the nodes.
+            assert_eq!(node.command(&["CLUSTER", "SET-CONFIG-EPOCH", &(at + 1).to_string()]), "+OK");
         }
         for other in &cluster.nodes[1..] {
             meet(&cluster.nodes[0], other);
@@ -47,7 +50,7 @@ impl Cluster {
         cluster
     }
 
-    /// A server more, that has no slots.
+    /// Adds a server that owns no slots.
     pub(crate) fn add(&mut self, options: &[&str]) {
         let new = node(options);
         meet(&self.nodes[0], &new);
@@ -59,7 +62,7 @@ impl Cluster {
         let all = format!("cluster_known_nodes:{}", self.nodes.len());
         for node in &self.nodes {
             wait_for("the cluster to be there", || {
-                let info = ask(node.port, &["CLUSTER", "INFO"]).join("");
+                let info = query_all(node.port, &["CLUSTER", "INFO"]).join("");
                 info.contains("cluster_state:ok") && info.contains(&all)
             });
         }
@@ -71,46 +74,46 @@ impl Cluster {
     }
 
     pub(crate) fn id(&self, node: usize) -> String {
-        ask(self.nodes[node].port, &["CLUSTER", "MYID"]).remove(0)
+        query_all(self.nodes[node].port, &["CLUSTER", "MYID"]).remove(0)
     }
 
     pub(crate) fn slot(&self, name: &str) -> String {
-        ask(self.nodes[0].port, &["CLUSTER", "KEYSLOT", name]).remove(0)
+        query_all(self.nodes[0].port, &["CLUSTER", "KEYSLOT", name]).remove(0)
     }
 
-    /// Which node says that the record of this name is its own.
+    /// Returns the node that owns the record of this name.
     pub(crate) fn owner(&self, name: &str) -> usize {
-        let is_own = |node: &Server| !node.say(&["GET", name]).starts_with('-');
+        let is_own = |node: &Server| !node.command(&["GET", name]).starts_with('-');
         self.nodes.iter().position(is_own).unwrap()
     }
 
     pub(crate) fn size(&self, node: usize) -> usize {
-        ask(self.nodes[node].port, &["DBSIZE"]).remove(0).parse().unwrap()
+        query_all(self.nodes[node].port, &["DBSIZE"]).remove(0).parse().unwrap()
     }
 
-    /// From now on a slot is on its way.
+    /// Begins the migration of a slot.
     pub(crate) fn begin_to_move(&self, slot: &str, from: usize, to: usize) {
         let (source, target) = (&self.nodes[from], &self.nodes[to]);
-        assert_eq!(target.say(&["CLUSTER", "SETSLOT", slot, "IMPORTING", &self.id(from)]), "+OK");
-        assert_eq!(source.say(&["CLUSTER", "SETSLOT", slot, "MIGRATING", &self.id(to)]), "+OK");
+        assert_eq!(target.command(&["CLUSTER", "SETSLOT", slot, "IMPORTING", &self.id(from)]), "+OK");
+        assert_eq!(source.command(&["CLUSTER", "SETSLOT", slot, "MIGRATING", &self.id(to)]), "+OK");
     }
 
-    /// The records of a slot that is on its way are moved, all that there are.
+    /// Migrates all records of a slot.
     pub(crate) fn move_records(&self, slot: &str, from: usize, to: usize) -> usize {
         let (source, target) = (&self.nodes[from], &self.nodes[to]);
-        let names = ask(source.port, &["CLUSTER", "GETKEYSINSLOT", slot, "1000"]);
+        let names = query_all(source.port, &["CLUSTER", "GETKEYSINSLOT", slot, "1000"]);
         for name in &names {
             let port = target.port.to_string();
-            assert_eq!(source.say(&["MIGRATE", "127.0.0.1", &port, name, "0", "5000"]), "+OK");
+            assert_eq!(source.command(&["MIGRATE", "127.0.0.1", &port, name, "0", "5000"]), "+OK");
         }
         names.len()
     }
 
-    /// It has arrived.
+    /// Ends the migration of a slot.
     pub(crate) fn end_move(&self, slot: &str, from: usize, to: usize) {
         let id = self.id(to);
         for node in [to, from] {
-            assert_eq!(self.nodes[node].say(&["CLUSTER", "SETSLOT", slot, "NODE", &id]), "+OK");
+            assert_eq!(self.nodes[node].command(&["CLUSTER", "SETSLOT", slot, "NODE", &id]), "+OK");
         }
     }
 }
@@ -122,7 +125,7 @@ fn node(options: &[&str]) -> Server {
     Server::start(&all)
 }
 
-/// The slot of a name without braces, without asking for each.
+/// Computes the slot of a name without braces.
 pub(crate) fn slot_of(name: &str) -> u16 {
     let mut crc: u32 = 0;
     for byte in name.bytes() {
@@ -134,7 +137,7 @@ pub(crate) fn slot_of(name: &str) -> u16 {
     u16::try_from(crc % 16_384).unwrap()
 }
 
-/// What is asked for again and again, with a generous deadline.
+/// Polls until a condition holds, with a generous deadline.
 pub(crate) fn wait_for(what: &str, is_so: impl Fn() -> bool) {
     for _ in 0..100 * number_from_env("LESSOR_PATIENCE", 60) {
         if is_so() {
@@ -146,6 +149,6 @@ pub(crate) fn wait_for(what: &str, is_so: impl Fn() -> bool) {
 }
 
 fn meet(node: &Server, other: &Server) {
-    let bus = ask(other.port, &["CONFIG", "GET", "cluster-port"]).remove(1);
-    assert_eq!(node.say(&["CLUSTER", "MEET", "127.0.0.1", &other.port.to_string(), &bus]), "+OK");
+    let bus = query_all(other.port, &["CONFIG", "GET", "cluster-port"]).remove(1);
+    assert_eq!(node.command(&["CLUSTER", "MEET", "127.0.0.1", &other.port.to_string(), &bus]), "+OK");
 }

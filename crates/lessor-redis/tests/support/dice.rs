@@ -1,11 +1,11 @@
-//! Random numbers that a seed repeats.
+//! Random numbers from a seed.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 #[derive(Clone, Debug)]
 pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    /// SplitMix64.
+    /// Returns the next number of SplitMix64.
     pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

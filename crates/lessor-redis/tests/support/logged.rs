@@ -1,4 +1,4 @@
-//! What the store has logged.
+//! The messages that the store logs.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::fmt::{Debug, Write};
@@ -44,19 +44,19 @@ impl Subscriber for Log {
     fn exit(&self, _: &Id) {}
 }
 
-/// From now on, everything is kept that is logged, by whatever thread.
-pub(crate) fn keep() {
+/// Records all messages that any thread logs from now on.
+pub(crate) fn record() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| assert!(tracing::subscriber::set_global_default(Log).is_ok()));
 }
 
-/// How many lines have all these words in them.
+/// Returns the number of messages that contain all of these words.
 pub(crate) fn count(words: &[&str]) -> usize {
     let lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
     lines.iter().filter(|line| words.iter().all(|word| line.contains(word))).count()
 }
 
-/// Drops what was logged with this word in it.
-pub(crate) fn forget(word: &str) {
+/// Discards the messages that contain this word.
+pub(crate) fn discard(word: &str) {
     LINES.lock().unwrap_or_else(PoisonError::into_inner).retain(|line| !line.contains(word));
 }

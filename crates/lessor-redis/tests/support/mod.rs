@@ -1,4 +1,5 @@
-//! Real servers for tests: on loopback, on a free port, from a folder of their own, gone with the test.
+//! Real servers for tests: on the loopback interface, on a free port, in a temporary folder, ended
+//! with the test.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -11,24 +12,24 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use lessor_redis::{Check, Opener, RedisStore, Settings};
+use lessor_redis::{Check, RedisStore, Settings};
 use tempfile::TempDir;
 
 pub(crate) mod actor;
+pub(crate) mod clocked;
 pub(crate) mod dice;
-pub(crate) mod faked;
 pub(crate) mod proxy;
 
-/// The server's program, which the environment's `LESSOR_REDIS_SERVER` may name.
+/// Returns the server's program, which the environment variable `LESSOR_REDIS_SERVER` may name.
 pub(crate) fn program() -> OsString {
     std::env::var_os("LESSOR_REDIS_SERVER").unwrap_or_else(|| "redis-server".into())
 }
 
-/// Whether there is a server to test with. Without one, tests do nothing and say so, unless `CI` is set or a program is named: there it is
-/// an error.
-pub(crate) fn is_there() -> bool {
-    static IS_THERE: OnceLock<bool> = OnceLock::new();
-    *IS_THERE.get_or_init(|| {
+/// Returns whether there is a server to test with. Without one, tests report that and do nothing.
+/// If `CI` is set or a program is named, a missing server is an error.
+pub(crate) fn is_available() -> bool {
+    static IS_AVAILABLE: OnceLock<bool> = OnceLock::new();
+    *IS_AVAILABLE.get_or_init(|| {
         let found = Command::new(program()).arg("--version").stdout(Stdio::null()).status().is_ok();
         let is_needed = ["CI", "LESSOR_REDIS_SERVER"].iter().any(|name| std::env::var_os(name).is_some());
         assert!(found || !is_needed, "there is no {}", program().display());
@@ -51,15 +52,15 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// With options as on its command line.
+    /// Starts a server with these command-line options.
     pub(crate) fn start(options: &[&str]) -> Self {
         let folder = tempfile::Builder::new().prefix("lessor-redis-").tempdir().unwrap();
         let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
         let mut port = free_port();
         let mut child = run(folder.path(), port, &options);
-        // Somebody else may be faster to take the port.
+        // Another process may take the port first.
         for _ in 0..20 {
-            if answers(&mut child, port) {
+            if is_ready(&mut child, port) {
                 return Self { child, folder, port, options };
             }
             child.kill();
@@ -69,12 +70,12 @@ impl Server {
         panic!("no server could be started");
     }
 
-    /// Leases are safe with it.
+    /// Starts a server whose acknowledged writes survive a crash.
     pub(crate) fn durable() -> Self {
         Self::start(&["--appendonly", "yes", "--appendfsync", "always"])
     }
 
-    /// Nothing survives it, and it is fast.
+    /// Starts a fast server without persistence.
     pub(crate) fn volatile() -> Self {
         Self::start(&[])
     }
@@ -91,17 +92,17 @@ impl Server {
         assert!(self.child.signal(signal));
     }
 
-    /// With SIGKILL.
+    /// Kills the server with SIGKILL.
     pub(crate) fn kill(&mut self) {
         self.child.kill();
     }
 
-    /// On the same port, with what is in its folder.
-    pub(crate) fn start_again(&mut self) {
+    /// Starts the server again, on the same port and with the data in its folder.
+    pub(crate) fn restart(&mut self) {
         self.kill();
         for _ in 0..200 {
             self.child = run(self.folder.path(), self.port, &self.options);
-            if answers(&mut self.child, self.port) {
+            if is_ready(&mut self.child, self.port) {
                 return;
             }
             self.kill();
@@ -109,14 +110,14 @@ impl Server {
         panic!("the server could not be started again");
     }
 
-    /// A command, and the first line of what it is answered with.
-    pub(crate) fn say(&self, words: &[&str]) -> String {
-        ask(self.port, words).unwrap()
+    /// Sends a command. Returns the first line of the reply.
+    pub(crate) fn command(&self, words: &[&str]) -> String {
+        send_command(self.port, words).unwrap()
     }
 
-    /// How often it has carried one of these commands out, or refused to.
+    /// Returns how many times the server has executed or rejected one of these commands.
     pub(crate) fn calls(&self, commands: &[&str]) -> u64 {
-        let stats = ask_for_all(self.port, &["INFO", "commandstats"]).concat();
+        let stats = query_all(self.port, &["INFO", "commandstats"]).concat();
         let count = |line: &str| {
             let (command, stats) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
             let calls: u64 = stats.split(',').next()?.parse().ok()?;
@@ -132,7 +133,7 @@ impl Drop for Server {
     }
 }
 
-/// A server, watched by a shell that ends it when this process is gone, however that ends.
+/// A server under a shell that ends it when this process ends, however that happens.
 struct Process {
     shell: Child,
     server: String,
@@ -169,13 +170,13 @@ fn run(folder: &Path, port: u16, options: &[String]) -> Process {
     Process { shell, server: server.trim().to_owned() }
 }
 
-fn answers(process: &mut Process, port: u16) -> bool {
+fn is_ready(process: &mut Process, port: u16) -> bool {
     for _ in 0..2_000 {
         if !process.signal("-0") {
             return false;
         }
-        match ask(port, &["PING"]) {
-            // It may be one that wants a password first.
+        match send_command(port, &["PING"]) {
+            // The server may require a password first.
             Ok(answer) if answer.starts_with("+PONG") || answer.starts_with("-NOAUTH") => return true,
             _ => std::thread::park_timeout(Duration::from_millis(5)),
         }
@@ -183,8 +184,8 @@ fn answers(process: &mut Process, port: u16) -> bool {
     false
 }
 
-/// Without any client, so that nothing is relied on that is tested.
-fn ask(port: u16, words: &[&str]) -> std::io::Result<String> {
+/// Sends a command without any client library, so that tests do not rely on the code under test.
+fn send_command(port: u16, words: &[&str]) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     let mut request = format!("*{}\r\n", words.len());
@@ -197,8 +198,8 @@ fn ask(port: u16, words: &[&str]) -> std::io::Result<String> {
     Ok(line.trim_end().to_owned())
 }
 
-/// All strings and numbers of an answer.
-pub(crate) fn ask_for_all(port: u16, words: &[&str]) -> Vec<String> {
+/// Sends a command. Returns all strings and numbers of the reply.
+pub(crate) fn query_all(port: u16, words: &[&str]) -> Vec<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let mut request = format!("*{}\r\n", words.len());
@@ -228,7 +229,7 @@ fn read(from: &mut BufReader<TcpStream>, into: &mut Vec<String>) {
     }
 }
 
-/// A prefix that no other test of this run has.
+/// Returns a prefix that no other test of this run uses.
 pub(crate) fn prefix() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     format!("t{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
@@ -238,11 +239,11 @@ pub(crate) fn settings(prefix: &str) -> Settings {
     let mut settings = Settings::default();
     prefix.clone_into(&mut settings.prefix);
     settings.persistence = Check::Ignore;
-    // The default, unless tests are meant to fail.
+    // The default, unless the tests are meant to fail.
     settings.deadline = Duration::from_secs(dice::number_from_env("LESSOR_PATIENCE", 60).min(10)) / 2;
     settings
 }
 
 pub(crate) fn open(server: &Server, prefix: &str) -> RedisStore {
-    Opener::new().settings(settings(prefix)).open(&server.url()).unwrap()
+    RedisStore::builder().settings(settings(prefix)).open(&server.url()).unwrap()
 }

@@ -1,4 +1,4 @@
-//! Stands between a store and its server, and spoils what passes: at the N-th message, or at random.
+//! A proxy between a store and its server that injects faults: at the N-th message, or at random.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(clippy::indexing_slicing, reason = "a test fails by panicking")]
 
@@ -13,23 +13,23 @@ use parking_lot::Mutex;
 
 use super::dice::Dice;
 
-/// What happens to one message.
+/// The fault that one message meets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// The connection is cut before any of the request arrives.
+    /// The connection is cut before any byte of the request arrives.
     RequestCutBefore,
-    /// The server gets half of the request, and then the end.
+    /// The server receives half of the request, and then the end of the connection.
     RequestCutAmid,
-    /// Nothing passes from this request on, in either direction; the connection stays.
+    /// From this request on, no byte passes in either direction. The connection stays open.
     RequestHangs,
-    /// The request arrives late, when its caller has given up. What it does is done.
+    /// The request arrives after its caller has given up. The server executes it.
     RequestLate,
     /// The next `SET` arrives once [`Proxy::release`] is called. Other requests are not counted.
     SetHeld,
     ReplyCutBefore,
     ReplyCutAmid,
     ReplyCutAfter,
-    /// The reply arrives late, when its caller has given up.
+    /// The reply arrives after its caller has given up.
     ReplyLate,
 }
 
@@ -52,14 +52,14 @@ impl Fault {
 
 #[derive(Debug, Default)]
 struct Orders {
-    /// Faults to come, each so many messages of its kind after the one before.
+    /// The planned faults, each so many messages of its kind after the one before.
     planned: Vec<(u64, Fault)>,
-    /// In so many of a thousand messages.
+    /// The random faults: the number of messages in a thousand that meet one.
     random: Option<(Dice, u64)>,
     requests: u64,
     replies: u64,
     faults: u64,
-    /// A part of requests that are counted, and how many there were.
+    /// The text that counted requests contain, and their number.
     watched: (String, u64),
 }
 
@@ -80,7 +80,7 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// Before the server on `port`. What is late is late by `late`.
+    /// Starts a proxy in front of the server on a port. Late messages are delayed by `late`.
     pub(crate) fn start(server: u16, late: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -111,27 +111,29 @@ impl Proxy {
         format!("redis://127.0.0.1:{}/0", self.port)
     }
 
-    /// The `at`-th message of the fault's kind from now on meets it, and then the next plan's.
+    /// Plans faults: the `at`-th message of the fault's kind from now on meets it, and then the
+    /// next fault is counted for.
     pub(crate) fn plan(&self, faults: &[(u64, Fault)]) {
         self.shared.orders.lock().planned = faults.to_vec();
     }
 
-    /// Lets the request through that [`Fault::SetHeld`] holds, although its connection to the store may be gone.
+    /// Passes the request on that [`Fault::SetHeld`] holds. Its connection to the store may be
+    /// gone.
     pub(crate) fn release(&self) {
         self.shared.is_released.store(true, Ordering::SeqCst);
     }
 
-    /// Counts requests with `part` in them, from now on.
+    /// Counts the requests that contain `part` from now on.
     pub(crate) fn watch(&self, part: &str) {
         self.shared.orders.lock().watched = (part.to_owned(), 0);
     }
 
-    /// How many there were.
+    /// Returns the number of counted requests.
     pub(crate) fn watched(&self) -> u64 {
         self.shared.orders.lock().watched.1
     }
 
-    /// Where connections lead that are made from now on.
+    /// Sets the server for new connections.
     pub(crate) fn lead_to(&self, server: u16) {
         self.shared.server.store(server, Ordering::SeqCst);
     }
@@ -140,14 +142,14 @@ impl Proxy {
         self.shared.orders.lock().random = Some((Dice(seed), of_a_thousand));
     }
 
-    /// From now on everything passes.
+    /// Stops all faults from now on.
     pub(crate) fn quiet(&self) {
         let mut orders = self.shared.orders.lock();
         orders.planned.clear();
         orders.random = None;
     }
 
-    /// Requests, replies and faults so far.
+    /// Returns the number of requests, replies and faults so far.
     pub(crate) fn counts(&self) -> (u64, u64, u64) {
         let orders = self.shared.orders.lock();
         (orders.requests, orders.replies, orders.faults)
@@ -169,7 +171,7 @@ impl Drop for Proxy {
 }
 
 impl Shared {
-    /// What the next message meets.
+    /// Draws the fault for the next message.
     fn draw(&self, is_request: bool, message: &[u8]) -> Option<Fault> {
         let mut orders = self.orders.lock();
         let Orders { planned, random, requests, replies, faults, watched: (part, met) } = &mut *orders;
@@ -217,7 +219,7 @@ fn carry(shared: &Arc<Shared>, client: TcpStream, server: TcpStream) {
     }
 }
 
-/// Until either end is gone, or a fault cuts the connection.
+/// Passes messages on until either end is gone, or a fault cuts the connection.
 fn pass(
     shared: &Shared,
     is_request: bool,
@@ -230,9 +232,9 @@ fn pass(
     loop {
         while let Some(length) = length_of(&pending) {
             let message: Vec<u8> = pending.drain(..length).collect();
-            // What the server says by itself is no reply.
+            // A push message is not a reply.
             let fault = if message.starts_with(b">") { None } else { shared.draw(is_request, &message) };
-            // How much of it passes, and whether it is the last one.
+            // The number of bytes that pass, and whether they are the last ones.
             let (passed, is_last) = match fault {
                 None => (message.len(), false),
                 Some(Fault::RequestHangs) => {
@@ -253,7 +255,8 @@ fn pass(
                 Some(Fault::RequestCutAmid | Fault::ReplyCutAmid) => (message.len() / 2, true),
                 Some(Fault::ReplyCutAfter) => (message.len(), true),
             };
-            // What passes is the beginning of what was said, as with any connection: nothing behind something that did not.
+            // The passed bytes are a prefix of the stream, as with any connection: no byte follows
+            // one that was lost.
             if !hangs.load(Ordering::SeqCst) {
                 to.write_all(&message[..passed])?;
             }
@@ -269,7 +272,7 @@ fn pass(
     }
 }
 
-/// How long the first value is, if all of it is there.
+/// Returns the length of the first value, if the value is complete.
 fn length_of(bytes: &[u8]) -> Option<usize> {
     let line = bytes.windows(2).position(|pair| pair == b"\r\n")? + 2;
     let number = || -> i64 { std::str::from_utf8(&bytes[1..line - 2]).unwrap().parse().unwrap() };

@@ -1,4 +1,4 @@
-//! Records and changes as an engine would write them, for tests that talk to a store itself.
+//! Records and changes as an engine writes them, for tests that call a store directly.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -13,7 +13,7 @@ pub(crate) fn key(text: &str) -> Key {
     Key::new(text).unwrap()
 }
 
-/// A grant of an hour, and its lease id.
+/// Returns a grant with a ttl of one hour, and its lease id.
 pub(crate) fn granted(now: Timestamp) -> (Record, LeaseId) {
     let lease_id = LeaseId::random().unwrap();
     let (on_failed, on_lapsed) = (OnFailed::Replay, OnLapsed::TakeOver);
@@ -35,7 +35,7 @@ pub(crate) fn written(
     }
 }
 
-/// A record whose retention is over since long.
+/// Returns a record whose retention ended long ago.
 pub(crate) fn over(now: Timestamp) -> Record {
     let then = now.saturating_sub(Duration::from_secs(3600));
     let (record, lease_id) = granted(then);
@@ -47,7 +47,7 @@ pub(crate) fn put(store: &RedisStore, key: &str, next: &Record) -> Result<Swap, 
     lessor_testkit::swap(&*store, &Key::new(key).unwrap(), &change).wait()
 }
 
-/// Even what a fresh grant could not be any more: over a grant of now.
+/// Stores a record that is too old for a fresh grant, by replacing a grant that was made now.
 pub(crate) fn put_old(store: &RedisStore, key: &str, next: &Record) {
     let (grant, _) = granted(now(store));
     let put = put(store, key, &grant).unwrap();

@@ -1,4 +1,4 @@
-//! A store that passes everything on to a Redis store, tells of doubtful writes, and can stop the engine's timers.
+//! A wrapper of a Redis store that counts indeterminate writes and can stop the engine's timers.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -10,15 +10,15 @@ use lessor_core::{Key, Store, StoreError, Timestamp};
 use lessor_redis::RedisStore;
 use lessor_testkit::{Retrying, SwapLayer, swap};
 
-type OnDoubt = dyn Fn() + Send + Sync;
+type OnIndeterminate = dyn Fn() + Send + Sync;
 
 #[derive(Clone)]
 pub(crate) struct Tap {
     store: Arc<dyn Store>,
-    /// What the engine is told the time is, so that none of its timers is ever due.
+    /// The fixed time that the engine reads, at which none of its timers is due.
     still: Option<Timestamp>,
-    on_doubt: Option<Arc<OnDoubt>>,
-    doubts: Arc<AtomicU64>,
+    on_indeterminate: Option<Arc<OnIndeterminate>>,
+    indeterminate_writes: Arc<AtomicU64>,
     loads: Arc<AtomicU64>,
 }
 
@@ -27,21 +27,21 @@ impl Tap {
         Self {
             store: Arc::clone(store) as Arc<dyn Store>,
             still: None,
-            on_doubt: None,
-            doubts: Arc::default(),
+            on_indeterminate: None,
+            indeterminate_writes: Arc::default(),
             loads: Arc::default(),
         }
     }
 
-    /// An engine on it looks at the store when it is asked to or told to, and never because time has passed.
+    /// Stops the engine's timers: it reads the store only when it is called or notified.
     pub(crate) fn without_timers(mut self) -> Self {
         self.still = Some(self.store.now().wait().unwrap());
         self
     }
 
-    /// Does `this` when a write has ended in doubt, before the engine hears of it.
-    pub(crate) fn on_doubt(mut self, this: impl Fn() + Send + Sync + 'static) -> Self {
-        self.on_doubt = Some(Arc::new(this));
+    /// Runs `this` when a write was indeterminate, before the engine receives the error.
+    pub(crate) fn on_indeterminate(mut self, this: impl Fn() + Send + Sync + 'static) -> Self {
+        self.on_indeterminate = Some(Arc::new(this));
         self
     }
 
@@ -50,12 +50,12 @@ impl Tap {
         Arc::new(Retrying::over(self.clone()))
     }
 
-    /// How many writes have ended in doubt.
-    pub(crate) fn doubts(&self) -> u64 {
-        self.doubts.load(Ordering::SeqCst)
+    /// Returns the number of indeterminate writes.
+    pub(crate) fn indeterminate_writes(&self) -> u64 {
+        self.indeterminate_writes.load(Ordering::SeqCst)
     }
 
-    /// How many loads were answered with a record, or with that there is none.
+    /// Returns the number of successful loads.
     pub(crate) fn loads(&self) -> u64 {
         self.loads.load(Ordering::SeqCst)
     }
@@ -85,9 +85,9 @@ impl SwapLayer for Tap {
         let tap = self.clone();
         swap(&*self.store, key, change).map(move |swap| {
             if matches!(swap, Err(StoreError::Indeterminate { .. })) {
-                tap.doubts.fetch_add(1, Ordering::SeqCst);
-                if let Some(on_doubt) = &tap.on_doubt {
-                    on_doubt();
+                tap.indeterminate_writes.fetch_add(1, Ordering::SeqCst);
+                if let Some(on_indeterminate) = &tap.on_indeterminate {
+                    on_indeterminate();
                 }
             }
             swap

@@ -1,4 +1,4 @@
-//! What tests of outages have in common.
+//! Helpers for tests of outages.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -8,12 +8,12 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use lessor_core::{Acquisition, Engine, Error, ErrorKind, Key, Lease, Record, Store};
-use lessor_redis::{Opener, RedisStore, Settings};
+use lessor_redis::{RedisStore, Settings};
 
 use crate::support::{self, Server};
 
-/// After so long whatever has not come will never come. The environment's `LESSOR_PATIENCE` may say less, in seconds, where tests are meant
-/// to fail.
+/// Returns the time after which an event is taken never to occur. The environment variable
+/// `LESSOR_PATIENCE` may set fewer seconds where tests are meant to fail.
 fn patience() -> Duration {
     Duration::from_secs(number_from_env("LESSOR_PATIENCE", 60))
 }
@@ -22,7 +22,7 @@ pub(crate) fn nap(millis: u64) {
     std::thread::park_timeout(Duration::from_millis(millis));
 }
 
-/// Waits until it is so.
+/// Waits until a condition holds.
 pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     for _ in 0..patience().as_millis() / 10 {
         if is_so() {
@@ -33,14 +33,14 @@ pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     panic!("not even after {:?}: {what}", patience());
 }
 
-/// Begins `work` on a thread of its own.
+/// Starts `work` on another thread.
 pub(crate) fn begin<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> mpsc::Receiver<T> {
     let (sender, done) = mpsc::channel();
     std::thread::spawn(move || sender.send(work()));
     done
 }
 
-/// What the work came to that was begun.
+/// Returns the result of work that was started.
 pub(crate) fn end<T>(what: &str, begun: &mpsc::Receiver<T>) -> T {
     begun.recv_timeout(patience()).unwrap_or_else(|_| panic!("not even after {:?}: {what}", patience()))
 }
@@ -56,11 +56,11 @@ pub(crate) fn open_with(
 ) -> Result<RedisStore, Error> {
     let mut settings = support::settings(prefix);
     set(&mut settings);
-    Opener::new().settings(settings).open(&server.url())
+    RedisStore::builder().settings(settings).open(&server.url())
 }
 
-/// With a deadline so short that a test can wait for it.
-pub(crate) fn impatient(server: &Server, prefix: &str) -> RedisStore {
+/// Opens a store with a deadline that is short enough for a test to wait for.
+pub(crate) fn open_with_short_deadline(server: &Server, prefix: &str) -> RedisStore {
     open_with(server, prefix, |settings| settings.deadline = Duration::from_millis(600)).unwrap()
 }
 
@@ -72,17 +72,17 @@ pub(crate) fn lease(acquisition: Result<Acquisition, Error>) -> Lease {
     }
 }
 
-/// Whether the server was out of reach, or not as it should be.
+/// Returns whether the server was unreachable or unsuitable.
 pub(crate) fn is_outage(error: &Error) -> bool {
     use ErrorKind::{Indeterminate, Misconfigured, Unavailable};
     matches!(error.kind(), Unavailable | Indeterminate | Misconfigured)
 }
 
-/// Again and again until the server is there, which is all that may be in the way.
+/// Retries until the server is available. Any other error fails the test.
 #[track_caller]
-pub(crate) fn insist<T>(mut ask: impl FnMut() -> Result<T, Error>) -> T {
+pub(crate) fn retry_while_down<T>(mut call: impl FnMut() -> Result<T, Error>) -> T {
     for _ in 0..patience().as_millis() / 10 {
-        match ask() {
+        match call() {
             Ok(answer) => return answer,
             Err(error) => assert!(is_outage(&error), "{error}"),
         }
@@ -95,8 +95,8 @@ pub(crate) fn record(store: &RedisStore, key: &str) -> Option<Record> {
     store.load(&Key::new(key).unwrap()).wait().unwrap().record
 }
 
-/// Commands on one connection, each answered with a line; what the last one was answered.
-pub(crate) fn talk(server: &Server, commands: &[&[&str]]) -> String {
+/// Sends commands on one connection, each with a reply of one line. Returns the last reply.
+pub(crate) fn run_commands(server: &Server, commands: &[&[&str]]) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
     stream.set_read_timeout(Some(patience())).unwrap();
     for words in commands {
@@ -113,15 +113,15 @@ pub(crate) fn talk(server: &Server, commands: &[&[&str]]) -> String {
     last
 }
 
-/// A command as a user who has to say a password first.
-pub(crate) fn say_as(server: &Server, user: &str, password: &str, words: &[&str]) -> String {
-    talk(server, &[&["AUTH", user, password], words])
+/// Sends a command as a user who authenticates with a password.
+pub(crate) fn command_as(server: &Server, user: &str, password: &str, words: &[&str]) -> String {
+    run_commands(server, &[&["AUTH", user, password], words])
 }
 
-/// How many records a server has that takes its time to load them, about 2 s.
+/// The number of records that a slowly loading server takes about 2 s to load.
 pub(crate) const SLOWLY_LOADED: usize = 100;
 
-/// It answers meanwhile, though only that it is loading.
+/// Starts a server that is loading. It replies meanwhile, but only that it is loading.
 pub(crate) fn slowly_loading(prefix: &str) -> Server {
     let slow = [
         ["--key-load-delay", "20000"],
@@ -131,7 +131,7 @@ pub(crate) fn slowly_loading(prefix: &str) -> Server {
     let server = Server::start(&slow.concat());
     let engine = Engine::new(Arc::new(support::open(&server, prefix))).unwrap();
     for i in 0..SLOWLY_LOADED {
-        // Large enough that the server looks up from its loading after each.
+        // Large enough that the server serves requests after loading each record.
         lease(engine.acquire(&format!("key {i}")).wait()).complete(&"x".repeat(2000)).wait().unwrap();
     }
     server
