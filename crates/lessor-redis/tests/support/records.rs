@@ -44,7 +44,7 @@ pub(crate) fn over(now: Timestamp) -> Record {
 
 pub(crate) fn put(store: &RedisStore, key: &str, next: &Record) -> Result<Swap, StoreError> {
     let change = Change { expected: None, next, not_before: None, not_after: None, is_outcome: false };
-    lessor_testkit::swap(&*store, &Key::new(key).unwrap(), &change).wait()
+    lessor_testkit::swap(store, &Key::new(key).unwrap(), &change).wait()
 }
 
 /// Stores a record that is too old for a fresh grant, by replacing a grant that was made now.
@@ -54,7 +54,7 @@ pub(crate) fn put_old(store: &RedisStore, key: &str, next: &Record) {
     assert!(matches!(put, Swap::Stored), "{put:?}");
     let change =
         Change { expected: Some(&grant), next, not_before: None, not_after: None, is_outcome: false };
-    let swap = lessor_testkit::swap(&*store, &Key::new(key).unwrap(), &change).wait().unwrap();
+    let swap = lessor_testkit::swap(store, &Key::new(key).unwrap(), &change).wait().unwrap();
     assert!(matches!(swap, Swap::Stored), "{swap:?}");
 }
 
