@@ -1,0 +1,45 @@
+//! Time that passes between a decision and its write to the log.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lessor_core::{Acquisition, Clock, Engine, Timestamp};
+use lessor_file::FileStore;
+use lessor_testkit::{JumpingStore, ManualClock};
+
+const TTL: Duration = Duration::from_secs(60);
+
+fn done_at(engine: &Engine) -> Option<Timestamp> {
+    engine.status("key").wait().unwrap().unwrap().done_at()
+}
+
+/// The story: a completion was decided, its thread was suspended, and it was written five seconds after the lease had lapsed. It
+/// said that it was not late, and that the work was done five seconds before it was.
+#[test]
+fn an_outcome_has_the_time_of_its_write_also_after_the_log_was_opened_again() {
+    // How much the lease has left at the decision, and what passes until the write, in ms.
+    for (left, jump, late) in [(2_000, 0, false), (2_000, 300, false), (500, 800, true), (2_000, 5_000, true)]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = ManualClock::new();
+        let open = || -> Arc<FileStore> {
+            let opener = FileStore::builder().clock(Arc::new(clock.clone()));
+            Arc::new(opener.open(folder.path().join("log")).unwrap())
+        };
+        let log = open();
+        let store = Arc::new(JumpingStore::new(log.clone(), clock.clone(), true));
+        let engine = Engine::new(store.clone()).unwrap();
+        let Acquisition::Acquired(lease) = engine.acquire("key").ttl(TTL).wait().unwrap() else { panic!() };
+        clock.advance(TTL - Duration::from_millis(left));
+        store.jump([Duration::from_millis(jump)]);
+        let ack = lease.complete("result").wait().unwrap();
+        assert_eq!((ack.is_late(), ack.version().as_u64()), (late, 2), "{jump} ms");
+        let written = clock.now();
+        assert_eq!(done_at(&engine), Some(written), "{jump} ms");
+        log.close().unwrap();
+        drop((lease, engine, store, log));
+        assert_eq!(done_at(&Engine::new(open()).unwrap()), Some(written), "{jump} ms, opened again");
+    }
+}

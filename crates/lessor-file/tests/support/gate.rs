@@ -1,0 +1,49 @@
+//! Holds calls of a simulated disk back.
+
+use std::sync::Arc;
+
+use lessor_file::vfs::sim::{Call, CallKind, SimDisk};
+use parking_lot::{Condvar, Mutex};
+
+/// Stands before one kind of call on one file, and is open at first.
+#[derive(Default)]
+pub(crate) struct Gate {
+    /// Whether it is shut, and how many wait before it.
+    state: Mutex<(bool, usize)>,
+    changed: Condvar,
+}
+
+impl Gate {
+    pub(crate) fn before(disk: &SimDisk, kind: CallKind, file: &'static str) -> Arc<Self> {
+        let gate = Arc::new(Self::default());
+        let keeper = Arc::clone(&gate);
+        disk.on_call(Some(Arc::new(move |call: Call| {
+            if call.kind == kind && call.file == file {
+                keeper.pass();
+            }
+        })));
+        gate
+    }
+
+    pub(crate) fn shut(&self) {
+        self.state.lock().0 = true;
+    }
+
+    pub(crate) fn open(&self) {
+        self.state.lock().0 = false;
+        self.changed.notify_all();
+    }
+
+    fn pass(&self) {
+        let mut state = self.state.lock();
+        state.1 += 1;
+        self.changed.notify_all();
+        self.changed.wait_while(&mut state, |(shut, _)| *shut);
+        state.1 -= 1;
+    }
+
+    /// Until somebody waits before it.
+    pub(crate) fn wait_for_one(&self) {
+        self.changed.wait_while(&mut self.state.lock(), |(_, waiting)| *waiting == 0);
+    }
+}

@@ -1,0 +1,277 @@
+//! Work on a log that is deterministic but for the log's own threads, and that keeps account of what it was told.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lessor_core::store::{Seen, Swap};
+use lessor_core::{Clock, Error, Key, LeaseId, Record, Store, StoreError, Timestamp};
+use lessor_file::vfs::sim::SimDisk;
+use lessor_file::{FileStore, Settings, SyncMode};
+use lessor_testkit::ManualClock;
+
+use super::scribe::{self, Act};
+use super::told::Told;
+
+pub(crate) const KEYS: [&str; 3] = ["a", "b", "c"];
+
+/// One step of some work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Op {
+    On(Act, &'static str),
+    Compact,
+    /// After a while.
+    Purge,
+    Reopen,
+}
+
+/// Every step that short workloads are made of.
+pub(crate) const ALPHABET: [Op; 11] = [
+    Op::On(Act::Acquire, "a"),
+    Op::On(Act::Acquire, "b"),
+    Op::On(Act::Complete, "a"),
+    Op::On(Act::Fail, "a"),
+    Op::On(Act::Extend, "a"),
+    Op::On(Act::Release, "a"),
+    Op::On(Act::Forget, "a"),
+    Op::On(Act::Complete, "b"),
+    Op::Compact,
+    Op::Purge,
+    Op::Reopen,
+];
+
+/// Segments so small that a few writes go through several of them.
+pub(crate) fn tiny(sync: SyncMode) -> Settings {
+    let mut settings = Settings::default();
+    settings.sync = sync;
+    settings.first_segment = 4 << 10;
+    settings.max_segment = 8 << 10;
+    settings.compact_at = 16 << 10;
+    settings.cache = 0;
+    settings.lock_wait = Duration::ZERO;
+    settings
+}
+
+pub(crate) fn key(text: &str) -> Key {
+    Key::new(text).unwrap()
+}
+
+/// The log cannot be worked with any more on this disk.
+#[derive(Debug)]
+pub(crate) struct Ended;
+
+pub(crate) struct Work<'d> {
+    disk: &'d SimDisk,
+    settings: Settings,
+    clock: ManualClock,
+    store: Option<FileStore>,
+    pub(crate) told: Told,
+    ids: u128,
+    /// Lengthens results.
+    pub(crate) bytes: usize,
+}
+
+impl<'d> Work<'d> {
+    /// Opens the log with a clock that is an hour behind what was told.
+    pub(crate) fn open(disk: &'d SimDisk, settings: &Settings, told: Told) -> Result<Self, (Error, Told)> {
+        let clock = clock_behind(&told);
+        match open(disk, settings, &clock) {
+            Ok(store) => {
+                let settings = settings.clone();
+                let ids = told.trace.len() as u128 * 1_000;
+                let mut work = Self { disk, settings, clock, store: Some(store), told, ids, bytes: 700 };
+                work.told.synced();
+                Ok(work)
+            }
+            Err(error) => Err((error, told)),
+        }
+    }
+
+    /// All of the work, as far as it gets; what it was told.
+    pub(crate) fn run(disk: &'d SimDisk, settings: &Settings, told: Told, ops: &[Op]) -> Told {
+        match Self::open(disk, settings, told) {
+            Ok(mut work) => {
+                let _ = ops.iter().try_for_each(|op| work.perform(*op));
+                work.told
+            }
+            Err((error, told)) => {
+                must_be_io(&error);
+                told
+            }
+        }
+    }
+
+    pub(crate) fn store(&self) -> &FileStore {
+        self.store.as_ref().unwrap()
+    }
+
+    pub(crate) fn clock(&self) -> &ManualClock {
+        &self.clock
+    }
+
+    pub(crate) fn perform(&mut self, op: Op) -> Result<(), Ended> {
+        self.told.trace.push(format!("{op:?}"));
+        self.clock.advance(Duration::from_millis(1));
+        match op {
+            Op::On(act, name) => self.act(act, &key(name)),
+            Op::Compact => match self.store().compact() {
+                Ok(()) => Ok(()),
+                Err(error) => self.heal(&error),
+            },
+            Op::Purge => self.purge(),
+            Op::Reopen => self.reopen(),
+        }
+    }
+
+    fn act(&mut self, act: Act, key: &Key) -> Result<(), Ended> {
+        let seen = match self.load(key) {
+            Ok(seen) => seen,
+            Err(error) => return self.heal(&error.into()),
+        };
+        match self.write(act, key, &seen) {
+            Ok(_) => Ok(()),
+            Err(StoreError::Full { .. }) => Ok(()),
+            Err(error) => self.heal(&error.into()),
+        }
+    }
+
+    pub(crate) fn load(&mut self, key: &Key) -> Result<Seen, StoreError> {
+        let seen = self.store().load(key).wait()?;
+        self.saw(key, &seen);
+        Ok(seen)
+    }
+
+    #[track_caller]
+    fn saw(&mut self, key: &Key, seen: &Seen) {
+        if let Err(why) = self.told.saw(key, seen) {
+            panic!("{why}; after {:?}", self.told.trace);
+        }
+    }
+
+    /// Writes what follows from what was seen; says whether anything did.
+    pub(crate) fn write(&mut self, act: Act, key: &Key, seen: &Seen) -> Result<bool, StoreError> {
+        self.ids += 1;
+        let new = LeaseId::from_bytes(self.ids.to_be_bytes());
+        let id = match act {
+            Act::Acquire => new,
+            _ => self.holder(seen.record.as_ref()).unwrap_or(new),
+        };
+        let Some(change) = scribe::change(key, seen, act, id, self.bytes) else { return Ok(false) };
+        let change = change.borrow();
+        if act == Act::Acquire
+            && let Err(why) = self.told.outruns(key, change.next)
+        {
+            panic!("{why}; after {:?}", self.told.trace);
+        }
+        match self.store().swap(key, &change).wait() {
+            Ok(Swap::Stored) => {
+                self.told.stored(key, change.next);
+                Ok(true)
+            }
+            Ok(Swap::Stamped(next)) => {
+                self.told.stored(key, &next);
+                Ok(true)
+            }
+            Ok(Swap::Conflict(seen) | Swap::OutOfWindow(seen)) => {
+                self.saw(key, &seen);
+                Ok(false)
+            }
+            Err(error) => {
+                if let StoreError::Indeterminate { .. } = error {
+                    self.told.may_have_stored(key, change.next);
+                    self.nothing_is_answered_any_more();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn holder(&self, record: Option<&Record>) -> Option<LeaseId> {
+        let ids = (0..=self.ids).rev().map(|id| LeaseId::from_bytes(id.to_be_bytes()));
+        record.and_then(|record| ids.take(10_000).find(|id| record.is_held_by(id)))
+    }
+
+    /// The first failed write or sync is the last one.
+    fn nothing_is_answered_any_more(&mut self) {
+        let key = key("never");
+        let seen = Seen { record: None, now: self.clock.now() };
+        let change = scribe::change(&key, &seen, Act::Acquire, LeaseId::from_bytes([255; 16]), 0).unwrap();
+        match self.store().swap(&key, &change.borrow()).wait() {
+            Err(StoreError::Unavailable { .. }) => {}
+            other => panic!("after a failed write: {other:?}; after {:?}", self.told.trace),
+        }
+    }
+
+    fn purge(&mut self) -> Result<(), Ended> {
+        self.clock.advance(Duration::from_secs(4));
+        let seen = match self.load(&key("c")) {
+            Ok(seen) => seen,
+            Err(error) => return self.heal(&error.into()),
+        };
+        self.told.purged(seen.now);
+        match self.store().purge(100).wait() {
+            Ok(_) => Ok(()),
+            Err(error) => self.heal(&error.into()),
+        }
+    }
+
+    /// Once opened anew, the log works again if the disk does.
+    fn heal(&mut self, error: &Error) -> Result<(), Ended> {
+        must_be_io(error);
+        self.told.trace.push(error.to_string());
+        self.reopen()
+    }
+
+    pub(crate) fn reopen(&mut self) -> Result<(), Ended> {
+        if let Some(store) = self.store.take() {
+            // A disk that fails may well keep it from being left clean.
+            if let Err(error) = store.close() {
+                must_be_io(&error);
+            }
+        }
+        self.clock = clock_behind(&self.told);
+        match open(self.disk, &self.settings, &self.clock) {
+            Ok(store) => self.store = Some(store),
+            Err(error) => {
+                must_be_io(&error);
+                return Err(Ended);
+            }
+        }
+        self.told.synced();
+        Ok(())
+    }
+
+    /// Reads everything; each has to be what may be there.
+    pub(crate) fn read(&self) -> Result<BTreeMap<Key, Seen>, String> {
+        let load = |name: &&str| {
+            let key = key(name);
+            let seen = self.store().load(&key).wait().map_err(|error| format!("reading {name}: {error}"))?;
+            Ok((key, seen))
+        };
+        KEYS.iter().map(load).collect()
+    }
+}
+
+fn open(disk: &SimDisk, settings: &Settings, clock: &ManualClock) -> Result<FileStore, Error> {
+    let opener = FileStore::builder().settings(settings.clone()).clock(Arc::new(clock.clone()));
+    opener.open_on(Arc::new(disk.clone()))
+}
+
+fn clock_behind(told: &Told) -> ManualClock {
+    match told.time.0 {
+        Timestamp::EPOCH => ManualClock::new(),
+        time => ManualClock::starting_at(time.saturating_sub(Duration::from_secs(3600))),
+    }
+}
+
+/// Nothing was damaged: only what the disk said can have come out.
+#[track_caller]
+fn must_be_io(error: &Error) {
+    match error {
+        Error::Store(
+            StoreError::Unavailable { .. } | StoreError::Full { .. } | StoreError::Indeterminate { .. },
+        ) => {}
+        other => panic!("a disk that was not damaged: {other}"),
+    }
+}
