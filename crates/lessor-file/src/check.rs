@@ -20,7 +20,7 @@ use lessor_core::{Error, StoreError};
 
 use crate::folder;
 use crate::settings::Settings;
-use crate::vfs::{Lock, Vfs};
+use lessor_vfs::{Lock, Vfs};
 
 pub use line::Line;
 pub use report::{Damage, FileReport, Report, Spot, Verdict};

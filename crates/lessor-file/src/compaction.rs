@@ -24,7 +24,7 @@ use crate::problem::Problem;
 use crate::recovery::random_id;
 use crate::segment::{FIRST_FRAME, Segment, SegmentHeader, SyncedSegment, checkpoint_name, segment_name};
 use crate::superblock::{self, Superblock};
-use crate::vfs::{File, Vfs};
+use lessor_vfs::{File, Vfs};
 
 /// About so many bytes make one frame of a checkpoint.
 const FRAME: u64 = 128 << 10;

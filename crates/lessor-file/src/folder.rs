@@ -5,11 +5,12 @@ use std::path::Path;
 
 use lessor_core::StoreError;
 
+use crate::disk::Disk;
 use crate::problem::{Problem, remedy};
 use crate::recovery::LOCK;
 use crate::segment::{checkpoint_number, segment_number};
 use crate::superblock;
-use crate::vfs::{Disk, Vfs};
+use lessor_vfs::Vfs;
 
 /// Opens a folder, and makes it first if it is not there.
 pub(crate) fn open(folder: &Path) -> Result<Disk, StoreError> {

@@ -7,8 +7,8 @@
 
 use std::io;
 
-use crate::vfs::File;
 use crate::window::Window;
+use lessor_vfs::File;
 
 pub(crate) const SECTOR: u64 = SECTOR_BYTES as u64;
 pub(crate) const SECTOR_BYTES: usize = 512;

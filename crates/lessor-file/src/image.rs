@@ -20,7 +20,7 @@ use crate::segment::{
     segment_number,
 };
 use crate::superblock;
-use crate::vfs::{File, Vfs};
+use lessor_vfs::{File, Vfs};
 
 /// How far a reading has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

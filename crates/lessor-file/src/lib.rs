@@ -46,6 +46,7 @@ pub mod check;
 mod closing;
 mod commit;
 mod compaction;
+mod disk;
 mod due;
 mod entry;
 mod folder;
@@ -64,9 +65,15 @@ mod store;
 mod superblock;
 mod threads;
 mod time;
-pub mod vfs;
 mod waiters;
 mod window;
+
+/// The disk that a store is on: one folder of files.
+pub mod vfs {
+    pub use lessor_vfs::{File, Lock, Vfs};
+
+    pub use crate::disk::Disk;
+}
 
 use std::fmt;
 use std::path::Path;
@@ -84,7 +91,7 @@ use crate::closing::Bound;
 use crate::log::Log;
 use crate::problem::Problem;
 use crate::time::Source;
-use crate::vfs::{Lock, Vfs};
+use lessor_vfs::{Lock, Vfs};
 
 /// Records in an append-only log, in one folder.
 ///

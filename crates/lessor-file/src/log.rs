@@ -26,7 +26,7 @@ use crate::settings::Settings;
 use crate::store::Engines;
 use crate::superblock;
 use crate::time::{Source, Time};
-use crate::vfs::{File, Lock, Vfs};
+use lessor_vfs::{File, Lock, Vfs};
 
 #[derive(Debug)]
 pub(crate) struct Log {

@@ -5,7 +5,7 @@ use std::io;
 use lessor_core::{Error, StoreError};
 use rustix::io::Errno;
 
-use crate::vfs::Vfs;
+use lessor_vfs::Vfs;
 
 /// Before it is known what it means for the one who asked.
 #[derive(Debug)]

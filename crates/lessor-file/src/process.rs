@@ -69,8 +69,8 @@ mod tests {
     use lessor_testkit::ManualClock;
 
     use crate::FileStore;
-    use crate::vfs::Vfs;
-    use crate::vfs::sim::{Call, SimDisk};
+    use lessor_simdisk::{Call, SimDisk};
+    use lessor_vfs::Vfs;
 
     fn take(engine: &Engine, key: &str) -> lessor_core::Lease {
         match engine.acquire(key).wait() {

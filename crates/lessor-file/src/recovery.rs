@@ -26,7 +26,7 @@ use crate::settings::Settings;
 use crate::superblock::{self, Superblock};
 use crate::threads;
 use crate::time::{Source, Time};
-use crate::vfs::{Lock, Vfs};
+use lessor_vfs::{Lock, Vfs};
 
 mod room;
 

@@ -8,7 +8,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::frame::{Fields, LogId, MARK, MAX_NUMBER, SECTOR, SECTOR_BYTES};
 use crate::problem::Problem;
 use crate::superblock::{self, FORMAT, check_format};
-use crate::vfs::{File, Vfs};
+use lessor_vfs::{File, Vfs};
 
 const MAGIC: [u8; 8] = *b"LESSORsg";
 /// Frames begin behind the header's sector.

@@ -7,7 +7,7 @@ use crate::compaction::SyncedCheckpoint;
 use crate::frame::{Fields, LogId, MAX_NUMBER, SECTOR_BYTES};
 use crate::problem::Problem;
 use crate::segment::SyncedSegment;
-use crate::vfs::{File, Vfs};
+use lessor_vfs::{File, Vfs};
 
 pub(crate) const NAME: &str = "superblock";
 pub(crate) const BEING_MADE: &str = "superblock.new";
@@ -242,7 +242,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use super::*;
-    use crate::vfs::sim::{CallKind, Fault, SimDisk, When};
+    use lessor_simdisk::{CallKind, Fault, SimDisk, When};
 
     /// The first copy was written, the second one half; then another thread had its turn, before the log was poisoned, and
     /// began with the one that was whole.

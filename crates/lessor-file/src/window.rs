@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::vfs::File;
+use lessor_vfs::File;
 
 /// So much is read at once, unless more is asked for.
 const PIECE: u64 = 1 << 20;
@@ -66,8 +66,8 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use super::*;
-    use crate::vfs::Vfs;
-    use crate::vfs::sim::{CallKind, Fault, SimDisk, When};
+    use lessor_simdisk::{CallKind, Fault, SimDisk, When};
+    use lessor_vfs::Vfs;
 
     /// Each byte of the file is told by its place.
     fn byte(at: u64) -> u8 {

@@ -15,8 +15,8 @@ use std::thread;
 
 use lessor_core::store::{Scan, Seen, Swap};
 use lessor_core::{Clock, LeaseId, Record, Store};
-use lessor_file::vfs::sim::SimDisk;
 use lessor_file::{FileStore, SyncMode};
+use lessor_simdisk::SimDisk;
 use lessor_testkit::ManualClock;
 use support::Campaign;
 use support::scribe::{self, Act};

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use lessor_core::{Acquisition, Engine, ErrorKind, LeaseId};
 use lessor_file::check::{self, Cut, Start, Verdict};
-use lessor_file::vfs::sim::SimDisk;
+use lessor_simdisk::SimDisk;
 use lessor_testkit::ManualClock;
 use small::{State, Story, dump, frames, open, state};
 

@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use lessor_core::store::Swap;
 use lessor_core::{Clock, LeaseId, Store, SystemClock, Timestamp};
-use lessor_file::vfs::sim::SimDisk;
 use lessor_file::{FileStore, SyncMode};
+use lessor_simdisk::SimDisk;
 use lessor_testkit::ManualClock;
 use support::number_from_env;
 use support::scribe::{self, Act};

@@ -10,8 +10,8 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 
 use lessor_core::{Acquisition, Engine, Error, Pending};
-use lessor_file::vfs::sim::{Call, CallKind, SimDisk};
 use lessor_file::{FileStore, Settings};
+use lessor_simdisk::{Call, CallKind, SimDisk};
 use lessor_testkit::ManualClock;
 use parking_lot::Mutex;
 

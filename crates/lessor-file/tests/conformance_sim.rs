@@ -11,8 +11,8 @@
 
 use std::sync::Arc;
 
-use lessor_file::vfs::sim::SimDisk;
 use lessor_file::{FileStore, SyncMode};
+use lessor_simdisk::SimDisk;
 use lessor_testkit::{ManualClock, Subject, conformance, history, state_machine};
 use support::reopening::Reopening;
 use support::work::tiny;

@@ -9,8 +9,8 @@
     reason = "a test fails by panicking"
 )]
 
-use lessor_file::vfs::sim::SimDisk;
 use lessor_file::{Settings, SyncMode};
+use lessor_simdisk::SimDisk;
 use support::check::Check;
 use support::told::Told;
 use support::work::{ALPHABET, Op, Work, tiny};

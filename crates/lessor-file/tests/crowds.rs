@@ -20,8 +20,8 @@ use std::time::Duration;
 
 use lessor_core::store::{Seen, Swap};
 use lessor_core::{LeaseId, Record, Store};
-use lessor_file::vfs::sim::{Call, CallKind, Crash, SimDisk};
 use lessor_file::{FileStore, SyncMode};
+use lessor_simdisk::{Call, CallKind, Crash, SimDisk};
 use lessor_testkit::ManualClock;
 use parking_lot::Mutex;
 use support::number_from_env;

@@ -11,8 +11,8 @@
 )]
 
 use lessor_core::{Error, StoreError};
-use lessor_file::vfs::sim::SimDisk;
 use lessor_file::{Settings, SyncMode};
+use lessor_simdisk::SimDisk;
 use support::number_from_env;
 use support::scribe::Act::{Acquire, Complete, Extend, Fail, Release};
 use support::told::Told;

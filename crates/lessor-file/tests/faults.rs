@@ -17,8 +17,8 @@ use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use lessor_core::{Acquisition, Engine, Error, LeaseId, Store, StoreError};
-use lessor_file::vfs::sim::{Call, CallKind, Fault, SimDisk, When};
 use lessor_file::{FileStore, Settings, SyncMode};
+use lessor_simdisk::{Call, CallKind, Fault, SimDisk, When};
 use lessor_testkit::ManualClock;
 use support::check::Check;
 use support::gate::Gate;

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use lessor_core::Store;
 use lessor_file::check::{self, Verdict};
-use lessor_file::vfs::sim::SimDisk;
+use lessor_simdisk::SimDisk;
 use lessor_testkit::ManualClock;
 use small::Story;
 

@@ -20,8 +20,8 @@ use std::time::Duration;
 
 use lessor_core::store::{Seen, Swap};
 use lessor_core::{LeaseId, Store};
-use lessor_file::vfs::sim::{Call, CallKind, Fault, SimDisk, When};
 use lessor_file::{FileStore, SyncMode};
+use lessor_simdisk::{Call, CallKind, Fault, SimDisk, When};
 use lessor_testkit::ManualClock;
 use parking_lot::{Condvar, Mutex};
 use support::scribe::{self, Act};

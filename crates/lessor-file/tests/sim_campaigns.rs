@@ -12,7 +12,7 @@
 use std::io;
 
 use lessor_file::vfs::Vfs;
-use lessor_file::vfs::sim::SimDisk;
+use lessor_simdisk::SimDisk;
 use support::Campaign;
 
 mod support;

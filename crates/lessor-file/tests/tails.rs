@@ -18,8 +18,8 @@ use std::time::Duration;
 
 use lessor_core::StoreError;
 use lessor_file::check::{self, Start, Verdict};
-use lessor_file::vfs::sim::SimDisk;
 use lessor_file::{Settings, SyncMode};
+use lessor_simdisk::SimDisk;
 use support::check::Check;
 use support::scribe::Act::{Acquire, Complete, Extend};
 use support::told::Told;

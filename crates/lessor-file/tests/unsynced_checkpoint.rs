@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use lessor_core::{Acquisition, Engine, LeaseId};
-use lessor_file::vfs::sim::{CallKind, SimDisk};
 use lessor_file::{FileStore, SyncMode};
+use lessor_simdisk::{CallKind, SimDisk};
 use lessor_testkit::ManualClock;
 use small::{open, settings};
 

@@ -10,7 +10,7 @@ use std::thread;
 
 use lessor_core::{Acquisition, Engine, Key, State, Store};
 use lessor_file::FileStore;
-use lessor_file::vfs::sim::{CallKind, SimDisk};
+use lessor_simdisk::{CallKind, SimDisk};
 use lessor_testkit::ManualClock;
 
 use gate::Gate;

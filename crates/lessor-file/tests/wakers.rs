@@ -10,8 +10,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
 use lessor_core::{Acquisition, Engine};
-use lessor_file::vfs::sim::SimDisk;
 use lessor_file::{FileStore, Settings};
+use lessor_simdisk::SimDisk;
 use lessor_testkit::ManualClock;
 
 /// How often a waker has panicked.

@@ -303,21 +303,21 @@ pub(crate) const FILE: &[Mutant] = &[
     },
     Mutant {
         name: "file-lets-a-second-opener-in",
-        file: "crates/lessor-file/src/vfs/disk.rs",
+        file: "crates/lessor-file/src/disk.rs",
         find: "Err(fs::TryLockError::WouldBlock) => Ok(None),",
         replace: "Err(fs::TryLockError::WouldBlock) => Ok(Some(Self { file, pid: 0 })),",
         test: file(PROCESSES, "p9_a_second_process_is_told"),
     },
     Mutant {
         name: "file-locks-the-lock-file-alone",
-        file: "crates/lessor-file/src/vfs/disk.rs",
+        file: "crates/lessor-file/src/disk.rs",
         find: "let Some(folder) = Locked::try_new(folder)? else { return Ok(None) };",
         replace: "",
         test: file(PROCESSES, "p1_nobody_gets_in_beside"),
     },
     Mutant {
         name: "file-follows-symbolic-links",
-        file: "crates/lessor-file/src/vfs/disk.rs",
+        file: "crates/lessor-file/src/disk.rs",
         find: "const FILE_FLAGS: OFlags = OFlags::RDWR.union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);",
         replace: "const FILE_FLAGS: OFlags = OFlags::RDWR.union(OFlags::CLOEXEC);",
         test: file(PROCESSES, "p12_a_file_of_the_log_that_is_a_symbolic_link"),
@@ -338,7 +338,7 @@ pub(crate) const FILE: &[Mutant] = &[
     },
     Mutant {
         name: "file-takes-no-notice-of-folders-in-its-folder",
-        file: "crates/lessor-file/src/vfs/disk.rs",
+        file: "crates/lessor-file/src/disk.rs",
         find: "(name, FileType::Directory) => each(&format!(\"{name}/\")),",
         replace: "(_, FileType::Directory) => {}",
         test: file(FOLDERS, "p12_a_log_is_not_made_in_a_folder_where_a_folder_or_a_link_is"),

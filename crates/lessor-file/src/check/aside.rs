@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::problem::Problem;
-use crate::vfs::{File, Vfs};
+use lessor_vfs::{File, Vfs};
 
 /// The name for the bytes of a segment from an offset on. Opening a log does not look at files of such names.
 pub(crate) fn name(segment: u64, offset: u64) -> String {

@@ -13,7 +13,7 @@ use crate::image::{self, Image, Progress, Sink};
 use crate::index::Place;
 use crate::problem::Problem;
 use crate::segment::segment_name;
-use crate::vfs::Vfs;
+use lessor_vfs::Vfs;
 
 /// What was found in a log's folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -28,7 +28,7 @@ use crate::segment::{
     FIRST_FRAME, Segment, SegmentHeader, Spare, checkpoint_name, segment_name, segment_number,
 };
 use crate::superblock::{self, Superblock};
-use crate::vfs::Vfs;
+use lessor_vfs::Vfs;
 
 /// Which frame is the first to be cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use crate::frame::{Found, Frame, Frames, Kind, LogId, MAX_FRAME};
 use crate::problem::Problem;
 use crate::segment::{Begin, FIRST_FRAME, SegmentHeader, segment_name, segment_number};
 use crate::superblock::Superblock;
-use crate::vfs::{File, Vfs};
+use lessor_vfs::{File, Vfs};
 
 /// A frame of the log, with all its records found to be whole.
 pub(crate) struct Whole<'f> {

@@ -14,7 +14,7 @@ use crate::problem::{Problem, is_full};
 use crate::segment::{FIRST_FRAME, Segment, SegmentHeader, Spare, SyncedSegment, segment_name};
 use crate::settings::Settings;
 use crate::superblock;
-use crate::vfs::Vfs;
+use lessor_vfs::Vfs;
 
 pub(super) struct Opening<'o> {
     pub(super) vfs: &'o dyn Vfs,

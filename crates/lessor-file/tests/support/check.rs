@@ -5,8 +5,8 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use lessor_core::Store;
-use lessor_file::vfs::sim::SimDisk;
 use lessor_file::{Settings, SyncMode};
+use lessor_simdisk::SimDisk;
 
 use super::number_from_env;
 use super::scribe::Act;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lessor_file::vfs::sim::{Call, CallKind, SimDisk};
+use lessor_simdisk::{Call, CallKind, SimDisk};
 use parking_lot::{Condvar, Mutex};
 
 /// Stands before one kind of call on one file, and is open at first.

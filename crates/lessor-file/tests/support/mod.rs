@@ -5,7 +5,7 @@
 use std::cell::Cell;
 use std::fmt::Display;
 
-use lessor_file::vfs::sim::{Crash, Fault, SimDisk, When};
+use lessor_simdisk::{Crash, Fault, SimDisk, When};
 
 pub(crate) mod check;
 pub(crate) mod gate;

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use lessor_core::{Store, StoreError};
 use lessor_file::check::{self, Start};
-use lessor_file::vfs::sim::SimDisk;
+use lessor_simdisk::SimDisk;
 use lessor_testkit::ManualClock;
 
 use crate::small::{self, Story};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use lessor_core::store::{Change, Closing, Hints, Page, Purged, Reply, Scan, Seen, Swap};
 use lessor_core::{Durability, Key, Pending, Store, Timestamp};
-use lessor_file::vfs::sim::SimDisk;
 use lessor_file::{FileStore, Settings};
+use lessor_simdisk::SimDisk;
 use lessor_testkit::ManualClock;
 use parking_lot::Mutex;
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use lessor_core::{Acquisition, Engine, Lease};
 use lessor_file::check::{self, Line, Report};
-use lessor_file::vfs::sim::SimDisk;
 use lessor_file::{FileStore, Settings};
+use lessor_simdisk::SimDisk;
 use lessor_testkit::ManualClock;
 
 /// What there is of each key: version, token and stage.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use lessor_core::store::{Seen, Swap};
 use lessor_core::{Clock, Error, Key, LeaseId, Record, Store, StoreError, Timestamp};
-use lessor_file::vfs::sim::SimDisk;
 use lessor_file::{FileStore, Settings, SyncMode};
+use lessor_simdisk::SimDisk;
 use lessor_testkit::ManualClock;
 
 use super::scribe::{self, Act};

@@ -7,8 +7,11 @@
 )]
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::io;
 use std::sync::Arc;
+
+use lessor_vfs::{File, Vfs};
 
 use super::*;
 

@@ -4,12 +4,12 @@ use std::hash::{BuildHasher, Hash, Hasher};
 
 use foldhash::quality::FixedState;
 
-use super::SimDisk;
-use super::content::{Content, SECTOR, to_usize};
-use super::faults::{CallKind, Errno, Fault, Hook, Power, When};
-use super::folder::InodeId;
-use super::inode::Inode;
-use super::state::State;
+use crate::content::{Content, SECTOR, to_usize};
+use crate::disk::SimDisk;
+use crate::faults::{CallKind, Errno, Fault, Hook, Power, When};
+use crate::inode::Inode;
+use crate::operation::InodeId;
+use crate::state::State;
 
 /// What goes wrong, and when.
 impl SimDisk {

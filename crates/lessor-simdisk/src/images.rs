@@ -1,7 +1,10 @@
 //! Ways to go through what a power loss may leave.
 
-use super::content::SECTOR;
-use super::{Choice, Crash, Length, SimDisk};
+use crate::choice::Choice;
+use crate::content::SECTOR;
+use crate::crash::Crash;
+use crate::disk::SimDisk;
+use crate::history::Length;
 
 impl Crash {
     /// Every disk there may be without tears, if there are at most 2 to the power of `max_choices`: each operation on the
@@ -175,7 +178,7 @@ pub struct Torn<'a> {
 
 #[derive(Clone, Debug)]
 struct Tear {
-    file: super::folder::Name,
+    file: crate::operation::Name,
     sector: u64,
     number: u64,
     end: u64,

@@ -4,23 +4,23 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-pub(super) const SECTOR: usize = 512;
+pub(crate) const SECTOR: usize = 512;
 const PAGE: usize = 4096;
 const SECTORS_PER_PAGE: u64 = (PAGE / SECTOR) as u64;
 
-pub(super) type Sector = [u8; SECTOR];
+pub(crate) type Sector = [u8; SECTOR];
 type Page = [u8; PAGE];
 static ZEROS: Page = [0; PAGE];
 
 /// What is past `len` may hold bytes of a sector that was written in full; nobody reads them.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Content {
+pub(crate) struct Content {
     pages: Arc<BTreeMap<u64, Arc<Page>>>,
-    pub(super) len: u64,
+    pub(crate) len: u64,
 }
 
 impl Content {
-    pub(super) fn read(&self, buffer: &mut [u8], offset: u64) -> usize {
+    pub(crate) fn read(&self, buffer: &mut [u8], offset: u64) -> usize {
         let count = buffer.len().min(to_usize(self.len.saturating_sub(offset)));
         for chunk in chunks(offset, count, PAGE) {
             let page = self.page(chunk.unit);
@@ -31,7 +31,7 @@ impl Content {
         count
     }
 
-    pub(super) fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut bytes = vec![0; to_usize(self.len)];
         self.read(&mut bytes, 0);
         bytes
@@ -39,25 +39,25 @@ impl Content {
 
     /// Writes as much of a sector as `bytes` has, from byte `from` of it. The length stays. Says whether it made a
     /// difference.
-    pub(super) fn write_sector(&mut self, sector: u64, from: usize, bytes: &[u8]) -> bool {
+    pub(crate) fn write_sector(&mut self, sector: u64, from: usize, bytes: &[u8]) -> bool {
         let start = to_usize(sector % SECTORS_PER_PAGE) * SECTOR + from;
         self.write_page(&Chunk { unit: sector / SECTORS_PER_PAGE, from: start, part: 0..bytes.len() }, bytes)
     }
 
     /// Whether `bytes` are there already. Quick where the file is zero and zeros are written.
-    pub(super) fn has(&self, offset: u64, bytes: &[u8]) -> bool {
+    pub(crate) fn has(&self, offset: u64, bytes: &[u8]) -> bool {
         chunks(offset, bytes.len(), PAGE)
             .all(|chunk| slice(self.page(chunk.unit), chunk.inside()) == slice(bytes, chunk.part))
     }
 
-    pub(super) fn sector(&self, sector: u64) -> Sector {
+    pub(crate) fn sector(&self, sector: u64) -> Sector {
         let start = to_usize(sector % SECTORS_PER_PAGE) * SECTOR;
         let bytes = slice(self.page(sector / SECTORS_PER_PAGE), start..start + SECTOR);
         bytes.try_into().unwrap_or([0; SECTOR])
     }
 
     /// Makes the file `len` bytes long: what was past that is zero.
-    pub(super) fn resize(&mut self, len: u64) {
+    pub(crate) fn resize(&mut self, len: u64) {
         self.len = len;
         let (last, inside) = (len / PAGE as u64, to_usize(len % PAGE as u64));
         let past = if inside == 0 { last } else { last + 1 };
@@ -71,7 +71,7 @@ impl Content {
     }
 
     /// The pages that are not all zero.
-    pub(super) fn pages(&self) -> impl Iterator<Item = (u64, &[u8])> {
+    pub(crate) fn pages(&self) -> impl Iterator<Item = (u64, &[u8])> {
         self.pages.iter().filter(|(_, page)| ***page != ZEROS).map(|(index, page)| (*index, page.as_slice()))
     }
 
@@ -92,23 +92,23 @@ impl Content {
 }
 
 /// A part of some bytes that lies in one page or in one sector.
-pub(super) struct Chunk {
+pub(crate) struct Chunk {
     /// The page or sector.
-    pub(super) unit: u64,
+    pub(crate) unit: u64,
     /// Where in the unit the part begins.
-    pub(super) from: usize,
+    pub(crate) from: usize,
     /// Which of the bytes it is.
-    pub(super) part: Range<usize>,
+    pub(crate) part: Range<usize>,
 }
 
 impl Chunk {
-    pub(super) fn inside(&self) -> Range<usize> {
+    pub(crate) fn inside(&self) -> Range<usize> {
         self.from..self.from + self.part.len()
     }
 }
 
 /// The parts of `len` bytes that begin at `offset`, in order, none of which crosses a multiple of `unit`.
-pub(super) fn chunks(offset: u64, len: usize, unit: usize) -> impl Iterator<Item = Chunk> {
+pub(crate) fn chunks(offset: u64, len: usize, unit: usize) -> impl Iterator<Item = Chunk> {
     let mut done = 0;
     std::iter::from_fn(move || {
         let at = offset + done as u64;
@@ -119,10 +119,10 @@ pub(super) fn chunks(offset: u64, len: usize, unit: usize) -> impl Iterator<Item
     })
 }
 
-pub(super) fn slice(bytes: &[u8], range: Range<usize>) -> &[u8] {
+pub(crate) fn slice(bytes: &[u8], range: Range<usize>) -> &[u8] {
     bytes.get(range).unwrap_or_default()
 }
 
-pub(super) fn to_usize(count: u64) -> usize {
+pub(crate) fn to_usize(count: u64) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
 }

@@ -1,36 +1,4 @@
-//! A disk in memory that does what a real one may do at worst: it loses, tears and reorders what was not synced, fails
-//! and fills up on demand.
-//!
-//! - [`SimDisk`] is the disk; its clones are the same disk. [`SimDisk::fork`] is the disk of a machine that lives on while
-//!   the process is killed; [`SimDisk::crash`] says what a power loss could leave at this moment.
-//! - [`SimDisk::fail`], [`SimDisk::power_off_at`], [`SimDisk::set_capacity`] and [`SimDisk::on_call`] have a chosen call
-//!   fail, stop everything from then on, run out of room, or wait.
-//!
-//! ```
-//! use lessor_file::vfs::Vfs;
-//! use lessor_file::vfs::sim::SimDisk;
-//!
-//! let disk = SimDisk::new();
-//! let file = disk.create("a")?;
-//! disk.sync_folder()?;
-//! file.write_at(b"synced", 0)?;
-//! file.sync()?;
-//! file.write_at(b"gone??", 0)?;
-//!
-//! let mut seen: Vec<_> = disk.crash().images_exhaustive(10).unwrap().map(|image| image.bytes("a")).collect();
-//! seen.sort();
-//! assert_eq!(seen, [b"gone??", b"synced"]);
-//! # Ok::<(), std::io::Error>(())
-//! ```
-//!
-//! # How it follows the model
-//! - Sectors, lengths and operations on the folder are lost or kept independently of each other. A sector that was
-//!   written several times may be any of what it was.
-//! - A sync covers what was done before it began, not what came while it was held up.
-//! - A folder that is new is lost as a whole or not at all. A failed attempt to make it durable can be made again.
-//! - Syncing a file says nothing about its name. A name whose making was lost takes the file with it, and a rename of it
-//!   cannot have happened.
-//! - What of a grown file was never written is zero, whatever became of its length.
+//! The simulated disk as a [`Vfs`].
 
 use std::fmt;
 use std::io;
@@ -38,42 +6,16 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::vfs::{File, Lock, Vfs};
+use lessor_vfs::{File, Lock, Vfs};
 
-mod content;
-mod crash;
-mod extents;
-mod faults;
-mod folder;
-mod images;
-mod inode;
-mod state;
-#[cfg(test)]
-mod tests;
-mod tools;
-
-pub use crash::{Choice, Crash, Unsynced};
-pub use faults::{Call, CallKind, Fault, Hook, When};
-pub use folder::Operation;
-pub use images::{Exhaustive, Torn};
-pub use inode::{Length, Version};
-
-use faults::{Errno, Outcome, Plan};
-use folder::InodeId;
-use state::State;
+use crate::faults::{CallKind, Errno, Outcome, Plan, Turn};
+use crate::operation::InodeId;
+use crate::state::State;
 
 /// A disk in memory with one folder. Clones are the same disk; so are handles of its files.
 #[derive(Clone, Default)]
 pub struct SimDisk {
-    state: Arc<Mutex<State>>,
-}
-
-/// What was agreed on for the call that is happening.
-#[derive(Clone, Copy)]
-struct Turn {
-    outcome: Outcome,
-    /// The time when the call began.
-    began: u64,
+    pub(crate) state: Arc<Mutex<State>>,
 }
 
 impl SimDisk {

@@ -4,86 +4,39 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::Choice;
-use super::content::{Content, SECTOR, Sector, chunks, slice};
-use super::extents::Extents;
+use crate::choice::Choice;
+use crate::content::{Content, SECTOR, Sector, chunks, slice};
+use crate::extents::Extents;
+use crate::history::{Length, Version};
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Inode {
-    pub(super) visible: Content,
-    pub(super) durable: Content,
-    pub(super) allocated: Extents,
-    pub(super) handles: usize,
+pub(crate) struct Inode {
+    pub(crate) visible: Content,
+    pub(crate) durable: Content,
+    pub(crate) allocated: Extents,
+    pub(crate) handles: usize,
     /// The sectors that were written since they were last synced.
-    pub(super) dirty: BTreeMap<u64, Dirty>,
+    pub(crate) dirty: BTreeMap<u64, Dirty>,
     /// The lengths past the durable one that were reached since the last sync, in order.
-    pub(super) lengths: Vec<Length>,
+    pub(crate) lengths: Vec<Length>,
 }
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Dirty {
-    pub(super) versions: Vec<Version>,
+pub(crate) struct Dirty {
+    pub(crate) versions: Vec<Version>,
     /// A sync of it failed, and it was not written again: no sync will write it.
-    pub(super) lost: bool,
-}
-
-/// What a sector became by a write that was not synced.
-#[derive(Clone, Debug)]
-pub struct Version {
-    bytes: Arc<Sector>,
-    time: u64,
-    written: Range<usize>,
-}
-
-impl Version {
-    /// When it was written. Times only grow; see [`Choice::as_of`].
-    #[must_use]
-    pub fn time(&self) -> u64 {
-        self.time
-    }
-
-    pub(super) fn change(&mut self, change: impl FnOnce(&mut Sector)) {
-        change(Arc::make_mut(&mut self.bytes));
-    }
-
-    /// Which bytes of the sector the write was about. A tear elsewhere makes no difference.
-    #[must_use]
-    pub fn written(&self) -> Range<usize> {
-        self.written.clone()
-    }
-}
-
-/// A length that a file reached by a write that was not synced.
-#[derive(Clone, Debug)]
-pub struct Length {
-    len: u64,
-    time: u64,
-    lost: bool,
-}
-
-impl Length {
-    /// The length in bytes.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.len
-    }
-
-    /// When it was reached. Times only grow; see [`Choice::as_of`].
-    #[must_use]
-    pub fn time(&self) -> u64 {
-        self.time
-    }
+    pub(crate) lost: bool,
 }
 
 impl Inode {
-    pub(super) fn with(bytes: &[u8]) -> Self {
+    pub(crate) fn with(bytes: &[u8]) -> Self {
         let mut inode = Self::default();
         inode.write(bytes, 0, 0);
         inode.sync(0);
         inode
     }
 
-    pub(super) fn write(&mut self, bytes: &[u8], offset: u64, time: u64) {
+    pub(crate) fn write(&mut self, bytes: &[u8], offset: u64, time: u64) {
         let end = offset + bytes.len() as u64;
         let touched = sectors(offset, end);
         if self.dirty.range(touched.clone()).next().is_some() || !self.visible.has(offset, bytes) {
@@ -114,7 +67,7 @@ impl Inode {
     }
 
     /// Makes durable what was written up to that time. A write that came while the sync was under way is not part of it.
-    pub(super) fn sync(&mut self, time: u64) {
+    pub(crate) fn sync(&mut self, time: u64) {
         self.dirty.retain(|sector, dirty| {
             if dirty.lost {
                 return true;
@@ -132,7 +85,7 @@ impl Inode {
     }
 
     /// What was written up to that time stays as it shows, and no sync will make it durable.
-    pub(super) fn lose(&mut self, time: u64) {
+    pub(crate) fn lose(&mut self, time: u64) {
         for dirty in self.dirty.values_mut() {
             dirty.lost |= dirty.versions.iter().all(|version| version.time <= time);
         }
@@ -142,7 +95,7 @@ impl Inode {
     }
 
     /// What no sync will make durable stops to show.
-    pub(super) fn evict(&mut self) {
+    pub(crate) fn evict(&mut self) {
         self.dirty.retain(|sector, dirty| {
             if dirty.lost {
                 let bytes = self.durable.sector(*sector);
@@ -157,7 +110,7 @@ impl Inode {
     }
 
     /// Takes the end of the file away, for good: a cut that was lost is what a power loss before it leaves.
-    pub(super) fn cut(&mut self, len: u64) {
+    pub(crate) fn cut(&mut self, len: u64) {
         if len >= self.visible.len {
             return;
         }
@@ -170,7 +123,7 @@ impl Inode {
     }
 
     /// The file as it may be after a power loss.
-    pub(super) fn after_crash(&self, file: &str, choose: &mut dyn FnMut(Choice<'_>) -> u64) -> Self {
+    pub(crate) fn after_crash(&self, file: &str, choose: &mut dyn FnMut(Choice<'_>) -> u64) -> Self {
         let mut content = self.durable.clone();
         let mut len = content.len;
         if self.visible.len > len {
@@ -216,6 +169,6 @@ impl Inode {
 }
 
 /// The sectors that hold the bytes from `start` up to `end`.
-pub(super) fn sectors(start: u64, end: u64) -> Range<u64> {
+pub(crate) fn sectors(start: u64, end: u64) -> Range<u64> {
     start / SECTOR as u64..end.div_ceil(SECTOR as u64)
 }

@@ -15,12 +15,6 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-mod disk;
-#[cfg(feature = "sim")]
-pub mod sim;
-
-pub use disk::Disk;
-
 /// One folder.
 pub trait Vfs: fmt::Debug + Send + Sync + 'static {
     /// Makes a file that must not exist yet, which only the owner can read and write.
@@ -97,7 +91,7 @@ pub trait File: fmt::Debug + Send + Sync + 'static {
 
 impl dyn File {
     /// Writes all of `bytes` at `offset`.
-    pub(crate) fn write_all_at(&self, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+    pub fn write_all_at(&self, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
         while !bytes.is_empty() {
             match self.write_at(bytes, offset) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -113,7 +107,7 @@ impl dyn File {
     }
 
     /// Reads until `buffer` is full or the file ends, and says how much was read.
-    pub(crate) fn read_full_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    pub fn read_full_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut done = 0;
         while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
             match self.read_at(rest, offset + done as u64) {

@@ -1,80 +1,21 @@
 //! The names of the folder: as they show, as a power loss leaves them for certain, and what was done in between.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use super::Choice;
-
-pub(super) type Name = Arc<str>;
-pub(super) type InodeId = u64;
-pub(super) type Names = BTreeMap<Name, InodeId>;
+use crate::choice::Choice;
+use crate::operation::{InodeId, Name, Names, Operation};
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Folder {
-    pub(super) visible: Names,
-    pub(super) durable: Names,
+pub(crate) struct Folder {
+    pub(crate) visible: Names,
+    pub(crate) durable: Names,
     /// What was done since the last sync, in order.
-    pub(super) pending: Vec<Operation>,
+    pub(crate) pending: Vec<Operation>,
     /// The making of the folder itself, unless it is durable.
-    pub(super) made: Option<Operation>,
-}
-
-/// A file made, renamed or removed, which was not synced.
-#[derive(Clone, Debug)]
-pub struct Operation {
-    what: &'static str,
-    file: Name,
-    time: u64,
-    /// What has to be there for it to happen at all.
-    needs: Option<(Name, InodeId)>,
-    /// What the names are after it.
-    effects: Vec<(Name, Option<InodeId>)>,
-    /// A sync of it failed: no sync will make it durable.
-    lost: bool,
-}
-
-impl Operation {
-    /// `create`, `rename` or `remove`; `make` for the folder itself.
-    #[must_use]
-    pub fn what(&self) -> &'static str {
-        self.what
-    }
-
-    /// The file that was made or removed, or the old name of one that was renamed; empty for the folder itself.
-    #[must_use]
-    pub fn file(&self) -> &str {
-        &self.file
-    }
-
-    /// When it was done. Times only grow; see [`Choice::as_of`].
-    #[must_use]
-    pub fn time(&self) -> u64 {
-        self.time
-    }
-
-    fn is_possible(&self, names: &Names) -> bool {
-        self.needs.as_ref().is_none_or(|(name, id)| names.get(name) == Some(id))
-    }
-
-    fn apply(&self, names: &mut Names) {
-        for (name, id) in &self.effects {
-            match id {
-                Some(id) => {
-                    // A file has one name. What comes after a failed sync could give it a second one.
-                    names.retain(|_, other| other != id);
-                    names.insert(name.clone(), *id);
-                }
-                None => {
-                    names.remove(name);
-                }
-            }
-        }
-    }
+    pub(crate) made: Option<Operation>,
 }
 
 impl Folder {
     /// The folder was made at that time, and nothing is known to be durable.
-    pub(super) fn is_new(&mut self, time: u64) {
+    pub(crate) fn is_new(&mut self, time: u64) {
         self.made = Some(Operation {
             what: "make",
             file: "".into(),
@@ -86,21 +27,21 @@ impl Folder {
     }
 
     /// Everything that a power loss may undo.
-    pub(super) fn undecided(&self) -> impl Iterator<Item = &Operation> {
+    pub(crate) fn undecided(&self) -> impl Iterator<Item = &Operation> {
         self.made.iter().chain(&self.pending)
     }
 
-    pub(super) fn create(&mut self, file: &str, id: InodeId, time: u64) {
+    pub(crate) fn create(&mut self, file: &str, id: InodeId, time: u64) {
         let file: Name = file.into();
         self.done("create", &file, None, vec![(file.clone(), Some(id))], time);
     }
 
-    pub(super) fn remove(&mut self, file: &str, id: InodeId, time: u64) {
+    pub(crate) fn remove(&mut self, file: &str, id: InodeId, time: u64) {
         let file: Name = file.into();
         self.done("remove", &file, Some((file.clone(), id)), vec![(file.clone(), None)], time);
     }
 
-    pub(super) fn rename(&mut self, from: &str, to: &str, id: InodeId, time: u64) {
+    pub(crate) fn rename(&mut self, from: &str, to: &str, id: InodeId, time: u64) {
         let file: Name = from.into();
         let effects = vec![(file.clone(), None), (to.into(), Some(id))];
         self.done("rename", &file, Some((file.clone(), id)), effects, time);
@@ -120,7 +61,7 @@ impl Folder {
     }
 
     /// Makes a file be there, or not, for certain.
-    pub(super) fn settle(&mut self, file: &str, id: Option<InodeId>) {
+    pub(crate) fn settle(&mut self, file: &str, id: Option<InodeId>) {
         let effects = vec![(file.into(), id)];
         let operation = Operation { what: "", file: file.into(), time: 0, needs: None, effects, lost: false };
         operation.apply(&mut self.visible);
@@ -130,7 +71,7 @@ impl Folder {
 
     /// Makes durable what was done up to that time. What was lost stays undecided until something newer is known of
     /// the same names.
-    pub(super) fn sync(&mut self, time: u64) {
+    pub(crate) fn sync(&mut self, time: u64) {
         let mut rest: Vec<Operation> = Vec::new();
         for operation in self.pending.drain(..) {
             if operation.lost || operation.time > time {
@@ -144,14 +85,14 @@ impl Folder {
     }
 
     /// What was done up to that time stays as it shows, and no sync will make it durable.
-    pub(super) fn lose(&mut self, time: u64) {
+    pub(crate) fn lose(&mut self, time: u64) {
         for operation in &mut self.pending {
             operation.lost |= operation.time <= time;
         }
     }
 
     /// The names as they may be after a power loss.
-    pub(super) fn after_crash(&self, choose: &mut dyn FnMut(Choice<'_>) -> u64) -> Names {
+    pub(crate) fn after_crash(&self, choose: &mut dyn FnMut(Choice<'_>) -> u64) -> Names {
         if self.made.as_ref().is_some_and(|made| choose(Choice::Operation(made)) == 0) {
             return Names::new();
         }
@@ -165,12 +106,12 @@ impl Folder {
     }
 
     /// Every file that has a name, or may have one after a power loss.
-    pub(super) fn reachable(&self) -> impl Iterator<Item = InodeId> {
+    pub(crate) fn reachable(&self) -> impl Iterator<Item = InodeId> {
         self.visible.values().copied().chain(self.reachable_after_crash())
     }
 
     /// Every file that may have a name after a power loss.
-    pub(super) fn reachable_after_crash(&self) -> impl Iterator<Item = InodeId> {
+    pub(crate) fn reachable_after_crash(&self) -> impl Iterator<Item = InodeId> {
         let pending = self.pending.iter().flat_map(|operation| &operation.effects);
         self.durable.values().copied().chain(pending.filter_map(|(_, id)| *id))
     }

@@ -4,18 +4,18 @@ use std::ops::Range;
 
 /// Ranges of sectors, sorted and apart.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Extents(Vec<Range<u64>>);
+pub(crate) struct Extents(Vec<Range<u64>>);
 
 impl Extents {
-    pub(super) fn contains(&self, sector: u64) -> bool {
+    pub(crate) fn contains(&self, sector: u64) -> bool {
         self.0.iter().any(|range| range.contains(&sector))
     }
 
-    pub(super) fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.0.iter().map(|range| range.end - range.start).sum()
     }
 
-    pub(super) fn add(&mut self, added: Range<u64>) {
+    pub(crate) fn add(&mut self, added: Range<u64>) {
         if added.is_empty() || self.0.iter().any(|range| range.start <= added.start && added.end <= range.end)
         {
             return;
@@ -33,7 +33,7 @@ impl Extents {
     }
 
     /// Gives back what is at `end` and past it.
-    pub(super) fn cut(&mut self, end: u64) {
+    pub(crate) fn cut(&mut self, end: u64) {
         self.0.retain_mut(|range| {
             range.end = range.end.min(end);
             !range.is_empty()

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-/// One call of [`Vfs`](crate::vfs::Vfs) or [`File`](crate::vfs::File) that is about to happen.
+/// One call of [`Vfs`](lessor_vfs::Vfs) or [`File`](lessor_vfs::File) that is about to happen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
     /// Which call of this disk it is, from 1.
@@ -133,17 +133,17 @@ impl When {
 }
 
 #[derive(Clone, Default)]
-pub(super) struct Plan {
-    pub(super) calls: u64,
-    pub(super) mutations: u64,
+pub(crate) struct Plan {
+    pub(crate) calls: u64,
+    pub(crate) mutations: u64,
     of_kind: [u64; CallKind::ALL.len()],
-    pub(super) faults: Vec<(When, Fault)>,
-    pub(super) power: Power,
-    pub(super) hook: Option<Hook>,
+    pub(crate) faults: Vec<(When, Fault)>,
+    pub(crate) power: Power,
+    pub(crate) hook: Option<Hook>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Power {
+pub(crate) enum Power {
     #[default]
     On,
     /// Fails at the mutating call with that number, which may take part effect.
@@ -155,7 +155,7 @@ pub(super) enum Power {
 }
 
 /// A call that was counted and has yet to happen.
-pub(super) struct Ticket {
+pub(crate) struct Ticket {
     number: u64,
     kind: CallKind,
     of_kind: u64,
@@ -164,7 +164,7 @@ pub(super) struct Ticket {
 
 /// What a call comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     Normal,
     Error(Errno),
     /// As much of it as shows happens, and nobody is told.
@@ -174,9 +174,17 @@ pub(super) enum Outcome {
     SyncLost,
 }
 
+/// What was agreed on for the call that is happening.
+#[derive(Clone, Copy)]
+pub(crate) struct Turn {
+    pub(crate) outcome: Outcome,
+    /// The time when the call began.
+    pub(crate) began: u64,
+}
+
 /// The errors that the disk has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Errno {
+pub(crate) enum Errno {
     NotFound = 2,
     Interrupted = 4,
     Io = 5,
@@ -193,7 +201,7 @@ impl From<Errno> for io::Error {
 }
 
 impl Plan {
-    pub(super) fn count(&mut self, kind: CallKind) -> Ticket {
+    pub(crate) fn count(&mut self, kind: CallKind) -> Ticket {
         self.calls += 1;
         self.mutations += u64::from(kind.mutates());
         let of_kind = self.of_kind.get_mut(kind as usize).map_or(0, |count| {
@@ -204,15 +212,15 @@ impl Plan {
         Ticket { number: self.calls, kind, of_kind, mutation }
     }
 
-    pub(super) fn calls_of(&self, kind: CallKind) -> u64 {
+    pub(crate) fn calls_of(&self, kind: CallKind) -> u64 {
         self.of_kind.get(kind as usize).copied().unwrap_or(0)
     }
 
-    pub(super) fn call(ticket: &Ticket, file: &str) -> Call {
+    pub(crate) fn call(ticket: &Ticket, file: &str) -> Call {
         Call { number: ticket.number, kind: ticket.kind, file: file.to_owned() }
     }
 
-    pub(super) fn outcome(&mut self, ticket: &Ticket) -> Outcome {
+    pub(crate) fn outcome(&mut self, ticket: &Ticket) -> Outcome {
         let kind = ticket.kind;
         if let (Power::Until { mutation, during }, Some(this)) = (self.power, ticket.mutation)
             && this >= mutation

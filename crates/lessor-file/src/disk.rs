@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::vfs::{File, Lock, Vfs};
+use lessor_vfs::{File, Lock, Vfs};
 
 /// A folder on a real disk. Everything happens relative to the folder as it was opened, whatever becomes of its path.
 #[derive(Debug)]
@@ -191,11 +191,11 @@ impl Vfs for Disk {
         self.to_change()?;
         let flags = FILE_FLAGS | OFlags::CREATE | OFlags::EXCL;
         let file = rustix::fs::openat(&self.folder, name, flags, FILE_MODE)?;
-        Ok(Arc::new(fs::File::from(file)))
+        Ok(Arc::new(DiskFile(fs::File::from(file))))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        Ok(Arc::new(self.open_file(name)?))
+        Ok(Arc::new(DiskFile(self.open_file(name)?)))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
@@ -316,25 +316,29 @@ impl Drop for Locked {
     }
 }
 
-impl File for fs::File {
+/// One open file of the folder.
+#[derive(Debug)]
+struct DiskFile(fs::File);
+
+impl File for DiskFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        FileExt::read_at(self, buffer, offset)
+        FileExt::read_at(&self.0, buffer, offset)
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        FileExt::write_at(self, bytes, offset)
+        FileExt::write_at(&self.0, bytes, offset)
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.sync_data()
+        self.0.sync_data()
     }
 
     fn cut(&self, length: u64) -> io::Result<()> {
-        self.set_len(length)
+        self.0.set_len(length)
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(self.metadata()?.len())
+        Ok(self.0.metadata()?.len())
     }
 }
 

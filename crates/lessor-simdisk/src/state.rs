@@ -2,31 +2,31 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Turn;
-use super::content::{SECTOR, chunks, slice};
-use super::faults::{Errno, Outcome, Plan};
-use super::folder::{Folder, InodeId, Name};
-use super::inode::Inode;
+use crate::content::{SECTOR, chunks, slice};
+use crate::faults::{Errno, Outcome, Plan, Turn};
+use crate::folder::Folder;
+use crate::inode::Inode;
+use crate::operation::{InodeId, Name};
 
 #[derive(Debug, Default)]
-pub(super) struct State {
-    pub(super) folder: Folder,
-    pub(super) inodes: BTreeMap<InodeId, Inode>,
+pub(crate) struct State {
+    pub(crate) folder: Folder,
+    pub(crate) inodes: BTreeMap<InodeId, Inode>,
     last_id: InodeId,
     /// Counts everything that was written or done to the folder.
-    pub(super) time: u64,
-    pub(super) capacity: Option<u64>,
-    pub(super) locked: bool,
-    pub(super) plan: Plan,
+    pub(crate) time: u64,
+    pub(crate) capacity: Option<u64>,
+    pub(crate) locked: bool,
+    pub(crate) plan: Plan,
 }
 
 impl State {
-    pub(super) fn with(folder: Folder, inodes: BTreeMap<InodeId, Inode>, capacity: Option<u64>) -> Self {
+    pub(crate) fn with(folder: Folder, inodes: BTreeMap<InodeId, Inode>, capacity: Option<u64>) -> Self {
         let last_id = inodes.last_key_value().map_or(0, |(id, _)| *id);
         Self { folder, inodes, last_id, capacity, ..Self::default() }
     }
 
-    pub(super) fn create(&mut self, file: &str) -> Result<InodeId, Errno> {
+    pub(crate) fn create(&mut self, file: &str) -> Result<InodeId, Errno> {
         if self.folder.visible.contains_key(file) {
             return Err(Errno::Exists);
         }
@@ -36,20 +36,20 @@ impl State {
         Ok(id)
     }
 
-    pub(super) fn open(&mut self, file: &str) -> Result<InodeId, Errno> {
+    pub(crate) fn open(&mut self, file: &str) -> Result<InodeId, Errno> {
         let id = self.named(file)?;
         self.inode_mut(id)?.handles += 1;
         Ok(id)
     }
 
-    pub(super) fn remove(&mut self, file: &str) -> Result<(), Errno> {
+    pub(crate) fn remove(&mut self, file: &str) -> Result<(), Errno> {
         let id = self.named(file)?;
         self.time += 1;
         self.folder.remove(file, id, self.time);
         Ok(())
     }
 
-    pub(super) fn rename(&mut self, from: &str, to: &str) -> Result<(), Errno> {
+    pub(crate) fn rename(&mut self, from: &str, to: &str) -> Result<(), Errno> {
         let id = self.named(from)?;
         if from != to {
             self.time += 1;
@@ -58,7 +58,7 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn sync_folder(&mut self, turn: Turn) -> Result<(), Errno> {
+    pub(crate) fn sync_folder(&mut self, turn: Turn) -> Result<(), Errno> {
         if turn.outcome == Outcome::SyncLost {
             self.folder.lose(turn.began);
             return Err(Errno::Io);
@@ -69,12 +69,12 @@ impl State {
     }
 
     /// The folder is a new one.
-    pub(super) fn make_folder(&mut self) {
+    pub(crate) fn make_folder(&mut self) {
         self.time += 1;
         self.folder.is_new(self.time);
     }
 
-    pub(super) fn settle(&mut self, turn: Turn) -> Result<(), Errno> {
+    pub(crate) fn settle(&mut self, turn: Turn) -> Result<(), Errno> {
         if turn.outcome == Outcome::PowerFails {
             return Err(Errno::Io);
         }
@@ -83,7 +83,7 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn read(
+    pub(crate) fn read(
         &self,
         id: InodeId,
         buffer: &mut [u8],
@@ -95,7 +95,7 @@ impl State {
         Ok(buffer.get_mut(..count).map_or(0, |buffer| inode.visible.read(buffer, offset)))
     }
 
-    pub(super) fn write(
+    pub(crate) fn write(
         &mut self,
         id: InodeId,
         bytes: &[u8],
@@ -117,7 +117,7 @@ impl State {
         if turn.outcome == Outcome::HalfThenIo { Err(Errno::Io) } else { Ok(count) }
     }
 
-    pub(super) fn sync(&mut self, id: InodeId, turn: Turn) -> Result<(), Errno> {
+    pub(crate) fn sync(&mut self, id: InodeId, turn: Turn) -> Result<(), Errno> {
         let inode = self.inode_mut(id)?;
         if turn.outcome == Outcome::SyncLost {
             inode.lose(turn.began);
@@ -127,7 +127,7 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn close(&mut self, id: InodeId) {
+    pub(crate) fn close(&mut self, id: InodeId) {
         if let Ok(inode) = self.inode_mut(id) {
             inode.handles = inode.handles.saturating_sub(1);
             if inode.handles == 0 {
@@ -156,33 +156,33 @@ impl State {
         Ok(len)
     }
 
-    pub(super) fn used_sectors(&self) -> u64 {
+    pub(crate) fn used_sectors(&self) -> u64 {
         self.files().map(|(_, inode)| inode.allocated.count()).sum()
     }
 
-    pub(super) fn files(&self) -> impl Iterator<Item = (&Name, &Inode)> {
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&Name, &Inode)> {
         self.folder.visible.iter().filter_map(|(name, id)| Some((name, self.inodes.get(id)?)))
     }
 
-    pub(super) fn add(&mut self, inode: Inode) -> InodeId {
+    pub(crate) fn add(&mut self, inode: Inode) -> InodeId {
         self.last_id += 1;
         self.inodes.insert(self.last_id, inode);
         self.last_id
     }
 
-    pub(super) fn named(&self, file: &str) -> Result<InodeId, Errno> {
+    pub(crate) fn named(&self, file: &str) -> Result<InodeId, Errno> {
         self.folder.visible.get(file).copied().ok_or(Errno::NotFound)
     }
 
-    pub(super) fn inode(&self, id: InodeId) -> Result<&Inode, Errno> {
+    pub(crate) fn inode(&self, id: InodeId) -> Result<&Inode, Errno> {
         self.inodes.get(&id).ok_or(Errno::NotFound)
     }
 
-    pub(super) fn inode_mut(&mut self, id: InodeId) -> Result<&mut Inode, Errno> {
+    pub(crate) fn inode_mut(&mut self, id: InodeId) -> Result<&mut Inode, Errno> {
         self.inodes.get_mut(&id).ok_or(Errno::NotFound)
     }
 
-    pub(super) fn forget_unused(&mut self) {
+    pub(crate) fn forget_unused(&mut self) {
         let reachable: BTreeSet<InodeId> = self.folder.reachable().collect();
         self.inodes.retain(|id, inode| inode.handles > 0 || reachable.contains(id));
     }
