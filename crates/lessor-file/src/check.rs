@@ -8,9 +8,8 @@
 //! All of them hold the folder's lock meanwhile, so the log must not be open. Those that change nothing really do not: they make and
 //! write no file, not even the one that is locked, and a log that can only be read is enough for them.
 
-pub(crate) mod aside;
-mod line;
 mod report;
+mod summary;
 mod truncate;
 mod walk;
 
@@ -22,8 +21,8 @@ use crate::folder;
 use crate::settings::Settings;
 use lessor_vfs::{Lock, Vfs};
 
-pub use line::Line;
 pub use report::{Damage, FileReport, Report, Spot, Verdict};
+pub use summary::Line;
 pub use truncate::{BackTo, Cut, LostFrame, LostKey, Start};
 
 /// Reads the log in a folder as an opening does, decodes every record, and changes nothing.
@@ -82,5 +81,5 @@ fn lock(vfs: &dyn Vfs) -> Result<Lock, StoreError> {
     if !folder::has_log(vfs)? {
         return Err(folder::no_log(vfs));
     }
-    crate::lock(vfs, Settings::default().lock_wait)
+    folder::lock(vfs, Settings::default().lock_wait)
 }

@@ -2,15 +2,15 @@
 
 use std::io;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use lessor_core::StoreError;
 
 use crate::disk::Disk;
+use crate::format::names::{LOCK, SUPERBLOCK, SUPERBLOCK_NEW, checkpoint_number, segment_number};
 use crate::problem::{Problem, remedy};
-use crate::recovery::LOCK;
-use crate::segment::{checkpoint_number, segment_number};
-use crate::superblock;
-use lessor_vfs::Vfs;
+use lessor_vfs::{Lock, Vfs};
 
 /// Opens a folder, and makes it first if it is not there.
 pub(crate) fn open(folder: &Path) -> Result<Disk, StoreError> {
@@ -66,7 +66,7 @@ pub(crate) fn has_log(vfs: &dyn Vfs) -> Result<bool, StoreError> {
 /// Refuses a folder that holds anything else and no log, before anything is written to it: a log is made only in a folder that is
 /// empty, or in which a creation was interrupted.
 pub(crate) fn check_own(vfs: &dyn Vfs) -> Result<(), StoreError> {
-    let found = contents(vfs, |name| name == LOCK || name == superblock::BEING_MADE)?;
+    let found = contents(vfs, |name| name == LOCK || name == SUPERBLOCK_NEW)?;
     match found.other {
         Some(name) if !found.has_log => Err(occupied(vfs, "there is no log in", &name)),
         _ => Ok(()),
@@ -99,7 +99,7 @@ struct Contents {
 fn contents(vfs: &dyn Vfs, is_expected: impl Fn(&str) -> bool) -> Result<Contents, StoreError> {
     let mut found = Contents { has_log: false, other: None };
     each_entry(vfs, &mut |name| {
-        if name == superblock::NAME || segment_number(name).is_some() || checkpoint_number(name).is_some() {
+        if name == SUPERBLOCK || segment_number(name).is_some() || checkpoint_number(name).is_some() {
             found.has_log = true;
         } else if !is_expected(name) {
             keep_first(&mut found.other, name);
@@ -116,4 +116,22 @@ fn keep_first(first: &mut Option<String>, name: &str) {
 
 fn each_entry(vfs: &dyn Vfs, each: &mut dyn FnMut(&str)) -> Result<(), StoreError> {
     Ok(vfs.each_entry(each).map_err(|error| Problem::io(vfs, "", "listing", error))?)
+}
+
+/// Takes the folder, and waits a while for whoever has it.
+#[expect(clippy::disallowed_methods, reason = "waits for another process, which nothing tells of")]
+pub(crate) fn lock(vfs: &dyn Vfs, patience: Duration) -> Result<Lock, StoreError> {
+    const LOOK_EVERY: Duration = Duration::from_millis(5);
+    let mut waited = Duration::ZERO;
+    loop {
+        let name = LOCK;
+        match vfs.try_lock(name).map_err(|error| Problem::io(vfs, name, "locking", error))? {
+            Some(lock) => return Ok(lock),
+            None if waited >= patience => {
+                return Err(Problem::Locked { place: vfs.place(), holder: vfs.lock_holder(name) }.into());
+            }
+            None => thread::sleep(LOOK_EVERY),
+        }
+        waited += LOOK_EVERY;
+    }
 }

@@ -116,6 +116,11 @@ impl From<Problem> for Error {
     }
 }
 
+/// Returns the error of a log that is closed or being closed.
+pub(crate) fn closed() -> StoreError {
+    StoreError::Unavailable { reason: "the log is closed".to_owned() }
+}
+
 #[cfg(test)]
 mod tests {
     use lessor_core::ErrorKind;

@@ -96,7 +96,7 @@ mod tests {
         let mutations = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&mutations);
         disk.on_call(Some(Arc::new(move |call: Call| {
-            let is_keepers = std::thread::current().name() == Some("lessor-file-keeper");
+            let is_keepers = std::thread::current().name() == Some("lessor-file-maintenance");
             counted.fetch_add(u64::from(call.kind.mutates() && !is_keepers), Ordering::SeqCst);
         })));
         let mutations = || mutations.load(Ordering::SeqCst);

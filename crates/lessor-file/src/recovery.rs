@@ -6,31 +6,43 @@
 //! that is interrupted leaves what the next one finds as it would have found it before.
 
 use std::collections::HashMap;
-use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
 
 use foldhash::fast::FixedState;
+use lessor_core::store::Notifier;
 use lessor_core::{DecodeError, Outline, Record, StoreError};
 
-use crate::check::aside;
-use crate::entry::Entry;
-use crate::frame::LogId;
-use crate::image::{self, Image, OnProgress, Sink};
-use crate::index::{Index, Place, Slot};
-use crate::live::{Lease, Live};
-use crate::log::{Files, Log, Parts};
-use crate::problem::Problem;
-use crate::segment::{Segment, SyncedSegment, segment_name, torn_name};
-use crate::settings::Settings;
-use crate::superblock::{self, Superblock};
-use crate::threads;
-use crate::time::{Source, Time};
 use lessor_vfs::{Lock, Vfs};
+use parking_lot::Mutex;
 
-mod room;
+use crate::format::entry::Entry;
+use crate::format::names::{SUPERBLOCK, SUPERBLOCK_NEW, segment_name, torn_name};
+use crate::format::segment::{Segment, SyncedSegment};
+use crate::format::superblock::{Keeper, Superblock, random_id};
+use crate::image::{self, Image, OnProgress, Sink};
+use crate::index::Index;
+use crate::index::location::Place;
+use crate::index::shard::Slot;
+use crate::log::Log;
+use crate::log::catalog::{Catalog, Files};
+use crate::log::clock::{ClockReservation, ClockSource};
+use crate::log::close_state::CloseState;
+use crate::log::committer::Committer;
+use crate::log::engines::Engines;
+use crate::log::lease_space::{Lease, Live};
+use crate::log::poison::Poison;
+use crate::log::reader::Reader;
+use crate::log::signals::Signals;
+use crate::log::staging::Staging;
+use crate::problem::Problem;
+use crate::process::Process;
+use crate::quarantine;
+use crate::settings::Settings;
+use crate::writer;
 
-pub(crate) const LOCK: &str = "lock";
+mod segment;
 
 /// What is put together while a log is read.
 struct Recovered {
@@ -64,7 +76,7 @@ impl Sink for Recovered {
 pub(crate) fn open(
     vfs: Arc<dyn Vfs>,
     settings: Settings,
-    source: Source,
+    source: ClockSource,
     lock: Lock,
     on_progress: OnProgress<'_>,
 ) -> Result<(Arc<Log>, JoinHandle<()>), StoreError> {
@@ -81,29 +93,17 @@ pub(crate) fn open(
 fn create(vfs: &dyn Vfs) -> Result<Image, Problem> {
     // Left by a creation that was interrupted.
     for name in vfs.list().map_err(|error| Problem::io(vfs, "", "listing", error))? {
-        if name == superblock::BEING_MADE {
+        if name == SUPERBLOCK_NEW {
             vfs.remove(&name).map_err(|error| Problem::io(vfs, &name, "removing", error))?;
         }
     }
-    Ok(Image::of(superblock::Keeper::create(vfs, Superblock::first(random_id()?))?))
-}
-
-#[expect(clippy::disallowed_methods, reason = "a log's id is no secret, and drawn once in its life")]
-pub(crate) fn random_id() -> Result<LogId, Problem> {
-    let mut id = LogId::default();
-    let failed = |error: getrandom::Error| Problem::Io {
-        place: "the system's random numbers".to_owned(),
-        doing: "reading",
-        error: io::Error::other(error.to_string()),
-    };
-    getrandom::fill(&mut id).map_err(failed)?;
-    Ok(id)
+    Ok(Image::of(Keeper::create(vfs, Superblock::first(random_id()?))?))
 }
 
 fn begin(
     vfs: Arc<dyn Vfs>,
     settings: Settings,
-    source: Source,
+    source: ClockSource,
     lock: Lock,
     recovered: Recovered,
     mut image: Image,
@@ -111,7 +111,7 @@ fn begin(
     keep_torn(&*vfs, &image);
     if !image.leftovers.is_empty() {
         // That they do not count is so far perhaps said in the memory of the operating system only.
-        let failed = |error| Problem::io(&*vfs, superblock::NAME, "writing", error);
+        let failed = |error| Problem::io(&*vfs, SUPERBLOCK, "writing", error);
         image.superblock.update(|_| {}).map_err(failed)?;
     }
     let spare = segment_name(image.next_segment);
@@ -125,15 +125,16 @@ fn begin(
 
     let block = *image.superblock.block();
     let epoch = image.epoch.saturating_add(1);
+    let wall = source.wall();
     let reached = match block.lead {
         // What a closed log says has passed; of one that was killed, that is not known.
         0 if block.is_clean => image.clock,
         0 => 0,
         // A backup begins ahead of the wall clock by as much as the original was.
-        lead => source.wall().as_micros().saturating_add(lead),
+        lead => wall.as_micros().saturating_add(lead),
     };
-    let time = Time::starting_at(&source, image.clock, reached);
-    let clock = time.cover_to();
+    let time = ClockReservation::starting_at(source, image.clock, reached);
+    let clock = time.next_reservation();
     let mut live = Live::default();
     live.forget_lapsed(time.now().0.as_micros());
     recovered.leases.into_values().for_each(|lease| live.add(lease));
@@ -143,7 +144,7 @@ fn begin(
         rewrite_header(&*vfs, last)?;
     }
     let opening =
-        room::Opening { vfs: &*vfs, settings: &settings, epoch, clock, has_spare, leases: live.total() };
+        segment::Opening { vfs: &*vfs, settings: &settings, epoch, clock, has_spare, leases: live.total() };
     let (writer, begun) = opening.begin(&mut image)?;
     let number = image.next_segment;
     let is_own = begun.is_some();
@@ -165,9 +166,9 @@ fn begin(
             block.name_first_segment(first);
         }
     };
-    let failed = |error| Problem::io(&*vfs, superblock::NAME, "writing", error);
+    let failed = |error| Problem::io(&*vfs, SUPERBLOCK, "writing", error);
     image.superblock.update(update).map_err(failed)?;
-    time.cover(clock);
+    time.reserve_until(clock);
 
     let is_crowded = is_crowded(&image);
     let mut segments = image.segments;
@@ -175,25 +176,27 @@ fn begin(
         segments.push(Arc::clone(&writer.segment));
     }
     let checkpoints = image.checkpoint.into_iter().collect();
-    let log = Arc::new(Log::new(Parts {
+    let log = Arc::new(Log {
         vfs,
         settings,
         id: block.log,
         epoch,
-        time,
-        source,
+        process: Process::this(),
+        clock: time,
         index: recovered.index,
-        files: Files { segments, checkpoints },
-        writer,
-        end: image.end,
-        own: number,
-        is_crowded,
-        live,
-        purged: block.purged,
-        superblock: image.superblock,
-        lock,
-    }));
-    let writer = threads::start(&log, number + u64::from(is_own)).map_err(|error| Problem::Io {
+        token_floor: AtomicU64::new(block.purged),
+        catalog: Catalog::new(Files { segments, checkpoints }, number, is_crowded),
+        committer: Committer::new(Staging::new(image.end + 1, writer, live), image.end),
+        superblock: Mutex::new(image.superblock),
+        poison: Poison::default(),
+        signals: Signals::default(),
+        close_state: CloseState::default(),
+        reader: Reader::default(),
+        notifier: Notifier::new(),
+        engines: Engines::default(),
+        lock: Mutex::new(Some(lock)),
+    });
+    let writer = writer::start(&log, number + u64::from(is_own)).map_err(|error| Problem::Io {
         place: "the log's threads".to_owned(),
         doing: "starting",
         error,
@@ -226,7 +229,7 @@ fn keep_torn(vfs: &dyn Vfs, image: &Image) {
         if names.contains(&name) {
             return Ok(0);
         }
-        Ok(aside::copy(vfs, &*segment.file, torn.offset, &name)?)
+        Ok(quarantine::copy(vfs, &*segment.file, torn.offset, &name)?)
     };
     let (place, file) = (vfs.place(), segment_name(torn.segment));
     match keep() {

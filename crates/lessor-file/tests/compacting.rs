@@ -74,7 +74,7 @@ fn a_compaction_does_not_keep_commits_from_getting_room() {
     disk.on_call(Some(Arc::new({
         let (disk, store, engine, callers) = (disk.clone(), store.clone(), engine.clone(), callers.clone());
         move |call: Call| {
-            if thread::current().name() != Some("lessor-file-keeper") {
+            if thread::current().name() != Some("lessor-file-maintenance") {
                 return;
             }
             let is_read = call.kind == CallKind::Read && call.file.starts_with("segment-");

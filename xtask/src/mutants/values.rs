@@ -122,7 +122,7 @@ pub(crate) const VALUES: &[Mutant] = &[
     },
     Mutant {
         name: "file-does-not-stamp",
-        file: "crates/lessor-file/src/store.rs",
+        file: "crates/lessor-file/src/store/attempt.rs",
         find: "stamped = change.stamped(now);",
         replace: "let _ = &mut stamped;",
         test: Test {

@@ -6,13 +6,13 @@ use std::fmt;
 use lessor_core::{DecodeError, Key, Record, StoreError};
 use serde::Serialize;
 
-use crate::check::line::Line;
-use crate::entry::Entry;
-use crate::frame::Frame;
+use crate::check::summary::Line;
+use crate::format::entry::Entry;
+use crate::format::frame::{Frame, Kind};
+use crate::format::names::{LOCK, segment_name};
 use crate::image::{self, Image, Progress, Sink};
-use crate::index::Place;
+use crate::index::location::Place;
 use crate::problem::Problem;
-use crate::segment::segment_name;
 use lessor_vfs::Vfs;
 
 /// What was found in a log's folder.
@@ -161,7 +161,7 @@ impl Sink for Gathered {
         }
         self.offset = offset;
         *self.frames.entry(self.file.clone()).or_default() += 1;
-        if frame.header.kind == crate::frame::Kind::Entries {
+        if frame.header.kind == Kind::Entries {
             self.last_lsn = frame.header.lsn;
         }
     }
@@ -182,7 +182,7 @@ impl Gathered {
         names.sort_unstable();
         let mut files = Vec::new();
         for name in names {
-            if name == crate::recovery::LOCK {
+            if name == LOCK {
                 continue;
             }
             // What is no regular file is not the log's.

@@ -15,20 +15,21 @@ use std::fmt;
 use lessor_core::{DecodeError, Error, Key, Record, StoreError};
 use serde::Serialize;
 
-use crate::check::aside;
-use crate::check::line::stage;
-use crate::check::report::{self, Spot, Verdict};
-use crate::check::walk::{self, Listed, Walked};
-use crate::compaction::{self, SyncedCheckpoint};
-use crate::entry::{self, Entry};
-use crate::image::{self, Sink};
-use crate::index::Place;
-use crate::problem::Problem;
-use crate::segment::{
-    FIRST_FRAME, Segment, SegmentHeader, Spare, checkpoint_name, segment_name, segment_number,
-};
-use crate::superblock::{self, Superblock};
 use lessor_vfs::Vfs;
+
+use crate::check::report::{self, Spot, Verdict};
+use crate::check::summary::stage;
+use crate::check::walk::{self, Listed, Walked};
+use crate::format::checkpoint::{Begin, Out, SyncedCheckpoint};
+use crate::format::entry::{self, Entry};
+use crate::format::names::{SUPERBLOCK, checkpoint_name, segment_name, segment_number, truncated_name};
+use crate::format::segment::{FIRST_FRAME, Segment, SegmentHeader};
+use crate::format::spare::Spare;
+use crate::format::superblock::{Keeper, Superblock};
+use crate::image::{self, Sink};
+use crate::index::location::Place;
+use crate::problem::Problem;
+use crate::quarantine;
 
 /// Which frame is the first to be cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +98,7 @@ pub struct BackTo {
 
 pub(crate) struct Plan {
     pub(crate) cut: Cut,
-    superblock: superblock::Keeper,
+    superblock: Keeper,
     /// Of the checkpoint so far.
     first_lsn: u64,
     /// The LSN that the log goes on with.
@@ -131,7 +132,7 @@ pub(crate) fn plan(vfs: &dyn Vfs, start: Start) -> Result<Option<Plan>, Error> {
         }
         Verdict::Damaged(_) => false,
     };
-    let Some(superblock) = superblock::Keeper::open(vfs)? else {
+    let Some(superblock) = Keeper::open(vfs)? else {
         return Err(crate::folder::no_log(vfs).into());
     };
     let block = *superblock.block();
@@ -188,8 +189,8 @@ pub(crate) fn plan(vfs: &dyn Vfs, start: Start) -> Result<Option<Plan>, Error> {
     let from_lsn = from.min(walked.end + 1);
     let file = walked.segments.get(place.0).map_or_else(|| segment_name(block.first_segment()), Listed::name);
     let aside = walked.segments.iter().enumerate().skip(place.0);
-    let aside =
-        aside.map(|(index, listed)| aside::name(listed.number, if index == place.0 { place.1 } else { 0 }));
+    let aside = aside
+        .map(|(index, listed)| truncated_name(listed.number, if index == place.0 { place.1 } else { 0 }));
     let token = lost.token;
     let cut = Cut {
         from_lsn,
@@ -315,13 +316,13 @@ pub(crate) fn carry_out(vfs: &dyn Vfs, plan: Plan) -> Result<Cut, StoreError> {
     let block = *superblock.block();
     for (index, listed) in walked.segments.iter().enumerate().skip(place.0) {
         let from = if index == place.0 { place.1 } else { 0 };
-        aside::copy(vfs, &*listed.file, from, &aside::name(listed.number, from))?;
+        quarantine::copy(vfs, &*listed.file, from, &truncated_name(listed.number, from))?;
     }
     vfs.sync_folder().map_err(|error| Problem::io(vfs, "", "syncing", error))?;
 
     let epoch = walked.epoch.saturating_add(1);
     let number = block.checkpoint() + 1;
-    let begin = compaction::Begin { number, epoch, first_lsn: next_lsn, clock: walked.clock };
+    let begin = Begin { number, epoch, first_lsn: next_lsn, clock: walked.clock };
     let checkpoint = rebuild(vfs, &block, begin, first_lsn, cut.from_lsn, kept)?;
 
     let segment = next_segment(vfs, &block, &walked)?;
@@ -343,7 +344,7 @@ pub(crate) fn carry_out(vfs: &dyn Vfs, plan: Plan) -> Result<Cut, StoreError> {
         block.trimmed = 0;
         block.is_clean = false;
     };
-    superblock.update(update).map_err(|error| Problem::io(vfs, superblock::NAME, "writing", error))?;
+    superblock.update(update).map_err(|error| Problem::io(vfs, SUPERBLOCK, "writing", error))?;
 
     let segments = walked.segments.iter().map(|listed| listed.number).filter(|other| *other != segment);
     let mut gone: Vec<String> = segments.map(segment_name).collect();
@@ -381,7 +382,7 @@ fn next_segment(vfs: &dyn Vfs, block: &Superblock, walked: &Walked) -> Result<u6
 fn rebuild(
     vfs: &dyn Vfs,
     block: &Superblock,
-    begin: compaction::Begin,
+    begin: Begin,
     first_lsn: u64,
     from_lsn: u64,
     kept: Kept,
@@ -395,7 +396,7 @@ fn rebuild(
     }
     let count = kept.winners.len();
     let file = vfs.create(&name).map_err(failed("making"))?;
-    let out = compaction::Out::begin(&*file, &block.log, begin).map_err(failed("writing"))?;
+    let out = Out::begin(&*file, &block.log, begin).map_err(failed("writing"))?;
     let mut copy = Copy { out, winners: kept.winners, seen: 0, bytes: Vec::new(), error: None };
     if block.checkpoint() > 0 {
         image::read_checkpoint(vfs, block.log, block.checkpoint(), &mut copy)?;
@@ -426,7 +427,7 @@ fn rebuild(
 
 /// Copies to the new checkpoint what is left of each key.
 struct Copy<'o> {
-    out: compaction::Out<'o>,
+    out: Out<'o>,
     winners: HashMap<Key, (u64, BackTo)>,
     seen: u64,
     bytes: Vec<u8>,

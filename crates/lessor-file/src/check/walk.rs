@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use lessor_core::{Key, Record};
 
-use crate::entry::{self, Entries};
-use crate::frame::{Found, Frame, Frames, Kind, LogId, MAX_FRAME};
+use crate::format::entry::{self, Entries};
+use crate::format::frame::{Found, Frame, Frames, Kind, LogId, MAX_FRAME};
+use crate::format::names::{segment_name, segment_number};
+use crate::format::segment::{Begin, FIRST_FRAME, SegmentHeader};
+use crate::format::superblock::Superblock;
 use crate::problem::Problem;
-use crate::segment::{Begin, FIRST_FRAME, SegmentHeader, segment_name, segment_number};
-use crate::superblock::Superblock;
 use lessor_vfs::{File, Vfs};
 
 /// A frame of the log, with all its records found to be whole.

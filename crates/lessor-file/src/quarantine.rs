@@ -5,11 +5,6 @@ use std::io;
 use crate::problem::Problem;
 use lessor_vfs::{File, Vfs};
 
-/// The name for the bytes of a segment from an offset on. Opening a log does not look at files of such names.
-pub(crate) fn name(segment: u64, offset: u64) -> String {
-    format!("cut-{segment:010}-{offset}")
-}
-
 /// Copies the bytes of `file` from `from` on to a file of its own and syncs that; the folder is not synced. Returns how many
 /// bytes there are up to the last one that is not zero; if there is none, there is no file either.
 pub(crate) fn copy(vfs: &dyn Vfs, file: &dyn File, from: u64, name: &str) -> Result<u64, Problem> {

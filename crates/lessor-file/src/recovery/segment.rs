@@ -7,13 +7,15 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::commit::{LEAST_SEGMENT, Writer, checksum_of};
-use crate::frame::{Found, Frame, Frames, Header, Kind, SECTOR};
+use crate::format::frame::{Found, Frame, Frames, Header, Kind, SECTOR, checksum_of};
+use crate::format::names::{SUPERBLOCK, segment_name};
+use crate::format::segment::{FIRST_FRAME, MIN_SEGMENT, Segment, SegmentHeader, SyncedSegment};
+use crate::format::spare::Spare;
+use crate::format::superblock::Superblock;
 use crate::image::Image;
+use crate::log::staging::Writer;
 use crate::problem::{Problem, is_full};
-use crate::segment::{FIRST_FRAME, Segment, SegmentHeader, Spare, SyncedSegment, segment_name};
 use crate::settings::Settings;
-use crate::superblock;
 use lessor_vfs::Vfs;
 
 pub(super) struct Opening<'o> {
@@ -33,7 +35,7 @@ impl Opening<'_> {
     pub(super) fn begin(mut self, image: &mut Image) -> Result<(Writer, Option<SyncedSegment>), Problem> {
         let frames = std::mem::take(&mut image.tail);
         let tail: u64 = frames.iter().map(|frame| frame.size).sum();
-        let least = (FIRST_FRAME + tail + self.leases).max(LEAST_SEGMENT);
+        let least = (FIRST_FRAME + tail + self.leases).max(MIN_SEGMENT);
         let best = self.settings.first_segment.max(FIRST_FRAME + 2 * (tail + self.leases));
         match self.spare(image.next_segment, best, least) {
             Ok(spare) => return self.write_segment(spare, image, &frames),
@@ -49,7 +51,7 @@ impl Opening<'_> {
             self.vfs,
             image.next_segment,
             FIRST_FRAME + 2 * self.leases.max(SECTOR * 8),
-            LEAST_SEGMENT,
+            MIN_SEGMENT,
         ) {
             Ok(spare) => self.write_segment(spare, image, &[]),
             Err(problem) if is_short(&problem) => self.without(image, problem),
@@ -132,14 +134,14 @@ impl Opening<'_> {
         image.proven = image.end;
         let used = self.used(image, &last).map_err(failed("reading"))?;
         let (end, number) = (image.end, last.number);
-        let update = |block: &mut superblock::Superblock| {
+        let update = |block: &mut Superblock| {
             block.synced = end;
             block.trimmed = number;
         };
         image
             .superblock
             .update(update)
-            .map_err(|error| Problem::io(self.vfs, superblock::NAME, "writing", error))?;
+            .map_err(|error| Problem::io(self.vfs, SUPERBLOCK, "writing", error))?;
         let length = last.file.len().map_err(failed("reading"))?;
         match used.filter(|used| *used < length) {
             Some(used) => last.file.cut(used).map_err(failed("cutting")),

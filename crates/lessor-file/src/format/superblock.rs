@@ -3,17 +3,15 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::compaction::SyncedCheckpoint;
-use crate::frame::{Fields, LogId, MAX_NUMBER, SECTOR_BYTES};
+use crate::format::checkpoint::SyncedCheckpoint;
+use crate::format::frame::{Fields, LogId, MAX_NUMBER, SECTOR_BYTES};
+use crate::format::names::{SUPERBLOCK, SUPERBLOCK_NEW};
+use crate::format::segment::SyncedSegment;
+use crate::format::version::{FORMAT, check_format};
 use crate::problem::Problem;
-use crate::segment::SyncedSegment;
 use lessor_vfs::{File, Vfs};
 
-pub(crate) const NAME: &str = "superblock";
-pub(crate) const BEING_MADE: &str = "superblock.new";
 const MAGIC: [u8; 8] = *b"LESSORsb";
-/// The format of all files of a log.
-pub(crate) const FORMAT: u32 = 1;
 /// Where the copies begin: far enough apart to be on different pages.
 const COPIES: [u64; 2] = [0, 4096];
 const LENGTH: usize = 8192;
@@ -98,28 +96,28 @@ pub(crate) struct Keeper {
 impl Keeper {
     /// Makes the first superblock of a log.
     pub(crate) fn create(vfs: &dyn Vfs, block: Superblock) -> Result<Self, Problem> {
-        let failed = |doing| move |error| Problem::io(vfs, BEING_MADE, doing, error);
-        let file = vfs.create(BEING_MADE).map_err(failed("making"))?;
+        let failed = |doing| move |error| Problem::io(vfs, SUPERBLOCK_NEW, doing, error);
+        let file = vfs.create(SUPERBLOCK_NEW).map_err(failed("making"))?;
         file.write_all_at(&vec![0; LENGTH], 0).map_err(failed("writing"))?;
         let mut keeper = Self { file, older: 0, block, has_failed: false };
         keeper.write().map_err(failed("writing"))?;
-        vfs.rename(BEING_MADE, NAME).map_err(failed("renaming"))?;
+        vfs.rename(SUPERBLOCK_NEW, SUPERBLOCK).map_err(failed("renaming"))?;
         vfs.sync_folder().map_err(failed("syncing the folder of"))?;
         Ok(keeper)
     }
 
     /// `None` if there is none.
     pub(crate) fn open(vfs: &dyn Vfs) -> Result<Option<Self>, Problem> {
-        let file = match vfs.open(NAME) {
+        let file = match vfs.open(SUPERBLOCK) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Problem::io(vfs, NAME, "opening", error)),
+            Err(error) => return Err(Problem::io(vfs, SUPERBLOCK, "opening", error)),
         };
         let mut copies = [None, None];
         for (copy, offset) in copies.iter_mut().zip(COPIES) {
             let mut bytes = [0; SECTOR_BYTES];
             file.read_full_at(&mut bytes, offset)
-                .map_err(|error| Problem::io(vfs, NAME, "reading", error))?;
+                .map_err(|error| Problem::io(vfs, SUPERBLOCK, "reading", error))?;
             *copy = decode(&bytes).map_err(|reason| Problem::Incompatible { reason })?;
         }
         let generation = |copy: &Option<Superblock>| copy.map_or(0, |block| block.generation);
@@ -127,9 +125,12 @@ impl Keeper {
         let (newest, older) = if generation(first) >= generation(second) { (first, 1) } else { (second, 0) };
         match newest {
             Some(block) => Ok(Some(Self { file, older, block: *block, has_failed: false })),
-            None => {
-                Err(Problem::corrupt(vfs, NAME, 0, "neither copy of the superblock matches its checksum"))
-            }
+            None => Err(Problem::corrupt(
+                vfs,
+                SUPERBLOCK,
+                0,
+                "neither copy of the superblock matches its checksum",
+            )),
         }
     }
 
@@ -161,6 +162,19 @@ impl Keeper {
         }
         Ok(())
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a log's id is no secret, and drawn once in its life")]
+/// Draws the id of a new log.
+pub(crate) fn random_id() -> Result<LogId, Problem> {
+    let mut id = LogId::default();
+    let failed = |error: getrandom::Error| Problem::Io {
+        place: "the system's random numbers".to_owned(),
+        doing: "reading",
+        error: io::Error::other(error.to_string()),
+    };
+    getrandom::fill(&mut id).map_err(failed)?;
+    Ok(id)
 }
 
 fn encode(block: &Superblock) -> Vec<u8> {
@@ -220,21 +234,6 @@ fn decode(bytes: &[u8]) -> Result<Option<Superblock>, String> {
         })
     };
     Ok(read().filter(Superblock::in_range))
-}
-
-/// Refuses what a newer library wrote.
-pub(crate) fn check_format(what: &str, format: u32, features: u32) -> Result<(), String> {
-    if format > FORMAT {
-        return Err(format!(
-            "{what} has format {format}, this library reads up to {FORMAT}; upgrade lessor to open it"
-        ));
-    }
-    if features != 0 {
-        return Err(format!(
-            "{what} uses features ({features:#x}) that this library does not know; upgrade lessor to open it"
-        ));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lessor_core::{Key, Record, Stage};
 
-use crate::frame::{HEADER, SECTOR};
+use crate::format::frame::{HEADER, SECTOR};
 
 /// A holder is promised room for this many bytes of result, or of an error, beside what is on record already.
 pub(crate) const OUTCOME: u64 = 256;

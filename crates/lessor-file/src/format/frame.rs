@@ -7,7 +7,7 @@
 
 use std::io;
 
-use crate::window::Window;
+use crate::format::window::Window;
 use lessor_vfs::File;
 
 pub(crate) const SECTOR: u64 = SECTOR_BYTES as u64;
@@ -154,6 +154,12 @@ fn encode_header(log: &LogId, header: Header, length: u64, body: u32) -> [u8; HE
 /// Over the log's id and everything before the checksum itself.
 fn header_checksum(log: &LogId, header: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(log), header.get(..HEADER - 4).unwrap_or_default())
+}
+
+/// Returns the checksum of a frame's header: the last four bytes of a frame's header.
+pub(crate) fn checksum_of(frame: &[u8]) -> u32 {
+    let bytes = frame.get(HEADER - 4..HEADER).and_then(|bytes| bytes.try_into().ok());
+    u32::from_le_bytes(bytes.unwrap_or_default())
 }
 
 /// What stands at a place of a file.

@@ -1,0 +1,198 @@
+//! The log as a store of records.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use lessor_core::store::{Change, Closing, Hints, OwnedChange, Page, Purged, Reply, Scan, Seen, Swap};
+use lessor_core::{Durability, Key, Pending, Record, Store, StoreError, Timestamp};
+
+use crate::commit::waiting::Waiting;
+use crate::log::Log;
+use crate::log::close_state::CloseLimit;
+use crate::log::staging::Wait;
+use crate::store::attempt::{Attempt, Swapped};
+use crate::store::handle::FileStore;
+use crate::store::read_back::{Known, read_back};
+
+/// Tries until there is an answer.
+async fn persist<T>(
+    log: &Arc<Log>,
+    key: &Key,
+    mut first: Option<Attempt<T>>,
+    attempt: impl Fn(&Known) -> Result<Attempt<T>, StoreError>,
+) -> Result<T, StoreError> {
+    let mut known = None;
+    loop {
+        let tried = match first.take() {
+            Some(tried) => tried,
+            None => attempt(&known)?,
+        };
+        match tried {
+            Attempt::Done(done) => return Ok(done),
+            Attempt::Wait(wait) => Waiting::new(log, wait).await?,
+            Attempt::Cold(lsn, place) => known = read_back(log, key, lsn, place).await?,
+        }
+    }
+}
+
+async fn load(log: Arc<Log>, key: Key, first: Option<Attempt<Seen>>) -> Result<Seen, StoreError> {
+    persist(&log, &key, first, |known| log.attempt_load(&key, known)).await
+}
+
+/// Waits until what was staged is stored, and tells the other engines about it, if there are any.
+async fn stored(mut waiting: Waiting, key: Option<Key>, stamped: Option<Record>) -> Result<Swap, StoreError> {
+    match (&mut waiting).await {
+        Ok(()) => {
+            key.inspect(|key| waiting.log.engines.changed(key));
+            Ok(stamped.map_or(Swap::Stored, Swap::Stamped))
+        }
+        Err(error) => Err(waiting.unacknowledged(error)),
+    }
+}
+
+async fn swap(
+    log: Arc<Log>,
+    key: Key,
+    change: OwnedChange,
+    first: Attempt<Swapped>,
+) -> Result<Swap, StoreError> {
+    match persist(&log, &key, Some(first), |known| log.attempt_swap(&key, &change.borrow(), known)).await? {
+        Swapped::Answer(swap) => Ok(swap),
+        Swapped::Staged(lsn, stamped) => {
+            let key = log.engines.are_several().then_some(key);
+            stored(Waiting::new(&log, Wait::Visible(lsn)), key, stamped).await
+        }
+    }
+}
+
+async fn scan(log: Arc<Log>, query: Scan) -> Result<Page, StoreError> {
+    let now = reserved_now(&log).await?;
+    let keys = log.keys(&query);
+    let next = (keys.len() == query.limit).then(|| keys.last().cloned()).flatten();
+    let mut entries = Vec::with_capacity(keys.len());
+    for key in keys {
+        if let Some(record) = load(Arc::clone(&log), key.clone(), None).await?.record {
+            entries.push((key, record));
+        }
+    }
+    Ok(Page { entries, next, now })
+}
+
+async fn reserved_now(log: &Arc<Log>) -> Result<Timestamp, StoreError> {
+    loop {
+        match log.reserved_now() {
+            Some(now) => return Ok(now),
+            None => Waiting::new(log, Wait::Reservation).await?,
+        }
+    }
+}
+
+/// Resolves once the log is closed.
+struct Closed(Arc<Log>);
+
+impl Future for Closed {
+    type Output = Result<bool, StoreError>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.close_state.poll(context)
+    }
+}
+
+impl Store for FileStore {
+    #[inline]
+    fn now(&self) -> Reply<Timestamp> {
+        let (now, is_short) = self.log.clock.now();
+        if let Err(error) = self.log.check_process_at(now) {
+            return Pending::ready(Err(error));
+        }
+        if is_short {
+            self.log.signals.request_reservation();
+        }
+        Pending::ready(Ok(now))
+    }
+
+    fn load(&self, key: &Key) -> Reply<Seen> {
+        if let Err(error) = self.log.check_process() {
+            return Pending::ready(Err(error));
+        }
+        match self.log.attempt_load(key, &None) {
+            Ok(Attempt::Done(seen)) => Pending::ready(Ok(seen)),
+            Err(error) => Pending::ready(Err(error)),
+            Ok(first) => Pending::later(load(Arc::clone(&self.log), key.clone(), Some(first))),
+        }
+    }
+
+    fn swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
+        match self.log.attempt_swap(key, change, &None) {
+            Ok(Attempt::Done(Swapped::Staged(lsn, stamped))) => {
+                let key = self.log.engines.are_several().then(|| key.clone());
+                Pending::later(stored(Waiting::new(&self.log, Wait::Visible(lsn)), key, stamped))
+            }
+            Ok(Attempt::Done(Swapped::Answer(swap))) => Pending::ready(Ok(swap)),
+            Err(error) => Pending::ready(Err(error)),
+            Ok(first) => Pending::later(swap(Arc::clone(&self.log), key.clone(), change.to_owned(), first)),
+        }
+    }
+
+    fn scan(&self, query: Scan) -> Reply<Page> {
+        match self.log.check_process() {
+            Ok(()) => Pending::later(scan(Arc::clone(&self.log), query)),
+            Err(error) => Pending::ready(Err(error)),
+        }
+    }
+
+    fn purge(&self, limit: usize) -> Reply<Purged> {
+        if let Err(error) = self.log.check_process() {
+            return Pending::ready(Err(error));
+        }
+        if let Some(now) = self.log.reserved_now() {
+            return Pending::ready(Ok(self.log.purge(limit, now)));
+        }
+        let log = Arc::clone(&self.log);
+        Pending::later(async move {
+            let now = reserved_now(&log).await?;
+            Ok(log.purge(limit, now))
+        })
+    }
+
+    fn durability(&self) -> Durability {
+        self.log.settings.sync.into()
+    }
+
+    fn close(&self, closing: &Closing) -> Reply<bool> {
+        if let Err(error) = self.log.check_process() {
+            return Pending::ready(Err(error));
+        }
+        self.log.stop(CloseLimit::Until(closing.clone()));
+        Pending::later(Closed(Arc::clone(&self.log)))
+    }
+
+    fn glance(&self, key: &str, look: &mut dyn FnMut(Option<(&Record, Timestamp)>)) -> bool {
+        if !self.log.clock.is_reserved() || self.log.process.is_another() {
+            return false;
+        }
+        // Does not wait: in a forked child a lock may be held for ever by a thread that is not there.
+        let Some(shard) = self.log.index.try_read(key) else { return false };
+        match shard.slot(key) {
+            None => look(None),
+            Some(slot) if slot.lsn <= self.log.committer.visible() => {
+                match slot.record.as_ref().and_then(|record| Some((record, self.log.reserved_now()?))) {
+                    Some(found) => look(Some(found)),
+                    None => return false,
+                }
+            }
+            Some(_) => return false,
+        }
+        true
+    }
+
+    fn attach(&self, hints: Hints) {
+        if self.log.check_process().is_err() {
+            return;
+        }
+        self.log.clock.clock().on_step(hints.clone());
+        self.log.engines.attach(hints);
+    }
+}
