@@ -1,5 +1,5 @@
-//! Closing a log: what was written is synced, the log is left so that the next opening has little to
-//! do, and the folder is released.
+//! Closing a log: what was written is synced, the log is left so that the next opening has little
+//! to do, and the folder is released.
 
 use std::thread;
 use std::time::Duration;
@@ -11,24 +11,25 @@ use crate::format::segment::{FIRST_FRAME, MIN_SEGMENT};
 use crate::format::superblock::Superblock;
 use crate::log::Log;
 use crate::log::close_state::CloseLimit;
-use crate::maintenance::compaction::{self, Work};
+use crate::maintenance::compaction::{self, CompactionSize};
 use crate::problem::Problem;
 
 /// How often the log is looked at while a last write is under way.
 const TICK: Duration = Duration::from_millis(2);
-/// Less than this is compacted in a moment.
+/// A log of less than this many bytes is compacted without noticeable delay.
 const LITTLE: u64 = 4 << 20;
-/// So many segments of a small log are kept, and of a large one.
+/// The number of segments that a small log and a large log may keep.
 const MOST_SEGMENTS: [usize; 2] = [4, 64];
-/// What remains to be done after a compaction takes about as long.
+/// The time that is reserved for the rest of the close after a compaction.
 const REST: Duration = Duration::from_millis(200);
 
-/// Closes the log, releases the folder and says so, also if the thread panics meanwhile.
+/// Closes the log, releases the folder and publishes the outcome, even if the thread panics
+/// meanwhile.
 pub(crate) fn close(log: &Log) {
     struct Unexpected<'l>(&'l Log);
     impl Drop for Unexpected<'_> {
         fn drop(&mut self) {
-            let reason = "the log's thread ended before the log was closed".to_owned();
+            let reason = "the writer thread ended before the log was closed".to_owned();
             release(self.0, Err(StoreError::Unavailable { reason }));
         }
     }
@@ -39,15 +40,17 @@ pub(crate) fn close(log: &Log) {
 }
 
 fn release(log: &Log, outcome: Result<bool, StoreError>) {
-    // Before anybody is told: whoever is can open the folder at once.
+    // The lock is released first, so that a caller that receives the outcome can open the folder at
+    // once.
     drop(log.lock.lock().take());
     log.close_state.finish(outcome, &log.notifier);
 }
 
-/// Leaves the log so that the next opening has nothing to find out. Says whether all housekeeping was done.
+/// Leaves the log in a state in which the next opening has little to do. Returns whether no
+/// compaction was left undone.
 fn try_close(log: &Log) -> Result<bool, StoreError> {
     while !log.try_close() {
-        // Somebody who was not told yet is still writing, or is about to.
+        // A caller is still writing, or about to.
         if !log.try_lead() {
             thread::park_timeout(TICK);
         }
@@ -56,22 +59,22 @@ fn try_close(log: &Log) -> Result<bool, StoreError> {
     healthy()?;
     log.sync();
     healthy()?;
-    let is_tidy = tidy(log);
+    let is_compacted = compact(log);
     healthy()?;
     let failed = |error| StoreError::from(Problem::io(&*log.vfs, SUPERBLOCK, "writing", error));
     if let Some(spare) = log.remove_spare() {
         let name = segment_name(spare.number);
         let leases = log.lease_space();
         if leases > 0 {
-            // The next opening begins with it, even if the disk is full by then.
+            // The next opening starts with this segment, even if the disk is full by then.
             let length = (FIRST_FRAME + 2 * leases).max(MIN_SEGMENT).min(spare.length);
-            spare.file.cut(length).map_err(|error| Problem::io(&*log.vfs, &name, "cutting", error))?;
+            spare.file.truncate(length).map_err(|error| Problem::io(&*log.vfs, &name, "cutting", error))?;
         } else {
             drop(spare);
             log.vfs.remove(&name).map_err(|error| Problem::io(&*log.vfs, &name, "removing", error))?;
         }
     }
-    // The last segment is an earlier opening's if there never was room for one of this.
+    // The last segment belongs to an earlier opening if this one never had space for a segment.
     let end = log.writer_position().filter(|(segment, _)| log.catalog.is_own(segment));
     let synced = log.committer.synced();
     let now = log.clock.close();
@@ -85,27 +88,28 @@ fn try_close(log: &Log) -> Result<bool, StoreError> {
     };
     log.superblock.lock().update(update).map_err(failed)?;
     if let Some((segment, at)) = end {
-        // Only to save room: nothing depends on it.
-        if let Err(error) = segment.file.cut(at) {
-            tracing::warn!(%error, "the log's last segment could not be cut to what is used of it");
+        // Truncating saves space only. Nothing depends on it.
+        if let Err(error) = segment.file.truncate(at) {
+            tracing::warn!(%error, "truncating the unused end of the last segment failed");
         }
     }
-    Ok(is_tidy)
+    Ok(is_compacted)
 }
 
-/// Compacts the log if that is worth the while, and as far as there is time for it. Says whether nothing is left to be done.
-fn tidy(log: &Log) -> bool {
-    let work = Work::of(log);
-    if !is_worth_the_while(&work) {
+/// Compacts the log if that is worthwhile, within the limit of the close. Returns whether nothing
+/// is left to be compacted.
+fn compact(log: &Log) -> bool {
+    let work = CompactionSize::of(log);
+    if !is_worthwhile(&work) {
         return true;
     }
     let state = &log.close_state;
-    let stopped = || StoreError::Unavailable { reason: "there was no more time for it".to_owned() };
+    let timeout = || StoreError::Unavailable { reason: "the time for the close is over".to_owned() };
     let compacted = match state.limit() {
         CloseLimit::Little if work.total() > LITTLE => return false,
         CloseLimit::Little => compaction::compact_now(log, &work, &mut |_| Ok(())),
         CloseLimit::All => compaction::compact_now(log, &work, &mut |_| {
-            if state.is_hurried() { Err(stopped()) } else { Ok(()) }
+            if state.is_hurried() { Err(timeout()) } else { Ok(()) }
         }),
         CloseLimit::Until(closing) => {
             let (now, _) = log.clock.now();
@@ -115,20 +119,21 @@ fn tidy(log: &Log) -> bool {
             compaction::compact_now(log, &work, &mut |done| {
                 closing.report(done, work.total());
                 let is_over = state.is_hurried() || log.clock.now().0 >= until;
-                if is_over { Err(stopped()) } else { Ok(()) }
+                if is_over { Err(timeout()) } else { Ok(()) }
             })
         }
     };
     if let Err(error) = &compacted {
-        tracing::warn!(%error, place = log.vfs.place(), "the log could not be compacted while it was closed");
+        tracing::warn!(%error, place = log.vfs.describe(), "compacting the log during the close failed");
     }
     compacted.is_ok()
 }
 
-/// Each opening leaves a segment behind. A small log is compacted when there are some of them, a large one when it has grown by a
-/// part of itself.
-fn is_worth_the_while(work: &Work) -> bool {
+/// Returns whether a compaction pays off. Each opening leaves a segment behind. A small log is
+/// compacted when it has a few of them, and a large log when it has segment_bytes by a fraction of
+/// its size.
+fn is_worthwhile(work: &CompactionSize) -> bool {
     let [few, many] = MOST_SEGMENTS;
     let most = if work.total() <= LITTLE { few } else { many };
-    work.segments > most || work.grown >= LITTLE.max(work.held / 4)
+    work.segments > most || work.segment_bytes >= LITTLE.max(work.checkpoint_bytes / 4)
 }

@@ -15,68 +15,77 @@ use rustix::io::Errno;
 
 use lessor_vfs::{File, Lock, Vfs};
 
-/// A folder on a real disk. Everything happens relative to the folder as it was opened, whatever becomes of its path.
+/// A folder on a real disk.
+///
+/// All operations are relative to the folder as it was opened. Renaming or replacing its path has
+/// no effect on them.
 #[derive(Debug)]
 pub struct Disk {
     folder: OwnedFd,
     access: Access,
     path: PathBuf,
-    /// What the folder is called until it is in its place.
-    unplaced: Mutex<Option<PathBuf>>,
+    /// The temporary path of a new folder that is not published yet.
+    staged_at: Mutex<Option<PathBuf>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Access {
-    All,
-    /// Whatever would change something fails, and files are opened so that reading them is allowed and no more.
-    Read,
+    ReadWrite,
+    /// Every change fails, and files are opened read-only.
+    ReadOnly,
 }
 
-/// The owner's, and nobody else's.
+/// Access for the owner only.
 const FOLDER_MODE: Mode = Mode::RWXU;
 const FOLDER_FLAGS: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 const FILE_FLAGS: OFlags = OFlags::RDWR.union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
-/// A pipe of some file's name has nobody wait.
+/// `NONBLOCK`: opening a named pipe in place of a file must not block.
 const READ_FLAGS: OFlags =
     OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK);
 
 impl Disk {
-    /// Opens the folder, and makes it first if it is not there. Its parent has to exist; a symbolic link is refused.
+    /// Opens a folder, and creates it if it does not exist.
+    ///
+    /// # Errors
+    /// Fails if the parent folder does not exist, and if `path` is a symbolic link.
     pub fn open(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
         match rustix::fs::mkdir(path, FOLDER_MODE) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(error) => return Err(error.into()),
         }
-        Self::open_existing(path, Access::All)
+        Self::open_existing(path, Access::ReadWrite)
     }
 
-    /// Opens a folder that is there, only to read: nothing in it is changed, and it may be on a medium that cannot be written to. Locking it
-    /// keeps those away who would write, and no others.
-    pub fn open_to_read(path: impl AsRef<Path>) -> io::Result<Self> {
-        Self::open_existing(path.as_ref(), Access::Read)
+    /// Opens an existing folder read-only. Nothing in it is changed, and it may be on a read-only
+    /// medium. A lock on it excludes writers but not other readers.
+    ///
+    /// # Errors
+    /// Fails if the folder does not exist or is a symbolic link.
+    pub fn open_read_only(path: impl AsRef<Path>) -> io::Result<Self> {
+        Self::open_existing(path.as_ref(), Access::ReadOnly)
     }
 
     fn open_existing(path: &Path, access: Access) -> io::Result<Self> {
         let flags = FOLDER_FLAGS | OFlags::NOFOLLOW;
         let folder = rustix::fs::open(path, flags, Mode::empty())?;
-        Ok(Self { folder, access, path: path.to_owned(), unplaced: Mutex::new(None) })
+        Ok(Self { folder, access, path: path.to_owned(), staged_at: Mutex::new(None) })
     }
 
-    /// Fails if nothing may be changed.
-    fn to_change(&self) -> io::Result<()> {
+    /// Fails with `EROFS` if the folder was opened read-only.
+    fn check_writable(&self) -> io::Result<()> {
         match self.access {
-            Access::All => Ok(()),
-            Access::Read => Err(Errno::ROFS.into()),
+            Access::ReadWrite => Ok(()),
+            Access::ReadOnly => Err(Errno::ROFS.into()),
         }
     }
 
-    /// The files' flags for opening one that is there.
+    /// Returns the flags for opening an existing file.
     fn flags(&self) -> OFlags {
         match self.access {
-            Access::All => FILE_FLAGS,
-            Access::Read => READ_FLAGS,
+            Access::ReadWrite => FILE_FLAGS,
+            Access::ReadOnly => READ_FLAGS,
         }
     }
 
@@ -90,26 +99,27 @@ impl Disk {
         }
     }
 
-    /// Keeps those away who would write. Makes no file, and writes nothing.
-    fn try_lock_to_read(&self, name: &str) -> io::Result<Option<Lock>> {
-        // Opened anew: a lock belongs to one opening of a folder.
+    /// Locks out writers, without creating or writing a file.
+    fn try_lock_read_only(&self, name: &str) -> io::Result<Option<Lock>> {
+        // The folder is opened again because a lock belongs to one open file description.
         let folder = rustix::fs::openat(&self.folder, ".", FOLDER_FLAGS, Mode::empty())?;
-        let Some(folder) = Locked::try_shared(folder.into())? else { return Ok(None) };
+        let Some(folder) = FileLock::try_shared(folder.into())? else { return Ok(None) };
         let file = match self.open_file(name) {
             Ok(file) => Some(file),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
-        let file = match file.map(Locked::try_shared).transpose()? {
+        let file = match file.map(FileLock::try_shared).transpose()? {
             Some(None) => return Ok(None),
             file => file.flatten(),
         };
         Ok(Some(Lock::new((folder, file))))
     }
 
-    /// Opens the folder if it is there. If it is not, it is made under another name beside its place, and gets into that place, together with
-    /// what is in it by then, when it is [settled](Vfs::settle). If that never happens, dropping this removes it.
-    pub(crate) fn open_or_prepare(path: impl AsRef<Path>) -> io::Result<Self> {
+    /// Opens the folder if it exists. Otherwise creates it under a temporary name beside its path.
+    /// [`publish`](Vfs::publish) renames it to its path, with all that is in it by then. If it is
+    /// never published, dropping the `Disk` removes it.
+    pub(crate) fn open_or_stage(path: impl AsRef<Path>) -> io::Result<Self> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let path = path.as_ref();
         let is_there = match rustix::fs::lstat(path) {
@@ -118,7 +128,7 @@ impl Disk {
             Err(error) => return Err(error.into()),
         };
         let Some(name) = path.file_name().filter(|_| !is_there) else {
-            return Self::open_existing(path, Access::All);
+            return Self::open_existing(path, Access::ReadWrite);
         };
         loop {
             let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -128,12 +138,12 @@ impl Disk {
             let temporary = path.with_file_name(temporary);
             match rustix::fs::mkdir(&temporary, FOLDER_MODE) {
                 Ok(()) => {
-                    let mut disk = Self::open_existing(&temporary, Access::All)?;
+                    let mut disk = Self::open_existing(&temporary, Access::ReadWrite)?;
                     path.clone_into(&mut disk.path);
-                    disk.unplaced = Mutex::new(Some(temporary));
+                    disk.staged_at = Mutex::new(Some(temporary));
                     return Ok(disk);
                 }
-                // Of a process with the same number that was killed.
+                // The name belongs to a killed process with the same id.
                 Err(Errno::EXIST) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -141,8 +151,8 @@ impl Disk {
     }
 }
 
-/// Syncs the folders above one, up to where another file system begins: a folder that was made is in its parent only once that is synced,
-/// and so on.
+/// Syncs the folders above `folder`, up to the root of the file system. A new folder survives a
+/// power loss only once its parent is synced, and so on upwards.
 fn sync_above(folder: &OwnedFd) -> io::Result<()> {
     let identity = |folder: &OwnedFd| rustix::fs::fstat(folder).map(|stat| (stat.st_dev, stat.st_ino));
     let open_above = |folder: &OwnedFd| rustix::fs::openat(folder, "..", FOLDER_FLAGS, Mode::empty());
@@ -151,7 +161,7 @@ fn sync_above(folder: &OwnedFd) -> io::Result<()> {
     loop {
         let next = match above {
             Ok(next) => next,
-            // Some folders may be passed through and not be read.
+            // A folder may be traversable but not readable.
             Err(Errno::ACCESS | Errno::PERM) => return sync_all_around(folder),
             Err(error) => return Err(error.into()),
         };
@@ -165,7 +175,7 @@ fn sync_above(folder: &OwnedFd) -> io::Result<()> {
     }
 }
 
-/// Syncs all of the file system that the folder is in.
+/// Syncs the whole file system that `folder` is in.
 fn sync_all_around(folder: &OwnedFd) -> io::Result<()> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     rustix::fs::syncfs(folder)?;
@@ -179,8 +189,8 @@ fn sync_all_around(folder: &OwnedFd) -> io::Result<()> {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        if let Some(temporary) = self.unplaced.get_mut() {
-            // What is left of it is of no use, and does no harm.
+        if let Some(temporary) = self.staged_at.get_mut() {
+            // A folder that cannot be removed is useless but harmless.
             let _ = fs::remove_dir_all(temporary);
         }
     }
@@ -188,7 +198,7 @@ impl Drop for Disk {
 
 impl Vfs for Disk {
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        self.to_change()?;
+        self.check_writable()?;
         let flags = FILE_FLAGS | OFlags::CREATE | OFlags::EXCL;
         let file = rustix::fs::openat(&self.folder, name, flags, FILE_MODE)?;
         Ok(Arc::new(DiskFile(fs::File::from(file))))
@@ -199,19 +209,19 @@ impl Vfs for Disk {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        self.to_change()?;
+        self.check_writable()?;
         Ok(rustix::fs::unlinkat(&self.folder, name, AtFlags::empty())?)
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.to_change()?;
+        self.check_writable()?;
         Ok(rustix::fs::renameat(&self.folder, from, &self.folder, to)?)
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in Dir::read_from(&self.folder)? {
-            // The log's own names are ASCII; whatever else lies here is not its business.
+            // All names of a log are ASCII. Other names are ignored.
             match entry?.file_name().to_str() {
                 Ok("." | "..") | Err(_) => {}
                 Ok(name) => names.push(name.to_owned()),
@@ -220,7 +230,7 @@ impl Vfs for Disk {
         Ok(names)
     }
 
-    fn each_entry(&self, each: &mut dyn FnMut(&str)) -> io::Result<()> {
+    fn for_each_entry(&self, each: &mut dyn FnMut(&str)) -> io::Result<()> {
         for entry in Dir::read_from(&self.folder)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy();
@@ -237,29 +247,31 @@ impl Vfs for Disk {
         Ok(rustix::fs::fsync(&self.folder)?)
     }
 
-    fn settle(&self) -> io::Result<()> {
-        self.to_change()?;
-        let mut unplaced = self.unplaced.lock();
-        if let Some(temporary) = &*unplaced {
-            // Replaces nothing but an empty folder.
+    fn publish(&self) -> io::Result<()> {
+        self.check_writable()?;
+        let mut staged_at = self.staged_at.lock();
+        if let Some(temporary) = &*staged_at {
+            // The rename replaces an empty folder at most.
             rustix::fs::rename(temporary, &self.path)?;
-            *unplaced = None;
+            *staged_at = None;
         }
         sync_above(&self.folder)
     }
 
-    /// Locks the folder itself, which stays the same folder whatever becomes of its path and of the files in it, and then
-    /// the file, which says who has the folder, for messages only. The file is never removed.
+    /// Locks the folder itself, which keeps its identity when its path or its files change, and
+    /// then the file `name`. The file holds the process id, for messages only, and is never
+    /// removed.
     fn try_lock(&self, name: &str) -> io::Result<Option<Lock>> {
-        if self.access == Access::Read {
-            return self.try_lock_to_read(name);
+        if self.access == Access::ReadOnly {
+            return self.try_lock_read_only(name);
         }
-        // Opened anew: a lock belongs to one opening of a folder, and `self` may be opened on more than once.
+        // The folder is opened again because a lock belongs to one open file description, and
+        // `self` may be opened more than once.
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = fs::File::from(rustix::fs::openat(&self.folder, ".", flags, Mode::empty())?);
-        let Some(folder) = Locked::try_new(folder)? else { return Ok(None) };
+        let Some(folder) = FileLock::try_new(folder)? else { return Ok(None) };
         let file = rustix::fs::openat(&self.folder, name, FILE_FLAGS | OFlags::CREATE, FILE_MODE)?;
-        let Some(mut file) = Locked::try_new(file.into())? else { return Ok(None) };
+        let Some(mut file) = FileLock::try_new(file.into())? else { return Ok(None) };
         file.file.set_len(0)?;
         file.file.write_all(format!("{}\n", std::process::id()).as_bytes())?;
         Ok(Some(Lock::new((folder, file))))
@@ -272,22 +284,23 @@ impl Vfs for Disk {
         text.trim().parse().ok()
     }
 
-    fn place(&self) -> String {
+    fn describe(&self) -> String {
         self.path.display().to_string()
     }
 }
 
-/// Unlocks the file or folder when it is dropped. Closing it would not do: a program that is being started has a copy of the
-/// open file until it is executed.
+/// A lock that is released on drop. Closing the file would not release it reliably: a child process
+/// has a copy of the open file until it executes its program.
 #[derive(Debug)]
-struct Locked {
+struct FileLock {
     file: fs::File,
-    /// The process that locked it. A forked child has a copy, and must not free what its parent still writes to.
+    /// The process that took the lock. A forked child has a copy of this value and must not release
+    /// the lock of its parent.
     pid: u32,
 }
 
-impl Locked {
-    /// `None` if somebody else has it locked.
+impl FileLock {
+    /// Takes an exclusive lock. Returns `None` if another process has a lock.
     fn try_new(file: fs::File) -> io::Result<Option<Self>> {
         match file.try_lock() {
             Ok(()) => Ok(Some(Self { file, pid: std::process::id() })),
@@ -296,7 +309,7 @@ impl Locked {
         }
     }
 
-    /// `None` if somebody has it for themselves alone.
+    /// Takes a shared lock. Returns `None` if another process has an exclusive lock.
     fn try_shared(file: fs::File) -> io::Result<Option<Self>> {
         let locked = file.try_lock_shared();
         if matches!(locked, Err(fs::TryLockError::WouldBlock)) {
@@ -307,16 +320,16 @@ impl Locked {
     }
 }
 
-impl Drop for Locked {
+impl Drop for FileLock {
     fn drop(&mut self) {
         if self.pid == std::process::id() {
-            // Closing it is what is left if this fails.
+            // If unlocking fails, closing the file releases the lock.
             let _ = self.file.unlock();
         }
     }
 }
 
-/// One open file of the folder.
+/// An open file of the folder.
 #[derive(Debug)]
 struct DiskFile(fs::File);
 
@@ -333,7 +346,7 @@ impl File for DiskFile {
         self.0.sync_data()
     }
 
-    fn cut(&self, length: u64) -> io::Result<()> {
+    fn truncate(&self, length: u64) -> io::Result<()> {
         self.0.set_len(length)
     }
 
@@ -353,43 +366,44 @@ mod tests {
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 
-    /// The folder of a backup was there, and empty, before anything was in it: a backup that was killed then could be opened as an empty log.
+    /// The folder of a backup existed, and was empty, before it had content. A backup that was
+    /// killed at that moment could be opened as an empty log.
     #[test]
-    fn p5_a_folder_that_is_prepared_gets_its_name_with_what_is_in_it() {
+    fn p5_a_staged_folder_gets_its_name_with_its_content() {
         let base = tempfile::tempdir().unwrap();
         let folder = base.path().join("copy");
-        let disk = Disk::open_or_prepare(&folder).unwrap();
+        let disk = Disk::open_or_stage(&folder).unwrap();
         assert!(!folder.exists());
         disk.create("first").unwrap();
         assert!(!folder.exists());
-        disk.settle().unwrap();
+        disk.publish().unwrap();
         assert_eq!(names(&folder), ["first"]);
         disk.create("second").unwrap();
-        disk.settle().unwrap();
+        disk.publish().unwrap();
         drop(disk);
         assert_eq!(names(&folder).len(), 2);
         assert_eq!(names(base.path()), ["copy"]);
     }
 
     #[test]
-    fn p5_a_folder_that_is_never_settled_leaves_nothing() {
+    fn p5_a_staged_folder_that_is_never_published_leaves_nothing() {
         let base = tempfile::tempdir().unwrap();
-        let disk = Disk::open_or_prepare(base.path().join("copy")).unwrap();
+        let disk = Disk::open_or_stage(base.path().join("copy")).unwrap();
         disk.create("first").unwrap();
         drop(disk);
         assert!(names(base.path()).is_empty());
     }
 
     #[test]
-    fn p5_a_prepared_folder_replaces_nothing() {
+    fn p5_a_staged_folder_replaces_nothing() {
         let base = tempfile::tempdir().unwrap();
         let folder = base.path().join("copy");
-        let disk = Disk::open_or_prepare(&folder).unwrap();
+        let disk = Disk::open_or_stage(&folder).unwrap();
         disk.create("first").unwrap();
-        // Somebody else was quicker.
+        // Another process created the folder first.
         fs::create_dir(&folder).unwrap();
         fs::write(folder.join("theirs"), "1").unwrap();
-        assert!(disk.settle().is_err());
+        assert!(disk.publish().is_err());
         assert_eq!(names(&folder), ["theirs"]);
         drop(disk);
         assert_eq!(names(base.path()), ["copy"]);

@@ -1,4 +1,4 @@
-//! Opening the folder of a log, and in which folders a log is made.
+//! Opening and locking the folder of a log, and the rules for which folders a log is created in.
 
 use std::io;
 use std::path::Path;
@@ -6,44 +6,44 @@ use std::thread;
 use std::time::Duration;
 
 use lessor_core::StoreError;
+use lessor_vfs::{Lock, Vfs};
 
 use crate::disk::Disk;
 use crate::format::names::{LOCK, SUPERBLOCK, SUPERBLOCK_NEW, checkpoint_number, segment_number};
 use crate::problem::{Problem, remedy};
-use lessor_vfs::{Lock, Vfs};
 
-/// Opens a folder, and makes it first if it is not there.
+/// Opens a folder, and creates it if it does not exist.
 pub(crate) fn open(folder: &Path) -> Result<Disk, StoreError> {
-    Disk::open(folder).map_err(|error| unopened(folder, &error))
+    Disk::open(folder).map_err(|error| open_failed(folder, &error))
 }
 
-/// Opens a folder for a backup. One that is not there gets its name only once something is in it.
+/// Opens a folder for a backup. A new folder gets its name only once it has a file in it.
 pub(crate) fn open_new(folder: &Path) -> Result<Disk, StoreError> {
-    Disk::open_or_prepare(folder).map_err(|error| unopened(folder, &error))
+    Disk::open_or_stage(folder).map_err(|error| open_failed(folder, &error))
 }
 
-/// Opens a folder that is there already.
+/// Opens an existing folder.
 pub(crate) fn open_existing(folder: &Path) -> Result<Disk, StoreError> {
     existing(folder, |folder| Disk::open(folder))
 }
 
-/// The same, to read only: nothing in it changes.
-pub(crate) fn open_to_read(folder: &Path) -> Result<Disk, StoreError> {
-    existing(folder, |folder| Disk::open_to_read(folder))
+/// Opens an existing folder read-only.
+pub(crate) fn open_read_only(folder: &Path) -> Result<Disk, StoreError> {
+    existing(folder, |folder| Disk::open_read_only(folder))
 }
 
 fn existing(folder: &Path, open: fn(&Path) -> io::Result<Disk>) -> Result<Disk, StoreError> {
     match folder.metadata() {
-        Ok(metadata) if metadata.is_dir() => open(folder).map_err(|error| unopened(folder, &error)),
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unopened(folder, &error)),
+        Ok(metadata) if metadata.is_dir() => open(folder).map_err(|error| open_failed(folder, &error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(open_failed(folder, &error)),
         _ => Err(StoreError::Misconfigured { reason: format!("there is no folder {}", folder.display()) }),
     }
 }
 
-fn unopened(folder: &Path, error: &io::Error) -> StoreError {
+fn open_failed(folder: &Path, error: &io::Error) -> StoreError {
     let to_do = match error.kind() {
         io::ErrorKind::NotFound => Some("make its parent folder first"),
-        io::ErrorKind::NotADirectory => Some("it has to be a folder, and no symbolic link"),
+        io::ErrorKind::NotADirectory => Some("the path must be a folder and no symbolic link"),
         _ => remedy(error),
     };
     let reason = format!("opening the folder {}: {error}", folder.display());
@@ -53,46 +53,46 @@ fn unopened(folder: &Path, error: &io::Error) -> StoreError {
     }
 }
 
-/// The error for a folder that holds no log, where one has to be.
+/// Returns the error for a folder without a log, where a log is required.
 pub(crate) fn no_log(vfs: &dyn Vfs) -> StoreError {
-    StoreError::Misconfigured { reason: format!("there is no log in {}", vfs.place()) }
+    StoreError::Misconfigured { reason: format!("there is no log in {}", vfs.describe()) }
 }
 
-/// Whether a folder holds a log, or what is left of one.
+/// Returns whether a folder holds a log or remains of one.
 pub(crate) fn has_log(vfs: &dyn Vfs) -> Result<bool, StoreError> {
     Ok(contents(vfs, |_| true)?.has_log)
 }
 
-/// Refuses a folder that holds anything else and no log, before anything is written to it: a log is made only in a folder that is
-/// empty, or in which a creation was interrupted.
+/// Refuses a folder that has no log but other content, before anything is written to it. A log is
+/// created only in an empty folder, or where an earlier creation was interrupted.
 pub(crate) fn check_own(vfs: &dyn Vfs) -> Result<(), StoreError> {
     let found = contents(vfs, |name| name == LOCK || name == SUPERBLOCK_NEW)?;
     match found.other {
-        Some(name) if !found.has_log => Err(occupied(vfs, "there is no log in", &name)),
+        Some(name) if !found.has_log => Err(not_empty(vfs, "there is no log in", &name)),
         _ => Ok(()),
     }
 }
 
-/// Refuses a folder that holds anything at all.
+/// Refuses a folder that is not empty.
 pub(crate) fn check_empty(vfs: &dyn Vfs) -> Result<(), StoreError> {
     let mut first = None;
     each_entry(vfs, &mut |name| keep_first(&mut first, name))?;
-    first.map_or(Ok(()), |name| Err(occupied(vfs, "nothing was written to", &name)))
+    first.map_or(Ok(()), |name| Err(not_empty(vfs, "nothing was written to", &name)))
 }
 
-fn occupied(vfs: &dyn Vfs, what: &str, name: &str) -> StoreError {
-    let place = vfs.place();
+fn not_empty(vfs: &dyn Vfs, what: &str, name: &str) -> StoreError {
+    let place = vfs.describe();
     let place = place.trim_end_matches('/');
     let reason = format!(
-        "{what} {place}/, because {name:?} is there, and a log is only made in an empty folder; name one of its own, such as \
-         {place}/leases, or move away what is there"
+        "{what} {place}/, because it contains {name:?} and a log is created only in an empty folder; use a new folder such as \
+         {place}/leases, or empty this one"
     );
     StoreError::Misconfigured { reason }
 }
 
 struct Contents {
     has_log: bool,
-    /// The first name, in alphabetical order, that is no part of a log and not expected.
+    /// The first unexpected name, in alphabetical order, that is not part of a log.
     other: Option<String>,
 }
 
@@ -115,23 +115,23 @@ fn keep_first(first: &mut Option<String>, name: &str) {
 }
 
 fn each_entry(vfs: &dyn Vfs, each: &mut dyn FnMut(&str)) -> Result<(), StoreError> {
-    Ok(vfs.each_entry(each).map_err(|error| Problem::io(vfs, "", "listing", error))?)
+    Ok(vfs.for_each_entry(each).map_err(|error| Problem::io(vfs, "", "listing", error))?)
 }
 
-/// Takes the folder, and waits a while for whoever has it.
-#[expect(clippy::disallowed_methods, reason = "waits for another process, which nothing tells of")]
+/// Locks the folder. Waits up to `patience` for another process to release it.
+#[expect(clippy::disallowed_methods, reason = "polls for another process, which sends no notification")]
 pub(crate) fn lock(vfs: &dyn Vfs, patience: Duration) -> Result<Lock, StoreError> {
-    const LOOK_EVERY: Duration = Duration::from_millis(5);
+    const POLL_EVERY: Duration = Duration::from_millis(5);
     let mut waited = Duration::ZERO;
     loop {
         let name = LOCK;
         match vfs.try_lock(name).map_err(|error| Problem::io(vfs, name, "locking", error))? {
             Some(lock) => return Ok(lock),
             None if waited >= patience => {
-                return Err(Problem::Locked { place: vfs.place(), holder: vfs.lock_holder(name) }.into());
+                return Err(Problem::Locked { place: vfs.describe(), holder: vfs.lock_holder(name) }.into());
             }
-            None => thread::sleep(LOOK_EVERY),
+            None => thread::sleep(POLL_EVERY),
         }
-        waited += LOOK_EVERY;
+        waited += POLL_EVERY;
     }
 }

@@ -1,10 +1,12 @@
-//! Reading a log as it lies on the disk, without changing anything: what there is, where it ends, and whether it can be
-//! what a crash left behind.
+//! Reading a log from the disk without changing it: which files count, where the log ends, and
+//! whether a crash can have left it like this.
 //!
-//! Only the last segment can end in a frame that was not written whole. There the reading has to tell a torn
-//! tail, which nobody was ever told of, from damage to something that was acknowledged. It is damage if
-//! - the superblock or any frame, also one further on, says that what is missing had been synced, or
-//! - all sectors of the frame bear their marks, so that it had been written whole.
+//! Only the last segment can end in an incomplete frame. A torn tail, which was never acknowledged,
+//! is distinguished there from damage to acknowledged writes. It is damage if
+//!
+//! - the superblock or any frame, even a later one, states that the missing frame had been synced,
+//!   or
+//! - all sectors of the frame have their marks, so that it had been written completely.
 
 mod checkpoint;
 mod files;
@@ -16,4 +18,4 @@ mod types;
 pub(crate) use checkpoint::read_checkpoint;
 pub(crate) use read::read;
 pub use types::Progress;
-pub(crate) use types::{Image, OnProgress, Sink};
+pub(crate) use types::{Image, OnProgress, RecordSink};

@@ -1,4 +1,5 @@
-//! What is stored under each key, in memory: where its record is in the log, and the record itself if there is room.
+//! The index in memory. It maps each key to the location of its record, and to the record itself if
+//! that is cached.
 
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,20 +26,21 @@ pub(crate) struct Index {
     next_purged: AtomicUsize,
 }
 
-/// A shard that is locked to look at one key, whose hash is computed once.
-pub(crate) struct Reading<'i> {
+/// A shard that is locked for reading one key. The hash of the key is computed once.
+pub(crate) struct ReadShard<'i> {
     shard: RwLockReadGuard<'i, Shard>,
     hash: u64,
 }
 
-/// The same, to change what is there.
-pub(crate) struct Writing<'i> {
+/// A shard that is locked for changing one key.
+pub(crate) struct WriteShard<'i> {
     shard: RwLockWriteGuard<'i, Shard>,
     hash: u64,
 }
 
 impl Index {
-    /// `now` is a time that the clock has passed, in µs; the nearer the better.
+    /// Creates an empty index that caches up to `cache` bytes of finished records. `now` is a time
+    /// in µs that the clock has passed, preferably the latest one.
     pub(crate) fn new(cache: u64, now: u64) -> Self {
         let hasher = RandomState::default();
         let shard = |_| RwLock::new(Shard::new(hasher.clone(), cache / SHARDS as u64, now));
@@ -47,8 +49,8 @@ impl Index {
 
     fn shard(&self, key: &str) -> (&RwLock<Shard>, u64) {
         let hash = self.hasher.hash_one(key);
-        // Bits that the table makes little use of.
-        #[expect(clippy::indexing_slicing, reason = "so many bits are within bounds")]
+        // Bits that the hash table hardly uses.
+        #[expect(clippy::indexing_slicing, reason = "the mask keeps the index within bounds")]
         (&self.shards[(hash >> 40 & (SHARDS as u64 - 1)) as usize], hash)
     }
 
@@ -56,34 +58,35 @@ impl Index {
         self.hasher.hash_one(key)
     }
 
-    pub(crate) fn read(&self, key: &str) -> Reading<'_> {
+    pub(crate) fn read(&self, key: &str) -> ReadShard<'_> {
         let (shard, hash) = self.shard(key);
-        Reading { shard: shard.read(), hash }
+        ReadShard { shard: shard.read(), hash }
     }
 
-    /// The same, unless that would have to wait.
-    pub(crate) fn try_read(&self, key: &str) -> Option<Reading<'_>> {
+    /// Locks the shard of a key for reading, unless that would block.
+    pub(crate) fn try_read(&self, key: &str) -> Option<ReadShard<'_>> {
         let (shard, hash) = self.shard(key);
-        Some(Reading { shard: shard.try_read()?, hash })
+        Some(ReadShard { shard: shard.try_read()?, hash })
     }
 
-    pub(crate) fn write(&self, key: &str) -> Writing<'_> {
+    pub(crate) fn write(&self, key: &str) -> WriteShard<'_> {
         let (shard, hash) = self.shard(key);
-        Writing { shard: shard.write(), hash }
+        WriteShard { shard: shard.write(), hash }
     }
 
     pub(crate) fn shards(&self) -> impl Iterator<Item = &RwLock<Shard>> {
         self.shards.iter()
     }
 
-    /// Drops visible records that may go, and shows each to `dropped`. The next call goes on where this one ended.
+    /// Removes visible records that may be purged, and passes each to `dropped`. The next call
+    /// continues where this one ended.
     pub(crate) fn purge(&self, purge: &Purge, dropped: &mut dyn FnMut(&Slot)) -> Purged {
         let (mut count, mut left) = (0, purge.limit);
         let first = self.next_purged.load(Ordering::Relaxed);
         for place in (first..SHARDS).chain(0..first) {
             let Some(shard) = self.shards.get(place) else { continue };
-            let (has_begun, is_crowded) = shard.read().looks(purge.now);
-            if !has_begun && !is_crowded {
+            let (is_due, is_crowded) = shard.read().purge_state(purge.now);
+            if !is_due && !is_crowded {
                 continue;
             }
             let mut shard = shard.write();
@@ -108,7 +111,7 @@ impl Index {
         self.shards.iter().map(|shard| shard.read().len()).sum()
     }
 
-    /// Makes room for so many records at once.
+    /// Reserves memory for this many more records.
     pub(crate) fn reserve(&self, records: u64) {
         let each = usize::try_from(records).unwrap_or(0) / SHARDS;
         for shard in &self.shards {
@@ -116,8 +119,8 @@ impl Index {
         }
     }
 
-    /// Takes a record over from the log, unless a newer one is there.
-    /// Says whether it was taken.
+    /// Adds a record that was read from the log, unless a newer one is there. Returns whether it
+    /// was added.
     pub(crate) fn recover(&self, key: Key, slot: Slot) -> bool {
         let mut shard = self.write(&key);
         let is_newer = shard.slot(&key).is_none_or(|there| there.lsn <= slot.lsn);
@@ -128,13 +131,13 @@ impl Index {
     }
 }
 
-impl Reading<'_> {
+impl ReadShard<'_> {
     pub(crate) fn slot(&self, key: &str) -> Option<&Slot> {
         self.shard.slot(self.hash, key)
     }
 }
 
-impl Writing<'_> {
+impl WriteShard<'_> {
     pub(crate) fn slot(&self, key: &str) -> Option<&Slot> {
         self.shard.slot(self.hash, key)
     }
@@ -148,22 +151,23 @@ impl Writing<'_> {
         self.shard.put(hash, key, slot);
     }
 
-    /// Counts a record that could as well be read back, and lets go of the oldest of those beyond the budget. What is not
-    /// `visible` yet cannot be read back.
-    pub(crate) fn keep(&mut self, lsn: u64, length: u32, visible: u64) {
+    /// Counts a record that could be read from the disk instead, and drops the oldest cached
+    /// records beyond the limit. Records that are not `visible` yet cannot be read from the disk,
+    /// and stay.
+    pub(crate) fn cache(&mut self, lsn: u64, length: u32, visible: u64) {
         let hash = self.hash;
-        self.shard.keep(hash, lsn, length, visible);
+        self.shard.cache(hash, lsn, length, visible);
     }
 
-    /// Keeps a record that was read back.
+    /// Caches a record that was read back.
     pub(crate) fn restore(&mut self, key: &Key, lsn: u64, record: &Record, visible: u64) {
         if let Some(slot) = self.slot_mut(key)
             && slot.lsn == lsn
             && slot.record.is_none()
         {
             slot.record = Some(record.clone());
-            let length = slot.place.length;
-            self.keep(lsn, length, visible);
+            let length = slot.location.length;
+            self.cache(lsn, length, visible);
         }
     }
 }

@@ -1,46 +1,57 @@
-//! The file store of *lessor*: leases that survive `kill -9` and power loss, in one folder, without a server.
+//! The file store of *lessor*: leases that survive `kill -9` and power loss, in one folder, without
+//! a server.
 //!
-//! All records are in one folder: an append-only log in segment files, a checkpoint that stands for the segments that
-//! were dropped, and two small files beside them. One process at a time has it open.
+//! The records are in an append-only log of segment files, a checkpoint that replaces older
+//! segments, and two small files beside them. One process at a time can have the folder open.
 //!
 //! ```
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let folder = tempfile::tempdir()?;
-//! # let folder = folder.path().join("leases");
 //! use std::sync::Arc;
+//!
 //! use lessor_core::Engine;
 //! use lessor_file::FileStore;
 //!
+//! # let folder = tempfile::tempdir()?;
+//! # let folder = folder.path().join("leases");
 //! let engine = Engine::new(Arc::new(FileStore::open(&folder)?))?;
 //! let outcome = engine.once("invoice:42").run(|_lease| Ok::<_, String>("receipt 1".to_owned()))?;
 //! assert_eq!(outcome.into_value(), "receipt 1");
-//! # Ok(())
-//! # }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # What it promises
-//! With [`SyncMode::Disk`], the default, an answer means that the write is on the disk: it survives the death of the process and
-//! a power loss, as far as the disk keeps what it says it has synced. With [`SyncMode::Process`] it is with the
-//! operating system, and survives the death of the process only.
+//! # Durability
+//! With [`SyncMode::Disk`], the default, an acknowledged write survives the death of the process
+//! and a power loss, as far as the disk keeps synced data. With [`SyncMode::Process`], it survives
+//! the death of the process only.
 //!
-//! After a crash, what is read is every acknowledged write and possibly some that were not, each whole or not at all. What was
-//! damaged is not guessed at: opening refuses it with the file and the place ([`StoreError::Corrupt`]).
+//! After a crash, the store has every acknowledged write, and possibly some that were not
+//! acknowledged, each one completely. Damage is never guessed around: opening a damaged log fails
+//! with [`StoreError::Corrupt`](lessor_core::StoreError::Corrupt), which names the file and the
+//! offset.
 //!
-//! After a failed write or sync the log takes no more writes until it is opened anew; what was in flight is
-//! [`StoreError::Indeterminate`]. On a full disk, grants are refused with [`StoreError::Full`], while every live lease has
-//! room for an outcome of up to 256 bytes. That room is allocated: a live lease takes about 1 KiB on the disk until it ends.
+//! # Failures
+//! After a failed write or sync, the store accepts no more writes until it is opened again. Writes
+//! that were in flight fail with
+//! [`StoreError::Indeterminate`](lessor_core::StoreError::Indeterminate).
+//!
+//! On a full disk, grants fail with [`StoreError::Full`](lessor_core::StoreError::Full), while the
+//! holder of every live lease can still store an outcome of up to 256 bytes. The space for that is
+//! allocated with the lease: about 1 KiB until the lease ends.
 //!
 //! # Cost
-//! A write is one append to a preallocated file and one `fdatasync`, which all share who write at the same time. In memory
-//! a record takes about 200 bytes, with a key of some twenty characters, wherever its bytes are; in addition, as many of the
-//! finished records are kept as [`Settings::cache`] allows. The others are read back from the log when they are asked for.
+//! A write is one append to a preallocated file and one `fdatasync`, which concurrent writers
+//! share. A record takes about 200 bytes of memory with a key of some twenty characters. In
+//! addition, finished records are cached up to [`Settings::cache`]; others are read from the disk
+//! on demand.
 //!
-//! Opening reads the whole log once, and takes about 0.7 s for a million records on two virtual cores.
+//! Opening reads the whole log once, which takes about 0.7 s for a million records on two virtual
+//! cores.
+//!
+//! # Crate features
+//! - `tool` builds the program `lessor-file`, which verifies a log, lists its records and truncates
+//!   a damaged one. The functions are in [`check`].
 
 #[cfg(not(unix))]
-compile_error!(
-    "lessor-file needs a Unix: it relies on file locks, permissions and syncs of folders as they are there"
-);
+compile_error!("lessor-file requires Unix: it relies on its file locks, permissions and syncs of folders");
 
 pub mod check;
 mod close;
@@ -70,3 +81,15 @@ pub mod vfs {
 
     pub use crate::disk::Disk;
 }
+
+/// Compiles the code in the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
+const _: () = {
+    const fn assert_send_sync<T: Send + Sync>() {}
+    assert_send_sync::<FileStore>();
+    assert_send_sync::<Settings>();
+    assert_send_sync::<vfs::Disk>();
+};

@@ -10,7 +10,7 @@ use lessor_vfs::{Lock, Vfs};
 use parking_lot::Mutex;
 
 use crate::format::frame::LogId;
-use crate::format::superblock::{Keeper, Superblock};
+use crate::format::superblock::{Superblock, SuperblockFile};
 use crate::index::Index;
 use crate::log::catalog::Catalog;
 use crate::log::clock::ClockReservation;
@@ -51,7 +51,7 @@ pub(crate) struct Log {
     pub(crate) catalog: Catalog,
     pub(crate) committer: Committer,
     /// Locked by the two threads only, which hold the lock while they sync. No caller waits for it.
-    pub(crate) superblock: Mutex<Keeper>,
+    pub(crate) superblock: Mutex<SuperblockFile>,
     pub(crate) poison: Poison,
     pub(crate) signals: Signals,
     pub(crate) close_state: CloseState,
@@ -77,10 +77,11 @@ impl Log {
 
     /// Stops all writes after a failed write or sync.
     pub(crate) fn fail(&self, doing: &str, error: &io::Error) {
-        let place = self.vfs.place();
+        let place = self.vfs.describe();
         let reason = format!("{doing} in {place} failed; open the log again to write to it: {error}");
         tracing::error!(%error, place, "{doing} failed; the log takes no more writes until it is opened again");
-        // Under the lock: each frame that began to be written counts as one that may be on the disk.
+        // Under the lock: each frame that began to be written counts as one that may be on the
+        // disk.
         let mut staging = self.committer.lock();
         self.poison.fail(staging.lsn - 1, reason);
         let waiters = staging.take_waiters();

@@ -1,4 +1,4 @@
-//! What stands in the way of opening, reading or writing a log.
+//! Errors of opening, reading and writing a log.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use lessor_vfs::Vfs;
 
-/// Before it is known what it means for the one who asked.
+/// An error before it is turned into a [`StoreError`].
 #[derive(Debug)]
 pub(crate) enum Problem {
     Io {
@@ -15,7 +15,8 @@ pub(crate) enum Problem {
         doing: &'static str,
         error: io::Error,
     },
-    /// The folder could not be synced: names that were given before may be lost, and the next sync would not report it.
+    /// The folder could not be synced. Names that were created before may be lost, and the next
+    /// sync would not report that.
     Unnamed {
         place: String,
         error: io::Error,
@@ -37,42 +38,43 @@ pub(crate) enum Problem {
 
 impl Problem {
     pub(crate) fn io(vfs: &dyn Vfs, file: &str, doing: &'static str, error: io::Error) -> Self {
-        Self::Io { place: format!("{}/{file}", vfs.place()), doing, error }
+        Self::Io { place: format!("{}/{file}", vfs.describe()), doing, error }
     }
 
-    /// Of a sync of the folder.
+    /// Creates the error of a failed sync of the folder.
     pub(crate) fn unnamed(vfs: &dyn Vfs, error: io::Error) -> Self {
-        Self::Unnamed { place: vfs.place(), error }
+        Self::Unnamed { place: vfs.describe(), error }
     }
 
     pub(crate) fn corrupt(vfs: &dyn Vfs, file: &str, offset: u64, reason: impl Into<String>) -> Self {
-        Self::Corrupt { folder: vfs.place(), file: file.to_owned(), offset, reason: reason.into() }
+        Self::Corrupt { folder: vfs.describe(), file: file.to_owned(), offset, reason: reason.into() }
     }
 }
 
-/// No room left on the device, or none left to this user.
+/// Returns whether the device is full, or the user's quota is exhausted.
 pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
-/// What has to be changed before the same call can succeed. `None` if the error may pass by itself.
+/// Returns what has to be changed before the same call can succeed, or `None` if the error may pass
+/// by itself.
 pub(crate) fn remedy(error: &io::Error) -> Option<&'static str> {
     match error.kind() {
-        io::ErrorKind::PermissionDenied => Some(
-            "give the user of this process the right to read and write the folder and the files in it, and to make them",
-        ),
+        io::ErrorKind::PermissionDenied => {
+            Some("give the user of this process the right to read, write and create the folder and its files")
+        }
         io::ErrorKind::ReadOnlyFilesystem => {
-            Some("the file system is mounted read-only; mount it to be written to, or choose another folder")
+            Some("the file system is mounted read-only; remount it writable, or use another folder")
         }
         io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory | io::ErrorKind::InvalidInput => {
-            Some("a folder has to be a folder, and each file of a log a regular file")
+            Some("the path must be a folder, and each file of a log a regular file")
         }
-        io::ErrorKind::InvalidFilename => Some("choose a shorter path"),
+        io::ErrorKind::InvalidFilename => Some("use a shorter path"),
         io::ErrorKind::Unsupported => {
-            Some("the file system does not support what a log needs; choose a folder on another one")
+            Some("the file system lacks a feature that a log needs; use a folder on another one")
         }
         _ if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
-            Some("it must not be a symbolic link")
+            Some("the path must not be a symbolic link")
         }
         _ => None,
     }
@@ -85,25 +87,25 @@ impl From<Problem> for StoreError {
                 Problem::Io { place, doing: "syncing the folder", error }.into()
             }
             Problem::Io { place, doing, error } if is_full(&error) => {
-                Self::Full { reason: format!("{doing} {place}: {error}; make room on the disk") }
+                Self::Full { reason: format!("{doing} {place}: {error}; free some space on the disk") }
             }
             Problem::Io { place, doing, error } => match remedy(&error) {
-                Some(to_do) => Self::Misconfigured { reason: format!("{doing} {place}: {error}; {to_do}") },
+                Some(remedy) => Self::Misconfigured { reason: format!("{doing} {place}: {error}; {remedy}") },
                 None => Self::Unavailable { reason: format!("{doing} {place}: {error}") },
             },
             Problem::Corrupt { folder, file, offset, reason } => Self::Corrupt {
                 place: format!("{folder}/{file}, byte {offset}"),
                 reason: format!(
-                    "{reason}; restore a backup, or see with `lessor-file verify` and `truncate` what can be saved"
+                    "{reason}; restore a backup, or use `lessor-file verify` and `lessor-file truncate` to see what can be saved"
                 ),
             },
             Problem::Incompatible { reason } => Self::Incompatible { reason },
             Problem::Locked { place, holder } => Self::Unavailable {
                 reason: match holder {
                     Some(pid) => format!(
-                        "{place} is opened by process {pid}; only one at a time may have it: stop that one, or share leases over Redis"
+                        "{place} is in use by process {pid}; only one at a time can open it: stop that process, or use the Redis store"
                     ),
-                    None => format!("{place} is opened by another process; only one at a time may have it"),
+                    None => format!("{place} is in use by another process; only one at a time can open it"),
                 },
             },
         }
@@ -128,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_does_not_pass_by_itself_is_a_matter_of_configuration() {
+    fn errors_that_a_retry_cannot_fix_are_misconfigured() {
         let problem = |error: io::Error| {
             Error::from(Problem::Io { place: "/x/lock".to_owned(), doing: "opening", error }).kind()
         };

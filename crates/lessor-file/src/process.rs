@@ -1,4 +1,4 @@
-//! In which process a log is open.
+//! Detection of forked processes.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
@@ -8,51 +8,52 @@ use lessor_core::{StoreError, Timestamp};
 #[derive(Debug)]
 pub(crate) struct Process {
     id: AtomicU32,
-    /// It was noticed that this is another process.
-    is_another: AtomicBool,
-    /// The time, in µs, from which on it is looked at again.
-    next_look: AtomicU64,
+    /// The current process was found to be another one.
+    is_forked: AtomicBool,
+    /// The time of the next check, in µs.
+    next_check: AtomicU64,
 }
 
-/// Asking the system takes longer than to answer from memory.
-const LOOK_EVERY_MICROS: u64 = 1_000;
+/// The interval between checks, in µs. A check is a system call, which takes longer than an answer
+/// from memory.
+const CHECK_EVERY_MICROS: u64 = 1_000;
 
 impl Process {
     pub(crate) fn this() -> Self {
         let id = AtomicU32::new(std::process::id());
-        Self { id, is_another: AtomicBool::new(false), next_look: AtomicU64::new(0) }
+        Self { id, is_forked: AtomicBool::new(false), next_check: AtomicU64::new(0) }
     }
 
-    pub(crate) fn is_another(&self) -> bool {
-        self.is_another.load(Ordering::Relaxed)
+    pub(crate) fn is_forked(&self) -> bool {
+        self.is_forked.load(Ordering::Relaxed)
     }
 
     pub(crate) fn check(&self) -> Result<(), StoreError> {
         if std::process::id() == self.id.load(Ordering::Relaxed) {
             return Ok(());
         }
-        self.is_another.store(true, Ordering::Relaxed);
+        self.is_forked.store(true, Ordering::Relaxed);
         let reason =
-            "this process was forked from the one that opened the log; open a store of its own in the child";
+            "this process was forked from the one that opened the log; open another store in the child";
         Err(StoreError::Unavailable { reason: reason.to_owned() })
     }
 
-    /// Notices a fork at most a millisecond late.
+    /// Detects a fork at most a millisecond late.
     pub(crate) fn check_at(&self, now: Timestamp) -> Result<(), StoreError> {
         let now = now.as_micros();
-        if now < self.next_look.load(Ordering::Relaxed) && !self.is_another() {
+        if now < self.next_check.load(Ordering::Relaxed) && !self.is_forked() {
             return Ok(());
         }
         self.check()?;
-        self.next_look.store(now + LOOK_EVERY_MICROS, Ordering::Relaxed);
+        self.next_check.store(now + CHECK_EVERY_MICROS, Ordering::Relaxed);
         Ok(())
     }
 
-    /// As if this were a forked child, or the parent again.
+    /// Acts as a forked child does, or as the parent again.
     #[cfg(test)]
     pub(crate) fn pretend(&self, is_child: bool) {
         self.id.store(std::process::id() + u32::from(is_child), Ordering::Relaxed);
-        self.is_another.store(false, Ordering::Relaxed);
+        self.is_forked.store(false, Ordering::Relaxed);
     }
 }
 
@@ -83,21 +84,21 @@ mod tests {
         match answer {
             Err(StoreError::Unavailable { reason }) => assert!(reason.contains("forked"), "{call}: {reason}"),
             Err(error) => panic!("{call}: {error}"),
-            Ok(_) => panic!("{call} was answered"),
+            Ok(_) => panic!("{call} succeeded"),
         }
     }
 
-    /// In a child that was forked from the process with the log, closing panicked, because it joined a thread that was not there, and
-    /// compacting waited for ever for another one.
+    /// In a forked child of the process with the log, a close panicked, because it joined a thread
+    /// that did not exist, and a compaction waited for ever for another thread.
     #[test]
     fn p5_a_forked_child_is_refused_by_every_call_and_changes_nothing() {
         let (disk, clock) = (SimDisk::new(), ManualClock::new());
-        // In a child there is no keeper. Here it goes on making the next segment.
+        // A forked child has no maintenance thread. Here the thread continues to make segments.
         let mutations = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&mutations);
         disk.on_call(Some(Arc::new(move |call: Call| {
-            let is_keepers = std::thread::current().name() == Some("lessor-file-maintenance");
-            counted.fetch_add(u64::from(call.kind.mutates() && !is_keepers), Ordering::SeqCst);
+            let is_maintenance = std::thread::current().name() == Some("lessor-file-maintenance");
+            counted.fetch_add(u64::from(call.kind.mutates() && !is_maintenance), Ordering::SeqCst);
         })));
         let mutations = || mutations.load(Ordering::SeqCst);
         let open = || FileStore::builder().clock(Arc::new(clock.clone())).open_on(Arc::new(disk.clone()));
@@ -105,7 +106,7 @@ mod tests {
         let engine = Engine::new(store.clone()).unwrap();
         take(&engine, "done").complete(&1).wait().unwrap();
         let lease = take(&engine, "held");
-        let under_way = Store::close;
+        let close = Store::close;
 
         store.log.process.pretend(true);
         clock.advance(Duration::from_millis(2));
@@ -116,13 +117,13 @@ mod tests {
         refused("load", log.load(&key).wait());
         refused("scan", log.scan(Scan { prefix: String::new(), after: None, limit: 9 }).wait());
         refused("purge", log.purge(9).wait());
-        refused("close", under_way(log, &Closing::until(Timestamp::MAX)).wait());
+        refused("close", close(log, &Closing::until(Timestamp::MAX)).wait());
         for (call, answer) in [
             ("close", log.close()),
             ("compact", log.compact()),
             ("backup", log.backup_on(&SimDisk::new())),
             ("extend", lease.extend(Duration::from_secs(100)).wait().map(drop)),
-            ("acquire, which would be replayed", engine.acquire("done").wait().map(drop)),
+            ("acquire of a completed key", engine.acquire("done").wait().map(drop)),
             ("acquire", engine.acquire("another").wait().map(drop)),
             ("status", engine.status("done").wait().map(drop)),
         ] {

@@ -1,16 +1,18 @@
-//! Keeping what is cut.
+//! Copying the bytes that are removed from a log.
 
 use std::io;
 
-use crate::problem::Problem;
 use lessor_vfs::{File, Vfs};
 
-/// Copies the bytes of `file` from `from` on to a file of its own and syncs that; the folder is not synced. Returns how many
-/// bytes there are up to the last one that is not zero; if there is none, there is no file either.
+use crate::problem::Problem;
+
+/// Copies the bytes of `file` from offset `from` on to a new file and syncs it. Does not sync the
+/// folder. Returns the number of bytes up to the last one that is not zero. If all bytes are zero,
+/// no file is created.
 pub(crate) fn copy(vfs: &dyn Vfs, file: &dyn File, from: u64, name: &str) -> Result<u64, Problem> {
     let failed = |doing| move |error| Problem::io(vfs, name, doing, error);
     if vfs.list().map_err(failed("listing"))?.iter().any(|there| there == name) {
-        // Of an attempt that was interrupted.
+        // The file is left from an interrupted attempt.
         vfs.remove(name).map_err(failed("removing"))?;
     }
     let used = used(file, from).map_err(failed("copying to"))?;
@@ -19,7 +21,7 @@ pub(crate) fn copy(vfs: &dyn Vfs, file: &dyn File, from: u64, name: &str) -> Res
         let append = |at: u64, bytes: &[u8]| copy.write_all_at(bytes, at);
         let copied = each_chunk(file, from, used, append).map_err(failed("copying to"));
         if let Err(problem) = copied.and_then(|()| copy.sync().map_err(failed("syncing"))) {
-            // What there is of it takes room that may be short.
+            // An incomplete copy takes space that may be needed.
             let _ = vfs.remove(name);
             return Err(problem);
         }
@@ -50,12 +52,12 @@ fn each_chunk(
     let mut at = 0;
     while at < length {
         let want = usize::try_from(CHUNK.min(length - at)).unwrap_or(0);
-        let room = buffer.get_mut(..want).unwrap_or_default();
-        let count = file.read_full_at(room, from + at)?;
+        let chunk = buffer.get_mut(..want).unwrap_or_default();
+        let count = file.read_full_at(chunk, from + at)?;
         if count == 0 {
             break;
         }
-        each(at, room.get(..count).unwrap_or_default())?;
+        each(at, chunk.get(..count).unwrap_or_default())?;
         at += count as u64;
     }
     Ok(())

@@ -1,9 +1,10 @@
-//! Opening a log: what is on the disk is read, what is not certain to be there is written again, and only then
-//! is anything answered.
+//! Opening a log. All of the log is read, the frames that may not be on the disk are written again,
+//! and only then can the first call be answered.
 //!
-//! Nothing that is there is changed. An opening goes on in a segment of its own, whose header says with which frame it takes
-//! over: frames that the one before holds from there on, whole or torn, do not count any more. An opening
-//! that is interrupted leaves what the next one finds as it would have found it before.
+//! An opening changes no existing frame. It continues in a new segment. The header of that segment
+//! states the first frame that the segment replaces: frames of the previous segment from that LSN
+//! on, whole or torn, no longer count. An interrupted opening leaves a log that the next opening
+//! reads in the same way.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,10 +21,10 @@ use parking_lot::Mutex;
 use crate::format::entry::Entry;
 use crate::format::names::{SUPERBLOCK, SUPERBLOCK_NEW, segment_name, torn_name};
 use crate::format::segment::{Segment, SyncedSegment};
-use crate::format::superblock::{Keeper, Superblock, random_id};
-use crate::image::{self, Image, OnProgress, Sink};
+use crate::format::superblock::{Superblock, SuperblockFile, random_id};
+use crate::image::{self, Image, OnProgress, RecordSink};
 use crate::index::Index;
-use crate::index::location::Place;
+use crate::index::location::Location;
 use crate::index::shard::Slot;
 use crate::log::Log;
 use crate::log::catalog::{Catalog, Files};
@@ -31,7 +32,7 @@ use crate::log::clock::{ClockReservation, ClockSource};
 use crate::log::close_state::CloseState;
 use crate::log::committer::Committer;
 use crate::log::engines::Engines;
-use crate::log::lease_space::{Lease, Live};
+use crate::log::lease_space::{LeaseSpace, LiveLeases};
 use crate::log::poison::Poison;
 use crate::log::reader::Reader;
 use crate::log::signals::Signals;
@@ -44,27 +45,28 @@ use crate::writer;
 
 mod segment;
 
-/// What is put together while a log is read.
+/// The state that is collected while a log is read.
 struct Recovered {
     index: Index,
-    /// The leases in progress, by the hash of their keys. Should two hashes be the same, a little less room is kept for holders.
-    leases: HashMap<u64, Lease, FixedState>,
+    /// The leases in progress, by the hash of their keys. If two hashes are equal, slightly less
+    /// space is reserved.
+    leases: HashMap<u64, LeaseSpace, FixedState>,
 }
 
-impl Sink for Recovered {
-    fn expect(&mut self, records: u64) {
+impl RecordSink for Recovered {
+    fn reserve(&mut self, records: u64) {
         self.index.reserve(records);
     }
 
-    fn take(&mut self, lsn: u64, place: Place, entry: &Entry<'_>) -> Result<(), DecodeError> {
+    fn record(&mut self, lsn: u64, location: Location, entry: &Entry<'_>) -> Result<(), DecodeError> {
         let Outline { token, purge_at, lease_until } = Record::outline(entry.record)?;
-        let slot = Slot { lsn, place, token: token.as_u64(), purge_at, record: None, entered: 0 };
+        let slot = Slot { lsn, location, token: token.as_u64(), purge_at, record: None, bucket: 0 };
         if self.index.recover(entry.key.clone(), slot) && (lease_until.is_some() || !self.leases.is_empty()) {
             let hash = self.index.hash(&entry.key);
             match lease_until {
                 None => drop(self.leases.remove(&hash)),
                 Some(until) => {
-                    let lease = Lease::new(&entry.key, place.length, until.as_micros());
+                    let lease = LeaseSpace::new(&entry.key, location.length, until.as_micros());
                     self.leases.insert(hash, lease);
                 }
             }
@@ -89,15 +91,15 @@ pub(crate) fn open(
     Ok(begin(vfs, settings, source, lock, recovered, image)?)
 }
 
-/// A log without a frame.
+/// Creates a log without frames.
 fn create(vfs: &dyn Vfs) -> Result<Image, Problem> {
-    // Left by a creation that was interrupted.
+    // The file is left from an interrupted creation.
     for name in vfs.list().map_err(|error| Problem::io(vfs, "", "listing", error))? {
         if name == SUPERBLOCK_NEW {
             vfs.remove(&name).map_err(|error| Problem::io(vfs, &name, "removing", error))?;
         }
     }
-    Ok(Image::of(Keeper::create(vfs, Superblock::first(random_id()?))?))
+    Ok(Image::of(SuperblockFile::create(vfs, Superblock::first(random_id()?))?))
 }
 
 fn begin(
@@ -108,38 +110,40 @@ fn begin(
     recovered: Recovered,
     mut image: Image,
 ) -> Result<(Arc<Log>, JoinHandle<()>), Problem> {
-    keep_torn(&*vfs, &image);
-    if !image.leftovers.is_empty() {
-        // That they do not count is so far perhaps said in the memory of the operating system only.
+    quarantine_torn_tail(&*vfs, &image);
+    if !image.stale_files.is_empty() {
+        // The superblock that no longer names the stale files may not be on the disk yet.
         let failed = |error| Problem::io(&*vfs, SUPERBLOCK, "writing", error);
         image.superblock.update(|_| {}).map_err(failed)?;
     }
     let spare = segment_name(image.next_segment);
-    let has_spare = image.leftovers.contains(&spare);
-    for name in image.leftovers.iter().filter(|name| **name != spare) {
+    let has_spare = image.stale_files.contains(&spare);
+    for name in image.stale_files.iter().filter(|name| **name != spare) {
         vfs.remove(name).map_err(|error| Problem::io(&*vfs, name, "removing", error))?;
     }
     vfs.sync_folder().map_err(|error| Problem::io(&*vfs, "", "syncing", error))?;
-    // Also a folder that was there: whoever made it may have been killed before it was synced.
-    vfs.settle().map_err(|error| Problem::io(&*vfs, "", "syncing the folders above", error))?;
+    // An existing folder is published as well: the process that created it may have been killed
+    // before it synced it.
+    vfs.publish().map_err(|error| Problem::io(&*vfs, "", "syncing the folders above", error))?;
 
     let block = *image.superblock.block();
     let epoch = image.epoch.saturating_add(1);
     let wall = source.wall();
     let reached = match block.lead {
-        // What a closed log says has passed; of one that was killed, that is not known.
+        // A closed log has reached its clock. For a killed log that is not known.
         0 if block.is_clean => image.clock,
         0 => 0,
-        // A backup begins ahead of the wall clock by as much as the original was.
+        // A backup starts as far ahead of the wall clock as the original was.
         lead => wall.as_micros().saturating_add(lead),
     };
     let time = ClockReservation::starting_at(source, image.clock, reached);
     let clock = time.next_reservation();
-    let mut live = Live::default();
+    let mut live = LiveLeases::default();
     live.forget_lapsed(time.now().0.as_micros());
     recovered.leases.into_values().for_each(|lease| live.add(lease));
 
-    // Without a proven frame behind it, the last segment's header is not proven either, and the segment that follows relies on it.
+    // Without a proven frame, the last segment's header is not proven either, and the next segment
+    // relies on it.
     if let Some(last) = image.segments.last().filter(|last| image.proven < last.first_lsn) {
         rewrite_header(&*vfs, last)?;
     }
@@ -148,7 +152,7 @@ fn begin(
     let (writer, begun) = opening.begin(&mut image)?;
     let number = image.next_segment;
     let is_own = begun.is_some();
-    // An opening that was interrupted may have left segments that the superblock does not know of.
+    // An interrupted opening may have left segments that the superblock does not name.
     let first = match image.segments.first() {
         _ if block.first_segment() > 0 => None,
         Some(first) => Some(rewrite_header(&*vfs, first)?),
@@ -204,8 +208,9 @@ fn begin(
     Ok((log, writer))
 }
 
-/// Whether processes that were killed have left so many segments that the log is to be compacted, small as it is. A large
-/// one takes some time to be compacted, so that may be put off for longer.
+/// Returns whether killed processes left so many segments that the log should be compacted
+/// regardless of its size. The limit is higher for a large log, because its compaction takes
+/// longer.
 fn is_crowded(image: &Image) -> bool {
     const SMALL: u64 = 4 << 20;
     let length: u64 = image.segments.iter().map(|segment| segment.length).sum();
@@ -213,14 +218,15 @@ fn is_crowded(image: &Image) -> bool {
     image.segments.len() >= if length + held <= SMALL { 8 } else { 64 }
 }
 
-/// Makes sure of a segment's header: it may so far be in the memory of the operating system only, or have been part of a sync that failed.
+/// Makes a segment's header durable. The header that was read may not be on the disk, or its sync
+/// may have failed.
 fn rewrite_header(vfs: &dyn Vfs, segment: &Segment) -> Result<SyncedSegment, Problem> {
     let failed = |error| Problem::io(vfs, &segment_name(segment.number), "writing the header of", error);
-    segment.rewritten().map_err(failed)
+    segment.rewrite_header().map_err(failed)
 }
 
-/// Keeps the bytes of a tail that was cut, for whoever wants to know. Nothing depends on it.
-fn keep_torn(vfs: &dyn Vfs, image: &Image) {
+/// Copies the torn tail of the last segment to a separate file. Nothing depends on that copy.
+fn quarantine_torn_tail(vfs: &dyn Vfs, image: &Image) {
     let Some(torn) = image.torn else { return };
     let Some(segment) = image.segments.iter().find(|segment| segment.number == torn.segment) else { return };
     let keep = || -> Result<u64, StoreError> {
@@ -231,7 +237,7 @@ fn keep_torn(vfs: &dyn Vfs, image: &Image) {
         }
         Ok(quarantine::copy(vfs, &*segment.file, torn.offset, &name)?)
     };
-    let (place, file) = (vfs.place(), segment_name(torn.segment));
+    let (place, file) = (vfs.describe(), segment_name(torn.segment));
     match keep() {
         Ok(0) => {}
         Ok(bytes) => tracing::warn!(
@@ -239,8 +245,8 @@ fn keep_torn(vfs: &dyn Vfs, image: &Image) {
             file,
             offset = torn.offset,
             bytes,
-            "the log's tail was not written whole, and was not acknowledged; it is cut, and kept aside"
+            "the log ends in a frame that was not written completely and not acknowledged; it is discarded, and copied to a file"
         ),
-        Err(error) => tracing::warn!(%error, place, "the log's torn tail could not be kept aside"),
+        Err(error) => tracing::warn!(%error, place, "copying the torn tail of the log failed"),
     }
 }

@@ -1,45 +1,60 @@
-//! How a log is kept.
+//! The settings of a store.
 
 use std::time::Duration;
 
 use lessor_core::{Durability, Error};
 use serde::{Deserialize, Serialize};
 
-/// How a log is kept. Durations are written like `"1s"`.
+/// The settings of a store. In serialized form, durations are strings such as `"1s"`.
+///
+/// ```
+/// use lessor_file::{FileStore, Settings, SyncMode};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let folder = folder.path().join("leases");
+/// let mut settings = Settings::default();
+/// settings.sync = SyncMode::Process;
+/// let store = FileStore::builder().settings(settings).open(&folder)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Settings {
-    /// What an answer survives. Default [`SyncMode::Disk`].
+    /// The durability of an acknowledged write. Default: [`SyncMode::Disk`].
     pub sync: SyncMode,
-    /// With [`SyncMode::Process`], how often what was written is synced all the same. Default 1 s.
+    /// The interval between syncs with [`SyncMode::Process`]. Must not be zero. Default: 1 s.
     #[serde(with = "humantime_serde")]
     pub sync_every: Duration,
-    /// The size of the first segment file; each next one is twice as large, up to [`max_segment`](Self::max_segment).
-    /// Default 64 KiB.
+    /// The length of the first segment file in bytes: a multiple of 512, from 4 KiB to 1 GiB. Each
+    /// next segment is twice as long, up to [`max_segment`](Self::max_segment). Default: 64 KiB.
     pub first_segment: u64,
-    /// The size of the largest segment file, in bytes. Default 64 MiB.
+    /// The length of the longest segment file in bytes: a multiple of 512, from
+    /// [`first_segment`](Self::first_segment) to 1 GiB. Default: 64 MiB.
     pub max_segment: u64,
-    /// The log is compacted when it has grown by twice as much as the last checkpoint is large, and by this many bytes at
-    /// least. Default 32 MiB.
+    /// The log is compacted when it has grown by at least this many bytes and by twice the length
+    /// of the last checkpoint. Default: 32 MiB.
     pub compact_at: u64,
-    /// About how many bytes of finished records are kept in memory. What does not fit is read back from the log when
-    /// it is asked for. Default 64 MiB.
+    /// The approximate number of bytes of finished records to keep in memory. Other finished
+    /// records are read from the disk on demand. Default: 64 MiB.
     pub cache: u64,
-    /// How long to wait for another opener of the same folder to let go of it. Default 1 s.
+    /// How long opening waits for another process to release the folder. Default: 1 s.
     #[serde(with = "humantime_serde")]
     pub lock_wait: Duration,
 }
 
-/// What an answer of the log survives.
+/// The durability of an acknowledged write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum SyncMode {
-    /// Power loss: every write is synced to the disk before it is answered.
+    /// The write survives a power loss. Every write is synced to the disk before it is
+    /// acknowledged.
     #[default]
     Disk,
-    /// The death of the process, `kill -9` included: every write is handed to the operating system before it is
-    /// answered, and synced every so often. A power loss may take the last of them.
+    /// The write survives the death of the process, including `kill -9`. Every write is handed to
+    /// the operating system before it is acknowledged, and synced within [`Settings::sync_every`].
+    /// A power loss may lose the latest writes.
     Process,
 }
 
@@ -71,7 +86,10 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Refuses what no log could be kept by.
+    /// Checks the limits of all settings. Opening a store calls this.
+    ///
+    /// # Errors
+    /// Returns [`Error::Invalid`] with the name of the setting and its limits.
     pub fn validate(&self) -> Result<(), Error> {
         let bounds = [
             ("first_segment", self.first_segment, 4 * KIB, GIB),
@@ -84,7 +102,7 @@ impl Settings {
             }
         }
         if self.sync_every.is_zero() {
-            let reason = "it is zero; to sync before each answer, set `sync` to `disk`".to_owned();
+            let reason = "it is zero; to sync before each acknowledgement, set `sync` to `disk`".to_owned();
             return Err(Error::Invalid { what: "sync_every", reason });
         }
         Ok(())

@@ -13,14 +13,14 @@ use crate::log::close_state::CloseLimit;
 use crate::maintenance;
 use crate::settings::SyncMode;
 
-/// How often the writer looks at the log. It leads a frame that was staged two looks ago and that no
-/// other thread leads.
+/// How often the writer looks at the log. It leads a frame that was staged two looks ago and that
+/// no other thread leads.
 const TICK: Duration = Duration::from_millis(2);
 /// The writer sleeps until it is woken after this many ticks without work.
 const QUIET_TICKS: u32 = 50;
 
-/// Starts the writer thread and the maintenance thread. The writer joins the other one and closes the
-/// log once it is stopped. `next_segment` is the number of the next segment.
+/// Starts the writer thread and the maintenance thread. The writer joins the other one and closes
+/// the log once it is stopped. `next_segment` is the number of the next segment.
 pub(crate) fn start(log: &Arc<Log>, next_segment: u64) -> io::Result<JoinHandle<()>> {
     let maintenance = maintenance::start(log, next_segment)?;
     log.signals.set_maintenance(maintenance.thread().clone());
@@ -51,8 +51,8 @@ fn run(log: &Arc<Log>, maintenance: JoinHandle<()>) {
     loop {
         let is_stopping = signals.is_stopping();
         let is_urgent = signals.take_urgent();
-        // A caller that reads the time before it writes reserves it with that write, so the extension
-        // is put off by a tick.
+        // A caller that reads the time before it writes reserves it with that write, so the
+        // extension is put off by a tick.
         if signals.take_reservation_awaited() || was_due {
             extend_reservation(log);
         }
@@ -88,7 +88,7 @@ fn run(log: &Arc<Log>, maintenance: JoinHandle<()>) {
         }
         quiet = 0;
     }
-    // The thread may have parked since it was told to stop.
+    // The thread may have parked since the stop was requested.
     signals.unpark_maintenance();
     let _ = maintenance.join();
     close::close(log);

@@ -1,4 +1,5 @@
-//! A copy made while the log goes on is a log of its own: whole, of some moment, and ahead of every token.
+//! A backup of a log that is in use is an independent log: complete, of one moment, and with tokens
+//! above all that were issued.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -19,21 +20,21 @@ use lessor_file::{FileStore, SyncMode};
 use lessor_simdisk::SimDisk;
 use lessor_testkit::ManualClock;
 use support::Campaign;
-use support::scribe::{self, Act};
-use support::told::Told;
+use support::changes::{self, Action};
+use support::observed::Observed;
 use support::work::{KEYS, Op, Work, key, tiny};
 
 mod support;
 
 fn open(disk: &SimDisk, clock: &ManualClock) -> FileStore {
-    let opener = FileStore::builder().settings(tiny(SyncMode::Disk)).clock(Arc::new(clock.clone()));
-    opener.open_on(Arc::new(disk.clone())).unwrap()
+    let builder = FileStore::builder().settings(tiny(SyncMode::Disk)).clock(Arc::new(clock.clone()));
+    builder.open_on(Arc::new(disk.clone())).unwrap()
 }
 
 fn held() -> SimDisk {
     let disk = SimDisk::new();
-    let ops = [Op::On(Act::Acquire, "a"), Op::On(Act::Complete, "a"), Op::On(Act::Acquire, "b")];
-    Work::run(&disk, &tiny(SyncMode::Disk), Told::default(), &ops);
+    let ops = [Op::On(Action::Acquire, "a"), Op::On(Action::Complete, "a"), Op::On(Action::Acquire, "b")];
+    Work::run(&disk, &tiny(SyncMode::Disk), Observed::default(), &ops);
     disk
 }
 
@@ -45,7 +46,7 @@ fn records(store: &FileStore) -> Vec<(String, Record)> {
 fn acquire(store: &FileStore, name: &str, id: u128) -> Option<Record> {
     let key = key(name);
     let seen = store.load(&key).wait().unwrap();
-    let change = scribe::change(&key, &seen, Act::Acquire, LeaseId::from_bytes(id.to_be_bytes()), 0)?;
+    let change = changes::change(&key, &seen, Action::Acquire, LeaseId::from_bytes(id.to_be_bytes()), 0)?;
     match store.swap(&key, &change.borrow()).wait().unwrap() {
         Swap::Stored => Some(change.borrow().next.clone()),
         _ => None,
@@ -91,9 +92,9 @@ fn p2_a_copy_holds_each_record_as_of_some_moment_and_issues_tokens_above_all_bef
     println!("{} records in the copy, {} written meanwhile", there.len(), during.len());
 }
 
-/// The original goes on unharmed; the copy is whole, or is no log.
+/// The original is unharmed, and the copy is complete or refused.
 #[test]
-fn p5_a_crash_leaves_a_whole_copy_or_none() {
+fn p5_a_crash_leaves_a_complete_backup_or_none() {
     let original = held();
     let clock = ManualClock::starting_at(ManualClock::new().advance(std::time::Duration::from_secs(1)));
     let expected = records(&open(&original.fork(), &clock));
@@ -101,11 +102,11 @@ fn p5_a_crash_leaves_a_whole_copy_or_none() {
     let work = |copy: &SimDisk| open(&original.fork(), &clock).backup_on(copy).is_ok();
     let check = |copy: &SimDisk, is_done: &bool| {
         let is_untouched = copy.file_names().is_empty();
-        let opener = FileStore::builder().settings(tiny(SyncMode::Disk)).clock(Arc::new(clock.clone()));
-        match opener.open_on(Arc::new(copy.clone())) {
+        let builder = FileStore::builder().settings(tiny(SyncMode::Disk)).clock(Arc::new(clock.clone()));
+        match builder.open_on(Arc::new(copy.clone())) {
             Ok(store) => match records(&store) {
                 there if there == expected => Ok(()),
-                // Nothing was begun in the folder that the caller gave.
+                // Nothing was written to the folder that the caller named.
                 there if there.is_empty() && !is_done && is_untouched => Ok(()),
                 there => Err(format!("the copy holds {there:?}")),
             },
@@ -127,5 +128,7 @@ fn a_folder_that_is_not_empty_is_not_written_to() {
     assert!(open(&original, &ManualClock::new()).backup_on(&other).is_err());
     assert_eq!(other.content_digest(), before);
     let seen = Seen { record: None, now: ManualClock::new().now() };
-    assert!(scribe::change(&key(KEYS[0]), &seen, Act::Complete, LeaseId::from_bytes([1; 16]), 1).is_none());
+    assert!(
+        changes::change(&key(KEYS[0]), &seen, Action::Complete, LeaseId::from_bytes([1; 16]), 1).is_none()
+    );
 }

@@ -1,7 +1,8 @@
-//! A process that makes a backup is killed with `SIGKILL` at any moment: what it leaves is whole, or no log, or nothing.
+//! A process that writes a backup is killed with `SIGKILL` at any moment. It leaves a complete
+//! backup, files that are refused, or nothing.
 //!
-//! The story: the folder of the backup was there before anything was in it. Of a process that was killed at that moment it could be opened
-//! as an empty log.
+//! History: the folder of the backup existed before it had content. When the process was killed at
+//! that moment, the folder could be opened as an empty log.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -22,7 +23,7 @@ use lessor_file::FileStore;
 const TASK: &str = "LESSOR_BACKUP_KILLS";
 const RECORDS: usize = 200;
 
-/// Not a test by itself: what this program does as a child. It makes backups as long as it lives.
+/// The child process. It writes backups until it is killed. Not a test by itself.
 #[test]
 fn the_child() {
     let Some(folder) = std::env::var_os(TASK) else { return };
@@ -69,7 +70,7 @@ impl Tally {
     }
 }
 
-/// How many are killed: the environment's `LESSOR_KILLS`, by default 16.
+/// The number of kills is set by `LESSOR_KILLS`, default 16.
 #[test]
 fn p5_a_backup_whose_process_was_killed_is_whole_or_no_log() {
     let kills: u64 = std::env::var("LESSOR_KILLS").map_or(16, |kills| kills.parse().unwrap());
@@ -90,9 +91,9 @@ fn p5_a_backup_whose_process_was_killed_is_whole_or_no_log() {
         pause(Duration::from_micros(kill * 7_919 % 60_000));
         child.kill().unwrap();
         child.wait().unwrap();
-        let mut said = String::new();
-        out.read_to_string(&mut said).unwrap();
-        let done = said.matches("done").count();
+        let mut text = String::new();
+        out.read_to_string(&mut text).unwrap();
+        let done = text.matches("done").count();
         let copies: Vec<_> = (0..=done).map(|number| base.path().join(format!("copy-{number}"))).collect();
         for (number, copy) in copies.iter().enumerate().filter(|(_, copy)| copy.exists()) {
             tally.look(copy, number < done);

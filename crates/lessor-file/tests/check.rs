@@ -1,4 +1,5 @@
-//! The check tool finds what is wrong with a log and where, and a cut loses what it says and nothing else.
+//! The checks report damage and its position, and a truncation loses what it reports and nothing
+//! else.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -15,12 +16,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lessor_core::{Acquisition, Engine, ErrorKind, LeaseId};
-use lessor_file::check::{self, Cut, Start, Verdict};
+use lessor_file::check::{self, TruncateFrom, Truncation, Verdict};
 use lessor_simdisk::SimDisk;
 use lessor_testkit::ManualClock;
 use small::{State, Story, dump, frames, open, state};
 
-/// Three openings, the second of them compacted.
+/// Returns a log of three openings, the second of them compacted.
 fn whole() -> (SimDisk, ManualClock, std::collections::BTreeMap<u64, State>) {
     let mut story = Story::begin();
     story.some("1");
@@ -48,8 +49,8 @@ fn verify_finds_a_good_log_sound_and_changes_nothing() {
     assert_eq!(report.last_lsn, *states.keys().last().unwrap());
     assert_eq!(report.records.values().sum::<u64>(), states.values().last().unwrap().len() as u64);
     assert_eq!(disk.content_digest(), before);
-    assert!(check::plan_on(&disk, Start::Damage).unwrap().is_none());
-    assert!(check::truncate_on(&disk, Start::Damage).unwrap().is_none());
+    assert!(check::plan_on(&disk, TruncateFrom::Damage).unwrap().is_none());
+    assert!(check::truncate_on(&disk, TruncateFrom::Damage).unwrap().is_none());
     assert_eq!(disk.content_digest(), before);
 
     open(&disk, &clock).close().unwrap();
@@ -72,25 +73,26 @@ fn verify_names_the_process_that_has_the_log() {
     assert!(error.contains("there is no log in"), "{error}");
 }
 
-/// A last frame that the keeper had noted as synced before the kill is damage if it is not whole; which it is, the superblock says. That
-/// takes some logs until both are seen, or only the one.
+/// An incomplete last frame is damage if the maintenance thread recorded it as synced before the
+/// kill, and a torn tail otherwise. The superblock shows which of the two is the case. Logs are
+/// made until both cases occurred, or one of them did often.
 #[test]
-fn verify_tells_a_torn_tail_from_damage() {
-    assert!((0..20).any(|_| a_torn_tail_is_told()), "each keeper was as quick as that");
+fn verify_distinguishes_a_torn_tail_from_damage() {
+    assert!((0..20).any(|_| torn_tail_is_reported()), "each maintenance was as quick as that");
 }
 
-/// The highest LSN that a copy of the superblock says was synced.
+/// Returns the highest `synced` of the two copies of the superblock.
 fn noted(disk: &SimDisk) -> u64 {
     let bytes = disk.bytes("superblock");
     let synced = |copy: usize| u64::from_le_bytes(bytes[copy + 56..copy + 64].try_into().unwrap());
     synced(0).max(synced(4096))
 }
 
-/// Whether that was the case, and not damage.
-fn a_torn_tail_is_told() -> bool {
+/// Returns whether the last frame was reported as a torn tail, and not as damage.
+fn torn_tail_is_reported() -> bool {
     let (disk, _, _) = whole();
     let (file, offset, lsn) = frames(&disk).into_iter().max_by_key(|(_, _, lsn)| *lsn).unwrap();
-    // Not whole: the last sector of the last frame has no mark.
+    // The frame is incomplete: its last sector has no mark.
     let mut bytes = disk.bytes(&file);
     bytes[usize::try_from(offset).unwrap() + 300..].fill(0);
     disk.put(&file, &bytes);
@@ -118,17 +120,17 @@ fn verify_finds_each_damage_at_its_place() {
             if bytes.iter().all(|byte| *byte == 0) {
                 continue;
             }
-            let sick = disk.fork();
-            sick.flip_bit(file, sector as u64 * 4096 + 17 * 8);
-            let report = check::verify_on(&sick).unwrap();
+            let damaged_disk = disk.fork();
+            damaged_disk.flip_bit(file, sector as u64 * 4096 + 17 * 8);
+            let report = check::verify_on(&damaged_disk).unwrap();
             let Verdict::Damaged(damage) = &report.verdict else {
-                // A frame that another segment took over.
-                assert_eq!(dump(&sick).0, lines, "{file}, sector {sector}: {report}");
+                // Another segment replaces the frame.
+                assert_eq!(dump(&damaged_disk).0, lines, "{file}, sector {sector}: {report}");
                 continue;
             };
             assert_eq!(&damage.at.file, file);
             assert!(damage.at.offset <= sector as u64 * 512, "{file}, sector {sector}: {report}");
-            assert!(small::try_open(&sick, &ManualClock::new()).is_err());
+            assert!(small::try_open(&damaged_disk, &ManualClock::new()).is_err());
             planted += 1;
         }
     }
@@ -166,35 +168,35 @@ fn p11_dump_shows_every_record_and_no_secret() {
 }
 
 #[test]
-fn a_cut_at_the_damage_loses_what_it_says_and_nothing_else() {
+fn a_truncation_at_the_damage_loses_what_it_reports_and_nothing_else() {
     let (disk, clock, states) = whole();
     let last = *states.keys().last().unwrap();
     let full = &states[&last];
     let mut cuts = 0;
     for (file, offset, _) in frames(&disk) {
-        let sick = disk.fork();
-        sick.flip_bit(&file, (offset + 60) * 8);
-        let report = check::verify_on(&sick).unwrap();
+        let damaged_disk = disk.fork();
+        damaged_disk.flip_bit(&file, (offset + 60) * 8);
+        let report = check::verify_on(&damaged_disk).unwrap();
         let Verdict::Damaged(damage) = report.verdict else {
-            // Another segment took over before this frame.
+            // Another segment replaces this frame.
             continue;
         };
         assert_eq!((damage.at.file, damage.at.offset), (file.clone(), offset));
-        let before = sick.content_digest();
-        let plan = check::plan_on(&sick, Start::Damage).unwrap().unwrap();
-        assert_eq!(sick.content_digest(), before, "a plan changes nothing");
-        let cut = check::truncate_on(&sick, Start::Damage).unwrap().unwrap();
+        let before = damaged_disk.content_digest();
+        let plan = check::plan_on(&damaged_disk, TruncateFrom::Damage).unwrap().unwrap();
+        assert_eq!(damaged_disk.content_digest(), before, "a plan changes nothing");
+        let cut = check::truncate_on(&damaged_disk, TruncateFrom::Damage).unwrap().unwrap();
         assert_eq!(cut, plan);
         assert_eq!(cut.unreadable, [(cut.from_lsn, cut.from_lsn)], "{cut}");
         let left = states.range(..cut.from_lsn).next_back().unwrap().1;
-        assert_is_left(&sick, &clock, left, &cut);
-        let lost = says_what_is_lost(&cut, left);
+        assert_is_left(&damaged_disk, &clock, left, &cut);
+        let lost = assert_losses_reported(&cut, left);
         for (key, there) in full.iter().filter(|(key, there)| left.get(*key) != Some(there)) {
-            // The damaged frame cannot be read, and is the one that may not be spoken of.
-            let spoken_of = lost.contains(key) || states[&cut.from_lsn].get(key) == Some(there);
-            assert!(spoken_of, "{key} at {file}, byte {offset}: {cut}");
+            // The damaged frame cannot be read, so its keys need not be reported.
+            let reported = lost.contains(key) || states[&cut.from_lsn].get(key) == Some(there);
+            assert!(reported, "{key} at {file}, byte {offset}: {cut}");
         }
-        assert_kept_aside(&disk, &sick, &cut);
+        assert_quarantined(&disk, &damaged_disk, &cut);
         cuts += 1;
     }
     println!("{cuts} cuts at a damaged frame");
@@ -202,13 +204,13 @@ fn a_cut_at_the_damage_loses_what_it_says_and_nothing_else() {
 }
 
 #[test]
-fn a_cut_from_a_frame_on_leaves_the_state_before_it() {
+fn a_truncation_at_a_frame_leaves_the_state_before_it() {
     let (disk, clock, states) = whole();
     let last = *states.keys().last().unwrap();
     let mut cuts = 0;
     for lsn in 1..=last {
         let cutting = disk.fork();
-        let cut = match check::truncate_on(&cutting, Start::Lsn(lsn)) {
+        let cut = match check::truncate_on(&cutting, TruncateFrom::Lsn(lsn)) {
             Ok(cut) => cut.unwrap(),
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
@@ -222,66 +224,68 @@ fn a_cut_from_a_frame_on_leaves_the_state_before_it() {
         );
         let left = states.range(..lsn).next_back().unwrap().1;
         assert_is_left(&cutting, &clock, left, &cut);
-        let lost: BTreeSet<_> = says_what_is_lost(&cut, left);
+        let lost: BTreeSet<_> = assert_losses_reported(&cut, left);
         let full = &states[&last];
         let really =
             full.iter().filter(|(key, there)| left.get(*key) != Some(there)).map(|(key, _)| key.clone());
         assert_eq!(lost, really.collect());
         cuts += 1;
     }
-    assert!(check::truncate_on(&disk, Start::Lsn(last + 1)).unwrap().is_none());
+    assert!(check::truncate_on(&disk, TruncateFrom::Lsn(last + 1)).unwrap().is_none());
     println!("{cuts} cuts from a frame on");
     assert!(cuts > 10);
 }
 
 #[test]
-fn a_missing_or_headless_segment_can_be_cut_off() {
+fn a_missing_or_headless_segment_can_be_truncated() {
     let (disk, clock, states) = whole();
     let names: Vec<_> = disk.file_names().into_iter().filter(|name| name.starts_with("segment-")).collect();
     for (name, missing) in names.iter().flat_map(|name| [(name, true), (name, false)]) {
-        let sick = disk.fork();
+        let damaged_disk = disk.fork();
         if missing {
-            sick.take_away(name);
+            damaged_disk.delete(name);
         } else {
-            sick.flip_bit(name, 33 * 8);
+            damaged_disk.flip_bit(name, 33 * 8);
         }
-        let Verdict::Damaged(damage) = check::verify_on(&sick).unwrap().verdict else { continue };
-        let cut = check::truncate_on(&sick, Start::Damage).unwrap().unwrap_or_else(|| panic!("{damage:?}"));
+        let Verdict::Damaged(damage) = check::verify_on(&damaged_disk).unwrap().verdict else { continue };
+        let cut = check::truncate_on(&damaged_disk, TruncateFrom::Damage)
+            .unwrap()
+            .unwrap_or_else(|| panic!("{damage:?}"));
         let left = states.range(..cut.from_lsn).next_back().unwrap().1;
-        assert_is_left(&sick, &clock, left, &cut);
+        assert_is_left(&damaged_disk, &clock, left, &cut);
     }
 }
 
 #[test]
-fn a_damaged_checkpoint_or_superblock_is_not_cut() {
+fn a_log_with_a_damaged_checkpoint_or_superblock_is_not_truncated() {
     let (disk, _, _) = whole();
     let checkpoint = disk.file_names().into_iter().find(|name| name.starts_with("checkpoint-")).unwrap();
     for file in [&*checkpoint, "superblock"] {
-        let sick = disk.fork();
-        sick.flip_bit(file, 600 * 8);
+        let damaged_disk = disk.fork();
+        damaged_disk.flip_bit(file, 600 * 8);
         if file == "superblock" {
-            sick.put(file, &vec![7; 8192]);
+            damaged_disk.put(file, &vec![7; 8192]);
         }
-        let before = sick.content_digest();
-        let error = check::truncate_on(&sick, Start::Damage).unwrap_err();
+        let before = damaged_disk.content_digest();
+        let error = check::truncate_on(&damaged_disk, TruncateFrom::Damage).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Broken, "{error}");
         assert!(error.to_string().contains("restore a backup"), "{error}");
-        assert_eq!(sick.content_digest(), before);
+        assert_eq!(damaged_disk.content_digest(), before);
     }
 }
 
 #[test]
-fn an_interrupted_cut_has_not_happened_or_can_be_made_again() {
+fn an_interrupted_truncation_has_not_happened_or_can_be_repeated() {
     let (disk, clock, states) = whole();
     let all = frames(&disk);
     let of_last_opening = all.iter().rev().nth(12).unwrap();
-    let sick = disk.fork();
-    sick.flip_bit(&of_last_opening.0, (of_last_opening.1 + 60) * 8);
-    let from = check::plan_on(&sick, Start::Damage).unwrap().unwrap().from_lsn;
+    let damaged_disk = disk.fork();
+    damaged_disk.flip_bit(&of_last_opening.0, (of_last_opening.1 + 60) * 8);
+    let from = check::plan_on(&damaged_disk, TruncateFrom::Damage).unwrap().unwrap().from_lsn;
     let left = states.range(..from).next_back().unwrap().1;
     let full = states.values().last().unwrap();
     let mut images = 0;
-    for (start, begin) in [(Start::Damage, &sick), (Start::Lsn(from), &disk)] {
+    for (start, begin) in [(TruncateFrom::Damage, &damaged_disk), (TruncateFrom::Lsn(from), &disk)] {
         for call in 1.. {
             let cutting = begin.fork();
             let number = cutting.mutations() + call;
@@ -290,14 +294,18 @@ fn an_interrupted_cut_has_not_happened_or_can_be_made_again() {
             for image in cutting.crash().images(4, 16, call) {
                 images += 1;
                 let again = image.fork();
-                // A sound log that was not cut yet opens with all of it, and one that was with what is left.
+                // A sound log opens with all records before the truncation, and with the remaining
+                // ones after it.
                 if check::verify_on(&image).unwrap().is_sound() {
                     let is = opened(&image, &clock);
-                    assert!(is == *left || (start != Start::Damage && is == *full), "call {call}: {is:?}");
+                    assert!(
+                        is == *left || (start != TruncateFrom::Damage && is == *full),
+                        "call {call}: {is:?}"
+                    );
                 } else {
-                    assert_eq!(start, Start::Damage, "call {call}: a sound log was damaged");
+                    assert_eq!(start, TruncateFrom::Damage, "call {call}: a sound log was damaged");
                 }
-                // Cutting again ends in what is left either way.
+                // Another truncation leaves the remaining records in either case.
                 match check::truncate_on(&again, start) {
                     Ok(_) => assert_eq!(opened(&again, &clock), *left, "call {call}"),
                     Err(error) => {
@@ -314,7 +322,7 @@ fn an_interrupted_cut_has_not_happened_or_can_be_made_again() {
     println!("{images} disks of interrupted cuts");
 }
 
-/// What a log holds once it was opened; it is closed again.
+/// Returns the content of a log after an opening and a close.
 fn opened(disk: &SimDisk, clock: &ManualClock) -> State {
     open(disk, clock).close().unwrap();
     let (state, report) = state(disk);
@@ -322,8 +330,9 @@ fn opened(disk: &SimDisk, clock: &ManualClock) -> State {
     state
 }
 
-/// The log opens with that state, and takes writes that stay, with tokens above all there were.
-fn assert_is_left(disk: &SimDisk, clock: &ManualClock, left: &State, cut: &Cut) {
+/// Checks that the log opens with this state, and that new writes persist with higher tokens than
+/// all before.
+fn assert_is_left(disk: &SimDisk, clock: &ManualClock, left: &State, cut: &Truncation) {
     assert_eq!(state(disk).0, *left, "{cut}");
     assert_eq!(cut.records, left.len() as u64);
     assert_eq!(opened(disk, clock), *left, "{cut}");
@@ -342,21 +351,21 @@ fn assert_is_left(disk: &SimDisk, clock: &ManualClock, left: &State, cut: &Cut) 
     assert_eq!(opened(&disk, &ManualClock::new()), expected);
 }
 
-/// The keys that the cut says lose writes; what they go back to has to be what is left.
-fn says_what_is_lost(cut: &Cut, left: &State) -> BTreeSet<String> {
+/// Checks that the reported keys return to the state that remains.
+fn assert_losses_reported(cut: &Truncation, left: &State) -> BTreeSet<String> {
     for lost in &cut.keys {
-        let back_to = lost.back_to.as_ref().map(|back| (back.version, back.stage));
-        assert_eq!(back_to, left.get(lost.key.as_str()).map(|(version, _, stage)| (*version, *stage)));
+        let restored = lost.restored.as_ref().map(|back| (back.version, back.stage));
+        assert_eq!(restored, left.get(lost.key.as_str()).map(|(version, _, stage)| (*version, *stage)));
     }
     cut.keys.iter().map(|lost| lost.key.to_string()).collect()
 }
 
-/// What was cut is in the files that were named.
-fn assert_kept_aside(before: &SimDisk, after: &SimDisk, cut: &Cut) {
-    let name = cut.aside.first().unwrap();
+/// Checks that the removed bytes are in the reported files.
+fn assert_quarantined(before: &SimDisk, after: &SimDisk, cut: &Truncation) {
+    let name = cut.quarantine.first().unwrap();
     let from = usize::try_from(cut.at.offset).unwrap();
     let (was, is) = (before.bytes(&cut.at.file), after.bytes(name));
-    // But for the bit that was turned over.
+    // The flipped bit differs.
     assert_eq!(is[61..], was[from + 61..from + is.len()]);
     assert!(was[from + is.len()..].iter().all(|byte| *byte == 0));
 }

@@ -1,7 +1,9 @@
-//! Leases do not lapse early, and time does not run backwards, over any number of crashes with the wall clock set back.
+//! Leases do not expire early, and time does not run backwards, over any number of crashes with the
+//! wall clock set back.
 //!
-//! The story: a log lets time be told up to 200 ms ahead of what it has written, and an opening begins behind that. With the wall
-//! clock set back it began there at once. Each crash so took up to 200 ms off every lease, and ten crashes took 1.6 s.
+//! History: the clock is reserved 200 ms ahead of what is written, and an opening starts at the end
+//! of the reservation. With the wall clock set back, it started there at once. Each crash shortened
+//! every lease by up to 200 ms, and ten crashes by 1.6 s.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -20,20 +22,20 @@ use lessor_core::{Clock, LeaseId, Store, SystemClock, Timestamp};
 use lessor_file::{FileStore, SyncMode};
 use lessor_simdisk::SimDisk;
 use lessor_testkit::ManualClock;
+use support::changes::{self, Action};
 use support::number_from_env;
-use support::scribe::{self, Act};
 use support::work::{key, tiny};
 
 mod support;
 
-/// Several lives of a log on a machine whose wall clock is set back between them.
+/// Several openings of a log on a machine whose wall clock is set back between them.
 struct Lives {
     disk: SimDisk,
     sync: SyncMode,
     wall: ManualClock,
-    /// How much time has really passed since the lease was granted.
+    /// The real time since the lease was granted.
     passed: Duration,
-    /// When that was by the log's clock, and the latest time that it told.
+    /// The time of the grant by the clock of the log, and the latest time that was returned.
     granted_at: Timestamp,
     latest: Timestamp,
     random: u64,
@@ -66,18 +68,18 @@ impl Lives {
         (self.random >> 33) % most
     }
 
-    /// The opening may wait, which the wall clock shows.
+    /// The opening may wait, which advances the wall clock.
     fn open(&mut self) -> FileStore {
         let before = self.wall.now();
-        let opener = FileStore::builder().settings(tiny(self.sync)).clock(Arc::new(self.wall.clone()));
-        let store = opener.open_on(Arc::new(self.disk.clone())).unwrap();
+        let builder = FileStore::builder().settings(tiny(self.sync)).clock(Arc::new(self.wall.clone()));
+        let store = builder.open_on(Arc::new(self.disk.clone())).unwrap();
         let waited = self.wall.now().saturating_since(before);
         assert!(waited <= Duration::from_millis(200), "the opening took {waited:?}");
         self.passed += waited;
         store
     }
 
-    /// The machine lives on; or the power fails, where that loses nothing that was acknowledged.
+    /// The process is killed; or the power fails, where no acknowledged write can be lost.
     fn killed(&mut self, store: &FileStore) {
         let left = match (self.sync, self.below(3)) {
             (SyncMode::Disk, 0) => self.disk.crash().image_lost(),
@@ -93,7 +95,7 @@ impl Lives {
         self.wall.advance(time);
     }
 
-    /// Some time passes, of the kind that matters.
+    /// A relevant amount of time passes.
     fn pass_some(&mut self) {
         let micros = match self.below(4) {
             0 => 0,
@@ -104,7 +106,7 @@ impl Lives {
         self.pass(Duration::from_micros(micros));
     }
 
-    /// The log's time has not gone on by more than has really passed, and not back.
+    /// Checks that the clock of the log advanced by no more than the real time, and not backwards.
     fn look(&mut self, store: &FileStore) {
         let seen = store.load(&key("lease")).wait().unwrap();
         assert!(seen.now >= self.latest, "the clock ran back from {:?} to {:?}", self.latest, seen.now);
@@ -139,28 +141,29 @@ fn write(store: &FileStore, name: &str, id: u64) {
     let key = key(name);
     let seen = store.load(&key).wait().unwrap();
     let id = LeaseId::from_bytes(u128::from(id).to_be_bytes());
-    let change = scribe::change(&key, &seen, Act::Acquire, id, 0).unwrap();
+    let change = changes::change(&key, &seen, Action::Acquire, id, 0).unwrap();
     assert!(matches!(store.swap(&key, &change.borrow()).wait().unwrap(), Swap::Stored));
 }
 
-/// How many lives: the environment's `LESSOR_CRASHES_IN_A_ROW`, by default 40; of so many logs: `LESSOR_CRASH_CASES`, by default 24.
+/// The number of crashes is set by `LESSOR_CRASHES_IN_A_ROW`, default 40, and the number of logs by
+/// `LESSOR_CRASH_CASES`, default 24.
 #[test]
-fn p7_no_lease_lapses_early_over_any_number_of_crashes_with_the_wall_clock_set_back() {
+fn p7_no_lease_expires_early_over_any_number_of_crashes_with_the_wall_clock_set_back() {
     let (logs, each) =
         (number_from_env("LESSOR_CRASH_CASES", 24), number_from_env("LESSOR_CRASHES_IN_A_ROW", 40));
-    let mut told = Duration::ZERO;
+    let mut observed = Duration::ZERO;
     for seed in 0..logs {
         let sync = if seed % 2 == 0 { SyncMode::Disk } else { SyncMode::Process };
         let mut lives = Lives::new(sync, seed);
         (0..each).for_each(|number| lives.live(number));
-        told += lives.passed;
+        observed += lives.passed;
     }
-    println!("{logs} logs, {each} lives of each, {told:?} have passed in them");
+    println!("{logs} logs, {each} lives of each, {observed:?} have passed in them");
 }
 
-/// The same in its plainest form.
+/// The simplest case of the test above.
 #[test]
-fn p7_a_hundred_quick_crashes_take_nothing_off_a_lease() {
+fn p7_a_hundred_quick_crashes_do_not_shorten_a_lease() {
     let mut lives = Lives::new(SyncMode::Disk, 1);
     lives.wall = ManualClock::starting_at(lives.wall.now().saturating_sub(Duration::from_hours(1)));
     for number in 0..100 {
@@ -172,9 +175,9 @@ fn p7_a_hundred_quick_crashes_take_nothing_off_a_lease() {
     }
 }
 
-/// A log that was closed knows what time it is, so nothing has to be waited for. The clock goes on from there.
+/// A closed log knows the time, so an opening does not wait. The clock continues from there.
 #[test]
-fn p7_a_log_that_was_closed_goes_on_at_once_where_it_was() {
+fn p7_the_clock_of_a_closed_log_continues_without_a_wait() {
     let mut lives = Lives::new(SyncMode::Disk, 2);
     lives.open().close().unwrap();
     let passed = lives.passed;
@@ -190,9 +193,9 @@ fn p7_a_log_that_was_closed_goes_on_at_once_where_it_was() {
     assert_eq!(lives.passed - passed, Duration::from_millis(3 * 700));
 }
 
-/// A real clock that was set back: the opening waits for what was covered.
+/// With a real clock that was set back, an opening waits until the reservation has passed.
 #[test]
-fn p7_an_opening_waits_by_a_clock_that_runs_by_itself() {
+fn p7_an_opening_waits_on_a_real_clock_until_the_reservation_has_passed() {
     #[derive(Debug)]
     struct Behind(SystemClock);
     impl Clock for Behind {
@@ -202,16 +205,16 @@ fn p7_an_opening_waits_by_a_clock_that_runs_by_itself() {
     }
     let system = Arc::new(SystemClock::new());
     let disk = SimDisk::new();
-    let opener = || FileStore::builder().settings(tiny(SyncMode::Disk));
-    let store = opener().clock(system.clone()).open_on(Arc::new(disk.clone())).unwrap();
+    let builder = || FileStore::builder().settings(tiny(SyncMode::Disk));
+    let store = builder().clock(system.clone()).open_on(Arc::new(disk.clone())).unwrap();
     write(&store, "lease", 1);
     let granted = store.load(&key("lease")).wait().unwrap();
     let (granted_at, begin) = (granted.record.unwrap().acquired_at(), system.now());
     let left = disk.fork();
     store.close().unwrap();
-    let store = opener().clock(Arc::new(Behind(*system))).open_on(Arc::new(left)).unwrap();
+    let store = builder().clock(Arc::new(Behind(*system))).open_on(Arc::new(left)).unwrap();
     let now = store.load(&key("lease")).wait().unwrap().now;
-    // What passed between the grant and the first reading is not counted here.
+    // The time between the grant and the first reading is not counted.
     let passed = system.now().saturating_since(begin) + begin.saturating_since(granted_at);
     assert!(now.saturating_since(granted_at) <= passed, "{passed:?} have passed");
     store.close().unwrap();

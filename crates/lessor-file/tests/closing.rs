@@ -1,4 +1,4 @@
-//! What is written while the log is being closed is refused, or kept.
+//! A write during a close is refused or kept.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -24,8 +24,8 @@ use lessor_file::{FileStore, Settings, SyncMode};
 use lessor_simdisk::{Call, CallKind, SimDisk};
 use lessor_testkit::ManualClock;
 use parking_lot::Mutex;
+use support::changes::{self, Action};
 use support::number_from_env;
-use support::scribe::{self, Act};
 use support::work::{key, tiny};
 
 mod support;
@@ -35,14 +35,15 @@ fn open(disk: &SimDisk, sync: SyncMode) -> FileStore {
     FileStore::builder().settings(tiny(sync)).clock(clock).open_on(Arc::new(disk.clone())).unwrap()
 }
 
-/// Grants lease after lease until one is refused; returns what was granted.
+/// Grants leases until one is refused. Returns the granted keys.
 fn grant(store: &FileStore, thread: u64, is_over: &AtomicBool) -> Vec<(String, Record)> {
     let mut granted = Vec::new();
     for number in 0.. {
         let name = format!("{thread} {number}");
         let id = LeaseId::from_bytes((u128::from(thread) << 64 | number).to_be_bytes());
         let Ok(now) = store.now().wait() else { break };
-        let change = scribe::change(&key(&name), &Seen { record: None, now }, Act::Acquire, id, 0).unwrap();
+        let change =
+            changes::change(&key(&name), &Seen { record: None, now }, Action::Acquire, id, 0).unwrap();
         match store.swap(&key(&name), &change.borrow()).wait() {
             Ok(Swap::Stored) => granted.push((name, change.borrow().next.clone())),
             _ if is_over.load(Ordering::SeqCst) => break,
@@ -86,8 +87,8 @@ fn opened(disk: &SimDisk) -> (Arc<FileStore>, Engine, ManualClock) {
     let clock = ManualClock::new();
     let mut settings = Settings::default();
     settings.lock_wait = Duration::ZERO;
-    let opener = FileStore::builder().settings(settings).clock(Arc::new(clock.clone()));
-    let store = Arc::new(opener.open_on(Arc::new(disk.clone())).unwrap());
+    let builder = FileStore::builder().settings(settings).clock(Arc::new(clock.clone()));
+    let store = Arc::new(builder.open_on(Arc::new(disk.clone())).unwrap());
     let engine = Engine::new(store.clone()).unwrap();
     (store, engine, clock)
 }
@@ -101,14 +102,14 @@ fn names(disk: &SimDisk, prefix: &str) -> Vec<String> {
     disk.file_names().into_iter().filter(|name| name.starts_with(prefix)).collect()
 }
 
-/// A log of about six megabytes, and the records that are in it.
+/// Returns a log of about six megabytes and the number of its records.
 fn grown(disk: &SimDisk) -> (Arc<FileStore>, Engine, ManualClock) {
     let (store, engine, clock) = opened(disk);
     (0..300).for_each(|number| complete(&engine, &format!("{number}"), 20_000));
     (store, engine, clock)
 }
 
-/// Once the log is closed, which is not waited for everywhere.
+/// Checks that all records are there once the log is closed. Some tests do not wait for the close.
 fn everything_is_there(disk: &SimDisk) {
     wait_until(|| disk.try_lock("").unwrap().is_some());
     let (store, engine, _) = opened(disk);
@@ -118,8 +119,8 @@ fn everything_is_there(disk: &SimDisk) {
     store.close().unwrap();
 }
 
-/// A compaction while the log was closed wrote its whole checkpoint, and then threw it away, because the log was closed. So each close took
-/// seconds for nothing, and segments piled up.
+/// A compaction during a close wrote its whole checkpoint and discarded it, because the log was
+/// closed. Each close took seconds for nothing, and the number of segments grew.
 #[test]
 fn closing_a_grown_log_leaves_a_checkpoint_and_one_segment() {
     let disk = SimDisk::new();
@@ -131,9 +132,10 @@ fn closing_a_grown_log_leaves_a_checkpoint_and_one_segment() {
     everything_is_there(&disk);
 }
 
-/// The time for closing ran out in the middle of a compaction: nothing is lost by that, and the caller is told.
+/// The time for the close runs out in the middle of a compaction. Nothing is lost, and the caller
+/// is notified.
 #[test]
-fn p9_a_closing_that_runs_out_of_time_loses_nothing_and_says_so() {
+fn p9_a_close_that_runs_out_of_time_loses_nothing_and_reports_it() {
     let disk = SimDisk::new();
     let (_store, engine, clock) = grown(&disk);
     let closing = engine.close(Duration::from_secs(60));
@@ -157,16 +159,16 @@ fn p9_a_closing_that_runs_out_of_time_loses_nothing_and_says_so() {
     let seen = std::mem::take(&mut *seen.lock());
     assert!(seen.iter().all(|now| now.step == CloseStep::Store && now.total > 6_000_000), "{seen:?}");
     assert!(seen.windows(2).all(|two| two[0].done <= two[1].done), "{seen:?}");
-    // The next one finds nothing half done.
+    // The next close finds nothing half done.
     drop(engine);
     drop(_store);
     everything_is_there(&disk);
     assert_eq!((names(&disk, "segment-").len(), names(&disk, "checkpoint-").len()), (1, 1), "{disk:?}");
 }
 
-/// A caller hung up in the middle of the closing.
+/// A caller abandons a close.
 #[test]
-fn p9_a_closing_that_nobody_waits_for_loses_nothing() {
+fn p9_an_abandoned_close_loses_nothing() {
     let disk = SimDisk::new();
     let (store, engine, _) = grown(&disk);
     let mut closing = engine.close(Duration::from_secs(60));
@@ -177,12 +179,12 @@ fn p9_a_closing_that_nobody_waits_for_loses_nothing() {
     everything_is_there(&disk);
 }
 
-/// To drop a large log took as long as to compact it, without a word.
+/// Dropping a large log took as long as compacting it.
 #[test]
-fn a_log_that_is_dropped_does_not_compact_what_takes_long() {
+fn dropping_a_store_skips_a_long_compaction() {
     let disk = SimDisk::new();
     let (store, engine, _) = grown(&disk);
-    // Without any time, the answer comes before the folder is released.
+    // Without any time, the call returns before the folder is released.
     engine.close(Duration::ZERO).wait().unwrap();
     drop((store, engine));
     wait_until(|| disk.try_lock("").unwrap().is_some());
@@ -195,7 +197,8 @@ fn a_log_that_is_dropped_does_not_compact_what_takes_long() {
     everything_is_there(&disk);
 }
 
-/// `shutdown`, and then to drop the engine, did not release the folder at once: now and then the next opening failed.
+/// After `shutdown` and a drop of the engine, the folder was not released at once, and sometimes
+/// the next opening failed.
 #[test]
 fn p9_a_closed_engine_has_released_its_folder() {
     let disk = SimDisk::new();
@@ -206,14 +209,14 @@ fn p9_a_closed_engine_has_released_its_folder() {
             complete(&engine, &format!("{round}"), 10);
         }
         assert!(engine.close(Duration::from_secs(3_600)).wait().unwrap().is_complete(), "round {round}");
-        // The engine is there still, and with it its thread.
+        // The engine, and with it its thread, stays alive.
         std::mem::forget(engine);
     }
 }
 
 /// A hundred short-lived processes with one record each left 199 files with 102 MB.
 #[test]
-fn many_openings_with_a_record_each_leave_few_files_and_bytes() {
+fn many_openings_with_one_record_each_leave_few_files_and_bytes() {
     for end in ["closed", "dropped", "killed"] {
         let mut disk = SimDisk::new();
         for round in 0..100 {
@@ -228,7 +231,7 @@ fn many_openings_with_a_record_each_leave_few_files_and_bytes() {
                     drop(store);
                 }
                 _ => {
-                    // The compaction that is due may go on for a moment.
+                    // The compaction that is due may still be running.
                     wait_until(|| disk.file_names().len() < 14);
                     disk = disk.fork();
                 }

@@ -1,4 +1,4 @@
-//! Commits go on while the log is compacted.
+//! Commits continue while the log is compacted.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -17,13 +17,14 @@ use parking_lot::Mutex;
 
 type Asked = Pending<'static, Result<Acquisition, Error>>;
 
-/// What callers do while the keeper reads what it compacts.
+/// The callers during a compaction.
 #[derive(Default)]
 struct Callers {
     leases: Vec<Acquisition>,
-    /// They wait for the next segment.
+    /// Callers that wait for the next segment.
     waiting: Vec<Asked>,
-    /// How many bytes the segments had when the compaction began, and when its checkpoint took over.
+    /// The bytes of the segments when the compaction began, and when the superblock named its
+    /// checkpoint.
     begun: Option<u64>,
     over: Option<u64>,
 }
@@ -34,7 +35,7 @@ fn room_made(disk: &SimDisk) -> u64 {
 }
 
 impl Callers {
-    /// Asks for leases until one has to wait for room.
+    /// Requests leases until one has to wait for space.
     fn ask(&mut self, disk: &SimDisk, store: &FileStore, engine: &Engine) {
         self.begun.get_or_insert_with(|| room_made(disk));
         let mut context = Context::from_waker(Waker::noop());
@@ -45,24 +46,24 @@ impl Callers {
             match Pin::new(&mut asked).poll(&mut context) {
                 Poll::Ready(granted) => self.leases.push(granted.unwrap()),
                 Poll::Pending if store.len() == keys => self.waiting.push(asked),
-                // It is in a frame: this thread writes it, if no other does.
+                // The request is in a frame. This thread writes it, unless another one does.
                 Poll::Pending => self.leases.push(asked.wait().unwrap()),
             }
         }
     }
 }
 
-/// The thread that makes room for commits also compacts. Once, it did not look up from that until it was done: with a checkpoint of
-/// 140 MB, commits stood still for more than a second.
+/// The thread that makes segments for commits also compacts. Once it did not make segments until a
+/// compaction was done. With a checkpoint of 140 MB, commits stopped for more than a second.
 #[test]
-fn a_compaction_does_not_keep_commits_from_getting_room() {
+fn a_compaction_does_not_keep_commits_from_getting_space() {
     let mut settings = Settings::default();
     settings.first_segment = 4 << 10;
     settings.max_segment = 8 << 10;
     settings.compact_at = 1 << 30;
     let disk = SimDisk::new();
-    let opener = FileStore::builder().settings(settings).clock(Arc::new(ManualClock::new()));
-    let store = Arc::new(opener.open_on(Arc::new(disk.clone())).unwrap());
+    let builder = FileStore::builder().settings(settings).clock(Arc::new(ManualClock::new()));
+    let store = Arc::new(builder.open_on(Arc::new(disk.clone())).unwrap());
     let engine = Engine::new(store.clone()).unwrap();
     for number in 0..40 {
         let Acquisition::Acquired(lease) = engine.acquire(&format!("{number}")).wait().unwrap() else {
@@ -78,9 +79,9 @@ fn a_compaction_does_not_keep_commits_from_getting_room() {
                 return;
             }
             let is_read = call.kind == CallKind::Read && call.file.starts_with("segment-");
-            // Nothing is removed before the checkpoint has taken over.
+            // Files are removed only once the superblock names the checkpoint.
             let is_over = call.kind == CallKind::Remove && call.file.starts_with("segment-");
-            // Not for calls that these bring about themselves.
+            // Calls that the callers themselves cause are skipped.
             let Some(mut callers) = callers.try_lock() else { return };
             if is_read {
                 callers.ask(&disk, &store, &engine);
@@ -92,8 +93,8 @@ fn a_compaction_does_not_keep_commits_from_getting_room() {
     store.compact().unwrap();
     disk.on_call(None);
     let Callers { leases, waiting, begun, over } = std::mem::take(&mut *callers.lock());
-    assert!(!leases.is_empty() && !waiting.is_empty(), "nobody had to wait for room");
-    assert!(over.unwrap() > begun.unwrap(), "no room was made while the log was compacted");
+    assert!(!leases.is_empty() && !waiting.is_empty(), "no caller had to wait for space");
+    assert!(over.unwrap() > begun.unwrap(), "no segment was made during the compaction");
     for asked in waiting {
         assert!(matches!(asked.wait().unwrap(), Acquisition::Acquired(_)));
     }

@@ -1,4 +1,4 @@
-//! The file log keeps every promise, on a real disk.
+//! The file store keeps every promise of the conformance suite on a real disk.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -7,7 +7,8 @@ use std::sync::Arc;
 use lessor_file::{FileStore, Settings, SyncMode};
 use lessor_testkit::{ManualClock, Subject, conformance};
 
-/// Segments so small that the log goes from one to the next and is compacted many times within each promise.
+/// Settings with small segments, so that the log continues in many segments and is compacted many
+/// times in each test.
 fn small() -> Settings {
     let mut settings = Settings::default();
     settings.first_segment = 8 << 10;
@@ -22,8 +23,8 @@ mod on_a_manual_clock {
     fn log() -> Subject {
         let folder = tempfile::tempdir().unwrap();
         let clock = ManualClock::new();
-        let opener = FileStore::builder().settings(small()).clock(Arc::new(clock.clone()));
-        let store = opener.open(folder.path().join("log")).unwrap();
+        let builder = FileStore::builder().settings(small()).clock(Arc::new(clock.clone()));
+        let store = builder.open(folder.path().join("log")).unwrap();
         Subject::on_manual_clock(Arc::new(store), clock).keeping(folder)
     }
 
@@ -42,7 +43,7 @@ mod on_the_real_clock {
     conformance!(log);
 }
 
-/// Nothing finished is kept in memory, and nothing is synced before it is answered.
+/// No finished record is cached, and no write is synced before it is acknowledged.
 mod without_a_cache_and_durable_by_process {
     use super::*;
 
@@ -52,8 +53,8 @@ mod without_a_cache_and_durable_by_process {
         let mut settings = small();
         settings.cache = 0;
         settings.sync = SyncMode::Process;
-        let opener = FileStore::builder().settings(settings).clock(Arc::new(clock.clone()));
-        let store = opener.open(folder.path().join("log")).unwrap();
+        let builder = FileStore::builder().settings(settings).clock(Arc::new(clock.clone()));
+        let store = builder.open(folder.path().join("log")).unwrap();
         Subject::on_manual_clock(Arc::new(store), clock).keeping(folder)
     }
 

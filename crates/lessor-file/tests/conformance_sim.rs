@@ -1,4 +1,5 @@
-//! The file log keeps every promise on the simulated disk, also if it is opened anew all the time.
+//! The file store keeps every promise of the conformance suite on the simulated disk, even if it is
+//! closed and opened all the time.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -21,8 +22,8 @@ mod support;
 
 fn log() -> Subject {
     let clock = ManualClock::new();
-    let opener = FileStore::builder().settings(tiny(SyncMode::Disk)).clock(Arc::new(clock.clone()));
-    let store = opener.open_on(Arc::new(SimDisk::new())).unwrap();
+    let builder = FileStore::builder().settings(tiny(SyncMode::Disk)).clock(Arc::new(clock.clone()));
+    let store = builder.open_on(Arc::new(SimDisk::new())).unwrap();
     Subject::on_manual_clock(Arc::new(store), clock)
 }
 

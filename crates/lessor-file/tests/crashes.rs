@@ -1,4 +1,5 @@
-//! No power loss and no kill loses what was acknowledged or seen, and none leaves a log that does not open.
+//! No power loss and no kill loses what was acknowledged or observed, or leaves a log that does not
+//! open.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -12,13 +13,14 @@
 use lessor_file::{Settings, SyncMode};
 use lessor_simdisk::SimDisk;
 use support::check::Check;
-use support::told::Told;
+use support::observed::Observed;
 use support::work::{ALPHABET, Op, Work, tiny};
 use support::{Campaign, number_from_env};
 
 mod support;
 
-/// Short workloads: how many of all of up to three steps, by default 24, or `LESSOR_CRASH_CASES`.
+/// Returns short workloads: a part of all workloads of up to three steps. `LESSOR_CRASH_CASES` sets
+/// their number, default 24.
 fn short_workloads(share: u64) -> impl Iterator<Item = Vec<Op>> {
     let size = ALPHABET.len() as u64;
     let all = size + size.pow(2) + size.pow(3);
@@ -36,9 +38,9 @@ fn workload(number: u64) -> Vec<Op> {
     (0..length).map(|place| ALPHABET[(rest / size.pow(place) % size) as usize]).collect()
 }
 
-/// A log with a checkpoint, a few segments and a tail, left by a kill.
-fn prepared(settings: &Settings) -> (SimDisk, Told) {
-    use support::scribe::Act::{Acquire, Complete, Extend, Release};
+/// Returns a killed log with a checkpoint, a few segments and a tail.
+fn prepared(settings: &Settings) -> (SimDisk, Observed) {
+    use support::changes::Action::{Acquire, Complete, Extend, Release};
     let disk = SimDisk::new();
     let ops = [
         Op::On(Acquire, "a"),
@@ -50,15 +52,15 @@ fn prepared(settings: &Settings) -> (SimDisk, Told) {
         Op::On(Release, "c"),
     ];
     let mut work =
-        Work::open(&disk, settings, Told::default()).unwrap_or_else(|(error, _)| panic!("{error}"));
+        Work::open(&disk, settings, Observed::default()).unwrap_or_else(|(error, _)| panic!("{error}"));
     for op in ops {
         work.perform(op).unwrap();
     }
-    let (left, told) = (disk.fork(), work.told.clone());
-    (left, told)
+    let (left, observed) = (disk.fork(), work.observed.clone());
+    (left, observed)
 }
 
-/// The same for ever from the same seed.
+/// Returns a random workload, which depends on the seed only.
 fn random_workload(seed: u64, length: u64) -> Vec<Op> {
     let mut state = seed;
     let mut next = || {
@@ -81,54 +83,54 @@ fn random_workload(seed: u64, length: u64) -> Vec<Op> {
 fn lose_power_of_short_workloads(from_prepared: bool) {
     let settings = tiny(SyncMode::Disk);
     let (campaign, check) = (Campaign::from_env("power losses"), Check::from_env(&settings));
-    // A process that made the folder was killed before it did anything else.
-    let (start, told) =
-        if from_prepared { prepared(&settings) } else { (SimDisk::in_new_folder(), Told::default()) };
+    // A process that created the folder was killed before it did anything else.
+    let (start, observed) =
+        if from_prepared { prepared(&settings) } else { (SimDisk::in_new_folder(), Observed::default()) };
     for ops in short_workloads(if from_prepared { 1 } else { 4 }) {
         campaign.each_power_loss(
             || start.fork(),
-            |disk| Work::run(disk, &settings, told.clone(), &ops),
-            |image, told| check.whole(image, told),
+            |disk| Work::run(disk, &settings, observed.clone(), &ops),
+            |image, observed| check.whole(image, observed),
         );
     }
 }
 
 #[test]
-fn p5_p7_p8_p9_no_power_loss_takes_what_was_told_of_a_new_log() {
+fn p5_p7_p8_p9_no_power_loss_loses_observations_of_a_new_log() {
     lose_power_of_short_workloads(false);
 }
 
 #[test]
-fn p5_p7_p8_p9_no_power_loss_takes_what_was_told_of_a_log_that_was_killed_before() {
+fn p5_p7_p8_p9_no_power_loss_loses_observations_of_a_killed_log() {
     lose_power_of_short_workloads(true);
 }
 
 #[test]
-fn p5_p7_p8_p9_no_kill_takes_what_was_told() {
+fn p5_p7_p8_p9_no_kill_loses_observations() {
     for sync in [SyncMode::Disk, SyncMode::Process] {
         let settings = tiny(sync);
         let (campaign, check) = (Campaign::from_env("kills"), Check::from_env(&settings));
-        let (start, told) = prepared(&settings);
+        let (start, observed) = prepared(&settings);
         for ops in short_workloads(1) {
             campaign.each_kill(
                 || start.fork(),
-                |disk| Work::run(disk, &settings, told.clone(), &ops),
-                |image, told| check.killed(image, told, sync),
+                |disk| Work::run(disk, &settings, observed.clone(), &ops),
+                |image, observed| check.killed(image, observed, sync),
             );
         }
     }
 }
 
-/// What an opening finds may be in the memory of the operating system only.
+/// The frames that an opening finds may be in the memory of the operating system only.
 #[test]
-fn p5_an_opening_that_was_killed_leaves_nothing_that_the_next_one_wrongly_relies_on() {
+fn p5_a_killed_opening_does_not_mislead_the_next_one() {
     let settings = tiny(SyncMode::Disk);
     let (campaign, check) = (Campaign::from_env("killed openings"), Check::from_env(&settings));
-    let (start, told) = prepared(&settings);
+    let (start, observed) = prepared(&settings);
     campaign.each_kill(
         || start.fork(),
-        |disk| Work::run(disk, &settings, told.clone(), &[]),
-        |disk, told| check.whole_after_all(disk, told),
+        |disk| Work::run(disk, &settings, observed.clone(), &[]),
+        |disk, observed| check.whole_after_all(disk, observed),
     );
 }
 
@@ -136,29 +138,30 @@ fn p5_an_opening_that_was_killed_leaves_nothing_that_the_next_one_wrongly_relies
 fn p5_p9_a_killed_compaction_and_an_interrupted_opening_after_it_lose_nothing() {
     let settings = tiny(SyncMode::Disk);
     let (campaign, check) = (Campaign::from_env("killed compactions"), Check::from_env(&settings));
-    let (start, told) = prepared(&settings);
+    let (start, observed) = prepared(&settings);
     campaign.each_kill(
         || start.fork(),
-        |disk| Work::run(disk, &settings, told.clone(), &[Op::Compact]),
-        |disk, told| check.recovers_at_any_call(disk, told),
+        |disk| Work::run(disk, &settings, observed.clone(), &[Op::Compact]),
+        |disk, observed| check.recovers_at_any_call(disk, observed),
     );
 }
 
 #[test]
-fn a_power_loss_takes_the_last_of_what_was_not_synced_and_nothing_else() {
+fn a_power_loss_loses_only_the_latest_unsynced_writes() {
     let settings = tiny(SyncMode::Process);
     let (campaign, check) = (Campaign::from_env("power losses without syncs"), Check::from_env(&settings));
     for seed in 0..number_from_env("LESSOR_CRASH_CASES", 24) / 8 + 1 {
         let ops = random_workload(seed, 8);
         campaign.each_power_loss(
             SimDisk::in_new_folder,
-            |disk| Work::run(disk, &settings, Told::default(), &ops),
-            |image, told| check.prefix(image, told),
+            |disk| Work::run(disk, &settings, Observed::default(), &ops),
+            |image, observed| check.prefix(image, observed),
         );
     }
 }
 
-/// Long ones, in which the log goes through many segments and is compacted by itself; crashes at calls drawn at random.
+/// Long workloads, in which the log continues in many segments and is compacted by itself, with
+/// crashes at random calls.
 #[test]
 fn p5_p7_p8_p9_long_work_loses_nothing_at_any_crash() {
     let settings = tiny(SyncMode::Disk);
@@ -166,7 +169,7 @@ fn p5_p7_p8_p9_long_work_loses_nothing_at_any_crash() {
     let check = Check::from_env(&settings);
     for seed in 0..number_from_env("LESSOR_CRASH_CASES", 24) {
         let ops = random_workload(seed + 1_000, 40);
-        let run = |disk: &SimDisk| Work::run(disk, &settings, Told::default(), &ops);
+        let run = |disk: &SimDisk| Work::run(disk, &settings, Observed::default(), &ops);
         let whole = SimDisk::in_new_folder();
         let _ = run(&whole);
         let calls = whole.mutations();
@@ -178,9 +181,9 @@ fn p5_p7_p8_p9_long_work_loses_nothing_at_any_crash() {
             } else {
                 disk.power_off_at(call);
             }
-            let told = run(&disk);
+            let observed = run(&disk);
             campaign.check_crash(&disk.crash(), seed, format!("at mutating call {call}"), |image| {
-                check.whole(image, &told)
+                check.whole(image, &observed)
             });
         }
     }

@@ -1,8 +1,8 @@
-//! Many callers commit while the log goes through small segments and is compacted, and the power fails, or the process is killed, at calls
-//! that are drawn at random. The log opens, and has what was acknowledged.
+//! Many callers commit while the log continues in small segments and is compacted. At random calls
+//! the power fails or the process is killed. The log opens with every acknowledged write.
 //!
-//! The story: a committer that takes the next segment at the very moment at which a compaction begins is something that no test with one
-//! caller can bring about.
+//! History: a leader that continues in the next segment at the very moment at which a compaction
+//! begins cannot be produced by a test with one caller.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -24,8 +24,8 @@ use lessor_file::{FileStore, SyncMode};
 use lessor_simdisk::{Call, CallKind, Crash, SimDisk};
 use lessor_testkit::ManualClock;
 use parking_lot::Mutex;
+use support::changes::{self, Action};
 use support::number_from_env;
-use support::scribe::{self, Act};
 use support::work::{key, tiny};
 
 mod support;
@@ -42,7 +42,7 @@ fn open(disk: &SimDisk, sync: SyncMode) -> Result<FileStore, lessor_core::Error>
         .open_on(Arc::new(disk.clone()))
 }
 
-/// What lies on the disk at some call, and what had been acknowledged before.
+/// The disk at some call, and the writes that were acknowledged before.
 struct Moment {
     call: Call,
     crash: Crash,
@@ -67,7 +67,7 @@ impl Crowd {
         (next(state.unwrap()) >> 33) % most
     }
 
-    /// Now and then a call takes longer than others, and now and then the crash is at this one.
+    /// Some calls take longer than others, and some are followed by a crash.
     fn on_call(&self, call: Call, every: u64) {
         if self.is_over.load(Ordering::SeqCst) || !call.kind.mutates() {
             return;
@@ -75,7 +75,7 @@ impl Crowd {
         if matches!(call.kind, CallKind::Write | CallKind::Sync) && self.below(4) == 0 {
             (0..self.below(60)).for_each(|_| thread::yield_now());
         }
-        // What a compaction relies on shows once the superblock names it.
+        // Errors of a compaction show once the superblock names its checkpoint.
         let is_after_naming = call.kind == CallKind::Remove;
         if self.below(every) == 0 || is_after_naming && self.below(3) == 0 {
             let acknowledged = self.acknowledged.lock().clone();
@@ -88,7 +88,8 @@ impl Crowd {
         let name = format!("{caller} {number}");
         let id = LeaseId::from_bytes((u128::from(caller) << 64 | u128::from(number)).to_be_bytes());
         let now = store.now().wait().unwrap();
-        let change = scribe::change(&key(&name), &Seen { record: None, now }, Act::Acquire, id, 0).unwrap();
+        let change =
+            changes::change(&key(&name), &Seen { record: None, now }, Action::Acquire, id, 0).unwrap();
         assert!(matches!(store.swap(&key(&name), &change.borrow()).wait().unwrap(), Swap::Stored));
         self.acknowledged.lock().push((name, change.borrow().next.clone()));
     }
@@ -122,7 +123,7 @@ fn check(moment: &Moment, sync: SyncMode, seed: u64) -> u64 {
     1 + images.len() as u64
 }
 
-/// How many crowds: the environment's `LESSOR_CROWDS`, by default 12.
+/// The number of runs is set by `LESSOR_CROWDS`, default 12.
 fn crash_amid_crowds(sync: SyncMode) {
     let (crowds, mut disks, mut crashes) = (number_from_env("LESSOR_CROWDS", 12), 0, 0);
     for seed in 0..crowds {
@@ -158,11 +159,11 @@ fn crash_amid_crowds(sync: SyncMode) {
 }
 
 #[test]
-fn p5_a_crash_amid_a_crowd_takes_nothing_that_was_acknowledged_with_sync_disk() {
+fn p5_a_crash_among_many_callers_loses_no_acknowledged_write_with_sync_disk() {
     crash_amid_crowds(SyncMode::Disk);
 }
 
 #[test]
-fn p5_a_kill_amid_a_crowd_takes_nothing_and_a_power_loss_leaves_a_log_with_sync_process() {
+fn p5_a_kill_among_many_callers_loses_nothing_and_a_power_loss_leaves_a_log_with_sync_process() {
     crash_amid_crowds(SyncMode::Process);
 }

@@ -1,5 +1,5 @@
-//! Damage to a log's files is found, with the place, or does no harm: what was acknowledged is never lost silently, and
-//! nothing wrong is ever read.
+//! Damage to the files of a log is reported with its position, or is harmless. No acknowledged
+//! write is lost silently, and no wrong data is read.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -13,9 +13,9 @@
 use lessor_core::{Error, StoreError};
 use lessor_file::{Settings, SyncMode};
 use lessor_simdisk::SimDisk;
+use support::changes::Action::{Acquire, Complete, Extend, Fail, Release};
 use support::number_from_env;
-use support::scribe::Act::{Acquire, Complete, Extend, Fail, Release};
-use support::told::Told;
+use support::observed::Observed;
 use support::work::{KEYS, Op, Work, key, tiny};
 
 mod support;
@@ -23,7 +23,7 @@ mod support;
 struct Left {
     how: &'static str,
     disk: SimDisk,
-    told: Told,
+    observed: Observed,
 }
 
 #[derive(Default)]
@@ -32,7 +32,7 @@ struct Tally {
     harmless: u64,
 }
 
-/// Logs as they are left: closed, killed, with a checkpoint and without.
+/// Returns logs in different states: closed, killed, with a checkpoint and without.
 fn logs() -> Vec<Left> {
     let few = [Op::On(Acquire, "a"), Op::On(Complete, "a"), Op::On(Acquire, "b"), Op::On(Fail, "b")];
     let more = [Op::Compact, Op::On(Acquire, "c"), Op::On(Extend, "c"), Op::On(Release, "c")];
@@ -49,8 +49,8 @@ fn logs() -> Vec<Left> {
 
 fn left(how: &'static str, ops: &[Op], closes: bool) -> Left {
     let disk = SimDisk::new();
-    let mut work = open(&disk, &Told::default()).unwrap_or_else(|error| panic!("{error}"));
-    // The results take more than a sector.
+    let mut work = open(&disk, &Observed::default()).unwrap_or_else(|error| panic!("{error}"));
+    // Each result takes more than a sector.
     work.bytes = 700;
     for op in ops {
         work.perform(*op).unwrap();
@@ -59,24 +59,24 @@ fn left(how: &'static str, ops: &[Op], closes: bool) -> Left {
         work.store().close().unwrap();
     }
     let left = disk.crash().image_kept();
-    Left { how, disk: left, told: work.told.clone() }
+    Left { how, disk: left, observed: work.observed.clone() }
 }
 
 fn settings() -> Settings {
     tiny(SyncMode::Disk)
 }
 
-fn open<'d>(disk: &'d SimDisk, told: &Told) -> Result<Work<'d>, Error> {
-    Work::open(disk, &settings(), told.clone()).map_err(|(error, _)| error)
+fn open<'d>(disk: &'d SimDisk, observed: &Observed) -> Result<Work<'d>, Error> {
+    Work::open(disk, &settings(), observed.clone()).map_err(|(error, _)| error)
 }
 
 impl Tally {
-    /// Either everything is there, or the opening or the reading is refused and says where.
-    fn check(&mut self, disk: &SimDisk, told: &Told, what: &str) {
-        let outcome = open(disk, told).and_then(|mut work| {
+    /// Checks that everything is there, or that the opening or the reading fails with a position.
+    fn check(&mut self, disk: &SimDisk, observed: &Observed, what: &str) {
+        let outcome = open(disk, observed).and_then(|mut work| {
             for name in KEYS {
                 let seen = lessor_core::Store::load(work.store(), &key(name)).wait()?;
-                work.told.saw(&key(name), &seen).unwrap_or_else(|why| panic!("{what}: {why}"));
+                work.observed.saw(&key(name), &seen).unwrap_or_else(|why| panic!("{what}: {why}"));
             }
             Ok(())
         });
@@ -95,22 +95,23 @@ impl Tally {
     }
 }
 
-/// One flip in so many is tried: the environment's `LESSOR_FLIP_EVERY`, by default 97; 1 for each.
+/// Returns the interval of the bits to flip: `LESSOR_FLIP_EVERY`, default 97; 1 for every bit.
 fn flip_every() -> u64 {
     number_from_env("LESSOR_FLIP_EVERY", 97).max(1)
 }
 
-/// One length in so many is tried: the environment's `LESSOR_CUT_EVERY`, by default 61; 1 for each.
+/// Returns the interval of the lengths to truncate to: `LESSOR_CUT_EVERY`, default 61; 1 for every
+/// length.
 fn cut_every() -> u64 {
     number_from_env("LESSOR_CUT_EVERY", 61).max(1)
 }
 
 fn each_flip(logs: &[Left], every: u64) {
     let mut tally = Tally::default();
-    for (Left { how, disk, told }, nth) in logs.iter().zip(0..) {
+    for (Left { how, disk, observed }, nth) in logs.iter().zip(0..) {
         for file in disk.file_names() {
             let bytes = disk.bytes(&file);
-            // Where all is zero, one flip is as good as another.
+            // In sectors of zeros one flip is enough.
             let is_blank = |sector: u64| {
                 let begin = sector as usize * 512;
                 bytes[begin..bytes.len().min(begin + 512)].iter().all(|byte| *byte == 0)
@@ -119,7 +120,7 @@ fn each_flip(logs: &[Left], every: u64) {
             for bit in bits.filter(|bit| !is_blank(bit / 4096) || bit % 4096 < every) {
                 let damaged = disk.fork();
                 damaged.flip_bit(&file, bit);
-                tally.check(&damaged, told, &format!("a log, {how}, bit {bit} of {file} flipped"));
+                tally.check(&damaged, observed, &format!("a log, {how}, bit {bit} of {file} flipped"));
             }
         }
     }
@@ -137,16 +138,16 @@ fn p5_no_flipped_bit_in_a_frames_body_is_read() {
 }
 
 #[test]
-fn p5_no_file_that_was_cut_loses_anything_silently() {
+fn p5_no_truncated_file_loses_anything_silently() {
     let mut tally = Tally::default();
-    for Left { how, disk, told } in logs() {
+    for Left { how, disk, observed } in logs() {
         for file in disk.file_names() {
             let length = disk.bytes(&file).len() as u64;
             let lengths = (0..length).filter(|length| length % cut_every() == 0 || length % 512 < 2);
             for length in lengths {
                 let damaged = disk.fork();
                 damaged.truncate(&file, length);
-                tally.check(&damaged, &told, &format!("a log, {how}, {file} cut to {length} bytes"));
+                tally.check(&damaged, &observed, &format!("a log, {how}, {file} cut to {length} bytes"));
             }
         }
     }
@@ -154,13 +155,13 @@ fn p5_no_file_that_was_cut_loses_anything_silently() {
 }
 
 #[test]
-fn p5_no_file_that_is_gone_loses_anything_silently() {
+fn p5_no_missing_file_loses_anything_silently() {
     let mut tally = Tally::default();
-    for Left { how, disk, told } in logs() {
+    for Left { how, disk, observed } in logs() {
         for file in disk.file_names() {
             let damaged = disk.fork();
-            damaged.take_away(&file);
-            tally.check(&damaged, &told, &format!("a log, {how}, without {file}"));
+            damaged.delete(&file);
+            tally.check(&damaged, &observed, &format!("a log, {how}, without {file}"));
         }
     }
     tally.print("files taken away");
@@ -169,36 +170,36 @@ fn p5_no_file_that_is_gone_loses_anything_silently() {
 #[test]
 fn p5_a_file_of_another_log_is_refused() {
     let mut tally = Tally::default();
-    for (Left { how, disk, told }, other) in logs().iter().zip(logs()) {
+    for (Left { how, disk, observed }, other) in logs().iter().zip(logs()) {
         for file in disk.file_names().iter().filter(|file| other.disk.file_names().contains(file)) {
             let damaged = disk.fork();
             damaged.put(file, &other.disk.bytes(file));
-            tally.check(&damaged, told, &format!("a log, {how}, with another's {file}"));
+            tally.check(&damaged, observed, &format!("a log, {how}, with another's {file}"));
         }
     }
     tally.print("files of another log");
 }
 
 #[test]
-fn p5_a_file_in_the_place_of_another_is_refused() {
+fn p5_a_file_under_the_name_of_another_is_refused() {
     let mut tally = Tally::default();
-    for Left { how, disk, told } in logs() {
+    for Left { how, disk, observed } in logs() {
         let names = disk.file_names();
         for (one, other) in names.iter().flat_map(|one| names.iter().map(move |other| (one, other))) {
             let damaged = disk.fork();
             damaged.put(one, &disk.bytes(other));
             damaged.put(other, &disk.bytes(one));
-            tally.check(&damaged, &told, &format!("a log, {how}, {one} and {other} swapped"));
+            tally.check(&damaged, &observed, &format!("a log, {how}, {one} and {other} swapped"));
         }
     }
     tally.print("files swapped");
 }
 
-/// Whole sectors of zeros, of noise and of other sectors.
+/// Whole sectors are replaced by zeros, by noise and by other sectors.
 #[test]
 fn p5_no_overwritten_sector_loses_anything_silently() {
     let mut tally = Tally::default();
-    for Left { how, disk, told } in logs() {
+    for Left { how, disk, observed } in logs() {
         for file in disk.file_names() {
             let bytes = disk.bytes(&file);
             let used =
@@ -211,7 +212,11 @@ fn p5_no_overwritten_sector_loses_anything_silently() {
                     changed[at * 512..][..512].copy_from_slice(&sector);
                     let damaged = disk.fork();
                     damaged.put(&file, &changed);
-                    tally.check(&damaged, &told, &format!("a log, {how}, {what} in sector {at} of {file}"));
+                    tally.check(
+                        &damaged,
+                        &observed,
+                        &format!("a log, {how}, {what} in sector {at} of {file}"),
+                    );
                 }
             }
         }
@@ -220,15 +225,19 @@ fn p5_no_overwritten_sector_loses_anything_silently() {
 }
 
 #[test]
-fn p12_files_of_noise_are_no_log() {
+fn p12_files_of_noise_are_refused() {
     let noise: Vec<u8> = (0..20_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 11) as u8).collect();
     let mut tally = Tally::default();
-    for Left { how, disk, told } in logs() {
+    for Left { how, disk, observed } in logs() {
         for file in disk.file_names() {
             for length in [0, 1, 511, 512, 513, 4_096, 20_000] {
                 let damaged = disk.fork();
                 damaged.put(&file, &noise[..length]);
-                tally.check(&damaged, &told, &format!("a log, {how}, {length} bytes of noise for {file}"));
+                tally.check(
+                    &damaged,
+                    &observed,
+                    &format!("a log, {how}, {length} bytes of noise for {file}"),
+                );
             }
         }
         for name in [
@@ -241,7 +250,7 @@ fn p12_files_of_noise_are_no_log() {
         ] {
             let damaged = disk.fork();
             damaged.put(name, &noise);
-            tally.check(&damaged, &told, &format!("a log, {how}, noise in {name} beside it"));
+            tally.check(&damaged, &observed, &format!("a log, {how}, noise in {name} beside it"));
         }
     }
     tally.print("files of noise");

@@ -1,5 +1,5 @@
-//! Calls that fail, and a disk that is full: what was acknowledged stays, what failed is told honestly, and once
-//! opened anew the log works again.
+//! Failing calls and a full disk: acknowledged writes stay, errors are truthful, and a log that is
+//! opened again works.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -20,10 +20,10 @@ use lessor_core::{Acquisition, Engine, Error, LeaseId, Store, StoreError};
 use lessor_file::{FileStore, Settings, SyncMode};
 use lessor_simdisk::{Call, CallKind, Fault, SimDisk, When};
 use lessor_testkit::ManualClock;
+use support::changes::Action::{self, Acquire, Complete, Extend, Fail, Release};
 use support::check::Check;
 use support::gate::Gate;
-use support::scribe::Act::{self, Acquire, Complete, Extend, Fail, Release};
-use support::told::Told;
+use support::observed::Observed;
 use support::work::{Op, Work, key, tiny};
 use support::{Campaign, number_from_env};
 
@@ -36,7 +36,8 @@ const WORKLOADS: [&[Op]; 4] = [
     &[Op::On(Acquire, "a"), Op::On(Complete, "a"), Op::Purge, Op::Compact, Op::On(Acquire, "a")],
 ];
 
-/// How many of the workloads meet each fault at each call: the environment's `LESSOR_FAULT_CASES`, by default 1.
+/// Returns the workloads that meet each fault at each call. `LESSOR_FAULT_CASES` sets their number,
+/// default 1.
 fn workloads() -> impl Iterator<Item = &'static [Op]> {
     let count = number_from_env("LESSOR_FAULT_CASES", 1) as usize;
     WORKLOADS.iter().rev().take(count).copied()
@@ -48,41 +49,42 @@ fn fail_each_call(sync: SyncMode) {
     for ops in workloads() {
         campaign.each_failing_call(
             SimDisk::new,
-            |disk| Work::run(disk, &settings, Told::default(), ops),
-            |image, told| match sync {
-                SyncMode::Disk => check.opens(image, told).map(drop),
-                SyncMode::Process => check.prefix(image, told),
+            |disk| Work::run(disk, &settings, Observed::default(), ops),
+            |image, observed| match sync {
+                SyncMode::Disk => check.opens(image, observed).map(drop),
+                _ => check.prefix(image, observed),
             },
         );
     }
 }
 
 #[test]
-fn p5_a_failing_call_loses_nothing_that_was_acknowledged() {
+fn p5_a_failing_call_loses_no_acknowledged_write() {
     fail_each_call(SyncMode::Disk);
 }
 
 #[test]
-fn a_failing_call_loses_the_last_of_what_was_not_synced_and_nothing_else() {
+fn a_failing_call_loses_only_the_latest_unsynced_writes() {
     fail_each_call(SyncMode::Process);
 }
 
 fn begin(disk: &SimDisk) -> Work<'_> {
-    Work::open(disk, &tiny(SyncMode::Disk), Told::default()).unwrap_or_else(|(error, _)| panic!("{error}"))
+    Work::open(disk, &tiny(SyncMode::Disk), Observed::default())
+        .unwrap_or_else(|(error, _)| panic!("{error}"))
 }
 
-/// Does it, and says how it was refused.
-fn refused(work: &mut Work<'_>, act: Act, name: &str) -> Option<StoreError> {
+/// Performs an action and returns the error.
+fn refused(work: &mut Work<'_>, act: Action, name: &str) -> Option<StoreError> {
     let key = key(name);
     let seen = work.load(&key).unwrap();
     work.write(act, &key, &seen).err()
 }
 
 #[test]
-fn after_a_failed_sync_nothing_is_written_until_the_log_is_opened_anew() {
+fn after_a_failed_sync_nothing_is_written_until_the_log_is_opened_again() {
     let disk = SimDisk::new();
     let mut work = begin(&disk);
-    // What is made ahead is there, so that the sync which fails is the log's.
+    // The next segment exists, so that the failing sync is one of the log itself.
     while disk.file_names().iter().all(|name| name != "segment-0000000002")
         || disk.durable_bytes("segment-0000000002").len() < 8 << 10
     {
@@ -98,10 +100,10 @@ fn after_a_failed_sync_nothing_is_written_until_the_log_is_opened_anew() {
     work.reopen().unwrap();
     assert!(refused(&mut work, Complete, "a").is_none());
     let check = Check::from_env(&tiny(SyncMode::Disk));
-    check.whole(&disk.crash().image_lost(), &work.told).unwrap();
+    check.whole(&disk.crash().image_lost(), &work.observed).unwrap();
 }
 
-/// Fills the disk up with granted leases until a grant is refused; returns how many there are.
+/// Fills the disk with granted leases until a grant is refused. Returns their number.
 fn fill(disk: &SimDisk, work: &mut Work<'_>) -> usize {
     disk.set_capacity(Some(disk.used() + 3 * 4_096));
     for number in 0..200 {
@@ -115,14 +117,15 @@ fn fill(disk: &SimDisk, work: &mut Work<'_>) -> usize {
 }
 
 #[test]
-fn on_a_full_disk_grants_are_refused_first_and_holders_can_still_finish() {
+fn on_a_full_disk_grants_are_refused_and_holders_can_still_finish() {
     for act in [Complete, Fail, Extend, Release] {
         let disk = SimDisk::new();
         let mut work = begin(&disk);
         work.bytes = 40;
         let held = fill(&disk, &mut work);
         assert!(held > 4, "only {held} leases fitted");
-        // Half of a segment is kept for them: each takes a sector. A lease that has ended leaves its room to another.
+        // Half of a segment is reserved for outcomes of one sector each. A lease that ends frees
+        // its space.
         let mut granted = 0;
         for number in 0..3 {
             let error = refused(&mut work, act, &format!("lease {number}"));
@@ -141,7 +144,7 @@ fn on_a_full_disk_grants_are_refused_first_and_holders_can_still_finish() {
                 assert!(error.is_none(), "{act:?} of lease {number} of {held}: {error:?}");
             }
         }
-        // Nothing was poisoned: with room, the log goes on by itself.
+        // The log is not poisoned: with space on the disk it continues.
         disk.set_capacity(None);
         let granted = (0..10_000).any(|_| {
             let is_granted = refused(&mut work, Acquire, "late").is_none();
@@ -150,38 +153,38 @@ fn on_a_full_disk_grants_are_refused_first_and_holders_can_still_finish() {
             }
             is_granted
         });
-        assert!(granted, "no lease was granted although there is room again");
+        assert!(granted, "no lease was granted although the disk has space again");
         let check = Check::from_env(&tiny(SyncMode::Disk));
-        check.whole(&disk.crash().image_lost(), &work.told).unwrap();
+        check.whole(&disk.crash().image_lost(), &work.observed).unwrap();
     }
 }
 
 #[test]
-fn p5_a_log_on_a_full_disk_survives_crashes_and_opens_with_room() {
+fn p5_a_log_on_a_full_disk_survives_crashes_and_opens_with_space() {
     let settings = tiny(SyncMode::Disk);
     let check = Check::from_env(&settings);
-    for room in 0..24 {
+    for extra in 0..24 {
         let disk = SimDisk::new();
         let mut work = begin(&disk);
-        disk.set_capacity(Some(disk.used() + room * 1_024));
+        disk.set_capacity(Some(disk.used() + extra * 1_024));
         for number in 0..30 {
             let name = support::work::KEYS[number % 3];
-            let act = [Acquire, Complete, Act::Forget][number / 3 % 3];
+            let act = [Acquire, Complete, Action::Forget][number / 3 % 3];
             match refused(&mut work, act, name) {
                 None | Some(StoreError::Full { .. }) => {}
                 Some(other) => panic!("{other}"),
             }
         }
-        let told = work.told.clone();
-        for image in disk.crash().images(6, 8, room) {
+        let observed = work.observed.clone();
+        for image in disk.crash().images(6, 8, extra) {
             image.set_capacity(None);
-            check.whole(&image, &told).unwrap();
+            check.whole(&image, &observed).unwrap();
         }
         assert_eq!(work.store().durability(), lessor_core::Durability::Disk);
     }
 }
 
-/// Until the lease is granted: what the log needs for that is tried again by and by.
+/// Waits until the lease is granted. The log retries what it needs for that.
 fn granted(engine: &Engine, key: &str) {
     for _ in 0..60_000 {
         match engine.acquire(key).wait() {
@@ -197,10 +200,10 @@ fn granted(engine: &Engine, key: &str) {
     panic!("{key} was never granted although nothing fails any more");
 }
 
-/// A shortage of descriptors, or a limit on the size of files, while the next segment was made poisoned the log for good, although
-/// nothing that it consists of had failed to be written or synced.
+/// While the next segment was made, a lack of file descriptors or a limit of the file size stopped
+/// all writes for good, although no write or sync of the log itself had failed.
 #[test]
-fn p5_a_segment_that_cannot_be_made_ahead_does_not_end_the_log() {
+fn p5_a_segment_that_cannot_be_made_ahead_does_not_stop_writes() {
     for (kind, fault) in [
         (CallKind::Create, Fault::TooManyFiles),
         (CallKind::Create, Fault::Io),
@@ -212,8 +215,8 @@ fn p5_a_segment_that_cannot_be_made_ahead_does_not_end_the_log() {
         let disk = SimDisk::new();
         let gate = Gate::before(&disk, CallKind::Create, "segment-0000000002");
         gate.shut();
-        let opener = FileStore::builder().settings(tiny(SyncMode::Disk)).clock(Arc::new(ManualClock::new()));
-        let engine = Engine::new(Arc::new(opener.open_on(Arc::new(disk.clone())).unwrap())).unwrap();
+        let builder = FileStore::builder().settings(tiny(SyncMode::Disk)).clock(Arc::new(ManualClock::new()));
+        let engine = Engine::new(Arc::new(builder.open_on(Arc::new(disk.clone())).unwrap())).unwrap();
         let Acquisition::Acquired(lease) = engine.acquire("held").wait().unwrap() else { panic!() };
         gate.wait_for_one();
         let next = disk.calls_of(kind) + u64::from(kind != CallKind::Create);
@@ -222,11 +225,11 @@ fn p5_a_segment_that_cannot_be_made_ahead_does_not_end_the_log() {
         }
         disk.fail(When::nth(kind, next), fault);
         gate.open();
-        // The keeper's call is the first one.
+        // The first call is that of the maintenance thread.
         while disk.calls_of(kind) < next {
             std::thread::yield_now();
         }
-        // A holder is not affected by any of it, and everybody else only for as long as it lasts.
+        // The holder is not affected, and other callers only during the fault.
         lease.complete(&1).wait().unwrap_or_else(|error| panic!("{kind:?} {fault:?}: {error}"));
         (0..20).for_each(|number| granted(&engine, &format!("{number}")));
         assert!(engine.close(Duration::MAX).wait().unwrap().is_complete(), "{kind:?} {fault:?}");
@@ -234,13 +237,13 @@ fn p5_a_segment_that_cannot_be_made_ahead_does_not_end_the_log() {
 }
 
 fn open(disk: &SimDisk, settings: &Settings) -> (Arc<FileStore>, Engine) {
-    let opener = FileStore::builder().settings(settings.clone()).clock(Arc::new(ManualClock::new()));
-    let store = Arc::new(opener.open_on(Arc::new(disk.clone())).unwrap());
+    let builder = FileStore::builder().settings(settings.clone()).clock(Arc::new(ManualClock::new()));
+    let store = Arc::new(builder.open_on(Arc::new(disk.clone())).unwrap());
     let engine = Engine::new(store.clone()).unwrap();
     (store, engine)
 }
 
-/// Grants so many leases, which nobody drops.
+/// Grants leases, and keeps them from being dropped.
 fn hold(engine: &Engine, leases: usize) -> Vec<(String, LeaseId)> {
     let hold = |number| {
         let key = format!("job {number}");
@@ -258,10 +261,10 @@ fn is_full(engine: &Engine, key: &str) -> bool {
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Half a segment was kept for holders, however many there were, and nothing of it was left by the next opening, which needed room for a
-/// segment of its own: on a full disk it failed, and nobody could even read.
+/// Half of a segment was reserved for outcomes, whatever their number. The next opening needed
+/// space for its own segment. On a full disk it failed, and the log could not even be read.
 #[test]
-fn p5_all_holders_finish_on_a_full_disk_also_after_a_restart() {
+fn p5_all_holders_finish_on_a_full_disk_even_after_a_restart() {
     const LEASES: usize = 2_000;
     for is_closed in [false, true] {
         for restarts in [0, 1, 3] {
@@ -275,7 +278,7 @@ fn p5_all_holders_finish_on_a_full_disk_also_after_a_restart() {
                 } else {
                     disk = disk.fork();
                 }
-                // From the first time on: what an opening gives back to the disk nobody else takes.
+                // From the first time on, no other user takes the space that an opening frees.
                 disk.set_capacity(Some(*full.get_or_insert(disk.used())));
                 (store, engine) = open(&disk, &Settings::default());
                 assert!(is_full(&engine, "another"), "closed: {is_closed}, restarts: {restarts}");
@@ -289,7 +292,7 @@ fn p5_all_holders_finish_on_a_full_disk_also_after_a_restart() {
                 });
             }
             assert!(engine.result("job 1").wait().unwrap().is_some());
-            // With room again it goes on by itself.
+            // With space on the disk the log continues.
             disk.set_capacity(None);
             granted(&engine, "another");
             drop(store);
@@ -297,7 +300,7 @@ fn p5_all_holders_finish_on_a_full_disk_also_after_a_restart() {
     }
 }
 
-/// The room that holders need is allocated on the disk and synced: a power loss does not take it either.
+/// The reserved space is allocated and synced, so that it survives a power loss.
 #[test]
 fn p5_holders_finish_on_a_full_disk_after_a_power_loss() {
     let disk = SimDisk::new();
@@ -312,9 +315,10 @@ fn p5_holders_finish_on_a_full_disk_after_a_power_loss() {
     }
 }
 
-/// As above, where there is no room and nobody needs any: at least what is there can be read, and nothing is lost.
+/// As above, without any space and without leases: the log can at least be read, and nothing is
+/// lost.
 #[test]
-fn p5_a_log_opens_on_a_disk_without_any_room() {
+fn p5_a_log_opens_on_a_disk_without_any_space() {
     for is_closed in [true, false] {
         let mut disk = SimDisk::new();
         let (store, engine) = open(&disk, &tiny(SyncMode::Disk));
@@ -323,11 +327,11 @@ fn p5_a_log_opens_on_a_disk_without_any_room() {
             store.close().unwrap();
         } else {
             disk = disk.fork();
-            // Not even what was made ahead is left.
+            // Not even the next segment is left.
             let last =
                 disk.file_names().into_iter().filter(|name| name.starts_with("segment-")).max().unwrap();
             if !disk.bytes(&last).starts_with(b"LESSORsg") {
-                disk.take_away(&last);
+                disk.delete(&last);
             }
         }
         for _ in 0..3 {
@@ -350,9 +354,9 @@ fn p5_a_log_opens_on_a_disk_without_any_room() {
     }
 }
 
-/// And once there is room, an opening without any goes on by itself.
+/// Once the disk has space, a log that was opened without any continues.
 #[test]
-fn a_log_that_was_opened_without_room_goes_on_once_there_is_some() {
+fn a_log_that_was_opened_without_space_continues_once_there_is_some() {
     let disk = SimDisk::new();
     let (store, engine) = open(&disk, &tiny(SyncMode::Disk));
     granted(&engine, "first");
@@ -379,18 +383,20 @@ impl Wake for Sends {
     }
 }
 
-/// A grant that waits for the next segment is woken, and returns an error, when the segment cannot be made.
+/// A grant that waits for the next segment is woken, and returns an error, when the segment cannot
+/// be made.
 #[test]
-fn p5_a_grant_that_waits_for_room_is_woken_when_no_segment_can_be_made() {
+fn p5_a_grant_that_waits_for_space_is_woken_when_no_segment_can_be_made() {
     let disk = SimDisk::new();
     let gate = Gate::before(&disk, CallKind::Create, "segment-0000000002");
     gate.shut();
-    let opener = FileStore::builder().settings(tiny(SyncMode::Disk)).clock(Arc::new(ManualClock::new()));
-    let engine = Engine::new(Arc::new(opener.open_on(Arc::new(disk.clone())).unwrap())).unwrap();
+    let builder = FileStore::builder().settings(tiny(SyncMode::Disk)).clock(Arc::new(ManualClock::new()));
+    let engine = Engine::new(Arc::new(builder.open_on(Arc::new(disk.clone())).unwrap())).unwrap();
     gate.wait_for_one();
-    // One that is being made already counts.
+    // A segment that is being made already counts.
     disk.fail(When::nth(CallKind::Create, disk.calls_of(CallKind::Create)).from_then_on(), Fault::Io);
-    // Of the segment's seven sectors, grants leave four while there is no other, and two for the lease.
+    // Of the seven sectors of the segment, grants leave four while there is no other segment, and
+    // two for the lease.
     let _lease = engine.acquire("lease").wait().unwrap();
     let mut waits = engine.acquire("one more").send();
     let (sender, woken) = mpsc::channel();
@@ -398,7 +404,7 @@ fn p5_a_grant_that_waits_for_room_is_woken_when_no_segment_can_be_made() {
     let mut context = Context::from_waker(&waker);
     assert!(Pin::new(&mut waits).poll(&mut context).is_pending());
     gate.open();
-    // Nothing polls meanwhile: a poll would find out without having been woken.
+    // The future is not polled meanwhile: a poll would notice the error without a wake-up.
     woken.recv_timeout(Duration::from_secs(60)).expect("the grant is woken");
     let error = waits.wait().unwrap_err();
     assert!(error.to_string().contains("until a segment of the log can be made"), "{error}");
@@ -406,8 +412,8 @@ fn p5_a_grant_that_waits_for_room_is_woken_when_no_segment_can_be_made() {
     granted(&engine, "in the end");
 }
 
-/// A compaction goes on in the next segment, and the one after it is made meanwhile. Where that failed, on a full disk for example, the compaction
-/// was given up, although it is what makes room.
+/// A compaction continues in the next segment while the one after it is made. When that failed, for
+/// example on a full disk, the compaction was given up, although it would have freed space.
 #[test]
 fn p5_a_log_is_compacted_although_no_next_segment_can_be_made() {
     let disk = SimDisk::new();
@@ -427,5 +433,5 @@ fn p5_a_log_is_compacted_although_no_next_segment_can_be_made() {
     work.store().compact().unwrap();
     assert!(!disk.file_names().iter().any(|name| name == "segment-0000000001"), "it is still there");
     let check = Check::from_env(&tiny(SyncMode::Disk));
-    check.whole(&disk.crash().image_lost(), &work.told).unwrap();
+    check.whole(&disk.crash().image_lost(), &work.observed).unwrap();
 }

@@ -1,4 +1,5 @@
-//! In which folders a log is made, and how folders are refused that cannot hold one.
+//! The rules for which folders a log is created in, and the errors for folders that cannot hold
+//! one.
 
 #![allow(
     clippy::unwrap_used,
@@ -30,7 +31,7 @@ fn refusal(folder: &Path) -> (ErrorKind, String) {
     (error.kind(), error.to_string())
 }
 
-/// An empty folder in another one.
+/// Returns an empty folder inside of another one.
 fn temporary() -> (TempDir, PathBuf) {
     let base = tempfile::tempdir().unwrap();
     let folder = base.path().join("log");
@@ -42,7 +43,7 @@ fn names(folder: &Path) -> BTreeSet<OsString> {
     fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect()
 }
 
-/// Closes the store afterwards.
+/// Completes a key and closes the store.
 fn complete(store: FileStore, key: &str) {
     let store = Arc::new(store);
     let engine = Engine::new(Arc::clone(&store) as _).unwrap();
@@ -51,10 +52,11 @@ fn complete(store: FileStore, key: &str) {
     store.close().unwrap();
 }
 
-/// A log was made in whatever folder was named, also in one full of other people's files, and in the root of the file system. Whoever
-/// mistyped a path got an empty log, in which everything was to be done again, and files strewn among others.
+/// A log was created in whatever folder was named, even in one with other files, or in the root of
+/// the file system. A mistyped path gave an empty log, in which all work was to be done again, and
+/// files among others.
 #[test]
-fn p12_a_log_is_not_made_in_a_folder_where_something_else_is() {
+fn p12_a_log_is_not_created_in_a_folder_with_other_files() {
     for (name, shown) in [
         (OsStr::new("notes.txt"), "notes.txt"),
         (OsStr::new(".hidden"), ".hidden"),
@@ -62,7 +64,7 @@ fn p12_a_log_is_not_made_in_a_folder_where_something_else_is() {
         (OsStr::new("Lock"), "Lock"),
         (OsStr::new("superblock.old"), "superblock.old"),
         (OsStr::new("segment-1"), "segment-1"),
-        // Left over from a log that is gone. An empty one must not take its place unnoticed.
+        // The file is left from a log that is gone. An empty log must not silently take its place.
         (OsStr::new("torn-0000000001-512"), "torn-0000000001-512"),
         (OsStr::new("cut-0000000001-512"), "cut-0000000001-512"),
     ] {
@@ -77,7 +79,7 @@ fn p12_a_log_is_not_made_in_a_folder_where_something_else_is() {
 }
 
 #[test]
-fn p12_a_log_is_not_made_in_a_folder_where_a_folder_or_a_link_is() {
+fn p12_a_log_is_not_created_in_a_folder_with_a_folder_or_a_link() {
     for name in ["home", "lock", "superblock.new", "segment-0000000001"] {
         let (_base, folder) = temporary();
         fs::create_dir(folder.join(name)).unwrap();
@@ -93,7 +95,7 @@ fn p12_a_log_is_not_made_in_a_folder_where_a_folder_or_a_link_is() {
 }
 
 #[test]
-fn p12_the_first_of_many_foreign_names_is_the_one_that_is_named() {
+fn p12_the_first_of_many_other_names_is_reported() {
     let (_base, folder) = temporary();
     for number in 0..300 {
         fs::write(folder.join(format!("file-{number:03}")), "").unwrap();
@@ -103,7 +105,7 @@ fn p12_the_first_of_many_foreign_names_is_the_one_that_is_named() {
 }
 
 #[test]
-fn p5_what_an_interrupted_creation_left_is_no_obstacle() {
+fn p5_files_of_an_interrupted_creation_are_accepted() {
     for left in [&["lock"][..], &["superblock.new"], &["lock", "superblock.new"]] {
         let (_base, folder) = temporary();
         for name in left {
@@ -115,7 +117,7 @@ fn p5_what_an_interrupted_creation_left_is_no_obstacle() {
 }
 
 #[test]
-fn p9_files_that_come_to_lie_beside_a_log_do_not_keep_it_from_being_opened() {
+fn p9_a_log_with_other_files_beside_it_opens() {
     let (_base, folder) = temporary();
     complete(FileStore::open(&folder).unwrap(), "a");
     fs::write(folder.join("notes.txt"), "mine").unwrap();
@@ -126,9 +128,9 @@ fn p9_files_that_come_to_lie_beside_a_log_do_not_keep_it_from_being_opened() {
     assert_eq!(fs::read(folder.join("notes.txt")).unwrap(), b"mine");
 }
 
-/// A log whose superblock is gone is damaged, whatever else lies there.
+/// A log without its superblock is damaged, whatever else the folder holds.
 #[test]
-fn p5_a_log_without_its_superblock_is_damaged_and_no_foreign_folder() {
+fn p5_a_log_without_its_superblock_is_reported_as_damaged() {
     let (_base, folder) = temporary();
     complete(FileStore::open(&folder).unwrap(), "a");
     fs::remove_file(folder.join("superblock")).unwrap();
@@ -137,9 +139,9 @@ fn p5_a_log_without_its_superblock_is_damaged_and_no_foreign_folder() {
     assert!(kind == ErrorKind::Broken && text.contains("superblock"), "{text}");
 }
 
-/// Folders did not count as something: the backup was written among them.
+/// Folders were not noticed, and the backup was written beside them.
 #[test]
-fn p12_a_backup_is_not_written_to_a_folder_where_a_folder_is() {
+fn p12_a_backup_is_not_written_to_a_folder_with_a_folder() {
     let (base, folder) = temporary();
     let store = FileStore::open(&folder).unwrap();
     let there = base.path().join("there");
@@ -151,9 +153,10 @@ fn p12_a_backup_is_not_written_to_a_folder_where_a_folder_is() {
     store.backup_to(base.path().join("new")).unwrap();
 }
 
-/// All of these were `Unavailable`, which asks for another try later, and none of them passes by itself.
+/// All of these errors were `Unavailable`, which suggests a later retry, but none of them passes by
+/// itself.
 #[test]
-fn a_path_that_cannot_be_a_log_is_a_matter_of_configuration_with_what_to_do() {
+fn a_path_that_cannot_be_a_log_is_misconfigured_with_a_remedy() {
     let (base, folder) = temporary();
     let base = base.path();
     let file = base.join("file");
@@ -161,8 +164,8 @@ fn a_path_that_cannot_be_a_log_is_a_matter_of_configuration_with_what_to_do() {
     symlink(&folder, base.join("link")).unwrap();
     symlink("loop", base.join("loop")).unwrap();
     for (path, part) in [
-        (file.clone(), "has to be a folder"),
-        (file.join("below"), "has to be a folder"),
+        (file.clone(), "must be a folder"),
+        (file.join("below"), "must be a folder"),
         (base.join("link"), "no symbolic link"),
         (base.join("loop"), "no symbolic link"),
         (base.join("loop/below"), "symbolic link"),
@@ -187,9 +190,9 @@ fn a_path_that_cannot_be_a_log_is_a_matter_of_configuration_with_what_to_do() {
 
 const FOLDER: &str = "LESSOR_FOLDERS_OF_ANOTHER_USER";
 
-/// Permissions stop everybody but the superuser, so the superuser runs this once more as somebody else.
+/// Permissions do not stop the superuser, who therefore runs this test again as another user.
 #[test]
-fn a_folder_without_permission_is_a_matter_of_configuration() {
+fn a_folder_without_permission_is_misconfigured() {
     if let Some(base) = std::env::var_os(FOLDER).map(PathBuf::from) {
         return without_permission(&base);
     }
@@ -211,7 +214,7 @@ fn a_folder_without_permission_is_a_matter_of_configuration() {
     set_mode("", 0o555);
     if rustix::process::geteuid().is_root() {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["a_folder_without_permission_is_a_matter_of_configuration", "--exact"]);
+        command.args(["a_folder_without_permission_is_misconfigured", "--exact"]);
         match command.env(FOLDER, base).uid(65534).gid(65534).output() {
             Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout)),
             Err(error) => eprintln!("SKIPPED: this program cannot be run by another user: {error}"),

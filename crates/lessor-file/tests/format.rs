@@ -1,5 +1,5 @@
-//! docs/file-format.md is enough to read a log by: this reader was written from it and uses nothing of the library.
-//! And a log of format 1 stays readable.
+//! docs/file-format.md suffices to read a log: this reader was written from it and uses nothing of
+//! the library. And a log of format 1 stays readable.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -22,7 +22,7 @@ use lessor_testkit::ManualClock;
 use small::Story;
 
 type Files = BTreeMap<String, Vec<u8>>;
-/// By key: LSN and record.
+/// LSN and record by key.
 type Records = BTreeMap<String, (u64, Vec<u8>)>;
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
@@ -52,7 +52,7 @@ fn take<'b>(bytes: &mut &'b [u8], count: usize) -> &'b [u8] {
     now
 }
 
-/// The copy of the superblock that counts.
+/// Returns the copy of the superblock that counts.
 fn superblock(files: &Files) -> &[u8] {
     let copies = files["superblock"].chunks(4096).map(|copy| &copy[..512]);
     let whole = copies
@@ -60,7 +60,7 @@ fn superblock(files: &Files) -> &[u8] {
     whole.max_by_key(|copy| u64_at(copy, 32)).expect("no copy of the superblock is whole")
 }
 
-/// A file's header, if it has one.
+/// Returns the header of a file, if it has one.
 fn header<'f>(id: &[u8], file: &'f [u8]) -> Option<&'f [u8]> {
     let sector = file.get(..512)?;
     if sector[511] == 0 {
@@ -119,7 +119,7 @@ fn entries(frame: &Frame, records: &mut Records) -> u64 {
     count
 }
 
-/// What the log holds, and where its unfinished tail begins.
+/// Returns the records of the log, and the position of its torn tail.
 fn read(files: &Files) -> (Records, u64, (String, usize)) {
     let block = superblock(files);
     assert_eq!((u32_at(block, 8), u32_at(block, 12)), (1, 0));
@@ -174,7 +174,7 @@ fn read(files: &Files) -> (Records, u64, (String, usize)) {
     (records, expected - 1, end)
 }
 
-/// Of the last segment, whose frames end at `at`, before the one with the LSN `expected`.
+/// Checks step 6 for the last segment, whose frames end at `at`, before the LSN `expected`.
 fn assert_nothing_proves_a_loss(block: &[u8], file: &[u8], header: &[u8], expected: u64, at: usize) {
     let is_trimmed = u64_at(block, 80) == u64_at(header, 32) && u64_at(block, 56) == expected - 1;
     assert!(file.len() as u64 >= u64_at(header, 48) || is_trimmed, "the file is shorter than it was");
@@ -189,10 +189,10 @@ fn assert_nothing_proves_a_loss(block: &[u8], file: &[u8], header: &[u8], expect
     }
 }
 
-/// The page said "shorter than its header says without being `trimmed`, with `synced` at its last frame", which could be read in several
-/// ways. The reader and the library agree on every length.
+/// The page said "shorter than its header says without being `trimmed`, with `synced` at its last
+/// frame", which was ambiguous. The reader and the library agree on every length.
 #[test]
-fn p5_the_document_says_which_segments_are_too_short() {
+fn p5_the_document_states_which_segments_are_too_short() {
     let mut story = Story::begin();
     story.some("1");
     let (killed, ..) = story.kill();
@@ -221,7 +221,7 @@ fn files_of(disk: &SimDisk) -> Files {
     disk.file_names().into_iter().map(|name| (name.clone(), disk.bytes(&name))).collect()
 }
 
-/// The reader and the library find the same. The log is opened last.
+/// Checks that the reader and the library find the same records. The log is opened last.
 fn assert_same(disk: &SimDisk) {
     let (records, last_lsn, end) = read(&files_of(disk));
     let (lines, report) = small::dump(disk);
@@ -241,7 +241,7 @@ fn assert_same(disk: &SimDisk) {
 }
 
 #[test]
-fn the_document_is_enough_to_read_a_log_by() {
+fn the_document_suffices_to_read_a_log() {
     assert_same(&torn_log());
     let mut story = Story::begin();
     story.some("1");
@@ -254,14 +254,15 @@ fn the_document_is_enough_to_read_a_log_by() {
     assert_same(&disk);
 }
 
-/// A checkpoint, segments, and a last frame that lacks its last sector.
+/// Returns a log with a checkpoint, segments, and a last frame without its last sector.
 fn torn_log() -> SimDisk {
     let mut story = Story::begin();
     story.done("order:1", "a receipt");
     story.compact();
     story.some("2");
     let (mut disk, mut last_lsn, mut end) = look(&story);
-    // Only what the superblock does not know to be synced can be torn; the keeper tells it so at any time.
+    // Only a frame that the superblock does not cover can be torn, and the maintenance thread may
+    // update the superblock at any time.
     while u64_at(superblock(&files_of(&disk)), 56) >= last_lsn {
         story.acquire("again").release().wait().unwrap();
         (disk, last_lsn, end) = look(&story);
@@ -273,7 +274,7 @@ fn torn_log() -> SimDisk {
     disk
 }
 
-/// The disk as it is now, and what the log's last frame is and where it ends.
+/// Returns a copy of the disk, the LSN of the last frame of the log, and its end.
 fn look(story: &Story) -> (SimDisk, u64, (String, usize)) {
     let disk = story.disk.fork();
     let (_, last_lsn, end) = read(&files_of(&disk));
@@ -284,7 +285,7 @@ fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/format-1")
 }
 
-/// With `LESSOR_WRITE_GOLDEN` set the log is written anew: for a new format, beside the old one.
+/// With `LESSOR_WRITE_GOLDEN` the log is written again: for a new format, beside the old one.
 #[test]
 fn a_log_of_format_1_stays_readable() {
     if std::env::var_os("LESSOR_WRITE_GOLDEN").is_some() {
@@ -315,9 +316,9 @@ fn golden_disk() -> SimDisk {
     disk
 }
 
-/// The hexadecimal example in the document is what lies in the golden log.
+/// The hexadecimal example on the page shows the golden log.
 #[test]
-fn the_documents_example_is_true() {
+fn the_documents_example_shows_the_golden_log() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/file-format.md");
     let text = fs::read_to_string(&path).unwrap();
     let (before, rest) = text.split_once("<!-- example -->\n").unwrap();

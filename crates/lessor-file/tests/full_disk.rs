@@ -1,4 +1,5 @@
-//! The log on a file system that is really full. It needs the right to mount one, which is asked for loudly.
+//! The log on a file system that is really full. The test needs the right to mount one, and reports
+//! if it is missing.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -14,7 +15,7 @@ use lessor_file::FileStore;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A small file system in memory, unmounted in the end.
+/// A small file system in memory, which is unmounted on drop.
 struct Mounted(tempfile::TempDir);
 
 impl Mounted {
@@ -37,7 +38,7 @@ impl Drop for Mounted {
     }
 }
 
-/// Takes all of the room that is left; returns the file that it is in.
+/// Fills all of the free space. Returns the file.
 fn fill(place: &Path, name: &str) -> PathBuf {
     let name = place.join(name);
     let mut file = fs::File::create(&name).unwrap();
@@ -69,12 +70,13 @@ fn granted(engine: &Engine, key: &str) -> LeaseId {
             other => panic!("{other:?}"),
         }
     }
-    panic!("{key} was not granted although there is room");
+    panic!("{key} was not granted although the disk has space");
 }
 
-/// A log on a full disk could not even be opened, so nobody could read, and no holder could finish.
+/// A log on a full disk could not even be opened, so it could not be read, and no holder could
+/// finish.
 #[test]
-fn p5_a_log_on_a_file_system_that_is_full_opens_answers_and_lets_holders_finish() {
+fn p5_a_log_on_a_full_file_system_opens_and_lets_holders_finish() {
     let Some(mounted) = Mounted::try_new("16m") else {
         println!("SKIPPED: this needs the right to mount a file system in memory (root on Linux)");
         return;
@@ -85,7 +87,7 @@ fn p5_a_log_on_a_file_system_that_is_full_opens_answers_and_lets_holders_finish(
     let held: Vec<_> = (0..500).map(|number| format!("job {number}")).collect();
     let held: Vec<_> = held.into_iter().map(|key| (granted(&engine, &key), key)).collect();
     let fillers = [fill(mounted.path(), "filler"), {
-        // Closed with leases that are held; what the log gives back to the disk others take.
+        // The log is closed with live leases. Other files take the space that it frees.
         store.close().unwrap();
         drop((store, engine));
         fill(mounted.path(), "another filler")

@@ -1,5 +1,5 @@
-//! The fuzzing of recovery, without instrumentation: `LESSOR_FUZZ` pseudo-random inputs, by default 1,000, and the seeds
-//! that the fuzzer starts with.
+//! Fuzzing of recovery without instrumentation: `LESSOR_FUZZ` pseudo-random inputs, default 1,000,
+//! and the seeds of the fuzzer.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -27,7 +27,7 @@ fn splitmix(state: &mut u64) -> u64 {
 }
 
 #[test]
-fn p12_any_folder_is_refused_or_opens_with_what_it_holds() {
+fn p12_any_folder_is_refused_or_opens_with_its_records() {
     let text = std::env::var("LESSOR_FUZZ").unwrap_or_default().replace('_', "");
     let count = text.parse().unwrap_or(1_000_u64);
     let mut outcomes = BTreeMap::new();
@@ -42,7 +42,7 @@ fn p12_any_folder_is_refused_or_opens_with_what_it_holds() {
 }
 
 #[test]
-fn p12_the_fuzzers_seeds_do_no_harm() {
+fn p12_the_seeds_of_the_fuzzer_are_handled() {
     let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/recover");
     let mut count = 0;
     for seed in std::fs::read_dir(seeds).unwrap() {

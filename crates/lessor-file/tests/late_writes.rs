@@ -1,4 +1,4 @@
-//! Time that passes between a decision and its write to the log.
+//! The time between a decision and its write to the log.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -15,18 +15,19 @@ fn done_at(engine: &Engine) -> Option<Timestamp> {
     engine.status("key").wait().unwrap().unwrap().done_at()
 }
 
-/// The story: a completion was decided, its thread was suspended, and it was written five seconds after the lease had lapsed. It
-/// said that it was not late, and that the work was done five seconds before it was.
+/// History: a completion was decided, its thread was suspended, and it was written five seconds
+/// after the lease had lapsed. It was not reported as late, and recorded as done five seconds too
+/// early.
 #[test]
-fn an_outcome_has_the_time_of_its_write_also_after_the_log_was_opened_again() {
-    // How much the lease has left at the decision, and what passes until the write, in ms.
+fn an_outcome_has_the_time_of_its_write_even_after_another_opening() {
+    // The remaining time of the lease at the decision, and the time until the write, in ms.
     for (left, jump, late) in [(2_000, 0, false), (2_000, 300, false), (500, 800, true), (2_000, 5_000, true)]
     {
         let folder = tempfile::tempdir().unwrap();
         let clock = ManualClock::new();
         let open = || -> Arc<FileStore> {
-            let opener = FileStore::builder().clock(Arc::new(clock.clone()));
-            Arc::new(opener.open(folder.path().join("log")).unwrap())
+            let builder = FileStore::builder().clock(Arc::new(clock.clone()));
+            Arc::new(builder.open(folder.path().join("log")).unwrap())
         };
         let log = open();
         let store = Arc::new(JumpingStore::new(log.clone(), clock.clone(), true));

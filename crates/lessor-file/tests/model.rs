@@ -1,4 +1,4 @@
-//! The engine over the file log and the reference model agree on every answer.
+//! The engine over the file store and the reference model agree on every answer.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -15,8 +15,8 @@ fn log() -> Subject {
     settings.max_segment = 64 << 10;
     settings.compact_at = 32 << 10;
     settings.cache = 64 << 10;
-    let opener = FileStore::builder().settings(settings).clock(Arc::new(clock.clone()));
-    let store = opener.open(folder.path().join("log")).unwrap();
+    let builder = FileStore::builder().settings(settings).clock(Arc::new(clock.clone()));
+    let store = builder.open(folder.path().join("log")).unwrap();
     Subject::on_manual_clock(Arc::new(store), clock).keeping(folder)
 }
 

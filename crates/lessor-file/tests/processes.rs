@@ -1,6 +1,8 @@
-//! One process at a time, its owner's files alone, and nothing reached through a symbolic link.
+//! One process at a time has the log open, only the owner has access to the files, and symbolic
+//! links are not followed.
 //!
-//! That a forked child cannot write is not tried here: nothing in safe Rust forks without executing another program.
+//! A write from a forked child is not tested here: safe Rust cannot fork without executing another
+//! program.
 
 #![allow(
     clippy::unwrap_used,
@@ -27,7 +29,7 @@ use tempfile::TempDir;
 
 const FOLDER: &str = "LESSOR_PROCESSES_FOLDER";
 
-/// Not a test by itself: what this program does as a child. It has the folder open until its standard input ends.
+/// The child process. It has the folder open until its standard input ends. Not a test by itself.
 #[test]
 fn the_child() {
     let Some(folder) = std::env::var_os(FOLDER) else { return };
@@ -67,7 +69,7 @@ fn refusal(folder: &Path) -> (ErrorKind, String) {
     (error.kind(), error.to_string())
 }
 
-/// A folder for a log that is not there yet.
+/// Returns the path of a folder for a log that does not exist yet.
 fn temporary() -> (TempDir, PathBuf) {
     let base = tempfile::tempdir().unwrap();
     let folder = base.path().join("log");
@@ -75,7 +77,7 @@ fn temporary() -> (TempDir, PathBuf) {
 }
 
 #[test]
-fn p9_a_second_process_is_told_which_one_has_the_log_and_gets_it_once_that_was_killed() {
+fn p9_a_second_process_learns_which_one_has_the_log_and_gets_it_once_that_is_killed() {
     let (_base, folder) = temporary();
     let mut first = child(&folder);
     let (kind, text) = refusal(&folder);
@@ -92,7 +94,8 @@ fn p9_a_second_process_is_told_which_one_has_the_log_and_gets_it_once_that_was_k
 
 type Mishap = (&'static str, fn(&Path) -> PathBuf);
 
-/// What can become of the file `lock` and of the folder's name while a log is open; returns the folder's name from then on.
+/// Changes of the file `lock` and of the name of the folder while a log is open. Each returns the
+/// new name of the folder.
 const MISHAPS: [Mishap; 5] = [
     ("the file is deleted", |folder| {
         fs::remove_file(folder.join("lock")).unwrap();
@@ -119,10 +122,11 @@ const MISHAPS: [Mishap; 5] = [
     }),
 ];
 
-/// Only the file `lock` was locked. Who deleted or replaced it while the log was open let a second writer in: both acknowledged
-/// operations on the same keys, and afterwards the log was refused as damaged.
+/// Only the file `lock` was locked. Deleting or replacing it while the log was open let a second
+/// process in. Both acknowledged operations on the same keys, and afterwards the log was refused as
+/// damaged.
 #[test]
-fn p1_nobody_gets_in_beside_an_open_log_whatever_happens_to_its_lock_file() {
+fn p1_an_open_log_is_not_opened_again_whatever_happens_to_its_lock_file() {
     for (what, happen) in MISHAPS {
         let (_base, folder) = temporary();
         let mut first = child(&folder);
@@ -145,26 +149,26 @@ fn p1_nobody_gets_in_beside_an_open_log_whatever_happens_to_its_lock_file() {
     }
 }
 
-/// A disk can be given to more than one opener.
+/// One disk can be given to several builders.
 #[test]
-fn p1_nobody_gets_in_beside_an_open_log_by_the_same_handle_on_its_folder() {
+fn p1_an_open_log_is_not_opened_again_with_the_same_disk() {
     let (_base, folder) = temporary();
     let disk: Arc<dyn Vfs> = Arc::new(Disk::open(&folder).unwrap());
-    let opener = || {
+    let builder = || {
         let mut settings = Settings::default();
         settings.lock_wait = Duration::ZERO;
         FileStore::builder().settings(settings).open_on(Arc::clone(&disk))
     };
-    let store = opener().unwrap();
+    let store = builder().unwrap();
     fs::remove_file(folder.join("lock")).unwrap();
-    assert!(opener().is_err());
+    assert!(builder().is_err());
     store.close().unwrap();
-    opener().unwrap();
+    builder().unwrap();
 }
 
-/// A child holds the log for a moment only, and another is waiting for it.
+/// A child has the log for a moment, and another process waits for it.
 #[test]
-fn p9_whoever_waits_for_the_log_gets_it_when_the_process_before_is_gone() {
+fn p9_a_process_that_waits_for_the_log_gets_it_when_the_process_before_ends() {
     let (_base, folder) = temporary();
     let mut first = child(&folder);
     let mut settings = Settings::default();
@@ -179,10 +183,10 @@ fn p9_whoever_waits_for_the_log_gets_it_when_the_process_before_is_gone() {
     assert!(engine.result("by the child").wait().unwrap().is_some());
 }
 
-/// A program that is being started has copies of all open files for a moment, and with them of the lock. Closing the log
-/// did not free the folder then.
+/// A program that is being started has copies of all open files for a moment, and of the lock with
+/// them. Closing the log did not release the folder then.
 #[test]
-fn p9_a_log_that_is_closed_is_free_at_once_while_other_programs_are_being_started() {
+fn p9_a_closed_log_is_free_at_once_while_other_programs_are_being_started() {
     let (_base, folder) = temporary();
     let is_done = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -202,7 +206,7 @@ fn p9_a_log_that_is_closed_is_free_at_once_while_other_programs_are_being_starte
 }
 
 #[test]
-fn p12_the_files_are_their_owners_alone_even_where_the_umask_hides_nothing() {
+fn p12_only_the_owner_has_access_to_the_files_even_with_an_empty_umask() {
     let (_base, folder) = temporary();
     // With a umask of 0.
     let mut child = child(&folder);
@@ -226,7 +230,7 @@ fn p12_a_folder_that_is_a_symbolic_link_is_refused() {
     let (kind, text) = refusal(&link);
     assert_eq!(kind, ErrorKind::Misconfigured);
     assert!(text.contains("no symbolic link"), "{text}");
-    // One that leads nowhere makes nothing there either.
+    // A link to a missing folder creates nothing there.
     let nowhere = base.path().join("nowhere");
     symlink(base.path().join("elsewhere"), &nowhere).unwrap();
     assert!(open(&nowhere).is_err());
@@ -234,7 +238,7 @@ fn p12_a_folder_that_is_a_symbolic_link_is_refused() {
 }
 
 #[test]
-fn p12_a_file_of_the_log_that_is_a_symbolic_link_is_refused_and_what_it_leads_to_is_left_alone() {
+fn p12_a_file_of_the_log_that_is_a_symbolic_link_is_refused_and_its_target_is_unchanged() {
     for name in ["superblock", "lock", "segment-0000000001"] {
         let (base, folder) = temporary();
         let store = Arc::new(open(&folder).unwrap());
@@ -248,7 +252,7 @@ fn p12_a_file_of_the_log_that_is_a_symbolic_link_is_refused_and_what_it_leads_to
         assert!(matches!(kind, ErrorKind::Misconfigured | ErrorKind::Broken), "{name}: {kind:?}");
         assert!(text.contains(name), "{name}: {text}");
         assert!(fs::read(&outside).unwrap() == before, "{name}");
-        // Put back, it opens as if nothing had happened.
+        // With the original file the log opens.
         fs::remove_file(folder.join(name)).unwrap();
         fs::rename(&outside, folder.join(name)).unwrap();
         let engine = engine(open(&folder).unwrap());
@@ -256,9 +260,9 @@ fn p12_a_file_of_the_log_that_is_a_symbolic_link_is_refused_and_what_it_leads_to
     }
 }
 
-/// Planted before the log is made: nothing is written through them.
+/// The links are there before the log is created. Nothing is written through them.
 #[test]
-fn p12_symbolic_links_that_wait_in_an_empty_folder_are_not_followed() {
+fn p12_symbolic_links_in_a_new_folder_are_not_followed() {
     for name in ["superblock", "superblock.new", "lock", "segment-0000000001"] {
         let (base, folder) = temporary();
         fs::create_dir(&folder).unwrap();
@@ -276,7 +280,7 @@ fn p12_symbolic_links_that_wait_in_an_empty_folder_are_not_followed() {
 }
 
 #[test]
-fn p12_a_folder_whose_parent_is_missing_is_refused_with_what_to_do() {
+fn p12_a_folder_without_a_parent_is_refused_with_a_remedy() {
     let (base, _) = temporary();
     let (kind, text) = refusal(&base.path().join("no/such"));
     assert_eq!(kind, ErrorKind::Misconfigured);

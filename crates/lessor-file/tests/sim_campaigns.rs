@@ -1,5 +1,5 @@
-//! The campaigns find what they are for, shown on a list of bytes in a file: each byte is 512 bytes long, so that no
-//! tear goes unnoticed, and is told once it is synced.
+//! The campaigns find the faults that they exist for. The example is a list of numbers in a file.
+//! Each number is 512 bytes long, so that every tear shows, and is acknowledged once it is synced.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -18,23 +18,23 @@ use support::Campaign;
 mod support;
 
 #[derive(Clone, Copy, Default)]
-struct Careless {
+struct Omissions {
     folder: bool,
     sync: bool,
     failed_sync: bool,
 }
 
-/// Writes 1, 2 and 3 and says how many of them are there for ever.
-fn write(disk: &SimDisk, careless: Careless) -> usize {
-    let mut told = 0;
-    // Which call failed does not matter; what was told does.
-    let _ = try_to_write(disk, careless, &mut told);
-    told
+/// Writes 1, 2 and 3. Returns the number of acknowledged numbers.
+fn write(disk: &SimDisk, omissions: Omissions) -> usize {
+    let mut observed = 0;
+    // The failing call does not matter, only the acknowledged numbers do.
+    let _ = try_to_write(disk, omissions, &mut observed);
+    observed
 }
 
-fn try_to_write(disk: &SimDisk, careless: Careless, told: &mut usize) -> io::Result<()> {
+fn try_to_write(disk: &SimDisk, omissions: Omissions, observed: &mut usize) -> io::Result<()> {
     let file = disk.create("list")?;
-    if !careless.folder {
+    if !omissions.folder {
         disk.sync_folder()?;
     }
     for number in 0..3 {
@@ -43,18 +43,18 @@ fn try_to_write(disk: &SimDisk, careless: Careless, told: &mut usize) -> io::Res
         while done < bytes.len() {
             done += file.write_at(&bytes[done..], u64::from(number) * 512 + done as u64)?;
         }
-        if !careless.sync && file.sync().is_err() {
-            if !careless.failed_sync {
+        if !omissions.sync && file.sync().is_err() {
+            if !omissions.failed_sync {
                 return Ok(());
             }
             file.sync()?;
         }
-        *told = usize::from(number) + 1;
+        *observed = usize::from(number) + 1;
     }
     Ok(())
 }
 
-fn has_what_was_told(disk: &SimDisk, told: &usize) -> Result<(), String> {
+fn has_what_was_told(disk: &SimDisk, observed: &usize) -> Result<(), String> {
     let there = match disk.open("list") {
         Ok(_) => disk
             .bytes("list")
@@ -64,55 +64,55 @@ fn has_what_was_told(disk: &SimDisk, told: &usize) -> Result<(), String> {
             .count(),
         Err(_) => 0,
     };
-    if there < *told { Err(format!("{told} were told, {there} are there")) } else { Ok(()) }
+    if there < *observed { Err(format!("{observed} were acknowledged, {there} are there")) } else { Ok(()) }
 }
 
-fn lose_power(careless: Careless) {
+fn lose_power(omissions: Omissions) {
     Campaign::from_env("power losses").each_power_loss(
         SimDisk::new,
-        |disk| write(disk, careless),
+        |disk| write(disk, omissions),
         has_what_was_told,
     );
 }
 
-fn fail(careless: Careless) {
+fn fail(omissions: Omissions) {
     Campaign::from_env("failing calls").each_failing_call(
         SimDisk::new,
-        |disk| write(disk, careless),
+        |disk| write(disk, omissions),
         has_what_was_told,
     );
 }
 
-fn kill(careless: Careless) {
-    Campaign::from_env("kills").each_kill(SimDisk::new, |disk| write(disk, careless), has_what_was_told);
+fn kill(omissions: Omissions) {
+    Campaign::from_env("kills").each_kill(SimDisk::new, |disk| write(disk, omissions), has_what_was_told);
 }
 
 #[test]
-fn who_syncs_before_telling_loses_nothing() {
-    lose_power(Careless::default());
-    fail(Careless::default());
-    kill(Careless::default());
+fn syncing_before_acknowledging_loses_nothing() {
+    lose_power(Omissions::default());
+    fail(Omissions::default());
+    kill(Omissions::default());
 }
 
 #[test]
-fn who_does_not_sync_loses_nothing_when_killed() {
-    kill(Careless { sync: true, folder: true, failed_sync: true });
+fn a_kill_loses_nothing_without_syncs() {
+    kill(Omissions { sync: true, folder: true, failed_sync: true });
 }
 
 #[test]
-#[should_panic(expected = "1 were told, 0 are there")]
-fn who_does_not_sync_is_found() {
-    lose_power(Careless { sync: true, ..Careless::default() });
+#[should_panic(expected = "1 were acknowledged, 0 are there")]
+fn a_missing_sync_is_found() {
+    lose_power(Omissions { sync: true, ..Omissions::default() });
 }
 
 #[test]
-#[should_panic(expected = "1 were told, 0 are there")]
-fn who_does_not_sync_the_folder_is_found() {
-    lose_power(Careless { folder: true, ..Careless::default() });
+#[should_panic(expected = "1 were acknowledged, 0 are there")]
+fn a_missing_sync_of_the_folder_is_found() {
+    lose_power(Omissions { folder: true, ..Omissions::default() });
 }
 
 #[test]
 #[should_panic(expected = "SyncLost at call")]
-fn who_syncs_again_after_a_failed_sync_is_found() {
-    fail(Careless { failed_sync: true, ..Careless::default() });
+fn a_repeated_sync_after_a_failed_one_is_found() {
+    fail(Omissions { failed_sync: true, ..Omissions::default() });
 }

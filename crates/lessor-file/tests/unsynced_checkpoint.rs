@@ -1,7 +1,8 @@
-//! The story: with `SyncMode::Process`, a compaction put records into the checkpoint that were written meanwhile and that
-//! the log had not synced yet. After a power loss the log had fewer frames than the checkpoint knew of, and gave their
-//! numbers a second time. Whoever read such a record waited for ever for its frame to be synced, or, after
-//! another opening, found the checkpoint's old record in the place of a newer one that had been acknowledged.
+//! History: with `SyncMode::Process`, a compaction copied records that were written meanwhile to
+//! the checkpoint, although the log had not synced them. After a power loss the log had fewer
+//! frames than the checkpoint covered, and reused their numbers. A reader of such a record waited
+//! for ever for its frame to be synced. After another opening, the old record of the checkpoint
+//! replaced a newer, acknowledged one.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "support/small.rs"]
@@ -30,15 +31,15 @@ fn p9_a_checkpoint_is_never_ahead_of_the_log() {
     let mut lazy = settings();
     lazy.sync = SyncMode::Process;
     lazy.sync_every = Duration::from_secs(3600);
-    // With room for what is written while the thread that makes room is held up.
+    // The segment has space for the writes while the maintenance thread is stopped.
     lazy.first_segment = 16 << 10;
     lazy.max_segment = 16 << 10;
-    let opener = FileStore::builder().settings(lazy).clock(Arc::new(clock.clone()));
-    let store = Arc::new(opener.open_on(Arc::new(disk.clone())).unwrap());
+    let builder = FileStore::builder().settings(lazy).clock(Arc::new(clock.clone()));
+    let store = Arc::new(builder.open_on(Arc::new(disk.clone())).unwrap());
     let engine = Engine::new(store.clone()).unwrap();
     let lease_id = acquire(&engine, "job");
 
-    // While the checkpoint is being written, others write, and then the job's holder.
+    // While the checkpoint is written, other callers write, and then the holder of the job.
     let done = AtomicBool::new(false);
     let busy = engine.clone();
     disk.on_call(Some(Arc::new(move |call| {
@@ -53,7 +54,7 @@ fn p9_a_checkpoint_is_never_ahead_of_the_log() {
     store.compact().unwrap();
     disk.on_call(None);
 
-    // All that was not synced is lost.
+    // All unsynced data is lost.
     let left = disk.crash().image_lost();
     store.close().unwrap();
     let again = open(&left, &clock);

@@ -1,4 +1,4 @@
-//! Nobody is shown what a crash could still undo.
+//! No caller observes what a crash could undo.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -20,9 +20,9 @@ mod gate;
 
 fn on_a_disk_with_a_gate() -> (SimDisk, Arc<Gate>, Arc<FileStore>) {
     let disk = SimDisk::new();
-    let opener = FileStore::builder().clock(Arc::new(ManualClock::new()));
-    let store = Arc::new(opener.open_on(Arc::new(disk.clone())).unwrap());
-    // The first segment is what is written to; the keeper may be making the second.
+    let builder = FileStore::builder().clock(Arc::new(ManualClock::new()));
+    let store = Arc::new(builder.open_on(Arc::new(disk.clone())).unwrap());
+    // Frames are written to the first segment. The maintenance thread may be making the second one.
     let gate = Gate::before(&disk, CallKind::Sync, "segment-0000000001");
     (disk, gate, store)
 }
@@ -40,7 +40,7 @@ fn p5_a_record_is_shown_only_once_it_is_synced() {
         })
     };
     gate.wait_for_one();
-    // The grant is written, and the sync under way. If the power failed now, it could be gone.
+    // The grant is written and its sync is under way. A power loss now could undo it.
     let key = Key::new("key").unwrap();
     let mut looked = false;
     assert!(!store.glance("key", &mut |_| looked = true) && !looked, "it was shown");
@@ -48,20 +48,20 @@ fn p5_a_record_is_shown_only_once_it_is_synced() {
     let mut context = Context::from_waker(Waker::noop());
     assert!(Pin::new(&mut load).poll(&mut context).is_pending(), "it was loaded");
     let mut rival = engine.acquire("key").send();
-    assert!(Pin::new(&mut rival).poll(&mut context).is_pending(), "somebody was refused because of it");
+    assert!(Pin::new(&mut rival).poll(&mut context).is_pending(), "a caller was refused because of it");
     let lost = disk.crash().image_lost();
     gate.open();
     let lease = holder.join().unwrap();
     assert_eq!(load.wait().unwrap().record.unwrap().token(), lease.token());
     assert!(matches!(rival.wait().unwrap(), Acquisition::InProgress(_)));
 
-    let opener = FileStore::builder().clock(Arc::new(ManualClock::new()));
-    let engine = Engine::new(Arc::new(opener.open_on(Arc::new(lost)).unwrap())).unwrap();
+    let builder = FileStore::builder().clock(Arc::new(ManualClock::new()));
+    let engine = Engine::new(Arc::new(builder.open_on(Arc::new(lost)).unwrap())).unwrap();
     assert!(engine.status("key").wait().unwrap().is_none(), "what was not synced was lost");
 }
 
 #[test]
-fn what_is_asked_while_a_frame_is_synced_goes_into_the_next_one() {
+fn writes_during_a_sync_share_the_next_frame() {
     const CALLERS: usize = 20;
     let (disk, gate, store) = on_a_disk_with_a_gate();
     let engine = Engine::new(store).unwrap();
@@ -76,7 +76,7 @@ fn what_is_asked_while_a_frame_is_synced_goes_into_the_next_one() {
     let first = acquire(0);
     gate.wait_for_one();
     let others: Vec<_> = (1..=CALLERS).map(acquire).collect();
-    // All of them have asked once their keys are there, though nobody may see the records.
+    // Each request is staged once its key exists, although no record is visible.
     while engine_keys(&engine) <= CALLERS {
         thread::yield_now();
     }
@@ -93,7 +93,7 @@ fn what_is_asked_while_a_frame_is_synced_goes_into_the_next_one() {
     }
 }
 
-/// How many keys the store knows of.
+/// Returns the number of keys in the store.
 fn engine_keys(engine: &Engine) -> usize {
     let text = format!("{engine:?}");
     let count = text.split("records: ").nth(1).and_then(|rest| rest.split([',', ' ', '}']).next());

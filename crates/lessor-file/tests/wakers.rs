@@ -1,4 +1,4 @@
-//! A caller's waker neither ends the log's own threads nor holds them up.
+//! A waker of a caller neither ends nor blocks the threads of the log.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -14,7 +14,7 @@ use lessor_file::{FileStore, Settings};
 use lessor_simdisk::SimDisk;
 use lessor_testkit::ManualClock;
 
-/// How often a waker has panicked.
+/// The number of times that a waker panicked.
 #[derive(Default)]
 struct Panics(AtomicUsize);
 
@@ -25,7 +25,7 @@ impl Wake for Panics {
     }
 }
 
-/// Blocks until it is let go.
+/// Blocks until it is released.
 #[derive(Default)]
 struct Blocks {
     gate: Mutex<()>,
@@ -47,7 +47,7 @@ impl Wake for Unpark {
     }
 }
 
-/// As a task of an executor: what it waits for is written by the log's own thread.
+/// Polls as an executor does, so that the threads of the log do the work.
 fn as_a_task<T>(mut future: impl Future<Output = T> + Unpin) -> T {
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     loop {
@@ -58,30 +58,31 @@ fn as_a_task<T>(mut future: impl Future<Output = T> + Unpin) -> T {
     }
 }
 
-/// A waker that panicked ended the log's writer thread: no task was answered any more, and the log could not be closed.
+/// A waker that panicked ended the writer thread. No task was woken any more, and the log could not
+/// be closed.
 #[test]
-fn a_waker_that_panics_ends_none_of_the_logs_threads() {
+fn a_waker_that_panics_ends_no_thread_of_the_log() {
     let panics = Arc::new(Panics::default());
-    go_on_beside(&Waker::from(Arc::clone(&panics)));
-    assert!(panics.0.load(Ordering::SeqCst) > 0, "nobody had to be woken");
+    assert_woken_beside(&Waker::from(Arc::clone(&panics)));
+    assert!(panics.0.load(Ordering::SeqCst) > 0, "no task had to be woken");
 }
 
-/// A waker that blocked held up the log's writer thread, and with it the renewal of everybody else's leases.
+/// A waker that blocked stopped the writer thread, and with it the renewal of all other leases.
 #[test]
-fn a_waker_that_blocks_holds_up_none_of_the_logs_threads() {
+fn a_waker_that_blocks_stops_no_thread_of_the_log() {
     let blocks = Arc::new(Blocks::default());
     let closed = blocks.gate.lock().unwrap();
-    go_on_beside(&Waker::from(Arc::clone(&blocks)));
-    assert!(blocks.blocked.load(Ordering::SeqCst) > 0, "nobody had to be woken");
+    assert_woken_beside(&Waker::from(Arc::clone(&blocks)));
+    assert!(blocks.blocked.load(Ordering::SeqCst) > 0, "no task had to be woken");
     drop(closed);
 }
 
-/// Tasks are answered although others, with this waker, are woken before them.
-fn go_on_beside(waker: &Waker) {
+/// Checks that tasks are woken although others, with this waker, are woken before them.
+fn assert_woken_beside(waker: &Waker) {
     let mut settings = Settings::default();
     settings.cache = 0;
-    let opener = FileStore::builder().settings(settings).clock(Arc::new(ManualClock::new()));
-    let store = Arc::new(opener.open_on(Arc::new(SimDisk::new())).unwrap());
+    let builder = FileStore::builder().settings(settings).clock(Arc::new(ManualClock::new()));
+    let store = Arc::new(builder.open_on(Arc::new(SimDisk::new())).unwrap());
     let engine = Engine::new(store.clone()).unwrap();
     let mut asked = Vec::new();
     for number in 0..20 {
@@ -89,14 +90,14 @@ fn go_on_beside(waker: &Waker) {
         if Pin::new(&mut ask).poll(&mut Context::from_waker(waker)).is_pending() {
             asked.push(ask);
         }
-        // The one who is woken after it is woken all the same.
+        // The task that is woken after it is woken all the same.
         let Acquisition::Acquired(lease) =
             as_a_task(engine.acquire(&format!("next {number}")).send()).unwrap()
         else {
             panic!()
         };
         as_a_task(lease.complete(&number)).unwrap();
-        // Read back by the log's reader.
+        // The record is read back by the reading thread.
         assert!(matches!(
             as_a_task(engine.acquire(&format!("next {number}")).send()),
             Ok(Acquisition::Completed(_))

@@ -3,35 +3,36 @@
 use crate::history::{Length, Version};
 use crate::operation::Operation;
 
-/// One thing that a power loss decides. The answer 0 always is that what was not synced is lost; an answer that is too
-/// large is taken for the largest there is.
+/// One thing that a power loss decides. The answer 0 always means that unsynced data is lost. An
+/// answer above the highest one counts as the highest.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Choice<'a> {
-    /// 1: it happened.
+    /// Whether an operation on the folder happened: 0 or 1.
     Operation(&'a Operation),
-    /// The file's length, from the durable one to the one that shows.
-    #[expect(missing_docs, reason = "said above")]
+    /// The length of a file, from the durable one to the visible one.
+    #[expect(missing_docs, reason = "documented with the variant")]
     Length { file: &'a str, durable: u64, visible: u64, lengths: &'a [Length] },
-    /// Which version of a sector there is: 0 for the durable one, then those written since, in order.
-    #[expect(missing_docs, reason = "said above")]
+    /// The version of a sector: 0 for the durable one, then the unsynced ones in order.
+    #[expect(missing_docs, reason = "documented with the variant")]
     Sector { file: &'a str, sector: u64, versions: &'a [Version] },
-    /// How many bytes of that version there are, 1 to 511, before it goes on as an older one. 0: all of it.
-    #[expect(missing_docs, reason = "said above")]
+    /// The number of bytes of that version, 1 to 511, before the sector continues with an older
+    /// version. 0 for the whole sector.
+    #[expect(missing_docs, reason = "documented with the variant")]
     Torn { file: &'a str, sector: u64, number: u64, version: &'a Version },
-    /// As which older version, 0 to `number` - 1, the torn sector goes on.
-    #[expect(missing_docs, reason = "said above")]
+    /// The older version, 0 to `number` - 1, with which the torn sector continues.
+    #[expect(missing_docs, reason = "documented with the variant")]
     Under { file: &'a str, sector: u64, number: u64 },
 }
 
 impl Choice<'_> {
-    /// The answer that keeps everything.
+    /// Returns the answer that keeps everything.
     #[must_use]
     pub fn kept(&self) -> u64 {
         self.as_of(u64::MAX)
     }
 
-    /// The answer that keeps what was done up to that time and nothing later, and tears nothing.
+    /// Returns the answer that keeps everything up to `time` and nothing later, and tears nothing.
     #[must_use]
     pub fn as_of(&self, time: u64) -> u64 {
         match self {
@@ -47,7 +48,8 @@ impl Choice<'_> {
         }
     }
 
-    /// How many answers there are without tears, and with lengths only as they were before and are now.
+    /// Returns the number of answers without tears, and with no length but the durable and the
+    /// visible one.
     #[must_use]
     pub fn options(&self) -> u64 {
         match self {

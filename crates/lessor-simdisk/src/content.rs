@@ -1,4 +1,4 @@
-//! The bytes of a file, in pages that copies share and that are absent where all is zero.
+//! The bytes of a file, in pages that copies share. Pages of zeros are left out.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -12,7 +12,7 @@ pub(crate) type Sector = [u8; SECTOR];
 type Page = [u8; PAGE];
 static ZEROS: Page = [0; PAGE];
 
-/// What is past `len` may hold bytes of a sector that was written in full; nobody reads them.
+/// Bytes past `len` may be left from a sector that was written in full. They are never read.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Content {
     pages: Arc<BTreeMap<u64, Arc<Page>>>,
@@ -37,14 +37,15 @@ impl Content {
         bytes
     }
 
-    /// Writes as much of a sector as `bytes` has, from byte `from` of it. The length stays. Says whether it made a
-    /// difference.
+    /// Writes `bytes` into a sector, from byte `from` on. Does not change the length. Returns
+    /// whether the sector changed.
     pub(crate) fn write_sector(&mut self, sector: u64, from: usize, bytes: &[u8]) -> bool {
         let start = to_usize(sector % SECTORS_PER_PAGE) * SECTOR + from;
         self.write_page(&Chunk { unit: sector / SECTORS_PER_PAGE, from: start, part: 0..bytes.len() }, bytes)
     }
 
-    /// Whether `bytes` are there already. Quick where the file is zero and zeros are written.
+    /// Returns whether the file has `bytes` at `offset`. Fast for zeros in an empty part of the
+    /// file.
     pub(crate) fn has(&self, offset: u64, bytes: &[u8]) -> bool {
         chunks(offset, bytes.len(), PAGE)
             .all(|chunk| slice(self.page(chunk.unit), chunk.inside()) == slice(bytes, chunk.part))
@@ -56,7 +57,7 @@ impl Content {
         bytes.try_into().unwrap_or([0; SECTOR])
     }
 
-    /// Makes the file `len` bytes long: what was past that is zero.
+    /// Sets the length to `len` bytes. All bytes past it become zero.
     pub(crate) fn resize(&mut self, len: u64) {
         self.len = len;
         let (last, inside) = (len / PAGE as u64, to_usize(len % PAGE as u64));
@@ -70,7 +71,7 @@ impl Content {
         }
     }
 
-    /// The pages that are not all zero.
+    /// Returns the pages that are not all zero.
     pub(crate) fn pages(&self) -> impl Iterator<Item = (u64, &[u8])> {
         self.pages.iter().filter(|(_, page)| ***page != ZEROS).map(|(index, page)| (*index, page.as_slice()))
     }
@@ -91,13 +92,13 @@ impl Content {
     }
 }
 
-/// A part of some bytes that lies in one page or in one sector.
+/// A part of a byte range that lies in one page or one sector.
 pub(crate) struct Chunk {
-    /// The page or sector.
+    /// The number of the page or sector.
     pub(crate) unit: u64,
-    /// Where in the unit the part begins.
+    /// The offset of the part in the unit.
     pub(crate) from: usize,
-    /// Which of the bytes it is.
+    /// The range of the part in the bytes.
     pub(crate) part: Range<usize>,
 }
 
@@ -107,7 +108,7 @@ impl Chunk {
     }
 }
 
-/// The parts of `len` bytes that begin at `offset`, in order, none of which crosses a multiple of `unit`.
+/// Splits `len` bytes from `offset` on at the multiples of `unit`.
 pub(crate) fn chunks(offset: u64, len: usize, unit: usize) -> impl Iterator<Item = Chunk> {
     let mut done = 0;
     std::iter::from_fn(move || {

@@ -1,4 +1,4 @@
-//! What a power loss may leave of a disk.
+//! The possible states of a disk after a power loss.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,21 @@ use crate::inode::Inode;
 use crate::operation::{InodeId, Operation};
 use crate::state::State;
 
-/// Everything that a power loss at one moment leaves open, and what it leaves for certain.
+/// The state of a disk at the moment of a power loss: the durable data, and the unsynced data that
+/// may survive or not.
+///
+/// ```
+/// use lessor_simdisk::SimDisk;
+/// use lessor_vfs::Vfs;
+///
+/// let disk = SimDisk::new();
+/// disk.create("a")?;
+/// let crash = disk.crash();
+/// assert_eq!(crash.unsynced().operations, 1);
+/// assert!(crash.image_lost().file_names().is_empty());
+/// assert_eq!(crash.image_kept().file_names(), ["a"]);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Crash {
     pub(crate) folder: Folder,
@@ -20,26 +34,27 @@ pub struct Crash {
     capacity: Option<u64>,
 }
 
-/// How much a power loss leaves open.
+/// The amount of unsynced data.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Unsynced {
-    /// For each sector that was written, how often.
+    /// The number of unsynced versions of each sector that has some.
     pub sectors: Vec<usize>,
-    /// How many files have grown.
+    /// The number of files with an unsynced length.
     pub lengths: usize,
-    /// How many files were made, renamed or removed.
+    /// The number of unsynced operations on the folder.
     pub operations: usize,
 }
 
 impl Unsynced {
-    /// How many independent choices there are.
+    /// Returns the number of independent choices.
     #[must_use]
     pub fn choices(&self) -> usize {
         self.sectors.len() + self.lengths + self.operations
     }
 
-    /// How many disks there may be without tears, and with lengths only as they were before and are now. There are fewer
-    /// if some choices make others pointless.
+    /// Returns an upper bound of the number of possible disks, without tears and with no length but
+    /// the durable and the visible one. There are fewer if some choices make others irrelevant.
     #[must_use]
     pub fn combinations(&self) -> u64 {
         let two = std::iter::repeat_n(2, self.lengths + self.operations);
@@ -49,7 +64,7 @@ impl Unsynced {
 }
 
 impl SimDisk {
-    /// What a power loss at this moment leaves open. Later calls do not change it.
+    /// Returns the state at this moment. Later calls do not change it.
     #[must_use]
     pub fn crash(&self) -> Crash {
         let state = self.state.lock();
@@ -60,7 +75,7 @@ impl SimDisk {
 }
 
 impl Crash {
-    /// How much is open.
+    /// Returns the amount of unsynced data.
     #[must_use]
     pub fn unsynced(&self) -> Unsynced {
         let inodes = self.inodes.values();
@@ -75,10 +90,11 @@ impl Crash {
         }
     }
 
-    /// The disk as it is after the power loss, with nothing open, no faults, no lock, and as much room as before.
+    /// Returns the disk after the power loss, for the given answers. It has the same capacity, and
+    /// no unsynced data, faults or lock.
     ///
-    /// What makes no difference any more is not asked for: a file's length and sectors if the file is gone, sectors past
-    /// its length, a rename of what is not there.
+    /// Irrelevant choices are not made: the length and sectors of a file that is gone, sectors past
+    /// its length, and a rename of a file that is gone.
     pub fn image(&self, choose: &mut dyn FnMut(Choice<'_>) -> u64) -> SimDisk {
         let mut is_there = true;
         let names = self.folder.after_crash(&mut |choice| {
@@ -92,25 +108,25 @@ impl Crash {
         let folder = Folder { visible: names.clone(), durable: names, ..Folder::default() };
         let mut state = State::with(folder, inodes, self.capacity);
         if !is_there {
-            // The next opening makes it anew.
+            // The next opening creates the folder again.
             state.make_folder();
         }
         SimDisk { state: Mutex::new(state).into() }
     }
 
-    /// The disk if everything that was not synced is lost.
+    /// Returns the disk without any unsynced data.
     #[must_use]
     pub fn image_lost(&self) -> SimDisk {
         self.image(&mut |_| 0)
     }
 
-    /// The disk if nothing is lost.
+    /// Returns the disk with all unsynced data.
     #[must_use]
     pub fn image_kept(&self) -> SimDisk {
         self.image(&mut |choice| choice.kept())
     }
 
-    /// The times at which something happened that may be lost, each once, in order.
+    /// Returns the times of all unsynced writes and operations, sorted and without duplicates.
     #[must_use]
     pub fn times(&self) -> Vec<u64> {
         let inodes = self.inodes.values();

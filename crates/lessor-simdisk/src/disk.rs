@@ -8,25 +8,25 @@ use parking_lot::Mutex;
 
 use lessor_vfs::{File, Lock, Vfs};
 
-use crate::faults::{CallKind, Errno, Outcome, Plan, Turn};
+use crate::faults::{CallContext, CallKind, Errno, Outcome, Plan};
 use crate::operation::InodeId;
 use crate::state::State;
 
-/// A disk in memory with one folder. Clones are the same disk; so are handles of its files.
+/// A disk in memory with one folder. All clones, and all handles of files, share the same disk.
 #[derive(Clone, Default)]
 pub struct SimDisk {
     pub(crate) state: Arc<Mutex<State>>,
 }
 
 impl SimDisk {
-    /// An empty disk with room for everything.
+    /// Creates an empty disk without a limit of its capacity.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The same, but the folder was made a moment ago: a power loss may take it with all that is in it, until [`Vfs::settle`] has been
-    /// called.
+    /// Creates an empty disk whose folder is new: a power loss may remove the folder with all that
+    /// is in it, until [`Vfs::publish`] was called.
     #[must_use]
     pub fn in_new_folder() -> Self {
         let disk = Self::new();
@@ -38,21 +38,21 @@ impl SimDisk {
         &self,
         kind: CallKind,
         file: &str,
-        happen: impl FnOnce(&mut State, Turn) -> Result<T, Errno>,
+        happen: impl FnOnce(&mut State, CallContext) -> Result<T, Errno>,
     ) -> io::Result<T> {
         let mut state = self.state.lock();
         let began = state.time;
-        let ticket = state.plan.count(kind);
+        let call = state.plan.count(kind);
         if let Some(hook) = state.plan.hook.clone() {
             drop(state);
-            hook(Plan::call(&ticket, file));
+            hook(Plan::call(&call, file));
             state = self.state.lock();
         }
-        let outcome = state.plan.outcome(&ticket);
+        let outcome = state.plan.outcome(&call);
         if let Outcome::Error(errno) = outcome {
             return Err(errno.into());
         }
-        let result = happen(&mut state, Turn { outcome, began });
+        let result = happen(&mut state, CallContext { outcome, began });
         if outcome == Outcome::PowerFails { Err(Errno::Io.into()) } else { Ok(result?) }
     }
 
@@ -87,14 +87,14 @@ impl Vfs for SimDisk {
     }
 
     fn sync_folder(&self) -> io::Result<()> {
-        self.call(CallKind::SyncFolder, "", |state, turn| state.sync_folder(turn))
+        self.call(CallKind::SyncFolder, "", |state, context| state.sync_folder(context))
     }
 
-    fn settle(&self) -> io::Result<()> {
-        self.call(CallKind::Settle, "", |state, turn| state.settle(turn))
+    fn publish(&self) -> io::Result<()> {
+        self.call(CallKind::Publish, "", |state, context| state.publish(context))
     }
 
-    /// One holder per disk, whatever the name; no file is made for it.
+    /// A disk has one lock, whatever its name. No file is created for it.
     fn try_lock(&self, name: &str) -> io::Result<Option<Lock>> {
         let free =
             self.call(CallKind::Lock, name, |state, _| Ok(!std::mem::replace(&mut state.locked, true)))?;
@@ -105,7 +105,7 @@ impl Vfs for SimDisk {
         self.state.lock().locked.then(std::process::id)
     }
 
-    fn place(&self) -> String {
+    fn describe(&self) -> String {
         "a simulated disk".to_owned()
     }
 }
@@ -135,20 +135,22 @@ struct SimFile {
 
 impl File for SimFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.disk.call(CallKind::Read, &self.name, |state, turn| state.read(self.id, buffer, offset, turn))
+        self.disk
+            .call(CallKind::Read, &self.name, |state, context| state.read(self.id, buffer, offset, context))
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        self.disk.call(CallKind::Write, &self.name, |state, turn| state.write(self.id, bytes, offset, turn))
+        self.disk
+            .call(CallKind::Write, &self.name, |state, context| state.write(self.id, bytes, offset, context))
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.disk.call(CallKind::Sync, &self.name, |state, turn| state.sync(self.id, turn))
+        self.disk.call(CallKind::Sync, &self.name, |state, context| state.sync(self.id, context))
     }
 
-    fn cut(&self, length: u64) -> io::Result<()> {
-        self.disk.call(CallKind::Cut, &self.name, |state, _| {
-            state.inode_mut(self.id)?.cut(length);
+    fn truncate(&self, length: u64) -> io::Result<()> {
+        self.disk.call(CallKind::Truncate, &self.name, |state, _| {
+            state.inode_mut(self.id)?.truncate(length);
             Ok(())
         })
     }

@@ -1,8 +1,8 @@
-//! Which sectors of a file take room on the disk.
+//! The sectors of a file that are allocated on the disk.
 
 use std::ops::Range;
 
-/// Ranges of sectors, sorted and apart.
+/// Sorted, disjoint ranges of sectors.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Extents(Vec<Range<u64>>);
 
@@ -32,8 +32,8 @@ impl Extents {
         self.0.sort_unstable_by_key(|range| range.start);
     }
 
-    /// Gives back what is at `end` and past it.
-    pub(crate) fn cut(&mut self, end: u64) {
+    /// Removes all sectors from `end` on.
+    pub(crate) fn truncate(&mut self, end: u64) {
         self.0.retain_mut(|range| {
             range.end = range.end.min(end);
             !range.is_empty()

@@ -1,26 +1,30 @@
-//! Which call fails, and how.
+//! Fault injection: which calls fail, and how.
 
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-/// One call of [`Vfs`](lessor_vfs::Vfs) or [`File`](lessor_vfs::File) that is about to happen.
+/// A call of [`Vfs`](lessor_vfs::Vfs) or [`File`](lessor_vfs::File) that is about to happen.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Call {
-    /// Which call of this disk it is, from 1.
+    /// The number of the call on this disk, from 1.
     pub number: u64,
-    /// What is called.
+    /// The kind of the call.
     pub kind: CallKind,
-    /// The file's name as it was created or opened; of a rename the old name; empty for the folder itself.
+    /// The name of the file when it was created or opened. For a rename, the old name. Empty for
+    /// the folder itself.
     pub file: String,
 }
 
-/// Called before each call, with no lock held: it may block, and look at the disk.
+/// A function that is called before each call, without a lock held. It may block, and inspect the
+/// disk.
 pub type Hook = Arc<dyn Fn(Call) + Send + Sync>;
 
-/// What is called.
+/// The kind of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "named like the functions")]
+#[expect(missing_docs, reason = "named after the methods")]
+#[non_exhaustive]
 pub enum CallKind {
     Create,
     Open,
@@ -28,17 +32,17 @@ pub enum CallKind {
     Rename,
     List,
     SyncFolder,
-    Settle,
+    Publish,
     Lock,
     Read,
     Write,
     Sync,
-    Cut,
+    Truncate,
     Len,
 }
 
 impl CallKind {
-    /// Every kind.
+    /// All kinds.
     pub const ALL: [Self; 13] = [
         Self::Create,
         Self::Open,
@@ -46,16 +50,16 @@ impl CallKind {
         Self::Rename,
         Self::List,
         Self::SyncFolder,
-        Self::Settle,
+        Self::Publish,
         Self::Lock,
         Self::Read,
         Self::Write,
         Self::Sync,
-        Self::Cut,
+        Self::Truncate,
         Self::Len,
     ];
 
-    /// Whether it changes what is on the disk.
+    /// Returns whether calls of this kind change the disk.
     #[must_use]
     pub fn mutates(self) -> bool {
         matches!(
@@ -64,38 +68,39 @@ impl CallKind {
                 | Self::Remove
                 | Self::Rename
                 | Self::Write
-                | Self::Cut
+                | Self::Truncate
                 | Self::Sync
                 | Self::SyncFolder
-                | Self::Settle
+                | Self::Publish
         )
     }
 }
 
-/// How a call fails.
+/// The way in which a call fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Fault {
-    /// It changes nothing and says EIO. What was to be synced waits for the next sync.
+    /// Fails with EIO and changes nothing. Unsynced data can be synced later.
     Io,
-    /// It changes nothing and says ENOSPC.
+    /// Fails with ENOSPC and changes nothing.
     Full,
-    /// Files cannot be made, opened or locked, and it says EMFILE. Other calls do not fail.
+    /// Creating, opening and locking fail with EMFILE. Other calls succeed.
     TooManyFiles,
-    /// A write changes nothing and says EFBIG. Other calls do not fail.
+    /// Writes fail with EFBIG and change nothing. Other calls succeed.
     TooLarge,
-    /// It changes nothing and says EINTR, which callers answer by trying again.
+    /// Fails with EINTR and changes nothing. Callers repeat the call.
     Interrupted,
-    /// Half of it is read or written, and it says so; at least one byte. Other calls do not fail.
+    /// Reads and writes return after half of the bytes, and at least one. Other calls succeed.
     Short,
-    /// Half of it is written, and it says EIO. Other calls change nothing.
+    /// Writes fail with EIO after half of the bytes. Other calls fail with EIO and change nothing.
     HalfThenIo,
-    /// A sync says EIO, and what it was to sync is clean but lost: it shows until the power fails, and no later sync will
-    /// make it durable. Only writing it again does, a whole sector at a time; the power loss may have it or not.
-    /// Other calls change nothing.
+    /// Syncs fail with EIO, and their data becomes clean but lost. It stays visible until the power
+    /// loss, which may keep it or not, and no later sync makes it durable. Only writing it again
+    /// does, in whole sectors. Other calls fail with EIO and change nothing.
     SyncLost,
 }
 
-/// Which call fails. Calls are counted from 1, since the disk was made.
+/// Selects the calls that fail. Calls are counted from 1, since the disk was created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct When {
     kind: Option<CallKind>,
@@ -104,28 +109,28 @@ pub struct When {
 }
 
 impl When {
-    /// The call with that number.
+    /// Selects the call with this number.
     #[must_use]
     pub fn call(number: u64) -> Self {
         Self { kind: None, number, lasts: false }
     }
 
-    /// The call with that number among those of one kind.
+    /// Selects the call with this number among the calls of one kind.
     #[must_use]
     pub fn nth(kind: CallKind, number: u64) -> Self {
         Self { kind: Some(kind), number, lasts: false }
     }
 
-    /// That call and each after it; if a kind was named, each of that kind.
+    /// Selects all later calls as well; if a kind was given, those of that kind.
     #[must_use]
     pub fn from_then_on(self) -> Self {
         Self { lasts: true, ..self }
     }
 
-    fn fits(self, ticket: &Ticket) -> bool {
+    fn fits(self, call: &CountedCall) -> bool {
         let number = match self.kind {
-            None => ticket.number,
-            Some(kind) if kind == ticket.kind => ticket.of_kind,
+            None => call.number,
+            Some(kind) if kind == call.kind => call.of_kind,
             Some(_) => return false,
         };
         number == self.number || self.lasts && number > self.number
@@ -146,7 +151,7 @@ pub(crate) struct Plan {
 pub(crate) enum Power {
     #[default]
     On,
-    /// Fails at the mutating call with that number, which may take part effect.
+    /// Fails at the mutating call with this number. The call may take effect in part.
     Until {
         mutation: u64,
         during: bool,
@@ -154,35 +159,35 @@ pub(crate) enum Power {
     Off,
 }
 
-/// A call that was counted and has yet to happen.
-pub(crate) struct Ticket {
+/// A call that was counted and has not happened yet.
+pub(crate) struct CountedCall {
     number: u64,
     kind: CallKind,
     of_kind: u64,
     mutation: Option<u64>,
 }
 
-/// What a call comes to.
+/// The effect of the faults on a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Normal,
     Error(Errno),
-    /// As much of it as shows happens, and nobody is told.
+    /// The visible part of the call happens, and it fails.
     PowerFails,
     Short,
     HalfThenIo,
     SyncLost,
 }
 
-/// What was agreed on for the call that is happening.
+/// The effect of the faults on the call, and when the call began.
 #[derive(Clone, Copy)]
-pub(crate) struct Turn {
+pub(crate) struct CallContext {
     pub(crate) outcome: Outcome,
-    /// The time when the call began.
+    /// The time at which the call began.
     pub(crate) began: u64,
 }
 
-/// The errors that the disk has.
+/// The errors of the simulated disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Errno {
     NotFound = 2,
@@ -201,7 +206,7 @@ impl From<Errno> for io::Error {
 }
 
 impl Plan {
-    pub(crate) fn count(&mut self, kind: CallKind) -> Ticket {
+    pub(crate) fn count(&mut self, kind: CallKind) -> CountedCall {
         self.calls += 1;
         self.mutations += u64::from(kind.mutates());
         let of_kind = self.of_kind.get_mut(kind as usize).map_or(0, |count| {
@@ -209,24 +214,24 @@ impl Plan {
             *count
         });
         let mutation = kind.mutates().then_some(self.mutations);
-        Ticket { number: self.calls, kind, of_kind, mutation }
+        CountedCall { number: self.calls, kind, of_kind, mutation }
     }
 
     pub(crate) fn calls_of(&self, kind: CallKind) -> u64 {
         self.of_kind.get(kind as usize).copied().unwrap_or(0)
     }
 
-    pub(crate) fn call(ticket: &Ticket, file: &str) -> Call {
-        Call { number: ticket.number, kind: ticket.kind, file: file.to_owned() }
+    pub(crate) fn call(call: &CountedCall, file: &str) -> Call {
+        Call { number: call.number, kind: call.kind, file: file.to_owned() }
     }
 
-    pub(crate) fn outcome(&mut self, ticket: &Ticket) -> Outcome {
-        let kind = ticket.kind;
-        if let (Power::Until { mutation, during }, Some(this)) = (self.power, ticket.mutation)
+    pub(crate) fn outcome(&mut self, call: &CountedCall) -> Outcome {
+        let kind = call.kind;
+        if let (Power::Until { mutation, during }, Some(this)) = (self.power, call.mutation)
             && this >= mutation
         {
             self.power = Power::Off;
-            let syncs = matches!(kind, CallKind::Sync | CallKind::SyncFolder | CallKind::Settle);
+            let syncs = matches!(kind, CallKind::Sync | CallKind::SyncFolder | CallKind::Publish);
             if during && this == mutation && !syncs {
                 return Outcome::PowerFails;
             }
@@ -234,7 +239,7 @@ impl Plan {
         if self.power == Power::Off {
             return Outcome::Error(Errno::Io);
         }
-        match self.faults.iter().find(|(when, _)| when.fits(ticket)).map(|(_, fault)| *fault) {
+        match self.faults.iter().find(|(when, _)| when.fits(call)).map(|(_, fault)| *fault) {
             None => Outcome::Normal,
             Some(Fault::Full) => Outcome::Error(Errno::Full),
             Some(Fault::TooManyFiles) => match kind {

@@ -1,4 +1,4 @@
-//! The names of the folder: as they show, as a power loss leaves them for certain, and what was done in between.
+//! The names in the folder: the visible ones, the durable ones, and the operations between them.
 
 use crate::choice::Choice;
 use crate::operation::{InodeId, Name, Names, Operation};
@@ -7,14 +7,14 @@ use crate::operation::{InodeId, Name, Names, Operation};
 pub(crate) struct Folder {
     pub(crate) visible: Names,
     pub(crate) durable: Names,
-    /// What was done since the last sync, in order.
+    /// The operations since the last sync, in order.
     pub(crate) pending: Vec<Operation>,
-    /// The making of the folder itself, unless it is durable.
+    /// The creation of the folder itself, until it is durable.
     pub(crate) made: Option<Operation>,
 }
 
 impl Folder {
-    /// The folder was made at that time, and nothing is known to be durable.
+    /// Marks the folder as created at `time`, without a sync.
     pub(crate) fn is_new(&mut self, time: u64) {
         self.made = Some(Operation {
             what: "make",
@@ -26,7 +26,7 @@ impl Folder {
         });
     }
 
-    /// Everything that a power loss may undo.
+    /// Returns all operations that a power loss may undo.
     pub(crate) fn undecided(&self) -> impl Iterator<Item = &Operation> {
         self.made.iter().chain(&self.pending)
     }
@@ -60,17 +60,17 @@ impl Folder {
         self.pending.push(operation);
     }
 
-    /// Makes a file be there, or not, for certain.
-    pub(crate) fn settle(&mut self, file: &str, id: Option<InodeId>) {
+    /// Sets the file of a name, or removes it, durably.
+    pub(crate) fn set(&mut self, file: &str, id: Option<InodeId>) {
         let effects = vec![(file.into(), id)];
         let operation = Operation { what: "", file: file.into(), time: 0, needs: None, effects, lost: false };
         operation.apply(&mut self.visible);
         operation.apply(&mut self.durable);
-        forget_overruled(&mut self.pending, &operation);
+        drop_overridden(&mut self.pending, &operation);
     }
 
-    /// Makes durable what was done up to that time. What was lost stays undecided until something newer is known of
-    /// the same names.
+    /// Makes the operations up to `time` durable. Operations whose sync failed stay undecided until
+    /// a newer one with the same names is synced.
     pub(crate) fn sync(&mut self, time: u64) {
         let mut rest: Vec<Operation> = Vec::new();
         for operation in self.pending.drain(..) {
@@ -78,20 +78,21 @@ impl Folder {
                 rest.push(operation);
             } else {
                 operation.apply(&mut self.durable);
-                forget_overruled(&mut rest, &operation);
+                drop_overridden(&mut rest, &operation);
             }
         }
         self.pending = rest;
     }
 
-    /// What was done up to that time stays as it shows, and no sync will make it durable.
+    /// Marks the operations up to `time` as lost: they stay visible, and no sync makes them
+    /// durable.
     pub(crate) fn lose(&mut self, time: u64) {
         for operation in &mut self.pending {
             operation.lost |= operation.time <= time;
         }
     }
 
-    /// The names as they may be after a power loss.
+    /// Returns the names after a power loss.
     pub(crate) fn after_crash(&self, choose: &mut dyn FnMut(Choice<'_>) -> u64) -> Names {
         if self.made.as_ref().is_some_and(|made| choose(Choice::Operation(made)) == 0) {
             return Names::new();
@@ -105,23 +106,23 @@ impl Folder {
         names
     }
 
-    /// Every file that has a name, or may have one after a power loss.
+    /// Returns all files that have a name, or may have one after a power loss.
     pub(crate) fn reachable(&self) -> impl Iterator<Item = InodeId> {
         self.visible.values().copied().chain(self.reachable_after_crash())
     }
 
-    /// Every file that may have a name after a power loss.
+    /// Returns all files that may have a name after a power loss.
     pub(crate) fn reachable_after_crash(&self) -> impl Iterator<Item = InodeId> {
         let pending = self.pending.iter().flat_map(|operation| &operation.effects);
         self.durable.values().copied().chain(pending.filter_map(|(_, id)| *id))
     }
 }
 
-/// Takes from operations what is known better since.
-fn forget_overruled(operations: &mut Vec<Operation>, newer: &Operation) {
-    let overruled = |name: &Name| newer.effects.iter().any(|(known, _)| known == name);
+/// Removes the effects of operations that a newer durable one overrides.
+fn drop_overridden(operations: &mut Vec<Operation>, newer: &Operation) {
+    let is_overridden = |name: &Name| newer.effects.iter().any(|(known, _)| known == name);
     for operation in operations.iter_mut() {
-        operation.effects.retain(|(name, _)| !overruled(name));
+        operation.effects.retain(|(name, _)| !is_overridden(name));
     }
     operations.retain(|operation| !operation.effects.is_empty());
 }

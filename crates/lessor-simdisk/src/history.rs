@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::content::Sector;
 
-/// What a sector became by a write that was not synced.
+/// The content of a sector after an unsynced write.
 #[derive(Clone, Debug)]
 pub struct Version {
     pub(crate) bytes: Arc<Sector>,
@@ -14,7 +14,8 @@ pub struct Version {
 }
 
 impl Version {
-    /// When it was written. Times only grow; see [`Choice::as_of`].
+    /// Returns the time of the write. Times only increase; see
+    /// [`Choice::as_of`](crate::Choice::as_of).
     #[must_use]
     pub fn time(&self) -> u64 {
         self.time
@@ -24,14 +25,14 @@ impl Version {
         change(Arc::make_mut(&mut self.bytes));
     }
 
-    /// Which bytes of the sector the write was about. A tear elsewhere makes no difference.
+    /// Returns the bytes of the sector that were written. Tears outside of them make no difference.
     #[must_use]
     pub fn written(&self) -> Range<usize> {
         self.written.clone()
     }
 }
 
-/// A length that a file reached by a write that was not synced.
+/// The length of a file after an unsynced write.
 #[derive(Clone, Debug)]
 pub struct Length {
     pub(crate) len: u64,
@@ -40,13 +41,14 @@ pub struct Length {
 }
 
 impl Length {
-    /// The length in bytes.
+    /// Returns the length in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.len
     }
 
-    /// When it was reached. Times only grow; see [`Choice::as_of`].
+    /// Returns the time of the write. Times only increase; see
+    /// [`Choice::as_of`](crate::Choice::as_of).
     #[must_use]
     pub fn time(&self) -> u64 {
         self.time

@@ -1,4 +1,4 @@
-//! Ways to go through what a power loss may leave.
+//! Enumerations of the possible disks after a power loss.
 
 use crate::choice::Choice;
 use crate::content::SECTOR;
@@ -7,17 +7,19 @@ use crate::disk::SimDisk;
 use crate::history::Length;
 
 impl Crash {
-    /// Every disk there may be without tears, if there are at most 2 to the power of `max_choices`: each operation on the
-    /// folder happened or not, each file is as long as before or as now, each sector is as before or as any write left
-    /// it. No combination comes twice.
+    /// Returns all possible disks without tears, if there are at most 2 to the power of
+    /// `max_choices`. Each operation on the folder happened or not, each file has its durable or
+    /// its visible length, and each sector has its durable content or any unsynced version. No
+    /// combination is repeated.
     #[must_use]
     pub fn images_exhaustive(&self, max_choices: u32) -> Option<Exhaustive<'_>> {
         let most = 1_u64.checked_shl(max_choices).unwrap_or(u64::MAX);
         (self.unsynced().combinations() <= most).then_some(Exhaustive { crash: self, path: Some(Vec::new()) })
     }
 
-    /// Every disk with one torn sector: each version of each sector, torn after each byte that makes a difference, over
-    /// the version before it; once with all else kept, and once with only that kept which was written before.
+    /// Returns all disks with one torn sector: each version of each sector, torn after each byte
+    /// that makes a difference, over the version before. Each one comes twice: with everything else
+    /// kept, and with only what was written before.
     #[must_use]
     pub fn images_torn(&self) -> Torn<'_> {
         let mut tears = Vec::new();
@@ -37,8 +39,9 @@ impl Crash {
         Torn { crash: self, tears: tears.into_iter() }
     }
 
-    /// A disk drawn at random: often all or nothing is kept, or all up to some moment, or all but one thing, or one
-    /// thing alone; else anything is lost, kept, or torn. The same seed draws the same disk.
+    /// Returns a random disk. Often everything or nothing is kept, or everything up to some moment,
+    /// or everything but one thing, or one thing alone. Otherwise each thing is lost, kept or torn
+    /// independently. The same seed returns the same disk.
     #[must_use]
     pub fn image_random(&self, seed: u64) -> SimDisk {
         let mut random = Random(seed);
@@ -52,7 +55,8 @@ impl Crash {
         }
     }
 
-    /// Every disk without tears if there are few enough, else `samples` that are drawn at random.
+    /// Returns all disks without tears if there are few enough, and `samples` random ones
+    /// otherwise.
     pub fn images(&self, max_choices: u32, samples: u64, seed: u64) -> impl Iterator<Item = SimDisk> {
         let exhaustive = self.images_exhaustive(max_choices);
         let drawn = if exhaustive.is_some() { 0 } else { samples };
@@ -60,7 +64,8 @@ impl Crash {
         exhaustive.into_iter().flatten().chain(seeds.map(|seed| self.image_random(seed)))
     }
 
-    /// All up to some moment is kept; of what happened at that very moment, anything, also torn.
+    /// Keeps everything up to some moment. The changes of that moment are kept, lost or torn
+    /// independently.
     fn image_cut(&self, random: &mut Random) -> SimDisk {
         let times = self.times();
         let Some(last) = times.get(random.index(times.len())).copied() else { return self.image_lost() };
@@ -90,7 +95,7 @@ impl Crash {
         })
     }
 
-    /// The folder is as it shows, since without that there is mostly nothing to see.
+    /// Keeps the visible folder, because without it there is mostly nothing to see.
     fn image_of_one(&self, random: &mut Random) -> SimDisk {
         let unsynced = self.unsynced();
         let mut before = random.index(unsynced.sectors.len() + unsynced.lengths);
@@ -110,7 +115,7 @@ impl Crash {
     }
 
     fn image_of_any(&self, random: &mut Random) -> SimDisk {
-        // Of eight things, so many are lost.
+        // The number of things that are lost, of eight.
         let lost = [1, 4, 7].get(random.index(3)).copied().unwrap_or(4);
         self.image(&mut |choice| match choice {
             Choice::Torn { version, .. } if random.one_in(8) => random.tear(version.written()),
@@ -129,11 +134,12 @@ impl Crash {
     }
 }
 
-/// See [`Crash::images_exhaustive`].
+/// The iterator of [`Crash::images_exhaustive`].
 #[derive(Debug)]
 pub struct Exhaustive<'a> {
     crash: &'a Crash,
-    /// The answers of the next disk with how many there are of each. What it does not reach is answered with 0 first.
+    /// The answers for the next disk, each with the number of possible answers. Further choices are
+    /// answered with 0 first.
     path: Option<Vec<(u64, u64)>>,
 }
 
@@ -169,7 +175,7 @@ impl Iterator for Exhaustive<'_> {
     }
 }
 
-/// See [`Crash::images_torn`].
+/// The iterator of [`Crash::images_torn`].
 #[derive(Debug)]
 pub struct Torn<'a> {
     crash: &'a Crash,
@@ -182,7 +188,7 @@ struct Tear {
     sector: u64,
     number: u64,
     end: u64,
-    /// What comes after it is lost.
+    /// Everything after this time is lost.
     time: u64,
 }
 
@@ -199,7 +205,7 @@ impl Iterator for Torn<'_> {
             Choice::Sector { file, sector, .. } if it(file, sector) => tear.number,
             Choice::Torn { file, sector, .. } if it(file, sector) => tear.end,
             Choice::Under { number, .. } => number - 1,
-            // Of the same write, what lies before the tear.
+            // Sectors of the same write before the torn one are kept.
             Choice::Sector { file, sector, .. } if all || *tear.file == *file && sector < tear.sector => {
                 choice.as_of(tear.time)
             }
@@ -208,7 +214,8 @@ impl Iterator for Torn<'_> {
     }
 }
 
-/// `SplitMix64`: <https://prng.di.unimi.it/splitmix64.c>. It has to be quick, and the same for ever.
+/// `SplitMix64`: <https://prng.di.unimi.it/splitmix64.c>. It is fast, and its sequence never
+/// changes.
 struct Random(u64);
 
 impl Random {
@@ -219,7 +226,7 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// From 0 up to `end`, which is not among them.
+    /// Returns a number below `end`.
     fn below(&mut self, end: u64) -> u64 {
         self.next() % end.max(1)
     }
@@ -232,7 +239,7 @@ impl Random {
         self.below(sides) == 0
     }
 
-    /// Somewhere inside of what was written.
+    /// Returns a position inside of the written bytes.
     fn tear(&mut self, written: std::ops::Range<usize>) -> u64 {
         written.start as u64 + 1 + self.below((written.len() as u64).saturating_sub(1))
     }

@@ -1,4 +1,4 @@
-//! One file: what it shows, what a power loss leaves of it for certain, and what lies between.
+//! A file: its visible content, its durable content, and the unsynced history between them.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -15,16 +15,16 @@ pub(crate) struct Inode {
     pub(crate) durable: Content,
     pub(crate) allocated: Extents,
     pub(crate) handles: usize,
-    /// The sectors that were written since they were last synced.
+    /// The sectors with unsynced versions.
     pub(crate) dirty: BTreeMap<u64, Dirty>,
-    /// The lengths past the durable one that were reached since the last sync, in order.
+    /// The unsynced lengths above the durable one, in order.
     pub(crate) lengths: Vec<Length>,
 }
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Dirty {
     pub(crate) versions: Vec<Version>,
-    /// A sync of it failed, and it was not written again: no sync will write it.
+    /// A sync failed and the sector was not written again, so no sync makes it durable.
     pub(crate) lost: bool,
 }
 
@@ -66,7 +66,7 @@ impl Inode {
         }
     }
 
-    /// Makes durable what was written up to that time. A write that came while the sync was under way is not part of it.
+    /// Makes the writes up to `time` durable. Writes during the sync are not part of it.
     pub(crate) fn sync(&mut self, time: u64) {
         self.dirty.retain(|sector, dirty| {
             if dirty.lost {
@@ -84,7 +84,7 @@ impl Inode {
         self.lengths.retain(|length| length.len > len);
     }
 
-    /// What was written up to that time stays as it shows, and no sync will make it durable.
+    /// Marks the writes up to `time` as lost: they stay visible, and no sync makes them durable.
     pub(crate) fn lose(&mut self, time: u64) {
         for dirty in self.dirty.values_mut() {
             dirty.lost |= dirty.versions.iter().all(|version| version.time <= time);
@@ -94,7 +94,7 @@ impl Inode {
         }
     }
 
-    /// What no sync will make durable stops to show.
+    /// Makes lost writes invisible.
     pub(crate) fn evict(&mut self) {
         self.dirty.retain(|sector, dirty| {
             if dirty.lost {
@@ -106,11 +106,12 @@ impl Inode {
         self.lengths.retain(|length| !length.lost);
         let len = self.lengths.last().map_or(self.durable.len, |length| length.len);
         self.visible.resize(len);
-        self.allocated.cut(sectors(0, len).end);
+        self.allocated.truncate(sectors(0, len).end);
     }
 
-    /// Takes the end of the file away, for good: a cut that was lost is what a power loss before it leaves.
-    pub(crate) fn cut(&mut self, len: u64) {
+    /// Truncates the file, durably. A lost truncation is not modelled: it would leave the state
+    /// before it.
+    pub(crate) fn truncate(&mut self, len: u64) {
         if len >= self.visible.len {
             return;
         }
@@ -119,10 +120,10 @@ impl Inode {
         let end = sectors(0, len).end;
         self.dirty.retain(|sector, _| *sector < end);
         self.lengths.retain(|length| length.len <= len);
-        self.allocated.cut(end);
+        self.allocated.truncate(end);
     }
 
-    /// The file as it may be after a power loss.
+    /// Returns the file after a power loss.
     pub(crate) fn after_crash(&self, file: &str, choose: &mut dyn FnMut(Choice<'_>) -> u64) -> Self {
         let mut content = self.durable.clone();
         let mut len = content.len;
@@ -139,7 +140,7 @@ impl Inode {
         }
         content.resize(len);
         let mut allocated = self.allocated.clone();
-        allocated.cut(within.end);
+        allocated.truncate(within.end);
         Self { visible: content.clone(), durable: content, allocated, ..Self::default() }
     }
 
@@ -150,7 +151,7 @@ impl Inode {
         versions: &[Version],
         choose: &mut dyn FnMut(Choice<'_>) -> u64,
     ) -> Option<Sector> {
-        // Versions count from 1; 0 is the durable one.
+        // Versions are numbered from 1; 0 is the durable content.
         let numbered = |number: u64| versions.get(usize::try_from(number).ok()?.checked_sub(1)?);
         let number = choose(Choice::Sector { file, sector, versions }).min(versions.len() as u64);
         let version = numbered(number)?;
@@ -168,7 +169,7 @@ impl Inode {
     }
 }
 
-/// The sectors that hold the bytes from `start` up to `end`.
+/// Returns the sectors of the bytes from `start` to `end`.
 pub(crate) fn sectors(start: u64, end: u64) -> Range<u64> {
     start / SECTOR as u64..end.div_ceil(SECTOR as u64)
 }

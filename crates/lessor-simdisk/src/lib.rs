@@ -1,14 +1,16 @@
-//! A disk in memory that does what a real one may do at worst: it loses, tears and reorders what was not synced, fails
-//! and fills up on demand.
+//! A simulated disk in memory for tests of *lessor*'s file store. It behaves like the worst real
+//! disk: it loses, tears and reorders unsynced writes, and fails and fills up on demand.
 //!
-//! - [`SimDisk`] is the disk; its clones are the same disk. [`SimDisk::fork`] is the disk of a machine that lives on while
-//!   the process is killed; [`SimDisk::crash`] says what a power loss could leave at this moment.
-//! - [`SimDisk::fail`], [`SimDisk::power_off_at`], [`SimDisk::set_capacity`] and [`SimDisk::on_call`] have a chosen call
-//!   fail, stop everything from then on, run out of room, or wait.
+//! - [`SimDisk`] is the disk, and its clones share it. [`SimDisk::fork`] returns the disk as a
+//!   killed process leaves it; [`SimDisk::crash`] returns the possible disks after a power loss at
+//!   this moment.
+//! - [`SimDisk::fail`], [`SimDisk::power_off_at`], [`SimDisk::set_capacity`] and
+//!   [`SimDisk::on_call`] inject faults: a call that fails, a power loss, a full disk, a call that
+//!   blocks.
 //!
 //! ```
-//! use lessor_vfs::Vfs;
 //! use lessor_simdisk::SimDisk;
+//! use lessor_vfs::Vfs;
 //!
 //! let disk = SimDisk::new();
 //! let file = disk.create("a")?;
@@ -17,20 +19,24 @@
 //! file.sync()?;
 //! file.write_at(b"gone??", 0)?;
 //!
-//! let mut seen: Vec<_> = disk.crash().images_exhaustive(10).unwrap().map(|image| image.bytes("a")).collect();
+//! let crash = disk.crash();
+//! let images = crash.images_exhaustive(10).unwrap();
+//! let mut seen: Vec<_> = images.map(|image| image.bytes("a")).collect();
 //! seen.sort();
 //! assert_eq!(seen, [b"gone??", b"synced"]);
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! # How it follows the model
-//! - Sectors, lengths and operations on the folder are lost or kept independently of each other. A sector that was
-//!   written several times may be any of what it was.
-//! - A sync covers what was done before it began, not what came while it was held up.
-//! - A folder that is new is lost as a whole or not at all. A failed attempt to make it durable can be made again.
-//! - Syncing a file says nothing about its name. A name whose making was lost takes the file with it, and a rename of it
-//!   cannot have happened.
-//! - What of a grown file was never written is zero, whatever became of its length.
+//! # The model
+//! The model follows the assumptions in [`lessor_vfs`]. In detail:
+//!
+//! - Sectors, lengths and operations on the folder are lost or kept independently of each other. A
+//!   sector with several unsynced versions may have any of them.
+//! - A sync covers the writes before it began, and not the ones during it.
+//! - A new folder is lost as a whole or not at all. A failed attempt to publish it can be repeated.
+//! - Syncing a file does not sync its name. If the creation of a name is lost, the file is lost,
+//!   and a rename of it cannot have happened.
+//! - The parts of an extended file that were never written are zero.
 
 mod choice;
 mod content;
@@ -55,3 +61,14 @@ pub use faults::{Call, CallKind, Fault, Hook, When};
 pub use history::{Length, Version};
 pub use images::{Exhaustive, Torn};
 pub use operation::Operation;
+
+/// Compiles the code in the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
+const _: () = {
+    const fn assert_send_sync<T: Send + Sync>() {}
+    assert_send_sync::<SimDisk>();
+    assert_send_sync::<Crash>();
+};

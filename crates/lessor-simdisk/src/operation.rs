@@ -7,34 +7,36 @@ pub(crate) type Name = Arc<str>;
 pub(crate) type InodeId = u64;
 pub(crate) type Names = BTreeMap<Name, InodeId>;
 
-/// A file made, renamed or removed, which was not synced.
+/// An unsynced operation on the folder: a file was created, renamed or removed.
 #[derive(Clone, Debug)]
 pub struct Operation {
     pub(crate) what: &'static str,
     pub(crate) file: Name,
     pub(crate) time: u64,
-    /// What has to be there for it to happen at all.
+    /// The name and file that the operation requires.
     pub(crate) needs: Option<(Name, InodeId)>,
-    /// What the names are after it.
+    /// The names that the operation sets or removes.
     pub(crate) effects: Vec<(Name, Option<InodeId>)>,
-    /// A sync of it failed: no sync will make it durable.
+    /// A sync of the operation failed, so no sync makes it durable.
     pub(crate) lost: bool,
 }
 
 impl Operation {
-    /// `create`, `rename` or `remove`; `make` for the folder itself.
+    /// Returns `create`, `rename` or `remove`; `make` for the folder itself.
     #[must_use]
     pub fn what(&self) -> &'static str {
         self.what
     }
 
-    /// The file that was made or removed, or the old name of one that was renamed; empty for the folder itself.
+    /// Returns the file that was created or removed, or the old name of a renamed file. Empty for
+    /// the folder itself.
     #[must_use]
     pub fn file(&self) -> &str {
         &self.file
     }
 
-    /// When it was done. Times only grow; see [`Choice::as_of`].
+    /// Returns the time of the operation. Times only increase; see
+    /// [`Choice::as_of`](crate::Choice::as_of).
     #[must_use]
     pub fn time(&self) -> u64 {
         self.time
@@ -48,7 +50,8 @@ impl Operation {
         for (name, id) in &self.effects {
             match id {
                 Some(id) => {
-                    // A file has one name. What comes after a failed sync could give it a second one.
+                    // A file has one name. Operations after a failed sync could give it a second
+                    // one.
                     names.retain(|_, other| other != id);
                     names.insert(name.clone(), *id);
                 }

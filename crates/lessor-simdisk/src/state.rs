@@ -1,9 +1,9 @@
-//! What each call does to the disk.
+//! The effect of each call on the disk.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::content::{SECTOR, chunks, slice};
-use crate::faults::{Errno, Outcome, Plan, Turn};
+use crate::faults::{CallContext, Errno, Outcome, Plan};
 use crate::folder::Folder;
 use crate::inode::Inode;
 use crate::operation::{InodeId, Name};
@@ -13,7 +13,7 @@ pub(crate) struct State {
     pub(crate) folder: Folder,
     pub(crate) inodes: BTreeMap<InodeId, Inode>,
     last_id: InodeId,
-    /// Counts everything that was written or done to the folder.
+    /// A counter of all writes and operations on the folder.
     pub(crate) time: u64,
     pub(crate) capacity: Option<u64>,
     pub(crate) locked: bool,
@@ -58,24 +58,24 @@ impl State {
         Ok(())
     }
 
-    pub(crate) fn sync_folder(&mut self, turn: Turn) -> Result<(), Errno> {
-        if turn.outcome == Outcome::SyncLost {
-            self.folder.lose(turn.began);
+    pub(crate) fn sync_folder(&mut self, context: CallContext) -> Result<(), Errno> {
+        if context.outcome == Outcome::SyncLost {
+            self.folder.lose(context.began);
             return Err(Errno::Io);
         }
-        self.folder.sync(turn.began);
+        self.folder.sync(context.began);
         self.forget_unused();
         Ok(())
     }
 
-    /// The folder is a new one.
+    /// Marks the folder as new.
     pub(crate) fn make_folder(&mut self) {
         self.time += 1;
         self.folder.is_new(self.time);
     }
 
-    pub(crate) fn settle(&mut self, turn: Turn) -> Result<(), Errno> {
-        if turn.outcome == Outcome::PowerFails {
+    pub(crate) fn publish(&mut self, context: CallContext) -> Result<(), Errno> {
+        if context.outcome == Outcome::PowerFails {
             return Err(Errno::Io);
         }
         self.folder.made = None;
@@ -88,9 +88,9 @@ impl State {
         id: InodeId,
         buffer: &mut [u8],
         offset: u64,
-        turn: Turn,
+        context: CallContext,
     ) -> Result<usize, Errno> {
-        let count = if turn.outcome == Outcome::Short { half(buffer.len()) } else { buffer.len() };
+        let count = if context.outcome == Outcome::Short { half(buffer.len()) } else { buffer.len() };
         let inode = self.inode(id)?;
         Ok(buffer.get_mut(..count).map_or(0, |buffer| inode.visible.read(buffer, offset)))
     }
@@ -100,30 +100,30 @@ impl State {
         id: InodeId,
         bytes: &[u8],
         offset: u64,
-        turn: Turn,
+        context: CallContext,
     ) -> Result<usize, Errno> {
         if offset.checked_add(bytes.len() as u64).is_none_or(|end| end > i64::MAX as u64) {
             return Err(Errno::TooLarge);
         }
-        let halved = matches!(turn.outcome, Outcome::Short | Outcome::HalfThenIo);
+        let halved = matches!(context.outcome, Outcome::Short | Outcome::HalfThenIo);
         let asked = if halved { half(bytes.len()) } else { bytes.len() };
-        let count = asked.min(self.room(id, offset, asked)?);
+        let count = asked.min(self.space(id, offset, asked)?);
         if count < asked && count == 0 {
             return Err(Errno::Full);
         }
         self.time += 1;
         let time = self.time;
         self.inode_mut(id)?.write(slice(bytes, 0..count), offset, time);
-        if turn.outcome == Outcome::HalfThenIo { Err(Errno::Io) } else { Ok(count) }
+        if context.outcome == Outcome::HalfThenIo { Err(Errno::Io) } else { Ok(count) }
     }
 
-    pub(crate) fn sync(&mut self, id: InodeId, turn: Turn) -> Result<(), Errno> {
+    pub(crate) fn sync(&mut self, id: InodeId, context: CallContext) -> Result<(), Errno> {
         let inode = self.inode_mut(id)?;
-        if turn.outcome == Outcome::SyncLost {
-            inode.lose(turn.began);
+        if context.outcome == Outcome::SyncLost {
+            inode.lose(context.began);
             return Err(Errno::Io);
         }
-        inode.sync(turn.began);
+        inode.sync(context.began);
         Ok(())
     }
 
@@ -136,10 +136,11 @@ impl State {
         }
     }
 
-    /// How many of `len` bytes at `offset` there is room for. As on a real disk, that may be some of them.
-    fn room(&self, id: InodeId, offset: u64, len: usize) -> Result<usize, Errno> {
+    /// Returns how many of `len` bytes at `offset` the disk has space for. As on a real disk, that
+    /// may be a part of them.
+    fn space(&self, id: InodeId, offset: u64, len: usize) -> Result<usize, Errno> {
         let inode = self.inode(id)?;
-        // A removed file takes no room, not even if it is written to.
+        // A removed file takes no space, even if it is written to.
         let Some(capacity) = self.capacity.filter(|_| self.folder.visible.values().any(|named| *named == id))
         else {
             return Ok(len);

@@ -23,7 +23,7 @@ mod images;
 mod model;
 mod tools;
 
-/// A disk with a file that is there for certain.
+/// Returns a disk with a durable file.
 fn with_file(name: &str) -> (SimDisk, Arc<dyn File>) {
     let disk = SimDisk::new();
     let file = disk.create(name).unwrap();
@@ -31,17 +31,17 @@ fn with_file(name: &str) -> (SimDisk, Arc<dyn File>) {
     (disk, file)
 }
 
-/// As many sectors as there are letters, filled with them.
+/// Returns one sector for each letter, filled with it.
 fn sectors(letters: &str) -> Vec<u8> {
     letters.bytes().flat_map(|letter| [letter; 512]).collect()
 }
 
-/// What `look` sees after each crash without tears.
+/// Returns the results of `look` on each disk after a power loss without tears.
 fn after_each_crash<T: Ord>(disk: &SimDisk, look: impl Fn(&SimDisk) -> T) -> BTreeSet<T> {
     disk.crash().images_exhaustive(12).unwrap().map(|image| look(&image)).collect()
 }
 
-/// The letters of a file of whole sectors, `.` for one of zeros.
+/// Returns the letters of a file of whole sectors, `.` for one of zeros.
 fn letters(disk: &SimDisk, file: &str) -> String {
     let bytes = disk.bytes(file);
     let letter = |sector: &[u8]| {

@@ -1,4 +1,4 @@
-//! What a test does to a disk, and what it sees of it, other than through the log's eyes. None of this counts as a call.
+//! Control and inspection of the disk by tests. None of these methods counts as a call.
 
 use std::hash::{BuildHasher, Hash, Hasher};
 
@@ -11,68 +11,70 @@ use crate::inode::Inode;
 use crate::operation::InodeId;
 use crate::state::State;
 
-/// What goes wrong, and when.
+/// Fault injection.
 impl SimDisk {
-    /// Has a call fail. Of several faults that fit, the first that was asked for happens.
+    /// Makes a call fail. If several faults match a call, the first one that was added applies.
     pub fn fail(&self, when: When, fault: Fault) {
         self.state.lock().plan.faults.push((when, fault));
     }
 
-    /// Has no call fail any more. The power stays as it is.
+    /// Removes all faults. Does not switch the power on again.
     pub fn clear_faults(&self) {
         self.state.lock().plan.faults.clear();
     }
 
-    /// The power fails before the mutating call with that number, counted from 1 since the disk was made: it and every
-    /// later call say EIO and change nothing.
+    /// Fails the power before the mutating call with this number, counted from 1. That call and all
+    /// later ones fail with EIO and change nothing.
     pub fn power_off_at(&self, mutation: u64) {
         self.state.lock().plan.power = Power::Until { mutation, during: false };
     }
 
-    /// The power fails while the mutating call with that number is under way: what it does may happen, like everything
-    /// that was not synced, or parts of it; a sync does nothing. It and every later call say EIO.
+    /// Fails the power during the mutating call with this number, counted from 1. The effect of
+    /// that call is unsynced, so that it may happen in part; a sync has no effect. That call and
+    /// all later ones fail with EIO.
     pub fn power_off_during(&self, mutation: u64) {
         self.state.lock().plan.power = Power::Until { mutation, during: true };
     }
 
-    /// The power fails now: every later call says EIO and changes nothing.
+    /// Fails the power now. All later calls fail with EIO and change nothing.
     pub fn power_off(&self) {
         self.state.lock().plan.power = Power::Off;
     }
 
-    /// How many bytes the files may take together, in whole sectors; `None` for as many as they like. A write that needs
-    /// more does what there is room for, and says ENOSPC if that is nothing. What was written once is overwritten without
-    /// more room. A file that is removed gives its room back at once, even if it is still open.
+    /// Limits the total size of all files to `bytes`, in whole sectors. `None` removes the limit. A
+    /// write that needs more space is shortened, and fails with ENOSPC if no space is left.
+    /// Overwriting needs no space. Removing a file frees its space at once, even if it is open.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.state.lock().capacity = bytes;
     }
 
-    /// Calls `hook` before each call of the disk, with no lock held. The hook may block, which delays the call, and look
-    /// at the disk. A hook that holds the disk keeps it in memory until it is replaced.
+    /// Calls `hook` before each call, without a lock held. The hook may block the call, and inspect
+    /// the disk. A hook that owns the disk keeps it in memory until the hook is replaced.
     pub fn on_call(&self, hook: Option<Hook>) {
         self.state.lock().plan.hook = hook;
     }
 
-    /// How many calls there were. One that is held up in the hook counts.
+    /// Returns the number of calls so far, including one that the hook blocks.
     #[must_use]
     pub fn calls(&self) -> u64 {
         self.state.lock().plan.calls
     }
 
-    /// How many calls of that kind there were.
+    /// Returns the number of calls of this kind so far.
     #[must_use]
     pub fn calls_of(&self, kind: CallKind) -> u64 {
         self.state.lock().plan.calls_of(kind)
     }
 
-    /// How many mutating calls there were, see [`CallKind::mutates`].
+    /// Returns the number of mutating calls so far; see [`CallKind::mutates`].
     #[must_use]
     pub fn mutations(&self) -> u64 {
         self.state.lock().plan.mutations
     }
 
-    /// The disk of a machine that lives on while the process is killed: what shows stays, and what was not synced still
-    /// is not. A disk of its own, with no handles, no lock and no faults; its calls count from 1.
+    /// Returns the disk as a killed process leaves it: visible data stays, and unsynced data stays
+    /// unsynced. The copy is independent, without handles, lock and faults, and counts its calls
+    /// from 1.
     #[must_use]
     pub fn fork(&self) -> Self {
         let state = self.state.lock();
@@ -83,31 +85,31 @@ impl SimDisk {
         Self { state: parking_lot::Mutex::new(forked).into() }
     }
 
-    /// What a failed sync has lost does not show any more either: the machine needed the memory. See
+    /// Makes data that was lost by a failed sync invisible, as a machine short of memory does. See
     /// [`Fault::SyncLost`].
     pub fn evict_lost(&self) {
         self.state.lock().inodes.values_mut().for_each(Inode::evict);
     }
 }
 
-/// Damage. Each method panics if there is no such file.
+/// Damage. The methods panic if the file does not exist.
 impl SimDisk {
-    /// Makes a file with that content, or replaces it by a new one, durably.
+    /// Creates or replaces a file with this content, durably.
     pub fn put(&self, file: &str, bytes: &[u8]) {
         let mut state = self.state.lock();
         let id = state.add(Inode::with(bytes));
-        state.folder.settle(file, Some(id));
+        state.folder.set(file, Some(id));
         state.forget_unused();
     }
 
-    /// Takes a file away, durably.
+    /// Removes a file, durably.
     #[track_caller]
-    pub fn take_away(&self, file: &str) {
-        self.change(file, |state, _| state.folder.settle(file, None));
+    pub fn delete(&self, file: &str) {
+        self.change(file, |state, _| state.folder.set(file, None));
     }
 
-    /// Turns a bit of a file over, wherever the file's bytes are. Bit 0 is the lowest of the first byte. Past the file's
-    /// end it does nothing.
+    /// Flips a bit of a file, in all versions of its content. Bit 0 is the lowest bit of the first
+    /// byte. Has no effect past the end of the file.
     #[track_caller]
     pub fn flip_bit(&self, file: &str, bit: u64) {
         self.change(file, |state, id| {
@@ -117,12 +119,12 @@ impl SimDisk {
         });
     }
 
-    /// Cuts a file to a length, or fills it up with zeros, durably. What the file shows is durable then.
+    /// Truncates or extends a file to `len` bytes, durably. All visible content becomes durable.
     #[track_caller]
     pub fn truncate(&self, file: &str, len: u64) {
         self.change(file, |state, id| {
             if let Some(inode) = state.inodes.get_mut(&id) {
-                inode.truncate(len);
+                inode.set_len(len);
             }
         });
     }
@@ -136,9 +138,9 @@ impl SimDisk {
     }
 }
 
-/// A look at the disk.
+/// Inspection.
 impl SimDisk {
-    /// What a file shows. Panics if there is no such file.
+    /// Returns the visible content of a file. Panics if the file does not exist.
     #[must_use]
     #[track_caller]
     pub fn bytes(&self, file: &str) -> Vec<u8> {
@@ -147,8 +149,7 @@ impl SimDisk {
         found(id.and_then(|id| state.inode(id)), file).visible.bytes()
     }
 
-    /// What a power loss leaves of a file if it takes everything it may, except the file's name. Panics if there is no
-    /// such file.
+    /// Returns the durable content of a file. Panics if the file does not exist.
     #[must_use]
     #[track_caller]
     pub fn durable_bytes(&self, file: &str) -> Vec<u8> {
@@ -157,25 +158,25 @@ impl SimDisk {
         found(id.and_then(|id| state.inode(id)), file).durable.bytes()
     }
 
-    /// The names that show, sorted.
+    /// Returns the visible names, sorted.
     #[must_use]
     pub fn file_names(&self) -> Vec<String> {
         self.state.lock().folder.visible.keys().map(|name| name.to_string()).collect()
     }
 
-    /// The lengths of all files that show, together.
+    /// Returns the total visible length of all files.
     #[must_use]
     pub fn total_len(&self) -> u64 {
         self.state.lock().files().map(|(_, inode)| inode.visible.len).sum()
     }
 
-    /// How many bytes of the capacity are taken.
+    /// Returns the number of bytes of the capacity in use.
     #[must_use]
     pub fn used(&self) -> u64 {
         self.state.lock().used_sectors() * SECTOR as u64
     }
 
-    /// The same for disks that show the same, and for hardly any others.
+    /// Returns a hash of all visible names and content.
     #[must_use]
     pub fn content_digest(&self) -> u64 {
         let state = self.state.lock();
@@ -211,12 +212,12 @@ impl Inode {
         }
     }
 
-    fn truncate(&mut self, len: u64) {
+    fn set_len(&mut self, len: u64) {
         self.visible.resize(len);
         self.durable = self.visible.clone();
         self.dirty.clear();
         self.lengths.clear();
-        self.allocated.cut(len.div_ceil(SECTOR as u64));
+        self.allocated.truncate(len.div_ceil(SECTOR as u64));
     }
 }
 
@@ -227,7 +228,7 @@ fn flip(bytes: &mut [u8], inside: usize, mask: u8) {
 }
 
 #[track_caller]
-#[expect(clippy::panic, reason = "the test has named a file that is not there")]
+#[expect(clippy::panic, reason = "the test named a file that does not exist")]
 fn found<T>(found: Result<T, Errno>, file: &str) -> T {
     found.unwrap_or_else(|_| panic!("the simulated disk has no file named {file:?}"))
 }

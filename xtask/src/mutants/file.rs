@@ -11,19 +11,19 @@ const CRASHES: &[&str] = &["--test", "crashes"];
 const DAMAGE: &[&str] = &["--test", "damage"];
 const FAULTS: &[&str] = &["--test", "faults"];
 const BACKUP: &[&str] = &["--test", "backup"];
-const LOOKING: &[&str] = &["--test", "looking"];
+const LOOKING: &[&str] = &["--test", "read_only"];
 const CLOCKS: &[&str] = &["--test", "clock_set_back"];
-const NAMED: &[&str] = &["--test", "named_first"];
+const NAMED: &[&str] = &["--test", "superblock_names"];
 const TAILS: &[&str] = &["--test", "tails"];
 const VISIBILITY: &[&str] = &["--test", "visibility"];
 const CLOSING: &[&str] = &["--test", "closing"];
 const PROCESSES: &[&str] = &["--test", "processes"];
 const FOLDERS: &[&str] = &["--test", "folders"];
 const SHOWN: Test = file(VISIBILITY, "p5_a_record_is_shown_only_once");
-const KILLED_OPENING: Test = file(CRASHES, "p5_an_opening_that_was_killed");
+const KILLED_OPENING: Test = file(CRASHES, "p5_a_killed_opening");
 const KILLED_COMPACTION: Test = file(CRASHES, "p5_p9_a_killed_compaction");
 const POWER_LOSS: Test = file(CRASHES, "of_a_new_log");
-const POWER_LOSS_AGAIN: Test = file(CRASHES, "of_a_log_that_was_killed_before");
+const POWER_LOSS_AGAIN: Test = file(CRASHES, "observations_of_a_killed_log");
 const FLIPS: Test = file(DAMAGE, "p5_no_flipped_bit");
 const FULL: Test = file(FAULTS, "on_a_full_disk");
 
@@ -33,12 +33,12 @@ pub(crate) const FILE: &[Mutant] = &[
         file: "crates/lessor-file/src/format/spare.rs",
         find: "        vfs.sync_folder().map_err(|error| Problem::unnamed(vfs, error))?;\n        Ok(file)",
         replace: "        Ok(file)",
-        test: file(NAMED, "p5_what_is_acknowledged_in_a_later_segment"),
+        test: file(NAMED, "p5_a_write_acknowledged_in_a_later_segment"),
     },
     Mutant {
         name: "file-does-not-sync-the-folders-above-its-own",
         file: "crates/lessor-file/src/recovery.rs",
-        find: "    vfs.settle().map_err(|error| Problem::io(&*vfs, \"\", \"syncing the folders above\", error))?;\n",
+        find: "    vfs.publish().map_err(|error| Problem::io(&*vfs, \"\", \"syncing the folders above\", error))?;\n",
         replace: "",
         test: POWER_LOSS,
     },
@@ -46,7 +46,7 @@ pub(crate) const FILE: &[Mutant] = &[
         name: "file-backup-is-a-log-before-it-is-whole",
         file: "crates/lessor-file/src/maintenance/backup.rs",
         find: "    let name = checkpoint_name(1);\n    let file = vfs.create(&name)",
-        replace: "    let _ = Keeper::create(vfs, Superblock::first(id));\n    let name = checkpoint_name(1);\n    let file = vfs.create(&name)",
+        replace: "    let _ = SuperblockFile::create(vfs, Superblock::first(id));\n    let name = checkpoint_name(1);\n    let file = vfs.create(&name)",
         test: file(BACKUP, "p5_a_crash_leaves"),
     },
     Mutant {
@@ -59,7 +59,7 @@ pub(crate) const FILE: &[Mutant] = &[
     Mutant {
         name: "file-does-not-check-a-frames-body",
         file: "crates/lessor-file/src/format/frame.rs",
-        find: "if crc32c::crc32c(bytes.get(HEADER..).unwrap_or_default()) != head.body {",
+        find: "if crc32c::crc32c(bytes.get(HEADER_BYTES..).unwrap_or_default()) != head.body {",
         replace: "if bytes.is_empty() && marks.next().is_none() {",
         test: file(CRASHES, "p5_p7_p8_p9"),
     },
@@ -73,7 +73,7 @@ pub(crate) const FILE: &[Mutant] = &[
     Mutant {
         name: "file-header-takes-over-before-the-tail-is-synced",
         file: "crates/lessor-file/src/recovery/segment.rs",
-        find: "        if !frames.is_empty() {\n            // Before the header: with it, this segment takes the place of the frames in the one before.\n            file.sync().map_err(failed(\"syncing\"))?;\n        }\n",
+        find: "        if !frames.is_empty() {\n            // Synced before the header is written: with its header, the segment replaces these\n            // frames in the one before.\n            file.sync().map_err(failed(\"syncing\"))?;\n        }\n",
         replace: "",
         test: POWER_LOSS_AGAIN,
     },
@@ -87,8 +87,8 @@ pub(crate) const FILE: &[Mutant] = &[
     Mutant {
         name: "file-removes-files-that-the-durable-superblock-names",
         file: "crates/lessor-file/src/recovery.rs",
-        find: "if !image.leftovers.is_empty() {",
-        replace: "if image.leftovers.len() > 1_000 {",
+        find: "if !image.stale_files.is_empty() {",
+        replace: "if image.stale_files.len() > 1_000 {",
         test: KILLED_COMPACTION,
     },
     Mutant {
@@ -96,13 +96,13 @@ pub(crate) const FILE: &[Mutant] = &[
         file: "crates/lessor-file/src/format/segment.rs",
         find: "        self.sync()?;\n        Ok(SyncedSegment",
         replace: "        Ok(SyncedSegment",
-        test: file(NAMED, "p5_a_segment_that"),
+        test: file(NAMED, "p5_an_un"),
     },
     Mutant {
         name: "file-checkpoint-counts-before-it-is-synced",
         file: "crates/lessor-file/src/format/checkpoint.rs",
-        find: "        self.flush(Kind::End)?;\n        self.file.sync()?;\n",
-        replace: "        self.flush(Kind::End)?;\n",
+        find: "        self.flush(FrameKind::CheckpointEnd)?;\n        self.file.sync()?;\n",
+        replace: "        self.flush(FrameKind::CheckpointEnd)?;\n",
         test: file(CRASHES, "p5_p7_p8_p9"),
     },
     Mutant {
@@ -131,13 +131,13 @@ pub(crate) const FILE: &[Mutant] = &[
         file: "crates/lessor-file/src/format/window.rs",
         find: "at.checked_sub(self.origin)?",
         replace: "at.saturating_sub(self.origin)",
-        test: file(TAILS, "p5_a_tail_that_was_not_written_whole"),
+        test: file(TAILS, "p5_a_torn_tail"),
     },
     Mutant {
         name: "file-takes-damage-for-a-torn-tail",
         file: "crates/lessor-file/src/format/frame.rs",
-        find: "                _ => Found::Damaged(\"a frame's header does not match its checksum\"),",
-        replace: "                _ => Found::Torn,",
+        find: "                _ => FrameRead::Damaged(\"a frame's header does not match its checksum\"),",
+        replace: "                _ => FrameRead::Torn,",
         test: FLIPS,
     },
     Mutant {
@@ -199,8 +199,8 @@ pub(crate) const FILE: &[Mutant] = &[
     Mutant {
         name: "file-keeps-room-for-one-holder",
         file: "crates/lessor-file/src/log/lease_space.rs",
-        find: "            self.total += lease.room;",
-        replace: "            self.total = lease.room;",
+        find: "            self.total += lease.bytes;",
+        replace: "            self.total = lease.bytes;",
         test: file(FAULTS, "p5_all_holders_finish"),
     },
     Mutant {
@@ -229,20 +229,20 @@ pub(crate) const FILE: &[Mutant] = &[
         file: "crates/lessor-file/src/image/files.rs",
         find: "            && last.epoch < block.epoch\n",
         replace: "            && last.epoch > block.epoch\n",
-        test: file(DAMAGE, "p5_no_file_that_is_gone"),
+        test: file(DAMAGE, "p5_no_missing_file"),
     },
     Mutant {
         name: "file-does-not-tell-those-who-wait-for-room",
         file: "crates/lessor-file/src/commit/spares.rs",
         find: "        staging.spare = spare;\n        let woken = mem::take(&mut staging.for_space);",
         replace: "        staging.spare = spare;\n        let woken = Vec::new();",
-        test: file(FAULTS, "p5_a_grant_that_waits_for_room"),
+        test: file(FAULTS, "p5_a_grant_that_waits_for_space"),
     },
     Mutant {
         name: "file-relies-on-a-checkpoint-although-the-folder-was-not-synced",
         file: "crates/lessor-file/src/maintenance/compaction.rs",
-        find: "        None if is_doubtful() => Err(doubtful()),\n",
-        replace: "        None if is_doubtful() && number == 0 => Err(doubtful()),\n",
+        find: "        None if is_name_lost() => Err(name_lost()),\n",
+        replace: "        None if is_name_lost() && number == 0 => Err(name_lost()),\n",
         test: file(FAULTS, "failing_call"),
     },
     Mutant {
@@ -262,8 +262,8 @@ pub(crate) const FILE: &[Mutant] = &[
     Mutant {
         name: "file-shows-what-a-crash-could-undo",
         file: "crates/lessor-file/src/store/attempt.rs",
-        find: "        if slot.lsn > self.committer.visible() {\n            return Attempt::Wait(Wait::Visible(slot.lsn));\n        }\n        match slot.record.as_ref().or(of(known, slot.lsn)) {",
-        replace: "        match slot.record.as_ref().or(of(known, slot.lsn)) {",
+        find: "        if slot.lsn > self.committer.visible() {\n            return Attempt::Wait(Wait::Visible(slot.lsn));\n        }\n        match slot.record.as_ref().or(record_at(known, slot.lsn)) {",
+        replace: "        match slot.record.as_ref().or(record_at(known, slot.lsn)) {",
         test: SHOWN,
     },
     Mutant {
@@ -278,7 +278,7 @@ pub(crate) const FILE: &[Mutant] = &[
         file: "crates/lessor-file/src/log/staging.rs",
         find: "if !self.frame.is_empty() && size > LARGE {",
         replace: "if !self.frame.is_empty() && size > 0 {",
-        test: file(VISIBILITY, "what_is_asked_while_a_frame_is_synced"),
+        test: file(VISIBILITY, "writes_during_a_sync"),
     },
     Mutant {
         name: "file-wakes-one-of-the-threads-that-wait",
@@ -290,9 +290,9 @@ pub(crate) const FILE: &[Mutant] = &[
     Mutant {
         name: "file-tool-writes-the-lock-of-what-it-only-looks-at",
         file: "crates/lessor-file/src/folder.rs",
-        find: "existing(folder, |folder| Disk::open_to_read(folder))",
+        find: "existing(folder, |folder| Disk::open_read_only(folder))",
         replace: "existing(folder, |folder| Disk::open(folder))",
-        test: file(LOOKING, "p12_looking"),
+        test: file(LOOKING, "p12_checking"),
     },
     Mutant {
         name: "file-does-not-mind-folders-in-the-place-of-files",
@@ -306,14 +306,14 @@ pub(crate) const FILE: &[Mutant] = &[
         file: "crates/lessor-file/src/disk.rs",
         find: "Err(fs::TryLockError::WouldBlock) => Ok(None),",
         replace: "Err(fs::TryLockError::WouldBlock) => Ok(Some(Self { file, pid: 0 })),",
-        test: file(PROCESSES, "p9_a_second_process_is_told"),
+        test: file(PROCESSES, "p9_a_second_process_learns"),
     },
     Mutant {
         name: "file-locks-the-lock-file-alone",
         file: "crates/lessor-file/src/disk.rs",
-        find: "let Some(folder) = Locked::try_new(folder)? else { return Ok(None) };",
+        find: "let Some(folder) = FileLock::try_new(folder)? else { return Ok(None) };",
         replace: "",
-        test: file(PROCESSES, "p1_nobody_gets_in_beside"),
+        test: file(PROCESSES, "p1_an_open_log_is_not_opened_again"),
     },
     Mutant {
         name: "file-follows-symbolic-links",
@@ -325,37 +325,37 @@ pub(crate) const FILE: &[Mutant] = &[
     Mutant {
         name: "file-is-made-in-any-folder",
         file: "crates/lessor-file/src/folder.rs",
-        find: "Some(name) if !found.has_log => Err(occupied(",
-        replace: "Some(name) if !found.has_log && name.is_empty() => Err(occupied(",
-        test: file(FOLDERS, "p12_a_log_is_not_made_in_a_folder_where_something_else_is"),
+        find: "Some(name) if !found.has_log => Err(not_empty(",
+        replace: "Some(name) if !found.has_log && name.is_empty() => Err(not_empty(",
+        test: file(FOLDERS, "p12_a_log_is_not_created_in_a_folder_with_other_files"),
     },
     Mutant {
         name: "file-beside-other-files-is-not-opened",
         file: "crates/lessor-file/src/folder.rs",
-        find: "Some(name) if !found.has_log => Err(occupied(",
-        replace: "Some(name) => Err(occupied(",
-        test: file(FOLDERS, "p9_files_that_come_to_lie_beside_a_log"),
+        find: "Some(name) if !found.has_log => Err(not_empty(",
+        replace: "Some(name) => Err(not_empty(",
+        test: file(FOLDERS, "p9_a_log_with_other_files_beside_it"),
     },
     Mutant {
         name: "file-takes-no-notice-of-folders-in-its-folder",
         file: "crates/lessor-file/src/disk.rs",
         find: "(name, FileType::Directory) => each(&format!(\"{name}/\")),",
         replace: "(_, FileType::Directory) => {}",
-        test: file(FOLDERS, "p12_a_log_is_not_made_in_a_folder_where_a_folder_or_a_link_is"),
+        test: file(FOLDERS, "p12_a_log_is_not_created_in_a_folder_with_a_folder_or_a_link"),
     },
     Mutant {
         name: "file-never-sweeps-its-index-by-time",
         file: "crates/lessor-file/src/index.rs",
         find: "                shard.sweep();\n",
         replace: "                let _ = Shard::sweep;\n",
-        test: file(&["--lib"], "p9_keys_that_come_and_go_with_a_purge_each_time_do_not_fill_the_index"),
+        test: file(&["--lib"], "p9_keys_that_are_forgotten_and_purged_each_time_do_not_fill_the_index"),
     },
     Mutant {
         name: "file-sweeps-the-nearest-bucket-only",
         file: "crates/lessor-file/src/index/schedule.rs",
         find: "self.buckets.range(..self.swept).next_back().or_else(|| self.buckets.iter().next_back())",
         replace: "self.buckets.iter().next()",
-        test: file(&["--lib"], "p9_keys_that_come_and_go_with_a_purge_each_time_do_not_fill_the_index"),
+        test: file(&["--lib"], "p9_keys_that_are_forgotten_and_purged_each_time_do_not_fill_the_index"),
     },
     Mutant {
         name: "file-takes-every-failure-for-a-lost-name",
@@ -369,6 +369,6 @@ pub(crate) const FILE: &[Mutant] = &[
         file: "crates/lessor-file/src/maintenance/segments.rs",
         find: "                if is_unnamed {",
         replace: "                if is_unnamed && false {",
-        test: file(FAULTS, "p5_a_failing_call_loses_nothing_that_was_acknowledged"),
+        test: file(FAULTS, "p5_a_failing_call_loses_no_acknowledged_write"),
     },
 ];

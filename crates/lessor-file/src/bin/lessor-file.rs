@@ -1,24 +1,24 @@
-//! Checks a log of leases, shows what is in it, and saves what can be saved of a damaged one.
+//! Verifies a log of leases, lists its records, and truncates a damaged one.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use lessor_file::check::{self, Report, Start};
+use lessor_file::check::{self, Report, TruncateFrom};
 use lexopt::{Arg, Parser, ValueExt};
 
 const HELP: &str = "\
 usage: lessor-file <command> FOLDER
 
-  verify FOLDER     reads everything, changes nothing, and says what is there or where the damage is
-  dump FOLDER       one line of JSON per record: key, stage, token, version, times, sizes, and where it lies;
+  verify FOLDER     reads everything, changes nothing, and reports the content or the damage
+  dump FOLDER       one line of JSON per record: key, stage, token, version, times, sizes and location;
                     never a lease id, a result, a checkpoint or metadata
   truncate FOLDER [--from-lsn N] [--yes]
-                    says what would be lost if the log were cut at the damage, or from frame N on;
-                    with --yes it is cut, and what is cut is kept beside the log in files named cut-…
+                    reports what would be lost by truncating the log at the damage, or at frame N;
+                    with --yes, truncates it and keeps the removed bytes in files named cut-…
 
-The log must not be open meanwhile. To read a log that is in use, make a backup of it first.
-Exit status: 0 the log is sound (or was cut), 1 it is damaged, 2 anything else.
+The log must not be open. To read a log that is in use, back it up first.
+Exit status: 0 the log is sound (or was truncated), 1 it is damaged, 2 any other error.
 ";
 
 const SOUND: u8 = 0;
@@ -54,11 +54,11 @@ fn run() -> Result<u8, Box<dyn std::error::Error>> {
         }
     }
     let [command, folder] = &words[..] else {
-        return Err(format!("give a command and a folder\n\n{HELP}").into());
+        return Err(format!("expected a command and a folder\n\n{HELP}").into());
     };
     let command = command.to_string_lossy();
     if command != "truncate" && (yes || from.is_some()) {
-        return Err("--from-lsn and --yes go with truncate only".into());
+        return Err("--from-lsn and --yes are options of truncate only".into());
     }
     let folder = PathBuf::from(folder);
     match &*command {
@@ -68,8 +68,8 @@ fn run() -> Result<u8, Box<dyn std::error::Error>> {
             Ok(status(&report))
         }
         "dump" => dump(&folder),
-        "truncate" => truncate(&folder, from.map_or(Start::Damage, Start::Lsn), yes),
-        unknown => Err(format!("there is no command {unknown:?}\n\n{HELP}").into()),
+        "truncate" => truncate(&folder, from.map_or(TruncateFrom::Damage, TruncateFrom::Lsn), yes),
+        unknown => Err(format!("unknown command {unknown:?}\n\n{HELP}").into()),
     }
 }
 
@@ -89,29 +89,29 @@ fn dump(folder: &PathBuf) -> Result<u8, Box<dyn std::error::Error>> {
         }
     })?;
     match written.and_then(|()| out.flush()) {
-        // Whoever read the lines has seen enough.
+        // The reader of the output has ended.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         outcome => outcome?,
     }
     if !report.is_sound() {
-        eprintln!("{report}\nthe lines are of what comes before the damage");
+        eprintln!("{report}\nonly records before the damage are listed");
     }
     Ok(status(&report))
 }
 
-fn truncate(folder: &PathBuf, start: Start, yes: bool) -> Result<u8, Box<dyn std::error::Error>> {
+fn truncate(folder: &PathBuf, start: TruncateFrom, yes: bool) -> Result<u8, Box<dyn std::error::Error>> {
     let cut = if yes { check::truncate(folder, start)? } else { check::plan(folder, start)? };
     match cut {
         None => {
-            println!("there is nothing to cut");
+            println!("nothing to truncate");
             Ok(SOUND)
         }
         Some(cut) if yes => {
-            println!("{cut}\nthe log was cut");
+            println!("{cut}\nthe log was truncated");
             Ok(SOUND)
         }
         Some(cut) => {
-            println!("{cut}\nnothing was changed; give --yes to cut the log");
+            println!("{cut}\nnothing was changed; use --yes to truncate the log");
             Ok(DAMAGED)
         }
     }

@@ -1,95 +1,97 @@
-//! What a log is found to be.
+//! The report on a log.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use lessor_core::{DecodeError, Key, Record, StoreError};
+use lessor_vfs::Vfs;
 use serde::Serialize;
 
-use crate::check::summary::Line;
+use crate::check::summary::RecordSummary;
 use crate::format::entry::Entry;
-use crate::format::frame::{Frame, Kind};
+use crate::format::frame::{Frame, FrameKind};
 use crate::format::names::{LOCK, segment_name};
-use crate::image::{self, Image, Progress, Sink};
-use crate::index::location::Place;
+use crate::image::{self, Image, Progress, RecordSink};
+use crate::index::location::Location;
 use crate::problem::Problem;
-use lessor_vfs::Vfs;
 
-/// What was found in a log's folder.
+/// The content of a log's folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Report {
-    /// The folder.
+    /// The path of the folder.
     pub folder: String,
-    /// The files that were read, and those that do not count.
+    /// All files in the folder, including those that do not count.
     pub files: Vec<FileReport>,
-    /// Frames of the log and of the checkpoint that were read.
+    /// The number of frames read from the log and the checkpoint.
     pub frames: u64,
-    /// The last frame of the log; 0 if there is none.
+    /// The LSN of the last frame; 0 if there is none.
     pub last_lsn: u64,
-    /// Records by stage.
+    /// The number of records by stage.
     pub records: BTreeMap<&'static str, u64>,
-    /// Bytes of all files.
+    /// The total length of all files in bytes.
     pub bytes: u64,
-    /// Whether it can be opened.
+    /// The state of the log.
     pub verdict: Verdict,
 }
 
-/// One file of the folder.
+/// A file of the folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct FileReport {
-    /// Its name.
+    /// The name of the file.
     pub name: String,
-    /// Its length in bytes.
+    /// The length of the file in bytes.
     pub bytes: u64,
-    /// Frames that were read from it.
+    /// The number of frames read from the file.
     pub frames: u64,
 }
 
-/// A place in a file.
+/// A position in a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct Spot {
-    /// The file's name.
+pub struct Position {
+    /// The name of the file.
     pub file: String,
-    /// Bytes from its begin.
+    /// The offset in bytes.
     pub offset: u64,
 }
 
-/// Whether a log can be opened.
+/// The state of a log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Verdict {
-    /// The next opening takes all of it.
+    /// The log can be opened.
     #[non_exhaustive]
     Sound {
-        /// Whether it was closed, so that the next opening has nothing to find out.
+        /// Whether the log was closed cleanly.
         closed: bool,
-        /// Where a frame begins that was not written whole. Nobody was told of it; the next opening leaves it behind.
-        torn: Option<Spot>,
-        /// Frames at the end that the next opening writes once more, since they may be in the system's memory only.
+        /// The position of a frame that was not written completely. It was never acknowledged, and
+        /// the next opening discards it.
+        torn: Option<Position>,
+        /// The number of frames at the end that the next opening writes again, because they may not
+        /// be on the disk.
         rewritten: u64,
-        /// Files that do not count, which the next opening removes.
+        /// The files that do not count, which the next opening removes.
         removed: Vec<String>,
     },
-    /// Opening refuses it.
+    /// The log is damaged and cannot be opened.
     Damaged(Damage),
 }
 
-/// What does not fit, and where.
+/// Damage in a log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Damage {
-    /// Where.
-    pub at: Spot,
-    /// What.
+    /// The position of the damage.
+    pub at: Position,
+    /// The kind of damage.
     pub reason: String,
 }
 
 impl Report {
-    /// Whether opening takes it.
+    /// Returns whether the log can be opened.
     #[must_use]
     pub fn is_sound(&self) -> bool {
         matches!(self.verdict, Verdict::Sound { .. })
@@ -97,14 +99,14 @@ impl Report {
 }
 
 /// A report, and the records that were read.
-pub(crate) struct Outcome {
+pub(crate) struct Contents {
     pub(crate) report: Report,
-    pub(crate) lines: BTreeMap<Key, Line>,
+    pub(crate) lines: BTreeMap<Key, RecordSummary>,
 }
 
 /// Reads a log and decodes every record.
-pub(crate) fn read(vfs: &dyn Vfs, on_progress: &mut dyn FnMut(Progress)) -> Result<Outcome, StoreError> {
-    let mut gathered = Gathered::default();
+pub(crate) fn read(vfs: &dyn Vfs, on_progress: &mut dyn FnMut(Progress)) -> Result<Contents, StoreError> {
+    let mut gathered = Collector::default();
     let verdict = match image::read(vfs, &mut gathered, on_progress) {
         Ok(Some(image)) => {
             gathered.last_lsn = image.end;
@@ -112,7 +114,7 @@ pub(crate) fn read(vfs: &dyn Vfs, on_progress: &mut dyn FnMut(Progress)) -> Resu
         }
         Ok(None) => return Err(crate::folder::no_log(vfs)),
         Err(Problem::Corrupt { file, offset, reason, .. }) => {
-            Verdict::Damaged(Damage { at: Spot { file, offset }, reason })
+            Verdict::Damaged(Damage { at: Position { file, offset }, reason })
         }
         Err(other) => return Err(other.into()),
     };
@@ -122,7 +124,7 @@ pub(crate) fn read(vfs: &dyn Vfs, on_progress: &mut dyn FnMut(Progress)) -> Resu
         *records.entry(line.stage).or_default() += 1;
     }
     let report = Report {
-        folder: vfs.place(),
+        folder: vfs.describe(),
         frames: gathered.frames.values().sum(),
         last_lsn: gathered.last_lsn,
         bytes: files.iter().map(|file| file.bytes).sum(),
@@ -130,53 +132,53 @@ pub(crate) fn read(vfs: &dyn Vfs, on_progress: &mut dyn FnMut(Progress)) -> Resu
         records,
         verdict,
     };
-    Ok(Outcome { report, lines: gathered.lines })
+    Ok(Contents { report, lines: gathered.lines })
 }
 
 fn sound(image: &Image) -> Verdict {
     Verdict::Sound {
         closed: image.superblock.block().is_clean,
-        torn: image.torn.map(|torn| Spot { file: segment_name(torn.segment), offset: torn.offset }),
-        rewritten: image.tail.len() as u64,
-        removed: image.leftovers.clone(),
+        torn: image.torn.map(|torn| Position { file: segment_name(torn.segment), offset: torn.offset }),
+        rewritten: image.unproven.len() as u64,
+        removed: image.stale_files.clone(),
     }
 }
 
 #[derive(Default)]
-struct Gathered {
-    lines: BTreeMap<Key, Line>,
-    /// By file.
+struct Collector {
+    lines: BTreeMap<Key, RecordSummary>,
+    /// The number of frames by file.
     frames: BTreeMap<String, u64>,
     last_lsn: u64,
     file: String,
     offset: u64,
 }
 
-impl Sink for Gathered {
-    fn expect(&mut self, _: u64) {}
+impl RecordSink for Collector {
+    fn reserve(&mut self, _: u64) {}
 
-    fn begin_frame(&mut self, file: &str, offset: u64, frame: &Frame) {
+    fn enter_frame(&mut self, file: &str, offset: u64, frame: &Frame) {
         if self.file != file {
             file.clone_into(&mut self.file);
         }
         self.offset = offset;
         *self.frames.entry(self.file.clone()).or_default() += 1;
-        if frame.header.kind == Kind::Entries {
+        if frame.header.kind == FrameKind::Log {
             self.last_lsn = frame.header.lsn;
         }
     }
 
-    fn take(&mut self, lsn: u64, _: Place, entry: &Entry<'_>) -> Result<(), DecodeError> {
+    fn record(&mut self, lsn: u64, _: Location, entry: &Entry<'_>) -> Result<(), DecodeError> {
         let record = Record::decode(entry.record)?;
         if self.lines.get(&entry.key).is_none_or(|there| there.lsn <= lsn) {
-            let line = Line::new(entry.key.clone(), &record, &self.file, self.offset, lsn);
+            let line = RecordSummary::new(entry.key.clone(), &record, &self.file, self.offset, lsn);
             self.lines.insert(entry.key.clone(), line);
         }
         Ok(())
     }
 }
 
-impl Gathered {
+impl Collector {
     fn files(&self, vfs: &dyn Vfs) -> Result<Vec<FileReport>, Problem> {
         let mut names = vfs.list().map_err(|error| Problem::io(vfs, "", "listing", error))?;
         names.sort_unstable();
@@ -185,7 +187,7 @@ impl Gathered {
             if name == LOCK {
                 continue;
             }
-            // What is no regular file is not the log's.
+            // Only regular files belong to a log.
             let Ok(file) = vfs.open(&name) else { continue };
             let bytes = file.len().map_err(|error| Problem::io(vfs, &name, "reading", error))?;
             let frames = self.frames.get(&name).copied().unwrap_or_default();
@@ -207,12 +209,12 @@ impl fmt::Display for Report {
         match &self.verdict {
             Verdict::Damaged(Damage { at, reason }) => write!(f, "DAMAGED at {at}: {reason}"),
             Verdict::Sound { closed, torn, rewritten, removed } => {
-                write!(f, "sound; it was {}closed", if *closed { "" } else { "not " })?;
+                write!(f, "sound; {}closed", if *closed { "" } else { "not " })?;
                 if let Some(torn) = torn {
-                    write!(f, "; the next opening leaves behind what was not written whole at {torn}")?;
+                    write!(f, "; the next opening discards an incomplete frame at {torn}")?;
                 }
                 if *rewritten > 0 {
-                    write!(f, "; it writes {rewritten} frames at the end once more")?;
+                    write!(f, "; it writes {rewritten} frames at the end again")?;
                 }
                 if !removed.is_empty() {
                     write!(f, "; it removes {}", removed.join(", "))?;
@@ -223,7 +225,7 @@ impl fmt::Display for Report {
     }
 }
 
-impl fmt::Display for Spot {
+impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, byte {}", self.file, self.offset)
     }

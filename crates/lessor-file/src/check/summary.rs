@@ -1,45 +1,47 @@
-//! What is shown of a record: nothing that its holder keeps secret.
+//! Summaries of records, without anything confidential.
 
 use lessor_core::{Key, Record, Stage};
 use serde::Serialize;
 
-/// One record, and where it lies. Times are in µs since 1970, sizes in bytes.
+/// A record without its confidential parts, and its location. Times are in µs since 1970, sizes in
+/// bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct Line {
-    /// What it is stored under.
+pub struct RecordSummary {
+    /// The key of the record.
     pub key: Key,
-    /// `in_progress`, `completed`, `failed`, `released` or `forgotten`. Whether one in progress has lapsed depends on the time.
+    /// `in_progress`, `completed`, `failed`, `released` or `forgotten`. A record in progress may
+    /// have lapsed; that depends on the time.
     pub stage: &'static str,
-    /// Of the last grant.
+    /// The token of the last grant.
     pub token: u64,
-    /// How many changes the record has seen.
+    /// The number of changes of the record.
     pub version: u64,
-    /// How many grants it has seen.
+    /// The number of grants of the record.
     pub attempt: u32,
-    /// When the key was acquired for the first time.
+    /// The time of the first acquisition.
     pub first_seen_at: u64,
-    /// When the last grant was made.
+    /// The time of the last grant.
     pub acquired_at: u64,
-    /// When the last grant runs out, or would have.
+    /// The expiry of the last grant.
     pub expires_at: u64,
-    /// When the last grant was completed, failed or released.
+    /// The time at which the last grant was completed, failed or released.
     pub done_at: Option<u64>,
-    /// From when on the record counts as absent.
+    /// The end of the retention. From then on the record counts as absent.
     pub keep_until: u64,
-    /// Size of the result.
+    /// The size of the result.
     pub result_bytes: Option<usize>,
-    /// Size of the checkpoint that the holder saved.
+    /// The size of the checkpoint that the holder saved.
     pub checkpoint_bytes: Option<usize>,
-    /// The file that it is in.
+    /// The name of the file that holds the record.
     pub file: String,
-    /// Where the frame begins that it is in.
+    /// The offset of the frame that holds the record.
     pub offset: u64,
-    /// The frame that it was written with.
+    /// The LSN of the write.
     pub lsn: u64,
 }
 
-impl Line {
+impl RecordSummary {
     pub(crate) fn new(key: Key, record: &Record, file: &str, offset: u64, lsn: u64) -> Self {
         Self {
             key,

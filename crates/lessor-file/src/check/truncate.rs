@@ -1,12 +1,13 @@
-//! Cutting a log: every write from a frame on is given up, what is left is written as a new checkpoint.
+//! Truncating a log: all writes from some frame on are given up, and the remaining records are
+//! written to a new checkpoint.
 //!
-//! 1. What is cut is copied aside and synced.
-//! 2. The new checkpoint is written and synced, and an empty segment that goes on behind it. As long as the superblock does
-//!    not name them, the checkpoint does not count and the segment is the log's next.
-//! 3. The superblock names both: this is the moment at which the cut happens.
-//! 4. The files before are removed. If that is interrupted, the next opening does it.
+//! 1. The removed bytes are copied to quarantine files and synced.
+//! 2. The new checkpoint and an empty segment after it are written and synced. Until the superblock
+//!    names them, the checkpoint does not count, and the segment is simply the next one of the log.
+//! 3. The superblock is updated to name both. At this moment the truncation takes effect.
+//! 4. The files before are removed. If that is interrupted, the next opening removes them.
 //!
-//! Numbers of frames are not used again, and the clock starts no earlier than any frame says that could be read.
+//! LSNs are not used again. The clock starts no earlier than any readable frame states.
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
@@ -17,58 +18,60 @@ use serde::Serialize;
 
 use lessor_vfs::Vfs;
 
-use crate::check::report::{self, Spot, Verdict};
+use crate::check::report::{self, Position, Verdict};
 use crate::check::summary::stage;
-use crate::check::walk::{self, Listed, Walked};
-use crate::format::checkpoint::{Begin, Out, SyncedCheckpoint};
+use crate::check::walk::{self, Listed, Walk};
+use crate::format::checkpoint::{CheckpointStart, CheckpointWriter, SyncedCheckpoint};
 use crate::format::entry::{self, Entry};
 use crate::format::names::{SUPERBLOCK, checkpoint_name, segment_name, segment_number, truncated_name};
 use crate::format::segment::{FIRST_FRAME, Segment, SegmentHeader};
 use crate::format::spare::Spare;
-use crate::format::superblock::{Keeper, Superblock};
-use crate::image::{self, Sink};
-use crate::index::location::Place;
+use crate::format::superblock::{Superblock, SuperblockFile};
+use crate::image::{self, RecordSink};
+use crate::index::location::Location;
 use crate::problem::Problem;
 use crate::quarantine;
 
-/// Which frame is the first to be cut.
+/// The first frame to remove.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// The one that is damaged.
+#[non_exhaustive]
+pub enum TruncateFrom {
+    /// The damaged frame.
     Damage,
-    /// The one of this LSN.
+    /// The frame with this LSN.
     Lsn(u64),
 }
 
-/// What a cut loses.
+/// What a truncation loses.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct Cut {
-    /// The first frame that is lost.
+pub struct Truncation {
+    /// The LSN of the first lost frame.
     pub from_lsn: u64,
-    /// Where it begins, or should.
-    pub at: Spot,
-    /// The frames that are lost although they can be read.
+    /// The position of that frame.
+    pub at: Position,
+    /// The lost frames that can be read.
     pub frames: Vec<LostFrame>,
-    /// Frames that are lost and cannot be read, from one LSN to another. Nothing can be said about what was in them.
+    /// The lost frames that cannot be read, as ranges of LSNs, both ends included. Their content is
+    /// unknown.
     pub unreadable: Vec<(u64, u64)>,
-    /// Keys that lose writes, as far as the frames can be read.
+    /// The keys that lose writes, as far as the lost frames can be read.
     pub keys: Vec<LostKey>,
-    /// How many records are left.
+    /// The number of remaining records.
     pub records: u64,
-    /// The files that what is cut is copied to. Those that turn out to hold nothing are not made.
-    pub aside: Vec<String>,
+    /// The files that the removed bytes are copied to. Files that would be empty are not created.
+    pub quarantine: Vec<String>,
 }
 
-/// A frame that is lost although it can be read.
+/// A lost frame that can be read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct LostFrame {
-    /// Its LSN.
+    /// The LSN of the frame.
     pub lsn: u64,
-    /// Where it begins.
-    pub at: Spot,
-    /// The keys that it changes; `None` if one of its records cannot be decoded.
+    /// The position of the frame.
+    pub at: Position,
+    /// The keys that the frame changes; `None` if one of its records cannot be decoded.
     pub keys: Option<Vec<Key>>,
 }
 
@@ -78,65 +81,67 @@ pub struct LostFrame {
 pub struct LostKey {
     /// The key.
     pub key: Key,
-    /// How many writes it loses.
+    /// The number of lost writes.
     pub writes: u64,
-    /// The older state that it goes back to; `None` if there will be no record of it.
-    pub back_to: Option<BackTo>,
+    /// The older state that the key returns to; `None` if no record of it remains.
+    pub restored: Option<OlderState>,
 }
 
 /// An older state of a record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct BackTo {
-    /// The frame that it was written with.
+pub struct OlderState {
+    /// The LSN of its write.
     pub lsn: u64,
-    /// As in [`Line::stage`](crate::check::Line::stage).
+    /// The stage, as in [`RecordSummary::stage`](crate::check::RecordSummary::stage).
     pub stage: &'static str,
-    /// The record's version.
+    /// The version of the record.
     pub version: u64,
 }
 
 pub(crate) struct Plan {
-    pub(crate) cut: Cut,
-    superblock: Keeper,
-    /// Of the checkpoint so far.
+    pub(crate) cut: Truncation,
+    superblock: SuperblockFile,
+    /// The `first_lsn` of the current checkpoint.
     first_lsn: u64,
-    /// The LSN that the log goes on with.
+    /// The LSN that the log continues with.
     next_lsn: u64,
-    walked: Walked,
-    /// Which of the segments the cut begins in, and where in it.
+    walked: Walk,
+    /// The index of the segment in which the truncation begins, and the offset in it.
     place: (usize, u64),
-    kept: Kept,
-    /// The highest token that is lost, as far as the frames can be read.
+    kept: Survivors,
+    /// The highest lost token, as far as the lost frames can be read.
     token: u64,
 }
 
-/// What is left of each key.
+/// The records that remain.
 #[derive(Default)]
-struct Kept {
-    /// The number of the record in the order of reading.
-    winners: HashMap<Key, (u64, BackTo)>,
+struct Survivors {
+    /// The number of the remaining record of each key, in the order of reading.
+    winners: HashMap<Key, (u64, OlderState)>,
     seen: u64,
 }
 
-pub(crate) fn plan(vfs: &dyn Vfs, start: Start) -> Result<Option<Plan>, Error> {
-    let invalid = |reason| Error::Invalid { what: "frame to cut from", reason };
+pub(crate) fn plan(vfs: &dyn Vfs, start: TruncateFrom) -> Result<Option<Plan>, Error> {
+    let invalid = |reason| Error::Invalid { what: "frame to truncate from", reason };
     let is_sound = match report::read(vfs, &mut |_| {})?.report.verdict {
-        Verdict::Sound { .. } if start == Start::Damage => return Ok(None),
+        Verdict::Sound { .. } if start == TruncateFrom::Damage => return Ok(None),
         Verdict::Sound { .. } => true,
         Verdict::Damaged(damage) if segment_number(&damage.at.file).is_none() => {
-            let place = format!("{}/{}", vfs.place(), damage.at);
-            let reason =
-                format!("{}, and there is no log to be cut without it; restore a backup", damage.reason);
+            let place = format!("{}/{}", vfs.describe(), damage.at);
+            let reason = format!(
+                "{}, and the log cannot be truncated without this file; restore a backup",
+                damage.reason
+            );
             return Err(StoreError::Corrupt { place, reason }.into());
         }
         Verdict::Damaged(_) => false,
     };
-    let Some(superblock) = Keeper::open(vfs)? else {
+    let Some(superblock) = SuperblockFile::open(vfs)? else {
         return Err(crate::folder::no_log(vfs).into());
     };
     let block = *superblock.block();
-    let mut kept = Kept::default();
+    let mut kept = Survivors::default();
     let (mut first_lsn, mut kept_upto, mut clock) = (1, 0, block.clock);
     if block.checkpoint() > 0 {
         let ends = image::read_checkpoint(vfs, block.log, block.checkpoint(), &mut kept)?;
@@ -145,14 +150,14 @@ pub(crate) fn plan(vfs: &dyn Vfs, start: Start) -> Result<Option<Plan>, Error> {
         clock = clock.max(ends.clock);
     }
     let from = match start {
-        Start::Damage => u64::MAX,
-        Start::Lsn(lsn) if lsn < first_lsn => {
+        TruncateFrom::Damage => u64::MAX,
+        TruncateFrom::Lsn(lsn) if lsn < first_lsn => {
             let reason = format!(
-                "the checkpoint stands for all frames before {first_lsn}, which are not there one by one any more; give {first_lsn} or more, or restore a backup"
+                "the checkpoint stands for all frames before {first_lsn}; use {first_lsn} or more, or restore a backup"
             );
             return Err(invalid(reason));
         }
-        Start::Lsn(lsn) => lsn,
+        TruncateFrom::Lsn(lsn) => lsn,
     };
     let mut lost = Lost::default();
     let mut place = None;
@@ -161,15 +166,15 @@ pub(crate) fn plan(vfs: &dyn Vfs, start: Start) -> Result<Option<Plan>, Error> {
         if whole.lsn < from {
             kept.add(whole.lsn, &whole.records);
         } else {
-            let at = Spot { file: segment_name(whole.segment), offset: whole.offset };
+            let at = Position { file: segment_name(whole.segment), offset: whole.offset };
             place.get_or_insert((whole.segment, whole.offset));
             lost.add(whole.lsn, at, Some(whole.records));
         }
         Ok(())
     })?;
-    if from > walked.end.saturating_add(1) && start != Start::Damage && !is_sound {
+    if from > walked.end.saturating_add(1) && start != TruncateFrom::Damage && !is_sound {
         let reason =
-            format!("the log is damaged at frame {}, before frame {from}; cut there", walked.end + 1);
+            format!("the log is damaged at frame {}, before frame {from}; truncate there", walked.end + 1);
         return Err(invalid(reason));
     }
     if is_sound && from > walked.end {
@@ -188,17 +193,17 @@ pub(crate) fn plan(vfs: &dyn Vfs, start: Start) -> Result<Option<Plan>, Error> {
     walked.clock = clock;
     let from_lsn = from.min(walked.end + 1);
     let file = walked.segments.get(place.0).map_or_else(|| segment_name(block.first_segment()), Listed::name);
-    let aside = walked.segments.iter().enumerate().skip(place.0);
-    let aside = aside
+    let removed = walked.segments.iter().enumerate().skip(place.0);
+    let removed = removed
         .map(|(index, listed)| truncated_name(listed.number, if index == place.0 { place.1 } else { 0 }));
     let token = lost.token;
-    let cut = Cut {
+    let cut = Truncation {
         from_lsn,
-        at: Spot { file, offset: place.1 },
+        at: Position { file, offset: place.1 },
         unreadable: lost.gaps(from_lsn, block.synced.max(kept_upto)),
         keys: lost.keys(&kept),
         records: kept.winners.len() as u64,
-        aside: aside.collect(),
+        quarantine: removed.collect(),
         frames: lost.frames,
     };
     let lost = cut.frames.iter().map(|frame| frame.lsn).chain(cut.unreadable.iter().map(|(_, last)| *last));
@@ -206,19 +211,19 @@ pub(crate) fn plan(vfs: &dyn Vfs, start: Start) -> Result<Option<Plan>, Error> {
     Ok(Some(Plan { cut, superblock, first_lsn, next_lsn, walked, place, kept, token }))
 }
 
-/// What is behind the cut.
+/// The frames after the truncation point.
 #[derive(Default)]
 struct Lost {
     frames: Vec<LostFrame>,
-    /// LSNs by key.
+    /// The LSNs of lost writes by key.
     writes: BTreeMap<Key, Vec<u64>>,
     token: u64,
-    /// What any frame says was synced.
+    /// The highest `durable_upto` of any frame.
     durable_upto: u64,
 }
 
 impl Lost {
-    fn add(&mut self, lsn: u64, at: Spot, records: Option<Vec<(Key, Record)>>) {
+    fn add(&mut self, lsn: u64, at: Position, records: Option<Vec<(Key, Record)>>) {
         let keys = records.map(|records| {
             let add = |(key, record): (Key, Record)| {
                 self.token = self.token.max(record.token().as_u64());
@@ -230,12 +235,12 @@ impl Lost {
         self.frames.push(LostFrame { lsn, at, keys });
     }
 
-    /// What is whole behind the place where the row of frames breaks off.
+    /// Adds the whole frames after the point at which the sequence of frames breaks off.
     fn salvage(
         &mut self,
         vfs: &dyn Vfs,
         block: &Superblock,
-        walked: &Walked,
+        walked: &Walk,
         clock: &mut u64,
     ) -> Result<(), Problem> {
         let (stop, offset) = walked.stop;
@@ -246,16 +251,16 @@ impl Lost {
                 let header = frame.header;
                 *clock = (*clock).max(header.clock);
                 self.durable_upto = self.durable_upto.max(header.durable_upto);
-                // The next segment may have taken over before.
+                // The next segment may replace this frame.
                 if header.lsn > walked.end && next.is_none_or(|next| header.lsn < next.first_lsn) {
-                    self.add(header.lsn, Spot { file: listed.name(), offset }, records);
+                    self.add(header.lsn, Position { file: listed.name(), offset }, records);
                 }
             })?;
         }
         Ok(())
     }
 
-    /// The LSNs from `from` on that are not among the frames.
+    /// Returns the ranges of LSNs from `from` on that have no readable frame.
     fn gaps(&self, from: u64, synced: u64) -> Vec<(u64, u64)> {
         let mut there: Vec<u64> = self.frames.iter().map(|frame| frame.lsn).collect();
         there.sort_unstable();
@@ -267,33 +272,33 @@ impl Lost {
             next = next.max(lsn + 1);
         }
         let last = synced.max(self.durable_upto);
-        // Something was at the damaged place, even if nothing else says so.
+        // A frame was at the damaged position, even without further evidence.
         if last >= next || self.frames.is_empty() {
             gaps.push((next, last.max(next)));
         }
         gaps
     }
 
-    fn keys(&self, kept: &Kept) -> Vec<LostKey> {
+    fn keys(&self, kept: &Survivors) -> Vec<LostKey> {
         let lost = self.writes.iter().filter_map(|(key, lsns)| {
-            let back_to = kept.winners.get(key).map(|(_, back_to)| back_to.clone());
-            // The checkpoint may hold what was written later, too.
-            let upto = back_to.as_ref().map_or(0, |back_to| back_to.lsn);
+            let restored = kept.winners.get(key).map(|(_, restored)| restored.clone());
+            // The checkpoint may hold later writes, too.
+            let upto = restored.as_ref().map_or(0, |restored| restored.lsn);
             let writes = lsns.iter().filter(|lsn| **lsn > upto).count() as u64;
-            (writes > 0).then(|| LostKey { key: key.clone(), writes, back_to })
+            (writes > 0).then(|| LostKey { key: key.clone(), writes, restored })
         });
         lost.collect()
     }
 }
 
-impl Kept {
+impl Survivors {
     fn put(&mut self, key: &Key, lsn: u64, record: &Record) {
         self.seen += 1;
-        let back_to = BackTo { lsn, stage: stage(record), version: record.version().as_u64() };
+        let restored = OlderState { lsn, stage: stage(record), version: record.version().as_u64() };
         match self.winners.get_mut(key) {
             Some((_, there)) if there.lsn > lsn => {}
-            Some(there) => *there = (self.seen, back_to),
-            None => drop(self.winners.insert(key.clone(), (self.seen, back_to))),
+            Some(there) => *there = (self.seen, restored),
+            None => drop(self.winners.insert(key.clone(), (self.seen, restored))),
         }
     }
 
@@ -302,16 +307,16 @@ impl Kept {
     }
 }
 
-impl Sink for Kept {
-    fn expect(&mut self, _: u64) {}
+impl RecordSink for Survivors {
+    fn reserve(&mut self, _: u64) {}
 
-    fn take(&mut self, lsn: u64, _: Place, entry: &Entry<'_>) -> Result<(), DecodeError> {
+    fn record(&mut self, lsn: u64, _: Location, entry: &Entry<'_>) -> Result<(), DecodeError> {
         self.put(&entry.key, lsn, &Record::decode(entry.record)?);
         Ok(())
     }
 }
 
-pub(crate) fn carry_out(vfs: &dyn Vfs, plan: Plan) -> Result<Cut, StoreError> {
+pub(crate) fn carry_out(vfs: &dyn Vfs, plan: Plan) -> Result<Truncation, StoreError> {
     let Plan { cut, mut superblock, first_lsn, next_lsn, walked, place, kept, token } = plan;
     let block = *superblock.block();
     for (index, listed) in walked.segments.iter().enumerate().skip(place.0) {
@@ -322,17 +327,22 @@ pub(crate) fn carry_out(vfs: &dyn Vfs, plan: Plan) -> Result<Cut, StoreError> {
 
     let epoch = walked.epoch.saturating_add(1);
     let number = block.checkpoint() + 1;
-    let begin = Begin { number, epoch, first_lsn: next_lsn, clock: walked.clock };
+    let begin = CheckpointStart { number, epoch, first_lsn: next_lsn, clock: walked.clock };
     let checkpoint = rebuild(vfs, &block, begin, first_lsn, cut.from_lsn, kept)?;
 
     let segment = next_segment(vfs, &block, &walked)?;
     let length = FIRST_FRAME * 8;
     let spare = Spare::create(vfs, segment, length)?;
-    let header =
-        SegmentHeader { number: segment, epoch, first_lsn: next_lsn, former: walked.checksum, length };
+    let header = SegmentHeader {
+        number: segment,
+        epoch,
+        first_lsn: next_lsn,
+        previous_checksum: walked.checksum,
+        length,
+    };
     let failed = |doing| move |error| Problem::io(vfs, &segment_name(segment), doing, error);
-    let begun = Segment::begin(spare.file, &header, &block.log).map_err(failed("writing"))?;
-    let begun = begun.synced().map_err(failed("syncing"))?;
+    let begun = Segment::create(spare.file, &header, &block.log).map_err(failed("writing"))?;
+    let begun = begun.sync_header().map_err(failed("syncing"))?;
 
     let update = |block: &mut Superblock| {
         block.name_checkpoint(&checkpoint);
@@ -356,7 +366,7 @@ pub(crate) fn carry_out(vfs: &dyn Vfs, plan: Plan) -> Result<Cut, StoreError> {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(Problem::io(vfs, &name, "removing", error).into());
             }
-            // Segments without a header went before.
+            // Segments without a header were removed before.
             _ => {}
         }
     }
@@ -364,9 +374,9 @@ pub(crate) fn carry_out(vfs: &dyn Vfs, plan: Plan) -> Result<Cut, StoreError> {
     Ok(cut)
 }
 
-/// The number of the segment that the log goes on in. Those at the end that have no header and nothing in them are
-/// removed, as an opening would: with one of them the new segment would not be the next.
-fn next_segment(vfs: &dyn Vfs, block: &Superblock, walked: &Walked) -> Result<u64, Problem> {
+/// Returns the number of the segment that the log continues in. Removes empty segments without a
+/// header at the end, as an opening would. Otherwise the new segment would not be the next one.
+fn next_segment(vfs: &dyn Vfs, block: &Superblock, walked: &Walk) -> Result<u64, Problem> {
     let mut next = block.first_segment().max(1);
     for listed in &walked.segments {
         next = next.max(listed.number + 1);
@@ -378,26 +388,26 @@ fn next_segment(vfs: &dyn Vfs, block: &Superblock, walked: &Walked) -> Result<u6
     Ok(next)
 }
 
-/// Writes what is left as a checkpoint.
+/// Writes the remaining records to a checkpoint.
 fn rebuild(
     vfs: &dyn Vfs,
     block: &Superblock,
-    begin: Begin,
+    begin: CheckpointStart,
     first_lsn: u64,
     from_lsn: u64,
-    kept: Kept,
+    kept: Survivors,
 ) -> Result<SyncedCheckpoint, Problem> {
     let number = begin.number;
     let name = checkpoint_name(number);
     let failed = |doing| move |error| Problem::io(vfs, &checkpoint_name(number), doing, error);
     if vfs.list().map_err(failed("listing"))?.contains(&name) {
-        // Of an attempt that was interrupted.
+        // The file is left from an interrupted attempt.
         vfs.remove(&name).map_err(failed("removing"))?;
     }
     let count = kept.winners.len();
     let file = vfs.create(&name).map_err(failed("making"))?;
-    let out = Out::begin(&*file, &block.log, begin).map_err(failed("writing"))?;
-    let mut copy = Copy { out, winners: kept.winners, seen: 0, bytes: Vec::new(), error: None };
+    let out = CheckpointWriter::begin(&*file, &block.log, begin).map_err(failed("writing"))?;
+    let mut copy = Copier { out, winners: kept.winners, seen: 0, bytes: Vec::new(), error: None };
     if block.checkpoint() > 0 {
         image::read_checkpoint(vfs, block.log, block.checkpoint(), &mut copy)?;
     }
@@ -407,34 +417,34 @@ fn rebuild(
         }
         Ok(())
     })?;
-    let Copy { out, winners, error, .. } = copy;
+    let Copier { out, winners, error, .. } = copy;
     if let Some(error) = error {
         return Err(failed("writing")(error));
     }
     if !winners.is_empty() {
-        let reason = "the log did not read the same twice; the disk is not to be trusted".to_owned();
+        let reason = "two readings of the log differ; the disk is unreliable".to_owned();
         return Err(failed("writing")(std::io::Error::other(reason)));
     }
     let checkpoint = out.finish(vfs).map_err(failed("writing"))?;
-    let mut again = Kept::default();
+    let mut again = Survivors::default();
     image::read_checkpoint(vfs, block.log, number, &mut again)?;
     if again.winners.len() == count {
         Ok(checkpoint)
     } else {
-        Err(Problem::corrupt(vfs, &name, 0, "the checkpoint that was just written is not what it was"))
+        Err(Problem::corrupt(vfs, &name, 0, "the checkpoint that was just written reads differently"))
     }
 }
 
-/// Copies to the new checkpoint what is left of each key.
-struct Copy<'o> {
-    out: Out<'o>,
-    winners: HashMap<Key, (u64, BackTo)>,
+/// Copies the remaining record of each key to the new checkpoint.
+struct Copier<'o> {
+    out: CheckpointWriter<'o>,
+    winners: HashMap<Key, (u64, OlderState)>,
     seen: u64,
     bytes: Vec<u8>,
     error: Option<std::io::Error>,
 }
 
-impl Copy<'_> {
+impl Copier<'_> {
     fn put(&mut self, key: &Key, lsn: u64, record: &[u8]) {
         self.seen += 1;
         if self.winners.get(key).is_some_and(|(number, _)| *number == self.seen) {
@@ -448,37 +458,37 @@ impl Copy<'_> {
     }
 }
 
-impl Sink for Copy<'_> {
-    fn expect(&mut self, _: u64) {}
+impl RecordSink for Copier<'_> {
+    fn reserve(&mut self, _: u64) {}
 
-    fn take(&mut self, lsn: u64, _: Place, entry: &Entry<'_>) -> Result<(), DecodeError> {
+    fn record(&mut self, lsn: u64, _: Location, entry: &Entry<'_>) -> Result<(), DecodeError> {
         self.put(&entry.key, lsn, entry.record);
         Ok(())
     }
 }
 
-impl fmt::Display for Cut {
+impl fmt::Display for Truncation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "cut at frame {} ({}); {} records are left", self.from_lsn, self.at, self.records)?;
+        writeln!(f, "truncated at frame {} ({}); {} records remain", self.from_lsn, self.at, self.records)?;
         for (first, last) in &self.unreadable {
-            writeln!(f, "  frames {first} to {last}: cannot be read; whatever was in them is lost")?;
+            writeln!(f, "  frames {first} to {last}: unreadable; their content is lost")?;
         }
         for LostFrame { lsn, at, keys } in &self.frames {
             match keys {
                 Some(keys) => writeln!(f, "  frame {lsn} ({at}): {} writes are lost", keys.len())?,
-                None => writeln!(f, "  frame {lsn} ({at}): its records cannot be read; they are lost")?,
+                None => writeln!(f, "  frame {lsn} ({at}): unreadable records are lost")?,
             }
         }
-        for LostKey { key, writes, back_to } in &self.keys {
-            match back_to {
-                None => writeln!(f, "  key {:?}: {writes} writes are lost, nothing is left", key.as_str())?,
-                Some(BackTo { lsn, stage, version }) => writeln!(
+        for LostKey { key, writes, restored } in &self.keys {
+            match restored {
+                None => writeln!(f, "  key {:?}: {writes} writes are lost, no record remains", key.as_str())?,
+                Some(OlderState { lsn, stage, version }) => writeln!(
                     f,
-                    "  key {:?}: {writes} writes are lost, it goes back to version {version} ({stage}, frame {lsn})",
+                    "  key {:?}: {writes} writes are lost, it returns to version {version} ({stage}, frame {lsn})",
                     key.as_str()
                 )?,
             }
         }
-        write!(f, "what is cut is kept in {}", self.aside.join(", "))
+        write!(f, "the removed bytes are kept in {}", self.quarantine.join(", "))
     }
 }

@@ -1,19 +1,19 @@
-//! Reading a damaged log as far as it goes, and what is whole behind that.
+//! Reading a damaged log as far as possible, and the whole frames after the damage.
 
 use std::sync::Arc;
 
 use lessor_core::{Key, Record};
-
-use crate::format::entry::{self, Entries};
-use crate::format::frame::{Found, Frame, Frames, Kind, LogId, MAX_FRAME};
-use crate::format::names::{segment_name, segment_number};
-use crate::format::segment::{Begin, FIRST_FRAME, SegmentHeader};
-use crate::format::superblock::Superblock;
-use crate::problem::Problem;
 use lessor_vfs::{File, Vfs};
 
-/// A frame of the log, with all its records found to be whole.
-pub(crate) struct Whole<'f> {
+use crate::format::entry::{self, Entries};
+use crate::format::frame::{Frame, FrameKind, FrameRead, FrameReader, LogId, MAX_FRAME};
+use crate::format::names::{segment_name, segment_number};
+use crate::format::segment::{FIRST_FRAME, HeaderState, SegmentHeader};
+use crate::format::superblock::Superblock;
+use crate::problem::Problem;
+
+/// A frame of the log whose records are all whole.
+pub(crate) struct WholeFrame<'f> {
     pub(crate) lsn: u64,
     pub(crate) segment: u64,
     pub(crate) offset: u64,
@@ -21,16 +21,17 @@ pub(crate) struct Whole<'f> {
     pub(crate) records: Vec<(Key, Record)>,
 }
 
-/// How far the segments could be read.
-pub(crate) struct Walked {
+/// The result of reading the segments.
+pub(crate) struct Walk {
     pub(crate) segments: Vec<Listed>,
-    /// The last frame of the unbroken row; `first - 1` if there is none.
+    /// The LSN of the last frame in the unbroken sequence; `first - 1` if there is none.
     pub(crate) end: u64,
-    /// The checksum of that frame.
+    /// The header checksum of that frame.
     pub(crate) checksum: u32,
-    /// Where the row breaks off: which of the segments, and where in it.
+    /// The position at which the sequence breaks off: the index of the segment and the offset in
+    /// it.
     pub(crate) stop: (usize, u64),
-    /// The highest of all frames that are whole, those behind the break included.
+    /// The latest `clock` of any whole frame, including those after the break.
     pub(crate) clock: u64,
     pub(crate) epoch: u32,
 }
@@ -47,15 +48,15 @@ impl Listed {
     }
 }
 
-/// Hands on every frame of the unbroken row that begins with the LSN `first`.
+/// Calls `each` with every frame of the unbroken sequence that begins with the LSN `first`.
 pub(crate) fn walk(
     vfs: &dyn Vfs,
     block: &Superblock,
     first: u64,
-    mut each: impl FnMut(Whole<'_>) -> Result<(), Problem>,
-) -> Result<Walked, Problem> {
+    mut each: impl FnMut(WholeFrame<'_>) -> Result<(), Problem>,
+) -> Result<Walk, Problem> {
     let segments = list(vfs, block)?;
-    let mut walked = Walked {
+    let mut walked = Walk {
         segments: Vec::new(),
         end: first - 1,
         checksum: 0,
@@ -67,11 +68,12 @@ pub(crate) fn walk(
     let mut last = None;
     for (number, (index, listed)) in numbers.zip(segments.iter().enumerate()) {
         let Some(header) = listed.header else { break };
-        let continues = header.first_lsn == walked.end + 1 && last.is_none_or(|last| last == header.former);
+        let continues =
+            header.first_lsn == walked.end + 1 && last.is_none_or(|last| last == header.previous_checksum);
         if listed.number != number || header.number != number || !continues {
             break;
         }
-        walked.checksum = header.former;
+        walked.checksum = header.previous_checksum;
         let next = segments.get(index + 1).and_then(|next| next.header).map(|next| next.first_lsn);
         let mut frames = whole_file(vfs, listed, block)?;
         walked.stop = (index, FIRST_FRAME);
@@ -84,7 +86,7 @@ pub(crate) fn walk(
             if found.lsn != lsn || found.epoch != header.epoch || found.durable_upto >= lsn {
                 break;
             }
-            each(Whole { lsn, segment: listed.number, offset, frame: &frame, records })?;
+            each(WholeFrame { lsn, segment: listed.number, offset, frame: &frame, records })?;
             walked.end = lsn;
             walked.checksum = frame.checksum;
             walked.stop = (index, frames.at());
@@ -102,7 +104,7 @@ pub(crate) fn walk(
     Ok(walked)
 }
 
-/// The frames behind a place of a segment that are whole, wherever they begin.
+/// Calls `each` with every whole frame of a segment after an offset, wherever it begins.
 pub(crate) fn salvage(
     vfs: &dyn Vfs,
     listed: &Listed,
@@ -115,7 +117,7 @@ pub(crate) fn salvage(
     let failed = |error| Problem::io(vfs, &listed.name(), "reading", error);
     for (offset, _) in frames.headers_behind().map_err(failed)? {
         if offset < frames.at() {
-            // Inside of the frame before.
+            // The header is inside of the frame before.
             continue;
         }
         frames.go_to(offset);
@@ -141,33 +143,39 @@ fn list(vfs: &dyn Vfs, block: &Superblock) -> Result<Vec<Listed>, Problem> {
         let begin = SegmentHeader::read(&*file, &block.log)
             .map_err(|error| Problem::io(vfs, &name, "reading", error))?;
         let header = match begin {
-            Begin::Header(header) => Some(header),
-            Begin::Incompatible(reason) => return Err(Problem::Incompatible { reason }),
-            Begin::None | Begin::Damaged(_) => None,
+            HeaderState::Valid(header) => Some(header),
+            HeaderState::Incompatible(reason) => return Err(Problem::Incompatible { reason }),
+            HeaderState::Missing | HeaderState::Damaged(_) => None,
         };
         segments.push(Listed { number, file, header });
     }
     Ok(segments)
 }
 
-fn whole_file<'l>(vfs: &dyn Vfs, listed: &'l Listed, block: &Superblock) -> Result<Frames<'l>, Problem> {
+fn whole_file<'l>(vfs: &dyn Vfs, listed: &'l Listed, block: &Superblock) -> Result<FrameReader<'l>, Problem> {
     let name = listed.name();
     let length = listed.file.len().map_err(|error| Problem::io(vfs, &name, "reading", error))?;
     let log: &LogId = &block.log;
-    // Behind its length a segment has nothing.
+    // A segment has no frames beyond the length in its header.
     let length = listed.header.map_or(length, |header| length.min(header.length));
-    Ok(Frames::new(&*listed.file, log, FIRST_FRAME, length))
+    Ok(FrameReader::new(&*listed.file, log, FIRST_FRAME, length))
 }
 
-fn next_frame(vfs: &dyn Vfs, listed: &Listed, frames: &mut Frames<'_>) -> Result<Option<Frame>, Problem> {
+fn next_frame(
+    vfs: &dyn Vfs,
+    listed: &Listed,
+    frames: &mut FrameReader<'_>,
+) -> Result<Option<Frame>, Problem> {
     let found = frames.next().map_err(|error| Problem::io(vfs, &listed.name(), "reading", error))?;
     Ok(match found {
-        Found::Frame(frame) if frame.header.kind == Kind::Entries && frame.size <= MAX_FRAME => Some(frame),
+        FrameRead::Frame(frame) if frame.header.kind == FrameKind::Log && frame.size <= MAX_FRAME => {
+            Some(frame)
+        }
         _ => None,
     })
 }
 
-/// `None` if any of them is not whole.
+/// Decodes all records of a frame. Returns `None` if one of them is damaged.
 fn records(frame: &Frame) -> Option<Vec<(Key, Record)>> {
     let mut records = Vec::new();
     for entry in Entries::new(&frame.data, false) {

@@ -7,7 +7,7 @@ use std::thread;
 
 use parking_lot::MutexGuard;
 
-use crate::format::frame::{self, FrameBuilder, Header, checksum_of};
+use crate::format::frame::{self, FrameBuilder, FrameHeader, checksum_of};
 use crate::format::segment::{FIRST_FRAME, Segment, SegmentHeader};
 use crate::format::spare::Spare;
 use crate::log::Log;
@@ -20,7 +20,8 @@ impl Log {
     /// Adds an entry to the frame that is being gathered.
     pub(crate) fn stage(&self, entry: &[u8], claim: &Claim) -> Result<Staged, Refused> {
         let mut staging = self.committer.lock();
-        // Checked under the lock: a write that was staged before is among those that a failure covers.
+        // Checked under the lock: a write that was staged before is among those that a failure
+        // covers.
         if let Some(error) = self.poison.error() {
             return Err(Refused::Error(error));
         }
@@ -94,8 +95,8 @@ impl Log {
         self.release_lead(staging, woken);
     }
 
-    /// Wakes the waiters for the frame that was written, and the next leader: one of the threads that
-    /// wait for the next frame, or the writer thread on behalf of futures.
+    /// Wakes the waiters for the frame that was written, and the next leader: one of the threads
+    /// that wait for the next frame, or the writer thread on behalf of futures.
     fn release_lead(&self, staging: MutexGuard<'_, Staging>, woken: Waiters) {
         let next = staging.gathering.threads.clone();
         let has_work = staging.has_work();
@@ -127,7 +128,7 @@ impl Log {
         self.check_process().map_err(io::Error::other)?;
         let clock = self.clock.next_reservation();
         let durable_upto = self.committer.synced();
-        let header = Header { kind: frame::Kind::Entries, epoch: self.epoch, lsn, durable_upto, clock };
+        let header = FrameHeader { kind: frame::FrameKind::Log, epoch: self.epoch, lsn, durable_upto, clock };
         let bytes = frame.seal(&self.id, header);
         if let Some(spare) = next {
             self.roll(writer, spare, lsn)?;
@@ -136,7 +137,7 @@ impl Log {
             return Err(io::Error::other("the segment has no space for the frame"));
         }
         writer.last = checksum_of(bytes);
-        writer.segment.begin_frame(writer.at);
+        writer.segment.push_frame(writer.at);
         writer.segment.file.write_all_at(bytes, writer.at)?;
         writer.at += bytes.len() as u64;
         if self.settings.sync == SyncMode::Disk {
@@ -155,8 +156,9 @@ impl Log {
             self.committer.raise_synced(first_lsn - 1);
         }
         let Spare { number, length, file } = spare;
-        let header = SegmentHeader { number, epoch: self.epoch, first_lsn, former: writer.last, length };
-        let segment = Segment::begin(file, &header, &self.id)?;
+        let header =
+            SegmentHeader { number, epoch: self.epoch, first_lsn, previous_checksum: writer.last, length };
+        let segment = Segment::create(file, &header, &self.id)?;
         self.catalog.write().segments.push(Arc::clone(&segment));
         writer.segment = segment;
         writer.at = FIRST_FRAME;

@@ -15,9 +15,9 @@ pub(crate) struct SpareRequest {
     /// The preferred length.
     pub(crate) length: u64,
     /// The shortest acceptable length.
-    pub(crate) least: u64,
+    pub(crate) min_length: u64,
     /// The next segment that exists and is too short.
-    pub(crate) there: Option<Spare>,
+    pub(crate) current: Option<Spare>,
 }
 
 impl Log {
@@ -26,10 +26,10 @@ impl Log {
         let now = self.clock.now().0.as_micros();
         let mut staging = self.committer.lock();
         staging.live.forget_lapsed(now);
-        let least = (staging.required_space().div_ceil(SECTOR) * SECTOR + FIRST_FRAME).max(MIN_SEGMENT);
+        let min_length = (staging.required_space().div_ceil(SECTOR) * SECTOR + FIRST_FRAME).max(MIN_SEGMENT);
         let is_needed = staging.has_work() && staging.frame.size_with(0) > staging.space_left;
-        let there = match &staging.spare {
-            Some(spare) if spare.length >= least || is_needed => {
+        let current = match &staging.spare {
+            Some(spare) if spare.length >= min_length || is_needed => {
                 // A spare that was too short is long enough again, because leases have ended.
                 staging.shortage = None;
                 let woken = mem::take(&mut staging.for_space);
@@ -42,11 +42,11 @@ impl Log {
         };
         // The space that the live leases need, and half as much again, so that the segment is not
         // extended all the time.
-        let leases = (2 * staging.live.total() + FIRST_FRAME).max(least);
+        let leases = (2 * staging.live.total() + FIRST_FRAME).max(min_length);
         let roomy = (leases + leases / 2).div_ceil(SECTOR) * SECTOR;
         let usual = (staging.segment_length * 2).min(self.settings.max_segment);
         let length = if leases > usual { roomy } else { usual };
-        Some(SpareRequest { length, least, there })
+        Some(SpareRequest { length, min_length, current })
     }
 
     /// Sets the next segment, and why it is missing or too short if it is.

@@ -1,16 +1,18 @@
-//! Checkpoints: files with every record as it was at some moment, which take the place of segments.
+//! Checkpoints: files that hold every record as it was at some moment, and replace the segments
+//! before that.
 
 use std::io;
 use std::sync::Arc;
 
 use lessor_vfs::{File, Vfs};
 
-use crate::format::frame::{FrameBuilder, Header, Kind, LogId};
+use crate::format::frame::{FrameBuilder, FrameHeader, FrameKind, LogId};
 use crate::format::segment::{FIRST_FRAME, SegmentHeader};
 
-/// About so many bytes make one frame of a checkpoint.
+/// The approximate size of one frame of a checkpoint, in bytes.
 const FRAME: u64 = 128 << 10;
-/// So much is written between two syncs, so that no commit has to wait behind a long one.
+/// The number of bytes that are written between two syncs. Commits have to wait behind a sync, so
+/// it must not be long.
 const SYNC_EVERY: u64 = 1 << 20;
 
 #[derive(Clone, Debug)]
@@ -20,16 +22,17 @@ pub(crate) struct Checkpoint {
     pub(crate) length: u64,
 }
 
-/// What a checkpoint begins with.
-pub(crate) struct Begin {
+/// The properties of a new checkpoint.
+pub(crate) struct CheckpointStart {
     pub(crate) number: u64,
     pub(crate) epoch: u32,
-    /// Of the first frame that the checkpoint does not stand for.
+    /// The LSN of the first frame that the checkpoint does not replace.
     pub(crate) first_lsn: u64,
     pub(crate) clock: u64,
 }
 
-/// A checkpoint that is on the disk for certain, its name included. The superblock names no other.
+/// Proof that a checkpoint and its name are on the disk. The superblock names only such
+/// checkpoints.
 #[derive(Debug)]
 pub(crate) struct SyncedCheckpoint {
     number: u64,
@@ -46,26 +49,26 @@ impl SyncedCheckpoint {
     }
 }
 
-/// A checkpoint that is being written.
-pub(crate) struct Out<'o> {
+/// Writes a checkpoint.
+pub(crate) struct CheckpointWriter<'o> {
     file: &'o dyn File,
     id: &'o LogId,
     number: u64,
     epoch: u32,
     clock: u64,
     frame: FrameBuilder,
-    /// Of the frame in the checkpoint, from 1.
+    /// The number of the frame in the checkpoint, from 1.
     order: u64,
     at: u64,
     unsynced: u64,
     count: u64,
 }
 
-impl<'o> Out<'o> {
-    /// In a file that was just made.
-    pub(crate) fn begin(file: &'o dyn File, id: &'o LogId, begin: Begin) -> io::Result<Self> {
-        let Begin { number, epoch, first_lsn, clock } = begin;
-        let header = SegmentHeader { number, epoch, first_lsn, former: 0, length: 0 };
+impl<'o> CheckpointWriter<'o> {
+    /// Begins a checkpoint in a new, empty file.
+    pub(crate) fn begin(file: &'o dyn File, id: &'o LogId, begin: CheckpointStart) -> io::Result<Self> {
+        let CheckpointStart { number, epoch, first_lsn, clock } = begin;
+        let header = SegmentHeader { number, epoch, first_lsn, previous_checksum: 0, length: 0 };
         file.write_all_at(&header.encode(id), 0)?;
         let (frame, at) = (FrameBuilder::default(), FIRST_FRAME);
         Ok(Self { file, id, number, epoch, clock, frame, order: 1, at, unsynced: 0, count: 0 })
@@ -73,28 +76,29 @@ impl<'o> Out<'o> {
 
     pub(crate) fn put(&mut self, entry: &[u8]) -> io::Result<()> {
         if self.frame.size_with(entry.len()) > FRAME && !self.frame.is_empty() {
-            self.flush(Kind::Kept)?;
+            self.flush(FrameKind::Checkpoint)?;
         }
         self.frame.push(entry);
         self.count += 1;
         Ok(())
     }
 
-    /// Ends the checkpoint, and syncs it and the folder that it is in.
+    /// CheckpointSummary the checkpoint, and syncs its file and the folder.
     pub(crate) fn finish(mut self, vfs: &dyn Vfs) -> io::Result<SyncedCheckpoint> {
-        self.flush(Kind::Kept)?;
+        self.flush(FrameKind::Checkpoint)?;
         self.frame.push(&self.count.to_le_bytes());
-        self.flush(Kind::End)?;
+        self.flush(FrameKind::CheckpointEnd)?;
         self.file.sync()?;
         vfs.sync_folder()?;
         Ok(SyncedCheckpoint { number: self.number, length: self.at })
     }
 
-    fn flush(&mut self, kind: Kind) -> io::Result<()> {
+    fn flush(&mut self, kind: FrameKind) -> io::Result<()> {
         if self.frame.is_empty() {
             return Ok(());
         }
-        let header = Header { kind, epoch: self.epoch, lsn: self.order, durable_upto: 0, clock: self.clock };
+        let header =
+            FrameHeader { kind, epoch: self.epoch, lsn: self.order, durable_upto: 0, clock: self.clock };
         let bytes = self.frame.seal(self.id, header);
         self.file.write_all_at(bytes, self.at)?;
         self.at += bytes.len() as u64;

@@ -1,28 +1,28 @@
-//! One record under one key, as it stands in a frame.
+//! Entries: a key and its record, as they are stored in a frame.
 //!
 //! ```text
-//! LSN            varint, only in a checkpoint
+//! LSN            varint, in checkpoints only
 //! key            length (varint), UTF-8
-//! length         varint: of the record
-//! checksum       CRC32C over key and record, 4 bytes
-//! record         as lessor-core encodes it
+//! length         length of the record (varint)
+//! checksum       CRC32C of key and record, 4 bytes
+//! record         as encoded by lessor-core
 //! ```
 
 use lessor_core::Key;
 
-/// An entry as it was read. The record is not decoded yet.
+/// An entry that was read. The record is not decoded yet.
 #[derive(Debug)]
 pub(crate) struct Entry<'b> {
-    /// Only in a checkpoint.
+    /// The LSN of the write, in checkpoints only.
     pub(crate) lsn: Option<u64>,
     pub(crate) key: Key,
     pub(crate) checksum: u32,
     pub(crate) record: &'b [u8],
-    /// Where the record begins, from the begin of what was read.
+    /// The offset of the record in the bytes that were read.
     pub(crate) at: usize,
 }
 
-/// Where the record of an entry that was just encoded begins, and what its checksum is.
+/// The offset of the record in an encoded entry, its length and its checksum.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Encoded {
     pub(crate) at: usize,
@@ -30,7 +30,7 @@ pub(crate) struct Encoded {
     pub(crate) checksum: u32,
 }
 
-/// Appends an entry to `out`. The record is appended by `record`.
+/// Appends an entry to `out`.
 pub(crate) fn encode(out: &mut Vec<u8>, lsn: Option<u64>, key: &Key, record: &[u8]) -> Encoded {
     let begin = out.len();
     if let Some(lsn) = lsn {
@@ -50,7 +50,7 @@ pub(crate) fn checksum(key: &Key, record: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(key.as_bytes()), record)
 }
 
-/// The entries of a frame; ends with an error where they do not fit.
+/// Iterates over the entries of a frame. CheckpointSummary with an error if an entry does not fit.
 pub(crate) struct Entries<'b> {
     bytes: &'b [u8],
     at: usize,

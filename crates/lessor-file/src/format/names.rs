@@ -1,8 +1,8 @@
-//! The names of the files in the folder of a log.
+//! The names of the files in a log's folder.
 
 use crate::format::frame::MAX_NUMBER;
 
-/// Locked by the process that has the log open.
+/// The file that is locked by the process that has the log open.
 pub(crate) const LOCK: &str = "lock";
 pub(crate) const SUPERBLOCK: &str = "superblock";
 /// A superblock that is being created.
@@ -21,12 +21,12 @@ pub(crate) fn checkpoint_name(number: u64) -> String {
     format!("{CHECKPOINT}{number:010}")
 }
 
-/// The name of the file that keeps the torn tail of segment `number` from byte `offset` on.
+/// Returns the name of the copy of the torn tail of segment `number`, from byte `offset` on.
 pub(crate) fn torn_name(number: u64, offset: u64) -> String {
     format!("{TORN}{number:010}-{offset}")
 }
 
-/// The name of the file that keeps what was truncated from segment `number`, from byte `offset` on.
+/// Returns the name of the copy of what was truncated from segment `number`, from byte `offset` on.
 pub(crate) fn truncated_name(number: u64, offset: u64) -> String {
     format!("{TRUNCATED}{number:010}-{offset}")
 }

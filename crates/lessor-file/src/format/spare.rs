@@ -9,7 +9,7 @@ use crate::format::frame::SECTOR;
 use crate::format::names::{self, segment_name};
 use crate::problem::Problem;
 
-/// A segment that is all zeros, durably, and has no header yet.
+/// A segment that consists of zeros, durably, and has no header yet.
 #[derive(Debug)]
 pub(crate) struct Spare {
     pub(crate) number: u64,
@@ -18,12 +18,13 @@ pub(crate) struct Spare {
 }
 
 impl Spare {
-    /// Makes the file and writes zeros to all of it, so that no later write has to grow it.
+    /// Creates the file and fills it with zeros, so that no later write extends it.
     pub(crate) fn create(vfs: &dyn Vfs, number: u64, length: u64) -> Result<Self, Problem> {
         let name = segment_name(number);
         let made = Self::fill(vfs, &name, length);
         if made.is_err() {
-            // It takes up room, and its name is needed for the next try. What cannot be removed now is at the next opening.
+            // The file takes space, and its name is needed for the next attempt. If it cannot be
+            // removed now, the next opening removes it.
             let _ = vfs.remove(&name);
         }
         Ok(Self { number, length, file: made? })
@@ -32,7 +33,7 @@ impl Spare {
     fn fill(vfs: &dyn Vfs, name: &str, length: u64) -> Result<Arc<dyn File>, Problem> {
         let failed = |doing| move |error| Problem::io(vfs, name, doing, error);
         let file = vfs.create(name).map_err(failed("making"))?;
-        // Not too much at once: commits would have to wait behind it.
+        // Synced in small steps, because commits have to wait behind a sync.
         const SYNC_EVERY: u64 = 1 << 20;
         for at in (0..length).step_by(usize::try_from(SYNC_EVERY).unwrap_or(usize::MAX)) {
             file.sync().map_err(failed("syncing"))?;
@@ -44,10 +45,10 @@ impl Spare {
     }
 }
 
-/// Writes zeros to a part of a file.
+/// Writes zeros to a part of a file, without a sync.
 fn zero_unsynced(file: &dyn File, from: u64, to: u64) -> io::Result<()> {
-    // In small pieces: what is written in large ones is cached in large folios, and on Linux each later write of a few
-    // bytes has to look at all of the folio's blocks.
+    // Written in small chunks: large writes are cached in large folios, and on Linux each later
+    // small write has to check all blocks of the folio.
     const CHUNK: u64 = 16 << 10;
     let zeros = vec![0; usize::try_from(CHUNK.min(to - from)).unwrap_or(0)];
     let mut at = from;
@@ -59,35 +60,36 @@ fn zero_unsynced(file: &dyn File, from: u64, to: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// How making a spare segment longer ended, if it failed.
+/// The error of extending a spare segment.
 #[derive(Debug)]
-pub(crate) enum Unextended {
-    /// It is as it was.
+pub(crate) enum ExtendError {
+    /// The segment is unchanged.
     Kept(Spare, io::Error),
-    /// A sync failed: nothing is known of it any more.
+    /// A sync failed, and the state of the file is unknown.
     Lost(io::Error),
 }
 
 impl Spare {
-    /// Makes it longer, durably.
-    pub(crate) fn extend(self, length: u64) -> Result<Self, Unextended> {
+    /// Extends the segment to `length`, durably.
+    pub(crate) fn extend(self, length: u64) -> Result<Self, ExtendError> {
         let Self { number, length: before, file } = self;
         let mut at = before;
         while at < length {
-            // Syncs are told from writes: after a failed one the file cannot be used.
+            // Failed syncs and failed writes are distinguished: after a failed sync the file cannot
+            // be used.
             let to = length.min(at + (1 << 20));
             let written = zero_unsynced(&*file, at, to);
             if let Err(error) = written {
-                let _ = file.cut(before);
-                return Err(Unextended::Kept(Self { number, length: before, file }, error));
+                let _ = file.truncate(before);
+                return Err(ExtendError::Kept(Self { number, length: before, file }, error));
             }
-            file.sync().map_err(Unextended::Lost)?;
+            file.sync().map_err(ExtendError::Lost)?;
             at = to;
         }
         Ok(Self { number, length, file })
     }
 
-    /// Makes one as long as there is room for, between `least` and `best`.
+    /// Creates a segment that is as long as the disk has space for, from `least` to `best` bytes.
     pub(crate) fn create_within(vfs: &dyn Vfs, number: u64, best: u64, least: u64) -> Result<Self, Problem> {
         let name = &segment_name(number);
         let failed = |doing| move |error| Problem::io(vfs, name, doing, error);
@@ -97,7 +99,7 @@ impl Spare {
         if made.is_err() {
             length = file.len().map_err(failed("reading"))?.min(best) / SECTOR * SECTOR;
             if length >= least {
-                made = file.cut(length);
+                made = file.truncate(length);
             }
         }
         let synced = made
@@ -113,8 +115,10 @@ impl Spare {
         }
     }
 
-    /// Takes over a file that an opening before made and did not use, or not so that anybody was told: zeros are written to it again, since
-    /// nothing is known of what is on the disk. It is cut to `length`, or shorter if it was. `None` if less than `least` is left.
+    /// Reuses a segment that an earlier opening made and did not use, or whose frames were never
+    /// acknowledged. Overwrites it with zeros, because its content on the disk is unknown. The
+    /// segment has `length` bytes, or fewer if the file is shorter. Returns `None` if it would have
+    /// less than `least`.
     pub(crate) fn reuse(
         vfs: &dyn Vfs,
         number: u64,
@@ -128,16 +132,17 @@ impl Spare {
         if length < least + SECTOR {
             return Ok(None);
         }
-        // The last sector is written anew behind the end, and with it the length is.
+        // The last sector is written past the end of the truncated file, so that the length is
+        // written as well.
         let sure = length - SECTOR;
-        file.cut(sure).map_err(failed("cutting"))?;
+        file.truncate(sure).map_err(failed("cutting"))?;
         zero_unsynced(&*file, 0, sure).map_err(failed("writing"))?;
         let is_longer = zero_unsynced(&*file, sure, length).is_ok();
         if !is_longer {
-            file.cut(sure).map_err(failed("cutting"))?;
+            file.truncate(sure).map_err(failed("cutting"))?;
         }
         file.sync().map_err(failed("syncing"))?;
-        // Its name may so far be in the memory of the operating system only, as well.
+        // The renames make the name durable, which may not be on the disk either.
         for (from, to) in [(name.as_str(), names::SUPERBLOCK_NEW), (names::SUPERBLOCK_NEW, name)] {
             vfs.rename(from, to).map_err(failed("renaming"))?;
         }

@@ -1,7 +1,10 @@
-//! What has to be known before the log is read: two copies of one small block, written one after the other.
+//! The superblock: what must be known before the log is read. Two copies of one small block are
+//! written one after the other.
 
 use std::io;
 use std::sync::Arc;
+
+use lessor_vfs::{File, Vfs};
 
 use crate::format::checkpoint::SyncedCheckpoint;
 use crate::format::frame::{Fields, LogId, MAX_NUMBER, SECTOR_BYTES};
@@ -9,37 +12,38 @@ use crate::format::names::{SUPERBLOCK, SUPERBLOCK_NEW};
 use crate::format::segment::SyncedSegment;
 use crate::format::version::{FORMAT, check_format};
 use crate::problem::Problem;
-use lessor_vfs::{File, Vfs};
 
 const MAGIC: [u8; 8] = *b"LESSORsb";
-/// Where the copies begin: far enough apart to be on different pages.
+/// The offsets of the copies, which are on different pages.
 const COPIES: [u64; 2] = [0, 4096];
 const LENGTH: usize = 8192;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Superblock {
     pub(crate) log: LogId,
-    /// Rises with every change of the block.
+    /// Incremented with every update.
     pub(crate) generation: u64,
-    /// Of the last opening.
+    /// The epoch of the last opening.
     pub(crate) epoch: u32,
     checkpoint: u64,
     first_segment: u64,
-    /// Every frame up to this one was synced.
+    /// Every frame up to this LSN is synced.
     pub(crate) synced: u64,
-    /// No time up to this one may be told again.
+    /// The end of the clock reservation, in µs since 1970.
     pub(crate) clock: u64,
-    /// In a backup that was not opened yet: how far the original's clock was ahead of the wall clock, in µs.
+    /// In a backup that was not opened yet: how far the clock of the original was ahead of the wall
+    /// clock, in µs. Otherwise 0.
     pub(crate) lead: u64,
-    /// The highest token of any record that the checkpoint leaves out.
+    /// The highest token of any record that was purged.
     pub(crate) purged: u64,
-    /// The segment that was cut to what is used of it when the log was closed; 0 if none was.
+    /// The number of the segment that was truncated to its used length by a close; 0 if there is
+    /// none.
     pub(crate) trimmed: u64,
     pub(crate) is_clean: bool,
 }
 
 impl Superblock {
-    /// Of a log without a frame.
+    /// Returns the superblock of a log without frames.
     pub(crate) fn first(log: LogId) -> Self {
         Self {
             log,
@@ -56,22 +60,22 @@ impl Superblock {
         }
     }
 
-    /// The number of the checkpoint that holds what the segments do not; 0 if there is none yet.
+    /// Returns the number of the current checkpoint; 0 if there is none.
     pub(crate) fn checkpoint(&self) -> u64 {
         self.checkpoint
     }
 
-    /// The number of the first segment that counts; 0 if there is none yet.
+    /// Returns the number of the first segment that counts; 0 if there is none.
     pub(crate) fn first_segment(&self) -> u64 {
         self.first_segment
     }
 
-    /// Names the checkpoint, which has to be on the disk by then.
+    /// Names a checkpoint, which is on the disk.
     pub(crate) fn name_checkpoint(&mut self, checkpoint: &SyncedCheckpoint) {
         self.checkpoint = checkpoint.number();
     }
 
-    /// Names the first segment, whose header has to be on the disk by then.
+    /// Names the first segment, whose header is on the disk.
     pub(crate) fn name_first_segment(&mut self, segment: &SyncedSegment) {
         self.first_segment = segment.number();
     }
@@ -83,30 +87,30 @@ impl Superblock {
     }
 }
 
-/// The superblock and the file that it is in.
+/// The file of the superblock.
 #[derive(Debug)]
-pub(crate) struct Keeper {
+pub(crate) struct SuperblockFile {
     file: Arc<dyn File>,
-    /// The copy that is to be written first: not the newest one.
+    /// The copy that is written first: the older one.
     older: usize,
     block: Superblock,
     has_failed: bool,
 }
 
-impl Keeper {
-    /// Makes the first superblock of a log.
+impl SuperblockFile {
+    /// Creates the superblock of a new log, durably.
     pub(crate) fn create(vfs: &dyn Vfs, block: Superblock) -> Result<Self, Problem> {
         let failed = |doing| move |error| Problem::io(vfs, SUPERBLOCK_NEW, doing, error);
         let file = vfs.create(SUPERBLOCK_NEW).map_err(failed("making"))?;
         file.write_all_at(&vec![0; LENGTH], 0).map_err(failed("writing"))?;
-        let mut keeper = Self { file, older: 0, block, has_failed: false };
-        keeper.write().map_err(failed("writing"))?;
+        let mut file = Self { file, older: 0, block, has_failed: false };
+        file.write().map_err(failed("writing"))?;
         vfs.rename(SUPERBLOCK_NEW, SUPERBLOCK).map_err(failed("renaming"))?;
         vfs.sync_folder().map_err(failed("syncing the folder of"))?;
-        Ok(keeper)
+        Ok(file)
     }
 
-    /// `None` if there is none.
+    /// Opens the superblock. Returns `None` if there is none.
     pub(crate) fn open(vfs: &dyn Vfs) -> Result<Option<Self>, Problem> {
         let file = match vfs.open(SUPERBLOCK) {
             Ok(file) => file,
@@ -138,11 +142,12 @@ impl Keeper {
         &self.block
     }
 
-    /// Changes the block and makes that durable, in both copies. Refused once that has failed: which of the copies is whole is not
-    /// known then, and the other thread may be on its way here before the log is poisoned.
+    /// Changes the block and writes both copies, durably. After one failure every call fails,
+    /// because it is unknown which copy is whole. The other thread may call this before the log
+    /// stops all writes.
     pub(crate) fn update(&mut self, change: impl FnOnce(&mut Superblock)) -> io::Result<()> {
         if self.has_failed {
-            return Err(io::Error::other("it could not be written before"));
+            return Err(io::Error::other("an earlier write of the superblock failed"));
         }
         let before = self.block;
         change(&mut self.block);
@@ -164,12 +169,12 @@ impl Keeper {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a log's id is no secret, and drawn once in its life")]
+#[expect(clippy::disallowed_methods, reason = "a log's id is not secret, and drawn once per log")]
 /// Draws the id of a new log.
 pub(crate) fn random_id() -> Result<LogId, Problem> {
     let mut id = LogId::default();
     let failed = |error: getrandom::Error| Problem::Io {
-        place: "the system's random numbers".to_owned(),
+        place: "the system's random number generator".to_owned(),
         doing: "reading",
         error: io::Error::other(error.to_string()),
     };
@@ -181,7 +186,7 @@ fn encode(block: &Superblock) -> Vec<u8> {
     let mut out = Vec::with_capacity(SECTOR_BYTES);
     out.extend_from_slice(&MAGIC);
     out.extend_from_slice(&FORMAT.to_le_bytes());
-    // Features that a reader has to know; there are none yet.
+    // Required features. There are none yet.
     out.extend_from_slice(&0_u32.to_le_bytes());
     out.extend_from_slice(&block.log);
     let Superblock { generation, checkpoint, first_segment, synced, clock, lead, trimmed, purged, .. } =
@@ -197,7 +202,7 @@ fn encode(block: &Superblock) -> Vec<u8> {
     out
 }
 
-/// `None` if the copy was never written, or not whole, or is damaged.
+/// Decodes one copy. Returns `None` if the copy was never written, is incomplete, or is damaged.
 fn decode(bytes: &[u8]) -> Result<Option<Superblock>, String> {
     let Some((body, checksum)) = bytes.split_last_chunk::<4>() else { return Ok(None) };
     if crc32c::crc32c(body) != u32::from_le_bytes(*checksum) {
@@ -243,18 +248,18 @@ mod tests {
     use super::*;
     use lessor_simdisk::{CallKind, Fault, SimDisk, When};
 
-    /// The first copy was written, the second one half; then another thread had its turn, before the log was poisoned, and
-    /// began with the one that was whole.
+    /// The first copy was written and the second one half. Before the log stopped all writes,
+    /// another thread began to overwrite the first one, which was whole.
     #[test]
     fn p5_a_superblock_that_could_not_be_written_is_not_written_again() {
         let disk = SimDisk::new();
-        let mut keeper = Keeper::create(&disk, Superblock::first([7; 16])).unwrap();
+        let mut file = SuperblockFile::create(&disk, Superblock::first([7; 16])).unwrap();
         let second = When::nth(CallKind::Write, disk.calls_of(CallKind::Write) + 2);
         disk.fail(second.from_then_on(), Fault::HalfThenIo);
-        assert!(keeper.update(|block| block.clock = 1).is_err());
-        assert!(keeper.update(|block| block.clock = 2).is_err());
+        assert!(file.update(|block| block.clock = 1).is_err());
+        assert!(file.update(|block| block.clock = 2).is_err());
         disk.clear_faults();
-        let found = Keeper::open(&disk).unwrap().unwrap();
+        let found = SuperblockFile::open(&disk).unwrap().unwrap();
         assert_eq!(found.block().clock, 1);
     }
 }

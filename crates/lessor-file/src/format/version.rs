@@ -7,12 +7,12 @@ pub(crate) const FORMAT: u32 = 1;
 pub(crate) fn check_format(what: &str, format: u32, features: u32) -> Result<(), String> {
     if format > FORMAT {
         return Err(format!(
-            "{what} has format {format}, this library reads up to {FORMAT}; upgrade lessor to open it"
+            "{what} has format {format}, this version reads up to {FORMAT}; upgrade lessor to open it"
         ));
     }
     if features != 0 {
         return Err(format!(
-            "{what} uses features ({features:#x}) that this library does not know; upgrade lessor to open it"
+            "{what} uses features ({features:#x}) that this version does not support; upgrade lessor to open it"
         ));
     }
     Ok(())

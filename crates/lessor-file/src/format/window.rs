@@ -1,20 +1,19 @@
-//! A file that is read in pieces.
+//! Reading a file in large pieces.
 
 use std::io;
 
 use lessor_vfs::File;
 
-/// So much is read at once, unless more is asked for.
+/// The number of bytes to read at once, unless more are requested.
 const PIECE: u64 = 1 << 20;
 
-/// The part of a file that was read last. It is asked by offsets in the file, which may go forward and backward; where the part begins is
-/// known here and nowhere else.
+/// The part of a file that was read last. It is addressed by offsets in the file, in any order.
 #[derive(Debug)]
 pub(crate) struct Window<'f> {
     file: &'f dyn File,
-    /// Nothing is read from here on.
+    /// The end of the part of the file that may be read.
     end: u64,
-    /// Where `bytes` begin in the file.
+    /// The offset of `bytes` in the file.
     origin: u64,
     bytes: Vec<u8>,
 }
@@ -28,7 +27,7 @@ impl<'f> Window<'f> {
         self.end
     }
 
-    /// The `size` bytes from `at` on, or `None` if there are fewer.
+    /// Returns `size` bytes from offset `at` on, or `None` if there are fewer.
     pub(crate) fn view(&mut self, at: u64, size: u64) -> io::Result<Option<&[u8]>> {
         if at.checked_add(size).is_none_or(|upto| upto > self.end) {
             return Ok(None);
@@ -69,7 +68,7 @@ mod tests {
     use lessor_simdisk::{CallKind, Fault, SimDisk, When};
     use lessor_vfs::Vfs;
 
-    /// Each byte of the file is told by its place.
+    /// Returns the byte at an offset. Each byte identifies its offset.
     fn byte(at: u64) -> u8 {
         u8::try_from(at % 251).unwrap()
     }
@@ -88,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn p12_what_is_seen_is_what_lies_there_wherever_the_window_was_before() {
+    fn p12_a_view_shows_the_bytes_of_the_file_wherever_the_window_was_before() {
         let length = 3 * PIECE + 100;
         let (_disk, file) = file(length);
         let mut window = Window::new(&*file, length);
@@ -110,9 +109,9 @@ mod tests {
     }
 
     #[test]
-    fn p12_what_reaches_past_the_end_is_not_there() {
+    fn p12_a_view_past_the_end_is_refused() {
         let (_disk, file) = file(PIECE + 10);
-        // The file is shorter than it is said to be.
+        // The file is shorter than the given end.
         for end in [PIECE + 10, 2 * PIECE] {
             let mut window = Window::new(&*file, end);
             for (at, size) in [(PIECE + 1, 10), (PIECE + 10, 1), (2 * PIECE, 1), (1, u64::MAX), (u64::MAX, 1)]
@@ -124,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_read_is_read_again() {
+    fn a_failed_read_is_repeated() {
         let (disk, file) = file(PIECE);
         let mut window = Window::new(&*file, PIECE);
         disk.fail(When::nth(CallKind::Read, disk.calls_of(CallKind::Read) + 1), Fault::Io);

@@ -1,34 +1,34 @@
-//! Which files of a folder count.
+//! Sorting the files of a folder into those that count and those that do not.
 
 use std::sync::Arc;
 
 use lessor_vfs::File;
 
-use crate::format::frame::Frames;
+use crate::format::frame::FrameReader;
 use crate::format::names::{self, checkpoint_name, checkpoint_number, segment_name, segment_number};
-use crate::format::segment::{Begin, FIRST_FRAME, SegmentHeader};
+use crate::format::segment::{FIRST_FRAME, HeaderState, SegmentHeader};
 use crate::format::superblock;
-use crate::image::reading::{IS_FOLDER, Reading};
+use crate::image::reading::{IS_FOLDER, ImageReader};
 use crate::image::types::Image;
 use crate::problem::Problem;
 
-pub(super) struct Listed {
-    /// Segments with a header, in the order of their numbers.
+pub(super) struct ListedFiles {
+    /// The segments with a header, sorted by number.
     pub(super) used: Vec<(SegmentHeader, Arc<dyn File>)>,
-    /// The segment behind those, if it was made already.
+    /// The segment after those, if it was made ahead.
     pub(super) unused: Option<(u64, Arc<dyn File>)>,
-    pub(super) leftovers: Vec<String>,
+    pub(super) stale_files: Vec<String>,
     pub(super) next: u64,
 }
 
-impl Reading<'_> {
-    /// Sorts out which files count.
+impl ImageReader<'_> {
+    /// Determines which files count, and checks that none is missing.
     pub(super) fn files(
         &mut self,
         block: &superblock::Superblock,
         names: &[String],
-    ) -> Result<Listed, Problem> {
-        let mut leftovers = Vec::new();
+    ) -> Result<ListedFiles, Problem> {
+        let mut stale_files = Vec::new();
         let mut numbers = Vec::new();
         for name in names {
             match (segment_number(name), checkpoint_number(name)) {
@@ -37,7 +37,7 @@ impl Reading<'_> {
                 }
                 (_, Some(number)) if number == block.checkpoint() && checkpoint_name(number) == *name => {}
                 (None, None) if name != names::SUPERBLOCK_NEW => {}
-                _ => leftovers.push(name.clone()),
+                _ => stale_files.push(name.clone()),
             }
         }
         numbers.sort_unstable();
@@ -49,28 +49,28 @@ impl Reading<'_> {
             let file = self.open(&name)?;
             let failed = self.failed(&name);
             match SegmentHeader::read(&*file, &self.log).map_err(&failed)? {
-                Begin::Header(header) => {
+                HeaderState::Valid(header) => {
                     if number != next || unused.is_some() || header.number != number {
                         let missing = segment_name(next);
-                        let reason = format!("the file is missing, although there is {name}");
+                        let reason = format!("the file is missing, although {name} exists");
                         return Err(Problem::corrupt(self.vfs, &missing, 0, reason));
                     }
                     next = number + 1;
                     self.progress.total += file.len().map_err(&failed)?;
                     used.push((header, file));
                 }
-                Begin::None => {
-                    leftovers.push(name);
+                HeaderState::Missing => {
+                    stale_files.push(name);
                     if number == next && unused.is_none() {
                         unused = Some((number, file));
                     }
                 }
-                Begin::Damaged(reason) => return Err(Problem::corrupt(self.vfs, &name, 0, reason)),
-                Begin::Incompatible(reason) => return Err(Problem::Incompatible { reason }),
+                HeaderState::Damaged(reason) => return Err(Problem::corrupt(self.vfs, &name, 0, reason)),
+                HeaderState::Incompatible(reason) => return Err(Problem::Incompatible { reason }),
             }
         }
-        for name in &leftovers {
-            // An opening could not remove it, and could not make a file of that name.
+        for name in &stale_files {
+            // The opening could not remove the folder, nor create a file of that name.
             if self.vfs.open(name).is_err_and(|error| error.kind() == std::io::ErrorKind::IsADirectory) {
                 return Err(Problem::corrupt(self.vfs, name, 0, IS_FOLDER));
             }
@@ -82,32 +82,30 @@ impl Reading<'_> {
         if let Some((last, _)) = used.last()
             && last.epoch < block.epoch
         {
-            // Each opening has its segment, and says so only once that is there.
+            // Each opening creates a segment, and updates the epoch only once that segment is
+            // there.
             let reason =
-                "the file is missing or empty, although the log was written to after the segment before";
+                "the file is missing or empty, although the log continued after the previous segment";
             return Err(Problem::corrupt(self.vfs, &segment_name(next), 0, reason));
         }
         if block.checkpoint() > 0 {
             let name = checkpoint_name(block.checkpoint());
             self.progress.total += self.open(&name)?.len().map_err(self.failed(&name))?;
         }
-        Ok(Listed { used, unused, leftovers, next })
+        Ok(ListedFiles { used, unused, stale_files, next })
     }
 
-    /// A segment without a header may hold a frame whose sync never ended, but none that was synced.
+    /// Checks that a segment without a header holds no synced frame.
     pub(super) fn check_unused(&self, image: &Image, number: u64, file: &dyn File) -> Result<(), Problem> {
         let name = segment_name(number);
         let length = file.len().map_err(self.failed(&name))?;
-        let mut frames = Frames::new(file, &self.log, FIRST_FRAME, length);
+        let mut frames = FrameReader::new(file, &self.log, FIRST_FRAME, length);
         let behind = frames.headers_behind().map_err(self.failed(&name))?;
         match behind.iter().find(|(_, found)| found.durable_upto > image.end) {
             None => Ok(()),
-            Some((at, _)) => Err(Problem::corrupt(
-                self.vfs,
-                &name,
-                *at,
-                "there are synced frames, but no header of the file",
-            )),
+            Some((at, _)) => {
+                Err(Problem::corrupt(self.vfs, &name, *at, "the file has synced frames but no header"))
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What reading a log results in, and what it reports meanwhile.
+//! The result of reading a log, and its consumers.
 
 use std::sync::Arc;
 
@@ -9,59 +9,59 @@ use crate::format::entry::Entry;
 use crate::format::frame::Frame;
 use crate::format::segment::Segment;
 use crate::format::superblock;
-use crate::index::location::Place;
+use crate::index::location::Location;
 
-/// How far a reading has come.
+/// The progress of reading a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progress {
-    /// Bytes that were read.
+    /// The number of bytes read.
     pub done: u64,
-    /// Bytes that there are to read, at most.
+    /// An upper bound of the number of bytes to read.
     pub total: u64,
 }
 
-/// Who is told how far a reading has come.
+/// A callback that receives the progress of a reading.
 pub(crate) type OnProgress<'p> = &'p mut dyn FnMut(Progress);
 
-/// What is read, record by record.
-pub(crate) trait Sink {
-    /// About so many records are to come.
-    fn expect(&mut self, records: u64);
+/// A consumer of the records of a log.
+pub(crate) trait RecordSink {
+    /// Announces the approximate number of records to come.
+    fn reserve(&mut self, records: u64);
 
-    /// The records that follow are in this frame.
-    fn begin_frame(&mut self, _file: &str, _offset: u64, _frame: &Frame) {}
+    /// Announces the frame of the records that follow.
+    fn enter_frame(&mut self, _file: &str, _offset: u64, _frame: &Frame) {}
 
-    fn take(&mut self, lsn: u64, place: Place, entry: &Entry<'_>) -> Result<(), DecodeError>;
+    fn record(&mut self, lsn: u64, location: Location, entry: &Entry<'_>) -> Result<(), DecodeError>;
 }
 
-/// A log as it lies on the disk.
+/// A log as it is on the disk.
 #[derive(Debug)]
 pub(crate) struct Image {
-    pub(crate) superblock: superblock::Keeper,
+    pub(crate) superblock: superblock::SuperblockFile,
     pub(crate) checkpoint: Option<Checkpoint>,
     pub(crate) segments: Vec<Arc<Segment>>,
-    /// The last frame that counts; 0 if there is none yet.
+    /// The LSN of the last frame that counts; 0 if there is none.
     pub(crate) end: u64,
-    /// Frames up to this one are on the disk for certain.
+    /// FrameReader up to this LSN are certainly on the disk.
     pub(crate) proven: u64,
-    /// The checksum of the proven frame's header.
+    /// The checksum of the header of frame `proven`.
     pub(crate) proven_checksum: u32,
-    /// The frames behind the proven one: they may so far be in the memory of the operating system only.
-    pub(crate) tail: Vec<Frame>,
+    /// The frames after the proven one. They may be in the memory of the operating system only.
+    pub(crate) unproven: Vec<Frame>,
     pub(crate) torn: Option<Torn>,
-    /// The latest time that may have been told.
+    /// The latest time that may have been returned, in µs.
     pub(crate) clock: u64,
     pub(crate) epoch: u32,
     /// Files that do not count.
-    pub(crate) leftovers: Vec<String>,
+    pub(crate) stale_files: Vec<String>,
     /// The number of the next segment.
     pub(crate) next_segment: u64,
 }
 
 impl Image {
-    /// Of a log without a frame.
-    pub(crate) fn of(superblock: superblock::Keeper) -> Self {
+    /// Returns the image of a log without frames.
+    pub(crate) fn of(superblock: superblock::SuperblockFile) -> Self {
         let (clock, epoch) = (superblock.block().clock, superblock.block().epoch);
         Self {
             superblock,
@@ -70,17 +70,17 @@ impl Image {
             end: 0,
             proven: 0,
             proven_checksum: 0,
-            tail: Vec::new(),
+            unproven: Vec::new(),
             torn: None,
             clock,
             epoch,
-            leftovers: Vec::new(),
+            stale_files: Vec::new(),
             next_segment: 1,
         }
     }
 }
 
-/// Where a frame begins that was not written whole.
+/// The position of a frame that was not written completely.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Torn {
     pub(crate) segment: u64,

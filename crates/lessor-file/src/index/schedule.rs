@@ -1,33 +1,36 @@
-//! When the records of one shard have to be looked at to be dropped: an index by time that costs about ten bytes a record.
+//! The purge schedule of one shard: an index of records by the time at which they may be purged. It
+//! takes about ten bytes a record.
 //!
-//! Each record has one entry, the hash of its key, in a bucket that begins before the record may go. The further away that
-//! is, the coarser the bucket, so that there are few of them. When the clock reaches the begin of a bucket its entries are looked
-//! at: what may go is dropped, what moved on meanwhile or is due later in the bucket's span is entered again, in a finer one. So no
-//! change of a record has to find its entry. An entry stays when its record goes early; once there are many of those,
-//! [`sweep`](Due::sweep) removes them, bucket by bucket.
+//! Each record has one entry, the hash of its key, in a bucket that begins before the record may be
+//! purged. Buckets further in the future are longer, so that there are few of them. When the clock
+//! reaches the beginning of a bucket, its entries are checked. A record that may be purged is
+//! removed. A record that was extended meanwhile, or is due later in the bucket, moves to a shorter
+//! bucket. A change of a record therefore does not have to find its entry. An entry stays behind
+//! when its record is purged early; once there are many of these, [`sweep`](PurgeSchedule::sweep)
+//! removes them bucket by bucket.
 
 use std::collections::BTreeMap;
 
 #[derive(Debug, Default)]
-pub(crate) struct Due {
-    /// By begin, in µs.
+pub(crate) struct PurgeSchedule {
+    /// The hashes by the beginning of their bucket, in µs.
     buckets: BTreeMap<u64, Vec<u64>>,
     entries: usize,
-    /// The begin of the bucket that was swept last.
+    /// The beginning of the bucket that was swept last.
     swept: u64,
 }
 
-/// So many entries more than two per record are not many.
-pub(crate) const SPARE: usize = 1_024;
+/// The number of surplus entries that is acceptable in addition to one per record.
+pub(crate) const SLACK: usize = 1_024;
 
-/// A bucket is this much shorter than what is left until it begins.
+/// A bucket that begins in this many µs has a length of one µs.
 const FINENESS: u64 = 16;
-/// What may go already.
+/// The bucket of records that may be purged already.
 const NOW: u64 = 0;
 
-impl Due {
-    /// Enters a record that may go at `at`. Returns the begin of its bucket.
-    pub(crate) fn enter(&mut self, hash: u64, at: u64, now: u64) -> u64 {
+impl PurgeSchedule {
+    /// Adds a record that may be purged at `at`. Returns the beginning of its bucket.
+    pub(crate) fn insert(&mut self, hash: u64, at: u64, now: u64) -> u64 {
         let begin = begin_of(at, now);
         self.push(begin, hash);
         begin
@@ -36,19 +39,21 @@ impl Due {
     fn push(&mut self, begin: u64, hash: u64) {
         let bucket = self.buckets.entry(begin).or_default();
         if bucket.len() == bucket.capacity() {
-            // Not twice as much: most of the memory that records cost here is in few large buckets.
+            // Capacity grows by a quarter instead of doubling: most of the memory is in few large
+            // buckets.
             bucket.reserve_exact((bucket.len() / 4).max(4));
         }
         bucket.push(hash);
         self.entries += 1;
     }
 
-    /// Whether there is anything to look at.
-    pub(crate) fn has_begun(&self, now: u64) -> bool {
+    /// Returns whether an entry has to be checked.
+    pub(crate) fn is_due(&self, now: u64) -> bool {
         self.buckets.first_key_value().is_some_and(|(begin, _)| *begin <= now)
     }
 
-    /// Some entries of the first bucket that has begun, at most `limit`, with its begin.
+    /// Takes up to `limit` entries of the first bucket that has begun, and returns the beginning of
+    /// the bucket with them.
     pub(crate) fn take(&mut self, now: u64, limit: usize) -> Option<(u64, Vec<u64>)> {
         let mut first = self.buckets.first_entry().filter(|first| *first.key() <= now)?;
         let begin = *first.key();
@@ -61,18 +66,19 @@ impl Due {
         Some((begin, taken))
     }
 
-    /// Puts entries back that could not be dealt with now.
+    /// Returns entries that could not be handled to their bucket.
     pub(crate) fn put_back(&mut self, begin: u64, hashes: impl IntoIterator<Item = u64>) {
         hashes.into_iter().for_each(|hash| self.push(begin, hash));
     }
 
-    /// Whether many entries are of records that are gone, or second ones.
+    /// Returns whether too many entries are surplus: their records were purged or have another
+    /// entry.
     pub(crate) fn is_crowded(&self, records: usize) -> bool {
-        self.entries > 2 * records + SPARE
+        self.entries > 2 * records + SLACK
     }
 
-    /// Removes the entries of one bucket that do not count. The next call goes on with the bucket before: new ones keep being made
-    /// at the end that is near.
+    /// Removes the surplus entries of one bucket. The next call continues with the bucket before,
+    /// because new entries are mostly made in near buckets.
     pub(crate) fn sweep(&mut self, counts: impl Fn(u64, u64) -> bool) {
         let next = self.buckets.range(..self.swept).next_back().or_else(|| self.buckets.iter().next_back());
         let Some(begin) = next.map(|(begin, _)| *begin) else { return };
@@ -101,7 +107,8 @@ impl Due {
     }
 }
 
-/// The begin of the bucket that a record is entered in: not after `at`, and after `now` unless that has been reached.
+/// Returns the beginning of the bucket for a record that may be purged at `at`: not after `at`, and
+/// after `now` unless `at` has passed.
 pub(crate) fn begin_of(at: u64, now: u64) -> u64 {
     let Some(left) = at.checked_sub(now).filter(|left| *left > 0) else { return NOW };
     let span = 1 << (left / FINENESS).max(1).ilog2();
@@ -113,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bucket_begins_neither_late_nor_at_once() {
+    fn a_bucket_begins_after_now_and_not_after_its_records_are_due() {
         for now in [0, 1, 12_345, 1_700_000_000_000_000] {
             for left in (0..45).flat_map(|bit| [1_u64 << bit, (1 << bit) + 1, (1 << bit) * 3 / 2]) {
                 let begin = begin_of(now + left, now);
@@ -124,16 +131,16 @@ mod tests {
     }
 
     #[test]
-    fn entries_take_little_room_and_few_buckets() {
+    fn entries_take_little_memory_and_few_buckets() {
         const RECORDS: u64 = 100_000;
         let week = 7 * 24 * 3600 * 1_000_000_u64;
-        let mut due = Due::default();
+        let mut schedule = PurgeSchedule::default();
         for number in 0..RECORDS {
-            // One each 10 ms.
+            // One record every 10 ms.
             let now = 1_700_000_000_000_000 + number * 10_000;
-            due.enter(number, now + week, now);
+            schedule.insert(number, now + week, now);
         }
-        let (buckets, capacity) = due.sizes();
+        let (buckets, capacity) = schedule.sizes();
         assert!(buckets < 200, "{buckets} buckets");
         assert!(capacity as u64 <= RECORDS * 5 / 4 + 4 * buckets as u64, "{capacity} places");
     }

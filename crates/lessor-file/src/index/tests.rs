@@ -3,16 +3,16 @@
 use lessor_core::Timestamp;
 
 use super::*;
-use crate::index::location::{Home, Place};
-use crate::index::schedule::SPARE;
+use crate::index::location::{FileRef, Location};
+use crate::index::schedule::SLACK;
 
 const NOW: u64 = 1_700_000_000_000_000;
 const DAY: u64 = 24 * 3600 * 1_000_000;
 
 fn slot(purge_at: u64, lsn: u64) -> Slot {
-    let place = Place { home: Home::Log, position: 0, length: 1, checksum: 0 };
+    let location = Location { file_ref: FileRef::Log, position: 0, length: 1, checksum: 0 };
     let purge_at = Timestamp::from_micros(purge_at).unwrap();
-    Slot { lsn, place, token: lsn, purge_at, record: None, entered: 0 }
+    Slot { lsn, location, token: lsn, purge_at, record: None, bucket: 0 }
 }
 
 fn put(index: &Index, key: &str, slot: Slot) {
@@ -31,10 +31,10 @@ fn entries(index: &Index) -> usize {
     index.shards().map(count).sum()
 }
 
-/// Every call of a purge looked through the records of a shard, from the first one on. With three million records, and a million of
-/// them over, that took the engine's one thread for seconds.
+/// A purge checked all records of a shard from the first one on. With three million records, a
+/// million of them schedule, it kept the engine's only thread busy for seconds.
 #[test]
-fn a_purge_looks_at_what_is_over_and_at_hardly_anything_else() {
+fn a_purge_checks_due_records_and_hardly_any_others() {
     let index = Index::new(0, NOW);
     for number in 0..100_000 {
         put(&index, &format!("kept {number}"), slot(NOW + 7 * DAY + number, 1));
@@ -45,7 +45,7 @@ fn a_purge_looks_at_what_is_over_and_at_hardly_anything_else() {
     let (purged, tokens) = purge(&index, NOW + 61_000_000, 512);
     assert_eq!((purged, tokens.len()), (Purged { dropped: 100, more: false }, 100));
     assert_eq!(index.len(), 100_000);
-    // From one look to the next until the week is over, each record is looked at a few times.
+    // Until the week is over, each record is checked a few times.
     let (mut looks, mut gone) = (0, 0);
     for now in (0..8 * 24 * 60).map(|minutes| NOW + minutes * 60_000_000) {
         loop {
@@ -62,7 +62,7 @@ fn a_purge_looks_at_what_is_over_and_at_hardly_anything_else() {
 }
 
 #[test]
-fn a_purge_drops_at_its_instant_what_was_changed_in_whatever_way() {
+fn a_purge_drops_each_record_at_its_latest_purge_time() {
     let index = Index::new(0, NOW);
     for (key, times) in [
         ("later", [3, 9]),
@@ -85,7 +85,7 @@ fn a_purge_drops_at_its_instant_what_was_changed_in_whatever_way() {
 }
 
 #[test]
-fn what_may_not_come_true_is_kept_until_it_has() {
+fn a_record_is_not_purged_before_it_is_visible() {
     let index = Index::new(0, NOW);
     put(&index, "k", slot(NOW, 1_001));
     assert_eq!(purge(&index, NOW + 1, 512).0, Purged { dropped: 0, more: false });
@@ -93,9 +93,9 @@ fn what_may_not_come_true_is_kept_until_it_has() {
     assert_eq!(purge(&index, NOW + 1, 512).0.dropped, 1);
 }
 
-/// One entry per record, however often it is forgotten and acquired again.
+/// A record has one entry, however often it is forgotten and acquired again.
 #[test]
-fn a_key_that_comes_and_goes_does_not_fill_the_index() {
+fn a_key_that_is_acquired_and_forgotten_does_not_fill_the_index() {
     let index = Index::new(0, NOW);
     for round in 0..10_000 {
         let now = NOW + round * 3_000_000;
@@ -109,9 +109,10 @@ fn a_key_that_comes_and_goes_does_not_fill_the_index() {
     assert!(entries(&index) <= 110, "{} entries of one record", entries(&index));
 }
 
-/// A purge between a key's end and its next beginning left one entry each time, for the whole retention.
+/// A purge between the end of a key and its next acquisition left a surplus entry each time, for
+/// the whole retention.
 #[test]
-fn p9_keys_that_come_and_go_with_a_purge_each_time_do_not_fill_the_index() {
+fn p9_keys_that_are_forgotten_and_purged_each_time_do_not_fill_the_index() {
     let index = Index::new(0, NOW);
     for round in 0..20_000 {
         let now = NOW + round * 3_000_000;
@@ -119,8 +120,8 @@ fn p9_keys_that_come_and_go_with_a_purge_each_time_do_not_fill_the_index() {
         put(&index, "k", slot(now, 1));
         purge(&index, now, 512);
     }
-    assert!(entries(&index) <= 2 * SPARE, "{} entries of one record", entries(&index));
-    // What is there still goes at its time.
+    assert!(entries(&index) <= 2 * SLACK, "{} entries of one record", entries(&index));
+    // Records are still purged at their time.
     put(&index, "k", slot(NOW + 30 * DAY, 1));
     for number in 0..1_000 {
         put(&index, &format!("k {number}"), slot(NOW + 30 * DAY + number * 60_000_000, 1));

@@ -10,12 +10,12 @@ use crate::format::checkpoint::Checkpoint;
 use crate::format::frame::SECTOR;
 use crate::format::names::checkpoint_name;
 use crate::format::segment::Segment;
-use crate::index::location::Home;
+use crate::index::location::FileRef;
 
 /// The files that records are read back from.
 #[derive(Debug, Default)]
 pub(crate) struct Files {
-    /// Sorted by number. Frames are written to the last one.
+    /// Sorted by number. FrameReader are written to the last one.
     pub(crate) segments: Vec<Arc<Segment>>,
     /// The checkpoint that the superblock names, and for a moment also its successor.
     pub(crate) checkpoints: Vec<Checkpoint>,
@@ -89,14 +89,14 @@ impl Catalog {
 
     /// Finds the frame that holds a record with this LSN. Returns `None` if the record was moved to
     /// another file meanwhile.
-    pub(crate) fn find(&self, home: Home, lsn: u64) -> Option<FrameAt> {
+    pub(crate) fn find(&self, file_ref: FileRef, lsn: u64) -> Option<FrameAt> {
         let files = self.files.read();
-        match home {
-            Home::Log => files.segments.iter().rev().find_map(|segment| {
+        match file_ref {
+            FileRef::Log => files.segments.iter().rev().find_map(|segment| {
                 let offset = segment.offset_of(lsn)?;
                 Some(FrameAt { file: Arc::clone(&segment.file), offset, name: segment.name() })
             }),
-            Home::Checkpoint { number, sector } => {
+            FileRef::Checkpoint { number, sector } => {
                 let number = u64::from(number.get());
                 let found = files.checkpoints.iter().find(|checkpoint| checkpoint.number == number)?;
                 Some(FrameAt {

@@ -2,13 +2,13 @@
 //!
 //! The clock is reserved ahead. Every frame durably reserves the clock up to its `clock`, which is
 //! [`RESERVE_MICROS`] ahead of the write. A time counts as final only up to the reservation, and an
-//! opening returns no time before it. While the clock is read and nothing is written, the superblock
-//! extends the reservation.
+//! opening returns no time before it. While the clock is read and nothing is written, the
+//! superblock extends the reservation.
 //!
-//! Reserved time has not all passed. An opening therefore counts from the latest time that the log has
-//! certainly reached, which after a crash is [`RESERVE_MICROS`] before the end of the reservation, and
-//! waits until the end is reached. If it started at the end instead, every crash would shorten all
-//! leases by that much. The wall clock shortens the wait, unless it was set back.
+//! Reserved time has not all passed. An opening therefore counts from the latest time that the log
+//! has certainly reached, which after a crash is [`RESERVE_MICROS`] before the end of the
+//! reservation, and waits until the end is reached. If it started at the end instead, every crash
+//! would shorten all leases by that much. The wall clock shortens the wait, unless it was set back.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -54,7 +54,8 @@ impl ClockSource {
 
 impl ClockReservation {
     /// Starts the clock of a log that may have returned times up to `reserved`, and has certainly
-    /// reached `reached`. Blocks until the reserved time has passed, for [`RESERVE_MICROS`] at most.
+    /// reached `reached`. Blocks until the reserved time has passed, for [`RESERVE_MICROS`] at
+    /// most.
     pub(crate) fn starting_at(source: ClockSource, reserved: u64, reached: u64) -> Self {
         let clock: Arc<dyn Clock> = match &source {
             ClockSource::System => Arc::new(SystemClock::new()),

@@ -10,9 +10,10 @@ use crate::log::staging::Staging;
 #[derive(Debug)]
 pub(crate) struct Committer {
     staging: Mutex<Staging>,
-    /// Frames up to this LSN are as durable as the settings promise, and their records may be shown.
+    /// FrameReader up to this LSN are as durable as the settings promise, and their records may be
+    /// shown.
     visible: AtomicU64,
-    /// Frames up to this LSN are synced.
+    /// FrameReader up to this LSN are synced.
     synced: AtomicU64,
 }
 

@@ -1,85 +1,86 @@
-//! How much room the holders of live leases will need to deliver their outcomes.
+//! The space that the outcomes of live leases need in the log.
 
 use std::collections::BTreeMap;
 
 use lessor_core::{Key, Record, Stage};
 
-use crate::format::frame::{HEADER, SECTOR};
+use crate::format::frame::{HEADER_BYTES, SECTOR};
 
-/// A holder is promised room for this many bytes of result, or of an error, beside what is on record already.
-pub(crate) const OUTCOME: u64 = 256;
-/// What an outcome adds to a record beside its bytes, and what an entry and a frame need.
-const AROUND: u64 = 64 + HEADER as u64;
-/// Leases that run out within so many µs (as a power of two) are counted together.
+/// The number of bytes of a result or an error that a holder can always store, in addition to what
+/// is on record.
+pub(crate) const OUTCOME_BYTES: u64 = 256;
+/// An upper bound of what an outcome adds to a record, an entry and a frame, in bytes.
+const OVERHEAD: u64 = 64 + HEADER_BYTES as u64;
+/// Leases that expire within the same 2^23 µs are counted together.
 const STEP: u32 = 23;
 
-/// A lease, as far as it needs room.
+/// The space that one lease needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Lease {
-    /// When it runs out, in µs.
+pub(crate) struct LeaseSpace {
+    /// The expiry of the lease, in µs.
     pub(crate) until: u64,
-    /// What its outcome takes on the disk, in a frame of its own.
-    pub(crate) room: u64,
+    /// The size of its outcome in a separate frame, in bytes.
+    pub(crate) bytes: u64,
 }
 
-impl Lease {
+impl LeaseSpace {
     pub(crate) fn new(key: &Key, record: u32, until: u64) -> Self {
-        let bytes = AROUND + key.len() as u64 + u64::from(record) + OUTCOME;
-        Self { until, room: bytes.div_ceil(SECTOR - 1) * SECTOR }
+        let bytes = OVERHEAD + key.len() as u64 + u64::from(record) + OUTCOME_BYTES;
+        Self { until, bytes: bytes.div_ceil(SECTOR - 1) * SECTOR }
     }
 
-    /// Of a record with that many bytes, if it is in progress.
+    /// Returns the space for a record with this encoded length, if it is in progress.
     pub(crate) fn of(key: &Key, record: &Record, bytes: u32) -> Option<Self> {
         (record.stage() == Stage::InProgress).then(|| Self::new(key, bytes, record.expires_at().as_micros()))
     }
 }
 
-/// All leases that have not run out, counted by when they do.
+/// The space that all live leases need, by their expiry.
 #[derive(Debug, Default)]
-pub(crate) struct Live {
+pub(crate) struct LiveLeases {
     ends: BTreeMap<u64, u64>,
     total: u64,
-    /// What ended before this is not counted any more.
-    over: u64,
+    /// Leases that expired before this are not counted any more.
+    lapsed_before: u64,
 }
 
-impl Live {
-    /// Bytes that all of their outcomes take.
+impl LiveLeases {
+    /// Returns the number of bytes that all outcomes take.
     pub(crate) fn total(&self) -> u64 {
         self.total
     }
 
-    pub(crate) fn add(&mut self, lease: Lease) {
+    pub(crate) fn add(&mut self, lease: LeaseSpace) {
         let end = end_of(lease);
-        if end > self.over {
-            *self.ends.entry(end).or_default() += lease.room;
-            self.total += lease.room;
+        if end > self.lapsed_before {
+            *self.ends.entry(end).or_default() += lease.bytes;
+            self.total += lease.bytes;
         }
     }
 
-    pub(crate) fn remove(&mut self, lease: Lease) {
+    pub(crate) fn remove(&mut self, lease: LeaseSpace) {
         let end = end_of(lease);
-        // Not there if it ran out before.
-        if let Some(room) = self.ends.get_mut(&end) {
-            let less = lease.room.min(*room);
-            *room -= less;
+        // The lease is missing if it has expired.
+        if let Some(bytes) = self.ends.get_mut(&end) {
+            let less = lease.bytes.min(*bytes);
+            *bytes -= less;
             self.total -= less;
-            if *room == 0 {
+            if *bytes == 0 {
                 self.ends.remove(&end);
             }
         }
     }
 
-    /// Leaves out those that have run out.
+    /// Removes the leases that have expired.
     pub(crate) fn forget_lapsed(&mut self, now: u64) {
-        self.over = self.over.max(now >> STEP);
-        while let Some(first) = self.ends.first_entry().filter(|first| *first.key() <= self.over) {
+        self.lapsed_before = self.lapsed_before.max(now >> STEP);
+        while let Some(first) = self.ends.first_entry().filter(|first| *first.key() <= self.lapsed_before) {
             self.total -= first.remove();
         }
     }
 }
 
-fn end_of(lease: Lease) -> u64 {
+fn end_of(lease: LeaseSpace) -> u64 {
     (lease.until >> STEP) + 1
 }
 
@@ -88,16 +89,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn leases_are_counted_until_they_end_or_run_out() {
-        let lease = |seconds: u64| Lease { until: seconds * 1_000_000, room: 512 };
-        let mut live = Live::default();
+    fn leases_are_counted_until_they_end_or_expire() {
+        let lease = |seconds: u64| LeaseSpace { until: seconds * 1_000_000, bytes: 512 };
+        let mut live = LiveLeases::default();
         (1..=100).for_each(|seconds| live.add(lease(seconds * 10)));
         live.remove(lease(1_000));
         assert_eq!(live.total(), 99 * 512);
         live.forget_lapsed(500 * 1_000_000);
-        // Some that have just run out may be counted still.
+        // Leases that have just expired may still be counted.
         assert!((49 * 512..=50 * 512).contains(&live.total()), "{}", live.total());
-        // One that ran out is not counted again, and its end changes nothing.
+        // An expired lease is not counted again, and its end has no effect.
         let before = live.total();
         live.remove(lease(10));
         live.add(lease(20));

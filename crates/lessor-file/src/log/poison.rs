@@ -1,4 +1,4 @@
-//! Whether a log still takes writes.
+//! The end of all writes, after a failure or for a close.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ pub(crate) struct Poison {
 
 #[derive(Debug)]
 struct Failure {
-    /// The last frame that may be on the disk. Frames with higher LSNs were never written.
+    /// The last frame that may be on the disk. FrameReader with higher LSNs were never written.
     last_lsn: u64,
     reason: String,
 }
@@ -39,8 +39,9 @@ impl Poison {
         Some(StoreError::Unavailable { reason })
     }
 
-    /// Returns the error for a write that was staged for frame `lsn` and not acknowledged. The write
-    /// is indeterminate if the frame may be on the disk, and failed with `error` if it cannot be.
+    /// Returns the error for a write that was staged for frame `lsn` and not acknowledged. The
+    /// write is indeterminate if the frame may be on the disk, and failed with `error` if it cannot
+    /// be.
     pub(crate) fn unacknowledged(&self, lsn: u64, error: StoreError) -> StoreError {
         match self.failure.get() {
             Some(failure) if lsn <= failure.last_lsn => {

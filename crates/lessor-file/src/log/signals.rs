@@ -78,7 +78,8 @@ impl Signals {
         }
     }
 
-    /// Requests the next segment. The maintenance thread makes it even in the middle of a compaction.
+    /// Requests the next segment. The maintenance thread makes it even in the middle of a
+    /// compaction.
     pub(crate) fn request_segment(&self) {
         self.is_segment_due.store(true, Ordering::SeqCst);
         self.wake_maintenance();

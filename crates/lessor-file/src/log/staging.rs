@@ -6,10 +6,10 @@ use std::sync::Arc;
 use lessor_core::StoreError;
 use lessor_core::store::CallerWaker;
 
-use crate::format::frame::{FrameBuilder, HEADER, MAX_FRAME, SECTOR};
+use crate::format::frame::{FrameBuilder, HEADER_BYTES, MAX_FRAME, SECTOR};
 use crate::format::segment::{FIRST_FRAME, Segment};
 use crate::format::spare::Spare;
-use crate::log::lease_space::{Lease, Live};
+use crate::log::lease_space::{LeaseSpace, LiveLeases};
 use crate::log::waiters::Waiters;
 
 /// A frame of this many bytes is written before more is added to it.
@@ -48,10 +48,10 @@ pub(crate) struct Staging {
     pub(crate) shortage: Option<StoreError>,
     /// The largest frame that did not fit, in bytes. The next segment has to have space for it.
     pub(crate) largest_refused: u64,
-    /// The bytes that the next segment has to have beside what live leases need, so that the largest
-    /// refused grant fits.
+    /// The bytes that the next segment has to have beside what live leases need, so that the
+    /// largest refused grant fits.
     pub(crate) grant_shortage: u64,
-    pub(crate) live: Live,
+    pub(crate) live: LiveLeases,
 }
 
 /// The segment that is written to, and the position in it. The leader owns it while it writes.
@@ -64,7 +64,7 @@ pub(crate) struct Writer {
     pub(crate) last: u32,
 }
 
-/// What a caller waits for before it can go on.
+/// A condition that a caller waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wait {
     /// The frame with this LSN is visible.
@@ -80,8 +80,8 @@ pub(crate) enum Wait {
 pub(crate) struct Claim {
     pub(crate) kind: ClaimKind,
     /// The lease before the change and after it.
-    pub(crate) before: Option<Lease>,
-    pub(crate) after: Option<Lease>,
+    pub(crate) before: Option<LeaseSpace>,
+    pub(crate) after: Option<LeaseSpace>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +102,7 @@ pub(crate) struct Staged {
     pub(crate) position: u32,
 }
 
-/// Why an entry was not added.
+/// The reason that an entry was not added.
 #[derive(Debug)]
 pub(crate) enum Refused {
     Wait(Wait),
@@ -110,7 +110,7 @@ pub(crate) enum Refused {
 }
 
 impl Staging {
-    pub(crate) fn new(lsn: u64, writer: Writer, live: Live) -> Self {
+    pub(crate) fn new(lsn: u64, writer: Writer, live: LiveLeases) -> Self {
         let segment_length = writer.segment.length;
         Self {
             lsn,
@@ -167,7 +167,7 @@ impl Staging {
     /// Returns whether a frame of `size` bytes leaves the space that the claim has to leave.
     fn leaves_space(&self, size: u64, claim: &Claim) -> bool {
         let (before, after) =
-            (claim.before.map_or(0, |lease| lease.room), claim.after.map_or(0, |lease| lease.room));
+            (claim.before.map_or(0, |lease| lease.bytes), claim.after.map_or(0, |lease| lease.bytes));
         let needed = (self.live.total() + after).saturating_sub(before);
         let needed = match claim.kind {
             ClaimKind::Outcome => return true,
@@ -176,8 +176,8 @@ impl Staging {
             ClaimKind::Grant if self.spare.is_none() => 2 * needed + self.segment_length / 2,
             ClaimKind::Grant => 2 * needed,
         };
-        // All of it has to fit into one of the two segments: once a frame does not fit into this one,
-        // what is left of it is lost.
+        // All of it has to fit into one of the two segments: once a frame does not fit into this
+        // one, what is left of it is lost.
         let left = match self.space_left.checked_sub(size) {
             Some(left) => left.max(self.spare_space()),
             None => self.spare_space().saturating_sub(size),
@@ -208,7 +208,7 @@ impl Staging {
                 self.largest_refused = self.largest_refused.max(size);
             }
             if claim.kind != ClaimKind::Outcome {
-                let lease = claim.after.map_or(0, |lease| lease.room);
+                let lease = claim.after.map_or(0, |lease| lease.bytes);
                 self.grant_shortage = self.grant_shortage.max(size + 2 * lease);
             }
             return Err(match &self.shortage {
@@ -227,7 +227,7 @@ impl Staging {
 
 /// Refuses a record that fits into no frame. `record` is its length in bytes.
 pub(crate) fn check_size(record: usize) -> Result<(), StoreError> {
-    let most = MAX_FRAME / SECTOR * (SECTOR - 1) - (HEADER + ENTRY_OVERHEAD + LONGEST_KEY) as u64;
+    let most = MAX_FRAME / SECTOR * (SECTOR - 1) - (HEADER_BYTES + ENTRY_OVERHEAD + LONGEST_KEY) as u64;
     if record as u64 > most {
         return Err(StoreError::TooLarge { size: record as u64, limit: most });
     }

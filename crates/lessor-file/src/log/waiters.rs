@@ -1,38 +1,39 @@
-//! Those who wait for a frame, and how they are woken.
+//! The waiters for a frame.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lessor_core::store::{CallerWaker, Notifier};
 
-/// Those who wait for a frame.
+/// The waiters for a frame.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
-    /// Threads, which can lead.
-    pub(crate) threads: Option<Arc<Threads>>,
-    /// Futures, which cannot.
+    /// WaitingThreads, which can lead.
+    pub(crate) threads: Option<Arc<WaitingThreads>>,
+    /// Futures, which cannot lead.
     pub(crate) futures: Vec<CallerWaker>,
 }
 
-/// Threads that wait for one frame. They share one condition variable: to wake them one by one would take
-/// longer than a sync.
+/// The threads that wait for a frame. They share one condition variable, because waking them one by
+/// one takes longer than a sync.
 #[derive(Debug, Default)]
-pub(crate) struct Threads {
-    step: Mutex<Step>,
+pub(crate) struct WaitingThreads {
+    step: Mutex<State>,
     changed: Condvar,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Step {
+enum State {
     #[default]
-    Waits,
-    /// One of them is to lead.
-    WantsLeader,
+    Waiting,
+    /// One of the threads has to lead.
+    LeaderWanted,
     Done,
 }
 
-impl Threads {
-    /// Returns when the frame is written, or somebody has to lead; `false` if neither is so after a while.
+impl WaitingThreads {
+    /// Blocks until the frame is written or this thread has to lead. Returns `false` if neither
+    /// happens for a while.
     pub(crate) fn wait(&self) -> bool {
         self.wait_for(Duration::from_millis(200))
     }
@@ -41,15 +42,15 @@ impl Threads {
         let mut step = self.lock();
         loop {
             match *step {
-                Step::Done => return true,
-                Step::WantsLeader => {
-                    *step = Step::Waits;
+                State::Done => return true,
+                State::LeaderWanted => {
+                    *step = State::Waiting;
                     return true;
                 }
-                Step::Waits => {
+                State::Waiting => {
                     let waited = self.changed.wait_timeout(step, a_while);
                     let (now, late) = waited.unwrap_or_else(PoisonError::into_inner);
-                    if late.timed_out() && *now == Step::Waits {
+                    if late.timed_out() && *now == State::Waiting {
                         return false;
                     }
                     step = now;
@@ -60,25 +61,26 @@ impl Threads {
 
     pub(crate) fn call_leader(&self) {
         let mut step = self.lock();
-        // Somebody may have led meanwhile, and the frame be written: that is not to be taken back.
-        if *step == Step::Waits {
-            *step = Step::WantsLeader;
+        // Another thread may have led meanwhile, and the frame may be written. That state is final.
+        if *step == State::Waiting {
+            *step = State::LeaderWanted;
             self.changed.notify_one();
         }
     }
 
     fn finish(&self) {
-        *self.lock() = Step::Done;
+        *self.lock() = State::Done;
         self.changed.notify_all();
     }
 
-    fn lock(&self) -> MutexGuard<'_, Step> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.step.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Waiters {
-    /// A waker of a future is a caller's code: the notifier sees to it that one which panics or blocks keeps nobody else.
+    /// Wakes all waiters. A waker of a future is the caller's code; the notifier isolates wakers
+    /// that panic or block.
     pub(crate) fn wake(self, notifier: &Notifier) {
         self.threads.inspect(|threads| threads.finish());
         notifier.wake(self.futures);
@@ -97,25 +99,25 @@ mod tests {
 
     #[test]
     fn all_threads_that_wait_for_a_frame_are_woken_when_it_is_written() {
-        let threads = Arc::new(Threads::default());
+        let threads = Arc::new(WaitingThreads::default());
         let waiting: Vec<_> = (0..4)
             .map(|_| {
                 let threads = Arc::clone(&threads);
                 thread::spawn(move || threads.wait_for(FOR_EVER))
             })
             .collect();
-        // Most of them wait by then, as a rule.
+        // Most of the threads wait by then.
         thread::park_timeout(Duration::from_millis(50));
         threads.finish();
         assert!(waiting.into_iter().all(|waiting| waiting.join().unwrap()));
     }
 
     #[test]
-    fn one_thread_is_called_to_lead_and_the_others_wait_on() {
-        let threads = Arc::new(Threads::default());
+    fn one_thread_is_called_to_lead_and_the_others_continue_to_wait() {
+        let threads = Arc::new(WaitingThreads::default());
         threads.call_leader();
-        assert!(threads.wait_for(FOR_EVER), "it leads");
-        assert!(!threads.wait_for(Duration::from_millis(1)), "nobody else does");
+        assert!(threads.wait_for(FOR_EVER), "one thread leads");
+        assert!(!threads.wait_for(Duration::from_millis(1)), "the other thread does not");
         threads.finish();
         threads.call_leader();
         assert!(threads.wait_for(FOR_EVER) && threads.wait_for(FOR_EVER), "the frame stays written");

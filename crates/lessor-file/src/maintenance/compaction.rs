@@ -1,10 +1,11 @@
-//! Compaction: a checkpoint holds every record once, and takes the place of the segments before it.
+//! Compaction: a checkpoint with every record replaces the segments before it.
 //!
-//! It is written beside the commits, by the thread that also makes room for them, which it goes on to do in between. The log
-//! goes on in a new segment first; then what is in the files before is read from
-//! front to back, and what the index still points to is copied. A record that has changed since is in the segments that stay, and
-//! is copied only as long as that change is not on the disk. The checkpoint is read back before anything relies on it, and nothing
-//! is removed before the superblock names it.
+//! The maintenance thread writes the checkpoint while commits continue, and makes segments for them
+//! in between. First the log continues in a new segment. Then the files before it are read front to
+//! back, and each record that the index still points to is copied. A record that has changed since
+//! is in the segments that stay; its older version is copied only while the change is not synced.
+//! The checkpoint is read back before anything relies on it. Files are removed only once the
+//! superblock no longer names them.
 
 use std::io;
 use std::sync::Arc;
@@ -20,10 +21,10 @@ use crate::format::names::{SUPERBLOCK, checkpoint_name, segment_name};
 use crate::format::segment::{Segment, SyncedSegment};
 use crate::format::superblock::Superblock;
 use crate::log::Log;
-use crate::maintenance::snapshot::{Between, To, make, verify};
+use crate::maintenance::snapshot::{OnStep, Target, make, verify};
 use crate::problem::{Problem, closed};
 
-/// Asks the keeper for a compaction and waits for it.
+/// Requests a compaction and blocks until it is done.
 pub(crate) fn request(log: &Log) -> Result<(), StoreError> {
     let (sender, answer) = channel();
     log.signals.push_compaction(sender);
@@ -34,22 +35,22 @@ pub(crate) fn request(log: &Log) -> Result<(), StoreError> {
     answer.recv().unwrap_or_else(|_| Err(closed()))
 }
 
-/// The log is being closed.
+/// Refuses all requests, because the log is being closed.
 pub(crate) fn refuse_all(log: &Log) {
     for request in log.signals.take_compactions() {
         let _ = request.send(Err(closed()));
     }
 }
 
-/// On the keeper's thread.
-pub(crate) fn run_if_due(log: &Log, between: Between<'_>) {
+/// Compacts the log if that was requested or is due. Runs on the maintenance thread.
+pub(crate) fn run_if_due(log: &Log, on_step: OnStep<'_>) {
     let requests = log.signals.take_compactions();
     if requests.is_empty() && !is_due(log) {
         return;
     }
-    let outcome = compact(log, between);
+    let outcome = compact(log, on_step);
     if let Err(error) = &outcome {
-        tracing::warn!(%error, place = log.vfs.place(), "compacting the log failed; it goes on growing");
+        tracing::warn!(%error, place = log.vfs.describe(), "compacting the log failed; the log continues to grow");
     }
     for request in requests {
         let _ = request.send(outcome.clone());
@@ -63,82 +64,82 @@ fn is_due(log: &Log) -> bool {
     if log.catalog.take_crowded() {
         return true;
     }
-    let (grown, held) = sizes(log);
-    grown >= log.settings.compact_at.max(2 * held)
+    let (segment_bytes, checkpoint_bytes) = sizes(log);
+    segment_bytes >= log.settings.compact_at.max(2 * checkpoint_bytes)
 }
 
-/// Bytes of the segments but the last, and of the checkpoint.
+/// Returns the bytes of all segments but the last, and of the checkpoint.
 fn sizes(log: &Log) -> (u64, u64) {
     let files = log.catalog.read();
     let before = files.segments.split_last().map_or(&[][..], |(_, before)| before);
-    let grown = before.iter().map(|segment| segment.length).sum();
+    let segment_bytes = before.iter().map(|segment| segment.length).sum();
     drop(files);
-    (grown, log.catalog.checkpoint_bytes())
+    (segment_bytes, log.catalog.checkpoint_bytes())
 }
 
-fn compact(log: &Log, between: Between<'_>) -> Result<(), StoreError> {
+fn compact(log: &Log, on_step: OnStep<'_>) -> Result<(), StoreError> {
     match log.poison.error() {
         Some(error) => Err(error),
-        None => compact_now(log, &Work::of(log), between),
+        None => compact_now(log, &CompactionSize::of(log), on_step),
     }
 }
 
-/// What there is to be compacted.
+/// The size of what a compaction reads.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Work {
+pub(crate) struct CompactionSize {
     pub(crate) segments: usize,
-    /// Bytes of the segments, and of the checkpoint.
-    pub(crate) grown: u64,
-    pub(crate) held: u64,
+    /// The bytes of the segments, and of the checkpoint.
+    pub(crate) segment_bytes: u64,
+    pub(crate) checkpoint_bytes: u64,
 }
 
-impl Work {
+impl CompactionSize {
     pub(crate) fn of(log: &Log) -> Self {
         let segments = log.catalog.read().segments.clone();
-        let held = log.catalog.checkpoint_bytes();
+        let checkpoint_bytes = log.catalog.checkpoint_bytes();
         let current = log.writer_position();
         let used = |segment: &Arc<Segment>| match &current {
             Some((last, at)) if last.number == segment.number => *at,
-            // The last one of a log that was closed was cut to what is used of it.
+            // A close truncates the last segment to its used length.
             _ => segment.file.len().map_or(segment.length, |length| length.min(segment.length)),
         };
-        Self { segments: segments.len(), grown: segments.iter().map(used).sum(), held }
+        Self { segments: segments.len(), segment_bytes: segments.iter().map(used).sum(), checkpoint_bytes }
     }
 
-    /// Bytes that are read, and then written and read again, about.
+    /// Returns the approximate number of bytes that are read, written, and read again.
     pub(crate) fn total(&self) -> u64 {
-        2 * (self.grown + self.held)
+        2 * (self.segment_bytes + self.checkpoint_bytes)
     }
 }
 
-pub(crate) fn compact_now(log: &Log, work: &Work, between: Between<'_>) -> Result<(), StoreError> {
+pub(crate) fn compact_now(log: &Log, work: &CompactionSize, on_step: OnStep<'_>) -> Result<(), StoreError> {
     let Some(base) = roll(log)? else { return Ok(()) };
     let number = {
         let highest = log.catalog.read().checkpoints.iter().map(|checkpoint| checkpoint.number).max();
         highest.unwrap_or(0).max(log.superblock.lock().block().checkpoint()) + 1
     };
-    let doubts = log.catalog.failed_folder_syncs();
+    let failed_syncs = log.catalog.failed_folder_syncs();
     let name = checkpoint_name(number);
     let file = log.vfs.create(&name).map_err(|error| Problem::io(&*log.vfs, &name, "making", error))?;
-    let to = To { vfs: &*log.vfs, id: &log.id, number, file };
+    let to = Target { vfs: &*log.vfs, id: &log.id, number, file };
     let bound = log.committer.synced();
-    let made = make(log, &to, base.first_lsn(), bound, between);
+    let made = make(log, &to, base.first_lsn(), bound, on_step);
     let verified = made.and_then(|(named, checkpoint)| {
-        // What was left out need not be read back.
+        // Records that were left out are not read back.
         let before = work.total().saturating_sub(checkpoint.length);
-        Ok((named, verify(log, checkpoint, &mut |done| between(before + done))?))
+        Ok((named, verify(log, checkpoint, &mut |done| on_step(before + done))?))
     });
-    // Not if anything failed meanwhile: a sync of the folder, when a segment was made, may have lost the checkpoint's name,
-    // and the next one would not tell.
-    let is_doubtful = || log.catalog.failed_folder_syncs() != doubts;
+    // A failed sync of the folder may have lost the name of the checkpoint, and the next sync would
+    // not report that.
+    let is_name_lost = || log.catalog.failed_folder_syncs() != failed_syncs;
     let (named, checkpoint) = match verified.and_then(|verified| match log.poison.failure() {
         Some(error) => Err(error),
-        None if is_doubtful() => Err(doubtful()),
+        None if is_name_lost() => Err(name_lost()),
         None => Ok(verified),
     }) {
         Ok(verified) => verified,
         Err(problem) => {
-            // Records may have been pointed to it: it stays readable as long as it is open.
+            // The index may point to the removed checkpoint. It stays readable while it is open.
             let _ = log.vfs.remove(&checkpoint_name(number));
             return Err(problem);
         }
@@ -160,16 +161,18 @@ pub(crate) fn compact_now(log: &Log, work: &Work, between: Between<'_>) -> Resul
     Ok(())
 }
 
-fn doubtful() -> StoreError {
+fn name_lost() -> StoreError {
     let reason =
-        "a file could not be made meanwhile, so the checkpoint's name may not be on the disk".to_owned();
+        "a sync of the folder failed meanwhile, so the checkpoint's name may not be on the disk".to_owned();
     StoreError::Unavailable { reason }
 }
 
-/// Has the log go on in a new segment, so that all others can go. Returns the segment from which on they stay.
+/// Makes the log continue in a new segment, so that all others can be removed. Returns the first
+/// segment that stays.
 fn roll(log: &Log) -> Result<Option<SyncedSegment>, StoreError> {
-    // Somebody may be leading at this moment. Without a segment to go on in, the one that is written to stays: it has just been
-    // begun, or there is no room for another. This thread makes the next one, so waiting for it here would stop everything.
+    // Another thread may be leading. If there is no next segment, the current one stays: it has
+    // just been begun, or the disk is full. This thread makes the next segment, so it must not wait
+    // for it here.
     const TRIES: u32 = 1_000;
     for _ in 0..TRIES {
         match log.try_roll() {
@@ -180,8 +183,8 @@ fn roll(log: &Log) -> Result<Option<SyncedSegment>, StoreError> {
         }
     }
     let Some(last) = log.catalog.read().segments.last().cloned() else { return Ok(None) };
-    // A committer may have begun it a moment ago, without a sync so far.
-    match last.synced() {
+    // A leader may have begun the segment a moment ago and not synced it yet.
+    match last.sync_header() {
         Ok(synced) => Ok(Some(synced)),
         Err(error) => {
             log.fail("syncing the log", &error);
@@ -190,7 +193,7 @@ fn roll(log: &Log) -> Result<Option<SyncedSegment>, StoreError> {
     }
 }
 
-/// Removes what the checkpoint stands for.
+/// Removes the files that the checkpoint replaces.
 fn drop_before(log: &Log, first: u64, checkpoint: &Checkpoint) {
     let mut files = log.catalog.write();
     let mut gone = Vec::new();
@@ -212,7 +215,7 @@ fn drop_before(log: &Log, first: u64, checkpoint: &Checkpoint) {
     for name in gone {
         match log.vfs.remove(&name) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(%error, name, "a file that is not needed any more could not be removed");
+                tracing::warn!(%error, name, "removing a file that is no longer needed failed");
             }
             _ => {}
         }

@@ -9,7 +9,7 @@ use lessor_core::StoreError;
 use crate::commit::spares::SpareRequest;
 use crate::format::frame::SECTOR;
 use crate::format::names::segment_name;
-use crate::format::spare::{Spare, Unextended};
+use crate::format::spare::{ExtendError, Spare};
 use crate::format::superblock::Superblock;
 use crate::log::Log;
 use crate::problem::{Problem, is_full};
@@ -38,9 +38,9 @@ impl<'l> Segments<'l> {
         self.retry
     }
 
-    /// Has the superblock know of the segment that was begun last: else nothing would tell that it is missing, should it get lost
-    /// whole.
-    fn note_synced(&self) {
+    /// Records in the superblock that the last segment was begun. Otherwise its loss could not be
+    /// detected.
+    fn record_synced(&self) {
         let synced = self.log.committer.synced();
         let mut superblock = self.log.superblock.lock();
         let update = |block: &mut Superblock| {
@@ -69,18 +69,19 @@ impl<'l> Segments<'l> {
         match self.try_make(request) {
             (spare, None) => {
                 if self.retry.take().is_some() {
-                    tracing::info!(place = log.vfs.place(), "there is room for the log again");
+                    tracing::info!(place = log.vfs.describe(), "the disk has space for the log again");
                 }
                 self.most = u64::MAX;
                 log.offer_spare(spare, None);
-                self.note_synced();
+                self.record_synced();
             }
-            // Nothing that was acknowledged depends on that file: the log goes on with the room that it has.
+            // No acknowledged write depends on that file. The log continues with the space that it
+            // has.
             (spare, Some(problem)) => {
                 let is_unnamed = matches!(problem, Problem::Unnamed { .. });
-                let error = no_room(problem);
+                let error = segment_missing(problem);
                 if self.retry.is_none() {
-                    tracing::warn!(%error, place = log.vfs.place(), "no more leases are granted for now");
+                    tracing::warn!(%error, place = log.vfs.describe(), "no leases are granted until the disk has space");
                 }
                 let longer = self.retry.map_or(RETRY, |wait| (wait * 2).min(LONGEST_RETRY));
                 self.retry = Some(longer);
@@ -92,24 +93,25 @@ impl<'l> Segments<'l> {
         }
     }
 
-    /// The next segment, and why it is not as long as it has to be, if it is not. Where there is not enough room for a long one, a
-    /// shorter one will do.
+    /// Makes or extends the next segment. Returns it, and the problem if it is shorter than
+    /// required. If the disk has no space for a long segment, a shorter one is tried.
     fn try_make(&mut self, request: SpareRequest) -> (Option<Spare>, Option<Problem>) {
-        let SpareRequest { length, least, mut there } = request;
-        let mut length = length.min(self.most).max(least);
+        let SpareRequest { length, min_length, mut current } = request;
+        let mut length = length.min(self.most).max(min_length);
         loop {
-            let made = match there.take() {
+            let made = match current.take() {
                 None => self.create(length),
-                Some(spare) => self.extend(spare, length, &mut there),
+                Some(spare) => self.extend(spare, length, &mut current),
             };
             let problem = match made {
                 Ok(spare) => return (Some(spare), None),
                 Err(problem) => problem,
             };
-            if !matches!(&problem, Problem::Io { error, .. } if may_be_shorter(error) && length > least) {
-                return (there, Some(problem));
+            if !matches!(&problem, Problem::Io { error, .. } if may_be_shorter(error) && length > min_length)
+            {
+                return (current, Some(problem));
             }
-            length = (length / 2 / SECTOR * SECTOR).max(least);
+            length = (length / 2 / SECTOR * SECTOR).max(min_length);
             self.most = length;
         }
     }
@@ -117,7 +119,7 @@ impl<'l> Segments<'l> {
     fn create(&mut self, length: u64) -> Result<Spare, Problem> {
         let vfs = &*self.log.vfs;
         let name = segment_name(self.next);
-        // What a try before has left.
+        // The file is left from an earlier attempt.
         if self.retry.is_some()
             && let Err(error) = vfs.remove(&name)
             && error.kind() != io::ErrorKind::NotFound
@@ -129,38 +131,38 @@ impl<'l> Segments<'l> {
         Ok(spare)
     }
 
-    /// `kept` is the spare as it was, if it is still there after a failure.
+    /// Extends a segment. On failure `kept` receives the segment if it is still usable.
     fn extend(&mut self, spare: Spare, length: u64, kept: &mut Option<Spare>) -> Result<Spare, Problem> {
         let number = spare.number;
         let name = segment_name(number);
         let error = match spare.extend(length) {
             Ok(spare) => return Ok(spare),
-            Err(Unextended::Kept(spare, error)) => {
+            Err(ExtendError::Kept(spare, error)) => {
                 *kept = Some(spare);
                 error
             }
-            Err(Unextended::Lost(error)) => {
+            Err(ExtendError::Lost(error)) => {
                 let _ = self.log.vfs.remove(&name);
                 self.next = number;
                 error
             }
         };
-        Err(Problem::io(&*self.log.vfs, &name, "making room in", error))
+        Err(Problem::io(&*self.log.vfs, &name, "extending", error))
     }
 }
 
-/// A file of half the length may be possible.
+/// Returns whether a shorter file may be possible.
 fn may_be_shorter(error: &io::Error) -> bool {
     is_full(error) || error.kind() == io::ErrorKind::FileTooLarge
 }
 
-/// What callers are told whose leases are not granted meanwhile.
-fn no_room(problem: Problem) -> StoreError {
-    const AGAIN: &str = "no lease is granted until a segment of the log can be made, which is tried again";
+/// Returns the error for callers whose leases are not granted meanwhile.
+fn segment_missing(problem: Problem) -> StoreError {
+    const PREFIX: &str = "no lease is granted until a segment of the log can be made, which is retried";
     match StoreError::from(problem) {
-        StoreError::Full { reason } => StoreError::Full { reason: format!("{AGAIN}: {reason}") },
+        StoreError::Full { reason } => StoreError::Full { reason: format!("{PREFIX}: {reason}") },
         StoreError::Unavailable { reason } => {
-            StoreError::Unavailable { reason: format!("{AGAIN}: {reason}") }
+            StoreError::Unavailable { reason: format!("{PREFIX}: {reason}") }
         }
         other => other,
     }

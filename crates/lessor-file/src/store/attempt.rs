@@ -1,4 +1,4 @@
-//! Attempts to answer a call at once.
+//! Attempts to answer a call without waiting.
 
 use std::cell::RefCell;
 use std::collections::BinaryHeap;
@@ -8,56 +8,57 @@ use lessor_core::store::{Change, Purged, Scan, Seen, Swap};
 use lessor_core::{Key, Record, StoreError, Timestamp, Token};
 
 use crate::format::entry;
-use crate::index::location::{Home, Place};
+use crate::index::location::{FileRef, Location};
 use crate::index::shard::{Purge, Slot};
 use crate::log::Log;
-use crate::log::lease_space::Lease;
+use crate::log::lease_space::LeaseSpace;
 use crate::log::staging::{Claim, ClaimKind, Refused, Wait, check_size};
-use crate::store::read_back::Known;
+use crate::store::read_back::ReadRecord;
 
-/// What an attempt to do something at once came to.
+/// The result of an attempt.
 pub(super) enum Attempt<T> {
     Done(T),
-    /// It has to be tried again after this.
+    /// To be attempted again after this condition holds.
     Wait(Wait),
-    /// It has to be tried again once the record was read back from the disk.
-    Cold(u64, Place),
+    /// To be attempted again once the record with this LSN is read from this location.
+    OnDisk(u64, Location),
 }
 
-pub(super) enum Swapped {
+pub(super) enum SwapAttempt {
     Answer(Swap),
-    /// Stored, once this LSN is visible; as this record, if it is not the change's own.
+    /// Staged, and stored once this LSN is visible. The record is given if it differs from the one
+    /// in the change.
     Staged(u64, Option<Record>),
 }
 
-/// Memory for one entry: the entry, and the record in it.
+/// Buffers for one encoded entry and for the record in it.
 type Buffers = (Vec<u8>, Vec<u8>);
 
 impl Log {
-    pub(super) fn attempt_load(&self, key: &Key, known: &Known) -> Result<Attempt<Seen>, StoreError> {
+    pub(super) fn attempt_load(&self, key: &Key, known: &ReadRecord) -> Result<Attempt<Seen>, StoreError> {
         let shard = self.index.read(key);
         let record = match shard.slot(key) {
             None => None,
-            Some(slot) => match self.shown(slot, known) {
+            Some(slot) => match self.visible_record(slot, known) {
                 Attempt::Done(record) => Some(record),
                 Attempt::Wait(wait) => return Ok(Attempt::Wait(wait)),
-                Attempt::Cold(lsn, place) => return Ok(Attempt::Cold(lsn, place)),
+                Attempt::OnDisk(lsn, location) => return Ok(Attempt::OnDisk(lsn, location)),
             },
         };
-        // Time and record belong together: the clock is read while the record cannot change.
+        // The clock is read while the shard is locked, so that the record is current at that time.
         let seen = self.seen(record);
         drop(shard);
         seen
     }
 
-    /// The record of a slot, if it may be shown and is at hand.
-    fn shown(&self, slot: &Slot, known: &Known) -> Attempt<Record> {
+    /// Returns the record of a slot if it is visible and in memory.
+    fn visible_record(&self, slot: &Slot, known: &ReadRecord) -> Attempt<Record> {
         if slot.lsn > self.committer.visible() {
             return Attempt::Wait(Wait::Visible(slot.lsn));
         }
-        match slot.record.as_ref().or(of(known, slot.lsn)) {
+        match slot.record.as_ref().or(record_at(known, slot.lsn)) {
             Some(record) => Attempt::Done(record.clone()),
-            None => Attempt::Cold(slot.lsn, slot.place),
+            None => Attempt::OnDisk(slot.lsn, slot.location),
         }
     }
 
@@ -68,7 +69,8 @@ impl Log {
         })
     }
 
-    /// The time, if it may be told for good; else it will be after [`Wait::Reservation`].
+    /// Returns the time if the clock is reserved up to it. Otherwise it is after
+    /// [`Wait::Reservation`].
     pub(super) fn reserved_now(&self) -> Option<Timestamp> {
         let (now, is_short) = self.clock.reserved_now();
         if is_short {
@@ -81,10 +83,10 @@ impl Log {
         &self,
         key: &Key,
         change: &Change<'_>,
-        known: &Known,
-    ) -> Result<Attempt<Swapped>, StoreError> {
+        known: &ReadRecord,
+    ) -> Result<Attempt<SwapAttempt>, StoreError> {
         thread_local! {
-            /// Used again and again.
+            /// Reused by all calls of the thread.
             static ENTRY: RefCell<Buffers> = const { RefCell::new((Vec::new(), Vec::new())) };
         }
         self.check_process()?;
@@ -99,7 +101,7 @@ impl Log {
             }
             swapped
         };
-        // A thread that is being torn down has lost its buffers.
+        // A thread that is being torn down has no thread-local buffers.
         ENTRY
             .try_with(|buffers| attempt(&mut buffers.borrow_mut()))
             .unwrap_or_else(|_| attempt(&mut Buffers::default()))
@@ -109,17 +111,18 @@ impl Log {
         &self,
         key: &Key,
         change: &Change<'_>,
-        known: &Known,
+        known: &ReadRecord,
         buffers: &mut Buffers,
-    ) -> Result<Attempt<Swapped>, StoreError> {
+    ) -> Result<Attempt<SwapAttempt>, StoreError> {
         let mut encoded = encode(key, change.next, buffers)?;
         let mut shard = self.index.write(key);
         let slot = shard.slot(key);
-        let length = slot.map_or(0, |slot| slot.place.length);
+        let length = slot.map_or(0, |slot| slot.location.length);
         let current = match slot {
             None => None,
-            // What is not visible yet can still be built upon; its outcome comes first.
-            Some(slot) => match slot.record.as_ref().or(of(known, slot.lsn)) {
+            // A record that is not visible yet can be replaced, but no outcome that depends on it
+            // is returned before it is visible.
+            Some(slot) => match slot.record.as_ref().or(record_at(known, slot.lsn)) {
                 Some(record) if slot.lsn > self.committer.visible() => {
                     if !change.expects(Some(record)) {
                         return Ok(Attempt::Wait(Wait::Visible(slot.lsn)));
@@ -127,13 +130,13 @@ impl Log {
                     Some(record.clone())
                 }
                 Some(record) => Some(record.clone()),
-                None => return Ok(Attempt::Cold(slot.lsn, slot.place)),
+                None => return Ok(Attempt::OnDisk(slot.lsn, slot.location)),
             },
         };
         if !change.expects(current.as_ref()) {
-            return Ok(self.seen(current)?.map(|seen| Swapped::Answer(Swap::Conflict(seen))));
+            return Ok(self.seen(current)?.map(|seen| SwapAttempt::Answer(Swap::Conflict(seen))));
         }
-        // A purge raises the mark while it holds the shard's lock, which is held here.
+        // A purge raises the floor while it holds the lock of the shard, which is held here.
         let outruns = change.outruns(Token::from_u64(self.token_floor.load(Ordering::Relaxed)));
         let mut stamped = None;
         if !outruns || change.is_timed() {
@@ -143,7 +146,10 @@ impl Log {
                 if let Some(slot) = shard.slot(key).filter(|slot| slot.lsn > visible) {
                     return Ok(Attempt::Wait(Wait::Visible(slot.lsn)));
                 }
-                return Ok(Attempt::Done(Swapped::Answer(Swap::OutOfWindow(Seen { record: current, now }))));
+                return Ok(Attempt::Done(SwapAttempt::Answer(Swap::OutOfWindow(Seen {
+                    record: current,
+                    now,
+                }))));
             }
             stamped = change.stamped(now);
         }
@@ -158,33 +164,34 @@ impl Log {
             Err(Refused::Error(error)) => return Err(error),
         };
         let position = staged.position + u32::try_from(encoded.at).unwrap_or(u32::MAX);
-        let place = Place { home: Home::Log, position, length: encoded.length, checksum: encoded.checksum };
+        let location =
+            Location { file_ref: FileRef::Log, position, length: encoded.length, checksum: encoded.checksum };
         let slot = Slot {
             lsn: staged.lsn,
-            place,
+            location,
             token: next.token().as_u64(),
             purge_at: next.purge_at(),
             record: Some(next.clone()),
-            entered: 0,
+            bucket: 0,
         };
         shard.put(key, slot);
         if !matches!(next.stage(), lessor_core::Stage::InProgress) {
             let visible = self.committer.visible();
-            shard.keep(staged.lsn, encoded.length, visible);
+            shard.cache(staged.lsn, encoded.length, visible);
         }
-        Ok(Attempt::Done(Swapped::Staged(staged.lsn, stamped)))
+        Ok(Attempt::Done(SwapAttempt::Staged(staged.lsn, stamped)))
     }
 
     pub(super) fn purge(&self, limit: usize, now: Timestamp) -> Purged {
         let visible = self.committer.visible();
         let purge = Purge { limit, now: now.as_micros(), visible };
-        // While the shard is locked.
+        // Called while the shard is locked.
         self.index.purge(&purge, &mut |slot| {
             self.token_floor.fetch_max(slot.token, Ordering::Relaxed);
         })
     }
 
-    /// The first keys behind the cursor, in order.
+    /// Returns the first keys after the cursor, sorted.
     pub(super) fn keys(&self, query: &Scan) -> Vec<Key> {
         let matches = |key: &Key| {
             key.starts_with(&query.prefix) && query.after.as_ref().is_none_or(|after| key > after)
@@ -204,16 +211,16 @@ impl Log {
     }
 }
 
-/// What the change of a record with that many bytes into another means for the room in the log.
+/// Returns the effect of a change on the space that leases need.
 fn claim(key: &Key, before: Option<&Record>, before_bytes: u32, after: &Record, after_bytes: u32) -> Claim {
     let is_grant = before.is_none_or(|before| before.token() != after.token());
     let is_shorter = before.is_some_and(|before| after.expires_at() < before.expires_at());
-    let before = before.and_then(|before| Lease::of(key, before, before_bytes));
-    let after = Lease::of(key, after, after_bytes);
+    let before = before.and_then(|before| LeaseSpace::of(key, before, before_bytes));
+    let after = LeaseSpace::of(key, after, after_bytes);
     let kind = match after {
         None => ClaimKind::Outcome,
         Some(_) if is_grant => ClaimKind::Grant,
-        // It was given up.
+        // The holder gave up part of its lease.
         Some(_) if is_shorter => ClaimKind::Outcome,
         Some(_) => ClaimKind::Upkeep,
     };
@@ -225,7 +232,7 @@ impl<T> Attempt<T> {
         match self {
             Self::Done(done) => Attempt::Done(turn(done)),
             Self::Wait(wait) => Attempt::Wait(wait),
-            Self::Cold(lsn, place) => Attempt::Cold(lsn, place),
+            Self::OnDisk(lsn, location) => Attempt::OnDisk(lsn, location),
         }
     }
 }
@@ -238,7 +245,7 @@ fn encode(key: &Key, next: &Record, (entry, record): &mut Buffers) -> Result<ent
     Ok(entry::encode(entry, None, key, record))
 }
 
-/// What was read back, if it is of that write.
-fn of(known: &Known, lsn: u64) -> Option<&Record> {
+/// Returns the record that was read back, if it belongs to the write with this LSN.
+fn record_at(known: &ReadRecord, lsn: u64) -> Option<&Record> {
     known.as_ref().filter(|(of, _)| *of == lsn).map(|(_, record)| record)
 }

@@ -1,4 +1,4 @@
-//! The log as a store of records.
+//! The `Store` contract on an open log.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,16 +12,16 @@ use crate::commit::waiting::Waiting;
 use crate::log::Log;
 use crate::log::close_state::CloseLimit;
 use crate::log::staging::Wait;
-use crate::store::attempt::{Attempt, Swapped};
+use crate::store::attempt::{Attempt, SwapAttempt};
 use crate::store::handle::FileStore;
-use crate::store::read_back::{Known, read_back};
+use crate::store::read_back::{ReadRecord, read_back};
 
-/// Tries until there is an answer.
-async fn persist<T>(
+/// Attempts until there is an answer.
+async fn retry<T>(
     log: &Arc<Log>,
     key: &Key,
     mut first: Option<Attempt<T>>,
-    attempt: impl Fn(&Known) -> Result<Attempt<T>, StoreError>,
+    attempt: impl Fn(&ReadRecord) -> Result<Attempt<T>, StoreError>,
 ) -> Result<T, StoreError> {
     let mut known = None;
     loop {
@@ -32,16 +32,16 @@ async fn persist<T>(
         match tried {
             Attempt::Done(done) => return Ok(done),
             Attempt::Wait(wait) => Waiting::new(log, wait).await?,
-            Attempt::Cold(lsn, place) => known = read_back(log, key, lsn, place).await?,
+            Attempt::OnDisk(lsn, place) => known = read_back(log, key, lsn, place).await?,
         }
     }
 }
 
 async fn load(log: Arc<Log>, key: Key, first: Option<Attempt<Seen>>) -> Result<Seen, StoreError> {
-    persist(&log, &key, first, |known| log.attempt_load(&key, known)).await
+    retry(&log, &key, first, |known| log.attempt_load(&key, known)).await
 }
 
-/// Waits until what was staged is stored, and tells the other engines about it, if there are any.
+/// Waits until a staged change is stored, and reports it to other engines over the same store.
 async fn stored(mut waiting: Waiting, key: Option<Key>, stamped: Option<Record>) -> Result<Swap, StoreError> {
     match (&mut waiting).await {
         Ok(()) => {
@@ -56,11 +56,11 @@ async fn swap(
     log: Arc<Log>,
     key: Key,
     change: OwnedChange,
-    first: Attempt<Swapped>,
+    first: Attempt<SwapAttempt>,
 ) -> Result<Swap, StoreError> {
-    match persist(&log, &key, Some(first), |known| log.attempt_swap(&key, &change.borrow(), known)).await? {
-        Swapped::Answer(swap) => Ok(swap),
-        Swapped::Staged(lsn, stamped) => {
+    match retry(&log, &key, Some(first), |known| log.attempt_swap(&key, &change.borrow(), known)).await? {
+        SwapAttempt::Answer(swap) => Ok(swap),
+        SwapAttempt::Staged(lsn, stamped) => {
             let key = log.engines.are_several().then_some(key);
             stored(Waiting::new(&log, Wait::Visible(lsn)), key, stamped).await
         }
@@ -126,11 +126,11 @@ impl Store for FileStore {
 
     fn swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
         match self.log.attempt_swap(key, change, &None) {
-            Ok(Attempt::Done(Swapped::Staged(lsn, stamped))) => {
+            Ok(Attempt::Done(SwapAttempt::Staged(lsn, stamped))) => {
                 let key = self.log.engines.are_several().then(|| key.clone());
                 Pending::later(stored(Waiting::new(&self.log, Wait::Visible(lsn)), key, stamped))
             }
-            Ok(Attempt::Done(Swapped::Answer(swap))) => Pending::ready(Ok(swap)),
+            Ok(Attempt::Done(SwapAttempt::Answer(swap))) => Pending::ready(Ok(swap)),
             Err(error) => Pending::ready(Err(error)),
             Ok(first) => Pending::later(swap(Arc::clone(&self.log), key.clone(), change.to_owned(), first)),
         }
@@ -170,10 +170,11 @@ impl Store for FileStore {
     }
 
     fn glance(&self, key: &str, look: &mut dyn FnMut(Option<(&Record, Timestamp)>)) -> bool {
-        if !self.log.clock.is_reserved() || self.log.process.is_another() {
+        if !self.log.clock.is_reserved() || self.log.process.is_forked() {
             return false;
         }
-        // Does not wait: in a forked child a lock may be held for ever by a thread that is not there.
+        // Must not block: in a forked child the lock may be held for ever by a thread that does not
+        // exist there.
         let Some(shard) = self.log.index.try_read(key) else { return false };
         match shard.slot(key) {
             None => look(None),

@@ -1,4 +1,5 @@
-//! The process that is killed. It works on its log and says aloud what it is about to do and what it was answered.
+//! The child process that is killed. It works on its log, and reports each operation and its
+//! outcome.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -12,18 +13,18 @@ use futures_lite::future::block_on;
 use lessor_core::{Acquisition, Engine, Error, Lease, Pending};
 use lessor_file::{FileStore, Settings, SyncMode};
 
-use crate::deadly::{Deadly, When};
-use crate::words::{Dice, State, Word, payload};
+use crate::killing_disk::{KillingDisk, When};
+use crate::messages::{Message, Random, State, payload};
 
-/// What a child is told.
+/// The parameters of a child.
 #[derive(Clone, Debug)]
 pub(crate) struct Task {
     pub(crate) folder: PathBuf,
     pub(crate) sync: SyncMode,
     pub(crate) seed: u64,
-    /// How often each caller takes a key.
+    /// The number of times that each caller takes a key.
     pub(crate) rounds: u64,
-    /// At which call it dies, if not 0.
+    /// The call at which the process dies, if not 0.
     pub(crate) at: u64,
     pub(crate) when: When,
 }
@@ -35,7 +36,7 @@ const KEYS: u64 = 6;
 const TTL: Duration = Duration::from_hours(1);
 
 impl Task {
-    /// This program again, as the child.
+    /// Returns the command that starts this program as the child.
     pub(crate) fn command(&self) -> Command {
         let Self { folder, sync, seed, rounds, at, when } = self;
         let mut command = Command::new(std::env::current_exe().unwrap());
@@ -64,7 +65,8 @@ impl Task {
     }
 }
 
-/// Segments and checkpoints so small that the log rolls and is compacted all the time.
+/// Settings with small segments and checkpoints, so that the log continues in new segments and is
+/// compacted all the time.
 pub(crate) fn settings(sync: SyncMode) -> Settings {
     let mut settings = Settings::default();
     settings.first_segment = 4 << 10;
@@ -76,16 +78,16 @@ pub(crate) fn settings(sync: SyncMode) -> Settings {
     settings
 }
 
-/// Does nothing unless this process is a child.
+/// Has no effect unless this process is a child.
 pub(crate) fn run() {
     let Some(task) = Task::from_env() else { return };
     // The test harness has begun a line.
     io::stdout().write_all(b"\n").unwrap();
-    let disk = Deadly::open(&task.folder, task.at, task.when);
+    let disk = KillingDisk::open(&task.folder, task.at, task.when);
     let store =
         Arc::new(FileStore::builder().settings(settings(task.sync)).open_on(Arc::new(disk.clone())).unwrap());
     let engine = Engine::new(Arc::clone(&store) as _).unwrap();
-    say(&Word::Up);
+    say(&Message::Up);
     thread::scope(|scope| {
         for number in 0..THREADS {
             let (engine, task) = (&engine, &task);
@@ -108,15 +110,15 @@ pub(crate) fn run() {
     });
     store.compact().unwrap();
     store.close().unwrap();
-    say(&Word::Done(disk.calls()));
+    say(&Message::Done(disk.calls()));
 }
 
-/// One write to the pipe: words do not mix, and what was said before the kill arrives.
-fn say(word: &Word) {
+/// Writes a message to the pipe in one call. Messages do not mix, and those before the kill arrive.
+fn say(word: &Message) {
     io::stdout().lock().write_all(format!("{word}\n").as_bytes()).unwrap();
 }
 
-/// Works on keys of its own, one after the other.
+/// A caller that works on its keys one after the other.
 struct Caller<'e> {
     engine: &'e Engine,
     number: u64,
@@ -129,53 +131,53 @@ impl<'e> Caller<'e> {
     }
 
     async fn work(&self, task: &Task) -> Result<(), Error> {
-        let mut dice = Dice(task.seed ^ (self.number << 32));
+        let mut random = Random(task.seed ^ (self.number << 32));
         for _ in 0..task.rounds {
-            let key = format!("{}/{}", self.number, dice.below(KEYS));
-            self.take(&key, &mut dice).await?;
+            let key = format!("{}/{}", self.number, random.below(KEYS));
+            self.take(&key, &mut random).await?;
         }
         Ok(())
     }
 
-    async fn take(&self, key: &str, dice: &mut Dice) -> Result<(), Error> {
+    async fn take(&self, key: &str, random: &mut Random) -> Result<(), Error> {
         loop {
-            say(&Word::Try(key.to_owned(), State::InProgress));
+            say(&Message::Try(key.to_owned(), State::InProgress));
             let request = self.engine.acquire(key).ttl(TTL);
             let acquired = if self.is_async { request.send().await? } else { request.wait()? };
             if let Acquisition::Acquired(lease) = acquired {
-                say(&Word::Ack(key.to_owned(), 0, lease.token().as_u64()));
-                return self.hold(key, &lease, dice).await;
+                say(&Message::Ack(key.to_owned(), 0, lease.token().as_u64()));
+                return self.hold(key, &lease, random).await;
             }
-            say(&Word::Nay(key.to_owned()));
-            // Finished before, or held by a process that was killed.
-            say(&Word::Try(key.to_owned(), State::Absent));
+            say(&Message::Refused(key.to_owned()));
+            // The key is finished, or held by a killed process.
+            say(&Message::Try(key.to_owned(), State::Absent));
             self.answer(self.engine.forget_forced(key)).await?;
-            say(&Word::Ack(key.to_owned(), 0, 0));
+            say(&Message::Ack(key.to_owned(), 0, 0));
         }
     }
 
-    async fn hold(&self, key: &str, lease: &Lease, dice: &mut Dice) -> Result<(), Error> {
+    async fn hold(&self, key: &str, lease: &Lease, random: &mut Random) -> Result<(), Error> {
         let view = self.answer(self.engine.status(key)).await?.unwrap();
-        say(&Word::See(key.to_owned(), view.version().as_u64()));
-        if dice.below(3) == 0 {
-            say(&Word::Try(key.to_owned(), State::InProgress));
-            let ack = self.answer(lease.checkpoint_bytes(&payload(dice.next()))).await?;
-            say(&Word::Ack(key.to_owned(), ack.version().as_u64(), 0));
+        say(&Message::See(key.to_owned(), view.version().as_u64()));
+        if random.below(3) == 0 {
+            say(&Message::Try(key.to_owned(), State::InProgress));
+            let ack = self.answer(lease.checkpoint_bytes(&payload(random.next()))).await?;
+            say(&Message::Ack(key.to_owned(), ack.version().as_u64(), 0));
         }
-        if dice.below(4) == 0 {
-            say(&Word::Try(key.to_owned(), State::InProgress));
+        if random.below(4) == 0 {
+            say(&Message::Try(key.to_owned(), State::InProgress));
             let ack = self.answer(lease.extend(TTL * 2)).await?;
-            say(&Word::Ack(key.to_owned(), ack.version().as_u64(), 0));
+            say(&Message::Ack(key.to_owned(), ack.version().as_u64(), 0));
         }
-        let seed = dice.next();
-        let next = match dice.below(6) {
+        let seed = random.next();
+        let next = match random.below(6) {
             0 => State::Failed(format!("code-{seed}")),
             1 => State::Released,
             2 => State::Lapsed,
             _ => State::Completed(seed),
         };
-        // Said first: an operation is begun when it is called.
-        say(&Word::Try(key.to_owned(), next.clone()));
+        // Reported first: an operation begins when it is called.
+        say(&Message::Try(key.to_owned(), next.clone()));
         let answer = match next {
             State::Failed(code) => lease.fail_with(&code, "why"),
             State::Released => lease.release(),
@@ -183,7 +185,7 @@ impl<'e> Caller<'e> {
             _ => lease.complete_bytes(&payload(seed)),
         };
         let ack = self.answer(answer).await?;
-        say(&Word::Ack(key.to_owned(), ack.version().as_u64(), 0));
+        say(&Message::Ack(key.to_owned(), ack.version().as_u64(), 0));
         Ok(())
     }
 
@@ -192,7 +194,7 @@ impl<'e> Caller<'e> {
     }
 }
 
-/// The files of a log whose process is gone, as they are now.
+/// Copies the files of a log whose process is gone.
 pub(crate) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {

@@ -1,4 +1,5 @@
-//! What the parent knows of the log: what was acknowledged, and what may have happened beside.
+//! The parent's knowledge of the log: the acknowledged writes, and the writes that may have
+//! happened.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -7,16 +8,17 @@ use std::sync::Arc;
 use lessor_core::{Acquisition, Engine, State as Is, View};
 use lessor_file::{FileStore, Settings};
 
-use crate::words::{State, Word, payload};
+use crate::messages::{Message, State, payload};
 
 #[derive(Default)]
 pub(crate) struct Known {
     keys: HashMap<String, Fact>,
-    /// The highest token that was heard of.
+    /// The highest token that was observed.
     token: u64,
-    /// Writes that were acknowledged.
+    /// The number of acknowledged writes.
     pub(crate) acks: u64,
-    /// Writes that a kill left open, and those of them that turned out to have happened.
+    /// The number of writes without an outcome, and of those among them that turned out to have
+    /// happened.
     pub(crate) open: u64,
     pub(crate) happened: u64,
 }
@@ -24,20 +26,20 @@ pub(crate) struct Known {
 #[derive(Debug)]
 struct Fact {
     state: State,
-    /// 0 if it is not known.
+    /// 0 if it is unknown.
     version: u64,
-    /// Of the last grant.
+    /// The token of the last grant.
     token: u64,
     trying: Option<State>,
 }
 
 impl Known {
-    pub(crate) fn hear(&mut self, word: &Word) -> Result<(), String> {
+    pub(crate) fn hear(&mut self, word: &Message) -> Result<(), String> {
         match word {
-            Word::Up | Word::Done(_) => {}
-            Word::Try(key, next) => self.fact(key).trying = Some(next.clone()),
-            Word::Nay(key) => self.fact(key).trying = None,
-            Word::Ack(key, version, token) => {
+            Message::Up | Message::Done(_) => {}
+            Message::Try(key, next) => self.fact(key).trying = Some(next.clone()),
+            Message::Refused(key) => self.fact(key).trying = None,
+            Message::Ack(key, version, token) => {
                 self.acks += 1;
                 self.token = self.token.max(*token);
                 let fact = self.fact(key);
@@ -52,7 +54,7 @@ impl Known {
                 fact.version = *version;
                 fact.state = next;
             }
-            Word::See(key, version) => {
+            Message::See(key, version) => {
                 let fact = self.fact(key);
                 if fact.version != 0 && fact.version != *version {
                     return Err(format!("{key}: version {version} where {} was acknowledged", fact.version));
@@ -68,7 +70,8 @@ impl Known {
         self.keys.entry(key.to_owned()).or_insert_with(absent)
     }
 
-    /// Opens a copy of the log that a killed process left, and compares. From then on, what was seen is known.
+    /// Opens a copy of the log that a killed process left, and compares it. What was observed is
+    /// known from then on.
     pub(crate) fn check(&mut self, folder: &Path, settings: Settings) -> Result<(), String> {
         let store =
             FileStore::builder().settings(settings).open(folder).map_err(|error| error.to_string())?;
@@ -77,7 +80,7 @@ impl Known {
         let listing = engine.list("", None, 1_000).wait().map_err(|error| error.to_string())?;
         if let Some((key, _)) = listing.entries.iter().find(|(key, _)| !self.keys.contains_key(key.as_str()))
         {
-            return Err(format!("{key} is there, and nobody has made it"));
+            return Err(format!("{key} exists although it was never acquired"));
         }
         for (key, fact) in &mut self.keys {
             let view = engine.status(key).wait().map_err(|error| format!("{key}: {error}"))?;
@@ -86,7 +89,7 @@ impl Known {
                 is(&fact.state, view.as_ref()) && (fact.version == 0 || fact.version == version);
             if let Some(next) = fact.trying.take() {
                 self.open += 1;
-                // A version counts the changes of one record; a new record begins anew.
+                // A version counts the changes of one record, and a new record starts again.
                 let has_moved = fact.version == 0 || version > fact.version || next == State::Absent;
                 if !is_as_it_was && is(&next, view.as_ref()) && has_moved {
                     self.happened += 1;

@@ -1,7 +1,8 @@
-//! Real processes are killed with `SIGKILL`: at random moments, and at the calls to the disk that change something. They tell
-//! their parent what was acknowledged, and it looks for that in what they leave.
+//! Real processes are killed with `SIGKILL`, at random moments and at mutating calls to the disk.
+//! They report the acknowledged writes to their parent, which looks for them in the files that are
+//! left.
 //!
-//! The environment's `LESSOR_KILLS` says how many are killed in each of the tests, by default 16.
+//! `LESSOR_KILLS` sets the number of kills of each test, default 16.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,9 +13,9 @@
 )]
 
 mod child;
-mod deadly;
+mod killing_disk;
 mod known;
-mod words;
+mod messages;
 
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
@@ -27,49 +28,49 @@ use lessor_file::SyncMode;
 use tempfile::TempDir;
 
 use child::{Task, settings};
-use deadly::When;
+use killing_disk::When;
 use known::Known;
-use words::{Dice, Word};
+use messages::{Message, Random};
 
 const SIGKILL: i32 = 9;
-/// So many processes are killed over the same log, one after the other.
+/// The number of processes that are killed over the same log.
 const LIVES: u64 = 8;
 
-/// Not a test by itself: what this program does as a child.
+/// The child process. Not a test by itself.
 #[test]
 fn the_child() {
     child::run();
 }
 
 #[test]
-fn p8_p9_what_a_process_killed_at_any_moment_was_told_is_there_with_sync_disk() {
+fn p8_p9_acknowledged_writes_of_a_process_killed_at_any_moment_are_there_with_sync_disk() {
     kill_at_random(SyncMode::Disk);
 }
 
 #[test]
-fn p8_p9_what_a_process_killed_at_any_moment_was_told_is_there_with_sync_process() {
+fn p8_p9_acknowledged_writes_of_a_process_killed_at_any_moment_are_there_with_sync_process() {
     kill_at_random(SyncMode::Process);
 }
 
 #[test]
-fn p8_p9_what_a_process_killed_at_a_chosen_call_was_told_is_there_with_sync_disk() {
+fn p8_p9_acknowledged_writes_of_a_process_killed_at_a_chosen_call_are_there_with_sync_disk() {
     kill_at_calls(SyncMode::Disk);
 }
 
 #[test]
-fn p8_p9_what_a_process_killed_at_a_chosen_call_was_told_is_there_with_sync_process() {
+fn p8_p9_acknowledged_writes_of_a_process_killed_at_a_chosen_call_are_there_with_sync_process() {
     kill_at_calls(SyncMode::Process);
 }
 
-/// From before the log is open to long after.
+/// Kills at random moments, from before the log is open to long after.
 fn kill_at_random(sync: SyncMode) {
     let mut campaign = Campaign::new(sync);
-    let mut dice = Dice(sync as u64);
+    let mut random = Random(sync as u64);
     for number in 0..campaign.kills {
         let micros = match number % 3 {
-            0 => dice.below(15_000),
-            1 => dice.below(60_000),
-            _ => dice.below(250_000),
+            0 => random.below(15_000),
+            1 => random.below(60_000),
+            _ => random.below(250_000),
         };
         let task = campaign.task(number, 1_000_000);
         campaign.live(&task, Some(Duration::from_micros(micros)));
@@ -77,15 +78,16 @@ fn kill_at_random(sync: SyncMode) {
     campaign.print("at random moments");
 }
 
-/// Before, amid and after calls from the first one of the opening to the last one of closing: every second process at each
-/// call of the opening in turn, the others at calls spread evenly over its life.
+/// Kills before, during and after calls, from the first one of the opening to the last one of the
+/// close. Every second process is killed at the next call of the opening, and the others at calls
+/// spread evenly over their life.
 fn kill_at_calls(sync: SyncMode) {
     const ROUNDS: u64 = 4;
     const OPENING: u64 = 25;
     const WAYS: [When; 3] = [When::Before, When::Amid, When::After];
     let mut campaign = Campaign::new(sync);
     let task = campaign.task(0, ROUNDS);
-    let calls = campaign.live(&task, None).expect("nobody killed it");
+    let calls = campaign.live(&task, None).expect("it was killed");
     let places = (campaign.kills / 2).div_ceil(3).max(1);
     for number in 1..=campaign.kills {
         let mut task = campaign.task(number, ROUNDS);
@@ -146,7 +148,8 @@ impl Campaign {
         Task { folder, sync: self.sync, seed: number, rounds, at: 0, when: When::Before }
     }
 
-    /// A child's life, and the look at what it leaves. Says how many calls it made, if it came to its end.
+    /// Runs a child and checks what it leaves. Returns the number of its calls, if it was not
+    /// killed.
     fn live(&mut self, task: &Task, kill_after: Option<Duration>) -> Option<u64> {
         let mut child = task.command().stdout(Stdio::piped()).spawn().unwrap();
         let mut pipe = child.stdout.take().unwrap();
@@ -159,23 +162,23 @@ impl Campaign {
             child.kill().unwrap();
         }
         let status = child.wait().unwrap();
-        let said = listener.join().unwrap().unwrap();
+        let output = listener.join().unwrap().unwrap();
         let was_killed = status.signal() == Some(SIGKILL);
-        assert!(was_killed || status.success(), "{status}, {task:?}: {said}");
+        assert!(was_killed || status.success(), "{status}, {task:?}: {output}");
 
-        let words: Vec<Word> = said.lines().filter_map(Word::parse).collect();
-        for word in &words {
+        let messages: Vec<Message> = output.lines().filter_map(Message::parse).collect();
+        for word in &messages {
             self.known.hear(word).unwrap_or_else(|why| panic!("{why}; {task:?}"));
         }
         self.killed += u64::from(was_killed);
         self.ended += u64::from(!was_killed);
-        let is_up = words.iter().any(|word| matches!(word, Word::Up));
+        let is_up = messages.iter().any(|word| matches!(word, Message::Up));
         self.killed_opening += u64::from(was_killed && !is_up);
         self.check(task);
-        words.iter().find_map(|word| if let Word::Done(calls) = word { Some(*calls) } else { None })
+        messages.iter().find_map(|word| if let Message::Done(calls) = word { Some(*calls) } else { None })
     }
 
-    /// Looks at a copy: the next child finds the log as this one left it.
+    /// Checks a copy, so that the next child finds the log as this one left it.
     fn check(&mut self, task: &Task) {
         if !task.folder.exists() {
             return;

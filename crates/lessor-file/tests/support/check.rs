@@ -1,4 +1,4 @@
-//! Checks what is left of a log against what was told.
+//! Checks of the disks that a crash leaves.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::cell::Cell;
@@ -8,18 +8,19 @@ use lessor_core::Store;
 use lessor_file::{Settings, SyncMode};
 use lessor_simdisk::SimDisk;
 
+use super::changes::Action;
 use super::number_from_env;
-use super::scribe::Act;
-use super::told::Told;
+use super::observed::Observed;
 use super::work::{KEYS, Op, Work, key};
 
-/// About as many calls as an opening makes.
+/// The approximate number of calls of an opening.
 const CALLS: u64 = 28;
 
-/// How thoroughly each disk is looked at.
+/// Checks disks, with a chosen thoroughness.
 pub(crate) struct Check {
     settings: Settings,
-    /// One disk in so many is opened with a crash in between: the environment's `LESSOR_NESTED_EVERY`, by default 5.
+    /// The interval of disks that are opened with a crash in between: `LESSOR_NESTED_EVERY`,
+    /// default 5.
     nested_every: u64,
     disks: Cell<u64>,
     nested: Cell<u64>,
@@ -35,14 +36,15 @@ impl Check {
         }
     }
 
-    /// The log opens; all that was told is there; it can be worked with, and what is told then survives as well.
-    pub(crate) fn whole(&self, disk: &SimDisk, told: &Told) -> Result<(), String> {
+    /// Checks that the log opens with everything that was observed, that it works, and that new
+    /// writes survive as well.
+    pub(crate) fn whole(&self, disk: &SimDisk, observed: &Observed) -> Result<(), String> {
         let count = self.disks.get() + 1;
         self.disks.set(count);
         if count.is_multiple_of(self.nested_every) {
-            self.crash_in_recovery(disk, told, count / self.nested_every)?;
+            self.crash_in_recovery(disk, observed, count / self.nested_every)?;
         }
-        let (after, killed) = self.go_on(disk, told)?;
+        let (after, killed) = self.go_on(disk, observed)?;
         // In every other case the log was closed.
         let crash = if (count / 4).is_multiple_of(2) { killed.crash() } else { disk.crash() };
         let image = match count % 4 {
@@ -53,9 +55,10 @@ impl Check {
         self.opens(&image, &after).map(drop).map_err(|why| format!("after a second crash: {why}"))
     }
 
-    /// The same, with every disk that a power loss may leave after the work.
-    pub(crate) fn whole_after_all(&self, disk: &SimDisk, told: &Told) -> Result<(), String> {
-        let (after, killed) = self.go_on(disk, told)?;
+    /// Checks as [`whole`](Self::whole) does, with every disk that a power loss may leave after new
+    /// writes.
+    pub(crate) fn whole_after_all(&self, disk: &SimDisk, observed: &Observed) -> Result<(), String> {
+        let (after, killed) = self.go_on(disk, observed)?;
         let crash = killed.crash();
         for image in crash.images(6, 30, 1) {
             self.disks.set(self.disks.get() + 1);
@@ -64,69 +67,70 @@ impl Check {
         Ok(())
     }
 
-    /// The same of a process that was killed: without syncs, a crash after that may take what is told then.
-    pub(crate) fn killed(&self, disk: &SimDisk, told: &Told, sync: SyncMode) -> Result<(), String> {
+    /// Checks the disk of a killed process. Without syncs, a later power loss may take the new
+    /// writes.
+    pub(crate) fn killed(&self, disk: &SimDisk, observed: &Observed, sync: SyncMode) -> Result<(), String> {
         match sync {
-            SyncMode::Disk => self.whole(disk, told),
-            SyncMode::Process => {
+            SyncMode::Disk => self.whole(disk, observed),
+            _ => {
                 self.disks.set(self.disks.get() + 1);
-                let (after, killed) = self.go_on(disk, told)?;
+                let (after, killed) = self.go_on(disk, observed)?;
                 self.opens(&killed, &after).map(drop)
             }
         }
     }
 
-    /// The log opens, and holds what is left of all that was written up to some moment.
-    pub(crate) fn prefix(&self, disk: &SimDisk, told: &Told) -> Result<(), String> {
-        let work = self.open(disk, told)?;
+    /// Checks that the log opens with the state after some prefix of all writes.
+    pub(crate) fn prefix(&self, disk: &SimDisk, observed: &Observed) -> Result<(), String> {
+        let work = self.open(disk, observed)?;
         let read = work.read()?.into_iter().map(|(key, seen)| (key, seen.record)).collect();
-        told.is_a_prefix(&read)
+        observed.is_a_prefix(&read)
     }
 
-    pub(crate) fn opens(&self, disk: &SimDisk, told: &Told) -> Result<Told, String> {
-        let mut work = self.open(disk, told)?;
+    pub(crate) fn opens(&self, disk: &SimDisk, observed: &Observed) -> Result<Observed, String> {
+        let mut work = self.open(disk, observed)?;
         look(&mut work)?;
-        Ok(work.told.clone())
+        Ok(work.observed.clone())
     }
 
-    fn open<'d>(&self, disk: &'d SimDisk, told: &Told) -> Result<Work<'d>, String> {
-        let opened = Work::open(disk, &self.settings, told.clone());
-        opened.map_err(|(error, told)| format!("opening: {error}; after {:?}", told.trace))
+    fn open<'d>(&self, disk: &'d SimDisk, observed: &Observed) -> Result<Work<'d>, String> {
+        let opened = Work::open(disk, &self.settings, observed.clone());
+        opened.map_err(|(error, observed)| format!("opening: {error}; after {:?}", observed.trace))
     }
 
-    /// Each key is granted anew, above all tokens, and one lease is completed. Returns also the disk if the process is
-    /// killed then.
-    fn go_on(&self, disk: &SimDisk, told: &Told) -> Result<(Told, SimDisk), String> {
-        let mut work = self.open(disk, told)?;
+    /// Grants each key again, with a token above all others, and completes one lease. Also returns
+    /// the disk of the process if it is killed then.
+    fn go_on(&self, disk: &SimDisk, observed: &Observed) -> Result<(Observed, SimDisk), String> {
+        let mut work = self.open(disk, observed)?;
         look(&mut work)?;
-        let acts = KEYS.iter().flat_map(|name| [Op::On(Act::Forget, name), Op::On(Act::Acquire, name)]);
-        for op in acts.chain([Op::On(Act::Complete, "a")]) {
+        let acts = KEYS.iter().flat_map(|name| [Op::On(Action::Forget, name), Op::On(Action::Acquire, name)]);
+        for op in acts.chain([Op::On(Action::Complete, "a")]) {
             work.perform(op).map_err(|_| format!("{op:?} failed on a disk that works"))?;
         }
         for name in KEYS {
             let seen = work.load(&key(name)).map_err(|error| error.to_string())?;
             if seen.record.is_none() {
-                return Err(format!("{name} could not be granted anew"));
+                return Err(format!("{name} could not be granted again"));
             }
         }
-        Ok((work.told.clone(), disk.fork()))
+        Ok((work.observed.clone(), disk.fork()))
     }
 
-    /// The opening itself is interrupted, before or during one of its calls.
-    fn crash_in_recovery(&self, disk: &SimDisk, told: &Told, number: u64) -> Result<(), String> {
-        self.crash_in_recovery_at(disk, told, 1 + number / 2 % CALLS, number)
+    /// Interrupts the opening before or during one of its calls.
+    fn crash_in_recovery(&self, disk: &SimDisk, observed: &Observed, number: u64) -> Result<(), String> {
+        self.crash_in_recovery_at(disk, observed, 1 + number / 2 % CALLS, number)
     }
 
-    /// The opening is interrupted at each of its calls.
-    pub(crate) fn recovers_at_any_call(&self, disk: &SimDisk, told: &Told) -> Result<(), String> {
+    /// Interrupts the opening at each of its calls.
+    pub(crate) fn recovers_at_any_call(&self, disk: &SimDisk, observed: &Observed) -> Result<(), String> {
         self.disks.set(self.disks.get() + 1);
-        (2..2 * CALLS).try_for_each(|number| self.crash_in_recovery_at(disk, told, number / 2, number))
+        (2..2 * CALLS).try_for_each(|number| self.crash_in_recovery_at(disk, observed, number / 2, number))
     }
 
     fn crash_in_recovery_at(
         &self,
         disk: &SimDisk,
-        told: &Told,
+        observed: &Observed,
         call: u64,
         number: u64,
     ) -> Result<(), String> {
@@ -136,20 +140,20 @@ impl Check {
         } else {
             interrupted.power_off_during(call);
         }
-        let mut told = told.clone();
-        if let Ok(mut work) = Work::open(&interrupted, &self.settings, told.clone()) {
-            // What is read now has been observed.
+        let mut observed = observed.clone();
+        if let Ok(mut work) = Work::open(&interrupted, &self.settings, observed.clone()) {
+            // What is read now counts as observed.
             for name in KEYS {
                 if let Ok(seen) = work.store().load(&key(name)).wait() {
-                    work.told.saw(&key(name), &seen)?;
+                    work.observed.saw(&key(name), &seen)?;
                 }
             }
-            told = work.told.clone();
+            observed = work.observed.clone();
         }
         for (image, name) in crash_images(&interrupted, number) {
             self.nested.set(self.nested.get() + 1);
             let place = format!("the opening is interrupted at its call {call}, {name}");
-            self.opens(&image, &told).map_err(|why| format!("{place}: {why}"))?;
+            self.opens(&image, &observed).map_err(|why| format!("{place}: {why}"))?;
         }
         Ok(())
     }
@@ -169,7 +173,7 @@ fn crash_images(disk: &SimDisk, seed: u64) -> [(SimDisk, &'static str); 5] {
 fn look(work: &mut Work<'_>) -> Result<(), String> {
     let read: BTreeMap<_, _> = work.read()?;
     for (key, seen) in &read {
-        work.told.saw(key, seen).map_err(|why| format!("{why}; after {:?}", work.told.trace))?;
+        work.observed.saw(key, seen).map_err(|why| format!("{why}; after {:?}", work.observed.trace))?;
     }
     Ok(())
 }

@@ -1,14 +1,14 @@
-//! Holds calls of a simulated disk back.
+//! A gate that blocks calls of a simulated disk.
 
 use std::sync::Arc;
 
 use lessor_simdisk::{Call, CallKind, SimDisk};
 use parking_lot::{Condvar, Mutex};
 
-/// Stands before one kind of call on one file, and is open at first.
+/// A gate before one kind of call on one file. It is open at first.
 #[derive(Default)]
 pub(crate) struct Gate {
-    /// Whether it is shut, and how many wait before it.
+    /// Whether it is closed, and the number of calls that wait.
     state: Mutex<(bool, usize)>,
     changed: Condvar,
 }
@@ -16,10 +16,10 @@ pub(crate) struct Gate {
 impl Gate {
     pub(crate) fn before(disk: &SimDisk, kind: CallKind, file: &'static str) -> Arc<Self> {
         let gate = Arc::new(Self::default());
-        let keeper = Arc::clone(&gate);
+        let maintenance = Arc::clone(&gate);
         disk.on_call(Some(Arc::new(move |call: Call| {
             if call.kind == kind && call.file == file {
-                keeper.pass();
+                maintenance.pass();
             }
         })));
         gate
@@ -42,7 +42,7 @@ impl Gate {
         state.1 -= 1;
     }
 
-    /// Until somebody waits before it.
+    /// Blocks until a call waits.
     pub(crate) fn wait_for_one(&self) {
         self.changed.wait_while(&mut self.state.lock(), |(_, waiting)| *waiting == 0);
     }

@@ -1,5 +1,6 @@
-//! Runs a piece of work on simulated disks again and again: once for each call at which something can go wrong. It
-//! knows nothing of the log. What the work was told goes to a check of each disk that may be left.
+//! Campaigns: repeated runs of a piece of work on simulated disks, one for each call at which
+//! something can go wrong. They are independent of the log. The work returns what it observed, and
+//! a check compares that with each disk that may be left.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::cell::Cell;
@@ -7,20 +8,20 @@ use std::fmt::Display;
 
 use lessor_simdisk::{Crash, Fault, SimDisk, When};
 
+pub(crate) mod changes;
 pub(crate) mod check;
 pub(crate) mod gate;
+pub(crate) mod observed;
 pub(crate) mod reopening;
-pub(crate) mod scribe;
-pub(crate) mod told;
 pub(crate) mod work;
 
-/// How much is tried, and how much was.
+/// The extent of a campaign, and its counters.
 pub(crate) struct Campaign {
     name: &'static str,
-    /// All disks that a crash may leave are checked if there are at most 2 to the power of this: the environment's
-    /// `LESSOR_CHOICES`, by default 6.
+    /// All disks that a crash may leave are checked if there are at most 2 to the power of this:
+    /// `LESSOR_CHOICES`, default 6.
     max_choices: u32,
-    /// Else that many, drawn at random: the environment's `LESSOR_IMAGES`, by default 30.
+    /// Otherwise this number of random ones is checked: `LESSOR_IMAGES`, default 30.
     samples: u64,
     runs: Cell<u64>,
     disks: Cell<u64>,
@@ -37,7 +38,8 @@ impl Campaign {
         }
     }
 
-    /// The power fails at each mutating call of the work, before it and during it, and once after all of them.
+    /// Fails the power before and during each mutating call of the work, and once after all of
+    /// them.
     pub(crate) fn each_power_loss<T>(
         &self,
         start: impl Fn() -> SimDisk,
@@ -53,10 +55,10 @@ impl Campaign {
                 } else {
                     disk.power_off_at(last);
                 }
-                let told = self.run(&disk, &work);
+                let observed = self.run(&disk, &work);
                 let when = if during { "during" } else { "before" };
                 let place = format!("the power fails {when} mutating call {call}");
-                self.check_crash(&disk.crash(), call, &place, |image| check(image, &told));
+                self.check_crash(&disk.crash(), call, &place, |image| check(image, &observed));
                 if disk.mutations() < last {
                     break;
                 }
@@ -64,7 +66,8 @@ impl Campaign {
         }
     }
 
-    /// The process is killed at each mutating call of the work, and once after all of them; the machine lives on.
+    /// Kills the process at each mutating call of the work, and once after all of them. The machine
+    /// continues to run.
     pub(crate) fn each_kill<T>(
         &self,
         start: impl Fn() -> SimDisk,
@@ -75,9 +78,9 @@ impl Campaign {
             let disk = start();
             let last = disk.mutations() + call;
             disk.power_off_at(last);
-            let told = self.run(&disk, &work);
+            let observed = self.run(&disk, &work);
             self.check(&disk.fork(), format_args!("killed before mutating call {call}"), |disk| {
-                check(disk, &told)
+                check(disk, &observed)
             });
             if disk.mutations() < last {
                 break;
@@ -85,8 +88,9 @@ impl Campaign {
         }
     }
 
-    /// Each call of the work fails, once and from then on, in each way. What is left is checked as it is when the
-    /// process starts anew, also if the machine forgets meanwhile what a failed sync lost, and after a power loss.
+    /// Makes each call of the work fail, once and from then on, in each way. Checks the disk that
+    /// the next process finds, also if lost data becomes invisible, and each disk after a power
+    /// loss.
     pub(crate) fn each_failing_call<T>(
         &self,
         start: impl Fn() -> SimDisk,
@@ -108,13 +112,13 @@ impl Campaign {
                 let number = disk.calls() + call;
                 let when = When::call(number);
                 disk.fail(if lasts { when.from_then_on() } else { when }, fault);
-                let told = self.run(&disk, &work);
+                let observed = self.run(&disk, &work);
                 let place = format!("{fault:?} at call {call}{}", if lasts { " and after it" } else { "" });
-                self.check(&disk.fork(), &place, |disk| check(disk, &told));
+                self.check(&disk.fork(), &place, |disk| check(disk, &observed));
                 let evicted = disk.fork();
                 evicted.evict_lost();
-                self.check(&evicted, format_args!("{place}, evicted"), |disk| check(disk, &told));
-                self.check_crash(&disk.crash(), call, &place, |image| check(image, &told));
+                self.check(&evicted, format_args!("{place}, evicted"), |disk| check(disk, &observed));
+                self.check_crash(&disk.crash(), call, &place, |image| check(image, &observed));
                 if disk.calls() < number {
                     break;
                 }
@@ -122,7 +126,7 @@ impl Campaign {
         }
     }
 
-    /// Each disk that the crash may leave, or many of them.
+    /// Checks each disk that a crash may leave, or many of them.
     pub(crate) fn check_crash(
         &self,
         crash: &Crash,

@@ -1,22 +1,23 @@
-//! A folder with a log that was changed in any way is opened: it is refused, or what it holds can be read and stays.
+//! Opens a log whose files were changed arbitrarily. It is refused, or its records can be read and
+//! stay.
 
 use std::sync::{Arc, OnceLock};
 
 use lessor_core::{Store, StoreError};
-use lessor_file::check::{self, Start};
+use lessor_file::check::{self, TruncateFrom};
 use lessor_simdisk::SimDisk;
 use lessor_testkit::ManualClock;
 
 use crate::small::{self, Story};
 
-/// What became of a folder.
+/// The result of opening a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Became {
+pub(crate) enum Recovered {
     Opened,
     Refused,
 }
 
-/// Bytes that say what is to be done, until there are none left.
+/// The bytes that determine the changes.
 struct Input<'b>(&'b [u8]);
 
 impl<'b> Input<'b> {
@@ -38,7 +39,7 @@ impl<'b> Input<'b> {
     }
 }
 
-/// Two logs: one that was closed, and one whose process was killed.
+/// Returns a closed log and a killed one.
 fn logs() -> &'static [(SimDisk, ManualClock); 2] {
     static LOGS: OnceLock<[(SimDisk, ManualClock); 2]> = OnceLock::new();
     LOGS.get_or_init(|| {
@@ -55,7 +56,7 @@ fn logs() -> &'static [(SimDisk, ManualClock); 2] {
     })
 }
 
-pub(crate) fn recover(bytes: &[u8]) -> Became {
+pub(crate) fn recover(bytes: &[u8]) -> Recovered {
     let mut input = Input(bytes);
     let [closed, killed] = logs();
     let (disk, clock) = if input.byte().unwrap_or(0) & 1 == 0 { closed } else { killed };
@@ -64,7 +65,7 @@ pub(crate) fn recover(bytes: &[u8]) -> Became {
 
     let (lines, report) = match check_all(&disk) {
         Some(read) => read,
-        None => return became(&disk, &clock),
+        None => return open_result(&disk, &clock),
     };
     if report.is_sound() {
         let store = small::try_open(&disk, &clock).unwrap();
@@ -77,44 +78,44 @@ pub(crate) fn recover(bytes: &[u8]) -> Became {
         drop(store);
         let (again, report) = small::dump(&disk);
         assert!(report.is_sound(), "{report}");
-        let known = |lines: &[check::Line]| -> Vec<_> {
+        let known = |lines: &[check::RecordSummary]| -> Vec<_> {
             lines.iter().map(|line| (line.key.clone(), line.version, line.token, line.lsn)).collect()
         };
         assert_eq!(known(&again), known(&lines));
     }
-    became(&disk, &clock)
+    open_result(&disk, &clock)
 }
 
-/// The check tool takes anything. `None` if it could not even begin.
-fn check_all(disk: &SimDisk) -> Option<(Vec<check::Line>, check::Report)> {
+/// Verifies, lists and truncates the log. Returns `None` if it could not be read at all.
+fn check_all(disk: &SimDisk) -> Option<(Vec<check::RecordSummary>, check::Report)> {
     let mut lines = Vec::new();
     let report = check::dump_on(disk, |line| lines.push(line.clone())).ok()?;
     let cutting = disk.fork();
-    if let Ok(Some(_)) = check::truncate_on(&cutting, Start::Damage) {
+    if let Ok(Some(_)) = check::truncate_on(&cutting, TruncateFrom::Damage) {
         let report = check::verify_on(&cutting).unwrap();
         assert!(report.is_sound(), "after a cut: {report}");
     }
     Some((lines, report))
 }
 
-fn became(disk: &SimDisk, clock: &ManualClock) -> Became {
+fn open_result(disk: &SimDisk, clock: &ManualClock) -> Recovered {
     match small::try_open(disk, clock) {
         Ok(store) => {
             let store: Arc<_> = store;
             store.close().unwrap();
-            Became::Opened
+            Recovered::Opened
         }
         Err(lessor_core::Error::Store(
             StoreError::Corrupt { .. }
             | StoreError::Incompatible { .. }
             | StoreError::Unavailable { .. }
             | StoreError::Misconfigured { .. },
-        )) => Became::Refused,
+        )) => Recovered::Refused,
         Err(other) => panic!("{other}"),
     }
 }
 
-/// Changes a file as the input says; `None` if there is no input left.
+/// Changes a file as the input determines. Returns `None` at the end of the input.
 fn edit(disk: &SimDisk, input: &mut Input<'_>) -> Option<()> {
     let kind = input.byte()?;
     let names = disk.file_names();
@@ -135,12 +136,12 @@ fn edit(disk: &SimDisk, input: &mut Input<'_>) -> Option<()> {
             return Some(());
         }
         3 => {
-            disk.take_away(name);
+            disk.delete(name);
             return Some(());
         }
         4 => bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= kind | 1),
         5 => {
-            // Only the mark or the padding behind it is not what it was.
+            // Changes a mark or the padding only.
             let end = (at | 511).min(bytes.len().saturating_sub(1));
             bytes.iter_mut().skip(end).take(1).for_each(|byte| *byte = kind);
         }
@@ -149,7 +150,7 @@ fn edit(disk: &SimDisk, input: &mut Input<'_>) -> Option<()> {
             seal(disk, &mut bytes, at);
         }
         _ => {
-            // In a header, where numbers are.
+            // Changes a number in a header.
             let at = at / 512 * 512 + usize::from(input.byte()?) % 64;
             overwrite(&mut bytes, at, input);
             seal(disk, &mut bytes, at);
@@ -165,7 +166,7 @@ fn overwrite(bytes: &mut [u8], at: usize, input: &mut Input<'_>) {
     bytes.iter_mut().skip(at).zip(new).for_each(|(byte, new)| *byte = *new);
 }
 
-/// Makes the checksums around a place fit again, so that what they guard is looked at.
+/// Corrects the checksums around an offset, so that the fields that they protect are checked.
 fn seal(disk: &SimDisk, bytes: &mut [u8], at: usize) {
     let log: Vec<u8> = match disk.file_names().iter().any(|name| name == "superblock") {
         true => disk.bytes("superblock").get(16..32).unwrap_or_default().to_vec(),

@@ -1,4 +1,4 @@
-//! A log that is closed and opened anew every few calls, without whoever uses it being told.
+//! A store that closes and opens its log every few calls, invisibly to its callers.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::sync::Arc;
@@ -50,8 +50,8 @@ impl Inner {
 }
 
 fn open(settings: &Settings, clock: &ManualClock, disk: &SimDisk) -> FileStore {
-    let opener = FileStore::builder().settings(settings.clone()).clock(Arc::new(clock.clone()));
-    opener.open_on(Arc::new(disk.clone())).unwrap()
+    let builder = FileStore::builder().settings(settings.clone()).clock(Arc::new(clock.clone()));
+    builder.open_on(Arc::new(disk.clone())).unwrap()
 }
 
 impl Store for Reopening {

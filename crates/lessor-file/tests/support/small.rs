@@ -1,4 +1,4 @@
-//! A small log with a bit of everything, and its state after each write.
+//! A small log with records of all kinds, and its state after each write.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::collections::BTreeMap;
@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lessor_core::{Acquisition, Engine, Lease};
-use lessor_file::check::{self, Line, Report};
+use lessor_file::check::{self, RecordSummary, Report};
 use lessor_file::{FileStore, Settings};
 use lessor_simdisk::SimDisk;
 use lessor_testkit::ManualClock;
 
-/// What there is of each key: version, token and stage.
+/// Version, token and stage by key.
 pub(crate) type State = BTreeMap<String, (u64, u64, &'static str)>;
 
-/// Segments of a few frames each.
+/// Settings with segments of a few frames.
 pub(crate) fn settings() -> Settings {
     let mut settings = Settings::default();
     settings.first_segment = 4 << 10;
@@ -27,17 +27,17 @@ pub(crate) fn open(disk: &SimDisk, clock: &ManualClock) -> Arc<FileStore> {
 }
 
 pub(crate) fn try_open(disk: &SimDisk, clock: &ManualClock) -> Result<Arc<FileStore>, lessor_core::Error> {
-    let opener = FileStore::builder().settings(settings()).clock(Arc::new(clock.clone()));
-    opener.open_on(Arc::new(disk.clone())).map(Arc::new)
+    let builder = FileStore::builder().settings(settings()).clock(Arc::new(clock.clone()));
+    builder.open_on(Arc::new(disk.clone())).map(Arc::new)
 }
 
-pub(crate) fn dump(disk: &SimDisk) -> (Vec<Line>, Report) {
+pub(crate) fn dump(disk: &SimDisk) -> (Vec<RecordSummary>, Report) {
     let mut lines = Vec::new();
     let report = check::dump_on(disk, |line| lines.push(line.clone())).unwrap();
     (lines, report)
 }
 
-/// Where each frame of the log begins: found by its header.
+/// Returns the offsets of all frames, which are found by their headers.
 #[allow(clippy::indexing_slicing, reason = "a test fails by panicking")]
 pub(crate) fn frames(disk: &SimDisk) -> Vec<(String, u64, u64)> {
     let mut frames = Vec::new();
@@ -59,7 +59,7 @@ pub(crate) fn state(disk: &SimDisk) -> (State, Report) {
     (state.collect(), report)
 }
 
-/// A log that is being written, and what it held after each frame.
+/// A log that is being written, and its state after each frame.
 pub(crate) struct Story {
     pub(crate) disk: SimDisk,
     pub(crate) clock: ManualClock,
@@ -102,7 +102,7 @@ impl Story {
         self.note();
     }
 
-    /// Leases of every kind, without a compaction.
+    /// Makes leases of all kinds, without a compaction.
     pub(crate) fn some(&mut self, round: &str) {
         let name = |name: &str| format!("{name}:{round}");
         self.done(&name("order"), "a receipt");
@@ -117,7 +117,8 @@ impl Story {
         self.done(&name("large"), &"x".repeat(1200));
     }
 
-    /// Once the next segment is there, so that what is compacted always ends at the same place.
+    /// Compacts once the next segment exists, so that the compacted part always ends at the same
+    /// frame.
     pub(crate) fn compact(&mut self) {
         let is_there = || {
             let disk = self.disk.fork();
@@ -139,10 +140,10 @@ impl Story {
         (self.disk, self.clock, self.states)
     }
 
-    /// The process is killed.
+    /// Kills the process.
     pub(crate) fn kill(self) -> (SimDisk, ManualClock, BTreeMap<u64, State>) {
         let left = self.disk.fork();
-        // The store goes on, on a disk that nobody looks at.
+        // The store continues on a disk that is not used any more.
         let (clock, states) = (self.clock.clone(), self.states.clone());
         let _ = self.store.close();
         (left, clock, states)

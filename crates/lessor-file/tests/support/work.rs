@@ -1,4 +1,5 @@
-//! Work on a log that is deterministic but for the log's own threads, and that keeps account of what it was told.
+//! Deterministic work on a log, except for the threads of the log itself, with a record of all
+//! observations.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::collections::BTreeMap;
@@ -11,37 +12,37 @@ use lessor_file::{FileStore, Settings, SyncMode};
 use lessor_simdisk::SimDisk;
 use lessor_testkit::ManualClock;
 
-use super::scribe::{self, Act};
-use super::told::Told;
+use super::changes::{self, Action};
+use super::observed::Observed;
 
 pub(crate) const KEYS: [&str; 3] = ["a", "b", "c"];
 
-/// One step of some work.
+/// One step of the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
-    On(Act, &'static str),
+    On(Action, &'static str),
     Compact,
-    /// After a while.
+    /// Purges after a while.
     Purge,
     Reopen,
 }
 
-/// Every step that short workloads are made of.
+/// The steps of short workloads.
 pub(crate) const ALPHABET: [Op; 11] = [
-    Op::On(Act::Acquire, "a"),
-    Op::On(Act::Acquire, "b"),
-    Op::On(Act::Complete, "a"),
-    Op::On(Act::Fail, "a"),
-    Op::On(Act::Extend, "a"),
-    Op::On(Act::Release, "a"),
-    Op::On(Act::Forget, "a"),
-    Op::On(Act::Complete, "b"),
+    Op::On(Action::Acquire, "a"),
+    Op::On(Action::Acquire, "b"),
+    Op::On(Action::Complete, "a"),
+    Op::On(Action::Fail, "a"),
+    Op::On(Action::Extend, "a"),
+    Op::On(Action::Release, "a"),
+    Op::On(Action::Forget, "a"),
+    Op::On(Action::Complete, "b"),
     Op::Compact,
     Op::Purge,
     Op::Reopen,
 ];
 
-/// Segments so small that a few writes go through several of them.
+/// Settings with segments so small that a few writes fill several of them.
 pub(crate) fn tiny(sync: SyncMode) -> Settings {
     let mut settings = Settings::default();
     settings.sync = sync;
@@ -57,7 +58,7 @@ pub(crate) fn key(text: &str) -> Key {
     Key::new(text).unwrap()
 }
 
-/// The log cannot be worked with any more on this disk.
+/// The log cannot be used any more on this disk.
 #[derive(Debug)]
 pub(crate) struct Ended;
 
@@ -66,38 +67,42 @@ pub(crate) struct Work<'d> {
     settings: Settings,
     clock: ManualClock,
     store: Option<FileStore>,
-    pub(crate) told: Told,
+    pub(crate) observed: Observed,
     ids: u128,
-    /// Lengthens results.
+    /// The length of results.
     pub(crate) bytes: usize,
 }
 
 impl<'d> Work<'d> {
-    /// Opens the log with a clock that is an hour behind what was told.
-    pub(crate) fn open(disk: &'d SimDisk, settings: &Settings, told: Told) -> Result<Self, (Error, Told)> {
-        let clock = clock_behind(&told);
+    /// Opens the log with a clock that is an hour behind the observed time.
+    pub(crate) fn open(
+        disk: &'d SimDisk,
+        settings: &Settings,
+        observed: Observed,
+    ) -> Result<Self, (Error, Observed)> {
+        let clock = clock_behind(&observed);
         match open(disk, settings, &clock) {
             Ok(store) => {
                 let settings = settings.clone();
-                let ids = told.trace.len() as u128 * 1_000;
-                let mut work = Self { disk, settings, clock, store: Some(store), told, ids, bytes: 700 };
-                work.told.synced();
+                let ids = observed.trace.len() as u128 * 1_000;
+                let mut work = Self { disk, settings, clock, store: Some(store), observed, ids, bytes: 700 };
+                work.observed.synced();
                 Ok(work)
             }
-            Err(error) => Err((error, told)),
+            Err(error) => Err((error, observed)),
         }
     }
 
-    /// All of the work, as far as it gets; what it was told.
-    pub(crate) fn run(disk: &'d SimDisk, settings: &Settings, told: Told, ops: &[Op]) -> Told {
-        match Self::open(disk, settings, told) {
+    /// Performs all of the work, as far as possible. Returns the observations.
+    pub(crate) fn run(disk: &'d SimDisk, settings: &Settings, observed: Observed, ops: &[Op]) -> Observed {
+        match Self::open(disk, settings, observed) {
             Ok(mut work) => {
                 let _ = ops.iter().try_for_each(|op| work.perform(*op));
-                work.told
+                work.observed
             }
-            Err((error, told)) => {
+            Err((error, observed)) => {
                 must_be_io(&error);
-                told
+                observed
             }
         }
     }
@@ -111,7 +116,7 @@ impl<'d> Work<'d> {
     }
 
     pub(crate) fn perform(&mut self, op: Op) -> Result<(), Ended> {
-        self.told.trace.push(format!("{op:?}"));
+        self.observed.trace.push(format!("{op:?}"));
         self.clock.advance(Duration::from_millis(1));
         match op {
             Op::On(act, name) => self.act(act, &key(name)),
@@ -124,7 +129,7 @@ impl<'d> Work<'d> {
         }
     }
 
-    fn act(&mut self, act: Act, key: &Key) -> Result<(), Ended> {
+    fn act(&mut self, act: Action, key: &Key) -> Result<(), Ended> {
         let seen = match self.load(key) {
             Ok(seen) => seen,
             Err(error) => return self.heal(&error.into()),
@@ -144,33 +149,33 @@ impl<'d> Work<'d> {
 
     #[track_caller]
     fn saw(&mut self, key: &Key, seen: &Seen) {
-        if let Err(why) = self.told.saw(key, seen) {
-            panic!("{why}; after {:?}", self.told.trace);
+        if let Err(why) = self.observed.saw(key, seen) {
+            panic!("{why}; after {:?}", self.observed.trace);
         }
     }
 
-    /// Writes what follows from what was seen; says whether anything did.
-    pub(crate) fn write(&mut self, act: Act, key: &Key, seen: &Seen) -> Result<bool, StoreError> {
+    /// Writes the change that follows from a reading. Returns whether there was one.
+    pub(crate) fn write(&mut self, act: Action, key: &Key, seen: &Seen) -> Result<bool, StoreError> {
         self.ids += 1;
         let new = LeaseId::from_bytes(self.ids.to_be_bytes());
         let id = match act {
-            Act::Acquire => new,
+            Action::Acquire => new,
             _ => self.holder(seen.record.as_ref()).unwrap_or(new),
         };
-        let Some(change) = scribe::change(key, seen, act, id, self.bytes) else { return Ok(false) };
+        let Some(change) = changes::change(key, seen, act, id, self.bytes) else { return Ok(false) };
         let change = change.borrow();
-        if act == Act::Acquire
-            && let Err(why) = self.told.outruns(key, change.next)
+        if act == Action::Acquire
+            && let Err(why) = self.observed.outruns(key, change.next)
         {
-            panic!("{why}; after {:?}", self.told.trace);
+            panic!("{why}; after {:?}", self.observed.trace);
         }
         match self.store().swap(key, &change).wait() {
             Ok(Swap::Stored) => {
-                self.told.stored(key, change.next);
+                self.observed.stored(key, change.next);
                 Ok(true)
             }
             Ok(Swap::Stamped(next)) => {
-                self.told.stored(key, &next);
+                self.observed.stored(key, &next);
                 Ok(true)
             }
             Ok(Swap::Conflict(seen) | Swap::OutOfWindow(seen)) => {
@@ -179,7 +184,7 @@ impl<'d> Work<'d> {
             }
             Err(error) => {
                 if let StoreError::Indeterminate { .. } = error {
-                    self.told.may_have_stored(key, change.next);
+                    self.observed.may_have_stored(key, change.next);
                     self.nothing_is_answered_any_more();
                 }
                 Err(error)
@@ -192,14 +197,15 @@ impl<'d> Work<'d> {
         record.and_then(|record| ids.take(10_000).find(|id| record.is_held_by(id)))
     }
 
-    /// The first failed write or sync is the last one.
+    /// Checks that no write succeeds after the first failed write or sync.
     fn nothing_is_answered_any_more(&mut self) {
         let key = key("never");
         let seen = Seen { record: None, now: self.clock.now() };
-        let change = scribe::change(&key, &seen, Act::Acquire, LeaseId::from_bytes([255; 16]), 0).unwrap();
+        let change =
+            changes::change(&key, &seen, Action::Acquire, LeaseId::from_bytes([255; 16]), 0).unwrap();
         match self.store().swap(&key, &change.borrow()).wait() {
             Err(StoreError::Unavailable { .. }) => {}
-            other => panic!("after a failed write: {other:?}; after {:?}", self.told.trace),
+            other => panic!("after a failed write: {other:?}; after {:?}", self.observed.trace),
         }
     }
 
@@ -209,28 +215,28 @@ impl<'d> Work<'d> {
             Ok(seen) => seen,
             Err(error) => return self.heal(&error.into()),
         };
-        self.told.purged(seen.now);
+        self.observed.purged(seen.now);
         match self.store().purge(100).wait() {
             Ok(_) => Ok(()),
             Err(error) => self.heal(&error.into()),
         }
     }
 
-    /// Once opened anew, the log works again if the disk does.
+    /// Checks that a log that is opened again works if the disk does.
     fn heal(&mut self, error: &Error) -> Result<(), Ended> {
         must_be_io(error);
-        self.told.trace.push(error.to_string());
+        self.observed.trace.push(error.to_string());
         self.reopen()
     }
 
     pub(crate) fn reopen(&mut self) -> Result<(), Ended> {
         if let Some(store) = self.store.take() {
-            // A disk that fails may well keep it from being left clean.
+            // A failing disk may well prevent a clean close.
             if let Err(error) = store.close() {
                 must_be_io(&error);
             }
         }
-        self.clock = clock_behind(&self.told);
+        self.clock = clock_behind(&self.observed);
         match open(self.disk, &self.settings, &self.clock) {
             Ok(store) => self.store = Some(store),
             Err(error) => {
@@ -238,11 +244,11 @@ impl<'d> Work<'d> {
                 return Err(Ended);
             }
         }
-        self.told.synced();
+        self.observed.synced();
         Ok(())
     }
 
-    /// Reads everything; each has to be what may be there.
+    /// Reads everything, and checks that each reading is possible.
     pub(crate) fn read(&self) -> Result<BTreeMap<Key, Seen>, String> {
         let load = |name: &&str| {
             let key = key(name);
@@ -254,18 +260,18 @@ impl<'d> Work<'d> {
 }
 
 fn open(disk: &SimDisk, settings: &Settings, clock: &ManualClock) -> Result<FileStore, Error> {
-    let opener = FileStore::builder().settings(settings.clone()).clock(Arc::new(clock.clone()));
-    opener.open_on(Arc::new(disk.clone()))
+    let builder = FileStore::builder().settings(settings.clone()).clock(Arc::new(clock.clone()));
+    builder.open_on(Arc::new(disk.clone()))
 }
 
-fn clock_behind(told: &Told) -> ManualClock {
-    match told.time.0 {
+fn clock_behind(observed: &Observed) -> ManualClock {
+    match observed.time.0 {
         Timestamp::EPOCH => ManualClock::new(),
         time => ManualClock::starting_at(time.saturating_sub(Duration::from_secs(3600))),
     }
 }
 
-/// Nothing was damaged: only what the disk said can have come out.
+/// Checks that the error is one that the disk returned, and not damage.
 #[track_caller]
 fn must_be_io(error: &Error) {
     match error {

@@ -1,9 +1,9 @@
-//! What a power loss takes, and what it leaves.
+//! The data that a power loss loses and keeps.
 
 use super::*;
 
 #[test]
-fn what_was_synced_survives_every_crash() {
+fn synced_data_survives_every_crash() {
     let (disk, file) = with_file("a");
     file.write_at(&sectors("ab"), 0).unwrap();
     file.write_at(&sectors("AB"), 0).unwrap();
@@ -42,7 +42,7 @@ fn sectors_are_lost_independently_of_each_other() {
 }
 
 #[test]
-fn a_sector_is_lost_or_kept_as_a_whole_although_less_was_written() {
+fn a_partly_written_sector_is_lost_or_kept_as_a_whole() {
     let (disk, file) = with_file("a");
     file.write_at(&[0; 1024], 0).unwrap();
     file.sync().unwrap();
@@ -53,7 +53,7 @@ fn a_sector_is_lost_or_kept_as_a_whole_although_less_was_written() {
 }
 
 #[test]
-fn a_torn_sector_begins_as_the_new_version_and_ends_as_the_old_one() {
+fn a_torn_sector_begins_with_new_bytes_and_ends_with_old_ones() {
     let (disk, file) = with_file("a");
     file.write_at(&sectors("0"), 0).unwrap();
     file.sync().unwrap();
@@ -73,14 +73,15 @@ fn a_torn_sector_begins_as_the_new_version_and_ends_as_the_old_one() {
     assert_eq!(torn(2, 3, 1), [&[b'2'; 3][..], &[b'1'; 509][..]].concat());
     assert_eq!(torn(2, 511, 0), [&[b'2'; 511][..], b"0"].concat());
     assert_eq!(torn(1, 1, 0), [b"1", &[b'0'; 511][..]].concat());
-    // Answers that are too large are taken for the largest there is, and a tear at either end is none.
+    // An answer above the highest one counts as the highest, and a tear at either end of a sector
+    // has no effect.
     assert_eq!(torn(1, 1, 7), torn(1, 1, 0));
     assert_eq!(torn(9, 512, 0), sectors("2"));
     assert_eq!(torn(2, 0, 0), sectors("2"));
 }
 
 #[test]
-fn a_file_that_was_never_synced_may_have_any_length() {
+fn an_unsynced_file_may_have_any_length() {
     let (disk, file) = with_file("a");
     file.write_at(b"abc", 0).unwrap();
     let crash = disk.crash();
@@ -97,7 +98,7 @@ fn a_file_that_was_never_synced_may_have_any_length() {
 }
 
 #[test]
-fn a_file_that_has_grown_is_at_least_as_long_as_when_it_was_synced() {
+fn a_grown_file_is_at_least_as_long_as_at_its_last_sync() {
     let (disk, file) = with_file("a");
     file.write_at(&sectors("a"), 0).unwrap();
     file.sync().unwrap();
@@ -111,7 +112,7 @@ fn a_file_that_has_grown_is_at_least_as_long_as_when_it_was_synced() {
 }
 
 #[test]
-fn what_lies_past_a_lost_length_is_zero_when_the_file_grows_again() {
+fn bytes_past_a_lost_length_are_zero_when_the_file_grows_again() {
     let (disk, file) = with_file("a");
     file.write_at(&sectors("abc"), 0).unwrap();
     let image = disk.crash().image(&mut |choice| match choice {
@@ -125,7 +126,7 @@ fn what_lies_past_a_lost_length_is_zero_when_the_file_grows_again() {
 }
 
 #[test]
-fn a_sync_does_not_cover_what_was_written_while_it_was_held_up() {
+fn a_sync_does_not_cover_writes_during_it() {
     let (disk, file) = with_file("a");
     file.write_at(&sectors("a"), 0).unwrap();
     let during = file.clone();
@@ -144,14 +145,14 @@ fn a_sync_does_not_cover_what_was_written_while_it_was_held_up() {
 }
 
 #[test]
-fn a_lost_length_gives_its_room_back() {
+fn a_lost_length_frees_its_space() {
     let (disk, file) = with_file("a");
     file.write_at(&sectors("abc"), 0).unwrap();
     assert_eq!(after_each_crash(&disk, SimDisk::used), [0, 3 * 512].into());
 }
 
 #[test]
-fn a_crash_is_not_changed_by_what_comes_after_it() {
+fn a_crash_is_not_changed_by_later_calls() {
     let (disk, file) = with_file("a");
     file.write_at(&sectors("a"), 0).unwrap();
     let crash = disk.crash();

@@ -1,8 +1,8 @@
-//! A sync that fails, and what later ones are worth.
+//! Failed syncs, and the effect of later ones.
 
 use super::*;
 
-/// A disk with a file whose second write was lost by the sync that was to save it.
+/// Returns a disk with a file whose second write was lost by a failed sync.
 fn after_a_failed_sync() -> (SimDisk, Arc<dyn File>) {
     let (disk, file) = with_file("a");
     file.write_at(&sectors("ab"), 0).unwrap();
@@ -24,7 +24,7 @@ fn a_failed_sync_leaves_pages_clean_but_lost() {
 }
 
 #[test]
-fn what_was_lost_is_synced_once_it_is_written_again() {
+fn lost_data_is_synced_once_it_is_written_again() {
     let (disk, file) = after_a_failed_sync();
     file.write_at(&sectors("A"), 0).unwrap();
     file.write_at(b"B", 700).unwrap();
@@ -33,7 +33,7 @@ fn what_was_lost_is_synced_once_it_is_written_again() {
 }
 
 #[test]
-fn what_was_lost_stays_lost_when_the_process_is_killed() {
+fn lost_data_stays_lost_when_the_process_is_killed() {
     let (disk, _file) = after_a_failed_sync();
     let survivor = disk.fork();
     let file = survivor.open("a").unwrap();
@@ -44,7 +44,7 @@ fn what_was_lost_stays_lost_when_the_process_is_killed() {
 }
 
 #[test]
-fn what_was_lost_may_stop_to_show() {
+fn lost_data_may_become_invisible() {
     let (disk, file) = after_a_failed_sync();
     file.write_at(b"C", 512).unwrap();
     disk.evict_lost();
@@ -58,7 +58,7 @@ fn what_was_lost_may_stop_to_show() {
 }
 
 #[test]
-fn a_lost_length_comes_back_with_what_is_written_there_again() {
+fn a_lost_length_comes_back_when_it_is_written_again() {
     let (disk, file) = with_file("a");
     file.write_at(&sectors("abc"), 0).unwrap();
     disk.fail(When::nth(CallKind::Sync, 1), Fault::SyncLost);
@@ -72,7 +72,7 @@ fn a_lost_length_comes_back_with_what_is_written_there_again() {
 }
 
 #[test]
-fn what_was_written_while_a_sync_failed_is_not_lost_by_it() {
+fn writes_during_a_failed_sync_are_not_lost() {
     let (disk, file) = with_file("a");
     file.write_at(&sectors("abc"), 0).unwrap();
     let during = file.clone();
@@ -91,7 +91,7 @@ fn what_was_written_while_a_sync_failed_is_not_lost_by_it() {
 }
 
 #[test]
-fn what_is_written_again_while_a_sync_is_held_up_waits_for_the_next_one() {
+fn a_write_repeated_during_a_sync_waits_for_the_next_one() {
     let (disk, file) = after_a_failed_sync();
     let during = file.clone();
     disk.on_call(Some(Arc::new(move |call| {
@@ -107,7 +107,7 @@ fn what_is_written_again_while_a_sync_is_held_up_waits_for_the_next_one() {
 }
 
 #[test]
-fn a_sync_that_fails_without_trying_loses_nothing() {
+fn a_sync_that_fails_with_eio_at_once_loses_nothing() {
     let (disk, file) = with_file("a");
     file.write_at(&sectors("a"), 0).unwrap();
     disk.fail(When::nth(CallKind::Sync, 1), Fault::Io);
@@ -117,7 +117,7 @@ fn a_sync_that_fails_without_trying_loses_nothing() {
 }
 
 #[test]
-fn a_failed_sync_of_the_folder_leaves_open_what_was_done_to_it() {
+fn a_failed_sync_of_the_folder_leaves_its_operations_undecided() {
     let disk = SimDisk::new();
     disk.put("old", b"");
     disk.create("new").unwrap();
@@ -128,7 +128,7 @@ fn a_failed_sync_of_the_folder_leaves_open_what_was_done_to_it() {
     assert_eq!(disk.file_names(), ["new"]);
     assert_eq!(after_each_crash(&disk, SimDisk::file_names).len(), 4);
 
-    // What is done to the same names anew is known again.
+    // A later operation on the same names is synced again.
     disk.rename("new", "newer").unwrap();
     disk.create("old").unwrap();
     disk.sync_folder().unwrap();
@@ -139,7 +139,7 @@ fn a_failed_sync_of_the_folder_leaves_open_what_was_done_to_it() {
 }
 
 #[test]
-fn a_file_has_one_name_whatever_a_failed_sync_of_the_folder_left_open() {
+fn a_file_has_one_name_after_a_failed_sync_of_the_folder() {
     let disk = SimDisk::new();
     disk.put("a", b"x");
     disk.rename("a", "b").unwrap();

@@ -1,4 +1,4 @@
-//! Calls that fail, wait or find no room.
+//! Calls that fail, wait or find no space.
 
 use std::sync::mpsc;
 use std::thread;
@@ -28,7 +28,7 @@ fn a_chosen_call_fails_once_or_from_then_on() {
 }
 
 #[test]
-fn every_call_can_fail_and_changes_nothing_then() {
+fn every_call_can_fail_without_an_effect() {
     let (disk, file) = with_file("a");
     file.write_at(b"x", 0).unwrap();
     let before = disk.content_digest();
@@ -52,7 +52,7 @@ fn every_call_can_fail_and_changes_nothing_then() {
 }
 
 #[test]
-fn a_short_call_does_half_and_says_so() {
+fn a_short_call_handles_half_and_reports_it() {
     let (disk, file) = with_file("a");
     disk.fail(When::nth(CallKind::Write, 1), Fault::Short);
     disk.fail(When::nth(CallKind::Read, 1), Fault::Short);
@@ -67,7 +67,7 @@ fn a_short_call_does_half_and_says_so() {
 }
 
 #[test]
-fn a_write_may_do_half_and_then_fail() {
+fn a_write_may_fail_after_half() {
     let (disk, file) = with_file("a");
     disk.fail(When::nth(CallKind::Write, 1), Fault::HalfThenIo);
     assert_errno(file.write_at(b"abcdef", 0), EIO);
@@ -75,7 +75,7 @@ fn a_write_may_do_half_and_then_fail() {
 }
 
 #[test]
-fn a_full_disk_writes_what_there_is_room_for() {
+fn a_full_disk_writes_what_fits() {
     let (disk, file) = with_file("a");
     disk.set_capacity(Some(3 * 512));
     file.write_at(&sectors("ab"), 0).unwrap();
@@ -84,9 +84,9 @@ fn a_full_disk_writes_what_there_is_room_for() {
     assert_errno(file.write_at(b"d", 3 * 512), ENOSPC);
     assert_eq!(letters(&disk, "a"), "aBC");
 
-    // What is there can be written over.
+    // Existing bytes can be overwritten.
     assert_eq!(file.write_at(&sectors("xyz"), 0).unwrap(), 3 * 512);
-    // What is removed gives its room back, although it is open.
+    // A removed file frees its space, although it is open.
     let other = disk.create("b").unwrap();
     assert_errno(other.write_at(b"b", 0), ENOSPC);
     disk.remove("a").unwrap();
@@ -94,7 +94,7 @@ fn a_full_disk_writes_what_there_is_room_for() {
     assert_eq!(file.write_at(&sectors("much more"), 0).unwrap(), 9 * 512);
     assert_eq!(disk.used(), 512);
 
-    // Zeros take room like anything else, and so does the disk after a crash.
+    // Zeros take space like other bytes, also on the disk after a crash.
     disk.sync_folder().unwrap();
     assert_eq!(other.write_at(&[0; 4096], 0).unwrap(), 3 * 512);
     assert_errno(disk.crash().image_kept().open("b").unwrap().write_at(b"x", 2048), ENOSPC);
@@ -103,7 +103,7 @@ fn a_full_disk_writes_what_there_is_room_for() {
 }
 
 #[test]
-fn room_is_taken_by_what_was_written_and_not_by_gaps() {
+fn written_sectors_take_space_and_gaps_do_not() {
     let (disk, file) = with_file("a");
     for (sector, used) in [(8, 1), (2, 2), (4, 3), (3, 4), (3, 4), (20, 5)] {
         file.write_at(b"x", sector * 512).unwrap();
@@ -114,7 +114,7 @@ fn room_is_taken_by_what_was_written_and_not_by_gaps() {
 }
 
 #[test]
-fn when_the_power_fails_nothing_happens_any_more() {
+fn after_a_power_failure_no_call_has_an_effect() {
     let run = |disk: &SimDisk| -> io::Result<()> {
         let file = disk.create("a")?;
         disk.sync_folder()?;
@@ -148,7 +148,7 @@ fn when_the_power_fails_nothing_happens_any_more() {
 }
 
 #[test]
-fn the_hook_sees_each_call_before_it_happens() {
+fn the_hook_is_called_before_each_call() {
     let disk = SimDisk::new();
     let seen = Arc::new(Mutex::new(Vec::new()));
     let (looked, log) = (disk.clone(), seen.clone());
@@ -170,7 +170,7 @@ fn the_hook_sees_each_call_before_it_happens() {
 }
 
 #[test]
-fn a_call_that_is_held_up_does_not_hold_up_others() {
+fn a_blocked_call_does_not_block_others() {
     let (disk, file) = with_file("a");
     let (reached, wait_until_reached) = mpsc::channel();
     let (release, wait_for_release) = mpsc::channel();

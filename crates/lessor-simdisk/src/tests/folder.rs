@@ -1,4 +1,4 @@
-//! Names, and what a power loss makes of them.
+//! Names after a power loss.
 
 use super::*;
 
@@ -32,7 +32,7 @@ fn a_removed_file_may_come_back_until_the_folder_is_synced() {
 }
 
 #[test]
-fn a_sync_of_the_folder_does_not_cover_what_was_done_while_it_was_held_up() {
+fn a_sync_of_the_folder_does_not_cover_operations_during_it() {
     let disk = SimDisk::new();
     let during = disk.clone();
     disk.create("a").unwrap();
@@ -62,7 +62,7 @@ fn a_rename_either_happened_or_not() {
 }
 
 #[test]
-fn a_rename_cannot_have_happened_if_the_file_was_not_made() {
+fn a_rename_cannot_have_happened_if_the_file_was_not_created() {
     let disk = SimDisk::new();
     disk.create("tmp").unwrap();
     disk.rename("tmp", "a").unwrap();
@@ -98,13 +98,13 @@ fn handles_of_removed_and_replaced_files_stay_readable_and_writable() {
     let fresh = disk.create("a").unwrap();
     disk.create("b").unwrap();
     disk.rename("b", "a").unwrap();
-    fresh.write_at(b"nobody sees it", 0).unwrap();
-    assert_eq!(fresh.len().unwrap(), 14);
+    fresh.write_at(b"unreachable", 0).unwrap();
+    assert_eq!(fresh.len().unwrap(), 11);
     assert_eq!(disk.bytes("a"), b"");
 }
 
 #[test]
-fn a_file_that_nobody_can_reach_is_forgotten() {
+fn an_unreachable_file_is_forgotten() {
     let (disk, file) = with_file("a");
     disk.remove("a").unwrap();
     disk.sync_folder().unwrap();
@@ -121,7 +121,7 @@ fn a_file_that_nobody_can_reach_is_forgotten() {
 }
 
 #[test]
-fn names_are_as_on_a_real_disk() {
+fn names_behave_as_on_a_real_disk() {
     let (disk, _file) = with_file("a");
     assert_eq!(disk.create("a").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
     assert_eq!(disk.open("b").unwrap_err().kind(), io::ErrorKind::NotFound);
@@ -133,7 +133,7 @@ fn names_are_as_on_a_real_disk() {
 }
 
 #[test]
-fn one_at_a_time_has_the_lock_and_a_crash_or_a_fork_frees_it() {
+fn the_lock_is_exclusive_and_a_crash_or_a_fork_frees_it() {
     let disk = SimDisk::new();
     let lock = disk.try_lock("LOCK").unwrap().unwrap();
     assert!(disk.clone().try_lock("LOCK").unwrap().is_none());

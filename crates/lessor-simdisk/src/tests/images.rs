@@ -1,10 +1,10 @@
-//! Going through what a crash may leave.
+//! Enumerations of the disks after a crash.
 
 use std::collections::HashMap;
 
 use super::*;
 
-/// Two versions of one sector, one of another, a length, a new file.
+/// Returns a disk with two versions of one sector, one of another, a length and a new file.
 fn busy() -> SimDisk {
     let (disk, file) = with_file("a");
     file.write_at(&sectors("ab"), 0).unwrap();
@@ -17,13 +17,13 @@ fn busy() -> SimDisk {
 }
 
 #[test]
-fn the_enumeration_has_every_disk_once() {
+fn the_enumeration_has_every_disk_exactly_once() {
     let disk = busy();
     let unsynced = disk.crash().unsynced();
     assert_eq!(unsynced, Unsynced { sectors: vec![2, 1, 1], lengths: 1, operations: 1 });
     assert_eq!((unsynced.choices(), unsynced.combinations()), (5, 3 * 2 * 2 * 2 * 2));
 
-    // The sector past the end is not asked for where the file is short.
+    // No choice is made for a sector past the end of a short file.
     let digests: Vec<u64> =
         disk.crash().images_exhaustive(6).unwrap().map(|image| image.content_digest()).collect();
     assert_eq!(digests.len(), 3 * 2 * (2 + 1) * 2);
@@ -41,7 +41,7 @@ fn everything_or_nothing_is_kept_on_demand() {
 }
 
 #[test]
-fn an_image_has_nothing_open_and_is_a_disk_of_its_own() {
+fn an_image_is_durable_and_independent() {
     let disk = busy();
     disk.power_off();
     let image = disk.crash().image_kept();
@@ -54,7 +54,7 @@ fn an_image_has_nothing_open_and_is_a_disk_of_its_own() {
 }
 
 #[test]
-fn every_tear_comes_up() {
+fn every_tear_is_enumerated() {
     let (disk, file) = with_file("a");
     file.write_at(&[b'0'; 600], 0).unwrap();
     file.sync().unwrap();
@@ -67,12 +67,13 @@ fn every_tear_comes_up() {
             String::from_utf8([&image.bytes("a")[..2], &image.bytes("a")[510..513]].concat()).unwrap()
         })
         .collect();
-    // The first write with all else kept and with nothing else; the second one. A single byte cannot be torn.
+    // The first write with everything else kept and with nothing else, and the second one. A single
+    // byte cannot be torn.
     assert_eq!(seen, set(["00a0c", "00a00", "x0abc"]));
 }
 
 #[test]
-fn what_lies_before_the_tear_in_the_same_write_is_there() {
+fn sectors_before_the_tear_in_the_same_write_are_kept() {
     let (disk, file) = with_file("a");
     file.write_at(&sectors("abc"), 0).unwrap();
     file.sync().unwrap();
@@ -84,7 +85,7 @@ fn what_lies_before_the_tear_in_the_same_write_is_there() {
 }
 
 #[test]
-fn drawn_images_are_the_same_for_the_same_seed_and_come_to_everything() {
+fn random_images_are_reproducible_and_reach_every_disk() {
     let disk = busy();
     let crash = disk.crash();
     let all: BTreeSet<u64> =
@@ -103,7 +104,7 @@ fn drawn_images_are_the_same_for_the_same_seed_and_come_to_everything() {
 }
 
 #[test]
-fn images_are_all_there_are_or_as_many_as_asked_for() {
+fn images_are_all_or_as_many_samples_as_requested() {
     let disk = busy();
     let crash = disk.crash();
     assert_eq!(crash.images(6, 7, 1).count(), 36);
@@ -111,7 +112,7 @@ fn images_are_all_there_are_or_as_many_as_asked_for() {
 }
 
 #[test]
-fn what_was_done_up_to_a_moment_can_be_kept_alone() {
+fn the_changes_up_to_a_moment_can_be_kept() {
     let disk = busy();
     let crash = disk.crash();
     let seen: Vec<String> = crash

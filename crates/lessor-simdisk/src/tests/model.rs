@@ -1,4 +1,4 @@
-//! The disk beside one that is written down plainly: whole copies of files, and nothing clever.
+//! A comparison of the disk with a simple model that keeps whole copies of files.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 
 const FILES: [&str; 3] = ["a", "b", "c"];
-/// Three pages and a bit.
+/// A little more than three pages.
 const LEN: usize = 13_000;
 
 #[derive(Clone, Debug)]
@@ -36,9 +36,9 @@ fn step() -> impl Strategy<Value = Step> {
 
 #[derive(Clone, Default)]
 struct Plain {
-    /// What the file was since the last sync, and last of all what it is. Lengths only grow.
+    /// All states of the file since the last sync, the current one last. Lengths only grow.
     since_sync: Vec<Vec<u8>>,
-    /// Whether a sync of it failed, after which more is open than is written down here.
+    /// A sync failed, so that more states are possible than the model has.
     lost: bool,
 }
 
@@ -53,7 +53,7 @@ impl Plain {
         bytes
     }
 
-    /// Whether the file may be this after a crash.
+    /// Returns whether this is a possible state of the file after a crash.
     fn may_be(&self, found: &[u8]) -> bool {
         let shortest = self.since_sync.first().map_or(0, Vec::len);
         (shortest..=self.now().len()).contains(&found.len())
@@ -71,7 +71,7 @@ impl Plain {
     }
 }
 
-/// Runs the steps on both disks.
+/// Runs the steps on the disk and the model.
 fn run(steps: &[Step]) -> (SimDisk, BTreeMap<String, Plain>) {
     let disk = SimDisk::new();
     let mut plain: BTreeMap<String, Plain> = BTreeMap::new();
@@ -124,7 +124,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_disk_shows_what_a_plain_one_shows(steps in prop::collection::vec(step(), 0..30)) {
+    fn the_disk_agrees_with_a_simple_model(steps in prop::collection::vec(step(), 0..30)) {
         let (disk, plain) = run(&steps);
         prop_assert_eq!(disk.file_names(), plain.keys().cloned().collect::<Vec<_>>());
         let kept = disk.crash().image_kept();

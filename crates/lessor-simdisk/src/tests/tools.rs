@@ -1,9 +1,9 @@
-//! Damage, forks, and looks at the disk.
+//! Damage, forks and inspection.
 
 use super::*;
 
 #[test]
-fn a_fork_shows_the_same_and_shares_nothing() {
+fn a_fork_has_the_same_content_and_is_independent() {
     let (disk, file) = with_file("a");
     file.write_at(&sectors("a"), 0).unwrap();
     disk.power_off();
@@ -23,7 +23,7 @@ fn a_fork_shows_the_same_and_shares_nothing() {
 }
 
 #[test]
-fn what_the_killed_process_wrote_is_covered_by_the_next_sync() {
+fn writes_of_a_killed_process_are_covered_by_the_next_sync() {
     let (disk, file) = with_file("a");
     file.write_at(&sectors("a"), 0).unwrap();
     let fork = disk.fork();
@@ -33,7 +33,7 @@ fn what_the_killed_process_wrote_is_covered_by_the_next_sync() {
 }
 
 #[test]
-fn clones_are_the_same_disk() {
+fn clones_share_the_disk() {
     let (disk, file) = with_file("a");
     let clone = disk.clone();
     file.write_at(b"x", 0).unwrap();
@@ -42,7 +42,7 @@ fn clones_are_the_same_disk() {
 }
 
 #[test]
-fn what_is_put_is_durable() {
+fn put_is_durable() {
     let disk = SimDisk::new();
     let file = disk.create("a").unwrap();
     file.write_at(b"old", 0).unwrap();
@@ -51,7 +51,7 @@ fn what_is_put_is_durable() {
     assert_eq!(disk.crash().image_lost().bytes("a"), b"new");
     file.write_at(b"OLD", 0).unwrap();
     assert_eq!(disk.bytes("a"), b"new");
-    disk.take_away("a");
+    disk.delete("a");
     assert_eq!(disk.crash().image_lost().file_names(), [""; 0]);
 }
 
@@ -74,7 +74,7 @@ fn a_bit_is_flipped_in_every_version() {
 }
 
 #[test]
-fn a_truncated_file_is_that_long_for_certain() {
+fn a_truncated_file_is_durable() {
     let (disk, file) = with_file("a");
     file.write_at(&[b'x'; 5000], 0).unwrap();
     disk.truncate("a", 4097);
@@ -87,12 +87,12 @@ fn a_truncated_file_is_that_long_for_certain() {
 
 #[test]
 #[should_panic(expected = "the simulated disk has no file named \"a\"")]
-fn a_look_at_a_file_that_is_not_there_fails_the_test() {
+fn inspecting_a_missing_file_panics() {
     let _ = SimDisk::new().bytes("a");
 }
 
 #[test]
-fn zeros_take_no_memory_and_leave_only_the_length_open() {
+fn zeros_take_no_memory_and_leave_only_the_length_undecided() {
     let (disk, file) = with_file("a");
     file.write_at(&vec![0; 1 << 20], 0).unwrap();
     assert_eq!(disk.crash().unsynced(), Unsynced { lengths: 1, ..Unsynced::default() });
@@ -107,7 +107,7 @@ fn zeros_take_no_memory_and_leave_only_the_length_open() {
 }
 
 #[test]
-fn the_digest_tells_names_lengths_and_bytes_apart() {
+fn the_digest_distinguishes_names_lengths_and_bytes() {
     let disk = |files: &[(&str, &[u8])]| {
         let disk = SimDisk::new();
         files.iter().for_each(|(name, bytes)| disk.put(name, bytes));

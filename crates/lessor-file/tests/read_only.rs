@@ -1,4 +1,5 @@
-//! Looking at a log in a real folder changes nothing, needs no right to change anything, and finds what an opening finds.
+//! Checking a log in a real folder changes nothing, needs no write access, and finds what an
+//! opening finds.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -13,51 +14,15 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
-use std::time::Duration;
 
-use lessor_core::{Acquisition, Engine, Error, StoreError};
-use lessor_file::check::{self, Start, Verdict};
-use lessor_file::{FileStore, Settings};
-use tempfile::TempDir;
+use lessor_core::{Error, StoreError};
+use lessor_file::check::{self, TruncateFrom, Verdict};
+use logs::{complete, logs, open};
 
-const TOOL: &str = env!("CARGO_BIN_EXE_lessor-file");
+#[path = "support/logs.rs"]
+mod logs;
 
-fn open(folder: &Path) -> Result<Arc<FileStore>, Error> {
-    let mut settings = Settings::default();
-    settings.first_segment = 4 << 10;
-    settings.max_segment = 8 << 10;
-    settings.lock_wait = Duration::from_millis(20);
-    FileStore::builder().settings(settings).open(folder).map(Arc::new)
-}
-
-fn complete(store: &Arc<FileStore>, number: u32) {
-    let engine = Engine::new(Arc::clone(store) as _).unwrap();
-    for number in 0..number {
-        let key = format!("key {number}");
-        let Acquisition::Acquired(lease) = engine.acquire(&key).wait().unwrap() else { panic!("{key}") };
-        lease.complete(&"x".repeat(200)).wait().unwrap();
-    }
-}
-
-/// A folder with a log that was closed, and one that looks as if its process had been killed.
-fn logs() -> (TempDir, [PathBuf; 2]) {
-    let base = tempfile::tempdir().unwrap();
-    let [closed, killed] = ["closed", "killed"].map(|name| base.path().join(name));
-    let store = open(&closed).unwrap();
-    complete(&store, 20);
-    store.compact().unwrap();
-    complete(&store, 0);
-    fs::create_dir(&killed).unwrap();
-    for entry in fs::read_dir(&closed).unwrap() {
-        let entry = entry.unwrap();
-        fs::copy(entry.path(), killed.join(entry.file_name())).unwrap();
-    }
-    store.close().unwrap();
-    (base, [closed, killed])
-}
-
-/// Content, and when it and everything else about the file was changed last. The folder itself has no content.
+/// The content of each file, and its times. The folder itself has no content.
 type State = BTreeMap<PathBuf, (Vec<u8>, [i64; 5])>;
 
 fn state(folder: &Path) -> State {
@@ -72,9 +37,10 @@ fn state(folder: &Path) -> State {
     state
 }
 
-/// The tool said that it changes nothing, and wrote its process id to `lock`, which it made if it was not there.
+/// The tool was documented to change nothing, but wrote its process id to `lock`, which it created
+/// if necessary.
 #[test]
-fn p12_looking_at_a_log_changes_nothing_and_makes_no_lock() {
+fn p12_checking_a_log_changes_nothing_and_creates_no_lock() {
     let (_base, folders) = logs();
     for (folder, has_lock) in folders.iter().flat_map(|folder| [(folder, true), (folder, false)]) {
         if !has_lock {
@@ -85,8 +51,8 @@ fn p12_looking_at_a_log_changes_nothing_and_makes_no_lock() {
         let mut records = 0;
         check::dump(folder, |_| records += 1).unwrap();
         assert_eq!(records, 20);
-        assert!(check::plan(folder, Start::Damage).unwrap().is_none());
-        let plan = check::plan(folder, Start::Lsn(1_000_000));
+        assert!(check::plan(folder, TruncateFrom::Damage).unwrap().is_none());
+        let plan = check::plan(folder, TruncateFrom::Lsn(1_000_000));
         assert!(matches!(plan, Ok(None)), "{plan:?}");
         assert!(state(folder) == before, "{}, lock: {has_lock}", folder.display());
         assert_eq!(folder.join("lock").exists(), has_lock);
@@ -94,7 +60,7 @@ fn p12_looking_at_a_log_changes_nothing_and_makes_no_lock() {
 }
 
 #[test]
-fn p12_a_log_that_is_open_is_not_looked_at_and_one_that_is_looked_at_may_be_looked_at_again() {
+fn p12_an_open_log_is_not_checked_and_a_log_can_be_checked_by_several_at_once() {
     let (_base, [folder, _]) = logs();
     let store = open(&folder).unwrap();
     let error = check::verify(&folder).unwrap_err().to_string();
@@ -103,37 +69,9 @@ fn p12_a_log_that_is_open_is_not_looked_at_and_one_that_is_looked_at_may_be_look
     check::dump(&folder, |_| assert!(check::verify(&folder).unwrap().is_sound())).unwrap();
 }
 
-/// This user may read the folder, and nothing else. Root may do everything, so it becomes another user.
+/// Verifying such a log reported it as sound, and opening it failed.
 #[test]
-fn p12_a_copy_that_can_only_be_read_is_verified() {
-    let (base, folders) = logs();
-    let tool = base.path().join("tool");
-    fs::copy(TOOL, &tool).unwrap();
-    let mode = |path: &Path, mode: u32| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-    mode(base.path(), 0o755);
-    mode(&tool, 0o755);
-    for folder in &folders {
-        for entry in fs::read_dir(folder).unwrap() {
-            mode(&entry.unwrap().path(), 0o444);
-        }
-        mode(folder, 0o555);
-        for command in ["verify", "dump"] {
-            let mut tool = Command::new(&tool);
-            if rustix::process::getuid().is_root() {
-                tool.uid(65_534);
-            }
-            let output = tool.arg(command).arg(folder).output().unwrap();
-            let said = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "{command}: {said}");
-        }
-        // So that it can be removed.
-        mode(folder, 0o755);
-    }
-}
-
-/// Verifying such a log called it sound, and opening it failed.
-#[test]
-fn p12_a_folder_in_the_place_of_a_file_is_found_by_verifying_as_by_opening() {
+fn p12_a_folder_in_the_place_of_a_file_is_found_by_verify_as_by_an_opening() {
     let (_base, folders) = logs();
     for folder in &folders {
         let segments = fs::read_dir(folder).unwrap().filter_map(|entry| {
@@ -152,7 +90,7 @@ fn p12_a_folder_in_the_place_of_a_file_is_found_by_verifying_as_by_opening() {
             let path = folder.join(&name);
             fs::create_dir(&path).unwrap();
             let Verdict::Damaged(damage) = check::verify(folder).unwrap().verdict else {
-                panic!("{name} is said to be sound")
+                panic!("{name} is reported as sound")
             };
             assert_eq!(damage.at.file, name);
             assert!(damage.reason.contains("it is a folder"), "{}", damage.reason);
@@ -169,9 +107,9 @@ fn p12_a_folder_in_the_place_of_a_file_is_found_by_verifying_as_by_opening() {
     }
 }
 
-/// A folder of some other name is nobody's business.
+/// Folders with other names are ignored.
 #[test]
-fn a_folder_that_the_log_has_no_use_for_is_left_alone() {
+fn folders_with_other_names_are_ignored() {
     let (_base, [folder, _]) = logs();
     for name in ["notes", "segment-1", "checkpoint-x", "torn-0000000001-512"] {
         fs::create_dir(folder.join(name)).unwrap();
@@ -181,7 +119,7 @@ fn a_folder_that_the_log_has_no_use_for_is_left_alone() {
     assert!(folder.join("notes").is_dir());
 }
 
-/// The folder above may be passed through and not be read, so it cannot be synced by itself.
+/// The folder above may be traversable and not readable, so that it cannot be synced itself.
 #[test]
 fn p5_a_log_below_a_folder_that_cannot_be_read_opens() {
     const FOLDER: &str = "LESSOR_LOOKING_FOLDER";
@@ -207,7 +145,7 @@ fn p5_a_log_below_a_folder_that_cannot_be_read_opens() {
     mode(&above, 0o311);
     let output = child.output().unwrap();
     mode(&above, 0o755);
-    let said = String::from_utf8_lossy(&output.stderr) + String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{said}");
-    assert!(folder.join("superblock").exists(), "{said}");
+    let output_text = String::from_utf8_lossy(&output.stderr) + String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{output_text}");
+    assert!(folder.join("superblock").exists(), "{output_text}");
 }

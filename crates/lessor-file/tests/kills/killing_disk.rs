@@ -1,4 +1,4 @@
-//! A real disk that kills its own process at the N-th call that changes something.
+//! A real disk that kills its own process at the N-th mutating call.
 
 use std::io;
 use std::path::Path;
@@ -11,14 +11,14 @@ use rustix::process::{Signal, getpid, kill_process};
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum When {
     Before,
-    /// A write is half done by then; any other call was not begun.
+    /// A write is half done. Other calls have not begun.
     Amid,
     After,
 }
 
 #[derive(Debug)]
 struct Trap {
-    /// 0: never.
+    /// 0 for never.
     at: u64,
     when: When,
     calls: AtomicU64,
@@ -44,12 +44,12 @@ impl Trap {
 }
 
 #[derive(Clone, Debug)]
-pub(crate) struct Deadly {
+pub(crate) struct KillingDisk {
     disk: Arc<Disk>,
     trap: Arc<Trap>,
 }
 
-impl Deadly {
+impl KillingDisk {
     pub(crate) fn open(folder: &Path, at: u64, when: When) -> Self {
         let disk = Arc::new(Disk::open(folder).unwrap());
         Self { disk, trap: Arc::new(Trap { at, when, calls: AtomicU64::new(0) }) }
@@ -68,7 +68,7 @@ impl Deadly {
     }
 }
 
-impl Vfs for Deadly {
+impl Vfs for KillingDisk {
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
         Ok(self.file(self.call(|| self.disk.create(name))?))
     }
@@ -93,8 +93,8 @@ impl Vfs for Deadly {
         self.call(|| self.disk.sync_folder())
     }
 
-    fn settle(&self) -> io::Result<()> {
-        self.call(|| self.disk.settle())
+    fn publish(&self) -> io::Result<()> {
+        self.call(|| self.disk.publish())
     }
 
     fn try_lock(&self, name: &str) -> io::Result<Option<Lock>> {
@@ -105,8 +105,8 @@ impl Vfs for Deadly {
         self.disk.lock_holder(name)
     }
 
-    fn place(&self) -> String {
-        self.disk.place()
+    fn describe(&self) -> String {
+        self.disk.describe()
     }
 }
 
@@ -130,8 +130,8 @@ impl File for DeadlyFile {
         self.trap.call(|| Ok(()), || self.file.sync())
     }
 
-    fn cut(&self, length: u64) -> io::Result<()> {
-        self.trap.call(|| Ok(()), || self.file.cut(length))
+    fn truncate(&self, length: u64) -> io::Result<()> {
+        self.trap.call(|| Ok(()), || self.file.truncate(length))
     }
 
     fn len(&self) -> io::Result<u64> {

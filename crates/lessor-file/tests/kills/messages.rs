@@ -1,9 +1,9 @@
-//! What a child tells its parent, line by line, and what both know of payloads.
+//! The messages from a child to its parent, one a line, and the payloads that both can compute.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// What becomes of a key.
+/// The state of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     Absent,
@@ -11,7 +11,7 @@ pub(crate) enum State {
     Lapsed,
     Released,
     Failed(String),
-    /// With the payload of this seed.
+    /// Completed with the payload of this seed.
     Completed(u64),
 }
 
@@ -43,48 +43,48 @@ impl FromStr for State {
     }
 }
 
-/// One line from a child.
+/// A message from a child.
 #[derive(Debug)]
-pub(crate) enum Word {
+pub(crate) enum Message {
     /// The log is open.
     Up,
-    /// The key will be sent into this state.
+    /// The key is about to change to this state.
     Try(String, State),
-    /// It is there. The version and the token are 0 where the answer does not tell them.
+    /// The change was acknowledged. Version and token are 0 where the answer has none.
     Ack(String, u64, u64),
-    /// It stayed as it was.
-    Nay(String),
-    /// Its version was seen.
+    /// The change was refused.
+    Refused(String),
+    /// The version was observed.
     See(String, u64),
-    /// All is done, with so many calls to the disk.
+    /// The child is done, after this number of calls to the disk.
     Done(u64),
 }
 
-impl fmt::Display for Word {
+impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Up => f.write_str("up"),
             Self::Try(key, state) => write!(f, "try {key} {state}"),
             Self::Ack(key, version, token) => write!(f, "ack {key} {version} {token}"),
-            Self::Nay(key) => write!(f, "nay {key}"),
+            Self::Refused(key) => write!(f, "nay {key}"),
             Self::See(key, version) => write!(f, "see {key} {version}"),
             Self::Done(calls) => write!(f, "done {calls}"),
         }
     }
 }
 
-impl Word {
-    /// `None` for lines that are none of the child's own.
+impl Message {
+    /// Parses a line. Returns `None` for lines that are not from the child itself.
     pub(crate) fn parse(line: &str) -> Option<Self> {
-        let mut words = line.split(' ');
-        let first = words.next()?;
-        let mut next = || words.next().map(str::to_owned);
+        let mut messages = line.split(' ');
+        let first = messages.next()?;
+        let mut next = || messages.next().map(str::to_owned);
         let number = |text: Option<String>| text?.parse().ok();
         Some(match first {
             "up" => Self::Up,
             "try" => Self::Try(next()?, next()?.parse().ok()?),
             "ack" => Self::Ack(next()?, number(next())?, number(next())?),
-            "nay" => Self::Nay(next()?),
+            "nay" => Self::Refused(next()?),
             "see" => Self::See(next()?, number(next())?),
             "done" => Self::Done(number(next())?),
             _ => return None,
@@ -92,17 +92,17 @@ impl Word {
     }
 }
 
-/// From nothing to three sectors, and each its own.
+/// Returns a payload of up to three sectors that depends on the seed.
 pub(crate) fn payload(seed: u64) -> Vec<u8> {
-    let mut dice = Dice(seed);
-    let length = dice.below(1_500);
-    (0..length).map(|_| dice.next().to_le_bytes()[0]).collect()
+    let mut random = Random(seed);
+    let length = random.below(1_500);
+    (0..length).map(|_| random.next().to_le_bytes()[0]).collect()
 }
 
 /// SplitMix64.
-pub(crate) struct Dice(pub(crate) u64);
+pub(crate) struct Random(pub(crate) u64);
 
-impl Dice {
+impl Random {
     pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let a = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

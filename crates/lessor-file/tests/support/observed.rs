@@ -1,4 +1,4 @@
-//! What a run was told, and what therefore has to be there afterwards.
+//! The observations of a run, which the log has to keep.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::collections::BTreeMap;
@@ -6,23 +6,23 @@ use std::collections::BTreeMap;
 use lessor_core::store::Seen;
 use lessor_core::{Key, Record, Timestamp};
 
-use super::scribe::may_be_purged;
+use super::changes::may_be_purged;
 
-/// What may be under each key, and what nothing may be behind.
+/// The possible records of each key, and the lower bounds.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Told {
+pub(crate) struct Observed {
     stories: BTreeMap<Key, Story>,
-    /// The latest time that was told.
+    /// The latest time that was returned.
     pub(crate) time: Timestamp0,
-    /// Every write that may have been made, in order, and what was read in between.
+    /// Every write that may have been made, in order, and the readings in between.
     history: Vec<Entry>,
-    /// So many of them are on the disk for certain.
+    /// The number of them that are certainly on the disk.
     synced: usize,
-    /// What was done, for whoever has to find out.
+    /// The actions so far, for diagnosis.
     pub(crate) trace: Vec<String>,
 }
 
-/// A time that begins at the epoch.
+/// A time that defaults to the epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Timestamp0(pub(crate) Timestamp);
 
@@ -36,14 +36,14 @@ impl Default for Timestamp0 {
 struct Entry {
     key: Key,
     record: Option<Record>,
-    /// It was acknowledged or seen.
+    /// The write was acknowledged or observed.
     is_sure: bool,
 }
 
 #[derive(Clone, Debug)]
 struct Story {
     may_be: Vec<Option<Record>>,
-    /// The highest token of a grant that anybody heard of.
+    /// The highest token that was observed.
     token: u64,
 }
 
@@ -53,16 +53,16 @@ impl Default for Story {
     }
 }
 
-impl Told {
-    /// Takes in what was read, which has to be something that may be there.
+impl Observed {
+    /// Adds a reading, which has to be a possible one.
     pub(crate) fn saw(&mut self, key: &Key, seen: &Seen) -> Result<(), String> {
-        self.heard_time(seen.now)?;
+        self.observed_time(seen.now)?;
         let story = self.stories.entry(key.clone()).or_default();
         if !story.may_be.contains(&seen.record) {
             let (may_be, is) = (&story.may_be, &seen.record);
             return Err(format!("{key:?} is {is:?}, but may be one of {may_be:?}"));
         }
-        // What was dropped may come back, so its absence says nothing of later.
+        // A purged record may come back, so its absence says nothing about later.
         if story.may_be.len() > 1 && seen.record.is_some() {
             self.note(key, seen.record.clone(), true);
         }
@@ -70,8 +70,8 @@ impl Told {
         Ok(())
     }
 
-    /// The clock never runs back.
-    pub(crate) fn heard_time(&mut self, now: Timestamp) -> Result<(), String> {
+    /// Adds a time. The clock never runs backwards.
+    pub(crate) fn observed_time(&mut self, now: Timestamp) -> Result<(), String> {
         if now < self.time.0 {
             return Err(format!("the clock ran back from {:?} to {now:?}", self.time.0));
         }
@@ -79,19 +79,19 @@ impl Told {
         Ok(())
     }
 
-    /// That write was acknowledged.
+    /// Adds an acknowledged write.
     pub(crate) fn stored(&mut self, key: &Key, next: &Record) {
         self.note(key, Some(next.clone()), true);
         self.settle(key, Some(next.clone()));
     }
 
-    /// That write may have been made.
+    /// Adds a write without an outcome.
     pub(crate) fn may_have_stored(&mut self, key: &Key, next: &Record) {
         self.note(key, Some(next.clone()), false);
         self.stories.entry(key.clone()).or_default().may_be.push(Some(next.clone()));
     }
 
-    /// What could be dropped by now may be gone, and may come back.
+    /// Records that can be purged by now may be gone, and may come back.
     pub(crate) fn purged(&mut self, now: Timestamp) {
         for story in self.stories.values_mut() {
             let may_go = story.may_be.iter().flatten().any(|record| may_be_purged(record, now));
@@ -101,12 +101,12 @@ impl Told {
         }
     }
 
-    /// Everything so far is on the disk for certain.
+    /// Everything so far is certainly on the disk.
     pub(crate) fn synced(&mut self) {
         self.synced = self.history.len();
     }
 
-    /// A grant's token is above all that were heard of.
+    /// Checks that the token of a grant is above all that were observed.
     pub(crate) fn outruns(&self, key: &Key, next: &Record) -> Result<(), String> {
         match self.stories.get(key) {
             Some(story) if next.token().as_u64() <= story.token => {
@@ -123,7 +123,7 @@ impl Told {
     fn settle(&mut self, key: &Key, record: Option<Record>) {
         let story = self.stories.entry(key.clone()).or_default();
         story.token = story.token.max(record.as_ref().map_or(0, |record| record.token().as_u64()));
-        // What was due once may be dropped, and may come back with the next opening.
+        // A record that could be purged once may be gone, and may come back with the next opening.
         let purged: Vec<_> = match &record {
             None => std::mem::take(&mut story.may_be),
             Some(_) => Vec::new(),
@@ -135,7 +135,8 @@ impl Told {
         story.may_be.extend(purged.into_iter().filter(due));
     }
 
-    /// Whether what was read is what there was after some of the writes, in their order, and after all that were synced.
+    /// Checks that a reading is the state after a prefix of the writes, which includes all synced
+    /// ones.
     pub(crate) fn is_a_prefix(&self, read: &BTreeMap<Key, Option<Record>>) -> Result<(), String> {
         let fits = |count: usize| {
             read.iter().all(|(key, there)| {

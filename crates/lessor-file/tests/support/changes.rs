@@ -1,4 +1,4 @@
-//! Makes the changes that an engine would send to a store, so that a test can send them itself and knows each of them.
+//! Computes the changes that an engine would send to a store, so that a test can send them itself.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::sync::{Arc, OnceLock};
@@ -11,13 +11,13 @@ use lessor_core::{
 };
 use parking_lot::Mutex;
 
-/// How long an ended record is kept, and how long a lease is.
+/// The retention of an ended record, and the ttl of a lease.
 pub(crate) const RETENTION: Duration = Duration::from_millis(500);
 const TTL: Duration = Duration::from_secs(1);
 
-/// What somebody does to a key.
+/// An action on a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Act {
+pub(crate) enum Action {
     Acquire,
     Complete,
     Fail,
@@ -26,27 +26,28 @@ pub(crate) enum Act {
     Forget,
 }
 
-/// The change that this makes to a record at that time, if it is allowed. `bytes` is the result's length.
-pub(crate) fn change(key: &Key, seen: &Seen, act: Act, id: LeaseId, bytes: usize) -> Option<OwnedChange> {
-    if act == Act::Acquire {
+/// Returns the change that an action makes to a record, if it is allowed. `bytes` is the length of
+/// the result.
+pub(crate) fn change(key: &Key, seen: &Seen, act: Action, id: LeaseId, bytes: usize) -> Option<OwnedChange> {
+    if act == Action::Acquire {
         return acquire(seen, id);
     }
-    static SCRIBE: OnceLock<Mutex<Scribe>> = OnceLock::new();
-    let scribe = SCRIBE.get_or_init(Mutex::default).lock();
-    *scribe.desk.seen.lock() = Some(seen.clone());
-    let held = scribe.engine.held(key, id).unwrap();
-    // The answer is the scribe's own; only what was to be written counts.
-    ask(&scribe.engine, &held, key, act, bytes);
-    scribe.desk.written.lock().take()
+    static RECORDER: OnceLock<Mutex<Recorder>> = OnceLock::new();
+    let changes = RECORDER.get_or_init(Mutex::default).lock();
+    *changes.store.seen.lock() = Some(seen.clone());
+    let held = changes.engine.held(key, id).unwrap();
+    // The answer is meaningless; only the recorded change counts.
+    ask(&changes.engine, &held, key, act, bytes);
+    changes.store.written.lock().take()
 }
 
-fn ask(engine: &Engine, held: &Held, key: &Key, act: Act, bytes: usize) {
+fn ask(engine: &Engine, held: &Held, key: &Key, act: Action, bytes: usize) {
     match act {
-        Act::Complete => drop(held.complete_bytes(&vec![b'r'; bytes]).wait()),
-        Act::Fail => drop(held.fail_with("broken", &"why ".repeat(bytes / 4)).wait()),
-        Act::Extend => drop(held.extend(TTL * 2).wait()),
-        Act::Release => drop(held.release().wait()),
-        Act::Forget | Act::Acquire => drop(engine.forget_forced(key).wait()),
+        Action::Complete => drop(held.complete_bytes(&vec![b'r'; bytes]).wait()),
+        Action::Fail => drop(held.fail_with("broken", &"why ".repeat(bytes / 4)).wait()),
+        Action::Extend => drop(held.extend(TTL * 2).wait()),
+        Action::Release => drop(held.release().wait()),
+        Action::Forget | Action::Acquire => drop(engine.forget_forced(key).wait()),
     }
 }
 
@@ -54,7 +55,7 @@ fn acquire(seen: &Seen, lease_id: LeaseId) -> Option<OwnedChange> {
     let request = machine::Acquire {
         lease_id,
         ttl: TTL,
-        holder: Some("somebody".into()),
+        holder: Some("a worker".into()),
         metadata: None,
         fingerprint: None,
         on_failed: OnFailed::Retry { max_attempts: 9, backoff: lessor_core::Backoff::NONE },
@@ -67,36 +68,36 @@ fn acquire(seen: &Seen, lease_id: LeaseId) -> Option<OwnedChange> {
     }
 }
 
-struct Scribe {
-    desk: Arc<Desk>,
+struct Recorder {
+    store: Arc<RecordingStore>,
     engine: Engine,
 }
 
-impl Default for Scribe {
+impl Default for Recorder {
     fn default() -> Self {
-        let desk = Arc::new(Desk::default());
+        let store = Arc::new(RecordingStore::default());
         let mut settings = Settings::default();
         settings.retention = RETENTION;
         settings.purge_every = Duration::from_secs(10 * 365 * 24 * 3600);
-        let engine = Engine::with_settings(Arc::clone(&desk) as Arc<dyn Store>, settings).unwrap();
-        Self { desk, engine }
+        let engine = Engine::with_settings(Arc::clone(&store) as Arc<dyn Store>, settings).unwrap();
+        Self { store, engine }
     }
 }
 
-/// A store that shows one record and keeps what was to be written.
+/// A store that returns one record and records the change.
 #[derive(Debug, Default)]
-struct Desk {
+struct RecordingStore {
     seen: Mutex<Option<Seen>>,
     written: Mutex<Option<OwnedChange>>,
 }
 
-impl Desk {
+impl RecordingStore {
     fn now(&self) -> Timestamp {
         self.seen.lock().as_ref().map_or(Timestamp::EPOCH, |seen| seen.now)
     }
 }
 
-impl Store for Desk {
+impl Store for RecordingStore {
     fn now(&self) -> Reply<Timestamp> {
         Pending::ready(Ok(self.now()))
     }
@@ -128,7 +129,7 @@ impl Store for Desk {
     }
 }
 
-/// Whether that record may be gone at that time.
+/// Returns whether the record may be purged at that time.
 pub(crate) fn may_be_purged(record: &Record, now: Timestamp) -> bool {
     record.purge_at() <= now
 }

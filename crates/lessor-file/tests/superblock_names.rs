@@ -1,8 +1,9 @@
 //! What the superblock names is on the disk before it is named.
 //!
-//! The story: a compaction has the log go on in a new segment, and the superblock names that as the first one that counts. If a
-//! committer had just begun that segment, the compaction relied on it although nothing of it had been synced, its header included.
-//! The power failed then, and the log refused to open: "the segment is missing or empty".
+//! History: a compaction makes the log continue in a new segment, and the superblock names that as
+//! the first one that counts. If a leader had just begun that segment, the compaction relied on it
+//! although nothing of it was synced, not even its header. After a power loss the log did not open:
+//! "the segment is missing or empty".
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -24,7 +25,7 @@ use lessor_file::{FileStore, SyncMode};
 use lessor_simdisk::{Call, CallKind, Fault, SimDisk, When};
 use lessor_testkit::ManualClock;
 use parking_lot::{Condvar, Mutex};
-use support::scribe::{self, Act};
+use support::changes::{self, Action};
 use support::work::{key, tiny};
 
 mod support;
@@ -48,7 +49,7 @@ fn grant(store: &FileStore, number: &AtomicU64) {
     let name = key(&format!("lease {number}"));
     let id = LeaseId::from_bytes(u128::from(number).to_be_bytes());
     let now = store.now().wait().unwrap();
-    let change = scribe::change(&name, &Seen { record: None, now }, Act::Acquire, id, 0).unwrap();
+    let change = changes::change(&name, &Seen { record: None, now }, Action::Acquire, id, 0).unwrap();
     assert!(matches!(store.swap(&name, &change.borrow()).wait().unwrap(), Swap::Stored));
 }
 
@@ -62,7 +63,8 @@ fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     panic!("never happened: {what}");
 }
 
-/// There is a next segment, and no other can be made from here on, so that a compaction goes on in that one.
+/// Waits for the next segment, and prevents others from being made, so that a compaction continues
+/// in that one.
 fn is_made(disk: &SimDisk, held: Option<Arc<Held>>) {
     eventually("the next segment is made", || {
         disk.file_names().iter().any(|name| name == NEXT) && disk.durable_bytes(NEXT).len() == 8 << 10
@@ -79,9 +81,9 @@ fn is_made(disk: &SimDisk, held: Option<Arc<Held>>) {
     })));
 }
 
-/// A committer has begun the next segment, and nothing has been synced since.
+/// A leader has begun the next segment, and nothing has been synced since.
 #[test]
-fn p5_a_segment_that_nobody_synced_is_not_named_with_sync_process() {
+fn p5_an_unsynced_segment_is_not_named_with_sync_process() {
     let disk = SimDisk::new();
     let (store, number) = (open(&disk, SyncMode::Process), AtomicU64::new(0));
     is_made(&disk, None);
@@ -93,10 +95,10 @@ fn p5_a_segment_that_nobody_synced_is_not_named_with_sync_process() {
     open(&disk.crash().image_kept(), SyncMode::Process);
 }
 
-/// Stops the thread that writes the first frame of the next segment, whose header is written by then.
+/// Stops the thread that writes the first frame of the next segment, after its header is written.
 #[derive(Default)]
 struct Held {
-    /// Whether it is stopped, and whether it may go on.
+    /// Whether it is stopped, and whether it may continue.
     state: Mutex<(bool, bool)>,
     changed: Condvar,
 }
@@ -119,9 +121,9 @@ impl Held {
     }
 }
 
-/// A committer has written the next segment's header, and is about to write its first frame.
+/// A leader has written the header of the next segment, and is about to write its first frame.
 #[test]
-fn p5_a_segment_that_is_being_begun_is_not_named_with_sync_disk() {
+fn p5_an_unfinished_segment_is_not_named_with_sync_disk() {
     let disk = SimDisk::new();
     let (store, number) = (open(&disk, SyncMode::Disk), AtomicU64::new(0));
     let held = Arc::new(Held::default());
@@ -147,9 +149,10 @@ fn p5_a_segment_that_is_being_begun_is_not_named_with_sync_disk() {
     });
 }
 
-/// No compaction and no opening syncs the folder meanwhile: each segment's name has to be on the disk by itself.
+/// No compaction and no opening syncs the folder meanwhile, so making a segment has to sync its
+/// name.
 #[test]
-fn p5_what_is_acknowledged_in_a_later_segment_is_there_after_a_power_loss() {
+fn p5_a_write_acknowledged_in_a_later_segment_survives_a_power_loss() {
     const GRANTS: u64 = 300;
     let disk = SimDisk::new();
     let (store, number) = (open(&disk, SyncMode::Disk), AtomicU64::new(0));
