@@ -6,7 +6,9 @@ use futures_lite::future;
 use super::*;
 use crate::key::Key;
 use crate::pending::Pending;
-use crate::store::{Change, Closing, Durability, Page, Purged, Reply, Scan, Seen, Store, StoreError, Swap};
+use crate::store::{
+    Closing, Durability, Execution, Hints, Operation, Page, Purged, Reply, Scan, Seen, Store, StoreError,
+};
 
 /// A store that has a clock and no records.
 #[derive(Debug, Default)]
@@ -23,8 +25,8 @@ impl Store for OnlyAClock {
     fn load(&self, _: &Key) -> Reply<Seen> {
         no_records()
     }
-    fn swap(&self, _: &Key, _: &Change<'_>) -> Reply<Swap> {
-        no_records()
+    fn execute(&self, _: &mut Operation<'_>) -> Execution {
+        Execution::Later(no_records())
     }
     fn scan(&self, _: Scan) -> Reply<Page> {
         no_records()
@@ -38,6 +40,7 @@ impl Store for OnlyAClock {
     fn close(&self, _: &Closing) -> Reply<bool> {
         Pending::ready(Ok(true))
     }
+    fn attach(&self, _: Hints) {}
 }
 
 /// Thousands of leases that are given up at once keep the thread of the leases busy. A renewal that is due meanwhile does not
