@@ -26,7 +26,8 @@ pub type Reply<T> = Pending<'static, Result<T, StoreError>>;
 /// # Contract
 /// Implementations must uphold the following. The conformance suite of `lessor-testkit` checks each point.
 /// - **Atomic**: [`execute`](Self::execute) applies the operation in one step, by the store's own clock at that step. It is
-///   linearizable per key over all parties that share the records.
+///   linearizable per key over all parties that share the records. Where a database commits after the step, a plain read in
+///   between may still return the earlier record.
 /// - **Durable**: `execute` returns once its write is as durable as [`durability`](Self::durability) says.
 ///   `load`, `scan` and an answer without a write never show a record that a crash could still undo.
 /// - **One clock**: all parties that share the records share the clock. It never runs backwards, not over a restart either, and a

@@ -17,6 +17,8 @@ use crate::ManualClock;
 pub struct Subject {
     store: Arc<dyn Store>,
     clock: Option<ManualClock>,
+    /// Readers may read the earlier record between the decision of an operation and its commit.
+    reads_before_commits: bool,
     /// Whatever the store needs to live: a temporary folder, a server.
     _keep: Option<Box<dyn Any + Send>>,
 }
@@ -26,13 +28,27 @@ impl Subject {
     #[must_use]
     pub fn on_manual_clock(store: Arc<dyn Store>, clock: ManualClock) -> Self {
         let store = clock.driving(store);
-        Self { store, clock: Some(clock), _keep: None }
+        Self { store, clock: Some(clock), reads_before_commits: false, _keep: None }
     }
 
     /// A store on a clock that runs by itself.
     #[must_use]
     pub fn on_real_clock(store: Arc<dyn Store>) -> Self {
-        Self { store, clock: None, _keep: None }
+        Self { store, clock: None, reads_before_commits: false, _keep: None }
+    }
+
+    /// Declares that readers of the store may read the earlier record between the decision of an operation and its commit, as plain
+    /// reads of a database do. The promise that this cannot keep is skipped, and says so.
+    #[must_use]
+    pub fn with_reads_before_commits(mut self) -> Self {
+        self.reads_before_commits = true;
+        self
+    }
+
+    /// Returns whether readers may read the earlier record between the decision of an operation and its commit.
+    #[must_use]
+    pub fn has_reads_before_commits(&self) -> bool {
+        self.reads_before_commits
     }
 
     /// Keeps `what` until the subject is dropped.

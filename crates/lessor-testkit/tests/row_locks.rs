@@ -245,7 +245,7 @@ fn store() -> (SqlStore, ManualClock) {
 
 fn row_locks() -> Subject {
     let (store, clock) = store();
-    Subject::on_manual_clock(Arc::new(store), clock)
+    Subject::on_manual_clock(Arc::new(store), clock).with_reads_before_commits()
 }
 
 conformance!(row_locks);

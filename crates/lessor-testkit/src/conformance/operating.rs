@@ -101,10 +101,14 @@ pub fn no_operation_is_lost(factory: Factory<'_>) {
 pub fn purge_judges_what_an_operation_left(factory: Factory<'_>) {
     let subject = factory();
     let store = &**subject.store();
-    let engine = subject.engine_with(|settings| settings.retention = SHORT);
-    let shortened = take(engine.acquire("shortened").ttl(LONG));
-    shortened.release().wait().unwrap();
+    // A store may keep a record until its token is old enough.
+    let (record, holder) = granted(subject.now().saturating_sub(LONG), 2 * LONG);
+    let shortened = key("shortened");
+    put(store, &shortened, &record);
+    let release = OwnedOperation::new(shortened, Command::Act(holder, Act::Release), SHORT);
+    assert!(release.send(store).wait().expect("it can be carried out").is_write());
     // On a clock that runs by itself, a short lease may be over before it is extended.
+    let engine = subject.engine_with(|settings| settings.retention = SHORT);
     let prolong = |n: u32| {
         let lease = take(engine.acquire(&format!("prolonged {n}")).ttl(OUTLIVE));
         lease.extend(LONG).wait().ok().map(|_| lease)
@@ -122,6 +126,12 @@ pub fn p7_an_operation_is_judged_by_the_clock_at_its_step(factory: Factory<'_>) 
     let Some(clock) = subject.exact_clock("p7_an_operation_is_judged_by_the_clock_at_its_step") else {
         return;
     };
+    if subject.has_reads_before_commits() {
+        println!(
+            "skipped, readers may read before a commit: p7_an_operation_is_judged_by_the_clock_at_its_step"
+        );
+        return;
+    }
     let store = &**subject.store();
     for round in 0..50 {
         let key = key(&format!("k{round}"));
