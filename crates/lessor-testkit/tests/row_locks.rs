@@ -207,7 +207,7 @@ impl Store for SqlStore {
                 return true;
             };
             let outline = Record::outline(bytes).unwrap();
-            if outline.purge_at > now {
+            if outline.purge_at() > now {
                 return true;
             }
             self.0.floor.fetch_max(outline.token.as_u64(), Ordering::SeqCst);

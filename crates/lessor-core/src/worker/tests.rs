@@ -6,14 +6,18 @@ use futures_lite::future;
 use super::*;
 use crate::key::Key;
 use crate::pending::Pending;
-use crate::store::{Change, Closing, Durability, Page, Purged, Reply, Scan, Seen, Store, StoreError, Swap};
+use crate::store::{
+    Closing, Durability, Execution, Hints, Operation, Page, Purged, Reply, Scan, Seen, Store, StoreError,
+};
+
+const NO_RECORDS: &str = "this store has no records";
 
 /// A store that has a clock and no records.
 #[derive(Debug, Default)]
 struct OnlyAClock(AtomicU64);
 
 fn no_records<T>() -> Reply<T> {
-    Pending::ready(Err(StoreError::Unavailable { reason: "this store has no records".to_owned() }))
+    Pending::ready(Err(StoreError::Unavailable { reason: NO_RECORDS.to_owned() }))
 }
 
 impl Store for OnlyAClock {
@@ -23,8 +27,8 @@ impl Store for OnlyAClock {
     fn load(&self, _: &Key) -> Reply<Seen> {
         no_records()
     }
-    fn swap(&self, _: &Key, _: &Change<'_>) -> Reply<Swap> {
-        no_records()
+    fn execute(&self, _: &mut Operation<'_>) -> Execution {
+        Execution::failed(StoreError::Unavailable { reason: NO_RECORDS.to_owned() })
     }
     fn scan(&self, _: Scan) -> Reply<Page> {
         no_records()
@@ -38,6 +42,7 @@ impl Store for OnlyAClock {
     fn close(&self, _: &Closing) -> Reply<bool> {
         Pending::ready(Ok(true))
     }
+    fn attach(&self, _: Hints) {}
 }
 
 /// Thousands of leases that are given up at once keep the thread of the leases busy. A renewal that is due meanwhile does not
