@@ -13,7 +13,10 @@ use crate::machine::{Answer, Command};
 use crate::operation::{EngineParts, Executed, OwnedOperation};
 use crate::record::Record;
 use crate::settings::Settings;
-use crate::store::{Listener, Reply, Store, StoreError};
+use crate::store::contract::Store;
+use crate::store::error::StoreError;
+use crate::store::hints::Listener;
+use crate::store::types::Reply;
 use crate::watches::Watches;
 
 pub(crate) struct Shared {

@@ -22,7 +22,7 @@ use crate::pending::Pending;
 use crate::record::{Body, Failure, Former, Payload, Record, Stage, Token};
 use crate::settings::check_result_hash;
 use crate::signal::Signal;
-use crate::store::Store;
+use crate::store::contract::Store;
 use crate::time::Timestamp;
 use crate::value::{failure, json_payload, json_text, payload};
 

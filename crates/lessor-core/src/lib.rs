@@ -15,6 +15,7 @@ mod background;
 mod cas;
 mod clock;
 mod close;
+mod closing;
 mod codec;
 mod context;
 mod engine;
@@ -48,7 +49,8 @@ mod worker;
 
 pub use acquire::{AcquireRequest, Acquisition};
 pub use cas::Cas;
-pub use close::{Close, CloseProgress, CloseStep, CloseWatch, Closed, Closing};
+pub use close::Close;
+pub use closing::{CloseProgress, CloseStep, CloseWatch, Closed, Closing};
 pub use codec::{DecodeError, FORMAT_VERSION};
 pub use engine::{Engine, Listing};
 pub use error::{Error, ErrorKind};

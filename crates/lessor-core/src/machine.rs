@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::lease_id::LeaseId;
 use crate::record::{Body, Ended, Record, Stage, Token};
 use crate::settings::OnLapsed;
-use crate::store::Window;
+use crate::store::types::Window;
 use crate::time::Timestamp;
 use crate::view::{State, View};
 

@@ -23,7 +23,8 @@ use crate::machine::{
 };
 use crate::pending::Pending;
 use crate::record::{Body, Record, Token};
-use crate::store::{OwnedChange, Reply, Seen, StoreError, Swap};
+use crate::store::error::StoreError;
+use crate::store::types::{OwnedChange, Reply, Seen, Swap};
 use crate::time::Timestamp;
 
 /// A command on one key, borrowed from a caller that waits for it.

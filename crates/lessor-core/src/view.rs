@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 
 use crate::error::Error;
 use crate::record::{Body, Extras, Payload, Record, Stage, Version};
-use crate::store::Seen;
+use crate::store::types::Seen;
 use crate::time::Timestamp;
 
 /// Nobody is told to wait longer than this before looking again.

@@ -452,7 +452,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "unknown-required-field-is-called-damage",
-        file: "crates/lessor-core/src/store.rs",
+        file: "crates/lessor-core/src/store/error.rs",
         find: "DecodeError::NewerFormat { .. } | DecodeError::UnknownField { .. } => {",
         replace: "DecodeError::UnknownField { .. } => Self::Corrupt { place: place.into(), reason: error.to_string() },\n            DecodeError::NewerFormat { .. } => {",
         test: core("codec::tests::an_unknown_required_field_is_refused_by_name_and_its_head_is_read"),

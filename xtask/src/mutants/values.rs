@@ -17,7 +17,7 @@ const fn memory(target: &'static [&'static str], filter: &'static str) -> Test {
 pub(crate) const VALUES: &[Mutant] = &[
     Mutant {
         name: "equal-token-outruns-a-purged-one",
-        file: "crates/lessor-core/src/store.rs",
+        file: "crates/lessor-core/src/store/types.rs",
         find: "self.next.token() > purged",
         replace: "self.next.token() >= purged",
         test: unit("p2_a_token_equal_to_one_that_was_purged"),

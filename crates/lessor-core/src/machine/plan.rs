@@ -7,7 +7,7 @@ use super::words::{Acquire, Answer, Decision, Write};
 use crate::error::Error;
 use crate::lease_id::LeaseId;
 use crate::record::{Body, Ended, Failure, Former, Payload, Record, Stage, Token, Version};
-use crate::store::Window;
+use crate::store::types::Window;
 use crate::time::Timestamp;
 
 /// A decision of which the change has not been made yet.

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::key::Key;
 use crate::machine::{Act, Command, Decision, decide};
 use crate::record::{Record, Token};
-use crate::store::OwnedChange;
+use crate::store::types::OwnedChange;
 use crate::time::Timestamp;
 
 /// An [`Operation`] that a store keeps while it waits. Borrows nothing, and is `Send` and `Sync`.
