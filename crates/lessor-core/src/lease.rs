@@ -20,11 +20,11 @@ use crate::machine::{Ack, Act, Answer};
 use crate::operation::{Execution, Guess, Operation, Report};
 use crate::pending::Pending;
 use crate::record::{Body, Failure, Former, Payload, Record, Stage, Token};
-use crate::settings::check_result_hash;
+use crate::settings::{check_result_hash, failure};
 use crate::signal::Signal;
 use crate::store::contract::Store;
 use crate::time::Timestamp;
-use crate::value::{failure, json_payload, json_text, payload};
+use crate::value::{json_payload, json_text, payload};
 
 /// What a holder can do under a key and a lease id. A [`Lease`] is one; [`Engine::held`](crate::Engine::held) makes one
 /// for a holder on the other side of a boundary.

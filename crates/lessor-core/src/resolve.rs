@@ -7,7 +7,8 @@ use crate::error::Error;
 use crate::key::Key;
 use crate::machine::{Ack, Answer, Command, Resolution};
 use crate::pending::Pending;
-use crate::value::{failure, json_payload};
+use crate::settings::failure;
+use crate::value::json_payload;
 
 /// Says how a lapsed grant ended. Made by [`Engine::resolve`].
 #[derive(Debug)]

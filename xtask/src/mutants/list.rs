@@ -115,10 +115,10 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "lease-ids-start-over-with-each-seed",
-        file: "crates/lessor-core/src/lease_id.rs",
+        file: "crates/lessor-core/src/random.rs",
         find: "ChaCha12Rng::from_seed(os_random()?)",
         replace: "ChaCha12Rng::from_seed([7; 32])",
-        test: core("lease_id::tests::ids_do_not_repeat_within_and_across_sources"),
+        test: core("random::tests::ids_do_not_repeat_within_and_across_sources"),
     },
     Mutant {
         name: "extend-revives-a-lapsed-lease",
@@ -431,7 +431,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "repeated-answer-forgets-that-it-was-late",
-        file: "crates/lessor-core/src/machine.rs",
+        file: "crates/lessor-core/src/machine/plan.rs",
         find: "late: body.is_late(), repeated",
         replace: "late: body.is_late() && !repeated, repeated",
         test: TABLE,

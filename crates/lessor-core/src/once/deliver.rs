@@ -18,9 +18,9 @@ use crate::lease::Lease;
 use crate::machine::Ack;
 use crate::pending::{Pending, block_on};
 use crate::record::Payload;
+use crate::state::State;
 use crate::time::Monotonic;
 use crate::value::json_payload_that_reads_back;
-use crate::view::State;
 use crate::within::Working;
 
 /// The error code of work that panicked.

@@ -1,6 +1,6 @@
 //! The answer of an operation that came with a reply.
 
-use super::{Report, is_write};
+use super::report::{Report, is_write};
 use crate::error::Error;
 use crate::machine::{Answer, found};
 use crate::record::Record;
