@@ -48,7 +48,7 @@ async fn close(shared: Arc<Shared>, within: Duration, report: Report) -> Result<
         }
     };
     let drained = async {
-        shared.background.drain().await;
+        shared.given_up.drain().await;
         true
     };
     let timed_out = async {
