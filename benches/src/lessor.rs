@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 #[cfg(feature = "all-stores")]
-use lessor::LogStore;
+use lessor::FileStore;
 #[cfg(feature = "all-stores")]
-use lessor::log::{Opener, Sync};
+use lessor::file::SyncMode;
 use lessor::{Engine, Settings, Store};
 
 use tokio::runtime::Runtime;
@@ -32,13 +32,13 @@ pub(crate) fn settle(engine: &Engine) {
 
 /// The file log in `folder`. Close it, or the next one to be measured meets the rest of it.
 #[cfg(feature = "all-stores")]
-pub(crate) fn log(folder: &Path, promise: Promise) -> Result<Arc<LogStore>, String> {
-    let mut settings = lessor::log::Settings::default();
+pub(crate) fn log(folder: &Path, promise: Promise) -> Result<Arc<FileStore>, String> {
+    let mut settings = lessor::file::Settings::default();
     settings.sync = match promise {
-        Promise::Disk => Sync::Disk,
-        Promise::Process => Sync::Process,
+        Promise::Disk => SyncMode::Disk,
+        Promise::Process => SyncMode::Process,
     };
-    let open = Opener::new().settings(settings).open(folder);
+    let open = FileStore::builder().settings(settings).open(folder);
     Ok(Arc::new(open.map_err(|error| error.to_string())?))
 }
 

@@ -5,9 +5,9 @@
 
 use libfuzzer_sys::fuzz_target;
 
-#[path = "../../crates/lessor-log/tests/support/recover.rs"]
+#[path = "../../crates/lessor-file/tests/support/recover.rs"]
 mod recover;
-#[path = "../../crates/lessor-log/tests/support/small.rs"]
+#[path = "../../crates/lessor-file/tests/support/small.rs"]
 mod small;
 
 fuzz_target!(|bytes: &[u8]| {

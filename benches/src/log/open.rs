@@ -174,7 +174,7 @@ fn text(error: impl std::fmt::Display) -> String {
 }
 
 /// lessor with its log, which is closed in the end.
-pub(super) struct Lessor(lessor::Engine, std::sync::Arc<lessor::LogStore>);
+pub(super) struct Lessor(lessor::Engine, std::sync::Arc<lessor::FileStore>);
 
 impl Lessor {
     pub(super) fn open(folder: &Path, promise: Promise) -> Result<Self, String> {

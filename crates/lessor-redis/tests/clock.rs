@@ -49,7 +49,7 @@ fn p7_a_time_window_is_checked_with_the_servers_clock_and_not_the_callers_estima
         let swap = |not_before, not_after| {
             let change =
                 Change { expected: Some(&grant), next: &next, not_before, not_after, is_outcome: false };
-            lessor_testkit::swap(&*store, &key(&text), &change).wait().unwrap()
+            lessor_testkit::swap(&store, &key(&text), &change).wait().unwrap()
         };
         let is_refused = |swap: Swap| match swap {
             Swap::OutOfWindow(seen) => assert_eq!(seen.record.as_ref(), Some(&grant)),
@@ -140,7 +140,7 @@ fn p9_the_server_expires_a_record_an_hour_after_it_may_be_purged() {
     let next = written(Some(&grant), &release, at, Duration::from_secs(1));
     let change =
         Change { expected: Some(&grant), next: &next, not_before: None, not_after: None, is_outcome: false };
-    assert!(matches!(lessor_testkit::swap(&*store, &key("key"), &change).wait(), Ok(Swap::Stored)));
+    assert!(matches!(lessor_testkit::swap(&store, &key("key"), &change).wait(), Ok(Swap::Stored)));
     // The token must be ten minutes old as well.
     let token = Timestamp::from_micros(grant.token().as_u64()).unwrap();
     is_kept_until(token.saturating_add(Duration::from_mins(10)));

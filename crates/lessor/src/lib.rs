@@ -51,11 +51,11 @@ use std::sync::Arc;
 
 pub use lessor_core::*;
 
-/// The file log.
+/// The file store.
 #[cfg(feature = "file")]
-pub use lessor_log as log;
+pub use lessor_file as file;
 #[cfg(feature = "file")]
-pub use lessor_log::LogStore;
+pub use lessor_file::FileStore;
 /// The in-memory store.
 #[cfg(feature = "memory")]
 pub use lessor_memory::MemoryStore;
@@ -74,7 +74,7 @@ pub use lessor_redis::RedisStore;
 /// | URL | store | needs the feature |
 /// |---|---|---|
 /// | `file:FOLDER` | an append-only log in that folder, which is made if its parent exists; one process at a time | `file` (default) |
-/// | `file:FOLDER?sync=process` | the same, not synced before each answer: see [`log::Sync`] | `file` (default) |
+/// | `file:FOLDER?sync=process` | the same, not synced before each answer: see [`file::SyncMode`] | `file` (default) |
 /// | `redis://HOST:PORT/DATABASE?prefix=NAME` | on a Redis server, for all who use the same prefix; `rediss:` for TLS | `redis`, `redis-tls` |
 /// | `memory:` | in this process's memory, gone with it; each call opens one of its own | `memory` (default) |
 ///
@@ -106,7 +106,7 @@ pub fn open_store(url: &str) -> Result<Arc<dyn Store>, Error> {
         #[cfg(feature = "file")]
         ("file", _) => {
             let url::FileUrl { folder, settings } = url::parse(rest)?;
-            Ok(Arc::new(log::Opener::new().settings(settings).open(folder)?))
+            Ok(Arc::new(FileStore::builder().settings(settings).open(folder)?))
         }
         #[cfg(feature = "memory")]
         ("memory", "") => Ok(Arc::new(MemoryStore::new())),

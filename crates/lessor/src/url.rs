@@ -27,13 +27,13 @@ mod file {
 
     use super::invalid;
     use lessor_core::Error;
-    use lessor_log as log;
+    use lessor_file as file;
 
     /// What follows `file:`.
     #[derive(Debug)]
     pub(crate) struct FileUrl {
         pub(crate) folder: PathBuf,
-        pub(crate) settings: log::Settings,
+        pub(crate) settings: file::Settings,
     }
 
     const KNOWN: &str = "write sync=disk or sync=process";
@@ -60,7 +60,7 @@ mod file {
             None => text,
         };
         if path.is_empty() {
-            return Err(invalid("the file log needs a folder; write for instance `file:./leases`"));
+            return Err(invalid("the file store needs a folder; write for instance `file:./leases`"));
         }
         if path.starts_with('~') {
             return Err(invalid(format!(
@@ -71,7 +71,7 @@ mod file {
         let folder = PathBuf::from(OsString::from_vec(decode(path)?));
         if is_root(&folder) {
             return Err(invalid(
-                "it names the root of the file system; write a folder of the log's own, such as `file:/var/lib/app/leases`",
+                "it names the root of the file system; write a folder below it, such as `file:/var/lib/app/leases`",
             ));
         }
         Ok(folder)
@@ -81,21 +81,21 @@ mod file {
         folder.has_root() && !folder.components().any(|part| matches!(part, Component::Normal(_)))
     }
 
-    fn settings(query: &str) -> Result<log::Settings, Error> {
+    fn settings(query: &str) -> Result<file::Settings, Error> {
         let mut sync = None;
         for pair in query.split('&').filter(|_| !query.is_empty()) {
-            let unknown = || invalid(format!("{pair:?} is no setting of a log; {KNOWN}"));
+            let unknown = || invalid(format!("{pair:?} is not a setting of the file store; {KNOWN}"));
             let (name, value) = pair.split_once('=').ok_or_else(unknown)?;
             let value = match (name, &*decode(value)?) {
-                ("sync", b"disk") => log::Sync::Disk,
-                ("sync", b"process") => log::Sync::Process,
+                ("sync", b"disk") => file::SyncMode::Disk,
+                ("sync", b"process") => file::SyncMode::Process,
                 _ => return Err(unknown()),
             };
             if sync.replace(value).is_some() {
                 return Err(invalid(format!("`{name}` is set more than once; {KNOWN}, once")));
             }
         }
-        let mut settings = log::Settings::default();
+        let mut settings = file::Settings::default();
         settings.sync = sync.unwrap_or(settings.sync);
         Ok(settings)
     }

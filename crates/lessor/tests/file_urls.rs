@@ -154,7 +154,7 @@ fn p12_a_folder_that_cannot_be_is_refused_with_what_to_do() {
     std::fs::write(&file, "mine").unwrap();
     let (kind, text) = refusal(&format!("file:{}", file.display()));
     assert_eq!(kind, ErrorKind::Misconfigured);
-    assert!(text.contains("has to be a folder"), "{text}");
+    assert!(text.contains("must be a folder"), "{text}");
     assert_eq!(std::fs::read(&file).unwrap(), b"mine");
 }
 

@@ -1,12 +1,12 @@
 //! Faults planted in the sources, one at a time. Each has to be caught by the test that is meant for it: a test that
 //! cannot fail proves nothing.
 //!
-//! [`list`], [`values`], [`log`], [`redis`] and [`facade`] have them. A fault whose source text is no longer there exactly once, or that does not compile, is stale, and
+//! [`list`], [`values`], [`file`], [`redis`] and [`facade`] have them. A fault whose source text is no longer there exactly once, or that does not compile, is stale, and
 //! that is an error too.
 
 mod facade;
+mod file;
 mod list;
-mod log;
 mod redis;
 mod sandbox;
 mod values;
@@ -20,8 +20,8 @@ use std::time::Duration;
 use crate::shell::Shell;
 use crate::step::timed;
 use facade::FACADE;
+use file::FILE;
 use list::{MUTANTS, Mutant, Test};
-use log::LOG;
 use redis::REDIS;
 use sandbox::{PATIENCE, Ran, Sandbox};
 use values::VALUES;
@@ -38,7 +38,7 @@ pub(crate) fn run(shell: &Shell) -> Result<String, String> {
     let mut chosen: Vec<&Mutant> = MUTANTS
         .iter()
         .chain(VALUES)
-        .chain(LOG)
+        .chain(FILE)
         .chain(REDIS)
         .chain(FACADE)
         .filter(|mutant| only.is_empty() || only.iter().any(|part| mutant.name.contains(part)))
@@ -56,7 +56,7 @@ pub(crate) fn run(shell: &Shell) -> Result<String, String> {
         println!("{word:<11}{:>6.1} s  {}", took.as_secs_f64(), mutant.name);
         verdict.err().map(|problem| format!("{}: {problem}", mutant.name))
     });
-    let all = MUTANTS.len() + VALUES.len() + LOG.len() + REDIS.len() + FACADE.len();
+    let all = MUTANTS.len() + VALUES.len() + FILE.len() + REDIS.len() + FACADE.len();
     let count = format!("caught {} of {}, {all} in all", chosen.len() - problems.len(), chosen.len());
     if problems.is_empty() { Ok(count) } else { Err(format!("{count}\n  {}", problems.join("\n  "))) }
 }

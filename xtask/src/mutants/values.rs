@@ -121,12 +121,12 @@ pub(crate) const VALUES: &[Mutant] = &[
         test: memory(&["--test", "late_writes"], "an_outcome_has_the_time"),
     },
     Mutant {
-        name: "log-does-not-stamp",
-        file: "crates/lessor-log/src/store.rs",
+        name: "file-does-not-stamp",
+        file: "crates/lessor-file/src/store/attempt.rs",
         find: "stamped = change.stamped(now);",
         replace: "let _ = &mut stamped;",
         test: Test {
-            package: "lessor-log",
+            package: "lessor-file",
             target: &["--test", "late_writes"],
             filter: "an_outcome_has_the_time",
         },

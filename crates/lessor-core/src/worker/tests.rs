@@ -13,14 +13,12 @@ use crate::store::error::StoreError;
 use crate::store::hints::Hints;
 use crate::store::types::{Durability, Page, Purged, Reply, Scan, Seen};
 
-const NO_RECORDS: &str = "this store has no records";
-
 /// A store that has a clock and no records.
 #[derive(Debug, Default)]
 struct OnlyAClock(AtomicU64);
 
 fn no_records<T>() -> Reply<T> {
-    Pending::ready(Err(StoreError::Unavailable { reason: NO_RECORDS.to_owned() }))
+    Pending::ready(Err(StoreError::Unavailable { reason: "this store has no records".to_owned() }))
 }
 
 impl Store for OnlyAClock {
@@ -31,7 +29,7 @@ impl Store for OnlyAClock {
         no_records()
     }
     fn execute(&self, _: &mut Operation<'_>) -> Execution {
-        Execution::failed(StoreError::Unavailable { reason: NO_RECORDS.to_owned() })
+        Execution::Later(no_records())
     }
     fn scan(&self, _: Scan) -> Reply<Page> {
         no_records()

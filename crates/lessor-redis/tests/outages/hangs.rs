@@ -29,7 +29,7 @@ fn in_doubt<T: Send + 'static>(
     let store = Arc::new(open_with_short_deadline(server, prefix));
     let waking = Arc::clone(server);
     let tap = Tap::new(&store).on_indeterminate(move || waking.signal("-CONT"));
-    let engine = Engine::new(Arc::new(tap.clone())).unwrap();
+    let engine = Engine::new(tap.store()).unwrap();
     let prepared = prepare(&engine);
     server.signal("-STOP");
     let answer = end("an operation on a server that hangs", &begin(move || operate(&engine, prepared)));
@@ -288,7 +288,7 @@ fn the_memory_of_calls_is_limited_while_the_server_hangs() {
     );
     // Records count too.
     drop(calls);
-    let large: Vec<_> = (0..20).map(|_| lessor_testkit::swap(&*store, &key, &change)).collect();
+    let large: Vec<_> = (0..20).map(|_| lessor_testkit::swap(&store, &key, &change)).collect();
     let refused = large.into_iter().filter_map(|call| call.try_take().ok()).count();
     assert!(refused > 10, "{refused}");
     server.signal("-CONT");

@@ -25,7 +25,7 @@ fn p5_no_acknowledged_write_is_lost_when_the_server_is_killed_repeatedly() {
     // Two stores with two engines, as of two processes.
     let taps: Vec<Tap> = (0..2).map(|_| Tap::new(&Arc::new(support::open(&server, &prefix)))).collect();
     let engines: Vec<Arc<Engine>> =
-        taps.iter().map(|tap| Arc::new(Engine::new(Arc::new(tap.clone())).unwrap())).collect();
+        taps.iter().map(|tap| Arc::new(Engine::new(tap.store()).unwrap())).collect();
     let workers: Vec<_> = (0..THREADS)
         .map(|thread| {
             let (engine, answers, over) =
@@ -73,7 +73,7 @@ fn repeatedly_cut_connections_lose_and_repeat_no_write() {
     let (server, prefix) = (Server::volatile(), support::prefix());
     let (answers, over) = (Arc::new(Answers::default()), Arc::new(AtomicBool::new(false)));
     let tap = Tap::new(&Arc::new(support::open(&server, &prefix)));
-    let engine = Arc::new(Engine::new(Arc::new(tap.clone())).unwrap());
+    let engine = Arc::new(Engine::new(tap.store()).unwrap());
     let workers: Vec<_> = (0..THREADS)
         .map(|thread| {
             let (engine, answers, over) = (Arc::clone(&engine), Arc::clone(&answers), Arc::clone(&over));

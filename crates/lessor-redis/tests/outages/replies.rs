@@ -75,7 +75,7 @@ fn p6_a_request_is_sent_once_whatever_happens_to_its_reply() {
 fn swap(store: &RedisStore, text: &str, expected: &Record, next: &Record) -> Result<Swap, StoreError> {
     let change =
         Change { expected: Some(expected), next, not_before: None, not_after: None, is_outcome: false };
-    lessor_testkit::swap(&*store, &key(text), &change).wait()
+    lessor_testkit::swap(store, &key(text), &change).wait()
 }
 
 fn acquire(ttl: Duration) -> Command {

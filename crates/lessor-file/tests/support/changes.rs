@@ -1,0 +1,135 @@
+//! Computes the changes that an engine would send to a store, so that a test can send them itself.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use lessor_core::store::{Change, Closing, OwnedChange, Page, Purged, Reply, Scan, Seen, Swap};
+use lessor_core::{
+    Cas, CompareAndSwap, Durability, Engine, Held, Key, LeaseId, OnFailed, OnLapsed, Pending, Record,
+    Settings, StoreError, Timestamp, machine,
+};
+use parking_lot::Mutex;
+
+/// The retention of an ended record, and the ttl of a lease.
+pub(crate) const RETENTION: Duration = Duration::from_millis(500);
+const TTL: Duration = Duration::from_secs(1);
+
+/// An action on a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    Acquire,
+    Complete,
+    Fail,
+    Extend,
+    Release,
+    Forget,
+}
+
+/// Returns the change that an action makes to a record, if it is allowed. `bytes` is the length of
+/// the result.
+pub(crate) fn change(key: &Key, seen: &Seen, act: Action, id: LeaseId, bytes: usize) -> Option<OwnedChange> {
+    if act == Action::Acquire {
+        return acquire(seen, id);
+    }
+    static RECORDER: OnceLock<Mutex<Recorder>> = OnceLock::new();
+    let changes = RECORDER.get_or_init(Mutex::default).lock();
+    *changes.store.seen.lock() = Some(seen.clone());
+    let held = changes.engine.held(key, id).unwrap();
+    // The answer is meaningless; only the recorded change counts.
+    ask(&changes.engine, &held, key, act, bytes);
+    changes.store.written.lock().take()
+}
+
+fn ask(engine: &Engine, held: &Held, key: &Key, act: Action, bytes: usize) {
+    match act {
+        Action::Complete => drop(held.complete_bytes(&vec![b'r'; bytes]).wait()),
+        Action::Fail => drop(held.fail_with("broken", &"why ".repeat(bytes / 4)).wait()),
+        Action::Extend => drop(held.extend(TTL * 2).wait()),
+        Action::Release => drop(held.release().wait()),
+        Action::Forget | Action::Acquire => drop(engine.forget_forced(key).wait()),
+    }
+}
+
+fn acquire(seen: &Seen, lease_id: LeaseId) -> Option<OwnedChange> {
+    let request = machine::Acquire {
+        lease_id,
+        ttl: TTL,
+        holder: Some("a worker".into()),
+        metadata: None,
+        fingerprint: None,
+        on_failed: OnFailed::Retry { max_attempts: 9, backoff: lessor_core::Backoff::NONE },
+        on_lapsed: OnLapsed::TakeOver,
+    };
+    let command = machine::Command::Acquire(request);
+    match machine::decide(seen.record.as_ref(), &command, seen.now, RETENTION) {
+        machine::Decision::Write(write, _) => Some(write.change(seen.record.as_ref()).to_owned()),
+        _ => None,
+    }
+}
+
+struct Recorder {
+    store: Arc<RecordingStore>,
+    engine: Engine,
+}
+
+impl Default for Recorder {
+    fn default() -> Self {
+        let store = Arc::new(RecordingStore::default());
+        let mut settings = Settings::default();
+        settings.retention = RETENTION;
+        settings.purge_every = Duration::from_secs(10 * 365 * 24 * 3600);
+        let engine = Engine::with_settings(Arc::new(Cas::new(Arc::clone(&store))), settings).unwrap();
+        Self { store, engine }
+    }
+}
+
+/// A store that returns one record and records the change.
+#[derive(Debug, Default)]
+struct RecordingStore {
+    seen: Mutex<Option<Seen>>,
+    written: Mutex<Option<OwnedChange>>,
+}
+
+impl RecordingStore {
+    fn now(&self) -> Timestamp {
+        self.seen.lock().as_ref().map_or(Timestamp::EPOCH, |seen| seen.now)
+    }
+}
+
+impl CompareAndSwap for RecordingStore {
+    fn now(&self) -> Reply<Timestamp> {
+        Pending::ready(Ok(self.now()))
+    }
+
+    fn load(&self, _: &Key) -> Reply<Seen> {
+        let nothing = StoreError::Unavailable { reason: "nothing to show".to_owned() };
+        Pending::ready(self.seen.lock().clone().ok_or(nothing))
+    }
+
+    fn compare_and_swap(&self, _: &Key, change: &Change<'_>) -> Reply<Swap> {
+        *self.written.lock() = Some(change.to_owned());
+        Pending::ready(Ok(Swap::Stored))
+    }
+
+    fn scan(&self, _: Scan) -> Reply<Page> {
+        Pending::ready(Ok(Page { entries: Vec::new(), next: None, now: self.now() }))
+    }
+
+    fn purge(&self, _: usize) -> Reply<Purged> {
+        Pending::ready(Ok(Purged::default()))
+    }
+
+    fn durability(&self) -> Durability {
+        Durability::Volatile
+    }
+
+    fn close(&self, _: &Closing) -> Reply<bool> {
+        Pending::ready(Ok(true))
+    }
+}
+
+/// Returns whether the record may be purged at that time.
+pub(crate) fn may_be_purged(record: &Record, now: Timestamp) -> bool {
+    record.purge_at() <= now
+}
