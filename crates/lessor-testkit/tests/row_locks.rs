@@ -171,10 +171,14 @@ impl Store for SqlStore {
         Pending::ready(Ok(self.0.clock.now()))
     }
 
+    /// Reads under the row's lock. A plain `SELECT` could show a lease as lapsed although a transaction that was decided before still
+    /// extends it.
     fn load(&self, key: &Key) -> Reply<Seen> {
-        let rows = self.0.rows.lock();
-        let bytes = rows.get(key).and_then(|row| row.committed.clone());
-        Pending::ready(decoded(key, bytes).map(|record| Seen { record, now: self.0.clock.now() }))
+        let (this, key) = (self.clone(), key.clone());
+        Pending::later(async move {
+            let bytes = this.0.begin().select_for_update(&key).await;
+            decoded(&key, bytes).map(|record| Seen { record, now: this.0.clock.now() })
+        })
     }
 
     fn execute(&self, operation: &mut Operation<'_>) -> Execution {
