@@ -11,14 +11,16 @@ use crate::context::{Answered, Handle};
 use crate::error::Error;
 use crate::fingerprint::Fingerprint;
 use crate::key::Key;
-use crate::lease::{Lease, abandon};
+use crate::lease::Lease;
 use crate::lease_id::LeaseId;
 use crate::machine::{Acquire, Answer, Standing, answer_to_acquire};
 use crate::operation::{Executed, Execution, Operation, Report};
 use crate::pending::Pending;
 use crate::record::{Body, Record};
 use crate::settings::{OnFailed, OnLapsed, check_holder};
-use crate::store::{Reply, StoreError};
+use crate::store::error::StoreError;
+use crate::store::types::Reply;
+use crate::tasks::give_up;
 use crate::time::Timestamp;
 use crate::view::View;
 use crate::wait::{Judgement, Reading};
@@ -335,7 +337,7 @@ struct Orphan {
 impl Drop for Orphan {
     fn drop(&mut self) {
         if let Some(lease_id) = self.lease_id {
-            abandon(&self.shared, self.key.clone(), lease_id);
+            give_up(&self.shared, self.key.clone(), lease_id);
         }
     }
 }

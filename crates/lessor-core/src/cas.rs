@@ -10,17 +10,17 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crate::close::Closing;
+use crate::closing::Closing;
 use crate::error::Error;
 use crate::key::Key;
 use crate::machine::{Answer, Decision, Write, found};
 use crate::operation::{Executed, Execution, Operation, Outcome, OwnedOperation};
 use crate::pending::Pending;
 use crate::record::Record;
-use crate::store::{
-    Change, CompareAndSwap, Durability, Hints, OwnedChange, Page, Purged, Reply, Scan, Seen, Store,
-    StoreError, Swap,
-};
+use crate::store::contract::{CompareAndSwap, Store};
+use crate::store::error::StoreError;
+use crate::store::hints::Hints;
+use crate::store::types::{Change, Durability, OwnedChange, Page, Purged, Reply, Scan, Seen, Swap};
 use crate::subscribers::Subscribers;
 use crate::time::Timestamp;
 use crate::unconfirmed::Unconfirmed;

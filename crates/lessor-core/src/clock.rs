@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::store::Store;
+use crate::store::contract::Store;
 use crate::time::{Clock, Monotonic, SystemClock, Timestamp};
 
 /// Reads the store's clock. While the store does not answer at once, the last reading is carried on by the machine's

@@ -9,13 +9,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_lite::future;
-use parking_lot::Mutex;
 
+use crate::closing::{CloseStep, CloseWatch, Closed, Closing, Report};
 use crate::context::Shared;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::pending::Pending;
-use crate::time::Timestamp;
 
 impl Engine {
     /// Closes the engine and its store, within `within` of the store's time.
@@ -49,7 +48,7 @@ async fn close(shared: Arc<Shared>, within: Duration, report: Report) -> Result<
         }
     };
     let drained = async {
-        shared.background.drain().await;
+        shared.given_up.drain().await;
         true
     };
     let timed_out = async {
@@ -107,107 +106,5 @@ impl Future for Close {
 impl fmt::Debug for Close {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Close").field("progress", &self.report.get()).finish_non_exhaustive()
-    }
-}
-
-/// What closing an engine came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Closed {
-    /// All leases that were dropped were given up at the store. The others lapse with their ttl.
-    pub gave_up: bool,
-    /// The store is closed, and has released what it held, such as its folder. Else it goes on closing in the background.
-    pub released: bool,
-    /// The store has done all of its housekeeping. Else the rest is left for when it is opened again.
-    pub tidied: bool,
-}
-
-impl Closed {
-    /// Whether everything was done.
-    #[must_use]
-    pub fn is_complete(&self) -> bool {
-        self.gave_up && self.released && self.tidied
-    }
-}
-
-/// What a closing is doing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum CloseStep {
-    /// Leases that were dropped are given up at the store.
-    #[default]
-    Leases,
-    /// The store is being closed.
-    Store,
-    /// Everything is over.
-    Over,
-}
-
-/// How far a closing is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CloseProgress {
-    /// What is being done.
-    pub step: CloseStep,
-    /// How much of it is done, in the unit of `total`.
-    pub done: u64,
-    /// How much there is to do, about: bytes in a file log that is being compacted. 0 if nothing is known of it.
-    pub total: u64,
-}
-
-/// A view of how far a closing is. Made by [`Close::progress`].
-#[derive(Clone, Debug)]
-pub struct CloseWatch(Report);
-
-impl CloseWatch {
-    /// How far the closing is now.
-    #[must_use]
-    pub fn get(&self) -> CloseProgress {
-        self.0.get()
-    }
-}
-
-#[derive(Clone, Debug, Default)]
-struct Report(Arc<Mutex<CloseProgress>>);
-
-impl Report {
-    fn get(&self) -> CloseProgress {
-        *self.0.lock()
-    }
-
-    fn begin(&self, step: CloseStep) {
-        *self.0.lock() = CloseProgress { step, done: 0, total: 0 };
-    }
-}
-
-/// How a store is to be closed: see [`Store::close`](crate::Store::close).
-#[derive(Clone, Debug)]
-pub struct Closing {
-    until: Timestamp,
-    report: Report,
-}
-
-impl Closing {
-    /// A closing that stops its housekeeping at `until`.
-    #[must_use]
-    pub fn until(until: Timestamp) -> Self {
-        Self { until, report: Report::default() }
-    }
-
-    /// When the store's housekeeping has to end, in the store's time.
-    #[must_use]
-    pub fn deadline(&self) -> Timestamp {
-        self.until
-    }
-
-    /// Says how far the store's housekeeping is.
-    pub fn report(&self, done: u64, total: u64) {
-        *self.report.0.lock() = CloseProgress { step: CloseStep::Store, done, total };
-    }
-
-    /// How far it is.
-    #[must_use]
-    pub fn progress(&self) -> CloseProgress {
-        self.report.get()
     }
 }

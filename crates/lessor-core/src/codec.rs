@@ -42,7 +42,7 @@
 
 use crate::fingerprint::Fingerprint;
 use crate::lease_id::LeaseId;
-use crate::record::{Body, Ended, Extras, Failure, Former, Outline, Payload, Stage, Token, Version};
+use crate::record::{Body, Ended, Extras, Failure, Former, Outline, Payload, Record, Stage, Token, Version};
 use crate::time::Timestamp;
 
 /// The newest format that this library reads, and the one that it writes.
@@ -95,7 +95,33 @@ const STAGES: [Stage; 5] =
     [Stage::InProgress, Stage::Completed, Stage::Failed, Stage::Released, Stage::Forgotten];
 const ENDED: [Ended; 3] = [Ended::Lapsed, Ended::Released, Ended::Failed];
 
-pub(crate) fn encode(body: &Body, bytes: &mut Vec<u8>) {
+impl Record {
+    /// Returns the record as bytes in the current format.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.encode_into(&mut bytes);
+        bytes
+    }
+
+    /// Appends the record as bytes in the current format.
+    pub fn encode_into(&self, bytes: &mut Vec<u8>) {
+        encode(self.body(), bytes);
+    }
+
+    /// Reads the head of a record's bytes, also of a record with a field that this library does not know. The rest, and every
+    /// hash, is left for [`decode`](Self::decode) to check.
+    pub fn outline(bytes: &[u8]) -> Result<Outline, DecodeError> {
+        outline(bytes)
+    }
+
+    /// Reads a record from its bytes, and checks every hash. Never allocates more than the input is long plus a constant.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        decode(bytes).map(Self::new)
+    }
+}
+
+fn encode(body: &Body, bytes: &mut Vec<u8>) {
     let extras = body.extras();
     let failure = extras.failure.as_ref();
     let detail = failure.and_then(|failure| failure.detail.as_deref());
@@ -206,7 +232,7 @@ impl Head {
 }
 
 /// What the head says, of records with unknown fields as well.
-pub(crate) fn outline(bytes: &[u8]) -> Result<Outline, DecodeError> {
+fn outline(bytes: &[u8]) -> Result<Outline, DecodeError> {
     let mut input = Reader { bytes, at: 0 };
     let Head { stage, token, version, attempt, first_seen_at, acquired_at, expires_at, keep_until, .. } =
         Head::read(&mut input)?;
@@ -230,7 +256,7 @@ fn unknown_field(present: u64) -> Option<u32> {
     (unknown != 0).then_some(unknown.trailing_zeros())
 }
 
-pub(crate) fn decode(bytes: &[u8]) -> Result<Body, DecodeError> {
+fn decode(bytes: &[u8]) -> Result<Body, DecodeError> {
     let mut input = Reader { bytes, at: 0 };
     let head = Head::read(&mut input)?;
     let Head { stage, lease_id, first_seen_at, acquired_at, token, expires_at, keep_until, version, attempt } =

@@ -1,5 +1,6 @@
 //! The parts of an engine that its leases, requests and background tasks share.
 
+use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -7,13 +8,19 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::background::Background;
 use crate::clock::EngineClock;
 use crate::error::Error;
+use crate::given_up::GivenUp;
 use crate::key::Key;
-use crate::lease_id::{LeaseId, LeaseIds};
+use crate::lease_id::LeaseId;
 use crate::machine::{Answer, Command};
 use crate::operation::{EngineParts, Executed, OwnedOperation};
+use crate::pending::Pending;
+use crate::random::LeaseIds;
 use crate::record::Record;
 use crate::settings::Settings;
-use crate::store::{Listener, Reply, Store, StoreError};
+use crate::store::contract::Store;
+use crate::store::error::StoreError;
+use crate::store::hints::Listener;
+use crate::store::types::Reply;
 use crate::watches::Watches;
 
 pub(crate) struct Shared {
@@ -23,8 +30,12 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<EngineClock>,
     pub(crate) watches: Watches,
     pub(crate) background: Background,
+    pub(crate) given_up: GivenUp<Orphan>,
     pub(crate) closed: AtomicBool,
 }
+
+/// A lease whose holder is gone.
+pub(crate) type Orphan = (Arc<Handle>, Key, LeaseId);
 
 /// The answer to an operation, and the record that it wrote if that is known.
 pub(crate) type Answered = Result<(Answer, Option<Record>), Error>;
@@ -93,6 +104,30 @@ impl Deref for Handle {
     type Target = Shared;
     fn deref(&self) -> &Shared {
         &self.0
+    }
+}
+
+impl Handle {
+    /// Sends a command to the store, and passes the answer to `finish`.
+    pub(crate) fn operate<T: Send + 'static>(
+        self: &Arc<Self>,
+        key: Key,
+        command: Command,
+        finish: impl FnOnce(Answered) -> T + Send + 'static,
+    ) -> Pending<'static, T> {
+        match self.send(&key, command).try_take() {
+            Ok(executed) => Pending::ready(finish(self.take(&key, executed))),
+            Err(reply) => {
+                let engine = Arc::clone(self);
+                reply.map(move |executed| finish(engine.take(&key, executed)))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("store", &self.store).finish_non_exhaustive()
     }
 }
 

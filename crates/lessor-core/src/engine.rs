@@ -8,23 +8,28 @@ use std::time::Duration;
 use futures_lite::future;
 
 use crate::acquire::AcquireRequest;
-use crate::background::{Background, PURGE_SLICE};
+use crate::background::Background;
 use crate::clock::EngineClock;
-use crate::context::{Answered, Handle, Handles, Shared};
+use crate::context::{Handle, Handles, Shared};
 use crate::error::Error;
-use crate::holders;
+use crate::given_up::GivenUp;
 use crate::key::Key;
 use crate::lease::Held;
-use crate::lease_id::{LeaseId, LeaseIds};
+use crate::lease_id::LeaseId;
 use crate::machine::{Answer, Command};
 use crate::once::Once;
 use crate::pending::Pending;
+use crate::random::LeaseIds;
 use crate::resolve::Resolve;
 use crate::settings::Settings;
-use crate::store::{Durability, Hints, Scan, Store, StoreError};
+use crate::store::contract::Store;
+use crate::store::error::StoreError;
+use crate::store::hints::Hints;
+use crate::store::types::{Durability, Scan};
+use crate::tasks::{self, PURGE_SLICE};
 use crate::time::Timestamp;
 use crate::view::View;
-use crate::wait::{self, Judgement, Reading, Waiter};
+use crate::wait::{Judgement, Reading, Waiter};
 use crate::watches::Watches;
 use crate::within::refuse_own_work;
 
@@ -63,13 +68,10 @@ impl Engine {
         let lease_ids = LeaseIds::new()?;
         let watches = Watches::new(&store, &clock, &background, &settings);
         let closed = AtomicBool::new(false);
-        let shared = Arc::new(Shared { store, settings, lease_ids, clock, watches, background, closed });
-        // Not before the engine is there: a thread may be quicker than this one, and takes an engine that it does not find to
-        // be gone.
-        let engine = Arc::downgrade(&shared);
-        shared.background.purge_for(engine.clone(), &shared.clock, shared.settings.purge_every);
-        shared.background.leases.spawner().spawn(holders::look_after(engine.clone()));
-        shared.background.readers.spawner().spawn(wait::serve(engine));
+        let given_up = GivenUp::default();
+        let shared =
+            Arc::new(Shared { store, settings, lease_ids, clock, watches, background, given_up, closed });
+        tasks::start(&shared);
         shared.store.attach(Hints::new(&shared));
         let handles = Handles::new(&shared);
         Ok(Self { shared, handles })
@@ -86,7 +88,7 @@ impl Engine {
 
     /// Runs a piece of work once: whoever comes later gets the first one's outcome.
     pub fn once<'a>(&'a self, key: &'a (impl AsRef<str> + ?Sized)) -> Once<'a> {
-        Once::new(self, key.as_ref())
+        Once::new(self.handle(), key.as_ref())
     }
 
     /// The holder's operations by lease id, for a holder on the other side of a boundary. Nothing is checked
@@ -185,7 +187,7 @@ impl Engine {
 
     fn forget_as(&self, key: &str, force: bool) -> Pending<'static, Result<bool, Error>> {
         match Key::new(key) {
-            Ok(key) => self.operate(key, Command::Forget { force }, |outcome| match outcome? {
+            Ok(key) => self.handle().operate(key, Command::Forget { force }, |outcome| match outcome? {
                 (Answer::Forgotten(was), _) => Ok(was),
                 _ => Err(Error::unexpected()),
             }),
@@ -195,7 +197,7 @@ impl Engine {
 
     /// An operator's verdict on a key that is in doubt, because its holder vanished.
     pub fn resolve<'a>(&'a self, key: &'a (impl AsRef<str> + ?Sized)) -> Resolve<'a> {
-        Resolve::new(self, key.as_ref())
+        Resolve::new(self.handle(), key.as_ref())
     }
 
     /// Drops records whose retention has ended, up to `limit`, and returns how many. The engine does this by itself every
@@ -233,22 +235,6 @@ impl Engine {
     pub fn settings(&self) -> &Settings {
         &self.shared.settings
     }
-
-    /// Carries out a command upon the key's current record.
-    pub(crate) fn operate<T: Send + 'static>(
-        &self,
-        key: Key,
-        command: Command,
-        finish: impl FnOnce(Answered) -> T + Send + 'static,
-    ) -> Pending<'static, T> {
-        match self.shared.send(&key, command).try_take() {
-            Ok(executed) => Pending::ready(finish(self.shared.take(&key, executed))),
-            Err(reply) => {
-                let shared = Arc::clone(&self.shared);
-                reply.map(move |executed| finish(shared.take(&key, executed)))
-            }
-        }
-    }
 }
 
 /// The answer for one who waits for the end of the work on a key.
@@ -281,6 +267,6 @@ pub struct Listing {
 
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Engine").field("store", &self.shared.store).finish_non_exhaustive()
+        fmt::Debug::fmt(self.handle(), f)
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::key::KeyError;
 use crate::lease_id::LeaseIdError;
 use crate::record::Token;
-use crate::store::StoreError;
-use crate::view::State;
+use crate::state::State;
+use crate::store::error::StoreError;
 
 /// Why an operation was refused or could not be carried out. A refusal leaves the record as it was, byte for byte.
 #[derive(Clone, Debug, thiserror::Error)]

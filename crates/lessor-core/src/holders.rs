@@ -6,27 +6,42 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use event_listener::Event;
+use event_listener::{Event, EventListener};
 use foldhash::fast::RandomState;
-use futures_lite::future;
 use parking_lot::Mutex;
 
-use crate::context::Shared;
 use crate::error::Error;
 use crate::key::Key;
-use crate::lease::{Grant, Held};
+use crate::pending::Pending;
 use crate::presence::Presence;
 use crate::record::Record;
+use crate::settings::Settings;
 use crate::time::Timestamp;
 
 /// So many leases are looked after between two looks at the clock.
 const BATCH: usize = 64;
-/// The shortest pause between two tries to renew a lease.
-const MIN_RETRY: Duration = Duration::from_millis(1);
+
+/// The grant of a lease that is watched.
+pub(crate) trait WatchedGrant: Send + Sync + 'static {
+    fn key(&self) -> &Key;
+    fn ttl(&self) -> Duration;
+    /// Returns the number of the lease among those that are watched; 0 while it is not.
+    fn watch_id(&self) -> &AtomicU64;
+    /// Returns whether the lease has no outcome yet and was not taken away.
+    fn is_open(&self) -> bool;
+    /// Returns the time from which on the holder has to stop.
+    fn deadline(&self) -> Timestamp;
+    /// Compares the grant with what was stored under its key at `now`.
+    fn observe(&self, record: Option<&Record>, now: Timestamp);
+    /// Has all who wait for the lease to be lost look again.
+    fn notify(&self);
+    /// Extends the lease by its ttl.
+    fn renew(self: Arc<Self>) -> Pending<'static, Result<(), Error>>;
+}
 
 /// See the module.
 #[derive(Default)]
@@ -48,7 +63,7 @@ struct State {
 }
 
 struct Entry {
-    grant: Weak<Grant>,
+    grant: Weak<dyn WatchedGrant>,
     due: Timestamp,
     keep: Option<Keep>,
     check_at: Timestamp,
@@ -64,14 +79,17 @@ struct Keep {
     until: Timestamp,
 }
 
-/// What is due for a lease.
-enum Step {
+/// The work that is due for a lease.
+pub(crate) enum Step {
     Nothing,
     /// The lease has ended, or the holder's time is up: it is not watched any more.
     End,
     Renew,
     Check,
 }
+
+/// A lease that is due, with its work.
+pub(crate) type DueLease = (Arc<dyn WatchedGrant>, Step);
 
 impl Holders {
     /// Returns whether a lease of `key` may be watched.
@@ -82,36 +100,30 @@ impl Holders {
 
     /// Watches the lease, unless it is watched already. The record is looked at soon: the key may have been taken away while
     /// nobody watched.
-    pub(crate) fn watch(&self, grant: &Arc<Grant>) {
+    pub(crate) fn watch(&self, grant: &Arc<impl WatchedGrant>) {
         self.enter(grant, Timestamp::EPOCH, None);
     }
 
     /// Renews the lease, which was granted at `granted_at`, from now on.
-    pub(crate) fn keep(&self, grant: &Arc<Grant>, granted_at: Timestamp) {
-        let until = granted_at.saturating_add(grant.shared.settings.max_hold);
-        let keep = Keep { renew_at: granted_at.saturating_add(grant.ttl / 3), until };
-        self.enter(grant, granted_at.saturating_add(grant.shared.settings.poll_every), Some(keep));
+    pub(crate) fn keep(&self, grant: &Arc<impl WatchedGrant>, granted_at: Timestamp, settings: &Settings) {
+        let until = granted_at.saturating_add(settings.max_hold);
+        let keep = Keep { renew_at: granted_at.saturating_add(grant.ttl() / 3), until };
+        self.enter(grant, granted_at.saturating_add(settings.poll_every), Some(keep));
     }
 
-    fn enter(&self, grant: &Arc<Grant>, check_at: Timestamp, keep: Option<Keep>) {
+    fn enter<G: WatchedGrant>(&self, grant: &Arc<G>, check_at: Timestamp, keep: Option<Keep>) {
         let mut state = self.state.lock();
-        let id = match grant.watch_id.load(Ordering::Relaxed) {
+        let id = match grant.watch_id().load(Ordering::Relaxed) {
             0 => {
                 state.count += 1;
                 let id = state.count;
-                grant.watch_id.store(id, Ordering::Relaxed);
+                grant.watch_id().store(id, Ordering::Relaxed);
                 let due = Timestamp::MAX;
-                let entry = Entry {
-                    grant: Arc::downgrade(grant),
-                    due,
-                    keep: None,
-                    check_at,
-                    busy: false,
-                    hinted: false,
-                };
+                let weak: Weak<G> = Arc::downgrade(grant);
+                let entry = Entry { grant: weak, due, keep: None, check_at, busy: false, hinted: false };
                 state.entries.insert(id, entry);
-                state.by_key.entry(grant.key.clone()).or_default().push(id);
-                self.watched.add(&grant.key);
+                state.by_key.entry(grant.key().clone()).or_default().push(id);
+                self.watched.add(grant.key());
                 id
             }
             id => id,
@@ -120,28 +132,29 @@ impl Holders {
         if entry.keep.is_none() {
             entry.keep = keep;
         }
-        let due = entry.next_due(grant);
+        let due = entry.next_due(&**grant);
         self.schedule(&mut state, id, due);
     }
 
     /// Ends watching and renewing the lease.
-    pub(crate) fn leave(&self, grant: &Grant) {
-        if grant.watch_id.load(Ordering::Relaxed) != 0 {
+    #[inline]
+    pub(crate) fn leave(&self, grant: &impl WatchedGrant) {
+        if grant.watch_id().load(Ordering::Relaxed) != 0 {
             self.remove(&mut self.state.lock(), grant);
         }
     }
 
-    fn remove(&self, state: &mut State, grant: &Grant) {
-        let id = grant.watch_id.swap(0, Ordering::Relaxed);
+    fn remove(&self, state: &mut State, grant: &dyn WatchedGrant) {
+        let id = grant.watch_id().swap(0, Ordering::Relaxed);
         let Some(entry) = state.entries.remove(&id) else { return };
         state.due.remove(&(entry.due, id));
-        if let Some(ids) = state.by_key.get_mut(&grant.key) {
+        if let Some(ids) = state.by_key.get_mut(grant.key()) {
             ids.retain(|known| *known != id);
             if ids.is_empty() {
-                state.by_key.remove(&grant.key);
+                state.by_key.remove(grant.key());
             }
         }
-        self.watched.remove(&grant.key);
+        self.watched.remove(grant.key());
     }
 
     fn schedule(&self, state: &mut State, id: u64, due: Timestamp) {
@@ -189,14 +202,19 @@ impl Holders {
         }
     }
 
-    fn of_key(&self, key: &Key) -> Vec<Arc<Grant>> {
+    fn of_key(&self, key: &Key) -> Vec<Arc<dyn WatchedGrant>> {
         let state = self.state.lock();
         let ids = state.by_key.get(key).map(Vec::as_slice).unwrap_or_default();
         ids.iter().filter_map(|id| state.entries.get(id)?.grant.upgrade()).collect()
     }
 
-    /// The leases that are due, with what is to be done for each; and when the next one is due otherwise.
-    fn take_due(&self, now: Timestamp) -> (Vec<(Arc<Grant>, Step)>, Option<Timestamp>) {
+    /// Returns a listener that is notified when a lease becomes due earlier than planned.
+    pub(crate) fn earlier(&self) -> EventListener {
+        self.earlier.listen()
+    }
+
+    /// Takes the leases that are due, each with its work. Also returns when the next one is due, if none is.
+    pub(crate) fn take_due(&self, now: Timestamp) -> (Vec<DueLease>, Option<Timestamp>) {
         let mut state = self.state.lock();
         let due: Vec<u64> = state.due.range(..=(now, u64::MAX)).take(BATCH).map(|(_, id)| *id).collect();
         let mut taken = Vec::with_capacity(due.len());
@@ -207,15 +225,15 @@ impl Holders {
                 self.schedule(&mut state, id, Timestamp::MAX);
                 continue;
             };
-            let step = entry.step(&grant, now);
+            let step = entry.step(&*grant, now);
             if matches!(step, Step::Renew | Step::Check) {
                 entry.busy = true;
                 // A hint that comes from here on may be about a change that this step does not see.
                 entry.hinted = false;
             }
-            let due = entry.next_due(&grant);
+            let due = entry.next_due(&*grant);
             match step {
-                Step::End => self.remove(&mut state, &grant),
+                Step::End => self.remove(&mut state, &*grant),
                 _ => self.schedule(&mut state, id, due),
             }
             taken.push((grant, step));
@@ -226,20 +244,28 @@ impl Holders {
         (taken, state.planned)
     }
 
-    /// What the store answered: the entry is no longer busy.
-    fn answered(&self, grant: &Grant, change: impl FnOnce(&mut Entry)) {
+    /// Ends the work of a lease. Its record is looked at again at `check_at`, and it is renewed again at `renew_at` if that is given.
+    pub(crate) fn answered(
+        &self,
+        grant: &dyn WatchedGrant,
+        check_at: Timestamp,
+        renew_at: Option<Timestamp>,
+    ) {
         let mut state = self.state.lock();
-        let id = grant.watch_id.load(Ordering::Relaxed);
+        let id = grant.watch_id().load(Ordering::Relaxed);
         let Some(entry) = state.entries.get_mut(&id) else { return };
         entry.busy = false;
-        change(entry);
+        entry.check_at = check_at;
+        if let (Some(keep), Some(renew_at)) = (&mut entry.keep, renew_at) {
+            keep.renew_at = renew_at;
+        }
         let due = entry.next_due(grant);
         self.schedule(&mut state, id, due);
     }
 }
 
 impl Entry {
-    fn step(&self, grant: &Grant, now: Timestamp) -> Step {
+    fn step(&self, grant: &dyn WatchedGrant, now: Timestamp) -> Step {
         if !grant.is_open() || now >= grant.deadline() {
             return Step::End;
         }
@@ -254,7 +280,7 @@ impl Entry {
     }
 
     /// When the entry has to be looked at next.
-    fn next_due(&self, grant: &Grant) -> Timestamp {
+    fn next_due(&self, grant: &dyn WatchedGrant) -> Timestamp {
         if !grant.is_open() {
             return Timestamp::EPOCH;
         }
@@ -268,72 +294,6 @@ impl Entry {
         let renew_at = self.keep.filter(|keep| keep.renew_at < keep.until).map(|keep| keep.renew_at);
         deadline.min(self.check_at).min(renew_at.unwrap_or(Timestamp::MAX))
     }
-}
-
-/// Looks after all watched leases for as long as the engine is there. Runs on the engine's thread for leases.
-pub(crate) async fn look_after(engine: Weak<Shared>) {
-    loop {
-        let Some(shared) = engine.upgrade() else { return };
-        let earlier = shared.watches.holders.earlier.listen();
-        let (due, planned) = shared.watches.holders.take_due(shared.clock.now());
-        let none_due = due.is_empty();
-        for (grant, step) in due {
-            take(&shared, grant, &step);
-        }
-        let sleep = planned.map(|at| shared.background.leases.sleep_until(at));
-        drop(shared);
-        match sleep {
-            Some(sleep) if none_due => future::or(earlier, sleep).await,
-            // Others on this thread get their turn: renewals under way, and leases that are given up.
-            _ => future::yield_now().await,
-        }
-    }
-}
-
-fn take(shared: &Shared, grant: Arc<Grant>, step: &Step) {
-    let leases = shared.background.leases.spawner();
-    match step {
-        Step::Nothing => {}
-        Step::End => grant.notify(),
-        Step::Renew => leases.spawn(renew(grant)),
-        Step::Check => leases.spawn(check(grant)),
-    }
-}
-
-/// Renews a third of the way through, and tries again sooner where the store does not answer.
-async fn renew(grant: Arc<Grant>) {
-    let before = grant.shared.clock.now();
-    let extended = Held(Arc::clone(&grant)).extend(grant.ttl).await;
-    let pause = match extended {
-        Ok(_) => grant.ttl / 3,
-        Err(error @ (Error::Store(_) | Error::ClockOutOfRange)) => {
-            tracing::warn!(key = %grant.key, %error, "a lease could not be renewed; it is tried again");
-            (grant.ttl / 12).max(MIN_RETRY)
-        }
-        Err(error) => {
-            tracing::warn!(key = %grant.key, %error, "a lease is lost");
-            grant.ttl
-        }
-    };
-    let poll_every = grant.shared.settings.poll_every;
-    grant.shared.watches.holders.answered(&grant, |entry| {
-        entry.check_at = before.saturating_add(poll_every);
-        if let Some(keep) = &mut entry.keep {
-            keep.renew_at = before.saturating_add(pause);
-        }
-    });
-}
-
-/// Looks at the record, which another process may have changed.
-async fn check(grant: Arc<Grant>) {
-    let holders = &grant.shared.watches.holders;
-    let before = grant.shared.clock.now();
-    match grant.shared.store.load(&grant.key).await {
-        Ok(seen) => holders.observe(&grant.key, seen.record.as_ref(), seen.now),
-        Err(error) => tracing::debug!(key = %grant.key, %error, "a held lease could not be looked at"),
-    }
-    let poll_every = grant.shared.settings.poll_every;
-    holders.answered(&grant, |entry| entry.check_at = before.saturating_add(poll_every));
 }
 
 impl fmt::Debug for Holders {

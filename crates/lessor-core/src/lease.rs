@@ -14,17 +14,19 @@ use serde::de::DeserializeOwned;
 
 use crate::context::Handle;
 use crate::error::Error;
+use crate::holders::WatchedGrant;
 use crate::key::Key;
 use crate::lease_id::LeaseId;
 use crate::machine::{Ack, Act, Answer};
 use crate::operation::{Execution, Guess, Operation, Report};
 use crate::pending::Pending;
 use crate::record::{Body, Failure, Former, Payload, Record, Stage, Token};
-use crate::settings::check_result_hash;
+use crate::settings::{check_result_hash, failure};
 use crate::signal::Signal;
-use crate::store::Store;
+use crate::store::contract::Store;
+use crate::tasks::give_up;
 use crate::time::Timestamp;
-use crate::value::{failure, json_payload, json_text, payload};
+use crate::value::{json_payload, json_text, payload};
 
 /// What a holder can do under a key and a lease id. A [`Lease`] is one; [`Engine::held`](crate::Engine::held) makes one
 /// for a holder on the other side of a boundary.
@@ -374,6 +376,42 @@ impl Grant {
     }
 }
 
+impl WatchedGrant for Grant {
+    fn key(&self) -> &Key {
+        &self.key
+    }
+
+    fn ttl(&self) -> Duration {
+        self.ttl
+    }
+
+    #[inline]
+    fn watch_id(&self) -> &AtomicU64 {
+        &self.watch_id
+    }
+
+    fn is_open(&self) -> bool {
+        self.is_open()
+    }
+
+    fn deadline(&self) -> Timestamp {
+        self.deadline()
+    }
+
+    fn observe(&self, record: Option<&Record>, now: Timestamp) {
+        self.observe(record, now);
+    }
+
+    fn notify(&self) {
+        self.notify();
+    }
+
+    fn renew(self: Arc<Self>) -> Pending<'static, Result<(), Error>> {
+        let ttl = self.ttl;
+        Pending::later(async move { Held(self).extend(ttl).await.map(drop) })
+    }
+}
+
 /// A future's place among those who wait for a lease to be lost.
 struct LostPlace {
     grant: Arc<Grant>,
@@ -479,7 +517,8 @@ impl Lease {
     pub fn keep_alive(self) -> Self {
         let grant = &self.held.0;
         if let (true, Some(granted)) = (grant.is_open(), &grant.granted) {
-            grant.shared.watches.holders.keep(grant, granted.expires_at.saturating_sub(grant.ttl));
+            let granted_at = granted.expires_at.saturating_sub(grant.ttl);
+            grant.shared.watches.holders.keep(grant, granted_at, &grant.shared.settings);
         }
         self
     }
@@ -501,14 +540,9 @@ impl Drop for Lease {
         let grant = self.grant();
         grant.shared.watches.holders.leave(grant);
         if grant.is_open() {
-            abandon(&grant.shared, grant.key.clone(), grant.lease_id);
+            give_up(&grant.shared, grant.key.clone(), grant.lease_id);
         }
     }
-}
-
-/// Reports to the store, in the background, that a holder is gone.
-pub(crate) fn abandon(shared: &Arc<Handle>, key: Key, lease_id: LeaseId) {
-    shared.background.give_up(Arc::clone(shared), key, lease_id);
 }
 
 impl fmt::Debug for Held {

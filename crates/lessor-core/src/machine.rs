@@ -19,12 +19,13 @@ use crate::error::Error;
 use crate::lease_id::LeaseId;
 use crate::record::{Body, Ended, Record, Stage, Token};
 use crate::settings::OnLapsed;
-use crate::store::Window;
+use crate::state::State;
+use crate::store::types::Window;
 use crate::time::Timestamp;
-use crate::view::{State, View};
+use crate::view::View;
 
 pub(crate) use plan::Judgement;
-use plan::{Edit, Grant, Plan};
+use plan::{Edit, Grant, Plan, ack};
 pub use words::{Ack, Acquire, Act, Answer, Command, Decision, Resolution, Write};
 
 /// Decides what becomes of `record` when `command` arrives at `now`. Finished, released and abandoned records stay
@@ -314,11 +315,6 @@ impl<'a> Case<'a> {
     fn unchanged<'c>(&self, body: &Body) -> Judgement<'c> {
         Judgement::Answer(ack(body, true))
     }
-}
-
-fn ack(body: &Body, repeated: bool) -> Answer {
-    let (version, expires_at) = (body.version, body.expires_at);
-    Answer::Done(Ack { version, expires_at, late: body.is_late(), repeated })
 }
 
 /// The answer to a change that `record` shows to have been made, by this caller or by another with the same lease id.

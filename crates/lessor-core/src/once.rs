@@ -4,6 +4,7 @@ mod deliver;
 mod outcome;
 
 use std::fmt::Display;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_lite::future;
@@ -11,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::acquire::{AcquireRequest, Acquisition};
-use crate::engine::Engine;
+use crate::context::Handle;
 use crate::error::Error;
 use crate::fingerprint::Fingerprint;
 use crate::key::Key;
@@ -26,12 +27,12 @@ pub use deliver::{ERRORED, PANICKED, RESULT_REFUSED};
 use outcome::How;
 pub use outcome::{OnceError, Outcome};
 
-/// A piece of work to be run once. Made by [`Engine::once`]; nothing happens until [`run`](Self::run) or
+/// A piece of work to be run once. Made by [`Engine::once`](crate::Engine::once); nothing happens until [`run`](Self::run) or
 /// [`run_async`](Self::run_async).
 #[derive(Debug)]
 #[must_use = "nothing happens until `run` or `run_async`"]
 pub struct Once<'a> {
-    engine: &'a Engine,
+    engine: &'a Arc<Handle>,
     key: &'a str,
     request: AcquireRequest<'a>,
     patience: Option<Duration>,
@@ -48,8 +49,8 @@ enum Answered {
 }
 
 impl<'a> Once<'a> {
-    pub(crate) fn new(engine: &'a Engine, key: &'a str) -> Self {
-        Self { engine, key, request: engine.acquire(key), patience: None }
+    pub(crate) fn new(engine: &'a Arc<Handle>, key: &'a str) -> Self {
+        Self { engine, key, request: AcquireRequest::new(engine, key), patience: None }
     }
 
     /// Length of the lease; it is renewed while the work runs, so this is how soon others may take over from a holder that
@@ -116,7 +117,7 @@ impl<'a> Once<'a> {
         T: Serialize + DeserializeOwned,
         E: Display,
     {
-        refuse_own_work(&self.engine.shared.store, self.key)?;
+        refuse_own_work(&self.engine.store, self.key)?;
         let (lease, waited) = match block_on(self.obtain())? {
             Obtained::Lease(lease, waited) => (lease, waited),
             Obtained::Replay(view, waited) => return replay(&view, waited),
@@ -133,7 +134,7 @@ impl<'a> Once<'a> {
         E: Display,
         F: AsyncFnOnce(&Lease) -> Result<T, E>,
     {
-        refuse_own_work(&self.engine.shared.store, self.key)?;
+        refuse_own_work(&self.engine.store, self.key)?;
         let (lease, waited) = match self.obtain().await? {
             Obtained::Lease(lease, waited) => (lease, waited),
             Obtained::Replay(view, waited) => return replay(&view, waited),
@@ -142,8 +143,8 @@ impl<'a> Once<'a> {
     }
 
     async fn obtain<T, E>(&self) -> Result<Obtained, OnceError<T, E>> {
-        let shared = &self.engine.shared;
-        let give_up_at = self.patience.map(|patience| shared.clock.now().saturating_add(patience));
+        let engine = self.engine;
+        let give_up_at = self.patience.map(|patience| engine.clock.now().saturating_add(patience));
         let mut waiter: Option<Waiter> = None;
         loop {
             let asked = self.request.clone().send().await;
@@ -162,7 +163,7 @@ impl<'a> Once<'a> {
                 }
                 None => {
                     let key = Key::new(self.key).map_err(Error::from)?;
-                    &*waiter.insert(Waiter::new(&shared.watches.waiting, &key, true))
+                    &*waiter.insert(Waiter::new(&engine.watches.waiting, &key, true))
                 }
             };
             let outcome = async { Some(waiting.outcome(|reading| self.request.judge(reading)).await) };
@@ -170,7 +171,7 @@ impl<'a> Once<'a> {
                 None => outcome.await,
                 Some(at) => {
                     let patience = async {
-                        shared.background.readers.sleep_until(at).await;
+                        engine.background.readers.sleep_until(at).await;
                         None
                     };
                     future::or(outcome, patience).await

@@ -4,7 +4,10 @@
 //! operation decides, changes the record, and reports the answer to its caller.
 
 mod executed;
+mod lend;
 mod owned;
+mod report;
+mod slot;
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,17 +16,22 @@ use std::time::Duration;
 pub use executed::Executed;
 pub(crate) use executed::Outcome;
 pub use owned::OwnedOperation;
+use owned::{Rules, no_lease_id};
+pub(crate) use report::Report;
+use report::is_write;
+pub use slot::RecordSlot;
+use slot::Slot;
 
 use crate::error::Error;
 use crate::key::Key;
 use crate::lease_id::LeaseId;
 use crate::machine::{
-    Acquire, Act, Answer, Command, Decision, Judgement, Standing, answer_to_acquire, judge, judge_acquire,
-    judge_act,
+    Acquire, Act, Answer, Command, Decision, Judgement, answer_to_acquire, judge, judge_acquire, judge_act,
 };
 use crate::pending::Pending;
 use crate::record::{Body, Record, Token};
-use crate::store::{OwnedChange, Reply, Seen, StoreError, Swap};
+use crate::store::error::StoreError;
+use crate::store::types::{OwnedChange, Reply, Seen, Swap};
 use crate::time::Timestamp;
 
 /// A command on one key, borrowed from a caller that waits for it.
@@ -65,7 +73,7 @@ enum Request<'a> {
     Acquire(&'a mut Acquire),
     Act(&'a LeaseId, &'a Act),
     Command(&'a Command),
-    Rules(&'a Arc<owned::Rules>),
+    Rules(&'a Arc<Rules>),
     Swap(&'a OwnedChange),
 }
 
@@ -80,23 +88,6 @@ pub(crate) enum Guess<'a> {
     Record(&'a Record),
     /// Unknown: the record is read first.
     None,
-}
-
-/// A part of an operation's answer, reported while the record is locked. Everything is borrowed, so that nothing has to be
-/// moved or dropped on the way.
-#[derive(Clone, Copy)]
-pub(crate) enum Report<'r> {
-    /// A lease was granted; this is the record.
-    Granted(&'r Record),
-    /// The key cannot be acquired, and this is why.
-    Stands(Standing, &'r Record, Timestamp),
-    /// Any other answer.
-    Answer(&'r Answer),
-    Refused(&'r Error),
-    /// The answer to a plain conditional write.
-    Swapped(&'r Swap),
-    /// The record as it was written, and when. Follows the answer if the key may be watched.
-    Written(&'r Record, Timestamp),
 }
 
 /// Proof that an operation was decided upon the record. The answer is in the operation.
@@ -129,47 +120,6 @@ impl Execution {
     /// Returns an execution that failed at once.
     pub fn failed(error: StoreError) -> Self {
         Self::Later(Pending::ready(Err(error)))
-    }
-}
-
-/// The place of a record in a store, while no other party can read or change it.
-///
-/// Made from `&mut Record` for a record that is there, and from `&mut Option<Record>` for a place that may be vacant.
-pub struct RecordSlot<'a>(Slot<'a>);
-
-enum Slot<'a> {
-    Vacant(&'a mut Option<Record>),
-    Occupied(&'a mut Record),
-}
-
-impl<'a> From<&'a mut Record> for RecordSlot<'a> {
-    fn from(record: &'a mut Record) -> Self {
-        Self(Slot::Occupied(record))
-    }
-}
-
-impl<'a> From<&'a mut Option<Record>> for RecordSlot<'a> {
-    fn from(slot: &'a mut Option<Record>) -> Self {
-        match slot {
-            Some(record) => Self(Slot::Occupied(record)),
-            vacant => Self(Slot::Vacant(vacant)),
-        }
-    }
-}
-
-impl RecordSlot<'_> {
-    fn record(&self) -> Option<&Record> {
-        match &self.0 {
-            Slot::Vacant(_) => None,
-            Slot::Occupied(record) => Some(record),
-        }
-    }
-
-    fn put(self, next: Record) {
-        match self.0 {
-            Slot::Vacant(vacant) => *vacant = Some(next),
-            Slot::Occupied(record) => *record = next,
-        }
     }
 }
 
@@ -475,15 +425,6 @@ fn swap(change: &OwnedChange, slot: RecordSlot<'_>, floor: Option<Token>, now: T
     }
 }
 
-fn is_write(swap: &Swap) -> bool {
-    matches!(swap, Swap::Stored | Swap::Stamped(_))
-}
-
-#[cold]
-fn no_lease_id() -> Error {
-    Error::Randomness { reason: "no lease id could be drawn".to_owned() }
-}
-
 impl fmt::Debug for Operation<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("Operation");
@@ -496,12 +437,6 @@ impl fmt::Debug for Operation<'_> {
             Request::Swap(change) => shown.field("swap", change),
         };
         shown.finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for RecordSlot<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("RecordSlot")
     }
 }
 

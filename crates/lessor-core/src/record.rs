@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::fingerprint::{Fingerprint, hex, sha256};
+use crate::fingerprint::Fingerprint;
+use crate::hash::{hex, sha256};
 use crate::lease_id::LeaseId;
 use crate::time::Timestamp;
 
@@ -391,30 +392,6 @@ impl Record {
     #[must_use]
     pub fn is_held_by(&self, lease_id: &LeaseId) -> bool {
         self.0.lease_id == *lease_id
-    }
-
-    /// The record as bytes in the current format.
-    #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        self.encode_into(&mut bytes);
-        bytes
-    }
-
-    /// Appends the record as bytes in the current format.
-    pub fn encode_into(&self, bytes: &mut Vec<u8>) {
-        crate::codec::encode(&self.0, bytes);
-    }
-
-    /// Reads the head of a record's bytes, also of a record with a field that this library does not know. The rest, and every
-    /// hash, is left for [`decode`](Self::decode) to check.
-    pub fn outline(bytes: &[u8]) -> Result<Outline, crate::codec::DecodeError> {
-        crate::codec::outline(bytes)
-    }
-
-    /// The record that `bytes` are, with every hash checked. Never allocates more than the input is long plus a constant.
-    pub fn decode(bytes: &[u8]) -> Result<Self, crate::codec::DecodeError> {
-        crate::codec::decode(bytes).map(Self::new)
     }
 }
 

@@ -1,36 +1,39 @@
 //! An operator's verdict on a key in doubt.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
-use crate::engine::Engine;
+use crate::context::Handle;
 use crate::error::Error;
 use crate::key::Key;
 use crate::machine::{Ack, Answer, Command, Resolution};
 use crate::pending::Pending;
-use crate::value::{failure, json_payload};
+use crate::settings::failure;
+use crate::value::json_payload;
 
-/// Says how a lapsed grant ended. Made by [`Engine::resolve`].
+/// Says how a lapsed grant ended. Made by [`Engine::resolve`](crate::Engine::resolve).
 #[derive(Debug)]
 #[must_use = "say how the work ended: completed, failed or released"]
 pub struct Resolve<'a> {
-    engine: &'a Engine,
+    engine: &'a Arc<Handle>,
     key: &'a str,
 }
 
 impl<'a> Resolve<'a> {
-    pub(crate) fn new(engine: &'a Engine, key: &'a str) -> Self {
+    pub(crate) fn new(engine: &'a Arc<Handle>, key: &'a str) -> Self {
         Self { engine, key }
     }
 
     /// The work was done, with this result.
     pub fn completed<T: Serialize + ?Sized>(self, result: &T) -> Pending<'static, Result<Ack, Error>> {
-        let result = json_payload("result", result, self.engine.settings().max_result);
+        let result = json_payload("result", result, self.engine.settings.max_result);
         self.to(result.map(|result| Resolution::Completed(result, None)))
     }
 
     /// The work failed.
     pub fn failed(self, code: &str) -> Pending<'static, Result<Ack, Error>> {
-        let failure = failure(self.engine.settings(), code, None);
+        let failure = failure(&self.engine.settings, code, None);
         self.to(failure.map(Resolution::Failed))
     }
 

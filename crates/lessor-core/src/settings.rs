@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::record::Failure;
 use crate::time::Timestamp;
 use crate::value::json_value;
 
@@ -122,6 +123,13 @@ impl Settings {
         check_size("metadata", text.len(), self.max_metadata)?;
         Ok(text.into())
     }
+}
+
+/// Returns the failure with this code and detail, if the settings allow them.
+pub(crate) fn failure(settings: &Settings, code: &str, detail: Option<&str>) -> Result<Failure, Error> {
+    let code = check_error_code(code)?;
+    let detail = detail.map(|detail| settings.check_detail(detail)).transpose()?;
+    Ok(Failure { code, detail })
 }
 
 fn check_size(what: &'static str, size: usize, limit: usize) -> Result<(), Error> {

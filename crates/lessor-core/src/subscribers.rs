@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 
 use crate::key::Key;
-use crate::store::Hints;
+use crate::store::hints::Hints;
 
 /// The engines over a store. Each is notified of changes that another party makes.
 #[derive(Debug, Default)]

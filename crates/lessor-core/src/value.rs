@@ -9,8 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::error::Error;
-use crate::record::{Failure, Payload};
-use crate::settings::{Settings, check_error_code};
+use crate::record::Payload;
 use strict::Strict;
 
 /// A scratch buffer that grew beyond this is not kept.
@@ -88,12 +87,6 @@ pub(crate) fn payload(what: &'static str, bytes: &[u8], limit: usize) -> Result<
         size if size > limit => Err(Error::TooLarge { what, size, limit }),
         _ => Ok(Payload::new(bytes)),
     }
-}
-
-pub(crate) fn failure(settings: &Settings, code: &str, detail: Option<&str>) -> Result<Failure, Error> {
-    let code = check_error_code(code)?;
-    let detail = detail.map(|detail| settings.check_detail(detail)).transpose()?;
-    Ok(Failure { code, detail })
 }
 
 #[cfg(test)]

@@ -10,7 +10,8 @@ use serde::{Serialize, Serializer};
 
 use crate::error::Error;
 use crate::record::{Body, Extras, Payload, Record, Stage, Version};
-use crate::store::Seen;
+use crate::state::State;
+use crate::store::types::Seen;
 use crate::time::Timestamp;
 
 /// Nobody is told to wait longer than this before looking again.
@@ -19,34 +20,6 @@ const MAX_RETRY_MICROS: Micros = match NonZeroU64::new(5_000_000) {
     Some(micros) => micros,
     None => NonZeroU64::MAX,
 };
-
-/// The state of a key's record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// Somebody holds a live lease.
-    InProgress,
-    /// The last holder's lease ran out, or was dropped, before the work was finished.
-    Lapsed,
-    /// The work is done and its result is here.
-    Completed,
-    /// The work failed, or was cancelled.
-    Failed,
-    /// The last holder handed the lease back with nothing done.
-    Released,
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::InProgress => "in progress",
-            Self::Lapsed => "lapsed",
-            Self::Completed => "completed",
-            Self::Failed => "failed",
-            Self::Released => "released",
-        })
-    }
-}
 
 /// A key's record at one instant, as anyone may see it. Cheap to clone.
 ///

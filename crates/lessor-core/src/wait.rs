@@ -5,6 +5,7 @@
 //! when the store hints at a change, when its lease runs out, and every [`poll_every`](crate::Settings::poll_every).
 
 mod agenda;
+mod entry;
 pub(crate) mod registry;
 
 use std::fmt;
@@ -13,27 +14,25 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use event_listener::EventListener;
+
 use crate::clock::EngineClock;
 use crate::holders::Holders;
 use crate::key::Key;
 use crate::notifier::{CallerWaker, Notifier};
-use crate::store::{Seen, Store, StoreError};
-use crate::time::Monotonic;
+use crate::store::contract::Store;
+use crate::store::types::Seen;
+use crate::time::{Monotonic, Timestamp};
 use crate::view::View;
 use crate::worker::Spawner;
-use agenda::Agenda;
-pub(crate) use agenda::serve;
+use agenda::{Agenda, Item, MAX_READINGS};
+use entry::Entry;
+pub(crate) use entry::Reading;
 pub(crate) use registry::Judgement;
-use registry::{Follows, Looked, Meaning, Registry, Ticket, Watched};
+use registry::{Follows, Looked, Meaning, Registry, Ticket};
 
-/// So many readings may be under way at the same time; the others wait in line.
-const MAX_READINGS: usize = 256;
 /// So many readings follow each other on a caller's thread before the engine's own thread goes on.
 const READINGS_IN_PLACE: u32 = 3;
-
-/// What a reading of a record came to.
-pub(crate) type Reading = Result<Seen, StoreError>;
-type Entry = Arc<Watched<Key, Reading, CallerWaker>>;
 
 /// All who wait for a key of one engine, and what they need.
 pub(crate) struct Waiting {
@@ -90,6 +89,28 @@ impl Waiting {
             .into_iter()
             .filter(|entry| entry.ask())
             .for_each(|entry| self.agenda.read_soon(entry));
+    }
+
+    /// Returns a listener that is notified when there is something to do earlier than planned.
+    pub(crate) fn earlier(&self) -> EventListener {
+        self.agenda.earlier()
+    }
+
+    /// Carries out what is due. Returns when the next work is due, if nothing was due.
+    pub(crate) fn run_due(self: &Arc<Self>) -> Option<(Timestamp, Monotonic)> {
+        let (due, planned) = self.agenda.take_due(self.clock.now(), Monotonic::now());
+        for item in due {
+            match item {
+                Item::Read(entry) => self.read(&entry),
+                Item::Due(entry) if entry.is_abandoned() => {}
+                Item::Due(entry) => self.ask(&entry),
+                Item::PassOn(entry) => {
+                    let follows = entry.pass_on(Monotonic::now().as_micros());
+                    self.wake(&entry, follows);
+                }
+            }
+        }
+        planned
     }
 
     /// Has the record read from now on.

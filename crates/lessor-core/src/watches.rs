@@ -8,7 +8,7 @@ use crate::holders::Holders;
 use crate::key::Key;
 use crate::record::{Record, Stage};
 use crate::settings::Settings;
-use crate::store::Store;
+use crate::store::contract::Store;
 use crate::time::Timestamp;
 use crate::wait::Waiting;
 

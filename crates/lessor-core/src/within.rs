@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::error::Error;
 use crate::lease::Held;
-use crate::store::Store;
+use crate::store::contract::Store;
 
 thread_local! {
     /// The leases whose work this thread is inside of, the innermost last.

@@ -28,7 +28,7 @@ pub mod windows;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::Subject;
+use crate::subject::Subject;
 
 /// Makes a fresh, empty store for each promise.
 pub type Factory<'a> = &'a dyn Fn() -> Subject;

@@ -7,7 +7,7 @@ use lessor_core::store::{Change, Closing, Page, Purged, Reply, Scan, Seen, Swap}
 use lessor_core::{Clock, CompareAndSwap, Durability, Key, Pending, Record, Timestamp, Token};
 use parking_lot::Mutex;
 
-use crate::ManualClock;
+use crate::clock::ManualClock;
 
 #[derive(Debug)]
 pub(crate) struct PlainStore {

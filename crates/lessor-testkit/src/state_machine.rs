@@ -8,12 +8,12 @@ use proptest::arbitrary::any;
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, FileFailurePersistence, TestCaseError, TestRunner};
 
-use crate::Subject;
 use crate::actor::Actor;
 use crate::conformance::Factory;
 use crate::faulty::{Chances, Faults, Level};
 use crate::model::{Ask, Model, Op, Refusal, Said, Verdict};
 use crate::strategies::{ENGINES, HOLDERS, KEYS, RETENTION, Step, What, on_failed, steps};
+use crate::subject::Subject;
 
 /// How many sequences are tried: the environment's `LESSOR_CASES`, by default 256.
 #[must_use]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lessor_core::{Engine, Key, Settings, Store, Timestamp};
 
-use crate::ManualClock;
+use crate::clock::ManualClock;
 
 /// A fresh, empty store under test.
 ///

@@ -1,6 +1,6 @@
 //! Reading the URLs that name stores. Whatever is ambiguous or has no effect is refused, and the error names it.
 
-use crate::Error;
+use lessor_core::Error;
 
 pub(crate) fn invalid(reason: impl Into<String>) -> Error {
     Error::Invalid { what: "store URL", reason: reason.into() }
@@ -26,7 +26,8 @@ mod file {
     use std::path::{Component, Path, PathBuf};
 
     use super::invalid;
-    use crate::{Error, file};
+    use lessor_core::Error;
+    use lessor_file as file;
 
     /// What follows `file:`.
     #[derive(Debug)]

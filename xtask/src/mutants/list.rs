@@ -115,10 +115,10 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "lease-ids-start-over-with-each-seed",
-        file: "crates/lessor-core/src/lease_id.rs",
+        file: "crates/lessor-core/src/random.rs",
         find: "ChaCha12Rng::from_seed(os_random()?)",
         replace: "ChaCha12Rng::from_seed([7; 32])",
-        test: core("lease_id::tests::ids_do_not_repeat_within_and_across_sources"),
+        test: core("random::tests::ids_do_not_repeat_within_and_across_sources"),
     },
     Mutant {
         name: "extend-revives-a-lapsed-lease",
@@ -287,20 +287,20 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "held-key-is-not-looked-at",
         file: "crates/lessor-core/src/holders.rs",
-        find: "self.enter(grant, granted_at.saturating_add(grant.shared.settings.poll_every), Some(keep));",
+        find: "self.enter(grant, granted_at.saturating_add(settings.poll_every), Some(keep));",
         replace: "self.enter(grant, Timestamp::MAX, Some(keep));",
         test: core_in(&["--test", "holding"], "rule_15_a_held_key_is_looked_at_every_poll_every"),
     },
     Mutant {
         name: "held-key-is-looked-at-once",
-        file: "crates/lessor-core/src/holders.rs",
-        find: "holders.answered(&grant, |entry| entry.check_at = before.saturating_add(poll_every));",
-        replace: "let _ = (before, poll_every);\n    holders.answered(&grant, |entry| entry.check_at = Timestamp::MAX);",
+        file: "crates/lessor-core/src/tasks.rs",
+        find: "holders.answered(&*grant, before.saturating_add(shared.settings.poll_every), None);",
+        replace: "let _ = before;\n    holders.answered(&*grant, Timestamp::MAX, None);",
         test: core_in(&["--test", "holding"], "rule_15_a_held_key_is_looked_at_every_poll_every"),
     },
     Mutant {
         name: "purge-does-one-slice",
-        file: "crates/lessor-core/src/background.rs",
+        file: "crates/lessor-core/src/tasks.rs",
         find: "Ok(purged) if purged.more => {}",
         replace: "Ok(purged) if purged.more && false => {}",
         test: core_in(&["--test", "holding"], "a_purge_goes_on_until_nothing_is_due_and_in_bounded_steps"),
@@ -338,7 +338,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "clock-that-fails-stands-still",
-        file: "crates/lessor-core/src/background.rs",
+        file: "crates/lessor-core/src/tasks.rs",
         find: "next = shared.clock.now().saturating_add(shared.settings.purge_every);",
         replace: "match shared.store.now().await { Ok(now) => next = now.saturating_add(shared.settings.purge_every), Err(_) => return }",
         test: core_in(
@@ -362,16 +362,16 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "leases-that-are-given-up-do-not-wait-in-line",
-        file: "crates/lessor-core/src/background.rs",
-        find: "if given_up.running >= GIVING_UP {",
-        replace: "if given_up.running >= GIVING_UP * 1_000 {",
+        file: "crates/lessor-core/src/given_up.rs",
+        find: "if queue.running >= GIVING_UP {",
+        replace: "if queue.running >= GIVING_UP * 1_000 {",
         test: core_in(&["--test", "holding"], "leases_that_are_given_up_wait_in_line_and_take_little_room"),
     },
     Mutant {
         name: "purge-runs-on-the-thread-for-leases",
-        file: "crates/lessor-core/src/background.rs",
-        find: "self.purger.spawner().spawn(purge_now_and_then(engine, first));",
-        replace: "self.leases.spawner().spawn(purge_now_and_then(engine, first));",
+        file: "crates/lessor-core/src/tasks.rs",
+        find: "background.purger.spawner().spawn(purge_now_and_then(engine.clone(), first));",
+        replace: "background.leases.spawner().spawn(purge_now_and_then(engine.clone(), first));",
         test: core_in(&["--test", "holding"], "p7_a_lease_is_renewed_while_a_purge_does_not_return"),
     },
     Mutant {
@@ -431,7 +431,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "repeated-answer-forgets-that-it-was-late",
-        file: "crates/lessor-core/src/machine.rs",
+        file: "crates/lessor-core/src/machine/plan.rs",
         find: "late: body.is_late(), repeated",
         replace: "late: body.is_late() && !repeated, repeated",
         test: TABLE,
@@ -452,7 +452,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "unknown-required-field-is-called-damage",
-        file: "crates/lessor-core/src/store.rs",
+        file: "crates/lessor-core/src/store/error.rs",
         find: "DecodeError::NewerFormat { .. } | DecodeError::UnknownField { .. } => {",
         replace: "DecodeError::UnknownField { .. } => Self::Corrupt { place: place.into(), reason: error.to_string() },\n            DecodeError::NewerFormat { .. } => {",
         test: core("codec::tests::an_unknown_required_field_is_refused_by_name_and_its_head_is_read"),
@@ -580,7 +580,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "engine-never-purges",
-        file: "crates/lessor-core/src/background.rs",
+        file: "crates/lessor-core/src/tasks.rs",
         find: "while let Some(shared) = engine.upgrade() {",
         replace: "while let Some(shared) = Weak::<Shared>::new().upgrade() {",
         test: core_in(&["--test", "waiting"], "the_engine_purges_by_itself"),
@@ -588,8 +588,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "dropped-lease-is-not-given-up",
         file: "crates/lessor-core/src/lease.rs",
-        find: "            abandon(&grant.shared, grant.key.clone(), grant.lease_id);",
-        replace: "            let _ = grant;",
+        find: "            give_up(&grant.shared, grant.key.clone(), grant.lease_id);",
+        replace: "            let _ = (grant, give_up);",
         test: core_in(&["--test", "executors"], "tokio_on_one_thread"),
     },
     Mutant {

@@ -17,28 +17,28 @@ const fn memory(target: &'static [&'static str], filter: &'static str) -> Test {
 pub(crate) const VALUES: &[Mutant] = &[
     Mutant {
         name: "equal-token-outruns-a-purged-one",
-        file: "crates/lessor-core/src/store.rs",
+        file: "crates/lessor-core/src/store/types.rs",
         find: "self.next.token() > purged",
         replace: "self.next.token() >= purged",
         test: unit("p2_a_token_equal_to_one_that_was_purged"),
     },
     Mutant {
         name: "operation-grants-without-a-lease-id",
-        file: "crates/lessor-core/src/operation/owned.rs",
+        file: "crates/lessor-core/src/operation/lend.rs",
         find: "            is_prepared: self.has_id,",
         replace: "            is_prepared: true,",
         test: unit("p1_nothing_is_granted_without_a_lease_id"),
     },
     Mutant {
         name: "forked-child-has-the-parents-mask",
-        file: "crates/lessor-core/src/lease_id.rs",
+        file: "crates/lessor-core/src/random.rs",
         find: "(u128::from_ne_bytes(bytes) ^ self.mask)",
         replace: "(u128::from_ne_bytes(bytes) ^ (self.mask & 0))",
         test: unit("ids_do_not_repeat_in_the_engine_of_a_forked_child"),
     },
     Mutant {
         name: "stream-of-another-process-goes-on",
-        file: "crates/lessor-core/src/lease_id.rs",
+        file: "crates/lessor-core/src/random.rs",
         find: "self.process != std::process::id()",
         replace: "self.process == 0",
         test: unit("a_stream_of_another_process"),

@@ -10,7 +10,7 @@ use crate::machine::tests::walk::{play, steps};
 use crate::machine::{Acquire, Act, Command, Decision, Resolution, decide};
 use crate::record::{Ended, Failure, Payload, Record, Stage};
 use crate::settings::{OnFailed, OnLapsed};
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 use crate::time::Timestamp;
 
 /// A record of each stage with every field that it can have, and the least one.

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use super::ack;
-use super::words::{Acquire, Answer, Decision, Write};
+use super::words::{Ack, Acquire, Answer, Decision, Write};
 use crate::error::Error;
 use crate::lease_id::LeaseId;
 use crate::record::{Body, Ended, Failure, Former, Payload, Record, Stage, Token, Version};
-use crate::store::Window;
+use crate::store::types::Window;
 use crate::time::Timestamp;
 
 /// A decision of which the change has not been made yet.
@@ -174,4 +173,10 @@ fn forget(next: &mut Body) {
     next.keep_until = next.acquired_at;
     next.result = None;
     next.extras = None;
+}
+
+/// Returns the acknowledgement of the record's state.
+pub(super) fn ack(body: &Body, repeated: bool) -> Answer {
+    let (version, expires_at) = (body.version, body.expires_at);
+    Answer::Done(Ack { version, expires_at, late: body.is_late(), repeated })
 }

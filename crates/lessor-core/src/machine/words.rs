@@ -9,7 +9,7 @@ use crate::fingerprint::Fingerprint;
 use crate::lease_id::LeaseId;
 use crate::record::{Extras, Failure, Payload, Record, Version};
 use crate::settings::{OnFailed, OnLapsed};
-use crate::store::{Change, Window};
+use crate::store::types::{Change, Window};
 use crate::time::Timestamp;
 use crate::view::View;
 

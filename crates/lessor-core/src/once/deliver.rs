@@ -12,15 +12,15 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::outcome::{How, OnceError, Outcome};
-use crate::engine::Engine;
+use crate::context::Shared;
 use crate::error::{Error, ErrorKind};
 use crate::lease::Lease;
 use crate::machine::Ack;
 use crate::pending::{Pending, block_on};
 use crate::record::Payload;
+use crate::state::State;
 use crate::time::Monotonic;
 use crate::value::json_payload_that_reads_back;
-use crate::view::State;
 use crate::within::Working;
 
 /// The error code of work that panicked.
@@ -41,7 +41,7 @@ type Delivered<T, E> = Result<Outcome<T>, OnceError<T, E>>;
 
 /// Runs the work and stores what it came to.
 pub(super) fn run<T, E>(
-    engine: &Engine,
+    engine: &Shared,
     lease: &Lease,
     waited: bool,
     work: impl FnOnce(&Lease) -> Result<T, E>,
@@ -56,7 +56,7 @@ where
 
 /// The same for async work, which is dropped when the lease is lost.
 pub(super) async fn run_async<T, E>(
-    engine: &Engine,
+    engine: &Shared,
     lease: &Lease,
     waited: bool,
     work: impl AsyncFnOnce(&Lease) -> Result<T, E>,
@@ -95,7 +95,7 @@ fn guarded<R>(lease: &Lease, call: impl FnOnce() -> R) -> Result<R, Panic> {
 
 /// Stores what the work came to.
 async fn deliver<T, E>(
-    engine: &Engine,
+    engine: &Shared,
     lease: &Lease,
     worked: Result<Result<T, E>, Panic>,
     waited: bool,
@@ -108,7 +108,7 @@ where
         Ok(work) => work,
         Err(panic) => return Err(panicked(engine, lease, panic).await),
     };
-    let limit = engine.settings().max_result;
+    let limit = engine.settings.max_result;
     // Serialize, Deserialize and Display are the caller's code too.
     let made = guarded(lease, || match &work {
         Ok(value) => Made::of(json_payload_that_reads_back("result", value, limit)),
@@ -176,7 +176,7 @@ fn undelivered<T, E>(work: Result<T, E>, error: Error) -> OnceError<T, E> {
 }
 
 /// Stores that the caller's code panicked, and lets the panic go on.
-async fn panicked<T, E>(engine: &Engine, lease: &Lease, panic: Panic) -> OnceError<T, E> {
+async fn panicked<T, E>(engine: &Shared, lease: &Lease, panic: Panic) -> OnceError<T, E> {
     match fail(engine, lease, PANICKED, None).await {
         // The work has settled the lease itself before it panicked.
         Ok(_) | Err(Error::Finished { .. } | Error::Released) => {}
@@ -188,7 +188,7 @@ async fn panicked<T, E>(engine: &Engine, lease: &Lease, panic: Panic) -> OnceErr
 }
 
 async fn fail(
-    engine: &Engine,
+    engine: &Shared,
     lease: &Lease,
     code: &'static str,
     detail: Option<&str>,
@@ -197,13 +197,13 @@ async fn fail(
 }
 
 /// Sends an outcome, again where the store does not answer.
-async fn send<'a>(engine: &Engine, act: impl Fn() -> Pending<'a, Result<Ack, Error>>) -> Result<Ack, Error> {
+async fn send<'a>(engine: &Shared, act: impl Fn() -> Pending<'a, Result<Ack, Error>>) -> Result<Ack, Error> {
     let mut pause = FIRST_PAUSE;
     for _ in 1..TRIES {
         match act().await {
             Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Indeterminate) => {
                 let at = Monotonic::now().saturating_add(pause);
-                engine.shared.background.leases.pause_until(at).await;
+                engine.background.leases.pause_until(at).await;
                 pause *= 2;
             }
             answer => return answer,

@@ -4,7 +4,8 @@ use std::fmt;
 
 use crate::error::Error;
 use crate::record::Ended;
-use crate::view::{State, View};
+use crate::state::State;
+use crate::view::View;
 
 /// What became of the work, for one caller of it.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -1,10 +1,10 @@
 //! The answer of an operation that came with a reply.
 
-use super::{Report, is_write};
+use super::report::{Report, is_write};
 use crate::error::Error;
 use crate::machine::{Answer, found};
 use crate::record::Record;
-use crate::store::Swap;
+use crate::store::types::Swap;
 use crate::time::Timestamp;
 
 /// The answer to an [`OwnedOperation`](super::OwnedOperation), and the record that was written for it. Opaque to stores.
@@ -54,7 +54,7 @@ impl Executed {
 
     /// Returns the same answer for a write that was not confirmed by the store, but was found in `record`.
     ///
-    /// A store that decides by itself uses it after a commit whose reply was lost: see [`Unconfirmed`](crate::Unconfirmed).
+    /// A store that decides by itself uses it after a commit whose reply was lost: see [`Unconfirmed`](crate::store::Unconfirmed).
     pub fn found(self, record: &Record, now: Timestamp) -> Self {
         match self.outcome {
             Outcome::Answer(answer) => Self::stored(found(record, answer), record.clone(), now),

@@ -4,27 +4,25 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::executed::{Executed, Outcome};
-use super::{Guess, Operation, RecordSlot, Report, Request, no_lease_id};
 use crate::error::Error;
 use crate::key::Key;
 use crate::machine::{Act, Command, Decision, decide};
-use crate::record::{Record, Token};
-use crate::store::OwnedChange;
+use crate::record::Record;
+use crate::store::types::OwnedChange;
 use crate::time::Timestamp;
 
-/// An [`Operation`] that a store keeps while it waits. Borrows nothing, and is `Send` and `Sync`.
+/// An [`Operation`](super::Operation) that a store keeps while it waits. Borrows nothing, and is `Send` and `Sync`.
 pub struct OwnedOperation {
-    key: Key,
-    request: OwnedRequest,
-    retention: Duration,
+    pub(super) key: Key,
+    pub(super) request: OwnedRequest,
+    pub(super) retention: Duration,
     /// False if no lease id could be drawn.
-    has_id: bool,
+    pub(super) has_id: bool,
     /// The expected record, if there is an expectation.
-    guess: Option<Option<Record>>,
+    pub(super) guess: Option<Option<Record>>,
 }
 
-enum OwnedRequest {
+pub(super) enum OwnedRequest {
     Command(Command),
     Rules(Arc<Rules>),
     Swap(OwnedChange),
@@ -97,18 +95,6 @@ impl OwnedOperation {
         }
     }
 
-    /// Answers the operation if nothing has to be written for it: see [`Operation::answer`].
-    #[must_use]
-    pub fn answer(&self, current: &Record, now: Timestamp) -> Option<Executed> {
-        let (answered, executed) = self.lend(|operation| operation.answer(current, now));
-        answered.map(|_| executed)
-    }
-
-    /// Decides the operation and changes the record in `slot`: see [`Operation::apply`].
-    pub fn apply(&self, slot: RecordSlot<'_>, floor: Option<Token>, now: Timestamp) -> Executed {
-        self.lend(|operation| operation.apply(slot, floor, now)).1
-    }
-
     /// Decides upon a copy of the record.
     pub(crate) fn decide(&self, current: Option<&Record>, now: Timestamp) -> Decision {
         match &self.request {
@@ -117,36 +103,6 @@ impl OwnedOperation {
             OwnedRequest::Rules(rules) => rules(current, now),
             OwnedRequest::Swap(_) => Decision::Refuse(Error::unexpected()),
         }
-    }
-
-    /// Passes the operation in its borrowed form to `run`. Returns the reports that were made.
-    pub(crate) fn lend<T>(&self, run: impl FnOnce(&mut Operation<'_>) -> T) -> (T, Executed) {
-        let mut executed = Executed::from(Outcome::Refused(Error::unexpected()));
-        let mut sink = |report: Report<'_>| executed.receive(report);
-        let request = match &self.request {
-            OwnedRequest::Command(command) => Request::Command(command),
-            OwnedRequest::Rules(rules) => Request::Rules(rules),
-            OwnedRequest::Swap(change) => Request::Swap(change),
-        };
-        let guess = match &self.guess {
-            None => Guess::None,
-            Some(None) => Guess::Absent,
-            Some(Some(record)) => Guess::Record(record),
-        };
-        let mut operation = Operation {
-            text: &self.key,
-            known: Some(&self.key),
-            made: &mut None,
-            request,
-            retention: self.retention,
-            guess,
-            engine: None,
-            has_id: self.has_id,
-            is_prepared: self.has_id,
-            sink: &mut sink,
-        };
-        let result = run(&mut operation);
-        (result, executed)
     }
 }
 
@@ -161,4 +117,9 @@ impl fmt::Debug for OwnedOperation {
         };
         shown.finish_non_exhaustive()
     }
+}
+
+#[cold]
+pub(super) fn no_lease_id() -> Error {
+    Error::Randomness { reason: "no lease id could be drawn".to_owned() }
 }

@@ -1,17 +1,17 @@
 //! What the reading thread has to do, and when.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
 
-use event_listener::Event;
-use futures_lite::future;
+use event_listener::{Event, EventListener};
 use parking_lot::Mutex;
 
-use super::Entry;
-use crate::context::Shared;
+use super::entry::Entry;
 use crate::time::{Monotonic, Timestamp};
 
+/// So many readings may be under way at the same time; the others wait in line.
+pub(super) const MAX_READINGS: usize = 256;
 /// So many entries are looked after between two looks at the clock.
 const BATCH: usize = 64;
 
@@ -34,7 +34,7 @@ struct Lists {
     planned: Option<(Timestamp, Monotonic)>,
 }
 
-enum Item {
+pub(super) enum Item {
     Read(Entry),
     /// The record was read last some time ago, or its lease has run out.
     Due(Entry),
@@ -97,8 +97,17 @@ impl Agenda {
         self.lists.lock().unschedule(entry);
     }
 
-    /// What is due, and when to look again if nothing is.
-    fn take_due(&self, now: Timestamp, real_now: Monotonic) -> (Vec<Item>, Option<(Timestamp, Monotonic)>) {
+    /// Returns a listener that is notified when there is something to do earlier than planned.
+    pub(super) fn earlier(&self) -> EventListener {
+        self.earlier.listen()
+    }
+
+    /// Takes what is due. Also returns when to look again, if nothing is due.
+    pub(super) fn take_due(
+        &self,
+        now: Timestamp,
+        real_now: Monotonic,
+    ) -> (Vec<Item>, Option<(Timestamp, Monotonic)>) {
         let mut lists = self.lists.lock();
         let mut due = Vec::new();
         while due.len() < BATCH {
@@ -108,7 +117,7 @@ impl Agenda {
             }
             due.extend(lists.pass_on_at.pop_first().map(|(_, entry)| Item::PassOn(entry)));
         }
-        while due.len() < BATCH && self.readings() < super::MAX_READINGS {
+        while due.len() < BATCH && self.readings() < MAX_READINGS {
             let Some(entry) = lists.read.pop_front() else { break };
             due.push(Item::Read(entry));
         }
@@ -139,34 +148,4 @@ impl Lists {
 /// The entry's address: it is unique for as long as the agenda holds the entry.
 fn id(entry: &Entry) -> usize {
     Arc::as_ptr(entry).addr()
-}
-
-/// Sees to the agenda for as long as the engine is there. Runs on the engine's thread for readers.
-pub(crate) async fn serve(engine: Weak<Shared>) {
-    loop {
-        let Some(shared) = engine.upgrade() else { return };
-        let waiting = &shared.watches.waiting;
-        let earlier = waiting.agenda.earlier.listen();
-        let (due, planned) = waiting.agenda.take_due(shared.clock.now(), Monotonic::now());
-        for item in due {
-            match item {
-                Item::Read(entry) => waiting.read(&entry),
-                Item::Due(entry) if entry.is_abandoned() => {}
-                Item::Due(entry) => waiting.ask(&entry),
-                Item::PassOn(entry) => {
-                    let follows = entry.pass_on(Monotonic::now().as_micros());
-                    waiting.wake(&entry, follows);
-                }
-            }
-        }
-        let readers = &shared.background.readers;
-        let sleep = planned
-            .map(|(at, really_at)| future::or(readers.sleep_until(at), readers.pause_until(really_at)));
-        drop(shared);
-        match sleep {
-            Some(sleep) => future::or(earlier, sleep).await,
-            // Others on this thread get their turn.
-            None => future::yield_now().await,
-        }
-    }
 }

@@ -4,11 +4,14 @@ use std::sync::mpsc;
 use futures_lite::future;
 
 use super::*;
+use crate::closing::Closing;
 use crate::key::Key;
+use crate::operation::{Execution, Operation};
 use crate::pending::Pending;
-use crate::store::{
-    Closing, Durability, Execution, Hints, Operation, Page, Purged, Reply, Scan, Seen, Store, StoreError,
-};
+use crate::store::contract::Store;
+use crate::store::error::StoreError;
+use crate::store::hints::Hints;
+use crate::store::types::{Durability, Page, Purged, Reply, Scan, Seen};
 
 /// A store that has a clock and no records.
 #[derive(Debug, Default)]

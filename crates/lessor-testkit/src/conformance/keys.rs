@@ -4,7 +4,7 @@ use lessor_core::Key;
 
 use super::Factory;
 use super::tools::*;
-use crate::Subject;
+use crate::subject::Subject;
 
 fn hostile() -> Vec<Key> {
     let texts = [

@@ -8,7 +8,7 @@ use lessor_core::{Acquisition, Backoff, Engine, Error, Lease, OnFailed, OnLapsed
 
 use super::Factory;
 use super::tools::*;
-use crate::Subject;
+use crate::subject::Subject;
 
 /// Everything anyone could try with a finished key, but the operator's `forget`.
 fn try_everything(subject: &Subject, engine: &Engine, lease: &Lease) {

@@ -8,7 +8,7 @@ use lessor_core::{Key, Record};
 
 use super::Factory;
 use super::tools::*;
-use crate::Subject;
+use crate::subject::Subject;
 
 /// Fills the store with `count` records, written in an order that is not theirs.
 fn fill(subject: &Subject, prefix: &str, count: usize) -> BTreeMap<Key, Record> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Factory;
 use super::tools::*;
-use crate::Subject;
+use crate::subject::Subject;
 
 /// Moves a clock that does not run by itself.
 fn tick(subject: &Subject) {

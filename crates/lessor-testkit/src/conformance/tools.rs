@@ -12,7 +12,7 @@ use lessor_core::{
     View,
 };
 
-use crate::ManualClock;
+use crate::clock::ManualClock;
 use crate::plain::PlainStore;
 use crate::state_machine::number_from_env;
 

@@ -10,7 +10,7 @@ use lessor_core::{Engine, ErrorKind, Lease, State, View};
 use super::Factory;
 use super::stays_open::StaysOpen;
 use super::tools::*;
-use crate::Subject;
+use crate::subject::Subject;
 
 /// So long that only a wake-up ends the wait, even if the clock is moved on.
 const FOR_EVER: Duration = Duration::from_secs(1_000_000_000);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lessor_core::{LeaseId, OnFailed, OnLapsed};
 
-use super::{Recorder, check};
+use super::checker::{Recorder, check};
 use crate::actor::Actor;
 use crate::conformance::Factory;
 use crate::faulty::splitmix;

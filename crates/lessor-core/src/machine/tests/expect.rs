@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::record::{Ended, Stage};
 use crate::settings::{Backoff, OnFailed, OnLapsed};
-use crate::view::State;
+use crate::state::State;
 
 use super::cases::{Ask, What, forgotten};
 use super::plain::{Plain, RETENTION, SEC, sha256_hex};

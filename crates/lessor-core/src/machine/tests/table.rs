@@ -3,7 +3,8 @@ use std::time::Duration;
 
 use crate::machine::{self, Answer, Decision, decide};
 use crate::record::{Record, Stage};
-use crate::view::{State, View};
+use crate::state::State;
+use crate::view::View;
 
 use super::cases::{Ask, asks, instants, records};
 use super::expect::{Expected, Told, Write, clamp, column, expected};

@@ -1,0 +1,49 @@
+//! The notifications of a store to the engines over it.
+
+use std::fmt;
+use std::sync::{Arc, Weak};
+
+use crate::key::Key;
+
+/// Receives a store's notifications of changes that another party made.
+pub(crate) trait Listener: Send + Sync {
+    fn changed(&self, key: &Key);
+    fn clock_moved(&self);
+}
+
+/// A store's notifier of one engine, whose waiters and holders it wakes. Cheap to clone; does not keep the engine alive.
+#[derive(Clone)]
+pub struct Hints(Weak<dyn Listener>);
+
+impl Hints {
+    pub(crate) fn new<L: Listener + 'static>(listener: &Arc<L>) -> Self {
+        let listener: Weak<L> = Arc::downgrade(listener);
+        Self(listener)
+    }
+
+    /// Reports that another party may have changed the record under `key`.
+    pub fn changed(&self, key: &Key) {
+        if let Some(listener) = self.0.upgrade() {
+            listener.changed(key);
+        }
+    }
+
+    /// Reports that the store's clock made a step, or that any record may have changed.
+    pub fn clock_moved(&self) {
+        if let Some(listener) = self.0.upgrade() {
+            listener.clock_moved();
+        }
+    }
+
+    /// Returns whether the engine is gone, so that the hints can be dropped.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.0.strong_count() == 0
+    }
+}
+
+impl fmt::Debug for Hints {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hints")
+    }
+}
