@@ -28,7 +28,7 @@ impl Background {
     }
 
     /// Has the threads look at their timers again, because the store's clock made a step.
-    pub(crate) fn clock_moved(&self) {
+    pub(crate) fn all_changed(&self) {
         for worker in [&self.leases, &self.readers, &self.purger] {
             worker.nudge();
         }

@@ -19,8 +19,10 @@ use crate::pending::Pending;
 use crate::record::Record;
 use crate::store::contract::{CompareAndSwap, Store};
 use crate::store::error::StoreError;
-use crate::store::hints::Hints;
-use crate::store::types::{Change, Durability, OwnedChange, Page, Purged, Reply, Scan, Seen, Swap};
+use crate::store::notifier::ChangeNotifier;
+use crate::store::types::{
+    CasResult, ConditionalWrite, Durability, OwnedConditionalWrite, Page, Purged, Reply, Scan, Snapshot,
+};
 use crate::subscribers::Subscribers;
 use crate::time::Timestamp;
 use crate::unconfirmed::Unconfirmed;
@@ -72,7 +74,7 @@ impl<S: CompareAndSwap + ?Sized> Store for Cas<S> {
         self.0.store.now()
     }
 
-    fn load(&self, key: &Key) -> Reply<Seen> {
+    fn load(&self, key: &Key) -> Reply<Snapshot> {
         self.0.store.load(key)
     }
 
@@ -97,8 +99,8 @@ impl<S: CompareAndSwap + ?Sized> Store for Cas<S> {
         self.0.store.close(closing)
     }
 
-    fn attach(&self, hints: Hints) {
-        self.0.engines.add(hints);
+    fn subscribe(&self, notifier: ChangeNotifier) {
+        self.0.engines.add(notifier);
     }
 }
 
@@ -127,14 +129,14 @@ struct Attempt {
 }
 
 enum Request {
-    Load(Reply<Seen>),
+    Load(Reply<Snapshot>),
     /// The attempt is gone once the response was taken.
-    Swap(Reply<Swap>, Option<Attempt>),
+    Swap(Reply<CasResult>, Option<Attempt>),
 }
 
 enum Response {
-    Load(Result<Seen, StoreError>),
-    Swap(Result<Swap, StoreError>, Attempt),
+    Load(Result<Snapshot, StoreError>),
+    Swap(Result<CasResult, StoreError>, Attempt),
 }
 
 /// The consequence of one response.
@@ -190,7 +192,7 @@ impl<S: CompareAndSwap + ?Sized> Inner<S> {
                 let swap = self.store.compare_and_swap(&key, &change(&write, expected.as_ref(), 0));
                 match swap.try_take() {
                     // The usual case ends here, without another move of anything.
-                    Ok(Ok(Swap::Stored)) => {
+                    Ok(Ok(CasResult::Written)) => {
                         self.engines.notify_others(&key);
                         return Execution::Done(operation.stored(&answer, &write.next, now));
                     }
@@ -255,7 +257,7 @@ impl<S: CompareAndSwap + ?Sized> Inner<S> {
 
     /// Carries out a plain write, which is not tried again.
     #[inline(never)]
-    fn swap(self: &Arc<Self>, change: OwnedChange, key: Key) -> Reply<Executed> {
+    fn swap(self: &Arc<Self>, change: OwnedConditionalWrite, key: Key) -> Reply<Executed> {
         let inner = Arc::clone(self);
         self.store.compare_and_swap(&key, &change.borrow()).map(move |swap| {
             let executed = Executed::from(Outcome::Swapped(swap?));
@@ -293,7 +295,7 @@ impl<S: CompareAndSwap + ?Sized> Future for InFlight<S> {
     }
 }
 
-fn change<'a>(write: &'a Write, expected: Option<&'a Record>, rounds: u32) -> Change<'a> {
+fn change<'a>(write: &'a Write, expected: Option<&'a Record>, rounds: u32) -> ConditionalWrite<'a> {
     let mut change = write.change(expected);
     if write.is_outcome {
         let age = OUTCOME_AGE * (1 << rounds.min(MAX_DOUBLINGS));
@@ -308,7 +310,7 @@ fn is_late(write: &Write) -> bool {
 }
 
 impl Request {
-    fn swap(reply: Reply<Swap>, next: Record, answer: Answer) -> Self {
+    fn swap(reply: Reply<CasResult>, next: Record, answer: Answer) -> Self {
         Self::Swap(reply, Some(Attempt { next, answer }))
     }
 
@@ -351,10 +353,12 @@ impl Attempts {
         decide: impl FnOnce(Option<&Record>, Timestamp) -> Decision,
     ) -> Step {
         match response {
-            Response::Swap(Ok(Swap::Stored), Attempt { next, answer }) => Step::Stored(answer, next),
-            Response::Swap(Ok(Swap::Stamped(next)), Attempt { answer, .. }) => Step::Stored(answer, next),
-            Response::Swap(Ok(Swap::Conflict(seen)), _) => self.decide(seen, false, decide),
-            Response::Swap(Ok(Swap::OutOfWindow(seen)), _) | Response::Load(Ok(seen)) => {
+            Response::Swap(Ok(CasResult::Written), Attempt { next, answer }) => Step::Stored(answer, next),
+            Response::Swap(Ok(CasResult::WrittenAs(next)), Attempt { answer, .. }) => {
+                Step::Stored(answer, next)
+            }
+            Response::Swap(Ok(CasResult::Conflict(seen)), _) => self.decide(seen, false, decide),
+            Response::Swap(Ok(CasResult::Rejected(seen)), _) | Response::Load(Ok(seen)) => {
                 self.decide(seen, true, decide)
             }
             Response::Swap(Err(error @ StoreError::Indeterminate { .. }), Attempt { next, answer }) => {
@@ -375,7 +379,7 @@ impl Attempts {
     /// Decides upon the record that was read. Unless its time is `exact`, it may run ahead of the store's clock.
     fn decide(
         &mut self,
-        seen: Seen,
+        seen: Snapshot,
         exact: bool,
         decide: impl FnOnce(Option<&Record>, Timestamp) -> Decision,
     ) -> Step {

@@ -19,7 +19,7 @@ use crate::record::Record;
 use crate::settings::Settings;
 use crate::store::contract::Store;
 use crate::store::error::StoreError;
-use crate::store::hints::Listener;
+use crate::store::notifier::Listener;
 use crate::store::types::Reply;
 use crate::watches::Watches;
 
@@ -83,12 +83,12 @@ impl EngineParts for Shared {
 }
 
 impl Listener for Shared {
-    fn changed(&self, key: &Key) {
+    fn key_changed(&self, key: &Key) {
         self.watches.hint(key);
     }
 
-    fn clock_moved(&self) {
-        self.background.clock_moved();
+    fn all_changed(&self) {
+        self.background.all_changed();
         self.watches.hint_all();
     }
 }

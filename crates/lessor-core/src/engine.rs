@@ -24,7 +24,7 @@ use crate::resolve::Resolve;
 use crate::settings::Settings;
 use crate::store::contract::Store;
 use crate::store::error::StoreError;
-use crate::store::hints::Hints;
+use crate::store::notifier::ChangeNotifier;
 use crate::store::types::{Durability, Scan};
 use crate::tasks::{self, PURGE_SLICE};
 use crate::time::Timestamp;
@@ -72,7 +72,7 @@ impl Engine {
         let shared =
             Arc::new(Shared { store, settings, lease_ids, clock, watches, background, given_up, closed });
         tasks::start(&shared);
-        shared.store.attach(Hints::new(&shared));
+        shared.store.subscribe(ChangeNotifier::new(&shared));
         let handles = Handles::new(&shared);
         Ok(Self { shared, handles })
     }
@@ -115,7 +115,7 @@ impl Engine {
     /// counts from this call, a view that is still in progress is returned.
     ///
     /// The answer rests on a reading of the record that began after the call. Waiters are woken at once by what happens through
-    /// this engine, by the store's hints where it has any, and else the record is read every [`Settings::poll_every`]. However
+    /// this engine, by the store's notifications where it sends any, and else the record is read every [`Settings::poll_every`]. However
     /// many wait for a key, one reading answers them all.
     ///
     /// # Errors

@@ -458,12 +458,12 @@ impl Lease {
     }
 
     /// The checkpoint that earlier holders left.
-    pub fn left_checkpoint<T: DeserializeOwned>(&self) -> Result<Option<T>, Error> {
+    pub fn previous_checkpoint<T: DeserializeOwned>(&self) -> Result<Option<T>, Error> {
         let parse = |bytes| serde_json::from_slice(bytes).map_err(|error| Error::json("checkpoint", &error));
         self.left_checkpoint_bytes().map(parse).transpose()
     }
 
-    /// The same as [`left_checkpoint`](Self::left_checkpoint), as raw bytes.
+    /// The same as [`previous_checkpoint`](Self::left_checkpoint), as raw bytes.
     #[must_use]
     pub fn left_checkpoint_bytes(&self) -> Option<&[u8]> {
         self.grant()
@@ -475,7 +475,7 @@ impl Lease {
 
     /// This grant had been made before, and its reply was lost.
     #[must_use]
-    pub fn is_resent(&self) -> bool {
+    pub fn is_duplicate(&self) -> bool {
         self.resent
     }
 
@@ -492,7 +492,7 @@ impl Lease {
     /// Resolves when the work has to stop: a little before anybody else can be granted the key, or as soon as the engine knows
     /// that it was taken away. Pends for ever once an outcome was delivered.
     ///
-    /// What is done through this engine is noticed at once. What another process does is noticed by the store's hints, and at the
+    /// What is done through this engine is noticed at once. What another process does is noticed by the store's notifications, and at the
     /// latest after [`Settings::poll_every`](crate::Settings::poll_every).
     pub fn lost(&self) -> Pending<'_, ()> {
         if self.is_lost() {

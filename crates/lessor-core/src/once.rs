@@ -96,13 +96,13 @@ impl<'a> Once<'a> {
         self
     }
 
-    /// How long to wait for a twin that is at the same work. Default: as long as it takes. Zero does not wait.
-    pub fn wait_at_most(mut self, patience: Duration) -> Self {
+    /// The time to wait for a concurrent caller that does the same work. Default: as long as it takes. Zero does not wait.
+    pub fn wait_timeout(mut self, patience: Duration) -> Self {
         self.patience = Some(patience);
         self
     }
 
-    /// Runs the work, or waits for the twin that runs it, or replays what it came to. Parks this thread meanwhile: on a
+    /// Runs the work, waits for the concurrent caller that runs it, or replays its outcome. Parks this thread meanwhile: on a
     /// thread that drives futures, use [`run_async`](Self::run_async).
     ///
     /// The lease is renewed while the work runs; long work should look at [`Lease::is_lost`] now and then. If it returns an

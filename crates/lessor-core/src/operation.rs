@@ -31,7 +31,7 @@ use crate::machine::{
 use crate::pending::Pending;
 use crate::record::{Body, Record, Token};
 use crate::store::error::StoreError;
-use crate::store::types::{OwnedChange, Reply, Seen, Swap};
+use crate::store::types::{CasResult, OwnedConditionalWrite, Reply, Snapshot};
 use crate::time::Timestamp;
 
 /// A command on one key, borrowed from a caller that waits for it.
@@ -74,7 +74,7 @@ enum Request<'a> {
     Act(&'a LeaseId, &'a Act),
     Command(&'a Command),
     Rules(&'a Arc<Rules>),
-    Swap(&'a OwnedChange),
+    Swap(&'a OwnedConditionalWrite),
 }
 
 /// The record that the engine expects under the key before anything has been read.
@@ -376,7 +376,7 @@ impl<'a> Operation<'a> {
     }
 
     /// Returns the write, if the operation is a plain one.
-    pub(crate) fn as_swap(&self) -> Option<&OwnedChange> {
+    pub(crate) fn as_swap(&self) -> Option<&OwnedConditionalWrite> {
         match self.request {
             Request::Swap(change) => Some(change),
             _ => None,
@@ -403,24 +403,29 @@ impl Request<'_> {
 }
 
 /// Carries out a plain conditional write.
-fn swap(change: &OwnedChange, slot: RecordSlot<'_>, floor: Option<Token>, now: Timestamp) -> Swap {
+fn swap(
+    change: &OwnedConditionalWrite,
+    slot: RecordSlot<'_>,
+    floor: Option<Token>,
+    now: Timestamp,
+) -> CasResult {
     let change = change.borrow();
     let current = slot.record();
-    let seen = || Seen { record: current.cloned(), now };
-    if !change.expects(current) {
-        return Swap::Conflict(seen());
+    let seen = || Snapshot { record: current.cloned(), now };
+    if !change.matches(current) {
+        return CasResult::Conflict(seen());
     }
-    if !change.outruns(floor) || !change.is_due(now) {
-        return Swap::OutOfWindow(seen());
+    if !change.is_above_floor(floor) || !change.in_window(now) {
+        return CasResult::Rejected(seen());
     }
     match change.stamped(now) {
         Some(stamped) => {
             slot.put(stamped.clone());
-            Swap::Stamped(stamped)
+            CasResult::WrittenAs(stamped)
         }
         None => {
             slot.put(change.next.clone());
-            Swap::Stored
+            CasResult::Written
         }
     }
 }

@@ -2,7 +2,7 @@
 
 pub(crate) mod contract;
 pub(crate) mod error;
-pub(crate) mod hints;
+pub(crate) mod notifier;
 pub(crate) mod types;
 
 pub use crate::closing::Closing;
@@ -13,5 +13,7 @@ pub use crate::subscribers::Subscribers;
 pub use crate::unconfirmed::Unconfirmed;
 pub use contract::{CompareAndSwap, Store};
 pub use error::StoreError;
-pub use hints::Hints;
-pub use types::{Change, Durability, OwnedChange, Page, Purged, Reply, Scan, Seen, Swap};
+pub use notifier::ChangeNotifier;
+pub use types::{
+    CasResult, ConditionalWrite, Durability, OwnedConditionalWrite, Page, Purged, Reply, Scan, Snapshot,
+};

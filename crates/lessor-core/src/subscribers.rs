@@ -5,18 +5,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 
 use crate::key::Key;
-use crate::store::hints::Hints;
+use crate::store::notifier::ChangeNotifier;
 
 /// The engines over a store. Each is notified of changes that another party makes.
 #[derive(Debug, Default)]
 pub struct Subscribers {
-    engines: Mutex<Vec<Hints>>,
+    engines: Mutex<Vec<ChangeNotifier>>,
     are_several: AtomicBool,
 }
 
 impl Subscribers {
     /// Adds an engine, and removes those that are gone.
-    pub fn add(&self, engine: Hints) {
+    pub fn add(&self, engine: ChangeNotifier) {
         let mut engines = self.engines.lock();
         engines.retain(|engine| !engine.is_stale());
         engines.push(engine);
@@ -25,7 +25,7 @@ impl Subscribers {
 
     /// Returns the engines.
     #[must_use]
-    pub fn all(&self) -> Vec<Hints> {
+    pub fn all(&self) -> Vec<ChangeNotifier> {
         self.engines.lock().clone()
     }
 
@@ -48,6 +48,6 @@ impl Subscribers {
     /// Notifies all engines that another party changed the record under `key`.
     #[cold]
     pub fn notify(&self, key: &Key) {
-        self.all().iter().for_each(|engine| engine.changed(key));
+        self.all().iter().for_each(|engine| engine.key_changed(key));
     }
 }

@@ -11,7 +11,7 @@ use serde::{Serialize, Serializer};
 use crate::error::Error;
 use crate::record::{Body, Extras, Payload, Record, Stage, Version};
 use crate::state::State;
-use crate::store::types::Seen;
+use crate::store::types::Snapshot;
 use crate::time::Timestamp;
 
 /// Nobody is told to wait longer than this before looking again.
@@ -60,7 +60,7 @@ impl View {
         body.is_kept(now).then(|| Self::of_kept(body, now))
     }
 
-    pub(crate) fn of_seen(seen: &Seen) -> Option<Self> {
+    pub(crate) fn of_seen(seen: &Snapshot) -> Option<Self> {
         seen.record.as_ref().and_then(|record| Self::of(record, seen.now))
     }
 

@@ -21,7 +21,7 @@ use crate::holders::Holders;
 use crate::key::Key;
 use crate::notifier::{CallerWaker, Notifier};
 use crate::store::contract::Store;
-use crate::store::types::Seen;
+use crate::store::types::Snapshot;
 use crate::time::{Monotonic, Timestamp};
 use crate::view::View;
 use crate::worker::Spawner;
@@ -178,12 +178,12 @@ impl Waiting {
     }
 }
 
-fn time_left(seen: &Seen) -> Option<Duration> {
+fn time_left(seen: &Snapshot) -> Option<Duration> {
     let left = seen.record.as_ref()?.expires_at().saturating_since(seen.now);
     Some(left).filter(|left| !left.is_zero())
 }
 
-fn meaning(seen: &Seen) -> Meaning {
+fn meaning(seen: &Snapshot) -> Meaning {
     match View::of_seen(seen) {
         Some(view) if view.is_finished() => Meaning::Finished,
         Some(view) if view.ttl_left().is_some() => Meaning::Held,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use lessor_core::store::{Change, Reply, Seen, Swap};
+use lessor_core::store::{CasResult, ConditionalWrite, Reply, Snapshot};
 use lessor_core::{
     Acquisition, Backoff, Engine, Error, Key, Lease, OnFailed, Pending, State, Store, Timestamp,
 };
@@ -28,14 +28,16 @@ impl SwapLayer for Estimating {
         Pending::ready(self.0.now().wait().map(|now| now.saturating_add(AHEAD)))
     }
 
-    fn load(&self, key: &Key) -> Reply<Seen> {
+    fn load(&self, key: &Key) -> Reply<Snapshot> {
         self.1.fetch_add(1, Ordering::SeqCst);
         self.0.load(key)
     }
 
-    fn compare_and_swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
+    fn compare_and_swap(&self, key: &Key, change: &ConditionalWrite<'_>) -> Reply<CasResult> {
         Pending::ready(swap(&*self.0, key, change).wait().map(|swap| match swap {
-            Swap::Conflict(seen) => Swap::Conflict(Seen { now: seen.now.saturating_add(AHEAD), ..seen }),
+            CasResult::Conflict(seen) => {
+                CasResult::Conflict(Snapshot { now: seen.now.saturating_add(AHEAD), ..seen })
+            }
             exact => exact,
         }))
     }

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use lessor_core::machine::{Acquire, Command};
-use lessor_core::store::{Execution, Operation, OwnedOperation, Reply, Seen};
+use lessor_core::store::{Execution, Operation, OwnedOperation, Reply, Snapshot};
 use lessor_core::{
     Acquisition, Engine, Error, Key, Lease, LeaseId, OnFailed, OnLapsed, State, Store, Timestamp, Token,
 };
@@ -31,7 +31,7 @@ impl Layer for Paused {
         &self.inner
     }
 
-    fn load(&self, key: &Key) -> Reply<Seen> {
+    fn load(&self, key: &Key) -> Reply<Snapshot> {
         self.loads.fetch_add(1, Ordering::SeqCst);
         self.inner.load(key)
     }
@@ -140,6 +140,6 @@ fn p6_an_outcome_that_is_sent_again_is_recognised_and_written_once() {
     let first = lease.complete("done").wait().unwrap();
     let again = lease.complete("done").wait().unwrap();
     assert_eq!(again.version(), first.version());
-    assert!(again.is_repeated() && !first.is_repeated());
+    assert!(again.is_duplicate() && !first.is_duplicate());
     assert!(matches!(lease.complete("else").wait(), Err(Error::Finished { .. })));
 }

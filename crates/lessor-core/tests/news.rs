@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use lessor_core::store::{Reply, Seen};
+use lessor_core::store::{Reply, Snapshot};
 use lessor_core::{Acquisition, Clock, Engine, Key, Lease, State, Store, Timestamp};
 use lessor_memory::MemoryStore;
 use lessor_testkit::{Layer, Layered, Retrying, SwapLayer};
@@ -40,7 +40,7 @@ struct Counting {
 }
 
 impl Counting {
-    fn count(&self, key: &Key) -> Reply<Seen> {
+    fn count(&self, key: &Key) -> Reply<Snapshot> {
         let Counts { clock, loads, pause } = &*self.counts;
         clock.0.fetch_add(pause.swap(0, Ordering::SeqCst), Ordering::SeqCst);
         let seen = self.inner.load(key);
@@ -54,7 +54,7 @@ impl Layer for Counting {
         &*self.inner
     }
 
-    fn load(&self, key: &Key) -> Reply<Seen> {
+    fn load(&self, key: &Key) -> Reply<Snapshot> {
         self.count(key)
     }
 }
@@ -64,7 +64,7 @@ impl SwapLayer for Counting {
         &self.inner
     }
 
-    fn load(&self, key: &Key) -> Reply<Seen> {
+    fn load(&self, key: &Key) -> Reply<Snapshot> {
         self.count(key)
     }
 }

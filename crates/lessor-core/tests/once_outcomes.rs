@@ -447,7 +447,7 @@ fn once_runs_in_the_destructor_of_a_thread_local() {
             // What the engine itself keeps per thread is gone or not, depending on who came first.
             let value = engine.once("at the end").run(|_| Ok::<_, String>(1)).unwrap().into_value();
             let again = engine.once("at the end").run(|_| Ok::<_, String>(2)).unwrap().into_value();
-            let waited = engine.once("held").wait_at_most(TTL).run(|_| Ok::<_, String>(3)).unwrap();
+            let waited = engine.once("held").wait_timeout(TTL).run(|_| Ok::<_, String>(3)).unwrap();
             assert!(waited.has_waited());
             ran.store(value + again + waited.into_value(), Ordering::SeqCst);
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use lessor_core::store::{Change, Execution, Operation, Page, Reply, Scan, Seen, Swap};
+use lessor_core::store::{CasResult, ConditionalWrite, Execution, Operation, Page, Reply, Scan, Snapshot};
 use lessor_core::{
     Acquisition, Backoff, Clock, Engine, Error, Held, Key, Lease, LeaseId, OnFailed, OnLapsed, OnceError,
     Pending, Settings, Store, Timestamp,
@@ -54,13 +54,13 @@ impl SwapLayer for Talkative {
         &self.inner
     }
 
-    fn load(&self, key: &Key) -> Reply<Seen> {
+    fn load(&self, key: &Key) -> Reply<Snapshot> {
         let seen = self.inner.load(key).wait();
         self.say(&seen);
         Pending::ready(seen)
     }
 
-    fn compare_and_swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
+    fn compare_and_swap(&self, key: &Key, change: &ConditionalWrite<'_>) -> Reply<CasResult> {
         self.say(&change);
         let swap = swap(&*self.inner, key, change).wait();
         self.say(&swap);
@@ -219,7 +219,7 @@ fn p11_nothing_that_can_be_printed_shows_a_lease_id_or_a_content() {
     };
     looks.at("Lease", &heir);
     looks.at("Former", &heir.former());
-    world.refused(heir.left_checkpoint::<u32>());
+    world.refused(heir.previous_checkpoint::<u32>());
     world.refused(lease.complete(RESULT).wait());
     looks.at("Ack", &heir.release().wait());
     world.survey("lapsing");
@@ -244,7 +244,7 @@ fn p11_nothing_that_can_be_printed_shows_a_lease_id_or_a_content() {
     let said = world.talkative.said.lock();
     assert!(said.iter().any(|said| said.contains("Conflict")) && said.len() > 50);
     for said in said.iter() {
-        looks.text("Change, Swap, Seen or Page", said);
+        looks.text("ConditionalWrite, CasResult, Snapshot or Page", said);
     }
     println!("{} values and {} messages to the store looked at", looks.count(), said.len());
 }

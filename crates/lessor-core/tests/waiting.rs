@@ -181,7 +181,7 @@ fn p1_of_many_twins_one_takes_over_when_the_lease_lapses() {
 fn once_gives_up_waiting_when_it_was_told_to() {
     let (engine, _clock) = still();
     let _lease = acquire(&engine, "key");
-    let outcome = engine.once("key").wait_at_most(Duration::ZERO).run(|_| Ok::<_, String>(1));
+    let outcome = engine.once("key").wait_timeout(Duration::ZERO).run(|_| Ok::<_, String>(1));
     assert!(matches!(outcome, Err(OnceError::InProgress(view)) if view.ttl_left() == Some(TTL)));
 }
 

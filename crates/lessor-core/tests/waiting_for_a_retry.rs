@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use lessor_core::store::{Change, Hints, Reply, Seen, Swap};
+use lessor_core::store::{CasResult, ChangeNotifier, ConditionalWrite, Reply, Snapshot};
 use lessor_core::{
     Acquisition, Backoff, Engine, Key, Lease, OnFailed, Pending, Record, Settings, Stage, Store,
 };
@@ -25,21 +25,21 @@ type Hook = Box<dyn FnOnce() + Send>;
 /// after a failed record was read.
 struct Watched {
     records: Arc<dyn Store>,
-    hints: Mutex<Vec<Hints>>,
+    notifier: Mutex<Vec<ChangeNotifier>>,
     asked: AtomicUsize,
     after_failure: Mutex<Option<Hook>>,
 }
 
 impl Watched {
     fn store() -> Arc<Retrying<Self>> {
-        let (hints, asked, after_failure) = (Mutex::default(), AtomicUsize::new(0), Mutex::default());
+        let (notifier, asked, after_failure) = (Mutex::default(), AtomicUsize::new(0), Mutex::default());
         let records = Arc::new(MemoryStore::new());
-        Arc::new(Retrying::over(Self { records, hints, asked, after_failure }))
+        Arc::new(Retrying::over(Self { records, notifier, asked, after_failure }))
     }
 
     fn tell(&self) {
-        let hints = self.hints.lock().unwrap().clone();
-        hints.iter().for_each(|hints| hints.changed(&Key::new(KEY).unwrap()));
+        let notifier = self.notifier.lock().unwrap().clone();
+        notifier.iter().for_each(|notifier| notifier.key_changed(&Key::new(KEY).unwrap()));
     }
 }
 
@@ -48,10 +48,10 @@ impl SwapLayer for Watched {
         &self.records
     }
 
-    fn load(&self, key: &Key) -> Reply<Seen> {
+    fn load(&self, key: &Key) -> Reply<Snapshot> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         let seen = self.records.load(key).wait();
-        let failed = |seen: &Seen| seen.record.as_ref().map(Record::stage) == Some(Stage::Failed);
+        let failed = |seen: &Snapshot| seen.record.as_ref().map(Record::stage) == Some(Stage::Failed);
         if seen.as_ref().is_ok_and(failed) {
             let hook = self.after_failure.lock().unwrap().take();
             if let Some(hook) = hook {
@@ -61,13 +61,13 @@ impl SwapLayer for Watched {
         Pending::ready(seen)
     }
 
-    fn compare_and_swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
+    fn compare_and_swap(&self, key: &Key, change: &ConditionalWrite<'_>) -> Reply<CasResult> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         swap(&*self.records, key, change)
     }
 
-    fn attach(&self, hints: Hints) {
-        self.hints.lock().unwrap().push(hints);
+    fn subscribe(&self, notifier: ChangeNotifier) {
+        self.notifier.lock().unwrap().push(notifier);
     }
 }
 

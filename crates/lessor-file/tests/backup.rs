@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use lessor_core::store::{Scan, Seen, Swap};
+use lessor_core::store::{CasResult, Scan, Snapshot};
 use lessor_core::{Clock, LeaseId, Record, Store};
 use lessor_file::{FileStore, SyncMode};
 use lessor_simdisk::SimDisk;
@@ -48,7 +48,7 @@ fn acquire(store: &FileStore, name: &str, id: u128) -> Option<Record> {
     let seen = store.load(&key).wait().unwrap();
     let change = changes::change(&key, &seen, Action::Acquire, LeaseId::from_bytes(id.to_be_bytes()), 0)?;
     match lessor_testkit::swap(store, &key, &change.borrow()).wait().unwrap() {
-        Swap::Stored => Some(change.borrow().next.clone()),
+        CasResult::Written => Some(change.borrow().next.clone()),
         _ => None,
     }
 }
@@ -127,7 +127,7 @@ fn a_folder_that_is_not_empty_is_not_written_to() {
     let before = other.content_digest();
     assert!(open(&original, &ManualClock::new()).backup_on(&other).is_err());
     assert_eq!(other.content_digest(), before);
-    let seen = Seen { record: None, now: ManualClock::new().now() };
+    let seen = Snapshot { record: None, now: ManualClock::new().now() };
     assert!(
         changes::change(&key(KEYS[0]), &seen, Action::Complete, LeaseId::from_bytes([1; 16]), 1).is_none()
     );

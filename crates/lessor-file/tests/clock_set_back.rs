@@ -17,7 +17,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lessor_core::store::Swap;
+use lessor_core::store::CasResult;
 use lessor_core::{Clock, LeaseId, Store, SystemClock, Timestamp};
 use lessor_file::{FileStore, SyncMode};
 use lessor_simdisk::SimDisk;
@@ -142,7 +142,10 @@ fn write(store: &FileStore, name: &str, id: u64) {
     let seen = store.load(&key).wait().unwrap();
     let id = LeaseId::from_bytes(u128::from(id).to_be_bytes());
     let change = changes::change(&key, &seen, Action::Acquire, id, 0).unwrap();
-    assert!(matches!(lessor_testkit::swap(store, &key, &change.borrow()).wait().unwrap(), Swap::Stored));
+    assert!(matches!(
+        lessor_testkit::swap(store, &key, &change.borrow()).wait().unwrap(),
+        CasResult::Written
+    ));
 }
 
 /// The number of crashes is set by `LESSOR_CRASHES_IN_A_ROW`, default 40, and the number of logs by

@@ -17,7 +17,7 @@ use std::task::{Context, Waker};
 use std::thread;
 use std::time::Duration;
 
-use lessor_core::store::{Seen, Swap};
+use lessor_core::store::{CasResult, Snapshot};
 use lessor_core::{Acquisition, CloseStep, Engine, LeaseId, Record, Store};
 use lessor_file::vfs::Vfs;
 use lessor_file::{FileStore, Settings, SyncMode};
@@ -43,9 +43,9 @@ fn grant(store: &FileStore, thread: u64, is_over: &AtomicBool) -> Vec<(String, R
         let id = LeaseId::from_bytes((u128::from(thread) << 64 | number).to_be_bytes());
         let Ok(now) = store.now().wait() else { break };
         let change =
-            changes::change(&key(&name), &Seen { record: None, now }, Action::Acquire, id, 0).unwrap();
+            changes::change(&key(&name), &Snapshot { record: None, now }, Action::Acquire, id, 0).unwrap();
         match lessor_testkit::swap(store, &key(&name), &change.borrow()).wait() {
-            Ok(Swap::Stored) => granted.push((name, change.borrow().next.clone())),
+            Ok(CasResult::Written) => granted.push((name, change.borrow().next.clone())),
             _ if is_over.load(Ordering::SeqCst) => break,
             other => panic!("before the log was closed: {other:?}"),
         }

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use lessor_core::store::{Seen, Swap};
+use lessor_core::store::{CasResult, Snapshot};
 use lessor_core::{LeaseId, Record, Store};
 use lessor_file::{FileStore, SyncMode};
 use lessor_simdisk::{Call, CallKind, Crash, SimDisk};
@@ -89,10 +89,10 @@ impl Crowd {
         let id = LeaseId::from_bytes((u128::from(caller) << 64 | u128::from(number)).to_be_bytes());
         let now = store.now().wait().unwrap();
         let change =
-            changes::change(&key(&name), &Seen { record: None, now }, Action::Acquire, id, 0).unwrap();
+            changes::change(&key(&name), &Snapshot { record: None, now }, Action::Acquire, id, 0).unwrap();
         assert!(matches!(
             lessor_testkit::swap(store, &key(&name), &change.borrow()).wait().unwrap(),
-            Swap::Stored
+            CasResult::Written
         ));
         self.acknowledged.lock().push((name, change.borrow().next.clone()));
     }

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use lessor_core::store::{Seen, Swap};
+use lessor_core::store::{CasResult, Snapshot};
 use lessor_core::{LeaseId, Store};
 use lessor_file::{FileStore, SyncMode};
 use lessor_simdisk::{Call, CallKind, Fault, SimDisk, When};
@@ -49,8 +49,11 @@ fn grant(store: &FileStore, number: &AtomicU64) {
     let name = key(&format!("lease {number}"));
     let id = LeaseId::from_bytes(u128::from(number).to_be_bytes());
     let now = store.now().wait().unwrap();
-    let change = changes::change(&name, &Seen { record: None, now }, Action::Acquire, id, 0).unwrap();
-    assert!(matches!(lessor_testkit::swap(store, &name, &change.borrow()).wait().unwrap(), Swap::Stored));
+    let change = changes::change(&name, &Snapshot { record: None, now }, Action::Acquire, id, 0).unwrap();
+    assert!(matches!(
+        lessor_testkit::swap(store, &name, &change.borrow()).wait().unwrap(),
+        CasResult::Written
+    ));
 }
 
 fn eventually(what: &str, mut done: impl FnMut() -> bool) {

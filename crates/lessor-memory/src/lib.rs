@@ -23,7 +23,7 @@ use dashmap::{DashMap, SharedValue};
 use due::{Due, EntryAt};
 use foldhash::fast::RandomState;
 use lessor_core::store::{
-    Closing, Execution, Hints, Operation, Page, Purged, Reply, Scan, Seen, Subscribers,
+    ChangeNotifier, Closing, Execution, Operation, Page, Purged, Reply, Scan, Snapshot, Subscribers,
 };
 use lessor_core::{
     Clock, Durability, Key, Pending, Record, Store, StoreError, SystemClock, Timestamp, Token,
@@ -86,8 +86,8 @@ impl MemoryStore {
         self.records.is_empty()
     }
 
-    fn seen(&self, record: Option<Record>) -> Seen {
-        Seen { record, now: self.clock.now() }
+    fn seen(&self, record: Option<Record>) -> Snapshot {
+        Snapshot { record, now: self.clock.now() }
     }
 
     /// Carries an operation out under the exclusive lock of its key's shard.
@@ -195,7 +195,7 @@ impl Store for MemoryStore {
         Pending::ready(Ok(self.clock.now()))
     }
 
-    fn load(&self, key: &Key) -> Reply<Seen> {
+    fn load(&self, key: &Key) -> Reply<Snapshot> {
         // Time and record belong together: the clock is read while the record cannot change.
         let record = self.records.get(&**key);
         Pending::ready(Ok(self.seen(record.as_deref().cloned())))
@@ -271,8 +271,8 @@ impl Store for MemoryStore {
         Pending::ready(Ok(true))
     }
 
-    fn attach(&self, hints: Hints) {
-        self.engines.add(hints);
+    fn subscribe(&self, notifier: ChangeNotifier) {
+        self.engines.add(notifier);
     }
 }
 

@@ -164,7 +164,7 @@ fn p10_two_equal_writes_through_two_handles_are_not_both_acknowledged_as_written
             });
             let view = sound.status("key").wait().unwrap();
             let version = view.map_or(0, |view| view.version().as_u64());
-            let written = [first, second].into_iter().filter(|ack| !ack.is_repeated());
+            let written = [first, second].into_iter().filter(|ack| !ack.is_duplicate());
             let mut versions: Vec<_> = written.map(|ack| ack.version().as_u64()).collect();
             versions.sort_unstable();
             let before = versions.len();

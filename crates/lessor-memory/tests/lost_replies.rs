@@ -45,11 +45,11 @@ fn p6_one_lost_reply_is_found_out_without_the_callers_help() {
         let (engine, faults, _subject) = faulty();
         faults.script([fault]);
         let lease = granted(engine.acquire("k").wait());
-        assert!(!lease.is_resent());
+        assert!(!lease.is_duplicate());
         faults.script([fault]);
         let ack = lease.complete(&1).wait().unwrap();
         // What was only read back may be another handle's.
-        assert_eq!(ack.is_repeated(), fault == Fault::LostReply);
+        assert_eq!(ack.is_duplicate(), fault == Fault::LostReply);
         while faults.release_first() {}
         let view = engine.status("k").wait().unwrap().unwrap();
         assert_eq!((view.version().as_u64(), view.attempt()), (2, 1), "{fault:?} was written twice");
@@ -84,12 +84,12 @@ fn p6_a_request_that_lands_after_its_caller_gave_up_counts_once() {
     assert!(engine.status("k").wait().unwrap().is_none());
     assert!(faults.release_first());
     let lease = granted(engine.acquire("k").lease_id(id).wait());
-    assert!(lease.is_resent());
+    assert!(lease.is_duplicate());
     assert_eq!(lease.attempt(), 1);
 
     faults.script([Fault::LateRequest, Fault::Unavailable]);
     assert_eq!(lease.complete(&7).wait().unwrap_err().kind(), ErrorKind::Indeterminate);
-    assert!(!lease.complete(&7).wait().unwrap().is_repeated());
+    assert!(!lease.complete(&7).wait().unwrap().is_duplicate());
     // The first one lands at last, on a record that has gone on.
     assert!(faults.release_first());
     let view = engine.status("k").wait().unwrap().unwrap();

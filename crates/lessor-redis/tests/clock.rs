@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lessor_core::machine::{Act, Command};
-use lessor_core::store::{Change, Swap};
+use lessor_core::store::{CasResult, ConditionalWrite};
 use lessor_core::{Acquisition, Engine, Error, Lease, Record, State, Store, Timestamp};
 use lessor_redis::RedisStore;
 use records::{granted, is_there, key, now, put, put_old, written};
@@ -43,16 +43,21 @@ fn p7_a_time_window_is_checked_with_the_servers_clock_and_not_the_callers_estima
         let store = open(&server, &prefix);
         let text = format!("key {round}");
         let (grant, lease_id) = granted(now(&store));
-        assert!(matches!(put(&store, &text, &grant), Ok(Swap::Stored)));
+        assert!(matches!(put(&store, &text, &grant), Ok(CasResult::Written)));
         let extend = Command::Act(lease_id, Act::Extend { ttl: hours(9) });
         let next = written(Some(&grant), &extend, now(&store), hours(1));
         let swap = |not_before, not_after| {
-            let change =
-                Change { expected: Some(&grant), next: &next, not_before, not_after, is_outcome: false };
+            let change = ConditionalWrite {
+                expected: Some(&grant),
+                next: &next,
+                not_before,
+                not_after,
+                is_outcome: false,
+            };
             lessor_testkit::swap(&store, &key(&text), &change).wait().unwrap()
         };
-        let is_refused = |swap: Swap| match swap {
-            Swap::OutOfWindow(seen) => assert_eq!(seen.record.as_ref(), Some(&grant)),
+        let is_refused = |swap: CasResult| match swap {
+            CasResult::Rejected(seen) => assert_eq!(seen.record.as_ref(), Some(&grant)),
             other => panic!("{other:?}"),
         };
         let before = now(&store);
@@ -66,7 +71,7 @@ fn p7_a_time_window_is_checked_with_the_servers_clock_and_not_the_callers_estima
         is_refused(swap(Some(after), None));
         // The store's time is an upper bound, so `before` may be ahead of the server's clock.
         let not_before = before.saturating_sub(Duration::from_secs(60));
-        assert!(matches!(swap(Some(not_before), Some(after)), Swap::Stored));
+        assert!(matches!(swap(Some(not_before), Some(after)), CasResult::Written));
     }
 }
 
@@ -131,16 +136,21 @@ fn p9_the_server_expires_a_record_an_hour_after_it_may_be_purged() {
     };
     let at = now(&store);
     let (grant, lease_id) = granted(at);
-    assert!(matches!(put(&store, "key", &grant), Ok(Swap::Stored)));
+    assert!(matches!(put(&store, "key", &grant), Ok(CasResult::Written)));
     // Counted from its arrival, plus the five minutes by which the caller's time may be ahead of
     // the server's.
     let least = grant.purge_at().saturating_add(hours(1)).as_micros().div_ceil(1_000);
     assert!((least..=least + 10 * 60_000).contains(&kept_until()), "{} {least}", kept_until());
     let release = Command::Act(lease_id, Act::Release);
     let next = written(Some(&grant), &release, at, Duration::from_secs(1));
-    let change =
-        Change { expected: Some(&grant), next: &next, not_before: None, not_after: None, is_outcome: false };
-    assert!(matches!(lessor_testkit::swap(&store, &key("key"), &change).wait(), Ok(Swap::Stored)));
+    let change = ConditionalWrite {
+        expected: Some(&grant),
+        next: &next,
+        not_before: None,
+        not_after: None,
+        is_outcome: false,
+    };
+    assert!(matches!(lessor_testkit::swap(&store, &key("key"), &change).wait(), Ok(CasResult::Written)));
     // The token must be ten minutes old as well.
     let token = Timestamp::from_micros(grant.token().as_u64()).unwrap();
     is_kept_until(token.saturating_add(Duration::from_mins(10)));

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use lessor_core::machine::{Act, Command};
-use lessor_core::store::{Change, Scan, Swap};
+use lessor_core::store::{CasResult, ConditionalWrite, Scan};
 use lessor_core::{Acquisition, Engine, Lease, Store, StoreError};
 use lessor_redis::RedisStore;
 use lessor_testkit::{Subject, conformance};
@@ -231,7 +231,7 @@ fn p5_a_node_that_is_down_makes_only_its_own_keys_unavailable_until_it_returns()
     let store = open_with_short_deadline(&cluster, "down");
     let (lost, kept) = split(&cluster, "down", 1);
     for key in lost.iter().chain(&kept) {
-        assert!(matches!(put(&store, key, &granted(now(&store)).0), Ok(Swap::Stored)));
+        assert!(matches!(put(&store, key, &granted(now(&store)).0), Ok(CasResult::Written)));
     }
     cluster.nodes[1].kill();
     let error = is_there(&store, &lost[0]).unwrap_err();
@@ -241,7 +241,7 @@ fn p5_a_node_that_is_down_makes_only_its_own_keys_unavailable_until_it_returns()
     }
     let new = granted(now(&store)).0;
     let error = put(&store, &format!("{} new", lost[0]), &new);
-    assert!(matches!(error, Ok(Swap::Stored) | Err(StoreError::Unavailable { .. })), "{error:?}");
+    assert!(matches!(error, Ok(CasResult::Written) | Err(StoreError::Unavailable { .. })), "{error:?}");
     // A listing without the keys of one node would be incomplete, so it fails.
     let query = Scan { prefix: String::new(), after: None, limit: 10 };
     assert!(matches!(store.scan(query).wait(), Err(StoreError::Unavailable { .. })));
@@ -271,13 +271,18 @@ fn p5_a_node_that_hangs_delays_only_its_own_keys_and_at_most_until_the_deadline(
     let extend = Command::Act(lease_id, Act::Extend { ttl: Duration::from_secs(9_000) });
     let next = written(Some(&grant), &extend, now(&store), Duration::from_secs(60));
     for key in lost[..2].iter().chain(&kept) {
-        assert!(matches!(put(&store, key, &grant), Ok(Swap::Stored)));
+        assert!(matches!(put(&store, key, &grant), Ok(CasResult::Written)));
     }
     // From now on the server has the script.
     put_old(&store, &lost[2], &next);
     cluster.nodes[2].signal("-STOP");
-    let change =
-        Change { expected: Some(&grant), next: &next, not_before: None, not_after: None, is_outcome: false };
+    let change = ConditionalWrite {
+        expected: Some(&grant),
+        next: &next,
+        not_before: None,
+        not_after: None,
+        is_outcome: false,
+    };
     // The write was sent. It is executed once the node continues.
     let error = lessor_testkit::swap(&store, &key(&lost[0]), &change).wait();
     assert!(matches!(error, Err(StoreError::Indeterminate { .. })), "{error:?}");
@@ -350,7 +355,7 @@ fn p5_results_are_reported_correctly_when_a_node_is_killed() {
         });
         let is_there = read.get().unwrap();
         match &outcome {
-            Ok(Swap::Stored) => assert!(is_there, "{key} was acknowledged and is lost"),
+            Ok(CasResult::Written) => assert!(is_there, "{key} was acknowledged and is lost"),
             Err(StoreError::Unavailable { reason }) => {
                 assert!(!is_there, "{key} was not to happen: {reason}");
             }

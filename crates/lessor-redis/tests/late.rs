@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lessor_core::store::{Change, Scan, Swap};
+use lessor_core::store::{CasResult, ConditionalWrite, Scan};
 use lessor_core::{Acquisition, Engine, LeaseId, Settings, Store, StoreError};
 use lessor_redis::RedisStore;
 use records::{granted, is_there, key, now, put};
@@ -117,7 +117,7 @@ fn p2_a_grant_that_arrived_after_a_purge_is_not_handed_out_to_its_own_lease_id()
     let again = tools::retry_while_down(|| engine.acquire(KEY).lease_id(lease_id).wait());
     let Acquisition::Acquired(lease) = again else { panic!("{again:?}") };
     assert!(lease.token().as_u64() > undercut, "{} after {undercut}", lease.token());
-    assert!(!lease.is_resent());
+    assert!(!lease.is_duplicate());
 }
 
 /// No operation of the store returns such a record to any caller.
@@ -134,10 +134,15 @@ fn p2_a_grant_that_arrived_after_a_purge_is_never_returned() {
     // A write by the script returns a conflicting record as well.
     let (other, _) = granted(now(store).saturating_sub(Duration::from_secs(1)));
     let (next, _) = granted(now(store));
-    let change =
-        Change { expected: Some(&other), next: &next, not_before: None, not_after: None, is_outcome: false };
+    let change = ConditionalWrite {
+        expected: Some(&other),
+        next: &next,
+        not_before: None,
+        not_after: None,
+        is_outcome: false,
+    };
     match lessor_testkit::swap(&**store, &key(KEY), &change).wait().unwrap() {
-        Swap::Conflict(seen) => assert!(seen.record.is_none(), "swap"),
+        CasResult::Conflict(seen) => assert!(seen.record.is_none(), "swap"),
         other => panic!("{other:?}"),
     }
     assert_eq!(world.server.command(&["EXISTS", &world.name()]), ":1", "the late record is on the server");
@@ -153,9 +158,10 @@ fn p2_a_script_does_not_make_a_grant_that_arrives_late() {
         let text = format!("{age}");
         let (grant, _) = granted(now(store).saturating_sub(Duration::from_mins(age)));
         let not_before = Some(lessor_core::Timestamp::EPOCH);
-        let change = Change { expected: None, next: &grant, not_before, not_after: None, is_outcome: false };
+        let change =
+            ConditionalWrite { expected: None, next: &grant, not_before, not_after: None, is_outcome: false };
         let swap = lessor_testkit::swap(&**store, &key(&text), &change).wait().unwrap();
-        assert_eq!(matches!(swap, Swap::Stored), is_made, "{age}: {swap:?}");
+        assert_eq!(matches!(swap, CasResult::Written), is_made, "{age}: {swap:?}");
         assert_eq!(is_there(store, &text).unwrap(), is_made);
     }
 }

@@ -117,7 +117,7 @@ fn deliver(world: &World, key: &str, held: &Held, what: impl Fn(&Held) -> Result
     for round in 0..2 {
         let ack = until_answered(world, key, false, || what(held)).unwrap();
         assert_eq!(ack.version().as_u64(), before + 1, "{key}");
-        assert!(round == 0 || ack.is_repeated(), "{key}");
+        assert!(round == 0 || ack.is_duplicate(), "{key}");
         assert_eq!(world.version(key), before + 1, "{key}: written at most once");
     }
 }

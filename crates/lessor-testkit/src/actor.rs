@@ -71,7 +71,7 @@ impl Actor {
                 let said = Said::Acquired {
                     token: lease.token().as_u64(),
                     attempt: lease.attempt(),
-                    resent: lease.is_resent(),
+                    resent: lease.is_duplicate(),
                     checkpoint: lease.left_checkpoint_bytes().map(<[u8]>::to_vec),
                     former: former.map(|former| (former.ended(), former.holder().map(str::to_owned))),
                 };
@@ -109,7 +109,7 @@ fn done(ack: Ack) -> Said {
         version: ack.version().as_u64(),
         expires_at: ack.expires_at(),
         late: ack.is_late(),
-        repeated: ack.is_repeated(),
+        repeated: ack.is_duplicate(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use lessor_core::store::Hints;
+use lessor_core::store::ChangeNotifier;
 use lessor_core::{Clock, Store, Timestamp};
 use parking_lot::Mutex;
 
@@ -34,7 +34,7 @@ pub struct ManualClock(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     micros: AtomicU64,
-    engines: Mutex<Vec<Hints>>,
+    engines: Mutex<Vec<ChangeNotifier>>,
 }
 
 impl ManualClock {
@@ -78,7 +78,7 @@ impl ManualClock {
             engines.retain(|engine| !engine.is_stale());
             engines.clone()
         };
-        engines.iter().for_each(Hints::clock_moved);
+        engines.iter().for_each(ChangeNotifier::all_changed);
     }
 }
 
@@ -92,9 +92,9 @@ impl Layer for Driven {
         &*self.store
     }
 
-    fn attach(&self, hints: Hints) {
-        self.clock.0.engines.lock().push(hints.clone());
-        self.store.attach(hints);
+    fn subscribe(&self, notifier: ChangeNotifier) {
+        self.clock.0.engines.lock().push(notifier.clone());
+        self.store.subscribe(notifier);
     }
 }
 

@@ -7,7 +7,9 @@ use std::thread;
 use std::time::Duration;
 
 use event_listener::Event;
-use lessor_core::store::{Change, Execution, Operation, Page, Purged, Reply, Scan, Seen, Swap};
+use lessor_core::store::{
+    CasResult, ConditionalWrite, Execution, Operation, Page, Purged, Reply, Scan, Snapshot,
+};
 use lessor_core::{Key, Pending, Store, StoreError};
 use parking_lot::Mutex;
 
@@ -265,12 +267,12 @@ impl SwapLayer for FaultySwaps {
         &self.inner
     }
 
-    fn load(&self, key: &Key) -> Reply<Seen> {
+    fn load(&self, key: &Key) -> Reply<Snapshot> {
         let (inner, key) = (Arc::clone(&self.inner), key.clone());
         self.faults.call(false, move || inner.load(&key))
     }
 
-    fn compare_and_swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
+    fn compare_and_swap(&self, key: &Key, change: &ConditionalWrite<'_>) -> Reply<CasResult> {
         let (inner, key, change) = (Arc::clone(&self.inner), key.clone(), change.to_owned());
         self.faults.call(true, move || swap(&*inner, &key, &change.borrow()))
     }
@@ -296,7 +298,7 @@ impl Layer for FaultyOperations {
         &*self.inner
     }
 
-    fn load(&self, key: &Key) -> Reply<Seen> {
+    fn load(&self, key: &Key) -> Reply<Snapshot> {
         let (inner, key) = (Arc::clone(&self.inner), key.clone());
         self.faults.call(false, move || inner.load(&key))
     }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lessor_core::store::{Change, Execution, Operation, Reply, Swap};
+use lessor_core::store::{CasResult, ConditionalWrite, Execution, Operation, Reply};
 use lessor_core::{Key, Store};
 use parking_lot::Mutex;
 
@@ -59,7 +59,7 @@ impl SwapLayer for JumpingSwaps {
         &self.inner
     }
 
-    fn compare_and_swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
+    fn compare_and_swap(&self, key: &Key, change: &ConditionalWrite<'_>) -> Reply<CasResult> {
         self.jumps.pass();
         swap(&*self.inner, key, change)
     }

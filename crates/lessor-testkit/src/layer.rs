@@ -3,7 +3,9 @@
 use std::fmt;
 use std::ops::Deref;
 
-use lessor_core::store::{Closing, Execution, Hints, Operation, Page, Purged, Reply, Scan, Seen};
+use lessor_core::store::{
+    ChangeNotifier, Closing, Execution, Operation, Page, Purged, Reply, Scan, Snapshot,
+};
 use lessor_core::{Durability, Key, Store, Timestamp};
 
 /// A change of some calls of a store. Every method passes the call on by default.
@@ -18,7 +20,7 @@ pub trait Layer: Send + Sync + 'static {
         self.below().now()
     }
 
-    fn load(&self, key: &Key) -> Reply<Seen> {
+    fn load(&self, key: &Key) -> Reply<Snapshot> {
         self.below().load(key)
     }
 
@@ -42,8 +44,8 @@ pub trait Layer: Send + Sync + 'static {
         self.below().close(closing)
     }
 
-    fn attach(&self, hints: Hints) {
-        self.below().attach(hints);
+    fn subscribe(&self, notifier: ChangeNotifier) {
+        self.below().subscribe(notifier);
     }
 }
 
@@ -63,7 +65,7 @@ impl<L: Layer> Store for Layered<L> {
         self.0.now()
     }
 
-    fn load(&self, key: &Key) -> Reply<Seen> {
+    fn load(&self, key: &Key) -> Reply<Snapshot> {
         self.0.load(key)
     }
 
@@ -87,8 +89,8 @@ impl<L: Layer> Store for Layered<L> {
         self.0.close(closing)
     }
 
-    fn attach(&self, hints: Hints) {
-        self.0.attach(hints);
+    fn subscribe(&self, notifier: ChangeNotifier) {
+        self.0.subscribe(notifier);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use lessor_core::store::{Change, Closing, Page, Purged, Reply, Scan, Seen, Swap};
+use lessor_core::store::{CasResult, Closing, ConditionalWrite, Page, Purged, Reply, Scan, Snapshot};
 use lessor_core::{Clock, CompareAndSwap, Durability, Key, Pending, Record, Timestamp, Token};
 use parking_lot::Mutex;
 
@@ -28,21 +28,21 @@ impl CompareAndSwap for PlainStore {
         Pending::ready(Ok(self.clock.now()))
     }
 
-    fn load(&self, key: &Key) -> Reply<Seen> {
+    fn load(&self, key: &Key) -> Reply<Snapshot> {
         let records = self.records.lock();
-        Pending::ready(Ok(Seen { record: records.get(key).cloned(), now: self.clock.now() }))
+        Pending::ready(Ok(Snapshot { record: records.get(key).cloned(), now: self.clock.now() }))
     }
 
-    fn compare_and_swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
+    fn compare_and_swap(&self, key: &Key, change: &ConditionalWrite<'_>) -> Reply<CasResult> {
         let mut records = self.records.lock();
-        let seen = Seen { record: records.get(key).cloned(), now: self.clock.now() };
-        Pending::ready(Ok(if !change.expects(seen.record.as_ref()) {
-            Swap::Conflict(seen)
-        } else if !change.is_due(seen.now) || !change.outruns(*self.purged.lock()) {
-            Swap::OutOfWindow(seen)
+        let seen = Snapshot { record: records.get(key).cloned(), now: self.clock.now() };
+        Pending::ready(Ok(if !change.matches(seen.record.as_ref()) {
+            CasResult::Conflict(seen)
+        } else if !change.in_window(seen.now) || !change.is_above_floor(*self.purged.lock()) {
+            CasResult::Rejected(seen)
         } else {
             records.insert(key.clone(), change.next.clone());
-            Swap::Stored
+            CasResult::Written
         }))
     }
 

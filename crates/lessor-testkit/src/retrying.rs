@@ -5,12 +5,13 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use lessor_core::store::{
-    Change, Closing, Execution, Hints, Operation, OwnedOperation, Page, Purged, Reply, Scan, Seen, Swap,
+    CasResult, ChangeNotifier, Closing, ConditionalWrite, Execution, Operation, OwnedOperation, Page, Purged,
+    Reply, Scan, Snapshot,
 };
 use lessor_core::{Cas, CompareAndSwap, Durability, Key, Store, StoreError, Timestamp};
 
 /// Sends one plain conditional write to a store.
-pub fn swap(store: &(impl Store + ?Sized), key: &Key, change: &Change<'_>) -> Reply<Swap> {
+pub fn swap(store: &(impl Store + ?Sized), key: &Key, change: &ConditionalWrite<'_>) -> Reply<CasResult> {
     OwnedOperation::swap(key.clone(), change.to_owned()).send(store).map(|executed| {
         let unexpected =
             || StoreError::Incompatible { reason: "the answer is not that of a swap".to_owned() };
@@ -30,11 +31,11 @@ pub trait SwapLayer: Send + Sync + 'static {
         self.below().now()
     }
 
-    fn load(&self, key: &Key) -> Reply<Seen> {
+    fn load(&self, key: &Key) -> Reply<Snapshot> {
         self.below().load(key)
     }
 
-    fn compare_and_swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
+    fn compare_and_swap(&self, key: &Key, change: &ConditionalWrite<'_>) -> Reply<CasResult> {
         swap(&**self.below(), key, change)
     }
 
@@ -51,8 +52,8 @@ pub trait SwapLayer: Send + Sync + 'static {
     }
 
     /// The store below notifies the engines.
-    fn attach(&self, hints: Hints) {
-        self.below().attach(hints);
+    fn subscribe(&self, notifier: ChangeNotifier) {
+        self.below().subscribe(notifier);
     }
 }
 
@@ -83,11 +84,11 @@ impl<L: SwapLayer> CompareAndSwap for Swaps<L> {
         self.0.now()
     }
 
-    fn load(&self, key: &Key) -> Reply<Seen> {
+    fn load(&self, key: &Key) -> Reply<Snapshot> {
         self.0.load(key)
     }
 
-    fn compare_and_swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
+    fn compare_and_swap(&self, key: &Key, change: &ConditionalWrite<'_>) -> Reply<CasResult> {
         self.0.compare_and_swap(key, change)
     }
 
@@ -113,7 +114,7 @@ impl<L: SwapLayer> Store for Retrying<L> {
         self.0.now()
     }
 
-    fn load(&self, key: &Key) -> Reply<Seen> {
+    fn load(&self, key: &Key) -> Reply<Snapshot> {
         self.0.load(key)
     }
 
@@ -137,8 +138,8 @@ impl<L: SwapLayer> Store for Retrying<L> {
         self.0.close(closing)
     }
 
-    fn attach(&self, hints: Hints) {
-        self.0.inner().0.attach(hints);
+    fn subscribe(&self, notifier: ChangeNotifier) {
+        self.0.inner().0.subscribe(notifier);
     }
 }
 

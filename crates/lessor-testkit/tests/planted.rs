@@ -9,7 +9,8 @@ use std::thread;
 use std::time::Duration;
 
 use lessor_core::store::{
-    Applied, Change, Closing, Execution, Hints, Operation, Page, Purged, Reply, Scan, Seen, Swap,
+    Applied, CasResult, ChangeNotifier, Closing, ConditionalWrite, Execution, Operation, Page, Purged, Reply,
+    Scan, Snapshot,
 };
 use lessor_core::{
     Cas, Clock, CompareAndSwap, Durability, Key, Pending, Record, Store, StoreError, Timestamp, Token, View,
@@ -145,7 +146,7 @@ impl Planted {
         Key::new(&text).unwrap_or_else(|_| key.clone())
     }
 
-    fn expects(&self, change: &Change<'_>, current: Option<&Record>) -> bool {
+    fn matches(&self, change: &ConditionalWrite<'_>, current: Option<&Record>) -> bool {
         match (self.fault, change.expected, current) {
             (Fault::AbsenceIsNotCompared, None, _) => true,
             (Fault::SwapIgnoresTheVersion, Some(expected), Some(current)) => {
@@ -154,12 +155,12 @@ impl Planted {
             (Fault::SwapIgnoresTheToken, Some(expected), Some(current)) => {
                 expected.version() == current.version()
             }
-            _ => change.expects(current),
+            _ => change.matches(current),
         }
     }
 
-    fn is_due(&self, change: &Change<'_>, now: Timestamp) -> bool {
-        if self.fault != Fault::PurgedTokensAreForgotten && !change.outruns(*self.purged.lock()) {
+    fn is_due(&self, change: &ConditionalWrite<'_>, now: Timestamp) -> bool {
+        if self.fault != Fault::PurgedTokensAreForgotten && !change.is_above_floor(*self.purged.lock()) {
             return false;
         }
         match self.fault {
@@ -167,9 +168,9 @@ impl Planted {
             Fault::NotBeforeIsIgnored => change.not_after.is_none_or(|at| now < at),
             Fault::WindowIsJudgedByAnEarlierClock => {
                 let told = self.told.load(Ordering::Relaxed);
-                change.is_due(Timestamp::from_micros(told).unwrap_or(now))
+                change.in_window(Timestamp::from_micros(told).unwrap_or(now))
             }
-            _ => change.is_due(now),
+            _ => change.in_window(now),
         }
     }
 
@@ -198,33 +199,33 @@ impl CompareAndSwap for Planted {
         Pending::ready(Ok(now.saturating_sub(behind)))
     }
 
-    fn load(&self, key: &Key) -> Reply<Seen> {
+    fn load(&self, key: &Key) -> Reply<Snapshot> {
         let key = self.key(key);
         let record = match self.fault {
             Fault::LoadIsStale => self.former.lock().get(&key).cloned().flatten(),
             _ => self.records.lock().get(&key).cloned(),
         };
-        Pending::ready(Ok(Seen { record, now: self.clock.now() }))
+        Pending::ready(Ok(Snapshot { record, now: self.clock.now() }))
     }
 
-    fn compare_and_swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
+    fn compare_and_swap(&self, key: &Key, change: &ConditionalWrite<'_>) -> Reply<CasResult> {
         let key = self.key(key);
         let mut records = self.records.lock();
-        let mut seen = Seen { record: records.get(&key).cloned(), now: self.clock.now() };
+        let mut seen = Snapshot { record: records.get(&key).cloned(), now: self.clock.now() };
         let is_due = self.is_due(change, seen.now);
         if self.fault == Fault::WindowComesBeforeTheConflict && !is_due {
-            return Pending::ready(Ok(Swap::OutOfWindow(seen)));
+            return Pending::ready(Ok(CasResult::Rejected(seen)));
         }
-        if !self.expects(change, seen.record.as_ref()) {
+        if !self.matches(change, seen.record.as_ref()) {
             match self.fault {
                 Fault::ConflictShowsWhatWasToBeWritten => seen.record = Some(change.next.clone()),
                 Fault::ConflictWritesAnyway => drop(records.insert(key, change.next.clone())),
                 _ => {}
             }
-            return Pending::ready(Ok(Swap::Conflict(seen)));
+            return Pending::ready(Ok(CasResult::Conflict(seen)));
         }
         if !is_due {
-            return Pending::ready(Ok(Swap::OutOfWindow(seen)));
+            return Pending::ready(Ok(CasResult::Rejected(seen)));
         }
         match self.fault {
             Fault::SwapIsNotAtomic => {
@@ -232,9 +233,9 @@ impl CompareAndSwap for Planted {
                 (0..20).for_each(|_| thread::yield_now());
                 records = self.records.lock();
             }
-            Fault::WritesAreLost if self.every(10) => return Pending::ready(Ok(Swap::Stored)),
+            Fault::WritesAreLost if self.every(10) => return Pending::ready(Ok(CasResult::Written)),
             Fault::LargeRecordsAreNotKept if change.next.encode().len() > 65_535 => {
-                return Pending::ready(Ok(Swap::Stored));
+                return Pending::ready(Ok(CasResult::Written));
             }
             _ => {}
         }
@@ -248,7 +249,7 @@ impl CompareAndSwap for Planted {
         if self.fault == Fault::ErrorSaysNothingHappenedAfterTheWrite && self.every(5) {
             return Pending::ready(Err(StoreError::Unavailable { reason: "planted".to_owned() }));
         }
-        Pending::ready(Ok(stamped.map_or(Swap::Stored, Swap::Stamped)))
+        Pending::ready(Ok(stamped.map_or(CasResult::Written, CasResult::WrittenAs)))
     }
 
     fn scan(&self, query: Scan) -> Reply<Page> {
@@ -365,7 +366,7 @@ impl Store for Operating {
         self.0.now()
     }
 
-    fn load(&self, key: &Key) -> Reply<Seen> {
+    fn load(&self, key: &Key) -> Reply<Snapshot> {
         self.0.load(key)
     }
 
@@ -400,7 +401,7 @@ impl Store for Operating {
         self.0.close(closing)
     }
 
-    fn attach(&self, _: Hints) {}
+    fn subscribe(&self, _: ChangeNotifier) {}
 }
 
 #[test]

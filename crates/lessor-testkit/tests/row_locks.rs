@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use event_listener::Event;
 use lessor_core::store::{
-    Closing, Executed, Execution, Hints, Operation, OwnedOperation, Page, Purged, Reply, Scan, Seen,
-    Subscribers, Unconfirmed,
+    ChangeNotifier, Closing, Executed, Execution, Operation, OwnedOperation, Page, Purged, Reply, Scan,
+    Snapshot, Subscribers, Unconfirmed,
 };
 use lessor_core::{
     Acquisition, Clock, Durability, Engine, Key, Lease, Pending, Record, Store, StoreError, Timestamp, Token,
@@ -171,10 +171,10 @@ impl Store for SqlStore {
         Pending::ready(Ok(self.0.clock.now()))
     }
 
-    fn load(&self, key: &Key) -> Reply<Seen> {
+    fn load(&self, key: &Key) -> Reply<Snapshot> {
         let rows = self.0.rows.lock();
         let bytes = rows.get(key).and_then(|row| row.committed.clone());
-        Pending::ready(decoded(key, bytes).map(|record| Seen { record, now: self.0.clock.now() }))
+        Pending::ready(decoded(key, bytes).map(|record| Snapshot { record, now: self.0.clock.now() }))
     }
 
     fn execute(&self, operation: &mut Operation<'_>) -> Execution {
@@ -225,8 +225,8 @@ impl Store for SqlStore {
         Pending::ready(Ok(true))
     }
 
-    fn attach(&self, hints: Hints) {
-        self.0.listeners.add(hints);
+    fn subscribe(&self, notifier: ChangeNotifier) {
+        self.0.listeners.add(notifier);
     }
 }
 

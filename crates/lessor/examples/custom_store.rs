@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use lessor::store::{Change, Closing, Page, Purged, Reply, Scan, Seen, Swap};
+use lessor::store::{CasResult, Closing, ConditionalWrite, Page, Purged, Reply, Scan, Snapshot};
 use lessor::{Clock, CompareAndSwap, Durability, Key, Pending, Record, Timestamp, Token};
 
 /// Records in a sorted map behind one lock.
@@ -44,21 +44,21 @@ impl CompareAndSwap for MapStore {
         Pending::ready(Ok(self.clock.now()))
     }
 
-    fn load(&self, key: &Key) -> Reply<Seen> {
+    fn load(&self, key: &Key) -> Reply<Snapshot> {
         let kept = self.kept();
-        Pending::ready(Ok(Seen { record: kept.records.get(key).cloned(), now: self.clock.now() }))
+        Pending::ready(Ok(Snapshot { record: kept.records.get(key).cloned(), now: self.clock.now() }))
     }
 
-    fn compare_and_swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
+    fn compare_and_swap(&self, key: &Key, change: &ConditionalWrite<'_>) -> Reply<CasResult> {
         let mut kept = self.kept();
-        let seen = Seen { record: kept.records.get(key).cloned(), now: self.clock.now() };
-        Pending::ready(Ok(if !change.expects(seen.record.as_ref()) {
-            Swap::Conflict(seen)
-        } else if !change.is_due(seen.now) || !change.outruns(kept.purged) {
-            Swap::OutOfWindow(seen)
+        let seen = Snapshot { record: kept.records.get(key).cloned(), now: self.clock.now() };
+        Pending::ready(Ok(if !change.matches(seen.record.as_ref()) {
+            CasResult::Conflict(seen)
+        } else if !change.in_window(seen.now) || !change.is_above_floor(kept.purged) {
+            CasResult::Rejected(seen)
         } else {
             kept.records.insert(key.clone(), change.next.clone());
-            Swap::Stored
+            CasResult::Written
         }))
     }
 

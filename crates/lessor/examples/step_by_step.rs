@@ -34,7 +34,7 @@ fn main() -> Result<(), Error> {
 
     // 5. The next to ask takes over. It is told so, and goes on from the checkpoint.
     let lease = take_over(&engine)?;
-    let from: u32 = lease.left_checkpoint()?.unwrap_or(0);
+    let from: u32 = lease.previous_checkpoint()?.unwrap_or(0);
     println!("second: attempt {}, goes on from row {from}", lease.attempt());
 
     // 6. From here on everybody gets this result, until its retention ends after 7 days.

@@ -171,7 +171,7 @@ impl Ghost {
     ) {
         if let Some(written) = written
             && config.left.handles > 0
-            && !ack.is_repeated()
+            && !ack.is_duplicate()
         {
             let version = (written.token(), written.version());
             if self.acknowledged.contains(&version) {

@@ -8,7 +8,9 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use lessor_core::machine::Answer;
-use lessor_core::store::{Change, Closing, OwnedOperation, Page, Purged, Reply, Scan, Seen, Swap};
+use lessor_core::store::{
+    CasResult, Closing, ConditionalWrite, OwnedOperation, Page, Purged, Reply, Scan, Snapshot,
+};
 use lessor_core::{Cas, CompareAndSwap, Durability, Error, Key, Pending, Record, StoreError, Timestamp};
 
 use crate::words::{Cmd, RETENTION, Rec, START, Time, at};
@@ -58,8 +60,8 @@ pub(crate) struct Put {
 }
 
 impl Put {
-    pub(crate) fn change(&self) -> Change<'_> {
-        Change {
+    pub(crate) fn change(&self) -> ConditionalWrite<'_> {
+        ConditionalWrite {
             expected: self.expected.as_ref().map(|rec| &rec.record),
             next: &self.next.record,
             not_before: self.not_before.map(at),
@@ -159,7 +161,7 @@ impl CompareAndSwap for Script {
         Pending::ready(Ok(self.now))
     }
 
-    fn load(&self, _: &Key) -> Reply<Seen> {
+    fn load(&self, _: &Key) -> Reply<Snapshot> {
         match self.next() {
             Some(Said::Seen(record, now) | Said::OutOfWindow(record, now)) => {
                 Pending::ready(Ok(seen(record.as_ref(), *now)))
@@ -170,13 +172,15 @@ impl CompareAndSwap for Script {
         }
     }
 
-    fn compare_and_swap(&self, _: &Key, change: &Change<'_>) -> Reply<Swap> {
+    fn compare_and_swap(&self, _: &Key, change: &ConditionalWrite<'_>) -> Reply<CasResult> {
         match self.next() {
-            Some(Said::Stored) => Pending::ready(Ok(Swap::Stored)),
-            Some(Said::Stamped(rec)) => Pending::ready(Ok(Swap::Stamped(rec.record.clone()))),
-            Some(Said::Seen(record, now)) => Pending::ready(Ok(Swap::Conflict(seen(record.as_ref(), *now)))),
+            Some(Said::Stored) => Pending::ready(Ok(CasResult::Written)),
+            Some(Said::Stamped(rec)) => Pending::ready(Ok(CasResult::WrittenAs(rec.record.clone()))),
+            Some(Said::Seen(record, now)) => {
+                Pending::ready(Ok(CasResult::Conflict(seen(record.as_ref(), *now))))
+            }
             Some(Said::OutOfWindow(record, now)) => {
-                Pending::ready(Ok(Swap::OutOfWindow(seen(record.as_ref(), *now))))
+                Pending::ready(Ok(CasResult::Rejected(seen(record.as_ref(), *now))))
             }
             Some(Said::Doubt) => Pending::ready(Err(StoreError::Indeterminate { reason: String::new() })),
             Some(Said::Unavailable) => Pending::ready(Err(unavailable())),
@@ -218,8 +222,8 @@ impl Script {
     }
 }
 
-fn seen(record: Option<&Rec>, now: Time) -> Seen {
-    Seen { record: record.map(|rec| rec.record.clone()), now: at(now) }
+fn seen(record: Option<&Rec>, now: Time) -> Snapshot {
+    Snapshot { record: record.map(|rec| rec.record.clone()), now: at(now) }
 }
 
 fn unavailable() -> StoreError {

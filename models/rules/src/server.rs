@@ -51,7 +51,7 @@ impl Server {
             Some(Bug::SwapComparesTheTokenAlone) => {
                 put.expected.as_ref().map(Rec::token) == current.as_ref().map(Rec::token)
             }
-            _ => change.expects(current.as_ref().map(|rec| &rec.record)),
+            _ => change.matches(current.as_ref().map(|rec| &rec.record)),
         };
         if !expects {
             return Said::Seen(current, clock);
@@ -59,15 +59,15 @@ impl Server {
         let is_due = match config.bug {
             Some(Bug::StoreIgnoresNotBefore) => change.not_after.is_none_or(|end| at(clock) < end),
             Some(Bug::StoreIgnoresNotAfter) => change.not_before.is_none_or(|begin| at(clock) >= begin),
-            _ => change.is_due(at(clock)),
+            _ => change.in_window(at(clock)),
         };
         let floor = match config.bug {
             Some(Bug::StoreForgetsWhatWasPurged) => 0,
             Some(Bug::StoreLetsEqualTokensIn) => self.floor.saturating_sub(1),
             _ => self.floor,
         };
-        let outruns = config.kind == Kind::Server || change.outruns(Token::from_u64(floor));
-        if !is_due || !outruns {
+        let is_above_floor = config.kind == Kind::Server || change.is_above_floor(Token::from_u64(floor));
+        if !is_due || !is_above_floor {
             return Said::OutOfWindow(current, clock);
         }
         let landed = if is_fresh { clock } else { 0 };

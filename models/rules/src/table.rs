@@ -131,7 +131,7 @@ pub(crate) fn kind(outcome: &Outcome) -> Kind {
         Ok((Answer::Completed(_), _)) => Kind::Completed,
         Ok((Answer::Failed(_), _)) => Kind::Failed,
         Ok((Answer::InDoubt(_), _)) => Kind::InDoubt,
-        Ok((Answer::Done(ack), _)) if ack.is_repeated() => Kind::Repeated,
+        Ok((Answer::Done(ack), _)) if ack.is_duplicate() => Kind::Repeated,
         Ok((Answer::Done(_), _)) => Kind::Written,
         Ok((Answer::Forgotten(false), _)) => Kind::NothingToForget,
         Err(Error::NotFound) => Kind::NotFound,

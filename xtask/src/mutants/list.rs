@@ -502,8 +502,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "swap-does-not-ask-the-clock",
         file: "crates/lessor-core/src/operation.rs",
-        find: "if !change.outruns(floor) || !change.is_due(now) {",
-        replace: "if !change.outruns(floor) {",
+        find: "if !change.is_above_floor(floor) || !change.in_window(now) {",
+        replace: "if !change.is_above_floor(floor) {",
         test: memory(&["--test", "conformance"], "on_a_manual_clock::windows::"),
     },
     Mutant {
@@ -574,7 +574,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "engines-that-share-a-store-are-not-notified",
         file: "crates/lessor-core/src/subscribers.rs",
-        find: "self.all().iter().for_each(|engine| engine.changed(key));",
+        find: "self.all().iter().for_each(|engine| engine.key_changed(key));",
         replace: "let _ = key;",
         test: core_in(&["--test", "waiting"], "waiters_are_woken_by_another_engine_over_the_same_store"),
     },

@@ -293,7 +293,7 @@ pub(crate) const REDIS: &[Mutant] = &[
     Mutant {
         name: "redis-full-server-hides-what-is-there",
         file: "crates/lessor-redis/src/store/writes.rs",
-        find: "if seen.record.is_some() { Ok(Swap::Conflict(seen)) } else { Err(full) }",
+        find: "if seen.record.is_some() { Ok(CasResult::Conflict(seen)) } else { Err(full) }",
         replace: "let _ = seen;\n        Err(full)",
         test: redis(OUTAGES, "a_full_server_is_a_clear_error"),
     },

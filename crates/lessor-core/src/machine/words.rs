@@ -9,7 +9,7 @@ use crate::fingerprint::Fingerprint;
 use crate::lease_id::LeaseId;
 use crate::record::{Extras, Failure, Payload, Record, Version};
 use crate::settings::{OnFailed, OnLapsed};
-use crate::store::types::{Change, Window};
+use crate::store::types::{ConditionalWrite, Window};
 use crate::time::Timestamp;
 use crate::view::View;
 
@@ -170,7 +170,7 @@ impl Ack {
     /// act's effect there. In the latter case another handle with the same lease id may have written it. Two answers that are not
     /// repeated never have the same version.
     #[must_use]
-    pub fn is_repeated(&self) -> bool {
+    pub fn is_duplicate(&self) -> bool {
         self.repeated
     }
 }
@@ -178,9 +178,15 @@ impl Ack {
 impl Write {
     /// The change that puts it in place of the record that was decided upon.
     #[must_use]
-    pub fn change<'a>(&'a self, expected: Option<&'a Record>) -> Change<'a> {
+    pub fn change<'a>(&'a self, expected: Option<&'a Record>) -> ConditionalWrite<'a> {
         let Self { next, not_before, not_after, is_outcome } = self;
-        Change { expected, next, not_before: *not_before, not_after: *not_after, is_outcome: *is_outcome }
+        ConditionalWrite {
+            expected,
+            next,
+            not_before: *not_before,
+            not_after: *not_after,
+            is_outcome: *is_outcome,
+        }
     }
 
     pub(super) fn new(next: Record, window: Window, is_outcome: bool) -> Self {

@@ -180,7 +180,7 @@ impl<T> Outcome<T> {
         self.how.replayed
     }
 
-    /// A twin was at the same work, and this caller waited for it.
+    /// A concurrent caller did the same work, and this caller waited for it.
     pub fn has_waited(&self) -> bool {
         self.how.waited
     }

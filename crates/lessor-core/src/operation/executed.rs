@@ -4,7 +4,7 @@ use super::report::{Report, is_write};
 use crate::error::Error;
 use crate::machine::{Answer, found};
 use crate::record::Record;
-use crate::store::types::Swap;
+use crate::store::types::CasResult;
 use crate::time::Timestamp;
 
 /// The answer to an [`OwnedOperation`](super::OwnedOperation), and the record that was written for it. Opaque to stores.
@@ -20,7 +20,7 @@ pub struct Executed {
 pub(crate) enum Outcome {
     Answer(Answer),
     Refused(Error),
-    Swapped(Swap),
+    Swapped(CasResult),
 }
 
 impl Executed {
@@ -75,7 +75,7 @@ impl Executed {
     /// Returns the answer to a plain conditional write.
     #[doc(hidden)]
     #[must_use]
-    pub fn into_swap(self) -> Option<Swap> {
+    pub fn into_swap(self) -> Option<CasResult> {
         match self.outcome {
             Outcome::Swapped(swap) => Some(swap),
             _ => None,

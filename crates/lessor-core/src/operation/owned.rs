@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::key::Key;
 use crate::machine::{Act, Command, Decision, decide};
 use crate::record::Record;
-use crate::store::types::OwnedChange;
+use crate::store::types::OwnedConditionalWrite;
 use crate::time::Timestamp;
 
 /// An [`Operation`](super::Operation) that a store keeps while it waits. Borrows nothing, and is `Send` and `Sync`.
@@ -25,7 +25,7 @@ pub struct OwnedOperation {
 pub(super) enum OwnedRequest {
     Command(Command),
     Rules(Arc<Rules>),
-    Swap(OwnedChange),
+    Swap(OwnedConditionalWrite),
 }
 
 /// A decision upon a record at a time, in place of the machine's.
@@ -42,7 +42,7 @@ impl OwnedOperation {
     /// Returns a plain conditional write, for tests of stores and for adapters.
     #[doc(hidden)]
     #[must_use]
-    pub fn swap(key: Key, change: OwnedChange) -> Self {
+    pub fn swap(key: Key, change: OwnedConditionalWrite) -> Self {
         let request = OwnedRequest::Swap(change);
         Self { key, request, retention: Duration::ZERO, has_id: true, guess: None }
     }

@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::machine::{Answer, Standing};
 use crate::record::Record;
-use crate::store::types::Swap;
+use crate::store::types::CasResult;
 use crate::time::Timestamp;
 
 /// A part of an operation's answer, reported while the record is locked. Everything is borrowed, so that nothing has to be
@@ -18,12 +18,12 @@ pub(crate) enum Report<'r> {
     Answer(&'r Answer),
     Refused(&'r Error),
     /// The answer to a plain conditional write.
-    Swapped(&'r Swap),
+    Swapped(&'r CasResult),
     /// The record as it was written, and when. Follows the answer if the key may be watched.
     Written(&'r Record, Timestamp),
 }
 
 /// Returns whether the swap changed the record.
-pub(super) fn is_write(swap: &Swap) -> bool {
-    matches!(swap, Swap::Stored | Swap::Stamped(_))
+pub(super) fn is_write(swap: &CasResult) -> bool {
+    matches!(swap, CasResult::Written | CasResult::WrittenAs(_))
 }

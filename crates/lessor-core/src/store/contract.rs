@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::hints::Hints;
-use super::types::{Change, Durability, Page, Purged, Reply, Scan, Seen, Swap};
+use super::notifier::ChangeNotifier;
+use super::types::{CasResult, ConditionalWrite, Durability, Page, Purged, Reply, Scan, Snapshot};
 use crate::closing::Closing;
 use crate::key::Key;
 use crate::operation::{Executed, Execution, Operation, OwnedOperation};
@@ -40,7 +40,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     fn now(&self) -> Reply<Timestamp>;
 
     /// Returns the record under `key`, even one whose retention has ended.
-    fn load(&self, key: &Key) -> Reply<Seen>;
+    fn load(&self, key: &Key) -> Reply<Snapshot>;
 
     /// Decides the operation upon the record under its key, and stores the result, in one atomic step.
     fn execute(&self, operation: &mut Operation<'_>) -> Execution;
@@ -66,7 +66,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Takes an engine's notifier. The store calls it when another party changes a record. Notifications are only hints: waiters
     /// read again by themselves every few seconds.
-    fn attach(&self, hints: Hints);
+    fn subscribe(&self, notifier: ChangeNotifier);
 }
 
 /// Keeps whole records under their keys, and replaces one if it is still the expected one. [`Cas`](crate::Cas) makes a [`Store`] of it.
@@ -76,8 +76,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 /// - **Atomic**: [`compare_and_swap`](Self::compare_and_swap) compares and writes in one step, linearizably per key over all
 ///   parties that share the records. It compares `not_before` and `not_after` with the clock itself.
 /// - **Tokens rise over a purge**: a caller may have read the clock, and been suspended, before a record was granted,
-///   finished and purged by others. So a change that expects nothing is refused with [`Swap::OutOfWindow`] unless its
-///   token is above that of every record the store has dropped under any key: see [`Change::outruns`]. A store that does not
+///   finished and purged by others. So a change that expects nothing is refused with [`CasResult::Rejected`] unless its
+///   token is above that of every record the store has dropped under any key: see [`ConditionalWrite::is_above_floor`]. A store that does not
 ///   know the tokens it dropped may refuse every token that is older than any of them could be. The token is judged in the atomic
 ///   step that writes the record. A store that cannot do so, because the write may arrive late, has to judge the record by the time at
 ///   which it arrived, whenever it is read: a record whose token may have been undercut before it arrived was never granted, and no
@@ -91,12 +91,12 @@ pub trait CompareAndSwap: fmt::Debug + Send + Sync + 'static {
     fn now(&self) -> Reply<Timestamp>;
 
     /// Returns the record under `key`, even one whose retention has ended.
-    fn load(&self, key: &Key) -> Reply<Seen>;
+    fn load(&self, key: &Key) -> Reply<Snapshot>;
 
-    /// Puts `change.next` under `key`, if the record there is `change.expected` (see [`Change::expects`]) and the clock
+    /// Puts `change.next` under `key`, if the record there is `change.expected` (see [`ConditionalWrite::expects`]) and the clock
     /// is in the window that the change names. A store that reads its clock in the same atomic step asks
-    /// [`Change::stamped`] whether another record is to be stored in place of `change.next`.
-    fn compare_and_swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap>;
+    /// [`ConditionalWrite::stamped`] whether another record is to be stored in place of `change.next`.
+    fn compare_and_swap(&self, key: &Key, change: &ConditionalWrite<'_>) -> Reply<CasResult>;
 
     /// Returns records in key order. See [`Store::scan`].
     fn scan(&self, query: Scan) -> Reply<Page>;
@@ -116,11 +116,11 @@ impl<S: CompareAndSwap + ?Sized> CompareAndSwap for Arc<S> {
         (**self).now()
     }
 
-    fn load(&self, key: &Key) -> Reply<Seen> {
+    fn load(&self, key: &Key) -> Reply<Snapshot> {
         (**self).load(key)
     }
 
-    fn compare_and_swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
+    fn compare_and_swap(&self, key: &Key, change: &ConditionalWrite<'_>) -> Reply<CasResult> {
         (**self).compare_and_swap(key, change)
     }
 

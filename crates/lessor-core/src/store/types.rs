@@ -6,37 +6,37 @@ use crate::pending::Pending;
 use crate::record::{Record, Token};
 use crate::time::Timestamp;
 
-/// What a store answers: at once or later, and never borrowing the store.
+/// A store's answer, which is there at once or comes later. It borrows nothing from the store.
 pub type Reply<T> = Pending<'static, Result<T, StoreError>>;
 
-/// A record as it was at one instant.
+/// A record, and the time at which it was read.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub struct Snapshot {
     /// The record, or `None` if there is none.
     pub record: Option<Record>,
-    /// The store's clock when the record was read. With [`Swap::Conflict`] it may run ahead, like [`Store::now`](crate::Store::now); else it is
-    /// the clock itself.
+    /// The store's clock when the record was read. In a [`CasResult::Conflict`] it may run ahead, like
+    /// [`Store::now`](crate::Store::now); otherwise it is the clock itself.
     pub now: Timestamp,
 }
 
-/// A write and what it depends on.
+/// A write, and the conditions under which a store makes it.
 #[derive(Clone, Copy, Debug)]
-pub struct Change<'a> {
-    /// What must be stored now.
+pub struct ConditionalWrite<'a> {
+    /// The record that must be stored under the key, or `None` if there must be none.
     pub expected: Option<&'a Record>,
-    /// What is to be stored.
+    /// The record to store.
     pub next: &'a Record,
-    /// The clock must have reached this.
+    /// The time that the store's clock must have reached.
     pub not_before: Option<Timestamp>,
-    /// The clock must not have reached this.
+    /// The time that the store's clock must not have reached.
     pub not_after: Option<Timestamp>,
-    /// The change delivers an outcome. The outcome's time is that of the write: see [`Change::stamped`].
+    /// Whether the write delivers an outcome, whose time is that of the write: see [`ConditionalWrite::stamped`].
     pub is_outcome: bool,
 }
 
-/// A change that a store can keep until it gets to it.
+/// A [`ConditionalWrite`] that a store can keep. It borrows nothing.
 #[derive(Clone, Debug)]
-pub struct OwnedChange {
+pub struct OwnedConditionalWrite {
     expected: Option<Record>,
     next: Record,
     not_before: Option<Timestamp>,
@@ -44,12 +44,12 @@ pub struct OwnedChange {
     is_outcome: bool,
 }
 
-impl OwnedChange {
-    /// The same change, borrowed.
+impl OwnedConditionalWrite {
+    /// Returns the write in its borrowed form.
     #[must_use]
-    pub fn borrow(&self) -> Change<'_> {
+    pub fn borrow(&self) -> ConditionalWrite<'_> {
         let Self { expected, next, not_before, not_after, is_outcome } = self;
-        Change {
+        ConditionalWrite {
             expected: expected.as_ref(),
             next,
             not_before: *not_before,
@@ -59,17 +59,23 @@ impl OwnedChange {
     }
 }
 
-impl Change<'_> {
-    /// The same change, to be kept. Costs two reference counts.
+impl ConditionalWrite<'_> {
+    /// Returns the write in a form that can be kept. Raises two reference counts.
     #[must_use]
-    pub fn to_owned(&self) -> OwnedChange {
+    pub fn to_owned(&self) -> OwnedConditionalWrite {
         let Self { expected, next, not_before, not_after, is_outcome } = *self;
-        OwnedChange { expected: expected.cloned(), next: next.clone(), not_before, not_after, is_outcome }
+        OwnedConditionalWrite {
+            expected: expected.cloned(),
+            next: next.clone(),
+            not_before,
+            not_after,
+            is_outcome,
+        }
     }
 
-    /// Whether `current` is what the change expects to replace. A store of bytes may compare encoded records instead.
+    /// Returns whether `current` is the expected record. A store of bytes may compare encoded records instead.
     #[must_use]
-    pub fn expects(&self, current: Option<&Record>) -> bool {
+    pub fn matches(&self, current: Option<&Record>) -> bool {
         match (self.expected, current) {
             (None, None) => true,
             (Some(expected), Some(current)) => expected.same_write(current),
@@ -77,32 +83,32 @@ impl Change<'_> {
         }
     }
 
-    /// Whether the change's token is above `purged`, the highest token of any record that the store has dropped. A change
-    /// that replaces a record always is: the machine saw that record's token.
+    /// Returns whether the new record's token exceeds `purged`, the highest token of any record that the store has dropped.
+    /// Always true if a record is replaced, because the new token exceeds that record's.
     #[must_use]
-    pub fn outruns(&self, purged: Option<Token>) -> bool {
+    pub fn is_above_floor(&self, purged: Option<Token>) -> bool {
         self.expected.is_some() || purged.is_none_or(|purged| self.next.token() > purged)
     }
 
-    /// Whether the change depends on the clock. If not, a store need not read it.
+    /// Returns whether the write depends on the clock. If not, the store need not read it.
     #[must_use]
     pub fn is_timed(&self) -> bool {
         self.is_outcome || self.window().is_timed()
     }
 
-    /// The record to store in place of `next` where the clock says `now` in the atomic step of the change. `None` if `next` is
-    /// right as it is: it carries no outcome, or the outcome was decided within a millisecond of `now`.
+    /// Returns the record to store in place of `next` if the clock is at `now` in the atomic step of the write. Returns `None` if
+    /// `next` is right as it is: it carries no outcome, or the outcome was decided within a millisecond of `now`.
     ///
-    /// Time passes between a decision and its write. A store that cannot exchange the record in its atomic step stores
-    /// `next`: the engine bounds the difference by the change's window.
+    /// Time passes between a decision and its write. A store that cannot replace the record in its atomic step stores
+    /// `next`; the engine limits the difference by the time window of the write.
     #[must_use]
     pub fn stamped(&self, now: Timestamp) -> Option<Record> {
         if self.is_outcome { self.next.stamped(now) } else { None }
     }
 
-    /// Whether the change may be made at `now`.
+    /// Returns whether the write may be made at `now`.
     #[must_use]
-    pub fn is_due(&self, now: Timestamp) -> bool {
+    pub fn in_window(&self, now: Timestamp) -> bool {
         self.window().is_open(now)
     }
 
@@ -111,7 +117,7 @@ impl Change<'_> {
     }
 }
 
-/// When a change may be made.
+/// The times between which a write may be made.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Window {
     pub(crate) not_before: Option<Timestamp>,
@@ -119,7 +125,7 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// Whether it depends on the clock.
+    /// Returns whether it depends on the clock.
     pub(crate) fn is_timed(self) -> bool {
         self.not_before.is_some() || self.not_after.is_some()
     }
@@ -129,28 +135,28 @@ impl Window {
     }
 }
 
-/// What became of a change.
+/// The answer to a conditional write.
 #[derive(Clone, Debug)]
-pub enum Swap {
-    /// It is stored, as durably as the store promises.
-    Stored,
-    /// The same, with this record in place of the change's: the one that [`Change::stamped`] returned.
-    Stamped(Record),
-    /// Something else is stored: this. Nothing was changed.
-    Conflict(Seen),
-    /// The record was the expected one, but the clock is outside of the change's window, or the change's token is not
-    /// above those purged. Nothing was changed; the engine decides again by the time that comes with this.
-    OutOfWindow(Seen),
+pub enum CasResult {
+    /// The record is stored, as durably as the store declares.
+    Written,
+    /// This record is stored in place of the given one. [`ConditionalWrite::stamped`] returned it.
+    WrittenAs(Record),
+    /// Another record is stored than the expected one: this. Nothing was changed.
+    Conflict(Snapshot),
+    /// The record was the expected one, but the clock is outside of the time window, or the new token does not exceed those that
+    /// were purged. Nothing was changed. The engine decides again by the time in this snapshot.
+    Rejected(Snapshot),
 }
 
-/// Which records to list.
+/// A request to list records.
 #[derive(Clone, Debug)]
 pub struct Scan {
-    /// Only keys that begin with this.
+    /// The prefix of the keys.
     pub prefix: String,
-    /// Only keys behind this one.
+    /// The key after which the list begins.
     pub after: Option<Key>,
-    /// At most so many, and at least one if there is any.
+    /// The maximum number of records. At least one is listed if there is any.
     pub limit: usize,
 }
 

@@ -10,8 +10,8 @@ use crate::operation::{Execution, Operation};
 use crate::pending::Pending;
 use crate::store::contract::Store;
 use crate::store::error::StoreError;
-use crate::store::hints::Hints;
-use crate::store::types::{Durability, Page, Purged, Reply, Scan, Seen};
+use crate::store::notifier::ChangeNotifier;
+use crate::store::types::{Durability, Page, Purged, Reply, Scan, Snapshot};
 
 /// A store that has a clock and no records.
 #[derive(Debug, Default)]
@@ -25,7 +25,7 @@ impl Store for OnlyAClock {
     fn now(&self) -> Reply<Timestamp> {
         Pending::ready(Ok(Timestamp::from_micros(self.0.load(Ordering::SeqCst)).unwrap()))
     }
-    fn load(&self, _: &Key) -> Reply<Seen> {
+    fn load(&self, _: &Key) -> Reply<Snapshot> {
         no_records()
     }
     fn execute(&self, _: &mut Operation<'_>) -> Execution {
@@ -43,7 +43,7 @@ impl Store for OnlyAClock {
     fn close(&self, _: &Closing) -> Reply<bool> {
         Pending::ready(Ok(true))
     }
-    fn attach(&self, _: Hints) {}
+    fn subscribe(&self, _: ChangeNotifier) {}
 }
 
 /// Thousands of leases that are given up at once keep the thread of the leases busy. A renewal that is due meanwhile does not

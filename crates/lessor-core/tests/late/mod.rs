@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::task::{Poll, Waker};
 
-use lessor_core::store::{Change, Closing, Page, Purged, Reply, Scan, Seen, Swap};
+use lessor_core::store::{CasResult, Closing, ConditionalWrite, Page, Purged, Reply, Scan, Snapshot};
 use lessor_core::{Key, Pending, Store, StoreError};
 use lessor_testkit::{Retrying, SwapLayer, swap};
 use parking_lot::Mutex;
@@ -73,13 +73,13 @@ impl SwapLayer for Late {
         &self.inner
     }
 
-    fn load(&self, key: &Key) -> Reply<Seen> {
+    fn load(&self, key: &Key) -> Reply<Snapshot> {
         self.loads.fetch_add(1, Ordering::SeqCst);
         let key = key.clone();
         self.later(move |inner| inner.load(&key))
     }
 
-    fn compare_and_swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
+    fn compare_and_swap(&self, key: &Key, change: &ConditionalWrite<'_>) -> Reply<CasResult> {
         self.swaps.fetch_add(1, Ordering::SeqCst);
         let (key, change) = (key.clone(), change.to_owned());
         self.later(move |inner| swap(inner, &key, &change.borrow()))

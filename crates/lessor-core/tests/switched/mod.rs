@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use lessor_core::store::{Change, Hints, Purged, Reply, Seen, Swap};
+use lessor_core::store::{CasResult, ChangeNotifier, ConditionalWrite, Purged, Reply, Snapshot};
 use lessor_core::{Key, Pending, Store, StoreError, Timestamp};
 use lessor_memory::MemoryStore;
 use lessor_testkit::{ManualClock, Retrying, SwapLayer, swap};
@@ -76,12 +76,12 @@ impl SwapLayer for Switches {
         if self.clock_fails.load(Ordering::SeqCst) { refused() } else { self.records.now() }
     }
 
-    fn load(&self, key: &Key) -> Reply<Seen> {
+    fn load(&self, key: &Key) -> Reply<Snapshot> {
         self.loads.fetch_add(1, Ordering::SeqCst);
         if self.loads_fail.load(Ordering::SeqCst) { refused() } else { self.records.load(key) }
     }
 
-    fn compare_and_swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
+    fn compare_and_swap(&self, key: &Key, change: &ConditionalWrite<'_>) -> Reply<CasResult> {
         let fails = |left: usize| left.checked_sub(1);
         if self.failing_swaps.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fails).is_ok() {
             return refused();
@@ -95,9 +95,9 @@ impl SwapLayer for Switches {
         self.records.purge(limit)
     }
 
-    fn attach(&self, hints: Hints) {
+    fn subscribe(&self, notifier: ChangeNotifier) {
         if !self.is_silent {
-            self.records.attach(hints);
+            self.records.subscribe(notifier);
         }
     }
 }

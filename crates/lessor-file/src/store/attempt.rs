@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BinaryHeap;
 use std::sync::atomic::Ordering;
 
-use lessor_core::store::{Change, Purged, Scan, Seen, Swap};
+use lessor_core::store::{CasResult, ConditionalWrite, Purged, Scan, Snapshot};
 use lessor_core::{Key, Record, StoreError, Timestamp, Token};
 
 use crate::format::entry;
@@ -25,7 +25,7 @@ pub(super) enum Attempt<T> {
 }
 
 pub(super) enum SwapAttempt {
-    Answer(Swap),
+    Answer(CasResult),
     /// Staged, and stored once this LSN is visible. The record is given if it differs from the one
     /// in the change.
     Staged(u64, Option<Record>),
@@ -35,7 +35,11 @@ pub(super) enum SwapAttempt {
 type Buffers = (Vec<u8>, Vec<u8>);
 
 impl Log {
-    pub(super) fn attempt_load(&self, key: &Key, known: &ReadRecord) -> Result<Attempt<Seen>, StoreError> {
+    pub(super) fn attempt_load(
+        &self,
+        key: &Key,
+        known: &ReadRecord,
+    ) -> Result<Attempt<Snapshot>, StoreError> {
         let shard = self.index.read(key);
         let record = match shard.slot(key) {
             None => None,
@@ -62,9 +66,9 @@ impl Log {
         }
     }
 
-    fn seen(&self, record: Option<Record>) -> Result<Attempt<Seen>, StoreError> {
+    fn seen(&self, record: Option<Record>) -> Result<Attempt<Snapshot>, StoreError> {
         Ok(match self.reserved_now() {
-            Some(now) => Attempt::Done(Seen { record, now }),
+            Some(now) => Attempt::Done(Snapshot { record, now }),
             None => Attempt::Wait(Wait::Reservation),
         })
     }
@@ -82,7 +86,7 @@ impl Log {
     pub(super) fn attempt_swap(
         &self,
         key: &Key,
-        change: &Change<'_>,
+        change: &ConditionalWrite<'_>,
         known: &ReadRecord,
     ) -> Result<Attempt<SwapAttempt>, StoreError> {
         thread_local! {
@@ -110,7 +114,7 @@ impl Log {
     fn attempt_put(
         &self,
         key: &Key,
-        change: &Change<'_>,
+        change: &ConditionalWrite<'_>,
         known: &ReadRecord,
         buffers: &mut Buffers,
     ) -> Result<Attempt<SwapAttempt>, StoreError> {
@@ -124,7 +128,7 @@ impl Log {
             // is returned before it is visible.
             Some(slot) => match slot.record.as_ref().or(record_at(known, slot.lsn)) {
                 Some(record) if slot.lsn > self.committer.visible() => {
-                    if !change.expects(Some(record)) {
+                    if !change.matches(Some(record)) {
                         return Ok(Attempt::Wait(Wait::Visible(slot.lsn)));
                     }
                     Some(record.clone())
@@ -133,20 +137,20 @@ impl Log {
                 None => return Ok(Attempt::OnDisk(slot.lsn, slot.location)),
             },
         };
-        if !change.expects(current.as_ref()) {
-            return Ok(self.seen(current)?.map(|seen| SwapAttempt::Answer(Swap::Conflict(seen))));
+        if !change.matches(current.as_ref()) {
+            return Ok(self.seen(current)?.map(|seen| SwapAttempt::Answer(CasResult::Conflict(seen))));
         }
         // A purge raises the floor while it holds the lock of the shard, which is held here.
-        let outruns = change.outruns(Token::from_u64(self.token_floor.load(Ordering::Relaxed)));
+        let is_above_floor = change.is_above_floor(Token::from_u64(self.token_floor.load(Ordering::Relaxed)));
         let mut stamped = None;
-        if !outruns || change.is_timed() {
+        if !is_above_floor || change.is_timed() {
             let Some(now) = self.reserved_now() else { return Ok(Attempt::Wait(Wait::Reservation)) };
-            if !outruns || !change.is_due(now) {
+            if !is_above_floor || !change.in_window(now) {
                 let visible = self.committer.visible();
                 if let Some(slot) = shard.slot(key).filter(|slot| slot.lsn > visible) {
                     return Ok(Attempt::Wait(Wait::Visible(slot.lsn)));
                 }
-                return Ok(Attempt::Done(SwapAttempt::Answer(Swap::OutOfWindow(Seen {
+                return Ok(Attempt::Done(SwapAttempt::Answer(CasResult::Rejected(Snapshot {
                     record: current,
                     now,
                 }))));

@@ -1,6 +1,8 @@
 //! The `Store` contract on an open log.
 
-use lessor_core::store::{Applied, Closing, Execution, Hints, Operation, Page, Purged, Reply, Scan, Seen};
+use lessor_core::store::{
+    Applied, ChangeNotifier, Closing, Execution, Operation, Page, Purged, Reply, Scan, Snapshot,
+};
 use lessor_core::{Durability, Key, Store, Timestamp};
 
 use crate::store::handle::FileStore;
@@ -28,7 +30,7 @@ impl Store for FileStore {
         self.cas.now()
     }
 
-    fn load(&self, key: &Key) -> Reply<Seen> {
+    fn load(&self, key: &Key) -> Reply<Snapshot> {
         self.cas.load(key)
     }
 
@@ -55,9 +57,9 @@ impl Store for FileStore {
         self.cas.close(closing)
     }
 
-    fn attach(&self, hints: Hints) {
+    fn subscribe(&self, notifier: ChangeNotifier) {
         if self.log.check_process().is_ok() {
-            self.cas.attach(hints);
+            self.cas.subscribe(notifier);
         }
     }
 }

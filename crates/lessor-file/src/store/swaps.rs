@@ -5,7 +5,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use lessor_core::store::{Change, Closing, OwnedChange, Page, Purged, Reply, Scan, Seen, Swap};
+use lessor_core::store::{
+    CasResult, Closing, ConditionalWrite, OwnedConditionalWrite, Page, Purged, Reply, Scan, Snapshot,
+};
 use lessor_core::{CompareAndSwap, Durability, Key, Pending, Record, StoreError, Timestamp};
 
 use crate::commit::waiting::Waiting;
@@ -36,14 +38,14 @@ async fn retry<T>(
     }
 }
 
-async fn load(log: Arc<Log>, key: Key, first: Option<Attempt<Seen>>) -> Result<Seen, StoreError> {
+async fn load(log: Arc<Log>, key: Key, first: Option<Attempt<Snapshot>>) -> Result<Snapshot, StoreError> {
     retry(&log, &key, first, |known| log.attempt_load(&key, known)).await
 }
 
 /// Waits until a staged change is stored.
-async fn stored(mut waiting: Waiting, stamped: Option<Record>) -> Result<Swap, StoreError> {
+async fn stored(mut waiting: Waiting, stamped: Option<Record>) -> Result<CasResult, StoreError> {
     match (&mut waiting).await {
-        Ok(()) => Ok(stamped.map_or(Swap::Stored, Swap::Stamped)),
+        Ok(()) => Ok(stamped.map_or(CasResult::Written, CasResult::WrittenAs)),
         Err(error) => Err(waiting.unacknowledged(error)),
     }
 }
@@ -51,9 +53,9 @@ async fn stored(mut waiting: Waiting, stamped: Option<Record>) -> Result<Swap, S
 async fn swap(
     log: Arc<Log>,
     key: Key,
-    change: OwnedChange,
+    change: OwnedConditionalWrite,
     first: Attempt<SwapAttempt>,
-) -> Result<Swap, StoreError> {
+) -> Result<CasResult, StoreError> {
     match retry(&log, &key, Some(first), |known| log.attempt_swap(&key, &change.borrow(), known)).await? {
         SwapAttempt::Answer(swap) => Ok(swap),
         SwapAttempt::Staged(lsn, stamped) => stored(Waiting::new(&log, Wait::Visible(lsn)), stamped).await,
@@ -111,7 +113,7 @@ impl CompareAndSwap for LogSwaps {
         Pending::ready(Ok(now))
     }
 
-    fn load(&self, key: &Key) -> Reply<Seen> {
+    fn load(&self, key: &Key) -> Reply<Snapshot> {
         if let Err(error) = self.0.check_process() {
             return Pending::ready(Err(error));
         }
@@ -122,7 +124,7 @@ impl CompareAndSwap for LogSwaps {
         }
     }
 
-    fn compare_and_swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
+    fn compare_and_swap(&self, key: &Key, change: &ConditionalWrite<'_>) -> Reply<CasResult> {
         match self.0.attempt_swap(key, change, &None) {
             Ok(Attempt::Done(SwapAttempt::Staged(lsn, stamped))) => {
                 Pending::later(stored(Waiting::new(&self.0, Wait::Visible(lsn)), stamped))

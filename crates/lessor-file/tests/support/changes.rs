@@ -4,7 +4,9 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use lessor_core::store::{Change, Closing, OwnedChange, Page, Purged, Reply, Scan, Seen, Swap};
+use lessor_core::store::{
+    CasResult, Closing, ConditionalWrite, OwnedConditionalWrite, Page, Purged, Reply, Scan, Snapshot,
+};
 use lessor_core::{
     Cas, CompareAndSwap, Durability, Engine, Held, Key, LeaseId, OnFailed, OnLapsed, Pending, Record,
     Settings, StoreError, Timestamp, machine,
@@ -28,7 +30,13 @@ pub(crate) enum Action {
 
 /// Returns the change that an action makes to a record, if it is allowed. `bytes` is the length of
 /// the result.
-pub(crate) fn change(key: &Key, seen: &Seen, act: Action, id: LeaseId, bytes: usize) -> Option<OwnedChange> {
+pub(crate) fn change(
+    key: &Key,
+    seen: &Snapshot,
+    act: Action,
+    id: LeaseId,
+    bytes: usize,
+) -> Option<OwnedConditionalWrite> {
     if act == Action::Acquire {
         return acquire(seen, id);
     }
@@ -51,7 +59,7 @@ fn ask(engine: &Engine, held: &Held, key: &Key, act: Action, bytes: usize) {
     }
 }
 
-fn acquire(seen: &Seen, lease_id: LeaseId) -> Option<OwnedChange> {
+fn acquire(seen: &Snapshot, lease_id: LeaseId) -> Option<OwnedConditionalWrite> {
     let request = machine::Acquire {
         lease_id,
         ttl: TTL,
@@ -87,8 +95,8 @@ impl Default for Recorder {
 /// A store that returns one record and records the change.
 #[derive(Debug, Default)]
 struct RecordingStore {
-    seen: Mutex<Option<Seen>>,
-    written: Mutex<Option<OwnedChange>>,
+    seen: Mutex<Option<Snapshot>>,
+    written: Mutex<Option<OwnedConditionalWrite>>,
 }
 
 impl RecordingStore {
@@ -102,14 +110,14 @@ impl CompareAndSwap for RecordingStore {
         Pending::ready(Ok(self.now()))
     }
 
-    fn load(&self, _: &Key) -> Reply<Seen> {
+    fn load(&self, _: &Key) -> Reply<Snapshot> {
         let nothing = StoreError::Unavailable { reason: "nothing to show".to_owned() };
         Pending::ready(self.seen.lock().clone().ok_or(nothing))
     }
 
-    fn compare_and_swap(&self, _: &Key, change: &Change<'_>) -> Reply<Swap> {
+    fn compare_and_swap(&self, _: &Key, change: &ConditionalWrite<'_>) -> Reply<CasResult> {
         *self.written.lock() = Some(change.to_owned());
-        Pending::ready(Ok(Swap::Stored))
+        Pending::ready(Ok(CasResult::Written))
     }
 
     fn scan(&self, _: Scan) -> Reply<Page> {

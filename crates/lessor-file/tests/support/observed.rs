@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use lessor_core::store::Seen;
+use lessor_core::store::Snapshot;
 use lessor_core::{Key, Record, Timestamp};
 
 use super::changes::may_be_purged;
@@ -55,7 +55,7 @@ impl Default for Story {
 
 impl Observed {
     /// Adds a reading, which has to be a possible one.
-    pub(crate) fn saw(&mut self, key: &Key, seen: &Seen) -> Result<(), String> {
+    pub(crate) fn saw(&mut self, key: &Key, seen: &Snapshot) -> Result<(), String> {
         self.observed_time(seen.now)?;
         let story = self.stories.entry(key.clone()).or_default();
         if !story.may_be.contains(&seen.record) {
@@ -107,7 +107,7 @@ impl Observed {
     }
 
     /// Checks that the token of a grant is above all that were observed.
-    pub(crate) fn outruns(&self, key: &Key, next: &Record) -> Result<(), String> {
+    pub(crate) fn is_above_floor(&self, key: &Key, next: &Record) -> Result<(), String> {
         match self.stories.get(key) {
             Some(story) if next.token().as_u64() <= story.token => {
                 Err(format!("{key:?} was granted with token {}, after {}", next.token(), story.token))

@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use lessor_core::store::{Closing, Execution, Hints, Operation, Page, Purged, Reply, Scan, Seen};
+use lessor_core::store::{
+    ChangeNotifier, Closing, Execution, Operation, Page, Purged, Reply, Scan, Snapshot,
+};
 use lessor_core::{Durability, Key, Pending, Store, Timestamp};
 use lessor_file::{FileStore, Settings};
 use lessor_simdisk::SimDisk;
@@ -59,7 +61,7 @@ impl Store for Reopening {
         self.with(|store| Pending::ready(store.now().wait()))
     }
 
-    fn load(&self, key: &Key) -> Reply<Seen> {
+    fn load(&self, key: &Key) -> Reply<Snapshot> {
         self.with(|store| Pending::ready(store.load(key).wait()))
     }
 
@@ -87,7 +89,7 @@ impl Store for Reopening {
         Store::close(inner.store.as_ref().unwrap(), closing)
     }
 
-    fn attach(&self, hints: Hints) {
-        drop(hints);
+    fn subscribe(&self, notifier: ChangeNotifier) {
+        drop(notifier);
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lessor_core::store::{Seen, Swap};
+use lessor_core::store::{CasResult, Snapshot};
 use lessor_core::{Clock, Error, Key, LeaseId, Record, Store, StoreError, Timestamp};
 use lessor_file::{FileStore, Settings, SyncMode};
 use lessor_simdisk::SimDisk;
@@ -141,21 +141,21 @@ impl<'d> Work<'d> {
         }
     }
 
-    pub(crate) fn load(&mut self, key: &Key) -> Result<Seen, StoreError> {
+    pub(crate) fn load(&mut self, key: &Key) -> Result<Snapshot, StoreError> {
         let seen = self.store().load(key).wait()?;
         self.saw(key, &seen);
         Ok(seen)
     }
 
     #[track_caller]
-    fn saw(&mut self, key: &Key, seen: &Seen) {
+    fn saw(&mut self, key: &Key, seen: &Snapshot) {
         if let Err(why) = self.observed.saw(key, seen) {
             panic!("{why}; after {:?}", self.observed.trace);
         }
     }
 
     /// Writes the change that follows from a reading. Returns whether there was one.
-    pub(crate) fn write(&mut self, act: Action, key: &Key, seen: &Seen) -> Result<bool, StoreError> {
+    pub(crate) fn write(&mut self, act: Action, key: &Key, seen: &Snapshot) -> Result<bool, StoreError> {
         self.ids += 1;
         let new = LeaseId::from_bytes(self.ids.to_be_bytes());
         let id = match act {
@@ -165,20 +165,20 @@ impl<'d> Work<'d> {
         let Some(change) = changes::change(key, seen, act, id, self.bytes) else { return Ok(false) };
         let change = change.borrow();
         if act == Action::Acquire
-            && let Err(why) = self.observed.outruns(key, change.next)
+            && let Err(why) = self.observed.is_above_floor(key, change.next)
         {
             panic!("{why}; after {:?}", self.observed.trace);
         }
         match lessor_testkit::swap(self.store(), key, &change).wait() {
-            Ok(Swap::Stored) => {
+            Ok(CasResult::Written) => {
                 self.observed.stored(key, change.next);
                 Ok(true)
             }
-            Ok(Swap::Stamped(next)) => {
+            Ok(CasResult::WrittenAs(next)) => {
                 self.observed.stored(key, &next);
                 Ok(true)
             }
-            Ok(Swap::Conflict(seen) | Swap::OutOfWindow(seen)) => {
+            Ok(CasResult::Conflict(seen) | CasResult::Rejected(seen)) => {
                 self.saw(key, &seen);
                 Ok(false)
             }
@@ -200,7 +200,7 @@ impl<'d> Work<'d> {
     /// Checks that no write succeeds after the first failed write or sync.
     fn nothing_is_answered_any_more(&mut self) {
         let key = key("never");
-        let seen = Seen { record: None, now: self.clock.now() };
+        let seen = Snapshot { record: None, now: self.clock.now() };
         let change =
             changes::change(&key, &seen, Action::Acquire, LeaseId::from_bytes([255; 16]), 0).unwrap();
         match lessor_testkit::swap(self.store(), &key, &change.borrow()).wait() {
@@ -249,7 +249,7 @@ impl<'d> Work<'d> {
     }
 
     /// Reads everything, and checks that each reading is possible.
-    pub(crate) fn read(&self) -> Result<BTreeMap<Key, Seen>, String> {
+    pub(crate) fn read(&self) -> Result<BTreeMap<Key, Snapshot>, String> {
         let load = |name: &&str| {
             let key = key(name);
             let seen = self.store().load(&key).wait().map_err(|error| format!("reading {name}: {error}"))?;

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use lessor_core::Key;
-use lessor_core::store::Hints;
+use lessor_core::store::ChangeNotifier;
 use parking_lot::Mutex;
 use redis::{PushInfo, PushKind, Value};
 
@@ -13,7 +13,7 @@ use crate::config::prefix::Prefix;
 #[derive(Debug)]
 pub(crate) struct Subscribers {
     prefix: Prefix,
-    engines: Mutex<Vec<Hints>>,
+    engines: Mutex<Vec<ChangeNotifier>>,
     /// True if there is more than one engine.
     is_shared: AtomicBool,
 }
@@ -23,7 +23,7 @@ impl Subscribers {
         Self { prefix, engines: Mutex::default(), is_shared: AtomicBool::new(false) }
     }
 
-    pub(crate) fn add(&self, engine: Hints) {
+    pub(crate) fn add(&self, engine: ChangeNotifier) {
         let mut engines = self.engines.lock();
         engines.retain(|engine| !engine.is_stale());
         engines.push(engine);
@@ -40,7 +40,7 @@ impl Subscribers {
 
     fn changed(&self, key: &Key) {
         let engines = self.engines.lock().clone();
-        engines.iter().for_each(|engine| engine.changed(key));
+        engines.iter().for_each(|engine| engine.key_changed(key));
     }
 
     /// Handles a push message. An `invalidate` message carries the names of the changed keys, or
@@ -64,6 +64,6 @@ impl Subscribers {
     /// Notifies the engines that any record may have changed.
     pub(crate) fn all_changed(&self) {
         let engines = self.engines.lock().clone();
-        engines.iter().for_each(Hints::clock_moved);
+        engines.iter().for_each(ChangeNotifier::all_changed);
     }
 }

@@ -1,6 +1,6 @@
 //! A conditional write, encoded for the server.
 
-use lessor_core::store::Change;
+use lessor_core::store::ConditionalWrite;
 use lessor_core::{Record, Timestamp};
 
 use crate::protocol::arrival::{
@@ -29,7 +29,7 @@ pub(super) struct EncodedChange {
 }
 
 impl EncodedChange {
-    pub(super) fn new(change: &Change<'_>) -> Self {
+    pub(super) fn new(change: &ConditionalWrite<'_>) -> Self {
         let mut records = Vec::with_capacity(512);
         if let Some(expected) = change.expected {
             expected.encode_into(&mut records);

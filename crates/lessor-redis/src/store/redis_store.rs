@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use lessor_core::store::{
-    Change, Closing, Execution, Hints, Operation, Page, Purged, Reply, Scan, Seen, Swap,
+    CasResult, ChangeNotifier, Closing, ConditionalWrite, Execution, Operation, Page, Purged, Reply, Scan,
+    Snapshot,
 };
 use lessor_core::{Cas, CompareAndSwap, Durability, Key, Pending, Store, StoreError, Timestamp};
 use parking_lot::Mutex;
@@ -114,7 +115,7 @@ impl CompareAndSwap for ServerSwaps {
         Pending::ready(manager.check_process().map(|()| manager.context.clock.now()))
     }
 
-    fn load(&self, key: &Key) -> Reply<Seen> {
+    fn load(&self, key: &Key) -> Reply<Snapshot> {
         let (shared, key) = (Arc::clone(&self.0), key.clone());
         match self.admit(0) {
             Ok(charge) => Pending::later(charge.during(async move { shared.load(&key).await })),
@@ -122,7 +123,7 @@ impl CompareAndSwap for ServerSwaps {
         }
     }
 
-    fn compare_and_swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
+    fn compare_and_swap(&self, key: &Key, change: &ConditionalWrite<'_>) -> Reply<CasResult> {
         let (shared, key, change) = (Arc::clone(&self.0), key.clone(), EncodedChange::new(change));
         let charge = match self.admit(change.records.capacity()) {
             Ok(charge) => charge,
@@ -131,7 +132,7 @@ impl CompareAndSwap for ServerSwaps {
         Pending::later(async move {
             let _charge = charge;
             let swap = shared.write(&key, &change).await?;
-            if matches!(swap, Swap::Stored) {
+            if matches!(swap, CasResult::Written) {
                 shared.manager.context.subscribers.on_write(&key);
             }
             Ok(swap)
@@ -167,7 +168,7 @@ impl Store for RedisStore {
         self.cas.now()
     }
 
-    fn load(&self, key: &Key) -> Reply<Seen> {
+    fn load(&self, key: &Key) -> Reply<Snapshot> {
         self.cas.load(key)
     }
 
@@ -192,8 +193,8 @@ impl Store for RedisStore {
     }
 
     /// The connection notifies the engines, because the server reports each change.
-    fn attach(&self, hints: Hints) {
-        self.shared.manager.context.subscribers.add(hints);
+    fn subscribe(&self, notifier: ChangeNotifier) {
+        self.shared.manager.context.subscribers.add(notifier);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use lessor_core::store::Seen;
+use lessor_core::store::Snapshot;
 use lessor_core::{Key, Record, StoreError};
 use parking_lot::Mutex;
 use redis::Value;
@@ -35,10 +35,10 @@ impl Shared {
 
     /// Returns the record and the time of a script's reply. A record that arrived too late to be a
     /// grant counts as absent.
-    pub(crate) fn snapshot(key: &Key, reply: &ScriptReply) -> Result<Seen, StoreError> {
+    pub(crate) fn snapshot(key: &Key, reply: &ScriptReply) -> Result<Snapshot, StoreError> {
         let record = reply.record.as_deref().map(|bytes| Self::decode(key, bytes)).transpose()?;
         let record = record.filter(|record| !arrived_late(record, reply.expires_ms));
-        Ok(Seen { record, now: reply.now })
+        Ok(Snapshot { record, now: reply.now })
     }
 
     /// Runs a script by its hash. If the server does not have the script, nothing has been
@@ -76,7 +76,7 @@ impl Shared {
     }
 
     /// Reads a record and asks the server to report the next change to it.
-    pub(crate) async fn load(&self, key: &Key) -> Result<Seen, StoreError> {
+    pub(crate) async fn load(&self, key: &Key) -> Result<Snapshot, StoreError> {
         let call = ScriptCall { name: self.prefix.name(key), args: Vec::new(), tracking: true };
         let deadline = self.manager.call_deadline();
         Self::snapshot(key, &self.run_script(&SCRIPTS.load, &call, Effect::Read, deadline).await?)

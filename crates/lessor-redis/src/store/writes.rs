@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use lessor_core::store::{Seen, Swap};
+use lessor_core::store::{CasResult, Snapshot};
 use lessor_core::{Key, StoreError, Timestamp};
 use redis::{Cmd, Value};
 
@@ -14,7 +14,7 @@ use crate::protocol::script_call::{CONFLICT, DONE, ScriptArg, ScriptCall, Script
 use crate::protocol::scripts::SCRIPTS;
 
 impl Shared {
-    pub(super) async fn write(&self, key: &Key, change: &EncodedChange) -> Result<Swap, StoreError> {
+    pub(super) async fn write(&self, key: &Key, change: &EncodedChange) -> Result<CasResult, StoreError> {
         self.next_purge.fetch_min(change.purge_at.as_micros(), Ordering::Relaxed);
         let (deadline, from) = (self.manager.call_deadline(), self.manager.context.clock.earliest());
         match change.lifetime_ms {
@@ -34,11 +34,11 @@ impl Shared {
         lifetime: u64,
         from: Timestamp,
         deadline: u64,
-    ) -> Result<Swap, StoreError> {
+    ) -> Result<CasResult, StoreError> {
         let name = self.prefix.name(key);
         if self.is_too_old(change.token) {
             let now = self.manager.context.clock.now();
-            return Ok(Swap::OutOfWindow(Seen { record: None, now }));
+            return Ok(CasResult::Rejected(Snapshot { record: None, now }));
         }
         let mut command = Cmd::with_capacity(7, name.len() + change.next().len() + 64);
         command.arg("SET").arg(&name).arg(change.next()).arg("NX").arg("GET").arg("PX").arg(lifetime);
@@ -61,12 +61,12 @@ impl Shared {
                     let reply = Box::pin(self.read(key, deadline)).await?;
                     return Box::pin(self.conflict(key, &reply, true, deadline)).await;
                 }
-                Ok(Swap::Conflict(Seen { record: Some(record), now }))
+                Ok(CasResult::Conflict(Snapshot { record: Some(record), now }))
             }
             Value::Nil if self.is_too_old(change.token) => {
                 Box::pin(self.confirm_late_grant(key, change, deadline)).await
             }
-            Value::Nil => Ok(Swap::Stored),
+            Value::Nil => Ok(CasResult::Written),
             _ => {
                 let endpoint = &self.manager.context.address.endpoint;
                 let reason = format!("unexpected reply to SET from {endpoint}");
@@ -82,7 +82,7 @@ impl Shared {
         key: &Key,
         change: &EncodedChange,
         deadline: u64,
-    ) -> Result<Swap, StoreError> {
+    ) -> Result<CasResult, StoreError> {
         let reply = self.read(key, deadline).await.map_err(|error| match error {
             StoreError::Unavailable { reason } | StoreError::Misconfigured { reason } => {
                 StoreError::Indeterminate { reason }
@@ -91,7 +91,7 @@ impl Shared {
         })?;
         let is_own = reply.record.as_deref() == Some(change.next());
         if is_own && Self::snapshot(key, &reply)?.record.is_some() {
-            return Ok(Swap::Stored);
+            return Ok(CasResult::Written);
         }
         self.conflict(key, &reply, true, deadline).await
     }
@@ -104,10 +104,10 @@ impl Shared {
         reply: &ScriptReply,
         is_fresh: bool,
         deadline: u64,
-    ) -> Result<Swap, StoreError> {
+    ) -> Result<CasResult, StoreError> {
         let seen = Self::snapshot(key, reply)?;
         let (Some(bytes), None, true) = (&reply.record, &seen.record, is_fresh) else {
-            return Ok(Swap::Conflict(seen));
+            return Ok(CasResult::Conflict(seen));
         };
         let expires_ms = u64::try_from(reply.expires_ms).unwrap_or(0);
         let args = vec![ScriptArg::Bytes(bytes), ScriptArg::Number(expires_ms)];
@@ -118,14 +118,19 @@ impl Shared {
             StoreError::Indeterminate { reason } => StoreError::Unavailable { reason },
             other => other,
         })?;
-        Ok(Swap::OutOfWindow(Seen { record: None, now: removed.now }))
+        Ok(CasResult::Rejected(Snapshot { record: None, now: removed.now }))
     }
 
     /// Returns the existing record, or the error of a full server if there is none. A full server
     /// rejects a write before it compares records, but refusals and replays need no memory.
-    async fn conflict_or_full(&self, key: &Key, full: StoreError, deadline: u64) -> Result<Swap, StoreError> {
+    async fn conflict_or_full(
+        &self,
+        key: &Key,
+        full: StoreError,
+        deadline: u64,
+    ) -> Result<CasResult, StoreError> {
         let seen = Self::snapshot(key, &self.read(key, deadline).await?)?;
-        if seen.record.is_some() { Ok(Swap::Conflict(seen)) } else { Err(full) }
+        if seen.record.is_some() { Ok(CasResult::Conflict(seen)) } else { Err(full) }
     }
 
     /// Returns whether a record with a higher token may have been purged since this token was
@@ -139,7 +144,7 @@ impl Shared {
         key: &Key,
         change: &EncodedChange,
         deadline: u64,
-    ) -> Result<Swap, StoreError> {
+    ) -> Result<CasResult, StoreError> {
         let mut args = Vec::with_capacity(5);
         args.extend([
             ScriptArg::Bytes(change.expected()),
@@ -153,12 +158,12 @@ impl Shared {
         let call = ScriptCall { name: self.prefix.name(key), args, tracking: false };
         let reply = self.run_script(&SCRIPTS.swap, &call, Effect::Write, deadline).await?;
         match reply.status {
-            DONE => Ok(Swap::Stored),
+            DONE => Ok(CasResult::Written),
             CONFLICT => self.conflict(key, &reply, change.is_fresh, deadline).await,
             // The record is the expected one. The engine has read it as valid before, so it counts.
             _ => {
                 let record = reply.record.as_deref().map(|bytes| Self::decode(key, bytes)).transpose()?;
-                Ok(Swap::OutOfWindow(Seen { record, now: reply.now }))
+                Ok(CasResult::Rejected(Snapshot { record, now: reply.now }))
             }
         }
     }

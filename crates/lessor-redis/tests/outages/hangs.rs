@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lessor_core::store::{Change, Scan, Swap};
+use lessor_core::store::{CasResult, ConditionalWrite, Scan};
 use lessor_core::{Acquisition, Engine, Error, ErrorKind, Key, Lease, LeaseId, State, Store, StoreError};
 use lessor_redis::RedisStore;
 
@@ -188,7 +188,7 @@ fn p6_no_request_follows_one_whose_reply_is_late_on_the_same_connection() {
     eventually("the store reconnects", || is_there(&store, "first").is_ok());
     assert!(is_there(&store, "first").unwrap(), "the request that had arrived was executed");
     assert!(!is_there(&store, "second").unwrap());
-    assert!(matches!(put(&store, "second", &grant()), Ok(Swap::Stored)));
+    assert!(matches!(put(&store, "second", &grant()), Ok(CasResult::Written)));
 }
 
 #[test]
@@ -264,7 +264,7 @@ fn the_memory_of_calls_is_limited_while_the_server_hangs() {
     let engine = Engine::with_settings(Arc::new(support::open(&server, &prefix)), settings).unwrap();
     lease(engine.acquire("key").wait()).complete_bytes(&vec![0; 8 << 20]).wait().unwrap();
     let stored = record(&store, "key").unwrap();
-    let change = Change {
+    let change = ConditionalWrite {
         expected: Some(&stored),
         next: &stored,
         not_before: None,

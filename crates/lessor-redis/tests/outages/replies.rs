@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lessor_core::machine::{Acquire, Act, Command};
-use lessor_core::store::{Change, Swap};
+use lessor_core::store::{CasResult, ConditionalWrite};
 use lessor_core::{LeaseId, OnFailed, OnLapsed, Record, Store, StoreError};
 use lessor_redis::RedisStore;
 
@@ -43,7 +43,7 @@ fn p6_a_request_is_sent_once_whatever_happens_to_its_reply() {
             let is_met = (0..20).any(|round| {
                 let text = format!("{what} {fault:?} {round}");
                 if what != "fresh" {
-                    assert!(matches!(put(&truth, &text, &grant), Ok(Swap::Stored)));
+                    assert!(matches!(put(&truth, &text, &grant), Ok(CasResult::Written)));
                 }
                 eventually("the store is connected", || is_there(&store, "key").is_ok());
                 proxy.watch(&text);
@@ -51,7 +51,7 @@ fn p6_a_request_is_sent_once_whatever_happens_to_its_reply() {
                 let answer = match what {
                     "fresh" => put(&store, &text, &grant),
                     "over" => swap(&store, &text, &grant, &next),
-                    _ => is_there(&store, &text).map(|_| Swap::Stored),
+                    _ => is_there(&store, &text).map(|_| CasResult::Written),
                 };
                 let calls = proxy.watched();
                 proxy.quiet();
@@ -63,7 +63,7 @@ fn p6_a_request_is_sent_once_whatever_happens_to_its_reply() {
                         true
                     }
                     // The fault met the store's own sample of the clock.
-                    Ok(Swap::Stored) => false,
+                    Ok(CasResult::Written) => false,
                     other => panic!("{text}: {other:?}"),
                 }
             });
@@ -72,9 +72,14 @@ fn p6_a_request_is_sent_once_whatever_happens_to_its_reply() {
     }
 }
 
-fn swap(store: &RedisStore, text: &str, expected: &Record, next: &Record) -> Result<Swap, StoreError> {
-    let change =
-        Change { expected: Some(expected), next, not_before: None, not_after: None, is_outcome: false };
+fn swap(store: &RedisStore, text: &str, expected: &Record, next: &Record) -> Result<CasResult, StoreError> {
+    let change = ConditionalWrite {
+        expected: Some(expected),
+        next,
+        not_before: None,
+        not_after: None,
+        is_outcome: false,
+    };
     lessor_testkit::swap(store, &key(text), &change).wait()
 }
 
@@ -128,26 +133,26 @@ fn p2_a_fresh_grant_with_a_late_reply_counts_only_if_the_grant_arrived_in_time()
             let rival = written(Some(&late), &acquire(HOUR), now(&truth), HOUR);
             let has_rival = early.is_none()
                 && is_taken_over
-                && matches!(swap(&truth, &text, &late, &rival), Ok(Swap::Stored));
+                && matches!(swap(&truth, &text, &late, &rival), Ok(CasResult::Written));
             let answer = early.unwrap_or_else(|| end("the answer", &pending));
             proxy.quiet();
             let has_arrived = server.calls(&["set"]) > before;
             match answer.unwrap() {
-                Swap::Stored => {
+                CasResult::Written => {
                     assert_ne!(fault, Fault::RequestLate, "{text}");
                     assert_eq!(stored(&text), Some(late), "{text}");
                     !is_taken_over
                 }
-                Swap::Conflict(seen) => {
+                CasResult::Conflict(seen) => {
                     assert!(has_rival, "{text}: {seen:?}");
                     assert_eq!((&seen.record, stored(&text)), (&Some(rival.clone()), Some(rival)), "{text}");
                     true
                 }
-                Swap::OutOfWindow(seen) => {
+                CasResult::Rejected(seen) => {
                     assert_eq!((seen.record, stored(&text)), (None, None), "{text}");
                     has_arrived && fault == Fault::RequestLate
                 }
-                other @ Swap::Stamped(_) => panic!("{text}: {other:?}"),
+                other @ CasResult::WrittenAs(_) => panic!("{text}: {other:?}"),
             }
         });
         assert!(is_met, "{fault:?} {is_taken_over}");

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use lessor_core::store::{Change, Page, Purged, Reply, Scan, Seen, Swap};
+use lessor_core::store::{CasResult, ConditionalWrite, Page, Purged, Reply, Scan, Snapshot};
 use lessor_core::{Clock, Key, Pending, Store, Timestamp};
 use lessor_redis::RedisStore;
 use lessor_testkit::{ManualClock, Retrying, Subject, SwapLayer, swap};
@@ -190,17 +190,17 @@ impl SwapLayer for ExactClockStore {
         Pending::ready(Ok(self.hand.now()))
     }
 
-    fn load(&self, key: &Key) -> Reply<Seen> {
+    fn load(&self, key: &Key) -> Reply<Snapshot> {
         self.hand.bring();
         self.store.load(key)
     }
 
-    fn compare_and_swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
+    fn compare_and_swap(&self, key: &Key, change: &ConditionalWrite<'_>) -> Reply<CasResult> {
         self.hand.bring();
         let hand = self.hand.clone();
         swap(&*self.store, key, change).map(move |swap| {
             Ok(match swap? {
-                Swap::Conflict(seen) => Swap::Conflict(Seen { now: hand.now(), ..seen }),
+                CasResult::Conflict(seen) => CasResult::Conflict(Snapshot { now: hand.now(), ..seen }),
                 other => other,
             })
         })

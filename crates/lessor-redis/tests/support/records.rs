@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use lessor_core::machine::{Acquire, Act, Command, Decision, decide};
-use lessor_core::store::{Change, Swap};
+use lessor_core::store::{CasResult, ConditionalWrite};
 use lessor_core::{Key, LeaseId, OnFailed, OnLapsed, Record, Store, StoreError, Timestamp};
 use lessor_redis::RedisStore;
 
@@ -42,8 +42,9 @@ pub(crate) fn over(now: Timestamp) -> Record {
     written(Some(&record), &Command::Act(lease_id, Act::Release), then, Duration::from_secs(1))
 }
 
-pub(crate) fn put(store: &RedisStore, key: &str, next: &Record) -> Result<Swap, StoreError> {
-    let change = Change { expected: None, next, not_before: None, not_after: None, is_outcome: false };
+pub(crate) fn put(store: &RedisStore, key: &str, next: &Record) -> Result<CasResult, StoreError> {
+    let change =
+        ConditionalWrite { expected: None, next, not_before: None, not_after: None, is_outcome: false };
     lessor_testkit::swap(store, &Key::new(key).unwrap(), &change).wait()
 }
 
@@ -51,11 +52,16 @@ pub(crate) fn put(store: &RedisStore, key: &str, next: &Record) -> Result<Swap, 
 pub(crate) fn put_old(store: &RedisStore, key: &str, next: &Record) {
     let (grant, _) = granted(now(store));
     let put = put(store, key, &grant).unwrap();
-    assert!(matches!(put, Swap::Stored), "{put:?}");
-    let change =
-        Change { expected: Some(&grant), next, not_before: None, not_after: None, is_outcome: false };
+    assert!(matches!(put, CasResult::Written), "{put:?}");
+    let change = ConditionalWrite {
+        expected: Some(&grant),
+        next,
+        not_before: None,
+        not_after: None,
+        is_outcome: false,
+    };
     let swap = lessor_testkit::swap(store, &Key::new(key).unwrap(), &change).wait().unwrap();
-    assert!(matches!(swap, Swap::Stored), "{swap:?}");
+    assert!(matches!(swap, CasResult::Written), "{swap:?}");
 }
 
 pub(crate) fn is_there(store: &RedisStore, text: &str) -> Result<bool, StoreError> {

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use lessor_core::store::{Change, Reply, Seen, Swap};
+use lessor_core::store::{CasResult, ConditionalWrite, Reply, Snapshot};
 use lessor_core::{Key, Store, StoreError, Timestamp};
 use lessor_redis::RedisStore;
 use lessor_testkit::{Retrying, SwapLayer, swap};
@@ -73,7 +73,7 @@ impl SwapLayer for Tap {
         }
     }
 
-    fn load(&self, key: &Key) -> Reply<Seen> {
+    fn load(&self, key: &Key) -> Reply<Snapshot> {
         let loads = Arc::clone(&self.loads);
         self.store.load(key).map(move |seen| {
             loads.fetch_add(u64::from(seen.is_ok()), Ordering::SeqCst);
@@ -81,7 +81,7 @@ impl SwapLayer for Tap {
         })
     }
 
-    fn compare_and_swap(&self, key: &Key, change: &Change<'_>) -> Reply<Swap> {
+    fn compare_and_swap(&self, key: &Key, change: &ConditionalWrite<'_>) -> Reply<CasResult> {
         let tap = self.clone();
         swap(&*self.store, key, change).map(move |swap| {
             if matches!(swap, Err(StoreError::Indeterminate { .. })) {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use lessor_core::store::Swap;
+use lessor_core::store::CasResult;
 
 use super::Factory;
 use super::tools::*;
@@ -21,7 +21,7 @@ pub fn one_of_many_swaps_on_an_absent_key_wins(factory: Factory<'_>) {
             let record = some(now);
             (swap(store, &key, change(None, &record)), record)
         });
-        let won: Vec<_> = answers.iter().filter(|(answer, _)| matches!(answer, Swap::Stored)).collect();
+        let won: Vec<_> = answers.iter().filter(|(answer, _)| matches!(answer, CasResult::Written)).collect();
         assert_eq!(won.len(), 1, "so many won at {key}");
         assert_eq!(load(store, &key).record.as_ref(), won.first().map(|(_, record)| record));
     }
@@ -38,7 +38,7 @@ pub fn one_of_many_swaps_on_one_record_wins(factory: Factory<'_>) {
             let next = some(now);
             (swap(store, &key, change(Some(&record), &next)), next)
         });
-        let won: Vec<_> = answers.iter().filter(|(answer, _)| matches!(answer, Swap::Stored)).collect();
+        let won: Vec<_> = answers.iter().filter(|(answer, _)| matches!(answer, CasResult::Written)).collect();
         assert_eq!(won.len(), 1, "so many replaced one record");
         record = won.first().map(|(_, next)| next.clone()).expect("one won");
         assert_eq!(load(store, &key).record.as_ref(), Some(&record));
@@ -57,9 +57,9 @@ pub fn no_swap_is_lost(factory: Factory<'_>) {
             let mut current = load(store, &key).record.expect("it is there");
             loop {
                 match swap(store, &key, change(Some(&current), &changed(&current, holder, now))) {
-                    Swap::Stored => break,
-                    Swap::Conflict(seen) => current = seen.record.expect("it is there"),
-                    Swap::Stamped(_) | Swap::OutOfWindow(_) => {
+                    CasResult::Written => break,
+                    CasResult::Conflict(seen) => current = seen.record.expect("it is there"),
+                    CasResult::WrittenAs(_) | CasResult::Rejected(_) => {
                         unreachable!("the change depends on no clock")
                     }
                 }
@@ -80,10 +80,10 @@ pub fn a_loser_is_shown_what_a_winner_wrote(factory: Factory<'_>) {
             let record = some(now);
             (swap(store, &key, change(None, &record)), record)
         });
-        let won = answers.iter().find(|(answer, _)| matches!(answer, Swap::Stored));
+        let won = answers.iter().find(|(answer, _)| matches!(answer, CasResult::Written));
         let (_, winner) = won.expect("one wins");
         for (answer, _) in &answers {
-            if let Swap::Conflict(seen) = answer {
+            if let CasResult::Conflict(seen) = answer {
                 assert_eq!(seen.record.as_ref(), Some(winner));
             }
         }
@@ -111,7 +111,7 @@ pub fn readers_never_see_a_version_go_back(factory: Factory<'_>) {
         for _ in 0..300 {
             let next = changed(&record, holder, now);
             let answer = swap(store, &key, change(Some(&record), &next));
-            if !matches!(answer, Swap::Stored) {
+            if !matches!(answer, CasResult::Written) {
                 done.store(true, Ordering::SeqCst);
                 panic!("the only writer was refused: {answer:?}");
             }
@@ -136,7 +136,7 @@ pub fn an_acknowledged_swap_is_seen_by_every_thread(factory: Factory<'_>) {
             assert!(version >= at_least, "version {at_least} was acknowledged, but {version} is read");
             if number % 2 == 0 {
                 let next = changed(&current, holder, now);
-                if let Swap::Stored = swap(store, &key, change(Some(&current), &next)) {
+                if let CasResult::Written = swap(store, &key, change(Some(&current), &next)) {
                     acknowledged.raise(next.version().as_u64());
                 }
             }

@@ -1,6 +1,6 @@
 //! Records of a newer release, with fields that this one does not know and may skip.
 
-use lessor_core::store::Swap;
+use lessor_core::store::CasResult;
 use lessor_core::{Ack, Error, Key, Lease, LeaseId, Pending, Record, Store};
 
 use super::Factory;
@@ -46,7 +46,7 @@ fn lease_of_newer(store: &dyn Store, lease: &Lease) -> Record {
 
 fn put_over(store: &dyn Store, key: &Key, record: &Record, next: &Record) {
     let swap = swap(store, key, change(Some(record), next));
-    assert!(matches!(swap, Swap::Stored), "{swap:?}");
+    assert!(matches!(swap, CasResult::Written), "{swap:?}");
 }
 
 /// What is stored under `key` ends with the fields that are to be there.

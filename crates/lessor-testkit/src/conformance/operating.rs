@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use lessor_core::machine::{Act, Command};
-use lessor_core::store::{Executed, OwnedOperation, Swap};
+use lessor_core::store::{CasResult, Executed, OwnedOperation};
 use lessor_core::{Acquisition, Key, LeaseId, Store};
 
 use super::Factory;
@@ -85,7 +85,7 @@ pub fn no_operation_is_lost(factory: Factory<'_>) {
                 continue;
             }
             let mut known = load(store, &key).record.expect("it is there");
-            while let Swap::Conflict(seen) =
+            while let CasResult::Conflict(seen) =
                 swap(store, &key, change(Some(&known), &changed(&known, holder, now)))
             {
                 known = seen.record.expect("it is there");

@@ -65,7 +65,7 @@ pub fn p6_an_acquire_sent_again_is_the_same_grant(factory: Factory<'_>) {
     let first = take(engine.acquire("k").ttl(LONG).lease_id(id));
     let before = bytes(&**subject.store(), "k");
     let again = take(engine.acquire("k").ttl(LONG).lease_id(id));
-    assert!(again.is_resent() && !first.is_resent());
+    assert!(again.is_duplicate() && !first.is_duplicate());
     assert_eq!((again.token(), again.attempt()), (first.token(), first.attempt()));
     assert_eq!(bytes(&**subject.store(), "k"), before);
 }
@@ -79,7 +79,7 @@ pub fn p6_a_complete_sent_again_writes_nothing(factory: Factory<'_>) {
     let before = bytes(&**subject.store(), "k");
     let again = lease.complete(&"result").wait().expect("it may be sent again");
     assert_eq!((again.version(), again.is_late()), (first.version(), first.is_late()));
-    assert!(again.is_repeated() && !first.is_repeated());
+    assert!(again.is_duplicate() && !first.is_duplicate());
     let other = refusal(lease.complete(&"another").wait());
     assert!(matches!(other, Error::Finished { state: State::Completed }), "{other:?}");
     assert_eq!(bytes(&**subject.store(), "k"), before);
@@ -94,7 +94,7 @@ pub fn p6_a_fail_sent_again_writes_nothing(factory: Factory<'_>) {
     let before = bytes(&**subject.store(), "k");
     let again = lease.fail("code").wait().expect("it may be sent again");
     assert_eq!(again.version(), first.version());
-    assert!(again.is_repeated() && !first.is_repeated());
+    assert!(again.is_duplicate() && !first.is_duplicate());
     let other = refusal(lease.fail("another").wait());
     assert!(matches!(other, Error::Finished { state: State::Failed }), "{other:?}");
     assert_eq!(bytes(&**subject.store(), "k"), before);
@@ -109,7 +109,7 @@ pub fn p6_a_release_sent_again_writes_nothing(factory: Factory<'_>) {
     let before = bytes(&**subject.store(), "k");
     let again = lease.release().wait().expect("it may be sent again");
     assert_eq!(again.version(), first.version());
-    assert!(again.is_repeated() && !first.is_repeated());
+    assert!(again.is_duplicate() && !first.is_duplicate());
     assert_eq!(bytes(&**subject.store(), "k"), before);
 }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use lessor_core::store::Swap;
+use lessor_core::store::CasResult;
 use lessor_core::{Key, Record};
 
 use super::Factory;
@@ -86,7 +86,7 @@ pub fn p2_a_grant_by_an_old_reading_does_not_undercut_what_was_purged(factory: F
     purge_all(store);
     assert_eq!(load(store, &key("k")).record, None);
     let refused = swap(store, &key("k"), change(None, &stale));
-    assert!(matches!(refused, Swap::OutOfWindow(_)), "P2: {refused:?}");
+    assert!(matches!(refused, CasResult::Rejected(_)), "P2: {refused:?}");
     assert_eq!(load(store, &key("k")).record, None);
     put(store, &key("k"), &some(subject.now()));
 }
@@ -141,7 +141,7 @@ pub fn purge_never_drops_what_was_written_meanwhile(factory: Factory<'_>) {
             let old = load(store, key).record;
             let answer = swap_in(store, key, old.as_ref(), &due);
             // What is due may have gone between the two.
-            assert!(matches!(answer, Swap::Stored | Swap::Conflict(_)));
+            assert!(matches!(answer, CasResult::Written | CasResult::Conflict(_)));
         }
         let done = AtomicBool::new(false);
         thread::scope(|scope| {
@@ -156,7 +156,7 @@ pub fn purge_never_drops_what_was_written_meanwhile(factory: Factory<'_>) {
                     let old = load(store, key).record;
                     let fresh = some(now);
                     let answer = swap(store, key, change(old.as_ref(), &fresh));
-                    matches!(answer, Swap::Stored).then_some((key, fresh))
+                    matches!(answer, CasResult::Written).then_some((key, fresh))
                 })
                 .collect();
             let lost = written.iter().find(|(key, fresh)| load(store, key).record.as_ref() != Some(fresh));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread;
 
 use lessor_core::StoreError;
-use lessor_core::store::Swap;
+use lessor_core::store::CasResult;
 
 use super::Factory;
 use super::tools::*;
@@ -31,9 +31,9 @@ pub fn a_dropped_reply_leaves_all_or_nothing(factory: Factory<'_>) {
         }
         if record != next {
             match swap(store, &key, change(Some(&record), &next)) {
-                Swap::Stored => record = next,
-                Swap::Conflict(seen) => record = seen.record.expect("it is there"),
-                Swap::Stamped(_) | Swap::OutOfWindow(_) => {
+                CasResult::Written => record = next,
+                CasResult::Conflict(seen) => record = seen.record.expect("it is there"),
+                CasResult::WrittenAs(_) | CasResult::Rejected(_) => {
                     unreachable!("the change depends on no clock")
                 }
             }
@@ -48,7 +48,7 @@ pub fn replies_may_be_awaited_on_another_thread(factory: Factory<'_>) {
     let record = some(subject.now());
     let swap = retrying::swap(&*store, &key, &change(None, &record));
     let swapped = thread::spawn(move || swap.wait()).join().expect("a waiting thread");
-    assert!(matches!(swapped, Ok(Swap::Stored)), "{swapped:?}");
+    assert!(matches!(swapped, Ok(CasResult::Written)), "{swapped:?}");
     let load = store.load(&key);
     let seen = thread::spawn(move || load.wait()).join().expect("a waiting thread");
     assert_eq!(seen.expect("the store can be read").record, Some(record));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lessor_core::machine::{Act, Command, Decision, decide};
-use lessor_core::store::{Change, Swap};
+use lessor_core::store::{CasResult, ConditionalWrite};
 use lessor_core::{Clock, Engine};
 
 use super::Factory;
@@ -12,7 +12,7 @@ use super::tools::*;
 use crate::faulty::Level;
 use crate::jumping::Jumps;
 
-/// An outcome that is written later than it was decided is stored as it is, or as `Change::stamped` says; and the answer says
+/// An outcome that is written later than it was decided is stored as it is, or as `ConditionalWrite::stamped` says; and the answer says
 /// which.
 pub fn a_stamped_outcome_is_the_one_that_is_stored(factory: Factory<'_>) {
     let subject = factory();
@@ -28,8 +28,8 @@ pub fn a_stamped_outcome_is_the_one_that_is_stored(factory: Factory<'_>) {
     let seen = load(store, &key);
     let stored = seen.record.expect("it was stored");
     match swap {
-        Swap::Stored => assert_eq!(stored, write.next),
-        Swap::Stamped(record) => {
+        CasResult::Written => assert_eq!(stored, write.next),
+        CasResult::WrittenAs(record) => {
             assert_eq!(stored, record, "the answer shows another record than was stored");
             assert!(stored.same_write(&write.next), "a stamp changes nothing but the time");
             let done_at = stored.done_at().expect("it was released");
@@ -49,8 +49,8 @@ pub fn what_is_no_outcome_is_stored_as_it_is(factory: Factory<'_>) {
     let next = changed(&grant, holder, now);
     subject.advance(Duration::from_millis(5));
     let end = Some(grant.expires_at());
-    let change = Change { not_after: end, ..change(Some(&grant), &next) };
-    assert!(matches!(swap(store, &key, change), Swap::Stored));
+    let change = ConditionalWrite { not_after: end, ..change(Some(&grant), &next) };
+    assert!(matches!(swap(store, &key, change), CasResult::Written));
     assert_eq!(load(store, &key).record, Some(next));
 }
 

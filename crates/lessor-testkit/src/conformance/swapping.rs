@@ -45,7 +45,10 @@ pub fn swap_compares_the_version(factory: Factory<'_>) {
     let second = changed(&first, holder, now);
     let third = changed(&second, holder, now);
     put(store, &key, &first);
-    assert!(matches!(swap(store, &key, change(Some(&first), &second)), lessor_core::store::Swap::Stored));
+    assert!(matches!(
+        swap(store, &key, change(Some(&first), &second)),
+        lessor_core::store::CasResult::Written
+    ));
     assert_eq!(conflict(swap(store, &key, change(Some(&first), &third))).record, Some(second.clone()));
     assert_eq!(load(store, &key).record, Some(second));
 }
@@ -73,7 +76,7 @@ pub fn a_conflict_shows_the_current_record_and_changes_nothing(factory: Factory<
         let seen = conflict(swap(store, &key, change(Some(&stranger), &some(subject.now()))));
         assert_eq!(seen.record, current);
         let answer = swap(store, &key, change(current.as_ref(), &record));
-        assert!(matches!(answer, lessor_core::store::Swap::Stored), "{answer:?}");
+        assert!(matches!(answer, lessor_core::store::CasResult::Written), "{answer:?}");
     }
 }
 
@@ -86,7 +89,7 @@ pub fn swaps_chain(factory: Factory<'_>) {
     for _ in 0..100 {
         let next = changed(&record, holder, now);
         let answer = swap(store, &key, change(Some(&record), &next));
-        assert!(matches!(answer, lessor_core::store::Swap::Stored), "{answer:?}");
+        assert!(matches!(answer, lessor_core::store::CasResult::Written), "{answer:?}");
         assert_eq!(load(store, &key).record.as_ref(), Some(&next));
         record = next;
     }

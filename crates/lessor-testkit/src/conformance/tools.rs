@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use lessor_core::machine::{Acquire, Act, Command, Decision, decide};
-use lessor_core::store::{Change, Page, Scan, Seen, Swap};
+use lessor_core::store::{CasResult, ConditionalWrite, Page, Scan, Snapshot};
 use lessor_core::{
     Acquisition, Engine, Error, Key, Lease, LeaseId, OnFailed, OnLapsed, Record, Settings, Store, Timestamp,
     View,
@@ -124,7 +124,7 @@ impl<const N: usize> IntoMap for [(&'static str, &'static str); N] {
     }
 }
 
-pub(crate) fn load(store: &dyn Store, key: &Key) -> Seen {
+pub(crate) fn load(store: &dyn Store, key: &Key) -> Snapshot {
     store.load(key).wait().expect("the store can be read")
 }
 
@@ -138,22 +138,22 @@ pub(crate) fn bytes(store: &dyn Store, text: &str) -> Option<Vec<u8>> {
     stored(store, text).map(|record| record.encode())
 }
 
-pub(crate) fn change<'a>(expected: Option<&'a Record>, next: &'a Record) -> Change<'a> {
-    Change { expected, next, not_before: None, not_after: None, is_outcome: false }
+pub(crate) fn change<'a>(expected: Option<&'a Record>, next: &'a Record) -> ConditionalWrite<'a> {
+    ConditionalWrite { expected, next, not_before: None, not_after: None, is_outcome: false }
 }
 
-pub(crate) fn swap(store: &dyn Store, key: &Key, change: Change<'_>) -> Swap {
+pub(crate) fn swap(store: &dyn Store, key: &Key, change: ConditionalWrite<'_>) -> CasResult {
     crate::retrying::swap(store, key, &change).wait().expect("the store can be written")
 }
 
 /// Swaps in a record that may be of long ago. A store may refuse such a one over nothing, since it may not know what was dropped there; then
 /// one of now goes first.
-pub(crate) fn swap_in(store: &dyn Store, key: &Key, old: Option<&Record>, record: &Record) -> Swap {
+pub(crate) fn swap_in(store: &dyn Store, key: &Key, old: Option<&Record>, record: &Record) -> CasResult {
     match (old, swap(store, key, change(old, record))) {
-        (None, Swap::OutOfWindow(seen)) => {
+        (None, CasResult::Rejected(seen)) => {
             let first = some(seen.now);
             match swap(store, key, change(None, &first)) {
-                Swap::Stored => swap(store, key, change(Some(&first), record)),
+                CasResult::Written => swap(store, key, change(Some(&first), record)),
                 other => other,
             }
         }
@@ -164,20 +164,20 @@ pub(crate) fn swap_in(store: &dyn Store, key: &Key, old: Option<&Record>, record
 /// Puts a record where there is none.
 pub(crate) fn put(store: &dyn Store, key: &Key, record: &Record) {
     let swap = swap_in(store, key, None, record);
-    assert!(matches!(swap, Swap::Stored), "a record was refused under the fresh key {key:?}: {swap:?}");
+    assert!(matches!(swap, CasResult::Written), "a record was refused under the fresh key {key:?}: {swap:?}");
 }
 
 /// The record that a conflict shows.
-pub(crate) fn conflict(swap: Swap) -> Seen {
+pub(crate) fn conflict(swap: CasResult) -> Snapshot {
     match swap {
-        Swap::Conflict(seen) => seen,
+        CasResult::Conflict(seen) => seen,
         other => panic!("a conflict was to be expected, not {other:?}"),
     }
 }
 
-pub(crate) fn out_of_window(swap: Swap) -> Seen {
+pub(crate) fn out_of_window(swap: CasResult) -> Snapshot {
     match swap {
-        Swap::OutOfWindow(seen) => seen,
+        CasResult::Rejected(seen) => seen,
         other => panic!("the clock was outside of the window, but the answer is {other:?}"),
     }
 }

@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use lessor_core::Timestamp;
-use lessor_core::store::{Change, Swap};
+use lessor_core::store::{CasResult, ConditionalWrite};
 
 use super::Factory;
 use super::tools::*;
 
 fn between(
-    mut change: Change<'_>,
+    mut change: ConditionalWrite<'_>,
     not_before: Option<Timestamp>,
     not_after: Option<Timestamp>,
-) -> Change<'_> {
+) -> ConditionalWrite<'_> {
     change.not_before = not_before;
     change.not_after = not_after;
     change
@@ -28,7 +28,7 @@ pub fn a_change_is_refused_from_its_not_after_on(factory: Factory<'_>) {
     clock.set(end.saturating_sub(Duration::from_micros(1)));
     assert!(matches!(
         swap(store, &key("before"), between(change(None, &next), None, Some(end))),
-        Swap::Stored
+        CasResult::Written
     ));
     clock.set(end);
     out_of_window(swap(store, &key("at"), between(change(None, &next), None, Some(end))));
@@ -46,7 +46,10 @@ pub fn a_change_is_refused_until_its_not_before(factory: Factory<'_>) {
     clock.set(begin.saturating_sub(Duration::from_micros(1)));
     out_of_window(swap(store, &key("k"), between(change(None, &next), Some(begin), None)));
     clock.set(begin);
-    assert!(matches!(swap(store, &key("k"), between(change(None, &next), Some(begin), None)), Swap::Stored));
+    assert!(matches!(
+        swap(store, &key("k"), between(change(None, &next), Some(begin), None)),
+        CasResult::Written
+    ));
 }
 
 /// Whatever is refused for its window leaves the key as it was.
@@ -72,8 +75,11 @@ pub fn a_change_within_its_window_is_stored(factory: Factory<'_>) {
     let (record, holder) = granted(now, LONG);
     let next = changed(&record, holder, now);
     let (past, future) = (Some(now.saturating_sub(LONG)), Some(now.saturating_add(LONG)));
-    assert!(matches!(swap(store, &key, between(change(None, &record), past, future)), Swap::Stored));
-    assert!(matches!(swap(store, &key, between(change(Some(&record), &next), past, future)), Swap::Stored));
+    assert!(matches!(swap(store, &key, between(change(None, &record), past, future)), CasResult::Written));
+    assert!(matches!(
+        swap(store, &key, between(change(Some(&record), &next), past, future)),
+        CasResult::Written
+    ));
     assert_eq!(load(store, &key).record, Some(next));
 }
 
@@ -86,7 +92,7 @@ pub fn the_window_is_judged_at_the_instant_of_the_write(factory: Factory<'_>) {
     let closes = between(change(None, &record), None, Some(now.saturating_add(SHORT)));
     subject.advance(OUTLIVE);
     out_of_window(swap(store, &key, closes));
-    assert!(matches!(swap(store, &key, opens), Swap::Stored));
+    assert!(matches!(swap(store, &key, opens), CasResult::Written));
 }
 
 /// A change that fits neither the record nor its window is told of the record.
@@ -112,5 +118,5 @@ pub fn out_of_window_shows_the_record_and_the_time(factory: Factory<'_>) {
     let late = between(change(Some(&record), &next), None, Some(end));
     let seen = out_of_window(swap(store, &key, late));
     assert_eq!(seen.record, Some(record.clone()));
-    assert!(!late.is_due(seen.now), "the time shown, {:?}, is within the window", seen.now);
+    assert!(!late.in_window(seen.now), "the time shown, {:?}, is within the window", seen.now);
 }

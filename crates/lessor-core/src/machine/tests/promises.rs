@@ -189,7 +189,7 @@ fn an_outcome_that_comes_after_the_lapse_counts_and_says_that_it_is_late() {
         assert!(!acknowledged(&record, &outcome, at(T + TTL - 1)).is_late(), "{outcome:?}");
         for late in [T + TTL, T + TTL + RETENTION - 1] {
             let ack = acknowledged(&record, &outcome, at(late));
-            assert!(ack.is_late() && !ack.is_repeated(), "{outcome:?}");
+            assert!(ack.is_late() && !ack.is_duplicate(), "{outcome:?}");
             // What observers saw end does not come back.
             assert_eq!(ack.expires_at(), record.expires_at());
         }
@@ -219,8 +219,8 @@ fn an_extension_counts_only_if_it_is_written_while_the_lease_lives() {
     let record = Plain::granted().record();
     let extend = act(HOLDER, Act::Extend { ttl: Duration::from_micros(TTL) });
     let Decision::Write(change, _) = decide(Some(&record), &extend, at(T), KEPT) else { unreachable!() };
-    assert!(change.change(None).is_due(at(T + TTL - 1)));
-    assert!(!change.change(None).is_due(at(T + TTL)));
+    assert!(change.change(None).in_window(at(T + TTL - 1)));
+    assert!(!change.change(None).in_window(at(T + TTL)));
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn p6_sending_again_what_took_effect_gives_the_same_answer_and_writes_nothing() 
         let ended = written(Some(&granted), &outcome, at(T + 1));
         match decide(Some(&ended), &outcome, at(T + 2), KEPT) {
             Decision::Answer(Answer::Done(ack)) => {
-                assert!(ack.is_repeated());
+                assert!(ack.is_duplicate());
                 assert_eq!((ack.version(), ack.expires_at()), (ended.version(), ended.expires_at()));
             }
             decision => panic!("{outcome:?} again: {decision:?}"),
@@ -259,15 +259,15 @@ fn p6_sending_again_what_took_effect_gives_the_same_answer_and_writes_nothing() 
 #[test]
 fn p2_a_token_equal_to_one_that_was_purged_does_not_outrun_it() {
     let next = written(None, &acquire(1), at(T));
-    let change = crate::store::Change {
+    let change = crate::store::ConditionalWrite {
         expected: None,
         next: &next,
         not_before: None,
         not_after: None,
         is_outcome: false,
     };
-    for (purged, outruns) in [(T - 1, true), (T, false), (T + 1, false)] {
-        assert_eq!(change.outruns(Token::from_u64(purged)), outruns, "{T} over {purged}");
+    for (purged, is_above_floor) in [(T - 1, true), (T, false), (T + 1, false)] {
+        assert_eq!(change.is_above_floor(Token::from_u64(purged)), is_above_floor, "{T} over {purged}");
     }
 }
 
@@ -384,7 +384,7 @@ fn p6_the_same_result_is_recognised_by_its_word_or_by_its_hash() {
         let done = written(Some(&granted), &complete(b"\"paid\"", *first), at(T + 1));
         match decide(Some(&done), &complete(bytes, *again), at(T + 2), KEPT) {
             Decision::Answer(Answer::Done(ack)) => {
-                assert!(*is_same && ack.is_repeated(), "{first:?}, {again:?}");
+                assert!(*is_same && ack.is_duplicate(), "{first:?}, {again:?}");
             }
             Decision::Refuse(Error::Finished { .. }) => assert!(!is_same, "{first:?}, {again:?}"),
             decision => panic!("{first:?}, {again:?}: {decision:?}"),

@@ -49,7 +49,7 @@ fn p11_no_command_decision_or_answer_shows_a_lease_id_or_a_content() {
         match decision {
             super::super::Decision::Write(change, answer) => {
                 looks.at("Answer", &answer);
-                looks.at("Change", &change);
+                looks.at("ConditionalWrite", &change);
                 looks.at("Record", &change.next);
                 looks.at("View", &View::of(&change.next, at(now)));
                 Some(change.next)

@@ -89,7 +89,7 @@ impl Case<'_> {
         must("not_after", change.not_after == write.not_after.map(at))?;
         must("is_outcome", change.is_outcome == write.is_outcome)?;
         // Decided at an instant that the store would refuse, a change could never be made.
-        must("due when decided", change.change(self.record).is_due(at(self.now)))?;
+        must("due when decided", change.change(self.record).in_window(at(self.now)))?;
         let (next, wanted) = (change.next.encode(), write.next.bytes());
         must(&format!("writes\n{next:02x?}\nnot\n{wanted:02x?}\n"), next == wanted)
     }
@@ -114,7 +114,7 @@ impl Case<'_> {
             (Answer::Done(ack), Told::Done { late, repeated }) => {
                 let after = after.unwrap();
                 must("late", ack.is_late() == *late)?;
-                must("repeated", ack.is_repeated() == *repeated)?;
+                must("repeated", ack.is_duplicate() == *repeated)?;
                 must("version", ack.version().as_u64() == after.version)?;
                 must("expires_at", ack.expires_at() == at(after.expires))
             }

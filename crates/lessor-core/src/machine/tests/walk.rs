@@ -66,7 +66,7 @@ pub(crate) fn play(steps: &[Step]) -> Vec<Record> {
         // The story behind the second condition: a caller read the clock and was suspended; meanwhile the key was
         // granted, finished and purged by others; then the caller's grant, by its old reading, got a lower token.
         let change = write.change(stored.as_ref());
-        if !change.is_due(now) || !change.outruns(highest_purged) {
+        if !change.in_window(now) || !change.is_above_floor(highest_purged) {
             continue;
         }
         let next = write.next;
@@ -138,7 +138,7 @@ fn check_repeat(next: &Record, step: &Step, answer: &Answer, reading: Timestamp)
         (Command::Acquire(_), Answer::Granted, Decision::Answer(Answer::Resent(resent))) => next == resent,
         (Command::Act(_, Act::Extend { .. } | Act::Checkpoint(_)), ..) => true,
         (Command::Act(..), Answer::Done(_), Decision::Answer(Answer::Done(ack))) => {
-            ack.is_repeated() && ack.version() == next.version()
+            ack.is_duplicate() && ack.version() == next.version()
         }
         (Command::Resolve(_), _, Decision::Refuse(_)) => true,
         (Command::Forget { .. }, _, Decision::Answer(Answer::Forgotten(was))) => !was,

@@ -7,43 +7,43 @@ use crate::key::Key;
 
 /// Receives a store's notifications of changes that another party made.
 pub(crate) trait Listener: Send + Sync {
-    fn changed(&self, key: &Key);
-    fn clock_moved(&self);
+    fn key_changed(&self, key: &Key);
+    fn all_changed(&self);
 }
 
 /// A store's notifier of one engine, whose waiters and holders it wakes. Cheap to clone; does not keep the engine alive.
 #[derive(Clone)]
-pub struct Hints(Weak<dyn Listener>);
+pub struct ChangeNotifier(Weak<dyn Listener>);
 
-impl Hints {
+impl ChangeNotifier {
     pub(crate) fn new<L: Listener + 'static>(listener: &Arc<L>) -> Self {
         let listener: Weak<L> = Arc::downgrade(listener);
         Self(listener)
     }
 
     /// Reports that another party may have changed the record under `key`.
-    pub fn changed(&self, key: &Key) {
+    pub fn key_changed(&self, key: &Key) {
         if let Some(listener) = self.0.upgrade() {
-            listener.changed(key);
+            listener.key_changed(key);
         }
     }
 
     /// Reports that the store's clock made a step, or that any record may have changed.
-    pub fn clock_moved(&self) {
+    pub fn all_changed(&self) {
         if let Some(listener) = self.0.upgrade() {
-            listener.clock_moved();
+            listener.all_changed();
         }
     }
 
-    /// Returns whether the engine is gone, so that the hints can be dropped.
+    /// Returns whether the engine is gone, so that the notifier can be dropped.
     #[must_use]
     pub fn is_stale(&self) -> bool {
         self.0.strong_count() == 0
     }
 }
 
-impl fmt::Debug for Hints {
+impl fmt::Debug for ChangeNotifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Hints")
+        f.write_str("ChangeNotifier")
     }
 }
