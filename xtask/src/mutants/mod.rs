@@ -1,7 +1,7 @@
 //! Faults planted in the sources, one at a time. Each has to be caught by the test that is meant for it: a test that
 //! cannot fail proves nothing.
 //!
-//! [`list`], [`values`], [`file`], [`redis`] and [`facade`] have them. A fault whose source text is no longer there exactly once, or that does not compile, is stale, and
+//! [`list`], [`values`], [`mod@file`], [`redis`] and [`facade`] have them. A fault whose source text is no longer there exactly once, or that does not compile, is stale, and
 //! that is an error too.
 
 mod facade;
