@@ -463,7 +463,7 @@ impl Lease {
         self.left_checkpoint_bytes().map(parse).transpose()
     }
 
-    /// The same as [`previous_checkpoint`](Self::left_checkpoint), as raw bytes.
+    /// The same as [`previous_checkpoint`](Self::previous_checkpoint), as raw bytes.
     #[must_use]
     pub fn left_checkpoint_bytes(&self) -> Option<&[u8]> {
         self.grant()

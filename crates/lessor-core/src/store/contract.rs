@@ -93,7 +93,7 @@ pub trait CompareAndSwap: fmt::Debug + Send + Sync + 'static {
     /// Returns the record under `key`, even one whose retention has ended.
     fn load(&self, key: &Key) -> Reply<Snapshot>;
 
-    /// Puts `change.next` under `key`, if the record there is `change.expected` (see [`ConditionalWrite::expects`]) and the clock
+    /// Puts `change.next` under `key`, if the record there is `change.expected` (see [`ConditionalWrite::matches`]) and the clock
     /// is in the window that the change names. A store that reads its clock in the same atomic step asks
     /// [`ConditionalWrite::stamped`] whether another record is to be stored in place of `change.next`.
     fn compare_and_swap(&self, key: &Key, change: &ConditionalWrite<'_>) -> Reply<CasResult>;
