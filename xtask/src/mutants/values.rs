@@ -16,7 +16,7 @@ const fn memory(target: &'static [&'static str], filter: &'static str) -> Test {
 
 pub(crate) const VALUES: &[Mutant] = &[
     Mutant {
-        name: "equal-token-is_above_floor-a-purged-one",
+        name: "equal-token-outruns-a-purged-one",
         file: "crates/lessor-core/src/store/types.rs",
         find: "self.next.token() > purged",
         replace: "self.next.token() >= purged",
