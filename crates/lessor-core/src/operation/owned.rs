@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::key::Key;
-use crate::machine::{Act, Command, Decision, decide};
+use crate::machine::{Command, Decision, decide};
 use crate::record::Record;
 use crate::store::types::OwnedConditionalWrite;
 use crate::time::Timestamp;
@@ -78,21 +78,6 @@ impl OwnedOperation {
     #[must_use]
     pub fn key(&self) -> &Key {
         &self.key
-    }
-
-    /// Returns whether the operation may be committed at any time after it was decided.
-    ///
-    /// *Complete*, *fail*, *release* and *abandon* may. *Extend* and *checkpoint* may not: they have to be written while the lease
-    /// lives, or they would bring back a lease that observers saw end. A store refuses those in a transaction of the caller's.
-    #[must_use]
-    pub fn may_be_committed_later(&self) -> bool {
-        match &self.request {
-            OwnedRequest::Command(Command::Act(_, act)) => {
-                !matches!(act, Act::Extend { .. } | Act::Checkpoint(_))
-            }
-            OwnedRequest::Command(_) | OwnedRequest::Rules(_) => true,
-            OwnedRequest::Swap(change) => !change.borrow().is_timed(),
-        }
     }
 
     /// Decides upon a copy of the record.
