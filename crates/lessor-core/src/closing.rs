@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 
 use crate::time::Timestamp;
 
-/// What closing an engine came to.
+/// The result of closing an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Closed {
@@ -19,14 +19,14 @@ pub struct Closed {
 }
 
 impl Closed {
-    /// Whether everything was done.
+    /// Returns whether every step was done.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.gave_up && self.released && self.tidied
     }
 }
 
-/// What a closing is doing.
+/// A step of a closing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CloseStep {
@@ -39,15 +39,15 @@ pub enum CloseStep {
     Over,
 }
 
-/// How far a closing is.
+/// The progress of a closing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CloseProgress {
-    /// What is being done.
+    /// The current step.
     pub step: CloseStep,
-    /// How much of it is done, in the unit of `total`.
+    /// The part of it that is done, in the unit of `total`.
     pub done: u64,
-    /// How much there is to do, about: bytes in a file log that is being compacted. 0 if nothing is known of it.
+    /// The approximate total: bytes of a file store that is being compacted. 0 if it is unknown.
     pub total: u64,
 }
 
@@ -56,7 +56,7 @@ pub struct CloseProgress {
 pub struct CloseWatch(pub(crate) Report);
 
 impl CloseWatch {
-    /// How far the closing is now.
+    /// Returns the current progress of the closing.
     #[must_use]
     pub fn get(&self) -> CloseProgress {
         self.0.get()
@@ -77,7 +77,7 @@ impl Report {
     }
 }
 
-/// How a store is to be closed: see [`Store::close`](crate::Store::close).
+/// A request to close a store: see [`Store::close`](crate::Store::close).
 #[derive(Clone, Debug)]
 pub struct Closing {
     pub(crate) until: Timestamp,
@@ -102,7 +102,7 @@ impl Closing {
         *self.report.0.lock() = CloseProgress { step: CloseStep::Store, done, total };
     }
 
-    /// How far it is.
+    /// The progress so far.
     #[must_use]
     pub fn progress(&self) -> CloseProgress {
         self.report.get()
