@@ -23,9 +23,7 @@ impl Subscribers {
         self.are_several.store(engines.len() > 1, Ordering::Release);
     }
 
-    /// Returns the engines.
-    #[must_use]
-    pub fn all(&self) -> Vec<ChangeNotifier> {
+    fn all(&self) -> Vec<ChangeNotifier> {
         self.engines.lock().clone()
     }
 
@@ -49,5 +47,9 @@ impl Subscribers {
     #[cold]
     pub fn notify(&self, key: &Key) {
         self.all().iter().for_each(|engine| engine.key_changed(key));
+    }
+    /// Notifies all engines that any record may have changed.
+    pub fn notify_all(&self) {
+        self.all().iter().for_each(ChangeNotifier::all_changed);
     }
 }

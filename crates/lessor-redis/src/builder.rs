@@ -9,7 +9,7 @@ use crate::config::address::Address;
 use crate::config::settings::Settings;
 use crate::manager::connection_manager::ConnectionManager;
 use crate::node::context::ConnectionContext;
-use crate::node::invalidation::Subscribers;
+use crate::node::invalidation::Invalidation;
 use crate::store::redis_store::RedisStore;
 
 impl RedisStore {
@@ -167,12 +167,12 @@ impl Builder {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let address = Address::parse(url, &mut self.settings)?;
         let prefix = self.settings.validate()?;
-        let subscribers = Subscribers::new(prefix.clone());
+        let invalidation = Invalidation::new(prefix.clone());
         #[cfg(feature = "tls")]
         let context =
-            ConnectionContext::new(self.settings, address, subscribers, self.runtime, self.certificates);
+            ConnectionContext::new(self.settings, address, invalidation, self.runtime, self.certificates);
         #[cfg(not(feature = "tls"))]
-        let context = ConnectionContext::new(self.settings, address, subscribers, self.runtime);
+        let context = ConnectionContext::new(self.settings, address, invalidation, self.runtime);
         Ok(RedisStore::new(ConnectionManager::open(context)?, prefix))
     }
 }

@@ -349,7 +349,7 @@ pub(crate) const REDIS: &[Mutant] = &[
     Mutant {
         name: "redis-waiters-are-not-told-of-a-new-connection",
         file: "crates/lessor-redis/src/manager/connection_manager.rs",
-        find: "        // Changes made while there was no connection were not reported.\n        self.context.subscribers.all_changed();\n",
+        find: "        // Changes made while there was no connection were not reported.\n        self.context.invalidation.engines.notify_all();\n",
         replace: "",
         test: redis(WAITERS, "during_and_after_a_lost_connection"),
     },

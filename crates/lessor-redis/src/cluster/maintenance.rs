@@ -160,7 +160,7 @@ impl Cluster {
             if is_connected {
                 backoff = BACKOFF.0;
                 // Changes made while there was no connection were not reported.
-                self.context.subscribers.all_changed();
+                self.context.invalidation.engines.notify_all();
                 self.monitor(address, clock, disconnected, &mut known).await;
             }
             if self.map.write().node_of_task(address, disconnected).is_none() {

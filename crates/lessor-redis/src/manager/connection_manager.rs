@@ -184,7 +184,7 @@ impl ConnectionManager {
         }
         self.changed.notify(usize::MAX);
         // Changes made while there was no connection were not reported.
-        self.context.subscribers.all_changed();
+        self.context.invalidation.engines.notify_all();
         Ok(())
     }
 

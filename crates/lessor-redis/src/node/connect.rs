@@ -30,7 +30,7 @@ pub(crate) async fn connect(
     endpoint: &str,
     on_disconnect: impl Fn() + Send + Sync + 'static,
 ) -> Result<Connection, StoreError> {
-    let subscribers = Arc::clone(&context.subscribers);
+    let invalidation = Arc::clone(&context.invalidation);
     let login = node.redis_settings().clone();
     #[cfg(feature = "tls")]
     let client = match &context.certificates {
@@ -43,7 +43,7 @@ pub(crate) async fn connect(
         true => no_database(endpoint, login.db(), "the server does not say why"),
         false => connect_error(&error, context.request_info(endpoint, "HELLO")),
     };
-    let on_push = move |push: &PushInfo| subscribers.on_push(push);
+    let on_push = move |push: &PushInfo| invalidation.on_push(push);
     let runtime = context.runtime.clone();
     let connection = Connection::connect(
         client.map_err(connect_error)?,

@@ -9,7 +9,7 @@ use parking_lot::RwLock;
 use tokio::runtime::Handle;
 
 use super::clock::{SINGLE_SERVER, ServerClock};
-use super::invalidation::Subscribers;
+use super::invalidation::Invalidation;
 use super::server_info::ServerInfo;
 use crate::config::address::Address;
 use crate::config::settings::Settings;
@@ -21,7 +21,7 @@ pub(crate) struct ConnectionContext {
     pub(crate) settings: Settings,
     pub(crate) address: Address,
     pub(crate) clock: ServerClock,
-    pub(crate) subscribers: Arc<Subscribers>,
+    pub(crate) invalidation: Arc<Invalidation>,
     #[cfg(feature = "tls")]
     pub(crate) certificates: Option<redis::TlsCertificates>,
     /// The application's runtime, on which a task may read its own reply.
@@ -37,7 +37,7 @@ impl ConnectionContext {
     pub(crate) fn new(
         settings: Settings,
         address: Address,
-        subscribers: Subscribers,
+        invalidation: Invalidation,
         runtime: Option<Handle>,
         #[cfg(feature = "tls")] certificates: Option<redis::TlsCertificates>,
     ) -> Self {
@@ -45,7 +45,7 @@ impl ConnectionContext {
             settings,
             address,
             clock: ServerClock::new(),
-            subscribers: Arc::new(subscribers),
+            invalidation: Arc::new(invalidation),
             #[cfg(feature = "tls")]
             certificates,
             runtime,

@@ -57,7 +57,8 @@ impl RedisStore {
             next_purge: AtomicU64::new(0),
             purging: Mutex::default(),
         });
-        let cas = Cas::new(ServerSwaps(Arc::clone(&shared)));
+        let engines = Arc::clone(&shared.manager.context.invalidation.engines);
+        let cas = Cas::with_subscribers(ServerSwaps(Arc::clone(&shared)), engines);
         Self { shared, cas }
     }
 
@@ -131,11 +132,7 @@ impl CompareAndSwap for ServerSwaps {
         };
         Pending::later(async move {
             let _charge = charge;
-            let swap = shared.write(&key, &change).await?;
-            if matches!(swap, CasResult::Written) {
-                shared.manager.context.subscribers.on_write(&key);
-            }
-            Ok(swap)
+            shared.write(&key, &change).await
         })
     }
 
@@ -192,9 +189,8 @@ impl Store for RedisStore {
         self.cas.close(closing)
     }
 
-    /// The connection notifies the engines, because the server reports each change.
     fn subscribe(&self, notifier: ChangeNotifier) {
-        self.shared.manager.context.subscribers.add(notifier);
+        self.cas.subscribe(notifier);
     }
 }
 
