@@ -6,7 +6,7 @@ use lessor_core::{DecodeError, Key, LeaseId, Record};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    let outline = Record::outline(bytes);
+    let outline = Record::header(bytes);
     match Record::decode(bytes) {
         Ok(record) => {
             assert_eq!(record.encode(), bytes);

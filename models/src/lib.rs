@@ -7,10 +7,8 @@
 
 #![cfg(loom)]
 
-#[path = "../../crates/lessor-core/src/presence.rs"]
-mod presence;
 #[allow(dead_code, reason = "the models use the part of the file that synchronises")]
-#[path = "../../crates/lessor-core/src/wait/registry.rs"]
+#[path = "../../crates/lessor-core/src/run/wait/registry.rs"]
 mod registry;
 mod sync;
 

@@ -1,21 +1,5 @@
-//! The model checker's primitives, under the names that the library uses.
+//! The core's layer of the same name, on the model checker's primitives.
 
-pub(crate) use loom::sync::Arc;
-pub(crate) use loom::sync::atomic::{AtomicUsize, Ordering, fence};
-
-/// All keys share it, so that the model stays small.
-pub(crate) const PRESENCE_SLOTS: usize = 1;
-
-/// With the face of `parking_lot`'s, which knows no poisoning.
-pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
-
-impl<T> Mutex<T> {
-    pub(crate) fn new(value: T) -> Self {
-        Self(loom::sync::Mutex::new(value))
-    }
-
-    #[expect(clippy::unwrap_used, reason = "the model fails on a panic anyway")]
-    pub(crate) fn lock(&self) -> loom::sync::MutexGuard<'_, T> {
-        self.0.lock().unwrap()
-    }
-}
+#[path = "../../crates/lessor-core/src/sync/presence.rs"]
+pub(crate) mod presence;
+pub(crate) mod primitives;

@@ -4,8 +4,8 @@ use std::task::{Poll, Waker};
 use loom::future::block_on;
 use loom::thread;
 
-use crate::registry::{Follows, Judgement, Looked, Meaning, OFFER, Registry, Ticket, Watched};
-use crate::sync::{Arc, AtomicUsize, Ordering};
+use crate::registry::{Follows, Looked, Meaning, NextStep, OFFER, Registry, Ticket, Watched};
+use crate::sync::primitives::{Arc, AtomicUsize, Ordering};
 
 const KEY: &str = "key";
 
@@ -87,9 +87,9 @@ impl Waiter {
     fn outcome(&self) -> Option<usize> {
         block_on(poll_fn(|context| {
             let judge = |seen: &usize| match *seen {
-                DONE => Judgement::Answer(DONE),
-                FREE => Judgement::Try,
-                _ => Judgement::Wait,
+                DONE => NextStep::Answer(DONE),
+                FREE => NextStep::Try,
+                _ => NextStep::Wait,
             };
             let (looked, follows) = self.entry.look(self.ticket, 0, context.waker().clone(), judge);
             assert!(!self.engine.see_to(follows));
@@ -104,7 +104,7 @@ impl Waiter {
     /// Registers a waker that does nothing.
     fn sleep(&self) {
         let waker = Waker::noop().clone();
-        let (looked, follows) = self.entry.look(self.ticket, 0, waker, |_| Judgement::<()>::Wait);
+        let (looked, follows) = self.entry.look(self.ticket, 0, waker, |_| NextStep::<()>::Wait);
         assert_eq!(looked, Looked::Nothing);
         assert!(!self.engine.see_to(follows));
     }

@@ -4,72 +4,39 @@
 //! this crate for [`Store`] and on `lessor-testkit` for the suite that says whether theirs is correct.
 //!
 //! ```text
-//!  your code ──► Engine ──► machine::decide(record, command, now) ──► Decision
+//!  your code ──► Engine ──► rules::decide(record, command, now) ──► Decision
 //!                  │          every lease rule; pure
 //!                  └──► Store: now · load · execute · scan · purge · durability · close · attach
 //!                             whole records; knows no lease rule
 //! ```
 
-mod acquire;
-mod background;
-mod cas;
-mod clock;
-mod close;
-mod closing;
-mod codec;
-mod context;
-mod engine;
-mod error;
-mod fingerprint;
-mod given_up;
-mod hash;
-mod holders;
-mod key;
-mod lease;
-mod lease_id;
-pub mod machine;
-mod notifier;
-mod once;
-mod operation;
-mod pending;
-mod presence;
-mod random;
-mod record;
-mod resolve;
-mod settings;
-mod signal;
-mod state;
+mod api;
+mod data;
+pub mod rules;
+mod run;
 pub mod store;
-mod subscribers;
 mod sync;
-mod tasks;
-mod time;
-mod unconfirmed;
-mod value;
-mod view;
-mod wait;
-mod watches;
-mod within;
-mod worker;
 
-pub use acquire::{AcquireRequest, Acquisition};
-pub use cas::Cas;
-pub use close::Close;
-pub use closing::{CloseProgress, CloseStep, CloseWatch, Closed, Closing};
-pub use codec::{DecodeError, FORMAT_VERSION};
-pub use engine::{Engine, Listing};
-pub use error::{Error, ErrorKind};
-pub use fingerprint::Fingerprint;
-pub use key::{Key, KeyError, MAX_KEY_CHARS};
-pub use lease::{Held, Lease};
-pub use lease_id::{LeaseId, LeaseIdError};
-pub use machine::Ack;
-pub use once::{ERRORED, Once, OnceError, Outcome, PANICKED, RESULT_REFUSED};
-pub use pending::{Pending, block_on};
-pub use record::{Ended, Failure, Former, Outline, Payload, Record, Stage, Token, Version};
-pub use resolve::Resolve;
-pub use settings::{Backoff, OnFailed, OnLapsed, Settings};
-pub use state::State;
+pub use api::acquire::{AcquireRequest, Acquisition};
+pub use api::close::Close;
+pub use api::engine::{Engine, Listing};
+pub use api::lease::{Lease, LeaseHandle};
+pub use api::once::{ERRORED, Once, OnceError, Outcome, PANICKED, RESULT_REFUSED};
+pub use api::resolve::Resolve;
+pub use data::codec::{DecodeError, FORMAT_VERSION};
+pub use data::error::{Error, ErrorKind};
+pub use data::fingerprint::Fingerprint;
+pub use data::key::{Key, KeyError, MAX_KEY_CHARS};
+pub use data::lease_id::{LeaseId, LeaseIdError};
+pub use data::record::{
+    Failure, GrantEnd, Payload, PreviousGrant, Record, RecordHeader, Stage, Token, Version,
+};
+pub use data::state::State;
+pub use data::time::{Clock, SystemClock, Timestamp};
+pub use data::view::View;
+pub use rules::Ack;
+pub use rules::settings::{Backoff, OnFailed, OnLapsed, Settings};
+pub use store::cas::Cas;
+pub use store::closing::{CloseProgress, CloseStep, CloseWatch, Closed, Closing};
 pub use store::{CompareAndSwap, Durability, Store, StoreError};
-pub use time::{Clock, SystemClock, Timestamp};
-pub use view::View;
+pub use sync::pending::{Pending, block_on};

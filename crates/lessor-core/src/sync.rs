@@ -1,10 +1,7 @@
-//! The synchronisation primitives of [`wait::registry`](crate::wait::registry) and [`presence`](crate::presence), in one place so that a model checker can put
-//! its own there.
+//! Futures and wake-ups without a runtime. This layer knows nothing about leases.
 
-pub(crate) use std::sync::Arc;
-pub(crate) use std::sync::atomic::{AtomicUsize, Ordering, fence};
-
-pub(crate) use parking_lot::Mutex;
-
-/// See [`presence`](crate::presence). Two kilobytes.
-pub(crate) const PRESENCE_SLOTS: usize = 256;
+pub(crate) mod pending;
+pub(crate) mod presence;
+pub(crate) mod primitives;
+pub(crate) mod signal;
+pub(crate) mod wakers;

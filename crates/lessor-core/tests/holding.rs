@@ -109,12 +109,12 @@ fn rule_15_lost_fires_when_the_lease_is_given_up_through_another_handle() {
     for store in stores(&ManualClock::new()) {
         let engine = Engine::new(store).unwrap();
         let kept = acquire(&engine, "kept").keep_alive();
-        engine.held("kept", *kept.lease_id()).unwrap().abandon().wait().unwrap();
+        engine.lease_handle("kept", *kept.lease_id()).unwrap().abandon().wait().unwrap();
         kept.lost().wait();
         assert!(kept.is_lost());
 
         let plain = acquire(&engine, "plain");
-        engine.held("plain", *plain.lease_id()).unwrap().abandon().wait().unwrap();
+        engine.lease_handle("plain", *plain.lease_id()).unwrap().abandon().wait().unwrap();
         assert!(matches!(plain.extend(TTL).wait(), Err(Error::Lapsed)));
         assert!(plain.is_lost());
         plain.lost().wait();
@@ -428,10 +428,13 @@ fn a_lease_by_a_foreign_id_is_not_lost_by_what_happens_to_the_key() {
     let lease = acquire(&engine, "key").keep_alive();
     let stranger = LeaseId::from_bytes([7; 16]);
     assert!(matches!(
-        engine.held("key", stranger).unwrap().complete("x").wait(),
+        engine.lease_handle("key", stranger).unwrap().complete("x").wait(),
         Err(Error::NotHolder { .. })
     ));
-    assert!(matches!(engine.held("key", stranger).unwrap().abandon().wait(), Err(Error::NotHolder { .. })));
+    assert!(matches!(
+        engine.lease_handle("key", stranger).unwrap().abandon().wait(),
+        Err(Error::NotHolder { .. })
+    ));
     assert!(!lease.is_lost());
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use lessor_core::machine::{Acquire, Command};
+use lessor_core::rules::{Acquire, Command};
 use lessor_core::store::{Execution, Operation, OwnedOperation, Reply, Snapshot};
 use lessor_core::{
     Acquisition, Engine, Error, Key, Lease, LeaseId, OnFailed, OnLapsed, State, Store, Timestamp, Token,

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use lessor_core::store::{CasResult, ConditionalWrite, Execution, Operation, Page, Reply, Scan, Snapshot};
 use lessor_core::{
-    Acquisition, Backoff, Clock, Engine, Error, Held, Key, Lease, LeaseId, OnFailed, OnLapsed, OnceError,
-    Pending, Settings, Store, Timestamp,
+    Acquisition, Backoff, Clock, Engine, Error, Key, Lease, LeaseHandle, LeaseId, OnFailed, OnLapsed,
+    OnceError, Pending, Settings, Store, Timestamp,
 };
 use lessor_memory::MemoryStore;
 use lessor_testkit::{Layer, Layered, Retrying, SwapLayer, swap};
@@ -139,8 +139,8 @@ impl World {
         lease
     }
 
-    fn held(&self, key: &str, id: [u8; 16]) -> Held {
-        self.engine.held(key, LeaseId::from_bytes(id)).unwrap()
+    fn held(&self, key: &str, id: [u8; 16]) -> LeaseHandle {
+        self.engine.lease_handle(key, LeaseId::from_bytes(id)).unwrap()
     }
 
     /// Looks at everything that there is to see of a key.
@@ -176,7 +176,7 @@ fn p11_nothing_that_can_be_printed_shows_a_lease_id_or_a_content() {
     // In progress.
     let lease = world.grant("work");
     looks.at("Lease", &lease);
-    looks.at("Held", &world.held("work", LEASE_ID));
+    looks.at("LeaseHandle", &world.held("work", LEASE_ID));
     looks.at("Pending", &lease.complete_bytes_as(&[0; 65], None));
     world.survey("work");
     let _ = world.ask("work", OTHER_LEASE_ID, OnLapsed::TakeOver);
@@ -218,7 +218,7 @@ fn p11_nothing_that_can_be_printed_shows_a_lease_id_or_a_content() {
         panic!("a lapsed lease is taken over");
     };
     looks.at("Lease", &heir);
-    looks.at("Former", &heir.former());
+    looks.at("Former", &heir.previous_grant());
     world.refused(heir.previous_checkpoint::<u32>());
     world.refused(lease.complete(RESULT).wait());
     looks.at("Ack", &heir.release().wait());

@@ -58,7 +58,7 @@ impl RecordSink for Recovered {
     }
 
     fn record(&mut self, lsn: u64, location: Location, entry: &Entry<'_>) -> Result<(), DecodeError> {
-        let outline = Record::outline(entry.record)?;
+        let outline = Record::header(entry.record)?;
         let (token, purge_at, lease_until) = (outline.token, outline.purge_at(), outline.lease_until());
         let slot = Slot { lsn, location, token: token.as_u64(), purge_at, record: None, bucket: 0 };
         if self.index.recover(entry.key.clone(), slot) && (lease_until.is_some() || !self.leases.is_empty()) {

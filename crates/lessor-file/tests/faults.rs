@@ -286,7 +286,7 @@ fn p5_all_holders_finish_on_a_full_disk_even_after_a_restart() {
             disk.set_capacity(Some(full.unwrap_or(disk.used())));
             let result = "x".repeat(250);
             for (key, lease_id) in &held {
-                let held = engine.held(key, *lease_id).unwrap();
+                let held = engine.lease_handle(key, *lease_id).unwrap();
                 held.complete_bytes(result.as_bytes()).wait().unwrap_or_else(|error| {
                     panic!("closed: {is_closed}, restarts: {restarts}, {key}: {error}")
                 });
@@ -310,7 +310,7 @@ fn p5_holders_finish_on_a_full_disk_after_a_power_loss() {
         image.set_capacity(Some(image.used()));
         let (_store, engine) = open(&image, &Settings::default());
         for (key, lease_id) in &held {
-            engine.held(key, *lease_id).unwrap().complete(&1).wait().unwrap();
+            engine.lease_handle(key, *lease_id).unwrap().complete(&1).wait().unwrap();
         }
     }
 }

@@ -83,7 +83,7 @@ fn p5_a_log_on_a_full_file_system_opens_and_lets_holders_finish() {
     };
     let folder = mounted.path().join("log");
     let (store, engine) = open(&folder);
-    engine.held("done", granted(&engine, "done")).unwrap().complete(&1).wait().unwrap();
+    engine.lease_handle("done", granted(&engine, "done")).unwrap().complete(&1).wait().unwrap();
     let held: Vec<_> = (0..500).map(|number| format!("job {number}")).collect();
     let held: Vec<_> = held.into_iter().map(|key| (granted(&engine, &key), key)).collect();
     let fillers = [fill(mounted.path(), "filler"), {
@@ -98,7 +98,7 @@ fn p5_a_log_on_a_full_file_system_opens_and_lets_holders_finish() {
     assert!(is_full(engine.acquire("another").wait()));
     for (lease_id, key) in &held {
         engine
-            .held(key, *lease_id)
+            .lease_handle(key, *lease_id)
             .unwrap()
             .complete(key)
             .wait()

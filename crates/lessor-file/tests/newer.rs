@@ -105,7 +105,7 @@ fn assert_refused(store: &Arc<FileStore>, lease_id: LeaseId) {
     assert_named("status", engine.status(NEWER).wait());
     assert_named("forget", engine.forget_forced(NEWER).wait());
     assert_named("resolve", engine.resolve(NEWER).released().wait());
-    let held = engine.held(NEWER, lease_id).unwrap();
+    let held = engine.lease_handle(NEWER, lease_id).unwrap();
     assert_named("extend", held.extend(Duration::from_secs(60)).wait());
     assert_named("checkpoint", held.checkpoint("page 7").wait());
     assert_named("complete", held.complete("paid").wait());

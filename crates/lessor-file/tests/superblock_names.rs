@@ -68,7 +68,7 @@ fn eventually(what: &str, mut done: impl FnMut() -> bool) {
 
 /// Waits for the next segment, and prevents others from being made, so that a compaction continues
 /// in that one.
-fn is_made(disk: &SimDisk, held: Option<Arc<Held>>) {
+fn is_made(disk: &SimDisk, held: Option<Arc<LeaseHandle>>) {
     eventually("the next segment is made", || {
         disk.file_names().iter().any(|name| name == NEXT) && disk.durable_bytes(NEXT).len() == 8 << 10
     });
@@ -100,13 +100,13 @@ fn p5_an_unsynced_segment_is_not_named_with_sync_process() {
 
 /// Stops the thread that writes the first frame of the next segment, after its header is written.
 #[derive(Default)]
-struct Held {
+struct LeaseHandle {
     /// Whether it is stopped, and whether it may continue.
     state: Mutex<(bool, bool)>,
     changed: Condvar,
 }
 
-impl Held {
+impl LeaseHandle {
     fn stop(&self) {
         let mut state = self.state.lock();
         state.0 = true;
@@ -129,7 +129,7 @@ impl Held {
 fn p5_an_unfinished_segment_is_not_named_with_sync_disk() {
     let disk = SimDisk::new();
     let (store, number) = (open(&disk, SyncMode::Disk), AtomicU64::new(0));
-    let held = Arc::new(Held::default());
+    let held = Arc::new(LeaseHandle::default());
     is_made(&disk, Some(Arc::clone(&held)));
     thread::scope(|scope| {
         let committer = scope.spawn(|| {

@@ -48,7 +48,7 @@ fn p9_a_checkpoint_is_never_ahead_of_the_log() {
             for other in ["a", "b", "c"] {
                 acquire(&busy, other);
             }
-            busy.held("job", lease_id).unwrap().checkpoint("half-way").wait().unwrap();
+            busy.lease_handle("job", lease_id).unwrap().checkpoint("half-way").wait().unwrap();
         }
     })));
     store.compact().unwrap();
@@ -59,7 +59,7 @@ fn p9_a_checkpoint_is_never_ahead_of_the_log() {
     store.close().unwrap();
     let again = open(&left, &clock);
     let engine = Engine::new(again.clone()).unwrap();
-    engine.held("job", lease_id).unwrap().complete("done").wait().unwrap();
+    engine.lease_handle("job", lease_id).unwrap().complete("done").wait().unwrap();
     again.close().unwrap();
 
     let again = open(&left, &clock);

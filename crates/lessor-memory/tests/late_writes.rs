@@ -135,7 +135,7 @@ fn a_view_is_of_a_record_and_a_time_that_belong_together() {
 /// they had written version 2.
 #[test]
 fn p10_two_equal_writes_through_two_handles_are_not_both_acknowledged_as_written() {
-    type Write = fn(&lessor_core::Held) -> lessor_core::Ack;
+    type Write = fn(&lessor_core::LeaseHandle) -> lessor_core::Ack;
     let writes: [(&str, Write); 5] = [
         ("extend", |held| held.extend(2 * TTL).wait().unwrap()),
         ("checkpoint", |held| held.checkpoint("half").wait().unwrap()),
@@ -150,7 +150,7 @@ fn p10_two_equal_writes_through_two_handles_are_not_both_acknowledged_as_written
             let (faulty, faults) = Faults::over(memory.clone(), Level::Swaps);
             let (sound, shaky) = (Engine::new(memory).unwrap(), Engine::new(faulty).unwrap());
             let lease = acquire(&sound);
-            let other = shaky.held("key", *lease.lease_id()).unwrap();
+            let other = shaky.lease_handle("key", *lease.lease_id()).unwrap();
             // The second handle reads, decides and sends; before the engine has looked, the first has written the same.
             faults.script([Fault::None, fault, Fault::HeldRequest]);
             let (first, second) = std::thread::scope(|scope| {

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lessor_core::machine::{Act, Command};
+use lessor_core::rules::{Command, HolderCommand};
 use lessor_core::store::{CasResult, ConditionalWrite};
 use lessor_core::{Acquisition, Engine, Error, Lease, Record, State, Store, Timestamp};
 use lessor_redis::RedisStore;
@@ -44,7 +44,7 @@ fn p7_a_time_window_is_checked_with_the_servers_clock_and_not_the_callers_estima
         let text = format!("key {round}");
         let (grant, lease_id) = granted(now(&store));
         assert!(matches!(put(&store, &text, &grant), Ok(CasResult::Written)));
-        let extend = Command::Act(lease_id, Act::Extend { ttl: hours(9) });
+        let extend = Command::Holder(lease_id, HolderCommand::Extend { ttl: hours(9) });
         let next = written(Some(&grant), &extend, now(&store), hours(1));
         let swap = |not_before, not_after| {
             let change = ConditionalWrite {
@@ -78,7 +78,7 @@ fn p7_a_time_window_is_checked_with_the_servers_clock_and_not_the_callers_estima
 /// Returns a released record whose retention ends a second later.
 fn released(now: Timestamp) -> Record {
     let (record, lease_id) = granted(now);
-    written(Some(&record), &Command::Act(lease_id, Act::Release), now, Duration::from_secs(1))
+    written(Some(&record), &Command::Holder(lease_id, HolderCommand::Release), now, Duration::from_secs(1))
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn p9_the_server_expires_a_record_an_hour_after_it_may_be_purged() {
     // the server's.
     let least = grant.purge_at().saturating_add(hours(1)).as_micros().div_ceil(1_000);
     assert!((least..=least + 10 * 60_000).contains(&kept_until()), "{} {least}", kept_until());
-    let release = Command::Act(lease_id, Act::Release);
+    let release = Command::Holder(lease_id, HolderCommand::Release);
     let next = written(Some(&grant), &release, at, Duration::from_secs(1));
     let change = ConditionalWrite {
         expected: Some(&grant),

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use lessor_core::machine::{Act, Command};
+use lessor_core::rules::{Command, HolderCommand};
 use lessor_core::store::{CasResult, ConditionalWrite, Scan};
 use lessor_core::{Acquisition, Engine, Lease, Store, StoreError};
 use lessor_redis::RedisStore;
@@ -268,7 +268,7 @@ fn p5_a_node_that_hangs_delays_only_its_own_keys_and_at_most_until_the_deadline(
     let store = open_with_short_deadline(&cluster, "hang");
     let (lost, kept) = split(&cluster, "hang", 2);
     let (grant, lease_id) = granted(now(&store));
-    let extend = Command::Act(lease_id, Act::Extend { ttl: Duration::from_secs(9_000) });
+    let extend = Command::Holder(lease_id, HolderCommand::Extend { ttl: Duration::from_secs(9_000) });
     let next = written(Some(&grant), &extend, now(&store), Duration::from_secs(60));
     for key in lost[..2].iter().chain(&kept) {
         assert!(matches!(put(&store, key, &grant), Ok(CasResult::Written)));

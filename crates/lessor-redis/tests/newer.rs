@@ -53,7 +53,7 @@ fn assert_refused(store: &Arc<RedisStore>, engine: &Engine, lease_id: LeaseId) {
     assert_named("status", engine.status(KEY).wait());
     assert_named("forget", engine.forget_forced(KEY).wait());
     assert_named("resolve", engine.resolve(KEY).released().wait());
-    let held = engine.held(KEY, lease_id).unwrap();
+    let held = engine.lease_handle(KEY, lease_id).unwrap();
     assert_named("extend", held.extend(Duration::from_secs(60)).wait());
     assert_named("checkpoint", held.checkpoint("page 7").wait());
     assert_named("complete", held.complete("paid").wait());

@@ -19,7 +19,7 @@ use std::thread;
 use std::time::Duration;
 
 use lessor_core::{
-    Ack, Acquisition, Engine, Error, Held, Lease, LeaseId, OnFailed, OnLapsed, State, StoreError, View,
+    Ack, Acquisition, Engine, Error, Lease, LeaseHandle, LeaseId, OnFailed, OnLapsed, State, StoreError, View,
 };
 use lessor_redis::RedisStore;
 use support::Server;
@@ -112,7 +112,7 @@ fn acquire(world: &World, engine: &Engine, key: &str, ttl: Duration) -> Lease {
 }
 
 /// Delivers an outcome until it is acknowledged, and then once more.
-fn deliver(world: &World, key: &str, held: &Held, what: impl Fn(&Held) -> Result<Ack, Error>) {
+fn deliver(world: &World, key: &str, held: &LeaseHandle, what: impl Fn(&LeaseHandle) -> Result<Ack, Error>) {
     let before = world.version(key);
     for round in 0..2 {
         let ack = until_answered(world, key, false, || what(held)).unwrap();
@@ -124,7 +124,7 @@ fn deliver(world: &World, key: &str, held: &Held, what: impl Fn(&Held) -> Result
 
 /// Sends an extension or a checkpoint again. These are not recognised as duplicates, so each fault
 /// may add a write.
-fn repeat(world: &World, key: &str, held: &Held, what: impl Fn(&Held) -> Result<Ack, Error>) {
+fn repeat(world: &World, key: &str, held: &LeaseHandle, what: impl Fn(&LeaseHandle) -> Result<Ack, Error>) {
     let (before, faults) = (world.version(key), world.proxy.counts().2);
     let ack = until_answered(world, key, false, || what(held)).unwrap();
     let (version, faults) = (ack.version().as_u64(), world.proxy.counts().2 - faults);
@@ -157,8 +157,8 @@ fn completes(world: &World, key: &str, dice: &mut Dice) {
         answer => panic!("{key}: {answer:?}"),
     }
     // Through the lease, and by its id, as another process would.
-    let by_id = one.held(key, *lease.lease_id()).unwrap();
-    let held: &Held = if dice.below(2) == 0 { &lease } else { &by_id };
+    let by_id = one.lease_handle(key, *lease.lease_id()).unwrap();
+    let held: &LeaseHandle = if dice.below(2) == 0 { &lease } else { &by_id };
     repeat(world, key, held, |held| held.extend(LONG * 2).wait());
     repeat(world, key, held, |held| held.checkpoint_bytes(b"half").wait());
     let result = key.repeat(1 + usize::try_from(dice.below(300)).unwrap());
@@ -242,7 +242,7 @@ fn lapses(world: &World, key: &str) {
         .collect();
     let [lease] = &leases[..] else { panic!("{key}: {} were granted it", leases.len()) };
     assert_eq!((world.version(key), lease.attempt()), (2, 2), "{key}");
-    let stale = one.held(key, id).unwrap();
+    let stale = one.lease_handle(key, id).unwrap();
     let token = lease.token().as_u64();
     let refused = |act: &dyn Fn() -> Result<Ack, Error>| {
         is_superseded(key, token, until_answered(world, key, false, act));

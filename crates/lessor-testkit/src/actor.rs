@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use lessor_core::machine::Ack;
-use lessor_core::{Acquisition, Engine, Error, Fingerprint, Held, Lease, LeaseId, View};
+use lessor_core::rules::Ack;
+use lessor_core::{Acquisition, Engine, Error, Fingerprint, Lease, LeaseHandle, LeaseId, View};
 
 use crate::model::{Ask, Op, Refusal, Said, Shown, Verdict};
 
@@ -67,12 +67,12 @@ impl Actor {
             Acquisition::Failed(view) => Said::Failed(shown(&view)),
             Acquisition::InDoubt(view) => Said::InDoubt(shown(&view)),
             Acquisition::Acquired(lease) => {
-                let former = lease.former();
+                let former = lease.previous_grant();
                 let said = Said::Acquired {
                     token: lease.token().as_u64(),
                     attempt: lease.attempt(),
                     resent: lease.is_duplicate(),
-                    checkpoint: lease.left_checkpoint_bytes().map(<[u8]>::to_vec),
+                    checkpoint: lease.previous_checkpoint_bytes().map(<[u8]>::to_vec),
                     former: former.map(|former| (former.ended(), former.holder().map(str::to_owned))),
                 };
                 self.leases.push(lease);
@@ -85,12 +85,12 @@ impl Actor {
         let own = self.leases.iter().find(|lease| lease.lease_id() == id && lease.key().as_str() == key);
         match own.filter(|_| !by_id) {
             Some(lease) => act(lease, op),
-            None => act(&self.engine.held(key, *id)?, op),
+            None => act(&self.engine.lease_handle(key, *id)?, op),
         }
     }
 }
 
-fn act(held: &Held, op: &Op) -> Result<Said, Error> {
+fn act(held: &LeaseHandle, op: &Op) -> Result<Said, Error> {
     match op {
         Op::Extend { ttl, .. } => held.extend(*ttl),
         Op::Checkpoint { bytes, .. } => held.checkpoint_bytes(bytes),

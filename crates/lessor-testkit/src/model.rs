@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use lessor_core::{Ended, LeaseId, OnFailed, OnLapsed, State, Timestamp};
+use lessor_core::{GrantEnd, LeaseId, OnFailed, OnLapsed, State, Timestamp};
 use sha2::{Digest, Sha256};
 
 /// An operation on one key, with everything that its caller says.
@@ -59,7 +59,7 @@ pub enum Said {
         attempt: u32,
         resent: bool,
         checkpoint: Option<Vec<u8>>,
-        former: Option<(Ended, Option<String>)>,
+        former: Option<(GrantEnd, Option<String>)>,
     },
     InProgress(Shown),
     Completed(Shown),
@@ -147,7 +147,7 @@ struct Entry {
     checkpoint: Option<Vec<u8>>,
     result: Option<(Vec<u8>, String)>,
     failure: Option<(String, Option<String>)>,
-    former: Option<(Ended, Option<String>)>,
+    former: Option<(GrantEnd, Option<String>)>,
 }
 
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -203,7 +203,7 @@ impl Model {
             Phase::InProgress if entry.is_live(now) => return Said::InProgress(entry.shown(now)),
             Phase::InProgress => match ask.on_lapsed {
                 OnLapsed::InDoubt => return Said::InDoubt(entry.shown(now)),
-                OnLapsed::TakeOver => Ended::Lapsed,
+                OnLapsed::TakeOver => GrantEnd::Lapsed,
             },
             Phase::Completed => return Said::Completed(entry.shown(now)),
             Phase::Failed => {
@@ -217,9 +217,9 @@ impl Model {
                     shown.retry_after = Some(again_at.saturating_since(now).min(MAX_RETRY_AFTER));
                     return Said::Failed(shown);
                 }
-                Ended::Failed
+                GrantEnd::Failed
             }
-            Phase::Released => Ended::Released,
+            Phase::Released => GrantEnd::Released,
         };
         // Each grant has its own lease id.
         if entry.id == ask.id {
@@ -228,7 +228,7 @@ impl Model {
         self.grant(ask, now, Some(ended))
     }
 
-    fn grant(&mut self, ask: &Ask, now: Timestamp, ended: Option<Ended>) -> Said {
+    fn grant(&mut self, ask: &Ask, now: Timestamp, ended: Option<GrantEnd>) -> Said {
         let before = self.record.take();
         let token = now.as_micros().max(self.last_token.unwrap_or(0) + 1);
         self.last_token = Some(token);

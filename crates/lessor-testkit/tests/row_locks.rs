@@ -206,7 +206,7 @@ impl Store for SqlStore {
             let Some(bytes) = row.committed.as_ref().filter(|_| left > 0 && !row.is_locked) else {
                 return true;
             };
-            let outline = Record::outline(bytes).unwrap();
+            let outline = Record::header(bytes).unwrap();
             if outline.purge_at() > now {
                 return true;
             }

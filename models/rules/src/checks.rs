@@ -118,7 +118,7 @@ impl Ghost {
                 is_over: false,
                 is_late: None,
             }),
-            Cmd::Act(id, deed) => {
+            Cmd::HolderCommand(id, deed) => {
                 let is_late = before.is_some_and(|stored| stored.rec.expires_at() <= clock);
                 // Nothing is done before it was begun, and that may have been by a clock that was ahead.
                 let now = clock.max(next.record.acquired_at().as_micros());
@@ -192,7 +192,7 @@ impl Ghost {
     pub(crate) fn astray(&mut self, cmd: Cmd, cell: Kind) {
         self.fault(match (cmd, cell) {
             (_, Kind::Repeated) => Check::SentAgainIsTheSame,
-            (Cmd::Act(_, deed), Kind::Written) if deed.is_outcome() => Check::LateOutcomeCounts,
+            (Cmd::HolderCommand(_, deed), Kind::Written) if deed.is_outcome() => Check::LateOutcomeCounts,
             (_, Kind::InDoubt) => Check::DoubtIsLeftToTheOperator,
             (_, Kind::Mismatch) => Check::OutcomeIsOfTheSameRequest,
             _ => Check::Table,
@@ -222,7 +222,7 @@ impl Ghost {
 fn at_the_write_fault(cmd: Cmd, cell: Kind) -> Option<Check> {
     Some(match (cmd, cell) {
         (_, Kind::Written) => return None,
-        (Cmd::Act(_, Deed::Abandon), Kind::Repeated) => Check::NothingIsWrittenToWhatIsOver,
+        (Cmd::HolderCommand(_, Deed::Abandon), Kind::Repeated) => Check::NothingIsWrittenToWhatIsOver,
         (_, Kind::Repeated | Kind::Reused) => Check::SentAgainIsTheSame,
         (Cmd::Acquire(..), Kind::Completed | Kind::Failed) => Check::FinishedStays,
         (_, Kind::InProgress | Kind::Busy) => Check::OneLiveGrant,

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
-use lessor_core::machine::Answer;
+use lessor_core::rules::Answer;
 use lessor_core::store::{
     CasResult, Closing, ConditionalWrite, OwnedOperation, Page, Purged, Reply, Scan, Snapshot,
 };

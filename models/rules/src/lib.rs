@@ -1,7 +1,7 @@
 //! Visits every state that a few callers of one key can reach: requests that arrive late, lost replies, crashes, purges, steps of
 //! the clock, operators, waiters.
 //!
-//! The rules are the library's own function `lessor_core::machine::decide`, and the retry loop is its `Cas`. The stores, the network,
+//! The rules are the library's own function `lessor_core::rules::decide`, and the retry loop is its `Cas`. The stores, the network,
 //! the clock and waiting are models.
 //!
 //! ```sh

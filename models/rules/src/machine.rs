@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use lessor_core::machine::{Acquire, Act};
-pub(crate) use lessor_core::machine::{Answer, Command, Decision, Write, decide as decide_by_the_rules};
+use lessor_core::rules::{Acquire, HolderCommand};
+pub(crate) use lessor_core::rules::{Answer, Command, Decision, Write, decide as decide_by_the_rules};
 use lessor_core::{Error, LeaseId, OnLapsed, Record, Stage, Timestamp};
 
 use crate::bugs::Bug;
@@ -19,8 +19,8 @@ pub(crate) fn decide(
     let decide = |record, command: &Command, now| decide_by_the_rules(record, command, now, retention);
     let later = |by: u64| now.saturating_add(Duration::from_micros(by));
     match (Bug::planted(), command, record) {
-        (Some(Bug::SupersededHolderIsTakenForTheHolder), Command::Act(_, act), Some(held)) => {
-            decide(record, &Command::Act(holder(held), act.clone()), now)
+        (Some(Bug::SupersededHolderIsTakenForTheHolder), Command::Holder(_, act), Some(held)) => {
+            decide(record, &Command::Holder(holder(held), act.clone()), now)
         }
         (Some(Bug::LiveLeaseIsTakenOver), Command::Acquire(_), Some(_)) => {
             without_window(decide(record, command, later(TTL)))
@@ -47,17 +47,17 @@ pub(crate) fn decide(
         {
             decide(None, command, now)
         }
-        (Some(Bug::LateOutcomeIsRefused), Command::Act(id, act), Some(held))
+        (Some(Bug::LateOutcomeIsRefused), Command::Holder(id, act), Some(held))
             if is_outcome(act) && held.is_held_by(id) && has_lapsed(held, now) =>
         {
             Decision::Refuse(Error::Lapsed)
         }
-        (Some(Bug::LapsedLeaseIsExtended), Command::Act(_, Act::Extend { .. }), Some(held))
+        (Some(Bug::LapsedLeaseIsExtended), Command::Holder(_, HolderCommand::Extend { .. }), Some(held))
             if has_lapsed(held, now) =>
         {
             without_window(decide(record, command, held.acquired_at()))
         }
-        (Some(Bug::RepeatedOutcomeIsRefused), Command::Act(_, act), Some(done))
+        (Some(Bug::RepeatedOutcomeIsRefused), Command::Holder(_, act), Some(done))
             if is_outcome(act) && done.stage() != Stage::InProgress =>
         {
             Decision::Refuse(Error::Released)
@@ -70,13 +70,13 @@ pub(crate) fn decide(
                 (decision, _) => decision,
             }
         }
-        (Some(Bug::VersionSkips), Command::Act(_, act), Some(held)) if is_outcome(act) => {
+        (Some(Bug::VersionSkips), Command::Holder(_, act), Some(held)) if is_outcome(act) => {
             match decide(record, &checkpoint(held), now) {
                 Decision::Write(write, _) => decide(Some(&write.next), command, now),
                 _ => decide(record, command, now),
             }
         }
-        (Some(Bug::LateIsJudgedByTheReading), Command::Act(_, act), _) if is_outcome(act) => {
+        (Some(Bug::LateIsJudgedByTheReading), Command::Holder(_, act), _) if is_outcome(act) => {
             without_window(decide(record, command, now))
         }
         (Some(Bug::ForgettingIsForcedAlways), Command::Forget { .. }, _) => {
@@ -91,8 +91,8 @@ pub(crate) fn decide(
     }
 }
 
-fn is_outcome(act: &Act) -> bool {
-    matches!(act, Act::Complete(..) | Act::Fail(_) | Act::Release)
+fn is_outcome(act: &HolderCommand) -> bool {
+    matches!(act, HolderCommand::Complete(..) | HolderCommand::Fail(_) | HolderCommand::Release)
 }
 
 fn has_lapsed(record: &Record, now: Timestamp) -> bool {
@@ -106,7 +106,7 @@ fn holder(record: &Record) -> LeaseId {
 }
 
 fn checkpoint(record: &Record) -> Command {
-    Command::Act(holder(record), Act::Checkpoint(payload(0)))
+    Command::Holder(holder(record), HolderCommand::Checkpoint(payload(0)))
 }
 
 fn without_window(decision: Decision) -> Decision {

@@ -16,7 +16,7 @@ pub(crate) enum Action {
     /// A caller begins an acquire, with a reading of the clock that is this much ahead.
     Acquire(usize, Time),
     /// A holder begins an act, with a reading of the clock that is this much ahead.
-    Act(usize, Deed, Time),
+    HolderCommand(usize, Deed, Time),
     /// A caller sends its last operation again.
     Again(usize),
     Operate(usize, Operation),
@@ -184,7 +184,7 @@ impl Config {
                 if left.acts > 0 {
                     let deeds = self.deeds.iter().map(|&work| deed(work, caller.who.print.unwrap_or(0)));
                     for ahead in self.aheads() {
-                        actions.extend(deeds.clone().map(|deed| Action::Act(c, deed, ahead)));
+                        actions.extend(deeds.clone().map(|deed| Action::HolderCommand(c, deed, ahead)));
                     }
                 }
                 if left.handles > 0 {
@@ -254,12 +254,12 @@ impl State {
                 let cmd = Cmd::Acquire(self.draw(), self.callers[c].who);
                 self.begin(c, cmd, Guess::Absent, self.clock + ahead, false, config);
             }
-            Action::Act(c, deed, ahead) => {
+            Action::HolderCommand(c, deed, ahead) => {
                 self.left.acts -= 1;
                 let Some(lease) = self.callers[c].lease.clone() else { return };
                 let rec = lease.rec.filter(|_| deed != Deed::Abandon);
                 let guess = rec.map_or(Guess::None, Guess::Record);
-                self.begin(c, Cmd::Act(lease.id, deed), guess, self.clock + ahead, false, config);
+                self.begin(c, Cmd::HolderCommand(lease.id, deed), guess, self.clock + ahead, false, config);
             }
             Action::Again(c) => {
                 self.left.agains -= 1;
@@ -296,7 +296,7 @@ impl State {
                 let Some(id) = self.callers[c].flight.as_ref().and_then(|flight| flight.cmd.id()) else {
                     return;
                 };
-                self.begin(c, Cmd::Act(id, Deed::Abandon), Guess::None, 0, false, config);
+                self.begin(c, Cmd::HolderCommand(id, Deed::Abandon), Guess::None, 0, false, config);
             }
             Action::Handle(c, taker) => {
                 self.left.handles -= 1;

@@ -1,7 +1,7 @@
 //! The events.
 
 use lessor_core::Error;
-use lessor_core::machine::Answer;
+use lessor_core::rules::Answer;
 use lessor_core::store::StoreError;
 
 use crate::bugs::Bug;
@@ -181,9 +181,9 @@ impl State {
             (Cmd::Acquire(id, _), Err(Error::Store(StoreError::Indeterminate { .. })))
                 if !config.is_chosen =>
             {
-                self.begin(c, Cmd::Act(id, Deed::Abandon), Guess::None, 0, false, config);
+                self.begin(c, Cmd::HolderCommand(id, Deed::Abandon), Guess::None, 0, false, config);
             }
-            (Cmd::Act(id, deed), Ok((Answer::Done(ack), _))) => {
+            (Cmd::HolderCommand(id, deed), Ok((Answer::Done(ack), _))) => {
                 self.ghost.done(id, deed, ack, written.as_ref(), config);
                 let lease = self.callers[c].lease.as_mut().filter(|lease| lease.id == id);
                 match lease {
@@ -193,7 +193,7 @@ impl State {
                 }
             }
             (
-                Cmd::Act(id, _),
+                Cmd::HolderCommand(id, _),
                 Err(Error::NotHolder { .. } | Error::NotFound | Error::Released | Error::Finished { .. }),
             ) if self.callers[c].lease.as_ref().is_some_and(|lease| lease.id == id) => {
                 self.callers[c].lease = None;

@@ -1,6 +1,6 @@
 //! The contract's table, written down a second time: the answer to each command in each state of the record.
 
-use lessor_core::machine::Answer;
+use lessor_core::rules::Answer;
 use lessor_core::{Error, Stage, View};
 
 use crate::flight::Outcome;
@@ -63,7 +63,7 @@ pub(crate) fn cell(stored: Option<&Stored>, clock: Time, cmd: Cmd) -> Kind {
         return match cmd {
             Cmd::Acquire(..) => Kind::Written,
             Cmd::Operate(Operation::Forget | Operation::ForgetForced) => Kind::NothingToForget,
-            Cmd::Act(..) | Cmd::Operate(_) => Kind::NotFound,
+            Cmd::HolderCommand(..) | Cmd::Operate(_) => Kind::NotFound,
         };
     };
     let is_own = cmd.id().is_some_and(|id| stored.rec.is_held_by(id));
@@ -82,8 +82,8 @@ pub(crate) fn cell(stored: Option<&Stored>, clock: Time, cmd: Cmd) -> Kind {
                 Column::Absent | Column::Lapsed | Column::Failed | Column::Released => anew,
             }
         }
-        Cmd::Act(..) if !is_own => Kind::NotHolder,
-        Cmd::Act(_, deed) => match (column, deed) {
+        Cmd::HolderCommand(..) if !is_own => Kind::NotHolder,
+        Cmd::HolderCommand(_, deed) => match (column, deed) {
             (Column::Lapsed, Deed::Extend | Deed::Checkpoint) => Kind::Lapsed,
             (Column::Lapsed, Deed::Abandon) => Kind::Repeated,
             (Column::Live | Column::Lapsed | Column::Absent, _) => Kind::Written,

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use lessor_core::machine::{Acquire, Act, Command, Resolution};
+use lessor_core::rules::{Acquire, Command, HolderCommand, Resolution};
 use lessor_core::{Backoff, Failure, Fingerprint, LeaseId, OnFailed, OnLapsed, Payload, Record, Timestamp};
 
 /// Microseconds.
@@ -141,7 +141,7 @@ pub(crate) enum Operation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Cmd {
     Acquire(Id, Who),
-    Act(Id, Deed),
+    HolderCommand(Id, Deed),
     Operate(Operation),
 }
 
@@ -175,15 +175,15 @@ impl Cmd {
                 },
                 on_lapsed: if who.in_doubt { OnLapsed::InDoubt } else { OnLapsed::TakeOver },
             }),
-            Self::Act(id, deed) => Command::Act(
+            Self::HolderCommand(id, deed) => Command::Holder(
                 id.lease_id(),
                 match deed {
-                    Deed::Extend => Act::Extend { ttl: Duration::from_micros(TTL) },
-                    Deed::Checkpoint => Act::Checkpoint(payload(0)),
-                    Deed::Complete(value) => Act::Complete(payload(value), None),
-                    Deed::Fail(value) => Act::Fail(failure(value)),
-                    Deed::Release => Act::Release,
-                    Deed::Abandon => Act::Abandon,
+                    Deed::Extend => HolderCommand::Extend { ttl: Duration::from_micros(TTL) },
+                    Deed::Checkpoint => HolderCommand::Checkpoint(payload(0)),
+                    Deed::Complete(value) => HolderCommand::Complete(payload(value), None),
+                    Deed::Fail(value) => HolderCommand::Fail(failure(value)),
+                    Deed::Release => HolderCommand::Release,
+                    Deed::Abandon => HolderCommand::Abandon,
                 },
             ),
             Self::Operate(operation) => match operation {
@@ -200,7 +200,7 @@ impl Cmd {
 
     pub(crate) fn id(self) -> Option<Id> {
         match self {
-            Self::Acquire(id, _) | Self::Act(id, _) => Some(id),
+            Self::Acquire(id, _) | Self::HolderCommand(id, _) => Some(id),
             Self::Operate(_) => None,
         }
     }

@@ -16,7 +16,7 @@ pub(crate) const FACADE: &[Mutant] = &[
     },
     Mutant {
         name: "kind-of-a-misconfigured-store-asks-for-another-try",
-        file: "crates/lessor-core/src/error.rs",
+        file: "crates/lessor-core/src/data/error.rs",
         find: "Self::Store(StoreError::Misconfigured { .. }) => ErrorKind::Misconfigured,",
         replace: "Self::Store(StoreError::Misconfigured { .. }) => ErrorKind::Unavailable,",
         test: Test {

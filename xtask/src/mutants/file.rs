@@ -373,7 +373,7 @@ pub(crate) const FILE: &[Mutant] = &[
     },
     Mutant {
         name: "record-with-an-unknown-field-is-purged",
-        file: "crates/lessor-core/src/record.rs",
+        file: "crates/lessor-core/src/data/record.rs",
         find: "            Some(_) => Timestamp::MAX,",
         replace: "            Some(_) => purge_at(self.keep_until, self.token),",
         test: file(

@@ -341,7 +341,7 @@ pub(crate) const REDIS: &[Mutant] = &[
     },
     Mutant {
         name: "redis-waker-that-panics-ends-a-thread",
-        file: "crates/lessor-core/src/notifier.rs",
+        file: "crates/lessor-core/src/sync/wakers.rs",
         find: "if caller.in_place {",
         replace: "if caller.in_place || true {",
         test: unit("transport::wake::tests::a_panicking_waker_does_not_keep_others"),
@@ -460,7 +460,7 @@ pub(crate) const REDIS: &[Mutant] = &[
     },
     Mutant {
         name: "redis-callers-wakers-run-on-the-thread-that-reads",
-        file: "crates/lessor-core/src/notifier.rs",
+        file: "crates/lessor-core/src/sync/wakers.rs",
         find: "if caller.in_place {",
         replace: "if caller.in_place || true {",
         test: redis(&["--test", "wakers"], "rule_15_a_blocking_waker_delays_neither"),

@@ -4,12 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::notifier::ChangeNotifier;
-use super::types::{CasResult, ConditionalWrite, Durability, Page, Purged, Reply, Scan, Snapshot};
-use crate::closing::Closing;
-use crate::key::Key;
-use crate::operation::{Executed, Execution, Operation, OwnedOperation};
-use crate::pending::Pending;
-use crate::time::Timestamp;
+use super::types::{CasResult, Durability, Page, Purged, Reply, Scan};
+use crate::data::key::Key;
+use crate::data::snapshot::Snapshot;
+use crate::data::time::Timestamp;
+use crate::data::write::ConditionalWrite;
+use crate::store::closing::Closing;
+use crate::store::operation::{Executed, Execution, Operation, OwnedOperation};
+use crate::sync::pending::Pending;
 
 /// Keeps records under their keys, and decides operations upon them. This is what an engine uses.
 ///

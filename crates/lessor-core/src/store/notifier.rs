@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-use crate::key::Key;
+use crate::data::key::Key;
 
 /// Receives a store's notifications of changes that another party made.
 pub(crate) trait Listener: Send + Sync {

@@ -1,6 +1,6 @@
 //! Summaries of records, without anything confidential.
 
-use lessor_core::{DecodeError, Key, Outline, Record, Stage};
+use lessor_core::{DecodeError, Key, Record, RecordHeader, Stage};
 use serde::Serialize;
 
 /// A record without its confidential parts, and its location. Times are in µs since 1970, sizes in
@@ -48,7 +48,7 @@ pub struct RecordSummary {
 
 /// A record as far as it can be read: whole, or only its head if the record has an unknown field.
 pub(crate) struct ReadableRecord {
-    pub(crate) outline: Outline,
+    pub(crate) outline: RecordHeader,
     record: Option<Record>,
 }
 
@@ -59,7 +59,7 @@ impl ReadableRecord {
             Err(DecodeError::UnknownField { .. }) => None,
             Err(error) => return Err(error),
         };
-        Ok(Self { outline: Record::outline(bytes)?, record })
+        Ok(Self { outline: Record::header(bytes)?, record })
     }
 }
 
@@ -88,7 +88,7 @@ impl RecordSummary {
     }
 }
 
-pub(crate) fn stage(outline: &Outline) -> &'static str {
+pub(crate) fn stage(outline: &RecordHeader) -> &'static str {
     match outline.stage {
         Stage::InProgress => "in_progress",
         Stage::Completed => "completed",

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::fmt;
 
-use lessor_core::{DecodeError, Error, Key, Outline, StoreError};
+use lessor_core::{DecodeError, Error, Key, RecordHeader, StoreError};
 use serde::Serialize;
 
 use lessor_vfs::Vfs;
@@ -292,7 +292,7 @@ impl Lost {
 }
 
 impl Survivors {
-    fn put(&mut self, key: &Key, lsn: u64, record: &Outline) {
+    fn put(&mut self, key: &Key, lsn: u64, record: &RecordHeader) {
         self.seen += 1;
         let restored = OlderState { lsn, stage: stage(record), version: record.version.as_u64() };
         match self.winners.get_mut(key) {

@@ -8,8 +8,8 @@ use lessor_core::store::{
     CasResult, Closing, ConditionalWrite, OwnedConditionalWrite, Page, Purged, Reply, Scan, Snapshot,
 };
 use lessor_core::{
-    Cas, CompareAndSwap, Durability, Engine, Held, Key, LeaseId, OnFailed, OnLapsed, Pending, Record,
-    Settings, StoreError, Timestamp, machine,
+    Cas, CompareAndSwap, Durability, Engine, Key, LeaseHandle, LeaseId, OnFailed, OnLapsed, Pending, Record,
+    Settings, StoreError, Timestamp, rules,
 };
 use parking_lot::Mutex;
 
@@ -43,13 +43,13 @@ pub(crate) fn change(
     static RECORDER: OnceLock<Mutex<Recorder>> = OnceLock::new();
     let changes = RECORDER.get_or_init(Mutex::default).lock();
     *changes.store.seen.lock() = Some(seen.clone());
-    let held = changes.engine.held(key, id).unwrap();
+    let held = changes.engine.lease_handle(key, id).unwrap();
     // The answer is meaningless; only the recorded change counts.
     ask(&changes.engine, &held, key, act, bytes);
     changes.store.written.lock().take()
 }
 
-fn ask(engine: &Engine, held: &Held, key: &Key, act: Action, bytes: usize) {
+fn ask(engine: &Engine, held: &LeaseHandle, key: &Key, act: Action, bytes: usize) {
     match act {
         Action::Complete => drop(held.complete_bytes(&vec![b'r'; bytes]).wait()),
         Action::Fail => drop(held.fail_with("broken", &"why ".repeat(bytes / 4)).wait()),
@@ -60,7 +60,7 @@ fn ask(engine: &Engine, held: &Held, key: &Key, act: Action, bytes: usize) {
 }
 
 fn acquire(seen: &Snapshot, lease_id: LeaseId) -> Option<OwnedConditionalWrite> {
-    let request = machine::Acquire {
+    let request = rules::Acquire {
         lease_id,
         ttl: TTL,
         holder: Some("a worker".into()),
@@ -69,9 +69,9 @@ fn acquire(seen: &Snapshot, lease_id: LeaseId) -> Option<OwnedConditionalWrite> 
         on_failed: OnFailed::Retry { max_attempts: 9, backoff: lessor_core::Backoff::NONE },
         on_lapsed: OnLapsed::TakeOver,
     };
-    let command = machine::Command::Acquire(request);
-    match machine::decide(seen.record.as_ref(), &command, seen.now, RETENTION) {
-        machine::Decision::Write(write, _) => Some(write.change(seen.record.as_ref()).to_owned()),
+    let command = rules::Command::Acquire(request);
+    match rules::decide(seen.record.as_ref(), &command, seen.now, RETENTION) {
+        rules::Decision::Write(write, _) => Some(write.change(seen.record.as_ref()).to_owned()),
         _ => None,
     }
 }

@@ -80,7 +80,7 @@ fn micros(duration: Duration) -> u64 {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-    use lessor_core::machine::{Acquire, Act, Command, Decision, decide};
+    use lessor_core::rules::{Acquire, Command, Decision, HolderCommand, decide};
     use lessor_core::{LeaseId, OnFailed, OnLapsed};
 
     use super::*;
@@ -133,7 +133,7 @@ mod tests {
         let (record, lease_id) = granted(NOW, Duration::from_secs(300), Duration::from_secs(60));
         let at = i64::try_from(expires_ms(&record)).unwrap();
         assert!(!arrived_late(&record, at), "a script wrote it");
-        let extend = Command::Act(lease_id, Act::Extend { ttl: Duration::from_secs(600) });
+        let extend = Command::Holder(lease_id, HolderCommand::Extend { ttl: Duration::from_secs(600) });
         let extended = written(Some(&record), &extend, NOW + 1, Duration::from_secs(60));
         assert!(!arrived_late(&extended, i64::MAX));
         // An operator has removed the expiry, the record is gone, or the expiry was changed.

@@ -88,14 +88,14 @@ fn p2_promoting_a_replica_loses_only_unreplicated_writes_and_tokens_rise() {
     let view = new.status("finished").wait().unwrap().unwrap();
     assert_eq!(view.result::<String>().unwrap(), "kept");
     assert!(matches!(new.acquire("held").wait().unwrap(), Acquisition::InProgress(_)));
-    new.held("held", *held.lease_id()).unwrap().complete("by its holder").wait().unwrap();
+    new.lease_handle("held", *held.lease_id()).unwrap().complete("by its holder").wait().unwrap();
     // Only the completion was lost. It can be delivered again.
     assert_eq!(new.status("half").wait().unwrap().unwrap().state(), State::InProgress);
-    new.held("half", *half.lease_id()).unwrap().complete("lost").wait().unwrap();
+    new.lease_handle("half", *half.lease_id()).unwrap().complete("lost").wait().unwrap();
     assert!(new.status("lost").wait().unwrap().is_none());
     let again = acquire(&new, "lost");
     assert!(again.token() > lost.token());
-    let stale = new.held("lost", *lost.lease_id()).unwrap().complete("stale").wait();
+    let stale = new.lease_handle("lost", *lost.lease_id()).unwrap().complete("stale").wait();
     assert!(matches!(stale, Err(Error::NotHolder { token }) if token == again.token()), "{stale:?}");
     let after = acquire(&new, "after");
     for before in [&held, &finished, &half, &lost] {

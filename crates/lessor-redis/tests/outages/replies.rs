@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lessor_core::machine::{Acquire, Act, Command};
+use lessor_core::rules::{Acquire, Command, HolderCommand};
 use lessor_core::store::{CasResult, ConditionalWrite};
 use lessor_core::{LeaseId, OnFailed, OnLapsed, Record, Store, StoreError};
 use lessor_redis::RedisStore;
@@ -34,7 +34,7 @@ fn p6_a_request_is_sent_once_whatever_happens_to_its_reply() {
     let proxy = Proxy::start(server.port, DEADLINE);
     let (store, truth) = (open(&proxy, &prefix, DEADLINE), support::open(&server, &prefix));
     let (grant, lease_id) = granted(now(&truth));
-    let next = written(Some(&grant), &Command::Act(lease_id, Act::Release), now(&truth), HOUR);
+    let next = written(Some(&grant), &Command::Holder(lease_id, HolderCommand::Release), now(&truth), HOUR);
     // From now on the server has the scripts.
     put_old(&truth, "key", &grant);
     assert!(is_there(&truth, "key").unwrap());

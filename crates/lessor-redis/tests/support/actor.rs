@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use lessor_core::{
-    Ack, Acquisition, Backoff, Ended, Engine, Error, Lease, LeaseId, OnFailed, OnLapsed, State, Timestamp,
+    Ack, Acquisition, Backoff, Engine, Error, GrantEnd, Lease, LeaseId, OnFailed, OnLapsed, State, Timestamp,
     View,
 };
 use lessor_testkit::model::{Ask, Op, Refusal, Said, Shown, Verdict};
@@ -60,12 +60,12 @@ impl Actor {
             Acquisition::Failed(view) => Said::Failed(shown(&view)),
             Acquisition::InDoubt(view) => Said::InDoubt(shown(&view)),
             Acquisition::Acquired(lease) => {
-                let former = lease.former();
+                let former = lease.previous_grant();
                 let answer = Said::Acquired {
                     token: lease.token().as_u64(),
                     attempt: lease.attempt(),
                     resent: lease.is_duplicate(),
-                    checkpoint: lease.left_checkpoint_bytes().map(<[u8]>::to_vec),
+                    checkpoint: lease.previous_checkpoint_bytes().map(<[u8]>::to_vec),
                     former: former.map(|former| (former.ended(), former.holder().map(str::to_owned))),
                 };
                 self.leases.push(lease);
@@ -76,7 +76,7 @@ impl Actor {
 
     fn act(&self, key: &str, id: &LeaseId, op: &Op, by_id: bool) -> Result<Ack, Error> {
         let own = self.leases.iter().find(|lease| lease.lease_id() == id && lease.key().as_str() == key);
-        let by_its_id = self.engine.held(key, *id)?;
+        let by_its_id = self.engine.lease_handle(key, *id)?;
         let held = own.filter(|_| !by_id).map_or(&by_its_id, |lease| lease);
         match op {
             Op::Extend { ttl, .. } => held.extend(*ttl),
@@ -169,7 +169,7 @@ pub(crate) fn draw(dice: &mut Dice, thread: u64, threads: u64) -> Op {
 
 const STATES: [State; 5] =
     [State::InProgress, State::Lapsed, State::Completed, State::Failed, State::Released];
-const ENDS: [Ended; 3] = [Ended::Lapsed, Ended::Released, Ended::Failed];
+const ENDS: [GrantEnd; 3] = [GrantEnd::Lapsed, GrantEnd::Released, GrantEnd::Failed];
 
 fn place_of<T: PartialEq>(all: &[T], one: &T) -> usize {
     all.iter().position(|other| other == one).unwrap()

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use lessor_core::machine::{Acquire, Act, Command, Decision, decide};
+use lessor_core::rules::{Acquire, Command, Decision, HolderCommand, decide};
 use lessor_core::store::{CasResult, ConditionalWrite};
 use lessor_core::{Key, LeaseId, OnFailed, OnLapsed, Record, Store, StoreError, Timestamp};
 use lessor_redis::RedisStore;
@@ -39,7 +39,7 @@ pub(crate) fn written(
 pub(crate) fn over(now: Timestamp) -> Record {
     let then = now.saturating_sub(Duration::from_secs(3600));
     let (record, lease_id) = granted(then);
-    written(Some(&record), &Command::Act(lease_id, Act::Release), then, Duration::from_secs(1))
+    written(Some(&record), &Command::Holder(lease_id, HolderCommand::Release), then, Duration::from_secs(1))
 }
 
 pub(crate) fn put(store: &RedisStore, key: &str, next: &Record) -> Result<CasResult, StoreError> {

@@ -197,7 +197,7 @@ pub fn p11_no_view_shows_the_lease_id(factory: Factory<'_>) {
     hidden("the listing", format!("{:?}", engine.list("", None, 10).wait()));
     hidden("the engine", format!("{engine:?}"));
     hidden("the record's Debug", format!("{:?}", stored(&**subject.store(), "k")));
-    let stranger = engine.held("k", lease_id()).expect("a valid key");
+    let stranger = engine.lease_handle("k", lease_id()).expect("a valid key");
     hidden("an error", format!("{:?}", stranger.complete(&1).wait()));
     hidden("an error's text", refusal(stranger.release().wait()).to_string());
     lease.complete(&1).wait().expect("the holder may");

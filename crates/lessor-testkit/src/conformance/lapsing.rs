@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lessor_core::{Acquisition, Backoff, Ended, Error, OnFailed, OnLapsed, State};
+use lessor_core::{Acquisition, Backoff, Error, GrantEnd, OnFailed, OnLapsed, State};
 
 use super::Factory;
 use super::tools::*;
@@ -36,8 +36,8 @@ pub fn a_lapsed_lease_is_taken_over(factory: Factory<'_>) {
     assert_eq!(status(&engine, "k").state(), State::Lapsed);
     let lease = take(engine.acquire("k").ttl(LONG).holder("second"));
     assert_eq!(lease.attempt(), 2);
-    let former = lease.former().expect("there was one before");
-    assert_eq!((former.ended(), former.holder()), (Ended::Lapsed, Some("first")));
+    let former = lease.previous_grant().expect("there was one before");
+    assert_eq!((former.ended(), former.holder()), (GrantEnd::Lapsed, Some("first")));
     assert!(lease.token() > stale.token());
     assert!(stale.is_lost() && !lease.is_lost());
     assert_eq!(status(&engine, "k").holder(), Some("second"));
@@ -53,7 +53,7 @@ pub fn a_successor_gets_the_checkpoint(factory: Factory<'_>) {
     stale.checkpoint_bytes(&left).wait().expect("the holder may");
     stale.abandon().wait().expect("the holder may");
     let lease = take(engine.acquire("k").ttl(LONG));
-    assert!(lease.left_checkpoint_bytes() == Some(&left), "the checkpoint came back changed");
+    assert!(lease.previous_checkpoint_bytes() == Some(&left), "the checkpoint came back changed");
 }
 
 /// An outcome that comes late counts while nobody took over, and says that it came late.
@@ -127,7 +127,7 @@ pub fn a_dropped_lease_lapses_at_once(factory: Factory<'_>) {
     drop(take(engine.acquire("k").ttl(LONG)));
     eventually("the dropped lease lapses", || status(&engine, "k").state() == State::Lapsed);
     let lease = take(engine.acquire("k").ttl(LONG));
-    assert_eq!(lease.former().map(|former| former.ended()), Some(Ended::Lapsed));
+    assert_eq!(lease.previous_grant().map(|former| former.ended()), Some(GrantEnd::Lapsed));
 }
 
 /// After its retention a record counts as absent, purged or not.
@@ -145,7 +145,7 @@ pub fn retention_ends(factory: Factory<'_>) {
         assert!(matches!(lease.complete(&1).wait(), Err(Error::NotFound)), "{key}");
         let view = take(engine.acquire(key));
         assert_eq!(view.attempt(), 1, "{key}");
-        assert_eq!(view.former(), None, "{key}");
+        assert_eq!(view.previous_grant(), None, "{key}");
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use lessor_core::machine::{Act, Command};
+use lessor_core::rules::{Command, HolderCommand};
 use lessor_core::store::{CasResult, Executed, OwnedOperation};
 use lessor_core::{Acquisition, Key, LeaseId, Store};
 
@@ -13,7 +13,7 @@ use super::tools::*;
 
 /// Sends *extend* to the store, with a retention that outlives everything.
 fn extend(store: &dyn Store, key: &Key, holder: LeaseId, ttl: Duration) -> Executed {
-    let command = Command::Act(holder, Act::Extend { ttl });
+    let command = Command::Holder(holder, HolderCommand::Extend { ttl });
     OwnedOperation::new(key.clone(), command, LONG).send(store).wait().expect("it can be carried out")
 }
 
@@ -105,7 +105,7 @@ pub fn purge_judges_what_an_operation_left(factory: Factory<'_>) {
     let (record, holder) = granted(subject.now().saturating_sub(LONG), 2 * LONG);
     let shortened = key("shortened");
     put(store, &shortened, &record);
-    let release = OwnedOperation::new(shortened, Command::Act(holder, Act::Release), SHORT);
+    let release = OwnedOperation::new(shortened, Command::Holder(holder, HolderCommand::Release), SHORT);
     assert!(release.send(store).wait().expect("it can be carried out").is_write());
     // On a clock that runs by itself, a short lease may be over before it is extended.
     let engine = subject.engine_with(|settings| settings.retention = SHORT);

@@ -15,7 +15,7 @@ fn try_everything(subject: &Subject, engine: &Engine, lease: &Lease) {
     let _ = engine.acquire("k").wait();
     let _ = engine.acquire("k").on_lapsed(OnLapsed::InDoubt).wait();
     let _ = engine.acquire("k").lease_id(*lease.lease_id()).wait();
-    let stranger = engine.held("k", lease_id()).expect("a valid key");
+    let stranger = engine.lease_handle("k", lease_id()).expect("a valid key");
     for held in [lease, &stranger] {
         let _ = held.extend(LONG).wait();
         let _ = held.checkpoint(&"later").wait();

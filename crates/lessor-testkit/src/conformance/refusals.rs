@@ -12,7 +12,7 @@ pub fn p4_refusals_leave_a_live_record_byte_for_byte(factory: Factory<'_>) {
     let engine = subject.engine();
     let lease = take(engine.acquire("k").ttl(LONG).fingerprint("request"));
     let before = bytes(&**subject.store(), "k");
-    let stranger = engine.held("k", lease_id()).expect("a valid key");
+    let stranger = engine.lease_handle("k", lease_id()).expect("a valid key");
     let answers = [
         stranger.extend(LONG).wait(),
         stranger.checkpoint(&1).wait(),
@@ -118,7 +118,7 @@ pub fn p4_what_is_too_large_is_refused_before_anything_is_written(factory: Facto
 pub fn p4_holders_of_nothing_are_told_so(factory: Factory<'_>) {
     let subject = factory();
     let engine = subject.engine();
-    let nobody = engine.held("k", lease_id()).expect("a valid key");
+    let nobody = engine.lease_handle("k", lease_id()).expect("a valid key");
     for answer in [
         nobody.extend(LONG).wait(),
         nobody.checkpoint(&1).wait(),
@@ -145,7 +145,7 @@ pub fn p12_malformed_keys_are_refused(factory: Factory<'_>) {
         assert!(matches!(engine.forget(bad).wait(), Err(Error::Key(_))));
         assert!(matches!(engine.wait_for(bad, LONG).wait(), Err(Error::Key(_))));
         assert!(matches!(engine.resolve(bad).released().wait(), Err(Error::Key(_))));
-        assert!(engine.held(bad, lease_id()).is_err());
+        assert!(engine.lease_handle(bad, lease_id()).is_err());
     }
     assert_eq!(list(&**subject.store(), "", 10), []);
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lessor_core::machine::{Act, Command, Decision, decide};
+use lessor_core::rules::{Command, Decision, HolderCommand, decide};
 use lessor_core::store::{CasResult, ConditionalWrite};
 use lessor_core::{Clock, Engine};
 
@@ -19,7 +19,8 @@ pub fn a_stamped_outcome_is_the_one_that_is_stored(factory: Factory<'_>) {
     let (store, key, now) = (&**subject.store(), key("k"), subject.now());
     let (grant, holder) = granted(now, LONG);
     put(store, &key, &grant);
-    let Decision::Write(write, _) = decide(Some(&grant), &Command::Act(holder, Act::Release), now, LONG)
+    let Decision::Write(write, _) =
+        decide(Some(&grant), &Command::Holder(holder, HolderCommand::Release), now, LONG)
     else {
         unreachable!("a live lease can be released")
     };

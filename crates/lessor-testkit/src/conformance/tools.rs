@@ -5,7 +5,7 @@ use std::sync::{Barrier, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use lessor_core::machine::{Acquire, Act, Command, Decision, decide};
+use lessor_core::rules::{Acquire, Command, Decision, HolderCommand, decide};
 use lessor_core::store::{CasResult, ConditionalWrite, Page, Scan, Snapshot};
 use lessor_core::{
     Acquisition, Engine, Error, Key, Lease, LeaseId, OnFailed, OnLapsed, Record, Settings, Store, Timestamp,
@@ -62,13 +62,13 @@ pub(crate) fn some(now: Timestamp) -> Record {
 /// The same grant, changed: its version is one more.
 pub(crate) fn changed(record: &Record, lease_id: LeaseId, now: Timestamp) -> Record {
     let longer = record.expires_at().saturating_since(now) + Duration::from_secs(1);
-    written(Some(record), &Command::Act(lease_id, Act::Extend { ttl: longer }), now, LONG)
+    written(Some(record), &Command::Holder(lease_id, HolderCommand::Extend { ttl: longer }), now, LONG)
 }
 
 /// A record that was released at `at` and is kept for `retention` from then on.
 pub(crate) fn released(at: Timestamp, retention: Duration) -> Record {
     let (record, lease_id) = granted(at, LONG);
-    written(Some(&record), &Command::Act(lease_id, Act::Release), at, retention)
+    written(Some(&record), &Command::Holder(lease_id, HolderCommand::Release), at, retention)
 }
 
 /// What an operator who forgot the key at `at` leaves of a grant whose token is that of `token_at`.

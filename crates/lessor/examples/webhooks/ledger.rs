@@ -6,7 +6,7 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use lessor::{Durability, Ended};
+use lessor::{Durability, GrantEnd};
 use serde::{Deserialize, Serialize};
 
 use crate::input::require_regular;
@@ -60,12 +60,12 @@ pub(crate) enum After {
     Released,
 }
 
-impl From<Ended> for After {
-    fn from(ended: Ended) -> Self {
+impl From<GrantEnd> for After {
+    fn from(ended: GrantEnd) -> Self {
         match ended {
-            Ended::Lapsed => Self::Lapsed,
-            Ended::Failed => Self::Failed,
-            Ended::Released => Self::Released,
+            GrantEnd::Lapsed => Self::Lapsed,
+            GrantEnd::Failed => Self::Failed,
+            GrantEnd::Released => Self::Released,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
-use lessor::{Backoff, Ended, Engine, ErrorKind, Lease, OnFailed, OnceError, Outcome};
+use lessor::{Backoff, Engine, ErrorKind, GrantEnd, Lease, OnFailed, OnceError, Outcome};
 use serde::{Deserialize, Serialize};
 
 use crate::args::Args;
@@ -107,9 +107,9 @@ impl<'a> Worker<'a> {
         lease: &Lease,
         grant: &mut Option<Line>,
     ) -> Result<Receipt, Trouble> {
-        let after = lease.former().map(|former| former.ended());
+        let after = lease.previous_grant().map(|former| former.ended());
         match after {
-            Some(Ended::Lapsed) => self.tally.taken_over += 1,
+            Some(GrantEnd::Lapsed) => self.tally.taken_over += 1,
             Some(_) => self.tally.retried += 1,
             None => {}
         }

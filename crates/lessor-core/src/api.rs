@@ -1,0 +1,9 @@
+//! The types that an application calls.
+
+pub(crate) mod acquire;
+pub(crate) mod close;
+pub(crate) mod engine;
+pub(crate) mod lease;
+pub(crate) mod once;
+pub(crate) mod resolve;
+pub(crate) mod within;

@@ -1,0 +1,45 @@
+//! Work that runs on this thread, so that it does not wait for itself.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use crate::api::lease::LeaseHandle;
+use crate::data::error::Error;
+use crate::store::contract::Store;
+
+thread_local! {
+    /// The leases whose work this thread is inside of, the innermost last.
+    static WORKING: RefCell<Vec<LeaseHandle>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The thread is inside of a piece of work until this is dropped.
+pub(crate) struct Working {
+    /// A thread that is being torn down keeps no list.
+    is_listed: bool,
+}
+
+impl Working {
+    pub(crate) fn on(held: &LeaseHandle) -> Self {
+        Self { is_listed: WORKING.try_with(|working| working.borrow_mut().push(held.clone())).is_ok() }
+    }
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        if self.is_listed {
+            // Dropped when it is not borrowed any more: a lease's end may run a store's code.
+            drop(WORKING.try_with(|working| working.borrow_mut().pop()));
+        }
+    }
+}
+
+/// Refuses to wait for `key` from inside of its own work, which would never end.
+pub(crate) fn refuse_own_work(store: &Arc<dyn Store>, key: &str) -> Result<(), Error> {
+    let is_own = WORKING.try_with(|working| working.borrow().iter().any(|held| held.holds(store, key)));
+    if is_own.unwrap_or(false) {
+        let reason = "the call comes from inside of the work of this same key, and would wait for itself; \
+                      complete, fail or release the lease first, or use another key";
+        return Err(Error::invalid("key", reason));
+    }
+    Ok(())
+}

@@ -1,0 +1,16 @@
+//! The values that are stored and shown: keys, times, records, and the errors about them.
+
+pub(crate) mod codec;
+pub(crate) mod error;
+pub(crate) mod fingerprint;
+pub(crate) mod hash;
+pub(crate) mod key;
+pub(crate) mod lease_id;
+pub(crate) mod record;
+pub(crate) mod snapshot;
+pub(crate) mod state;
+pub(crate) mod store_error;
+pub(crate) mod time;
+pub(crate) mod value;
+pub(crate) mod view;
+pub(crate) mod write;

@@ -1,0 +1,469 @@
+//! The record as bytes.
+//!
+//! ```text
+//! format version      1 byte, now 1
+//! stage               1 byte
+//! lease id           16 bytes
+//! first_seen_at       varint, µs since the epoch
+//! acquired_at         varint, µs since first_seen_at
+//! token               varint, less acquired_at in µs
+//! expires_at          varint, µs since acquired_at
+//! keep_until          varint, µs since acquired_at
+//! version, attempt    varints
+//! fields present      varint, bit n for field n
+//!    0 done_at          varint, µs since acquired_at
+//!    1 result           SHA-256 (32 bytes), length (varint), bytes
+//!    2 holder           length, UTF-8
+//!    3 metadata         length, UTF-8 (a JSON object)
+//!    4 fingerprint      32 bytes
+//!    5 checkpoint       like result
+//!    6 result_hash      length, UTF-8
+//!    7 error code       length, UTF-8
+//!    8 error detail     length, UTF-8
+//!    9 former grant     1 byte: how it ended (0 lapsed, 1 released, 2 failed)
+//!   10 former holder    length, UTF-8
+//!   11 skippable fields of the record
+//!   12 skippable fields of the grant
+//! ```
+//! Varints are LEB128, shortest form. Whatever differs from this layout is refused; nothing is guessed.
+//!
+//! # Growing
+//! A later release adds fields in one of two classes.
+//!
+//! - A *required* field gets the next bit of "fields present". A reader that does not know the bit refuses the record with
+//!   [`DecodeError::UnknownField`]. A required field never changes the meaning of what precedes "fields present", the *head*:
+//!   every reader of this format can read it.
+//! - A *skippable* field gets a tag inside field 11 or 12. Each of the two is a length (varint) followed by one or more
+//!   skippable fields: tag (varint), length (varint), bytes. The tags rise strictly. A reader keeps the fields whose tags it
+//!   does not know and writes them back unchanged. Those of field 11 stay until the record ends: its retention ends, or it is
+//!   forgotten. Those of field 12 stay until the record's next grant.
+//!
+//! A change that is neither, such as another stage, gets another format version. This release knows no skippable field.
+
+use crate::data::fingerprint::Fingerprint;
+use crate::data::lease_id::LeaseId;
+use crate::data::record::{
+    Attributes, Body, Failure, GrantEnd, Payload, PreviousGrant, Record, RecordHeader, Stage, Token, Version,
+};
+use crate::data::time::Timestamp;
+
+/// The newest format that this library reads, and the one that it writes.
+pub const FORMAT_VERSION: u8 = 1;
+
+/// Why bytes are not a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// A newer library wrote the record.
+    #[error(
+        "record has format {found}, this library reads up to {FORMAT_VERSION}; upgrade lessor to read it"
+    )]
+    NewerFormat {
+        /// The format that the record names.
+        found: u8,
+    },
+    /// A newer library wrote the record, with a field that cannot be skipped.
+    #[error("record has field {number}, which this library does not know; upgrade lessor to read it")]
+    UnknownField {
+        /// The lowest number of the record's unknown fields.
+        number: u32,
+    },
+    /// The bytes are damaged, or never were a record.
+    #[error("record is damaged: {what} at byte {at}")]
+    Damaged {
+        /// What does not fit.
+        what: &'static str,
+        /// Offset in the record.
+        at: usize,
+    },
+}
+
+const DONE_AT: u64 = 1;
+const RESULT: u64 = 1 << 1;
+const HOLDER: u64 = 1 << 2;
+const METADATA: u64 = 1 << 3;
+const FINGERPRINT: u64 = 1 << 4;
+const CHECKPOINT: u64 = 1 << 5;
+const RESULT_HASH: u64 = 1 << 6;
+const ERROR_CODE: u64 = 1 << 7;
+const ERROR_DETAIL: u64 = 1 << 8;
+const FORMER: u64 = 1 << 9;
+const FORMER_HOLDER: u64 = 1 << 10;
+const OF_RECORD: u64 = 1 << 11;
+const OF_GRANT: u64 = 1 << 12;
+const KNOWN: u64 = (1 << 13) - 1;
+
+const STAGES: [Stage; 5] =
+    [Stage::InProgress, Stage::Completed, Stage::Failed, Stage::Released, Stage::Forgotten];
+const ENDED: [GrantEnd; 3] = [GrantEnd::Lapsed, GrantEnd::Released, GrantEnd::Failed];
+
+impl Record {
+    /// Returns the record as bytes in the current format.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.encode_into(&mut bytes);
+        bytes
+    }
+
+    /// Appends the record as bytes in the current format.
+    pub fn encode_into(&self, bytes: &mut Vec<u8>) {
+        encode(self.body(), bytes);
+    }
+
+    /// Reads the head of a record's bytes, also of a record with a field that this library does not know. The rest, and every
+    /// hash, is left for [`decode`](Self::decode) to check.
+    pub fn header(bytes: &[u8]) -> Result<RecordHeader, DecodeError> {
+        header(bytes)
+    }
+
+    /// Reads a record from its bytes, and checks every hash. Never allocates more than the input is long plus a constant.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        decode(bytes).map(Self::new)
+    }
+}
+
+fn encode(body: &Body, bytes: &mut Vec<u8>) {
+    let attributes = body.attributes();
+    let failure = attributes.failure.as_ref();
+    let detail = failure.and_then(|failure| failure.detail.as_deref());
+    let former = attributes.former.as_ref();
+    let former_holder = former.and_then(|former| former.holder.as_deref());
+    let done = has_done_at(body.stage);
+    let present = [
+        (done, DONE_AT),
+        (body.result.is_some(), RESULT),
+        (attributes.holder.is_some(), HOLDER),
+        (attributes.metadata.is_some(), METADATA),
+        (attributes.fingerprint.is_some(), FINGERPRINT),
+        (attributes.checkpoint.is_some(), CHECKPOINT),
+        (attributes.result_hash.is_some(), RESULT_HASH),
+        (failure.is_some(), ERROR_CODE),
+        (detail.is_some(), ERROR_DETAIL),
+        (former.is_some(), FORMER),
+        (former_holder.is_some(), FORMER_HOLDER),
+        (attributes.of_record.is_some(), OF_RECORD),
+        (attributes.of_grant.is_some(), OF_GRANT),
+    ]
+    .into_iter()
+    .filter_map(|(is, bit)| is.then_some(bit))
+    .sum();
+
+    let payload =
+        |payload: &Option<Payload>| payload.as_ref().map_or(0, |payload| payload.bytes().len() + 42);
+    bytes.reserve(96 + payload(&body.result) + payload(&attributes.checkpoint));
+    let mut out = Writer(bytes);
+    out.byte(FORMAT_VERSION);
+    out.tag(&STAGES, body.stage);
+    out.0.extend_from_slice(&body.lease_id.to_bytes());
+    out.varint(body.first_seen_at.as_micros());
+    out.since(body.acquired_at, body.first_seen_at);
+    out.varint(body.token.as_u64() - body.acquired_at.as_micros());
+    out.since(body.expires_at, body.acquired_at);
+    out.since(body.keep_until, body.acquired_at);
+    out.varint(body.version.as_u64());
+    out.varint(body.attempt.into());
+    out.varint(present);
+    if done {
+        out.since(body.done_at, body.acquired_at);
+    }
+    out.payload(body.result.as_ref());
+    out.text(attributes.holder.as_deref());
+    out.text(attributes.metadata.as_deref());
+    if let Some(fingerprint) = attributes.fingerprint {
+        out.0.extend_from_slice(&fingerprint.to_bytes());
+    }
+    out.payload(attributes.checkpoint.as_ref());
+    out.text(attributes.result_hash.as_deref());
+    out.text(failure.map(|failure| &*failure.code));
+    out.text(detail);
+    if let Some(former) = former {
+        out.tag(&ENDED, former.ended);
+    }
+    out.text(former_holder);
+    for fields in [&attributes.of_record, &attributes.of_grant].into_iter().flatten() {
+        out.bytes(fields);
+    }
+}
+
+/// What every record begins with.
+struct Head {
+    stage: Stage,
+    lease_id: LeaseId,
+    first_seen_at: Timestamp,
+    acquired_at: Timestamp,
+    token: Token,
+    expires_at: Timestamp,
+    keep_until: Timestamp,
+    version: Version,
+    attempt: u32,
+}
+
+impl Head {
+    fn read(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        match input.byte()? {
+            FORMAT_VERSION => {}
+            found if found > FORMAT_VERSION => return Err(DecodeError::NewerFormat { found }),
+            _ => return Err(DecodeError::Damaged { what: "there is no format 0", at: 0 }),
+        }
+        let stage = input.tag(&STAGES)?;
+        let lease_id = LeaseId::from_bytes(input.array()?);
+        let first_seen_at = input.after(Timestamp::EPOCH)?;
+        let acquired_at = input.after(first_seen_at)?;
+        let token = input.varint()?.checked_add(acquired_at.as_micros()).and_then(Token::from_u64);
+        let token = token.ok_or(input.damaged("token out of range"))?;
+        let expires_at = input.after(acquired_at)?;
+        let keep_until = input.after(acquired_at)?;
+        let version = Version(input.varint()?);
+        let attempt = u32::try_from(input.varint()?).map_err(|_| input.damaged("attempt out of range"))?;
+        if version < Version::FIRST || attempt == 0 {
+            return Err(input.damaged("versions and attempts start at 1"));
+        }
+        Ok(Self {
+            stage,
+            lease_id,
+            first_seen_at,
+            acquired_at,
+            token,
+            expires_at,
+            keep_until,
+            version,
+            attempt,
+        })
+    }
+}
+
+/// What the head says, of records with unknown fields as well.
+fn header(bytes: &[u8]) -> Result<RecordHeader, DecodeError> {
+    let mut input = Reader { bytes, at: 0 };
+    let Head { stage, token, version, attempt, first_seen_at, acquired_at, expires_at, keep_until, .. } =
+        Head::read(&mut input)?;
+    let unknown_field = unknown_field(input.varint()?);
+    Ok(RecordHeader {
+        stage,
+        token,
+        version,
+        attempt,
+        first_seen_at,
+        acquired_at,
+        expires_at,
+        keep_until,
+        unknown_field,
+    })
+}
+
+/// The number of the lowest field that this library does not know.
+fn unknown_field(present: u64) -> Option<u32> {
+    let unknown = present & !KNOWN;
+    (unknown != 0).then_some(unknown.trailing_zeros())
+}
+
+fn decode(bytes: &[u8]) -> Result<Body, DecodeError> {
+    let mut input = Reader { bytes, at: 0 };
+    let head = Head::read(&mut input)?;
+    let Head { stage, lease_id, first_seen_at, acquired_at, token, expires_at, keep_until, version, attempt } =
+        head;
+    let present = input.varint()?;
+    if let Some(number) = unknown_field(present) {
+        return Err(DecodeError::UnknownField { number });
+    }
+    let has = |bit| present & bit != 0;
+    let done = has_done_at(stage);
+    let fits = has(DONE_AT) == done
+        && has(RESULT) == (stage == Stage::Completed)
+        && has(ERROR_CODE) == (stage == Stage::Failed)
+        && (has(ERROR_CODE) || !has(ERROR_DETAIL))
+        && (has(RESULT) || !has(RESULT_HASH))
+        && (has(FORMER) || !has(FORMER_HOLDER));
+    if !fits {
+        return Err(input.damaged("fields do not fit the stage"));
+    }
+    let done_at = if done { input.after(acquired_at)? } else { Timestamp::EPOCH };
+    let result = if has(RESULT) { Some(input.payload()?) } else { None };
+    let holder = if has(HOLDER) { Some(input.text()?) } else { None };
+    let metadata = if has(METADATA) { Some(input.text()?) } else { None };
+    let fingerprint = if has(FINGERPRINT) { Some(Fingerprint::from_bytes(input.array()?)) } else { None };
+    let checkpoint = if has(CHECKPOINT) { Some(input.payload()?) } else { None };
+    let result_hash = if has(RESULT_HASH) { Some(input.text()?) } else { None };
+    let code = if has(ERROR_CODE) { Some(input.text()?) } else { None };
+    let detail = if has(ERROR_DETAIL) { Some(input.text()?) } else { None };
+    let ended = if has(FORMER) { Some(input.tag(&ENDED)?) } else { None };
+    let former_holder = if has(FORMER_HOLDER) { Some(input.text()?) } else { None };
+    let of_record = if has(OF_RECORD) { Some(input.skippable()?) } else { None };
+    let of_grant = if has(OF_GRANT) { Some(input.skippable()?) } else { None };
+    if input.at != bytes.len() {
+        return Err(input.damaged("bytes left over"));
+    }
+    let failure = code.map(|code| Failure { code, detail });
+    let former = ended.map(|ended| PreviousGrant { ended, holder: former_holder });
+    let attributes = Attributes {
+        holder,
+        metadata,
+        fingerprint,
+        checkpoint,
+        result_hash,
+        failure,
+        former,
+        of_record,
+        of_grant,
+    };
+    Ok(Body {
+        lease_id,
+        token,
+        version,
+        first_seen_at,
+        acquired_at,
+        expires_at,
+        done_at,
+        keep_until,
+        attempt,
+        stage,
+        result,
+        attributes: attributes.into_shared(),
+    })
+}
+
+fn has_done_at(stage: Stage) -> bool {
+    matches!(stage, Stage::Completed | Stage::Failed | Stage::Released)
+}
+
+fn add(at: Timestamp, micros: u64) -> Option<Timestamp> {
+    at.as_micros().checked_add(micros).and_then(Timestamp::from_micros)
+}
+
+struct Writer<'b>(&'b mut Vec<u8>);
+
+impl Writer<'_> {
+    fn byte(&mut self, byte: u8) {
+        self.0.push(byte);
+    }
+
+    fn tag<T: PartialEq>(&mut self, all: &[T], one: T) {
+        let place = all.iter().position(|each| *each == one);
+        self.byte(place.and_then(|place| place.try_into().ok()).unwrap_or(u8::MAX));
+    }
+
+    fn varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.byte(value.to_le_bytes()[0] | 0x80);
+            value >>= 7;
+        }
+        self.byte(value.to_le_bytes()[0]);
+    }
+
+    fn since(&mut self, at: Timestamp, earlier: Timestamp) {
+        self.varint(at.as_micros().saturating_sub(earlier.as_micros()));
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.varint(bytes.len() as u64);
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn text(&mut self, text: Option<&str>) {
+        if let Some(text) = text {
+            self.bytes(text.as_bytes());
+        }
+    }
+
+    fn payload(&mut self, payload: Option<&Payload>) {
+        if let Some(payload) = payload {
+            self.0.extend_from_slice(payload.digest());
+            self.bytes(payload.bytes());
+        }
+    }
+}
+
+struct Reader<'b> {
+    bytes: &'b [u8],
+    at: usize,
+}
+
+impl<'b> Reader<'b> {
+    fn damaged(&self, what: &'static str) -> DecodeError {
+        DecodeError::Damaged { what, at: self.at }
+    }
+
+    fn take(&mut self, count: usize) -> Result<&'b [u8], DecodeError> {
+        let end = self.at.checked_add(count).ok_or(self.damaged("length out of range"))?;
+        let taken = self.bytes.get(self.at..end).ok_or(self.damaged("cut short"))?;
+        self.at = end;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        let taken = self.take(N)?;
+        taken.try_into().map_err(|_| self.damaged("cut short"))
+    }
+
+    fn byte(&mut self) -> Result<u8, DecodeError> {
+        self.array().map(|[byte]| byte)
+    }
+
+    fn tag<T: Copy>(&mut self, all: &[T]) -> Result<T, DecodeError> {
+        let place = usize::from(self.byte()?);
+        all.get(place).copied().ok_or(self.damaged("unknown tag"))
+    }
+
+    fn varint(&mut self) -> Result<u64, DecodeError> {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            let bits = u64::from(byte & 0x7f);
+            if shift == 63 && bits > 1 {
+                return Err(self.damaged("number out of range"));
+            }
+            value |= bits << shift;
+            if byte & 0x80 == 0 {
+                if bits == 0 && shift > 0 {
+                    return Err(self.damaged("number is not in its shortest form"));
+                }
+                return Ok(value);
+            }
+        }
+        Err(self.damaged("number out of range"))
+    }
+
+    fn after(&mut self, earlier: Timestamp) -> Result<Timestamp, DecodeError> {
+        let micros = self.varint()?;
+        add(earlier, micros).ok_or(self.damaged("time out of range"))
+    }
+
+    fn bytes(&mut self) -> Result<&'b [u8], DecodeError> {
+        let length = usize::try_from(self.varint()?).map_err(|_| self.damaged("length out of range"))?;
+        self.take(length)
+    }
+
+    fn text(&mut self) -> Result<Box<str>, DecodeError> {
+        let bytes = self.bytes()?;
+        std::str::from_utf8(bytes).map(Into::into).map_err(|_| self.damaged("text is not UTF-8"))
+    }
+
+    fn payload(&mut self) -> Result<Payload, DecodeError> {
+        let digest = self.array()?;
+        let bytes = self.bytes()?;
+        Payload::verified(bytes, digest).ok_or(self.damaged("content does not match its SHA-256"))
+    }
+
+    /// Skippable fields as they stand in the record, with their order checked.
+    fn skippable(&mut self) -> Result<Box<[u8]>, DecodeError> {
+        let bytes = self.bytes()?;
+        let mut fields = Reader { bytes, at: 0 };
+        let mut last = None;
+        while fields.at < bytes.len() {
+            let tag = fields.varint().and_then(|tag| fields.bytes().map(|_| Some(tag)));
+            let tag = tag.map_err(|_| self.damaged("skippable fields do not fit their length"))?;
+            if tag <= last {
+                return Err(self.damaged("skippable fields are not in the order of their tags"));
+            }
+            last = tag;
+        }
+        if last.is_none() {
+            return Err(self.damaged("there are no skippable fields"));
+        }
+        Ok(bytes.into())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,394 @@
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::{DecodeError, FORMAT_VERSION, KNOWN};
+use crate::data::record::{Failure, GrantEnd, Payload, Record, Stage};
+use crate::data::store_error::StoreError;
+use crate::data::time::Timestamp;
+use crate::rules::settings::{OnFailed, OnLapsed};
+use crate::rules::tests::plain::{HOLDER, OTHER, Plain, RETENTION, SEC, T, TTL, at, id, leb128};
+use crate::rules::tests::walk::{play, steps};
+use crate::rules::{Acquire, Command, Decision, HolderCommand, Resolution, decide};
+
+/// A record of each stage with every field that it can have, and the least one.
+fn samples() -> [(&'static str, Plain); 6] {
+    let rich = Plain::rich();
+    let ended = |stage| Plain { stage, version: 8, keep_until: T + TTL + RETENTION, ..rich.clone() };
+    [
+        ("least", Plain::granted()),
+        ("in_progress", rich.clone()),
+        (
+            "completed",
+            Plain {
+                done: Some(T + TTL + 7 * SEC),
+                keep_until: T + TTL + 7 * SEC + RETENTION,
+                result: Some(r#"{"receipt":"é 7"}"#),
+                word: Some("receipt 7"),
+                ..ended(Stage::Completed)
+            },
+        ),
+        (
+            "failed",
+            Plain {
+                done: Some(T + 30 * SEC),
+                expires: T + 30 * SEC,
+                code: Some("declined"),
+                detail: Some("the bank said no"),
+                former: Some((GrantEnd::Failed, None)),
+                ..ended(Stage::Failed)
+            },
+        ),
+        (
+            "released",
+            Plain {
+                done: Some(T + 9 * SEC),
+                former: Some((GrantEnd::Released, Some("worker-2"))),
+                ..ended(Stage::Released)
+            },
+        ),
+        ("forgotten", crate::rules::tests::forgotten(&rich)),
+    ]
+}
+
+fn golden(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format!("{name}.hex"))
+}
+
+/// Thirty-two bytes a line.
+fn to_hex(bytes: &[u8]) -> String {
+    bytes
+        .chunks(32)
+        .map(|line| line.iter().map(|byte| format!("{byte:02x}")).collect::<String>() + "\n")
+        .collect()
+}
+
+fn from_hex(text: &str) -> Vec<u8> {
+    let digits: Vec<_> = text.chars().filter_map(|digit| digit.to_digit(16)).collect();
+    digits.chunks(2).map(|pair| u8::try_from(pair[0] * 16 + pair[1]).unwrap()).collect()
+}
+
+/// What one release has stored every later one has to read: these files are from the first release of format 1 and
+/// never change. A new format gets new files beside them. `LESSOR_WRITE_GOLDEN=1 cargo test
+/// -p lessor-core golden_records` writes them.
+#[test]
+fn golden_records_are_read_and_written_byte_for_byte() {
+    for (name, plain) in samples() {
+        let record = plain.record();
+        let path = golden(name);
+        if std::env::var_os("LESSOR_WRITE_GOLDEN").is_some() {
+            fs::write(&path, to_hex(&record.encode())).unwrap();
+        }
+        let stored = from_hex(&fs::read_to_string(&path).unwrap());
+        assert_eq!(record.encode(), stored, "{name} is written otherwise");
+        let read = Record::decode(&stored).unwrap();
+        assert!(read == record, "{name} is read otherwise: {read:?}");
+    }
+}
+
+#[test]
+fn the_golden_files_are_those_of_the_samples() {
+    let mut files: Vec<_> = fs::read_dir(golden("least").parent().unwrap())
+        .unwrap()
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .collect();
+    files.sort();
+    let mut samples = samples().map(|(name, _)| format!("{name}.hex"));
+    samples.sort();
+    assert_eq!(files, samples);
+}
+
+#[test]
+fn a_newer_format_is_refused_by_name() {
+    for (name, plain) in samples() {
+        for found in FORMAT_VERSION + 1..=u8::MAX {
+            let mut bytes = plain.bytes();
+            bytes[0] = found;
+            let error = Record::decode(&bytes).unwrap_err();
+            assert_eq!(error, DecodeError::NewerFormat { found }, "{name}");
+            assert!(error.to_string().contains(&format!("format {found}")), "{error}");
+        }
+    }
+    // Whatever a newer format looks like: its first byte is all that is read.
+    assert_eq!(Record::decode(&[2]).unwrap_err(), DecodeError::NewerFormat { found: 2 });
+    assert!(matches!(Record::decode(&[0]), Err(DecodeError::Damaged { at: 0, .. })));
+}
+
+/// The sample's bytes with these bits set in "fields present".
+fn with_bits(plain: &Plain, bits: u64) -> Vec<u8> {
+    let head = plain.head().len();
+    let bytes = plain.bytes();
+    let present = plain.present();
+    let fields = head + leb128(present).len();
+    [&bytes[..head], &leb128(present | bits), &bytes[fields..]].concat()
+}
+
+#[test]
+fn an_unknown_required_field_is_refused_by_name_and_its_head_is_read() {
+    assert_eq!(KNOWN, (1 << 13) - 1, "fields 0 to 12 are known");
+    for (name, plain) in samples() {
+        let known = Record::header(&plain.bytes()).unwrap();
+        assert_eq!((known.unknown_field, known.purge_at()), (None, plain.record().purge_at()), "{name}");
+        for number in 13..64 {
+            // A higher one beside it makes no difference, nor does what the fields hold.
+            for bits in [1 << number, 1 << number | 1 << 63] {
+                for behind in [&[][..], b"behind"] {
+                    let bytes = [&with_bits(&plain, bits), behind].concat();
+                    let error = Record::decode(&bytes).unwrap_err();
+                    assert_eq!(error, DecodeError::UnknownField { number }, "{name}");
+                    let StoreError::Incompatible { reason } = StoreError::undecodable("key \"k\"", error)
+                    else {
+                        panic!("{name}: {error} is not incompatible")
+                    };
+                    assert!(reason.contains(&format!("field {number},")), "{reason}");
+                    assert!(reason.contains("key \"k\"") && reason.contains("upgrade"), "{reason}");
+                    let outline = Record::header(&bytes).unwrap();
+                    assert_eq!((outline.unknown_field, outline.purge_at()), (Some(number), Timestamp::MAX));
+                    assert_eq!(super::RecordHeader { unknown_field: None, ..outline }, known, "{name}");
+                }
+            }
+        }
+    }
+}
+
+/// One form only: records that are equal would else differ as bytes.
+#[test]
+fn p12_skippable_fields_have_one_form() {
+    let bytes = |fields: &'static [u8]| Plain { of_record: Some(fields), ..Plain::granted() }.bytes();
+    for fields in [&b"\x00\x00"[..], b"\x00\x00\x01\x00", b"\x00\x02ab\x07\x01c", b"\x80\x01\x00"] {
+        let bytes = bytes(fields);
+        assert_eq!(Record::decode(&bytes).unwrap().encode(), bytes, "{fields:?}");
+    }
+    for (what, fields) in [
+        ("none", &b""[..]),
+        ("a tag without a length", b"\x00"),
+        ("a field that is longer than all of them", b"\x00\x03ab"),
+        ("a length of 2^63", b"\x00\xff\xff\xff\xff\xff\xff\xff\xff\x7f"),
+        ("the same tag twice", b"\x04\x00\x04\x00"),
+        ("a lower tag behind a higher one", b"\x04\x00\x03\x00"),
+        ("a tag in a longer form", b"\x84\x00\x00"),
+        ("a tag above 2^64", b"\x80\x80\x80\x80\x80\x80\x80\x80\x80\x02\x00"),
+    ] {
+        let error = Record::decode(&bytes(fields)).unwrap_err();
+        assert!(matches!(error, DecodeError::Damaged { .. }), "{what}: {error}");
+        let of_grant = Plain { of_grant: Some(fields), ..Plain::granted() }.bytes();
+        assert!(Record::decode(&of_grant).is_err(), "{what}, of the grant");
+    }
+}
+
+#[test]
+fn p12_every_truncation_and_every_byte_too_many_is_refused() {
+    let mut cases = 0;
+    for (name, plain) in samples() {
+        let bytes = plain.bytes();
+        for length in 0..bytes.len() {
+            assert!(Record::decode(&bytes[..length]).is_err(), "{name} cut to {length} bytes");
+            cases += 1;
+        }
+        for byte in 0..=u8::MAX {
+            let longer = [&bytes[..], &[byte]].concat();
+            assert!(Record::decode(&longer).is_err(), "{name} with {byte} behind it");
+            cases += 1;
+        }
+    }
+    println!("{cases} truncated or lengthened records");
+}
+
+/// Stores checksum whole records; what is theirs to find is a change of a number or a text, which leaves another record.
+/// It must not leave a second way to write one, or records that are equal would differ as bytes.
+#[test]
+fn p12_every_flipped_bit_is_refused_or_makes_another_record_in_the_one_form_that_it_has() {
+    let (mut refused, mut others) = (0, 0);
+    for (name, plain) in samples() {
+        let bytes = plain.bytes();
+        let original = plain.record();
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            match Record::decode(&flipped) {
+                Err(_) => refused += 1,
+                Ok(record) => {
+                    assert_eq!(record.encode(), flipped, "{name}, bit {bit}");
+                    assert!(record != original, "{name}, bit {bit} is not seen");
+                    others += 1;
+                }
+            }
+        }
+    }
+    println!("{refused} flips refused, {others} made another record");
+    assert!(refused > 0 && others > 0);
+}
+
+/// Results and checkpoints carry their SHA-256: of them, no bit can change unseen, nor of the hash.
+#[test]
+fn damage_to_a_result_or_checkpoint_is_always_found() {
+    let [_, (_, in_progress), (_, completed), ..] = samples();
+    let mut flips = 0;
+    for (plain, content) in [
+        (&completed, completed.result.unwrap()),
+        (&completed, completed.checkpoint.unwrap()),
+        (&in_progress, in_progress.checkpoint.unwrap()),
+    ] {
+        let bytes = plain.bytes();
+        let found = |window: &[u8]| window == content.as_bytes();
+        let at = bytes.windows(content.len()).position(found).unwrap();
+        let from = at - leb128(content.len() as u64).len() - 32;
+        for bit in from * 8..(at + content.len()) * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let error = Record::decode(&flipped).unwrap_err();
+            let is_length = (from + 32..at).contains(&(bit / 8));
+            assert!(is_length || error.to_string().contains("SHA-256"), "{error} at bit {bit}");
+            flips += 1;
+        }
+    }
+    println!("{flips} flips in contents, hashes and lengths");
+}
+
+#[test]
+fn p12_numbers_have_one_form_and_stay_in_range() {
+    let bytes = Plain::granted().bytes();
+    let first_seen = leb128(T);
+    assert_eq!(bytes[18..18 + first_seen.len()], first_seen);
+    let with = |number: &[u8]| [&bytes[..18], number, &bytes[18 + first_seen.len()..]].concat();
+    let mut longer = first_seen.clone();
+    *longer.last_mut().unwrap() |= 0x80;
+    longer.push(0);
+    for (what, number) in [
+        ("a longer form", longer),
+        ("2^53", leb128(1 << 53)),
+        ("2^64 - 1", leb128(u64::MAX)),
+        ("2^64", [&[0x80; 9][..], &[2]].concat()),
+        ("eleven bytes", [&[0x80; 10][..], &[1]].concat()),
+    ] {
+        assert!(Record::decode(&with(&number)).is_err(), "{what}");
+    }
+    assert!(Record::decode(&with(&first_seen)).is_ok());
+}
+
+/// A length is the first thing that damage would make huge.
+#[test]
+fn p12_a_length_beyond_the_input_is_refused() {
+    let plain = Plain { holder: Some("h"), ..Plain::granted() };
+    let bytes = plain.bytes();
+    let head = &bytes[..bytes.len() - 2];
+    for length in [2, 1 << 20, 1 << 40, u64::MAX] {
+        assert!(Record::decode(&[head, &leb128(length), b"h"].concat()).is_err(), "{length}");
+    }
+    assert!(Record::decode(&[head, &leb128(1), b"h"].concat()).is_ok());
+}
+
+/// Skippable fields of any tags and contents, in their one form.
+fn fields() -> impl Strategy<Value = Option<&'static [u8]>> {
+    let tag = prop_oneof![0..200_u64, any::<u64>()];
+    let content = proptest::collection::vec(any::<u8>(), 0..300);
+    proptest::collection::btree_map(tag, content, 0..6).prop_map(|fields| {
+        let one =
+            |(tag, content): (u64, Vec<u8>)| [leb128(tag), leb128(content.len() as u64), content].concat();
+        let bytes: Vec<u8> = fields.into_iter().flat_map(one).collect();
+        (!bytes.is_empty()).then(|| &*bytes.leak())
+    })
+}
+
+/// Everything that changes a record and keeps it: when, what, and whether it makes a new grant.
+fn changes() -> [(u64, Command, bool); 12] {
+    let act = |act| Command::Holder(id(HOLDER), act);
+    let ttl = Duration::from_micros(2 * TTL);
+    let acquire = Command::Acquire(Acquire {
+        lease_id: id(OTHER),
+        ttl,
+        holder: None,
+        metadata: None,
+        fingerprint: None,
+        on_failed: OnFailed::Replay,
+        on_lapsed: OnLapsed::TakeOver,
+    });
+    let failure = || Failure::new("declined", None);
+    let (live, late) = (T + SEC, T + 2 * TTL);
+    [
+        (live, act(HolderCommand::Extend { ttl }), false),
+        (live, act(HolderCommand::Checkpoint(Payload::new(b"page 18"))), false),
+        (live, act(HolderCommand::Complete(Payload::new(b"paid"), Some("word".into()))), false),
+        (live, act(HolderCommand::Fail(failure())), false),
+        (live, act(HolderCommand::Release), false),
+        (live, act(HolderCommand::Abandon), false),
+        (late, act(HolderCommand::Complete(Payload::new(b"paid"), None)), false),
+        (late, act(HolderCommand::Fail(failure())), false),
+        (late, act(HolderCommand::Release), false),
+        (late, Command::Resolve(Resolution::Completed(Payload::new(b"paid"), None)), false),
+        (late, Command::Resolve(Resolution::Released), false),
+        (late, acquire, true),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn unknown_skippable_fields_come_back_byte_for_byte(
+        sample in 0..6_usize,
+        of_record in fields(),
+        of_grant in fields(),
+    ) {
+        let plain = Plain { of_record, of_grant, ..samples()[sample].1.clone() };
+        let record = Record::decode(&plain.bytes()).unwrap();
+        prop_assert_eq!(record.encode(), plain.bytes());
+    }
+
+    #[test]
+    fn unknown_skippable_fields_outlast_every_change_and_those_of_a_grant_end_with_it(
+        is_rich in any::<bool>(),
+        of_record in fields(),
+        of_grant in fields(),
+    ) {
+        let grant = if is_rich { Plain::rich() } else { Plain::granted() };
+        let before = Plain { of_record, of_grant, ..grant }.bytes();
+        for (now, command, is_grant) in changes() {
+            let record = Record::decode(&before).unwrap();
+            let decision = decide(Some(&record), &command, at(now), Duration::from_micros(RETENTION));
+            let Decision::Write(write, _) = decision else { panic!("{decision:?}") };
+            let next = Record::decode(&write.next.encode()).unwrap();
+            let attributes = next.body().attributes();
+            let kept = (attributes.of_record.as_deref(), attributes.of_grant.as_deref());
+            let expected = (of_record, if is_grant { None } else { of_grant });
+            prop_assert_eq!(kept, expected, "{:?}", command);
+        }
+    }
+
+    #[test]
+    fn whatever_the_machine_writes_is_read_back_as_it_was(steps in steps()) {
+        for record in play(&steps) {
+            let bytes = record.encode();
+            let read = Record::decode(&bytes).unwrap();
+            prop_assert!(read == record, "{read:?} is not {record:?}");
+            prop_assert_eq!(read.encode(), bytes);
+        }
+    }
+
+    #[test]
+    fn p12_arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        check_canonical(&bytes)?;
+    }
+
+    /// Bytes that begin like a record get further than arbitrary ones.
+    #[test]
+    fn p12_records_with_bytes_replaced_never_panic(
+        sample in 0..6_usize,
+        places in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+    ) {
+        let mut bytes = samples()[sample].1.bytes();
+        for (place, byte) in places {
+            *place.get_mut(&mut bytes) = byte;
+        }
+        check_canonical(&bytes)?;
+    }
+}
+
+fn check_canonical(bytes: &[u8]) -> Result<(), TestCaseError> {
+    if let Ok(record) = Record::decode(bytes) {
+        prop_assert_eq!(record.encode(), bytes);
+    }
+    Ok(())
+}

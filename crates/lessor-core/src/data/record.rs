@@ -1,0 +1,506 @@
+//! What is stored under a key.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::fingerprint::Fingerprint;
+use crate::data::hash::{hex, sha256};
+use crate::data::lease_id::LeaseId;
+use crate::data::time::Timestamp;
+
+/// Fencing token: strictly increasing over all grants of a key, across expiry, release, purge, restart and fail-over.
+///
+/// Send it along with every effect; a sink that remembers the highest token seen can refuse a stale holder.
+/// Below 2^53, so that JSON numbers carry it exactly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u64", into = "u64")]
+pub struct Token(u64);
+
+impl Token {
+    /// The largest token there can be.
+    pub const MAX: Self = Self(Timestamp::MAX.as_micros());
+
+    /// `None` from 2^53 on.
+    #[must_use]
+    pub const fn from_u64(token: u64) -> Option<Self> {
+        if token <= Self::MAX.0 { Some(Self(token)) } else { None }
+    }
+
+    /// `max(now in µs, previous + 1)`: with a clock that never runs backwards this rises even where the previous
+    /// record was purged or lost. Where there is no previous token it counts as 0, which is never granted. `None` once the
+    /// numbers are used up, in the year 2255.
+    pub(crate) fn after(previous: Option<Self>, now: Timestamp) -> Option<Self> {
+        Self::from_u64(now.as_micros().max(previous.map_or(0, |token| token.0) + 1))
+    }
+
+    /// The token as a number, for a sink to compare.
+    #[must_use]
+    pub const fn as_u64(self) -> u64 {
+        self.0
+    }
+}
+
+impl From<Token> for u64 {
+    fn from(token: Token) -> Self {
+        token.0
+    }
+}
+
+impl TryFrom<u64> for Token {
+    type Error = &'static str;
+    fn try_from(token: u64) -> Result<Self, Self::Error> {
+        Self::from_u64(token).ok_or("a token is below 2^53")
+    }
+}
+
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// Counts the changes of a key's record, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Version(pub(crate) u64);
+
+impl Version {
+    pub(crate) const FIRST: Self = Self(1);
+
+    pub(crate) const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
+    /// The version as a number.
+    #[must_use]
+    pub const fn as_u64(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// The stage that a record is stored in. Whether an in-progress one is live or lapsed depends on the time as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// Granted to a holder.
+    InProgress,
+    /// Finished with a result.
+    Completed,
+    /// Finished with an error code.
+    Failed,
+    /// Handed back with nothing done.
+    Released,
+    /// Forgotten by an operator: counts as absent, and keeps the token so that the next grant's is larger.
+    Forgotten,
+}
+
+/// Bytes with their SHA-256, shared by everyone who reads them.
+///
+/// The only ways to make one are to own the bytes or to decode them with a hash that matches, so a payload that
+/// was damaged in storage does not exist.
+#[derive(Clone)]
+pub struct Payload {
+    bytes: Arc<[u8]>,
+    /// Computed when first asked for; boxed, because in memory it mostly never is.
+    digest: OnceLock<Box<[u8; 32]>>,
+}
+
+impl Payload {
+    /// For whoever asks the machine directly. The engine's operations make their own, and check the limits before.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn new(bytes: &[u8]) -> Self {
+        Self { bytes: bytes.into(), digest: OnceLock::new() }
+    }
+
+    /// `None` if the bytes are not those that `digest` was made of.
+    pub(crate) fn verified(bytes: &[u8], digest: [u8; 32]) -> Option<Self> {
+        (sha256(bytes) == digest)
+            .then(|| Self { bytes: bytes.into(), digest: OnceLock::from(Box::new(digest)) })
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(crate) fn digest(&self) -> &[u8; 32] {
+        self.digest.get_or_init(|| Box::new(sha256(&self.bytes)))
+    }
+
+    pub(crate) fn hex(&self) -> String {
+        hex(self.digest())
+    }
+}
+
+impl PartialEq for Payload {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Payload({} bytes)", self.bytes.len())
+    }
+}
+
+/// Why the work of a key failed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Failure {
+    pub(crate) code: Box<str>,
+    pub(crate) detail: Option<Box<str>>,
+}
+
+impl Failure {
+    /// For whoever asks the machine directly. The engine's operations make their own, and check the limits before.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn new(code: &str, detail: Option<&str>) -> Self {
+        Self { code: code.into(), detail: detail.map(Into::into) }
+    }
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Failure({:?})", self.code)
+    }
+}
+
+/// The record of one key, immutable and cheap to clone.
+///
+/// A store keeps records whole and knows no rule about them: it needs [`encode`](Self::encode) and
+/// [`decode`](Self::decode) if it stores bytes, [`same_write`](Self::same_write) to compare, and
+/// [`purge_at`](Self::purge_at) to know when one may go.
+#[derive(Clone, PartialEq)]
+pub struct Record(Arc<Body>);
+
+#[derive(Clone, PartialEq)]
+pub(crate) struct Body {
+    pub(crate) lease_id: LeaseId,
+    pub(crate) token: Token,
+    pub(crate) version: Version,
+    pub(crate) first_seen_at: Timestamp,
+    pub(crate) acquired_at: Timestamp,
+    pub(crate) expires_at: Timestamp,
+    /// When the work was completed or failed, or the lease released; else the epoch.
+    pub(crate) done_at: Timestamp,
+    /// From here on the record counts as absent.
+    pub(crate) keep_until: Timestamp,
+    pub(crate) attempt: u32,
+    pub(crate) stage: Stage,
+    pub(crate) result: Option<Payload>,
+    /// What most records do not have, kept apart to keep them small.
+    pub(crate) attributes: Option<Arc<Attributes>>,
+}
+
+#[derive(Clone, Default, PartialEq)]
+pub(crate) struct Attributes {
+    pub(crate) holder: Option<Box<str>>,
+    pub(crate) metadata: Option<Box<str>>,
+    pub(crate) fingerprint: Option<Fingerprint>,
+    pub(crate) checkpoint: Option<Payload>,
+    /// The caller's own word for the result.
+    pub(crate) result_hash: Option<Box<str>>,
+    pub(crate) failure: Option<Failure>,
+    pub(crate) former: Option<PreviousGrant>,
+    /// Encoded fields that only a newer library knows, kept until the record ends.
+    pub(crate) of_record: Option<Box<[u8]>>,
+    /// Encoded fields that only a newer library knows, kept until the next grant.
+    pub(crate) of_grant: Option<Box<[u8]>>,
+}
+
+/// The grant before this one, and how it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PreviousGrant {
+    pub(crate) ended: GrantEnd,
+    pub(crate) holder: Option<Box<str>>,
+}
+
+/// How a grant ended that was followed by another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum GrantEnd {
+    /// Its time ran out, or its holder dropped it: the work may be half done.
+    Lapsed,
+    /// Its holder handed it back.
+    Released,
+    /// Its work failed, and the policy allows another try.
+    Failed,
+}
+
+impl PreviousGrant {
+    /// How it ended.
+    #[must_use]
+    pub fn ended(&self) -> GrantEnd {
+        self.ended
+    }
+
+    /// The label of its holder.
+    #[must_use]
+    pub fn holder(&self) -> Option<&str> {
+        self.holder.as_deref()
+    }
+}
+
+impl Record {
+    pub(crate) fn new(body: Body) -> Self {
+        Self(Arc::new(body))
+    }
+
+    pub(crate) fn body(&self) -> &Body {
+        &self.0
+    }
+
+    /// To be changed: in place, unless somebody else looks at this record.
+    #[inline]
+    pub(crate) fn body_mut(&mut self) -> &mut Body {
+        Arc::make_mut(&mut self.0)
+    }
+
+    /// Whether the two are the same write of the same key. Token and version identify a write: a key's token rises
+    /// with every grant and its version with every change.
+    #[must_use]
+    pub fn same_write(&self, other: &Self) -> bool {
+        self.0.token == other.0.token
+            && self.0.version == other.0.version
+            && self.0.stage == other.0.stage
+            && self.0.lease_id.to_bytes() == other.0.lease_id.to_bytes()
+    }
+
+    /// Whether this is the same write as `other`, except perhaps for the time at which it was made.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn is_write(&self, other: &Self) -> bool {
+        let (this, other) = (&*self.0, &*other.0);
+        this.lease_id == other.lease_id
+            && (this.token, this.version, this.attempt, this.stage)
+                == (other.token, other.version, other.attempt, other.stage)
+            && (this.first_seen_at, this.acquired_at, this.expires_at)
+                == (other.first_seen_at, other.acquired_at, other.expires_at)
+            && this.result == other.result
+            && this.attributes == other.attributes
+    }
+
+    /// The record with `now` for the time of its outcome; `None` if that is about what it has.
+    pub(crate) fn stamped(&self, now: Timestamp) -> Option<Self> {
+        /// A clock reading is this exact; a copy of the record would cost more than it is worth.
+        const CLOSE: Duration = Duration::from_millis(1);
+        let body = &*self.0;
+        // A late outcome stays late, and nothing is done before it was begun.
+        let at = now.max(if body.is_late() { body.expires_at } else { body.acquired_at });
+        let off = at.saturating_since(body.done_at).max(body.done_at.saturating_since(at));
+        if !body.is_done() || off < CLOSE {
+            return None;
+        }
+        let retention = body.keep_until.saturating_since(body.done_at);
+        Some(Self::new(Body { done_at: at, keep_until: at.saturating_add(retention), ..body.clone() }))
+    }
+
+    /// Whether the last grants of the two were made under the same lease id. Takes constant time.
+    #[must_use]
+    pub fn same_holder(&self, other: &Self) -> bool {
+        self.0.lease_id == other.0.lease_id
+    }
+
+    /// The instant from which a store may drop the record. Never before the clock has passed the token, so that
+    /// a grant made after the purge has a larger one.
+    #[must_use]
+    pub fn purge_at(&self) -> Timestamp {
+        purge_at(self.0.keep_until, self.0.token)
+    }
+
+    /// The stage that the record was stored in.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        self.0.stage
+    }
+
+    /// Of the last grant.
+    #[must_use]
+    pub fn token(&self) -> Token {
+        self.0.token
+    }
+
+    /// Grows by one with every write.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.0.version
+    }
+
+    /// How many grants the record has seen.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.0.attempt
+    }
+
+    /// When the last grant runs out, or would have if it had not been finished before.
+    #[must_use]
+    pub fn expires_at(&self) -> Timestamp {
+        self.0.expires_at
+    }
+
+    /// When the key was acquired for the first time.
+    #[must_use]
+    pub fn first_seen_at(&self) -> Timestamp {
+        self.0.first_seen_at
+    }
+
+    /// When the last grant was made.
+    #[must_use]
+    pub fn acquired_at(&self) -> Timestamp {
+        self.0.acquired_at
+    }
+
+    /// When the last grant was completed, failed or released; `None` if it was not.
+    #[must_use]
+    pub fn done_at(&self) -> Option<Timestamp> {
+        self.0.is_done().then_some(self.0.done_at)
+    }
+
+    /// Whether the last grant was completed, failed or released after it had lapsed.
+    #[must_use]
+    pub fn is_late(&self) -> bool {
+        self.0.is_late()
+    }
+
+    /// From when on the record counts as absent.
+    #[must_use]
+    pub fn keep_until(&self) -> Timestamp {
+        self.0.keep_until
+    }
+
+    /// How many bytes the result has; `None` unless completed.
+    #[must_use]
+    pub fn result_len(&self) -> Option<usize> {
+        self.0.result.as_ref().map(|result| result.bytes().len())
+    }
+
+    /// How many bytes the checkpoint has that the holder saved; `None` if there is none.
+    #[must_use]
+    pub fn checkpoint_len(&self) -> Option<usize> {
+        self.0.attributes().checkpoint.as_ref().map(|checkpoint| checkpoint.bytes().len())
+    }
+
+    /// Whether the last grant was made under `lease_id`. Takes constant time.
+    #[must_use]
+    pub fn is_held_by(&self, lease_id: &LeaseId) -> bool {
+        self.0.lease_id == *lease_id
+    }
+}
+
+/// The part of a record that every library of its format can read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RecordHeader {
+    /// See [`Record::stage`].
+    pub stage: Stage,
+    /// See [`Record::token`].
+    pub token: Token,
+    /// See [`Record::version`].
+    pub version: Version,
+    /// See [`Record::attempt`].
+    pub attempt: u32,
+    /// See [`Record::first_seen_at`].
+    pub first_seen_at: Timestamp,
+    /// See [`Record::acquired_at`].
+    pub acquired_at: Timestamp,
+    /// See [`Record::expires_at`].
+    pub expires_at: Timestamp,
+    /// See [`Record::keep_until`].
+    pub keep_until: Timestamp,
+    /// The lowest number of the record's fields that this library does not know. [`Record::decode`] refuses such a record.
+    pub unknown_field: Option<u32>,
+}
+
+impl RecordHeader {
+    /// The instant from which a store may drop the record: see [`Record::purge_at`]. A record with an unknown field is never
+    /// dropped.
+    #[must_use]
+    pub fn purge_at(&self) -> Timestamp {
+        match self.unknown_field {
+            None => purge_at(self.keep_until, self.token),
+            Some(_) => Timestamp::MAX,
+        }
+    }
+
+    /// The end of the lease; `None` unless the record is in progress.
+    #[must_use]
+    pub fn lease_until(&self) -> Option<Timestamp> {
+        (self.stage == Stage::InProgress).then_some(self.expires_at)
+    }
+}
+
+fn purge_at(keep_until: Timestamp, token: Token) -> Timestamp {
+    let past_token = Timestamp::from_micros(token.0 + 1).unwrap_or(Timestamp::MAX);
+    keep_until.max(past_token)
+}
+
+impl Body {
+    /// Whether the last grant was completed, failed or released.
+    pub(crate) fn is_done(&self) -> bool {
+        matches!(self.stage, Stage::Completed | Stage::Failed | Stage::Released)
+    }
+
+    /// Whether that came after the lease had lapsed.
+    pub(crate) fn is_late(&self) -> bool {
+        self.is_done() && self.done_at >= self.expires_at
+    }
+
+    pub(crate) fn attributes(&self) -> &Attributes {
+        const NONE: &Attributes = &Attributes {
+            holder: None,
+            metadata: None,
+            fingerprint: None,
+            checkpoint: None,
+            result_hash: None,
+            failure: None,
+            former: None,
+            of_record: None,
+            of_grant: None,
+        };
+        self.attributes.as_deref().unwrap_or(NONE)
+    }
+
+    pub(crate) fn edit_attributes(&mut self, edit: impl FnOnce(&mut Attributes)) {
+        let mut attributes = self.attributes().clone();
+        edit(&mut attributes);
+        self.attributes = attributes.into_shared();
+    }
+
+    /// The word that stands for the result: the caller's own, else its SHA-256 in hex.
+    pub(crate) fn result_hash(&self) -> Option<String> {
+        let result = self.result.as_ref()?;
+        Some(self.attributes().result_hash.as_deref().map_or_else(|| result.hex(), str::to_owned))
+    }
+}
+
+impl Attributes {
+    /// `None` if there is nothing in it.
+    pub(crate) fn into_shared(self) -> Option<Arc<Self>> {
+        (self != Self::default()).then(|| Arc::new(self))
+    }
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let body = &*self.0;
+        f.debug_struct("Record")
+            .field("stage", &body.stage)
+            .field("token", &body.token.0)
+            .field("version", &body.version.0)
+            .field("attempt", &body.attempt)
+            .field("first_seen_at", &body.first_seen_at)
+            .field("acquired_at", &body.acquired_at)
+            .field("expires_at", &body.expires_at)
+            .field("done_at", &body.done_at)
+            .field("keep_until", &body.keep_until)
+            .finish_non_exhaustive()
+    }
+}

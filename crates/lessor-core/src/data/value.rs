@@ -1,0 +1,93 @@
+//! Callers' values on their way into a record.
+
+mod strict;
+
+use std::cell::RefCell;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::data::error::Error;
+use crate::data::record::Payload;
+use strict::Strict;
+
+/// A scratch buffer that grew beyond this is not kept.
+const KEEP: usize = 64 << 10;
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// `value` as JSON, of which `take` makes what is kept. It is written to a buffer that the thread keeps, so that only the
+/// result itself is allocated.
+fn json<T: Serialize + ?Sized, U>(
+    what: &'static str,
+    value: &T,
+    take: impl FnOnce(&[u8]) -> Result<U, Error>,
+) -> Result<U, Error> {
+    // Taken, not borrowed: the value's own serialization may come here again.
+    let mut buffer = SCRATCH.try_with(RefCell::take).unwrap_or_default();
+    let written = value
+        .serialize(Strict::new(&mut serde_json::Serializer::new(&mut buffer)))
+        .map_err(|error| unfit(what, &error))
+        .and_then(|()| take(&buffer));
+    if buffer.capacity() <= KEEP {
+        buffer.clear();
+        // A thread that is being torn down has no scratch buffer any more, and needs none.
+        let _ = SCRATCH.try_with(|scratch| scratch.replace(buffer));
+    }
+    written
+}
+
+pub(crate) fn json_payload<T: Serialize + ?Sized>(
+    what: &'static str,
+    value: &T,
+    limit: usize,
+) -> Result<Payload, Error> {
+    json(what, value, |bytes| payload(what, bytes, limit))
+}
+
+/// The same, for a value that has to come back as what it is.
+pub(crate) fn json_payload_that_reads_back<T: Serialize + DeserializeOwned>(
+    what: &'static str,
+    value: &T,
+    limit: usize,
+) -> Result<Payload, Error> {
+    json(what, value, |bytes| {
+        let payload = payload(what, bytes, limit)?;
+        match serde_json::from_slice::<T>(bytes) {
+            Ok(_) => Ok(payload),
+            Err(error) => {
+                let place = (error.line(), error.column());
+                let reason = format!(
+                    "its JSON does not read back as its type (line {}, column {}); make its Serialize and Deserialize agree",
+                    place.0, place.1
+                );
+                Err(Error::Json { what, reason })
+            }
+        }
+    })
+}
+
+pub(crate) fn json_text<T: Serialize + ?Sized>(what: &'static str, value: &T) -> Result<String, Error> {
+    json(what, value, |bytes| Ok(String::from_utf8_lossy(bytes).into_owned()))
+}
+
+pub(crate) fn json_value<T: Serialize + ?Sized>(what: &'static str, value: &T) -> Result<Value, Error> {
+    value.serialize(Strict::new(serde_json::value::Serializer)).map_err(|error| unfit(what, &error))
+}
+
+fn unfit(what: &'static str, error: &serde_json::Error) -> Error {
+    Error::Json { what, reason: strict::reason(error).to_owned() }
+}
+
+pub(crate) fn payload(what: &'static str, bytes: &[u8], limit: usize) -> Result<Payload, Error> {
+    match bytes.len() {
+        size if size > limit => Err(Error::TooLarge { what, size, limit }),
+        _ => Ok(Payload::new(bytes)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,257 @@
+//! What observers see of a record. There is no lease id in it.
+
+use std::fmt;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde::{Serialize, Serializer};
+
+use crate::data::error::Error;
+use crate::data::record::{Attributes, Body, Payload, Record, Stage, Version};
+use crate::data::snapshot::Snapshot;
+use crate::data::state::State;
+use crate::data::time::Timestamp;
+
+/// Nobody is told to wait longer than this before looking again.
+pub(crate) const MAX_RETRY_AFTER: Duration = Duration::from_secs(5);
+const MAX_RETRY_MICROS: Micros = match NonZeroU64::new(5_000_000) {
+    Some(micros) => micros,
+    None => NonZeroU64::MAX,
+};
+
+/// A key's record at one instant, as anyone may see it. Cheap to clone.
+///
+/// `Debug` leaves out metadata, results and error details. `Serialize` shows what an observer may see, durations in
+/// seconds and instants in microseconds since 1970, but not the result.
+#[derive(Clone)]
+pub struct View {
+    state: State,
+    attempt: u32,
+    version: Version,
+    first_seen_at: Timestamp,
+    /// The epoch unless finished.
+    done_at: Timestamp,
+    ttl_left: Option<Micros>,
+    retry_after: Option<Micros>,
+    result: Option<Payload>,
+    attributes: Option<Arc<Attributes>>,
+}
+
+/// Never zero, so that nothing costs no room: a view is moved around a lot.
+type Micros = NonZeroU64;
+
+fn micros(duration: Duration) -> Option<Micros> {
+    NonZeroU64::new(duration.as_micros().try_into().unwrap_or(u64::MAX))
+}
+
+fn duration(micros: Micros) -> Duration {
+    Duration::from_micros(micros.get())
+}
+
+impl View {
+    /// `None` if the record counts as absent at `now`.
+    #[must_use]
+    pub fn of(record: &Record, now: Timestamp) -> Option<Self> {
+        let body = record.body();
+        // As in the machine: a reading of the clock may be older than the record.
+        let now = body.not_before(now);
+        body.is_kept(now).then(|| Self::of_kept(body, now))
+    }
+
+    pub(crate) fn of_seen(seen: &Snapshot) -> Option<Self> {
+        seen.record.as_ref().and_then(|record| Self::of(record, seen.now))
+    }
+
+    #[inline]
+    pub(crate) fn of_kept(body: &Body, now: Timestamp) -> Self {
+        let left = body.expires_at.as_micros().saturating_sub(now.as_micros());
+        let ttl_left = if body.stage == Stage::InProgress { NonZeroU64::new(left) } else { None };
+        let state = match body.stage {
+            Stage::InProgress if ttl_left.is_some() => State::InProgress,
+            Stage::InProgress => State::Lapsed,
+            Stage::Completed => State::Completed,
+            Stage::Failed => State::Failed,
+            Stage::Released | Stage::Forgotten => State::Released,
+        };
+        Self {
+            state,
+            attempt: body.attempt,
+            version: body.version,
+            first_seen_at: body.first_seen_at,
+            done_at: body.done_at,
+            ttl_left,
+            retry_after: ttl_left.map(|left| left.min(MAX_RETRY_MICROS)),
+            result: body.result.clone(),
+            attributes: body.attributes.clone(),
+        }
+    }
+
+    pub(crate) fn with_retry_after(mut self, after: Option<Duration>) -> Self {
+        self.retry_after = after.map(|after| after.min(MAX_RETRY_AFTER)).and_then(micros);
+        self
+    }
+
+    /// The state at the instant of the view.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Whether the work is completed or failed.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        matches!(self.state, State::Completed | State::Failed)
+    }
+
+    /// Grows by one with every change of the record.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// How many grants the record has seen.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// How much time the live lease has left, if nobody extends it. `None` unless in progress.
+    #[must_use]
+    pub fn ttl_left(&self) -> Option<Duration> {
+        self.ttl_left.map(duration)
+    }
+
+    /// When to look again, at most 5 s. `None` if nothing will change by itself.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after.map(duration)
+    }
+
+    /// When the key was acquired for the first time.
+    #[must_use]
+    pub fn first_seen_at(&self) -> Timestamp {
+        self.first_seen_at
+    }
+
+    /// When the work was completed or failed.
+    #[must_use]
+    pub fn done_at(&self) -> Option<Timestamp> {
+        self.is_finished().then_some(self.done_at)
+    }
+
+    /// The holder's word for the result, else the result's SHA-256 in hex.
+    #[must_use]
+    pub fn result_hash(&self) -> Option<String> {
+        let result = self.result.as_ref()?;
+        Some(
+            self.extra(|attributes| attributes.result_hash.as_deref())
+                .map_or_else(|| result.hex(), str::to_owned),
+        )
+    }
+
+    /// Why the work failed: the code its holder gave.
+    #[must_use]
+    pub fn error_code(&self) -> Option<&str> {
+        self.extra(|attributes| attributes.failure.as_ref()).map(|failure| &*failure.code)
+    }
+
+    /// What the holder said about the failure. May hold anything: keep it out of logs.
+    #[must_use]
+    pub fn error_detail(&self) -> Option<&str> {
+        self.extra(|attributes| attributes.failure.as_ref()).and_then(|failure| failure.detail.as_deref())
+    }
+
+    /// What the holder said about the failure, as the value that was given to [`fail_as`](crate::LeaseHandle::fail_as); `None` if
+    /// nothing was said.
+    pub fn failure<T: DeserializeOwned>(&self) -> Result<Option<T>, Error> {
+        let parse = |json| serde_json::from_str(json).map_err(|error| Error::json("error detail", &error));
+        self.error_detail().map(parse).transpose()
+    }
+
+    /// The label of the last holder.
+    #[must_use]
+    pub fn holder(&self) -> Option<&str> {
+        self.extra(|attributes| attributes.holder.as_deref())
+    }
+
+    /// The metadata as the JSON text that was stored.
+    #[must_use]
+    pub fn metadata_json(&self) -> Option<&str> {
+        self.extra(|attributes| attributes.metadata.as_deref())
+    }
+
+    /// The metadata as a value; `None` if there is none.
+    pub fn metadata<T: DeserializeOwned>(&self) -> Result<Option<T>, Error> {
+        let parse = |json| serde_json::from_str(json).map_err(|error| Error::json("metadata", &error));
+        self.metadata_json().map(parse).transpose()
+    }
+
+    /// The result's bytes; `None` unless completed.
+    #[must_use]
+    pub fn result_bytes(&self) -> Option<&[u8]> {
+        self.result.as_ref().map(Payload::bytes)
+    }
+
+    /// The result as the value that was stored.
+    pub fn result<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        let bytes = self.result_bytes().ok_or_else(|| {
+            Error::invalid("view", format!("there is no result, the work is {}", self.state))
+        })?;
+        serde_json::from_slice(bytes).map_err(|error| Error::json("result", &error))
+    }
+
+    fn extra<'a, T>(&'a self, pick: impl FnOnce(&'a Attributes) -> Option<T>) -> Option<T> {
+        self.attributes.as_deref().and_then(pick)
+    }
+}
+
+impl fmt::Debug for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("View")
+            .field("state", &self.state)
+            .field("version", &self.version.as_u64())
+            .field("attempt", &self.attempt)
+            .field("ttl_left", &self.ttl_left())
+            .field("retry_after", &self.retry_after())
+            .field("first_seen_at", &self.first_seen_at)
+            .field("done_at", &self.done_at())
+            .field("error_code", &self.error_code())
+            .field("holder", &self.holder())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Serialize for View {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Shown<'a> {
+            state: State,
+            version: Version,
+            attempt: u32,
+            ttl_left: Option<f64>,
+            first_seen_at: Timestamp,
+            done_at: Option<Timestamp>,
+            result_hash: Option<String>,
+            error_code: Option<&'a str>,
+            retry_after: Option<f64>,
+            holder: Option<&'a str>,
+            metadata: Option<serde_json::Value>,
+        }
+        Shown {
+            state: self.state,
+            version: self.version,
+            attempt: self.attempt,
+            ttl_left: self.ttl_left().map(|left| left.as_secs_f64()),
+            first_seen_at: self.first_seen_at,
+            done_at: self.done_at(),
+            result_hash: self.result_hash(),
+            error_code: self.error_code(),
+            retry_after: self.retry_after().map(|after| after.as_secs_f64()),
+            holder: self.holder(),
+            metadata: self.metadata().map_err(serde::ser::Error::custom)?,
+        }
+        .serialize(serializer)
+    }
+}

@@ -1,0 +1,120 @@
+//! Conditional writes of records.
+
+use super::record::{Record, Token};
+use super::time::Timestamp;
+
+/// A write, and the conditions under which a store makes it.
+#[derive(Clone, Copy, Debug)]
+pub struct ConditionalWrite<'a> {
+    /// The record that must be stored under the key, or `None` if there must be none.
+    pub expected: Option<&'a Record>,
+    /// The record to store.
+    pub next: &'a Record,
+    /// The time that the store's clock must have reached.
+    pub not_before: Option<Timestamp>,
+    /// The time that the store's clock must not have reached.
+    pub not_after: Option<Timestamp>,
+    /// Whether the write delivers an outcome, whose time is that of the write: see [`ConditionalWrite::stamped`].
+    pub is_outcome: bool,
+}
+
+/// A [`ConditionalWrite`] that a store can keep. It borrows nothing.
+#[derive(Clone, Debug)]
+pub struct OwnedConditionalWrite {
+    expected: Option<Record>,
+    next: Record,
+    not_before: Option<Timestamp>,
+    not_after: Option<Timestamp>,
+    is_outcome: bool,
+}
+
+impl OwnedConditionalWrite {
+    /// Returns the write in its borrowed form.
+    #[must_use]
+    pub fn borrow(&self) -> ConditionalWrite<'_> {
+        let Self { expected, next, not_before, not_after, is_outcome } = self;
+        ConditionalWrite {
+            expected: expected.as_ref(),
+            next,
+            not_before: *not_before,
+            not_after: *not_after,
+            is_outcome: *is_outcome,
+        }
+    }
+}
+
+impl ConditionalWrite<'_> {
+    /// Returns the write in a form that can be kept. Raises two reference counts.
+    #[must_use]
+    pub fn to_owned(&self) -> OwnedConditionalWrite {
+        let Self { expected, next, not_before, not_after, is_outcome } = *self;
+        OwnedConditionalWrite {
+            expected: expected.cloned(),
+            next: next.clone(),
+            not_before,
+            not_after,
+            is_outcome,
+        }
+    }
+
+    /// Returns whether `current` is the expected record. A store of bytes may compare encoded records instead.
+    #[must_use]
+    pub fn matches(&self, current: Option<&Record>) -> bool {
+        match (self.expected, current) {
+            (None, None) => true,
+            (Some(expected), Some(current)) => expected.same_write(current),
+            _ => false,
+        }
+    }
+
+    /// Returns whether the new record's token exceeds `purged`, the highest token of any record that the store has dropped.
+    /// Always true if a record is replaced, because the new token exceeds that record's.
+    #[must_use]
+    pub fn is_above_floor(&self, purged: Option<Token>) -> bool {
+        self.expected.is_some() || purged.is_none_or(|purged| self.next.token() > purged)
+    }
+
+    /// Returns whether the write depends on the clock. If not, the store need not read it.
+    #[must_use]
+    pub fn is_timed(&self) -> bool {
+        self.is_outcome || self.window().is_timed()
+    }
+
+    /// Returns the record to store in place of `next` if the clock is at `now` in the atomic step of the write. Returns `None` if
+    /// `next` is right as it is: it carries no outcome, or the outcome was decided within a millisecond of `now`.
+    ///
+    /// Time passes between a decision and its write. A store that cannot replace the record in its atomic step stores
+    /// `next`; the engine limits the difference by the time window of the write.
+    #[must_use]
+    pub fn stamped(&self, now: Timestamp) -> Option<Record> {
+        if self.is_outcome { self.next.stamped(now) } else { None }
+    }
+
+    /// Returns whether the write may be made at `now`.
+    #[must_use]
+    pub fn in_window(&self, now: Timestamp) -> bool {
+        self.window().is_open(now)
+    }
+
+    fn window(&self) -> Window {
+        Window { not_before: self.not_before, not_after: self.not_after }
+    }
+}
+
+/// The times between which a write may be made.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Window {
+    pub(crate) not_before: Option<Timestamp>,
+    pub(crate) not_after: Option<Timestamp>,
+}
+
+impl Window {
+    /// Returns whether it depends on the clock.
+    pub(crate) fn is_timed(self) -> bool {
+        self.not_before.is_some() || self.not_after.is_some()
+    }
+
+    pub(crate) fn is_open(self, now: Timestamp) -> bool {
+        self.not_before.is_none_or(|at| now >= at) && self.not_after.is_none_or(|at| now < at)
+    }
+}

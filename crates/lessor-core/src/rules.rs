@@ -1,0 +1,386 @@
+//! Every lease rule, as one pure function: no I/O, no clock, no randomness.
+//!
+//! ```text
+//!                          acquire
+//!   absent ───────────────────────────────► in progress ──── complete ──► completed
+//!      ▲                                    │  ▲  │  ▲  └──── fail ──────► failed
+//!      │ forget, end of retention   release │  │  │  └── acquire (retry) ────┘
+//!      └──── released ◄─────────────────────┘  │  │ time runs out, abandon
+//!               └──────────── acquire ─────────┤  ▼
+//!                                              └─ lapsed ── complete, fail, release: still, while nobody took over
+//! ```
+
+mod command;
+pub(crate) mod settings;
+mod transition;
+
+use std::time::Duration;
+
+use crate::data::error::Error;
+use crate::data::lease_id::LeaseId;
+use crate::data::record::{Body, GrantEnd, Record, Stage, Token};
+use crate::data::state::State;
+use crate::data::time::Timestamp;
+use crate::data::view::View;
+use crate::data::write::Window;
+use crate::rules::settings::OnLapsed;
+
+pub use command::{Ack, Acquire, Answer, Command, Decision, HolderCommand, Resolution, Write};
+pub(crate) use transition::Transition;
+use transition::{Change, Grant, Mutation, ack};
+
+/// Decides what becomes of `record` when `command` arrives at `now`. Finished, released and abandoned records stay
+/// readable for `retention`.
+#[must_use]
+pub fn decide(record: Option<&Record>, command: &Command, now: Timestamp, retention: Duration) -> Decision {
+    evaluate(record, command, now, retention, None).on_a_copy(record)
+}
+
+/// The same decision, of which a change has not been made yet. No grant over nothing has a token that is not above `floor`.
+pub(crate) fn evaluate<'a>(
+    record: Option<&Record>,
+    command: &'a Command,
+    now: Timestamp,
+    retention: Duration,
+    floor: Option<Token>,
+) -> Transition<'a> {
+    let evaluation = Evaluation { floor, ..Evaluation::new(record, now, retention) };
+    match (command, evaluation.kept()) {
+        (Command::Acquire(request), _) => evaluation.acquire(request),
+        (Command::Holder(lease_id, act), _) => evaluation.act(lease_id, act),
+        (Command::Resolve(_), None) => Transition::Refuse(Error::NotFound),
+        (Command::Forget { .. }, None) => Transition::Answer(Answer::Forgotten(false)),
+        (Command::Forget { force }, Some(kept)) => evaluation.forget(kept, *force),
+        (Command::Resolve(resolution), Some(kept)) => evaluation.resolve(kept, resolution),
+    }
+}
+
+/// The same for an acquire.
+#[inline]
+pub(crate) fn evaluate_acquire<'a>(
+    record: Option<&Record>,
+    request: &'a Acquire,
+    now: Timestamp,
+    retention: Duration,
+    floor: Option<Token>,
+) -> Transition<'a> {
+    Evaluation { floor, ..Evaluation::new(record, now, retention) }.acquire(request)
+}
+
+/// The same for a holder's act.
+#[inline]
+pub(crate) fn evaluate_holder<'a>(
+    record: Option<&Record>,
+    lease_id: &LeaseId,
+    act: &'a HolderCommand,
+    now: Timestamp,
+    retention: Duration,
+) -> Transition<'a> {
+    Evaluation::new(record, now, retention).act(lease_id, act)
+}
+
+/// Returns the answer to an acquire of `record` if nothing has to be written for it and no lease is returned. The time is that
+/// of the answer.
+#[inline]
+pub(crate) fn answer_to_acquire(
+    record: &Record,
+    request: &Acquire,
+    now: Timestamp,
+) -> Option<Result<(KeyStatus, Timestamp), Error>> {
+    // Nothing is written, so the retention that writes are stamped with does not matter.
+    let evaluation = Evaluation::new(Some(record), now, Duration::ZERO);
+    match evaluation.admission(request) {
+        Admission::Stands(standing, _) => Some(Ok((standing, evaluation.now))),
+        Admission::Mismatch => Some(Err(Error::FingerprintMismatch)),
+        Admission::Anew | Admission::Again { .. } | Admission::Resent(_) => None,
+    }
+}
+
+/// How a key stands for one who asks for its lease in vain.
+#[derive(Clone, Copy)]
+pub(crate) enum KeyStatus {
+    InProgress,
+    Completed,
+    Failed { retry_at: Option<Timestamp> },
+    InDoubt,
+}
+
+impl KeyStatus {
+    #[inline]
+    pub(crate) fn view(self, kept: &Record, now: Timestamp) -> View {
+        let view = View::of_kept(kept.body(), now);
+        match self {
+            Self::Failed { retry_at } => view.with_retry_after(retry_at.map(|at| at.saturating_since(now))),
+            _ => view,
+        }
+    }
+
+    /// Returns the answer with a view of the record.
+    pub(crate) fn answer(self, kept: &Record, now: Timestamp) -> Answer {
+        // Boxed, so that the common answers are small to move.
+        let view = Box::new(self.view(kept, now));
+        match self {
+            Self::InProgress => Answer::InProgress(view),
+            Self::Completed => Answer::Completed(view),
+            Self::Failed { .. } => Answer::Failed(view),
+            Self::InDoubt => Answer::InDoubt(view),
+        }
+    }
+}
+
+/// What becomes of an acquire, before anything is made of it.
+enum Admission<'a> {
+    Anew,
+    Again { kept: &'a Record, ended: GrantEnd, from: Timestamp },
+    Resent(&'a Record),
+    Stands(KeyStatus, &'a Record),
+    Mismatch,
+}
+
+/// One question to the machine.
+struct Evaluation<'a> {
+    record: Option<&'a Record>,
+    now: Timestamp,
+    retention: Duration,
+    /// The highest token that was dropped with its record.
+    floor: Option<Token>,
+}
+
+impl<'a> Evaluation<'a> {
+    #[inline]
+    fn new(record: Option<&'a Record>, now: Timestamp, retention: Duration) -> Self {
+        // A reading of the clock may be older than the record; time within a record never runs backwards.
+        let now = record.map_or(now, |record| record.body().not_before(now));
+        Self { record, now, retention, floor: None }
+    }
+
+    /// The record, if it still counts.
+    fn kept(&self) -> Option<&'a Record> {
+        self.record.filter(|record| record.body().is_kept(self.now))
+    }
+
+    #[inline]
+    fn acquire<'c>(&self, request: &'c Acquire) -> Transition<'c> {
+        match self.admission(request) {
+            Admission::Anew => {
+                let not_before = self.record.map_or(Timestamp::EPOCH, |past| past.body().absent_from());
+                self.grant(request, None, not_before, None)
+            }
+            Admission::Again { kept, .. } if kept.is_held_by(&request.lease_id) => {
+                Transition::Refuse(Error::LeaseIdReused)
+            }
+            Admission::Again { kept, ended, from } => {
+                self.grant(request, Some(ended), from, Some(kept.body().absent_from()))
+            }
+            Admission::Resent(kept) => Transition::Answer(Answer::Resent(kept.clone())),
+            Admission::Stands(standing, kept) => Transition::Answer(standing.answer(kept, self.now)),
+            Admission::Mismatch => Transition::Refuse(Error::FingerprintMismatch),
+        }
+    }
+
+    #[inline]
+    fn admission(&self, request: &Acquire) -> Admission<'a> {
+        let Some(kept) = self.kept() else { return Admission::Anew };
+        let body = kept.body();
+        if let (Some(known), Some(asked)) = (body.attributes().fingerprint, request.fingerprint)
+            && known != asked
+        {
+            return Admission::Mismatch;
+        }
+        match body.stage {
+            Stage::InProgress if body.is_live(self.now) => match kept.is_held_by(&request.lease_id) {
+                true => Admission::Resent(kept),
+                false => Admission::Stands(KeyStatus::InProgress, kept),
+            },
+            Stage::InProgress => match request.on_lapsed {
+                OnLapsed::TakeOver => {
+                    Admission::Again { kept, ended: GrantEnd::Lapsed, from: body.expires_at }
+                }
+                OnLapsed::InDoubt => Admission::Stands(KeyStatus::InDoubt, kept),
+            },
+            Stage::Completed => Admission::Stands(KeyStatus::Completed, kept),
+            Stage::Failed => match request.on_failed.retry_at(body.attempt, body.done_at) {
+                Some(from) if self.now >= from => Admission::Again { kept, ended: GrantEnd::Failed, from },
+                retry_at => Admission::Stands(KeyStatus::Failed { retry_at }, kept),
+            },
+            Stage::Released | Stage::Forgotten => {
+                Admission::Again { kept, ended: GrantEnd::Released, from: Timestamp::EPOCH }
+            }
+        }
+    }
+
+    /// What all grants share: the token, the end, and that the clock must have come to `not_before` and not to `not_after`.
+    #[inline]
+    fn grant<'c>(
+        &self,
+        request: &'c Acquire,
+        after: Option<GrantEnd>,
+        not_before: Timestamp,
+        not_after: Option<Timestamp>,
+    ) -> Transition<'c> {
+        let token = Token::after(self.record.map(Record::token).or(self.floor), self.now);
+        let (Some(token), Some(expires_at)) = (token, self.now.checked_add(request.ttl)) else {
+            return Transition::Refuse(Error::ClockOutOfRange);
+        };
+        let not_before = (not_before > Timestamp::EPOCH).then_some(not_before);
+        let window = Window { not_before, not_after };
+        let keep_until = expires_at.saturating_add(self.retention);
+        let grant = Grant { request, token, expires_at, keep_until, now: self.now, window };
+        match after {
+            None => Transition::Begin(grant),
+            Some(ended) => self.change(Mutation::Again(grant, ended), window),
+        }
+    }
+
+    #[inline]
+    fn act<'c>(&self, lease_id: &LeaseId, act: &'c HolderCommand) -> Transition<'c> {
+        let Some(kept) = self.kept() else { return Transition::Refuse(Error::NotFound) };
+        let body = kept.body();
+        if !kept.is_held_by(lease_id) {
+            return Transition::Refuse(Error::NotHolder { token: body.token });
+        }
+        match body.stage {
+            Stage::InProgress => self.act_in_progress(kept, act),
+            Stage::Completed | Stage::Failed if repeats(body, act) => self.unchanged(body),
+            Stage::Completed => Transition::Refuse(Error::Finished { state: State::Completed }),
+            Stage::Failed => Transition::Refuse(Error::Finished { state: State::Failed }),
+            Stage::Released if matches!(act, HolderCommand::Release) => self.unchanged(body),
+            Stage::Released | Stage::Forgotten => Transition::Refuse(Error::Released),
+        }
+    }
+
+    #[inline]
+    fn act_in_progress<'c>(&self, kept: &Record, act: &'c HolderCommand) -> Transition<'c> {
+        let live = kept.body().is_live(self.now);
+        match act {
+            HolderCommand::Extend { .. } | HolderCommand::Checkpoint(_) if !live => {
+                Transition::Refuse(Error::Lapsed)
+            }
+            HolderCommand::Abandon if !live => self.unchanged(kept.body()),
+            HolderCommand::Extend { ttl } => match self.now.checked_add(*ttl) {
+                None => Transition::Refuse(Error::ClockOutOfRange),
+                Some(until) => self.write_while_live(kept, Mutation::Extend { until }),
+            },
+            HolderCommand::Checkpoint(payload) => self.write_while_live(kept, Mutation::Checkpoint(payload)),
+            HolderCommand::Complete(result, hash) => {
+                self.write_outcome(kept, Mutation::Complete(result, hash.as_deref()))
+            }
+            HolderCommand::Fail(failure) => self.write_outcome(kept, Mutation::Fail(failure)),
+            HolderCommand::Release => self.write_outcome(kept, Mutation::Release),
+            HolderCommand::Abandon => self.write_while_live(kept, Mutation::Abandon),
+        }
+    }
+
+    fn forget<'c>(&self, kept: &Record, force: bool) -> Transition<'c> {
+        if kept.body().is_live(self.now) && !force {
+            self.busy(kept)
+        } else {
+            self.write(kept, Mutation::Forget)
+        }
+    }
+
+    fn resolve<'c>(&self, kept: &Record, resolution: &'c Resolution) -> Transition<'c> {
+        match kept.body().stage {
+            Stage::InProgress if kept.body().is_live(self.now) => self.busy(kept),
+            Stage::InProgress => {
+                let edit = match resolution {
+                    Resolution::Completed(result, hash) => Mutation::Complete(result, hash.as_deref()),
+                    Resolution::Failed(failure) => Mutation::Fail(failure),
+                    Resolution::Released => Mutation::Release,
+                };
+                self.write(kept, edit)
+            }
+            Stage::Completed => Transition::Refuse(Error::Finished { state: State::Completed }),
+            Stage::Failed => Transition::Refuse(Error::Finished { state: State::Failed }),
+            Stage::Released | Stage::Forgotten => Transition::Refuse(Error::Released),
+        }
+    }
+
+    fn busy<'c>(&self, kept: &Record) -> Transition<'c> {
+        Transition::Refuse(Error::Busy { ttl_left: kept.body().expires_at.saturating_since(self.now) })
+    }
+
+    /// A write that stands whether or not the lease has lapsed, as long as nobody took over and the record counts.
+    #[inline]
+    fn write<'c>(&self, kept: &Record, edit: Mutation<'c>) -> Transition<'c> {
+        self.change(edit, Window { not_before: None, not_after: Some(kept.body().absent_from()) })
+    }
+
+    /// A write that says whether it came late. One that does not has to be decided again if the lease has lapsed meanwhile.
+    #[inline]
+    fn write_outcome<'c>(&self, kept: &Record, edit: Mutation<'c>) -> Transition<'c> {
+        if kept.body().is_live(self.now) { self.write_while_live(kept, edit) } else { self.write(kept, edit) }
+    }
+
+    /// A write that must reach the store while the lease lives: what observers saw end does not come back.
+    #[inline]
+    fn write_while_live<'c>(&self, kept: &Record, edit: Mutation<'c>) -> Transition<'c> {
+        self.change(edit, Window { not_before: None, not_after: Some(kept.body().expires_at) })
+    }
+
+    #[inline]
+    fn change<'c>(&self, edit: Mutation<'c>, window: Window) -> Transition<'c> {
+        Transition::Change(Change { edit, now: self.now, retention: self.retention, window })
+    }
+
+    fn unchanged<'c>(&self, body: &Body) -> Transition<'c> {
+        Transition::Answer(ack(body, true))
+    }
+}
+
+/// The answer to a change that `record` shows to have been made, by this caller or by another with the same lease id.
+#[doc(hidden)]
+#[must_use]
+pub fn found(record: &Record, answer: Answer) -> Answer {
+    match answer {
+        Answer::Granted => Answer::Resent(record.clone()),
+        Answer::Done(_) => ack(record.body(), true),
+        answer => answer,
+    }
+}
+
+/// Whether the act delivers the outcome that the record has already: its reply was lost.
+fn repeats(body: &Body, act: &HolderCommand) -> bool {
+    match act {
+        HolderCommand::Complete(result, hash) if body.stage == Stage::Completed => {
+            // The bytes stand for their SHA-256, unless the holder has a word of its own on either side.
+            let known = body.attributes().result_hash.as_deref();
+            match (known, hash.as_deref()) {
+                (None, None) => body.result.as_ref() == Some(result),
+                (_, Some(asked)) => body.result_hash().is_some_and(|known| known == asked),
+                (Some(known), None) => known == result.hex(),
+            }
+        }
+        HolderCommand::Fail(failure) if body.stage == Stage::Failed => {
+            body.attributes().failure.as_ref().is_some_and(|known| known.code == failure.code)
+        }
+        _ => false,
+    }
+}
+
+impl Body {
+    /// Whether the grant is in force: from `expires_at` on it has lapsed.
+    pub(crate) fn is_live(&self, now: Timestamp) -> bool {
+        self.stage == Stage::InProgress && now < self.expires_at
+    }
+
+    /// `now`, or the time of the record's last grant or outcome if that is later.
+    pub(crate) fn not_before(&self, now: Timestamp) -> Timestamp {
+        now.max(self.acquired_at).max(self.done_at)
+    }
+
+    /// Whether the record still counts. A live one always does.
+    pub(crate) fn is_kept(&self, now: Timestamp) -> bool {
+        now < self.absent_from()
+    }
+
+    fn absent_from(&self) -> Timestamp {
+        match self.stage {
+            Stage::Forgotten => Timestamp::EPOCH,
+            _ => self.keep_until,
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,253 @@
+//! What the table test walks: records, questions and instants.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::data::record::{Failure, GrantEnd, Payload, Stage};
+use crate::rules::settings::{Backoff, OnFailed, OnLapsed};
+use crate::rules::{Acquire, Command, HolderCommand, Resolution};
+
+use super::plain::{HOLDER, NOBODY, OTHER, Plain, RETENTION, SEC, T, TTL, fingerprint, id, sha256_hex};
+use super::spec_table::Row;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Ask {
+    /// The lease id that the asker names; `NOBODY` where there is none to name.
+    pub(super) id: u8,
+    pub(super) what: What,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum What {
+    Acquire {
+        ttl: u64,
+        labels: Option<(&'static str, &'static str)>,
+        fingerprint: Option<u8>,
+        on_failed: OnFailed,
+        on_lapsed: OnLapsed,
+    },
+    Extend(u64),
+    Checkpoint(&'static str),
+    Complete(&'static str, Option<&'static str>),
+    Fail(&'static str, Option<&'static str>),
+    Release,
+    Abandon,
+    Status,
+    Forget {
+        force: bool,
+    },
+    ResolveCompleted(&'static str, Option<&'static str>),
+    ResolveFailed(&'static str, Option<&'static str>),
+    ResolveReleased,
+}
+
+impl Ask {
+    pub(super) fn row(&self) -> Row {
+        match self.what {
+            What::Acquire { .. } => Row::Acquire,
+            What::Extend(_) => Row::Extend,
+            What::Checkpoint(_) => Row::Checkpoint,
+            What::Complete(..) => Row::Complete,
+            What::Fail(..) => Row::Fail,
+            What::Release => Row::Release,
+            What::Abandon => Row::Abandon,
+            What::Status => Row::Status,
+            What::Forget { .. } => Row::Forget,
+            What::ResolveCompleted(..) | What::ResolveFailed(..) | What::ResolveReleased => Row::Resolve,
+        }
+    }
+
+    /// `None` for status, which is a look and no command.
+    pub(super) fn command(&self) -> Option<Command> {
+        let act = |act| Some(Command::Holder(id(self.id), act));
+        let payload = |text: &str| Payload::new(text.as_bytes());
+        let failure =
+            |code: &str, detail: Option<&str>| Failure { code: code.into(), detail: detail.map(Into::into) };
+        match self.what {
+            What::Acquire { ttl, labels, fingerprint: asked, on_failed, on_lapsed } => {
+                Some(Command::Acquire(Acquire {
+                    lease_id: id(self.id),
+                    ttl: Duration::from_micros(ttl),
+                    holder: labels.map(|(holder, _)| holder.into()),
+                    metadata: labels.map(|(_, metadata)| metadata.into()),
+                    fingerprint: asked.map(fingerprint),
+                    on_failed,
+                    on_lapsed,
+                }))
+            }
+            What::Extend(ttl) => act(HolderCommand::Extend { ttl: Duration::from_micros(ttl) }),
+            What::Checkpoint(bytes) => act(HolderCommand::Checkpoint(payload(bytes))),
+            What::Complete(result, word) => {
+                act(HolderCommand::Complete(payload(result), word.map(Into::into)))
+            }
+            What::Fail(code, detail) => act(HolderCommand::Fail(failure(code, detail))),
+            What::Release => act(HolderCommand::Release),
+            What::Abandon => act(HolderCommand::Abandon),
+            What::Status => None,
+            What::Forget { force } => Some(Command::Forget { force }),
+            What::ResolveCompleted(result, word) => {
+                Some(Command::Resolve(Resolution::Completed(payload(result), word.map(Into::into))))
+            }
+            What::ResolveFailed(code, detail) => {
+                Some(Command::Resolve(Resolution::Failed(failure(code, detail))))
+            }
+            What::ResolveReleased => Some(Command::Resolve(Resolution::Released)),
+        }
+    }
+}
+
+/// Every state, each with as little and with as much as it can have.
+pub(super) fn records() -> Vec<Option<Plain>> {
+    let bare = Plain::granted();
+    let rich = Plain::rich();
+    let ended = |grant: &Plain, stage, expires: u64, done: Option<u64>, from: u64| Plain {
+        stage,
+        version: grant.version + 1,
+        expires,
+        done,
+        keep_until: from + RETENTION,
+        ..grant.clone()
+    };
+    let on_time = T + 30 * SEC;
+    let late = T + 70 * SEC;
+    vec![
+        None,
+        Some(bare.clone()),
+        Some(rich.clone()),
+        Some(Plain { expires: T + 1, keep_until: T + 1 + RETENTION, ..bare.clone() }),
+        // Abandoned: lapsed, and kept from then on.
+        Some(ended(&rich, Stage::InProgress, T + 20 * SEC, None, T + 20 * SEC)),
+        Some(Plain {
+            result: Some("\"paid\""),
+            ..ended(&bare, Stage::Completed, T + TTL, Some(on_time), on_time)
+        }),
+        Some(Plain {
+            result: Some("\"paid\""),
+            word: Some("receipt 7"),
+            checkpoint: None,
+            ..ended(&rich, Stage::Completed, T + TTL, Some(late), late)
+        }),
+        Some(Plain { code: Some("declined"), ..ended(&bare, Stage::Failed, T + TTL, Some(T), T) }),
+        Some(Plain {
+            code: Some("declined"),
+            detail: Some("card 4242"),
+            ..ended(&rich, Stage::Failed, T + TTL, Some(late), late)
+        }),
+        Some(ended(&bare, Stage::Released, T + TTL, Some(on_time), on_time)),
+        Some(Plain {
+            former: Some((GrantEnd::Failed, None)),
+            ..ended(&rich, Stage::Released, T + TTL, Some(late), late)
+        }),
+        Some(forgotten(&bare)),
+        Some(forgotten(&rich)),
+    ]
+}
+
+/// What forgetting leaves: the token, and nothing about anybody.
+pub(crate) fn forgotten(record: &Plain) -> Plain {
+    Plain {
+        stage: Stage::Forgotten,
+        id: NOBODY,
+        token: record.token,
+        version: record.version + 1,
+        attempt: record.attempt,
+        first_seen: record.first_seen,
+        acquired: record.acquired,
+        expires: record.acquired,
+        keep_until: record.acquired,
+        ..Plain::granted()
+    }
+}
+
+/// Waits after a failure: none, one that ends within retention, and one that does not.
+const WAITS: [u64; 3] = [0, 10 * SEC, 2 * RETENTION];
+
+/// Before, at and after each instant at which something changes, and far from all of them.
+pub(super) fn instants(record: Option<&Plain>) -> BTreeSet<u64> {
+    let mut edges = vec![T];
+    if let Some(record) = record {
+        edges.extend([record.acquired, record.expires, record.keep_until, record.token, record.token + 1]);
+        if let Some(done) = record.done {
+            edges.push(done);
+            edges.extend(WAITS.map(|wait| done + wait));
+            // Exponential, see `policies`.
+            edges.push(done + ((3 * SEC) << (record.attempt - 1)).min(8 * SEC));
+        }
+    }
+    let mut instants: BTreeSet<_> = edges.into_iter().flat_map(|at| [at - 1, at, at + 1]).collect();
+    instants.extend([0, T - 3600 * SEC, T + 3650 * 86_400 * SEC]);
+    instants
+}
+
+/// The wait that a fixed backoff of `policies` stands for.
+pub(super) fn fixed_wait(backoff: Backoff) -> u64 {
+    let is = |micros: &&u64| Backoff::fixed(Duration::from_micros(**micros)) == backoff;
+    *WAITS.iter().find(is).unwrap()
+}
+
+fn policies() -> Vec<OnFailed> {
+    let wait = |micros| Backoff::fixed(Duration::from_micros(micros));
+    let mut policies = vec![OnFailed::Replay];
+    policies.extend(WAITS.map(|micros| OnFailed::Retry { max_attempts: 9, backoff: wait(micros) }));
+    // Used up after no grant at all, after the bare records' one and the rich ones' three; one left after three.
+    policies
+        .extend([0, 1, 3, 4].map(|max_attempts| OnFailed::Retry { max_attempts, backoff: Backoff::NONE }));
+    let doubling = Backoff::exponential(Duration::from_secs(3), Duration::from_secs(8));
+    policies.push(OnFailed::Retry { max_attempts: 9, backoff: doubling });
+    policies
+}
+
+/// Every question, by everyone.
+pub(super) fn asks() -> Vec<Ask> {
+    let mut asks = vec![];
+    for id in [HOLDER, OTHER, NOBODY] {
+        for fingerprint in [None, Some(1), Some(2)] {
+            for on_failed in policies() {
+                for on_lapsed in [OnLapsed::TakeOver, OnLapsed::InDoubt] {
+                    for (ttl, labels) in [(TTL, None), (5 * SEC, Some(("worker-9", r#"{"n":9}"#)))] {
+                        asks.push(Ask {
+                            id,
+                            what: What::Acquire { ttl, labels, fingerprint, on_failed, on_lapsed },
+                        });
+                    }
+                }
+            }
+        }
+        let acts = [
+            What::Extend(1000),
+            What::Extend(TTL),
+            What::Extend(86_400 * SEC),
+            What::Checkpoint("page 18"),
+            What::Checkpoint(""),
+            What::Complete("\"paid\"", None),
+            What::Complete("\"void\"", None),
+            What::Complete("\"paid\"", Some("receipt 7")),
+            What::Complete("\"void\"", Some("receipt 7")),
+            What::Complete("\"paid\"", Some("receipt 8")),
+            What::Complete("\"void\"", Some(paid_in_hex())),
+            What::Fail("declined", None),
+            What::Fail("declined", Some("card 4243")),
+            What::Fail("canceled:by user", None),
+            What::Release,
+            What::Abandon,
+        ];
+        asks.extend(acts.map(|what| Ask { id, what }));
+    }
+    let by_operators = [
+        What::Status,
+        What::Forget { force: false },
+        What::Forget { force: true },
+        What::ResolveCompleted("\"paid\"", None),
+        What::ResolveCompleted("\"void\"", Some("receipt 7")),
+        What::ResolveFailed("declined", Some("card 4242")),
+        What::ResolveFailed("gone", None),
+        What::ResolveReleased,
+    ];
+    asks.extend(by_operators.map(|what| Ask { id: NOBODY, what }));
+    asks
+}
+
+/// The word that stands for the bare completed record's result, spelled out by the caller.
+fn paid_in_hex() -> &'static str {
+    sha256_hex("\"paid\"").leak()
+}

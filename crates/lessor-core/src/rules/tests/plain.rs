@@ -1,0 +1,212 @@
+//! Records as plain numbers and words, so that an expectation can be written down in full. They become records by way of
+//! the documented byte layout, written here a second time: nothing of the code under test has a part in it.
+
+use sha2::{Digest, Sha256};
+
+use crate::data::fingerprint::Fingerprint;
+use crate::data::lease_id::LeaseId;
+use crate::data::record::{GrantEnd, Record, Stage};
+use crate::data::time::Timestamp;
+
+/// An instant in November 2023, and units of time in microseconds.
+pub(crate) const T: u64 = 1_700_000_000_000_000;
+pub(crate) const SEC: u64 = 1_000_000;
+pub(crate) const TTL: u64 = 60 * SEC;
+pub(crate) const RETENTION: u64 = 3600 * SEC;
+
+/// Who may ask. An id is this number, sixteen times over; a tombstone has `NOBODY`.
+pub(crate) const NOBODY: u8 = 0;
+pub(crate) const HOLDER: u8 = 0xa1;
+pub(crate) const OTHER: u8 = 0xb2;
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Plain {
+    pub(crate) stage: Stage,
+    pub(crate) id: u8,
+    pub(crate) token: u64,
+    pub(crate) version: u64,
+    pub(crate) attempt: u64,
+    pub(crate) first_seen: u64,
+    pub(crate) acquired: u64,
+    pub(crate) expires: u64,
+    pub(crate) keep_until: u64,
+    pub(crate) done: Option<u64>,
+    pub(crate) result: Option<&'static str>,
+    /// The holder's own word for the result.
+    pub(crate) word: Option<&'static str>,
+    pub(crate) holder: Option<&'static str>,
+    pub(crate) metadata: Option<&'static str>,
+    pub(crate) fingerprint: Option<u8>,
+    pub(crate) checkpoint: Option<&'static str>,
+    pub(crate) code: Option<&'static str>,
+    pub(crate) detail: Option<&'static str>,
+    pub(crate) former: Option<(GrantEnd, Option<&'static str>)>,
+    /// Skippable fields as they stand in the record, without their length.
+    pub(crate) of_record: Option<&'static [u8]>,
+    pub(crate) of_grant: Option<&'static [u8]>,
+}
+
+impl Plain {
+    /// A first grant to `HOLDER` at `T`, for `TTL`, with nothing optional.
+    pub(crate) const fn granted() -> Self {
+        Self {
+            stage: Stage::InProgress,
+            id: HOLDER,
+            token: T,
+            version: 1,
+            attempt: 1,
+            first_seen: T,
+            acquired: T,
+            expires: T + TTL,
+            keep_until: T + TTL + RETENTION,
+            done: None,
+            result: None,
+            word: None,
+            holder: None,
+            metadata: None,
+            fingerprint: None,
+            checkpoint: None,
+            code: None,
+            detail: None,
+            former: None,
+            of_record: None,
+            of_grant: None,
+        }
+    }
+
+    /// A third grant with everything that one can have, made while the clock stood still.
+    pub(crate) const fn rich() -> Self {
+        Self {
+            token: T + 40,
+            version: 7,
+            attempt: 3,
+            first_seen: T - 900 * SEC,
+            holder: Some("worker-3"),
+            metadata: Some(r#"{"ticket":"42"}"#),
+            fingerprint: Some(1),
+            checkpoint: Some("page 17"),
+            former: Some((GrantEnd::Lapsed, Some("worker-2"))),
+            // Tags 3 and 200, the second one empty; tag 0.
+            of_record: Some(b"\x03\x02hi\xc8\x01\x00"),
+            of_grant: Some(b"\x00\x01g"),
+            ..Self::granted()
+        }
+    }
+
+    pub(crate) fn record(&self) -> Record {
+        Record::decode(&self.bytes()).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// What precedes "fields present".
+    pub(crate) fn head(&self) -> Vec<u8> {
+        let mut out = vec![
+            1,
+            match self.stage {
+                Stage::InProgress => 0,
+                Stage::Completed => 1,
+                Stage::Failed => 2,
+                Stage::Released => 3,
+                Stage::Forgotten => 4,
+            },
+        ];
+        out.extend([self.id; 16]);
+        let numbers = [
+            self.first_seen,
+            self.acquired - self.first_seen,
+            self.token - self.acquired,
+            self.expires - self.acquired,
+            self.keep_until - self.acquired,
+            self.version,
+            self.attempt,
+        ];
+        numbers.into_iter().for_each(|number| varint(&mut out, number));
+        out
+    }
+
+    /// The bits of "fields present".
+    pub(crate) fn present(&self) -> u64 {
+        (0..).zip(self.fields()).map(|(bit, (is, _))| u64::from(is) << bit).sum()
+    }
+
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let mut out = self.head();
+        varint(&mut out, self.present());
+        out.extend(self.fields().into_iter().flat_map(|(_, bytes)| bytes));
+        out
+    }
+
+    fn fields(&self) -> [(bool, Vec<u8>); 13] {
+        [
+            (self.done.is_some(), self.done.map_or(vec![], |done| leb128(done - self.acquired))),
+            (self.result.is_some(), self.result.map_or(vec![], payload)),
+            (self.holder.is_some(), self.holder.map_or(vec![], text)),
+            (self.metadata.is_some(), self.metadata.map_or(vec![], text)),
+            (self.fingerprint.is_some(), self.fingerprint.map_or(vec![], |byte| vec![byte; 32])),
+            (self.checkpoint.is_some(), self.checkpoint.map_or(vec![], payload)),
+            (self.word.is_some(), self.word.map_or(vec![], text)),
+            (self.code.is_some(), self.code.map_or(vec![], text)),
+            (self.detail.is_some(), self.detail.map_or(vec![], text)),
+            (
+                self.former.is_some(),
+                self.former.map_or(vec![], |(ended, _)| {
+                    vec![match ended {
+                        GrantEnd::Lapsed => 0,
+                        GrantEnd::Released => 1,
+                        GrantEnd::Failed => 2,
+                    }]
+                }),
+            ),
+            (
+                self.former.is_some_and(|(_, holder)| holder.is_some()),
+                self.former.and_then(|(_, holder)| holder).map_or(vec![], text),
+            ),
+            (self.of_record.is_some(), self.of_record.map_or(vec![], with_length)),
+            (self.of_grant.is_some(), self.of_grant.map_or(vec![], with_length)),
+        ]
+    }
+}
+
+pub(crate) fn id(byte: u8) -> LeaseId {
+    LeaseId::from_bytes([byte; 16])
+}
+
+pub(crate) fn at(micros: u64) -> Timestamp {
+    Timestamp::from_micros(micros).unwrap()
+}
+
+pub(crate) fn fingerprint(byte: u8) -> Fingerprint {
+    Fingerprint::from_bytes([byte; 32])
+}
+
+pub(crate) fn sha256_hex(text: &str) -> String {
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub(crate) fn leb128(number: u64) -> Vec<u8> {
+    let mut out = vec![];
+    varint(&mut out, number);
+    out
+}
+
+fn varint(out: &mut Vec<u8>, number: u64) {
+    let low = u8::try_from(number & 0x7f).unwrap();
+    if number < 0x80 {
+        return out.push(low);
+    }
+    out.push(low | 0x80);
+    varint(out, number >> 7);
+}
+
+fn text(text: &str) -> Vec<u8> {
+    with_length(text.as_bytes())
+}
+
+fn with_length(bytes: &[u8]) -> Vec<u8> {
+    [&leb128(bytes.len() as u64), bytes].concat()
+}
+
+fn payload(bytes: &str) -> Vec<u8> {
+    let mut out = Sha256::digest(bytes).to_vec();
+    out.extend(text(bytes));
+    out
+}

@@ -1,0 +1,182 @@
+//! What is done to a record once it is decided: on a copy of it, or in its place.
+
+use std::time::Duration;
+
+use super::command::{Ack, Acquire, Answer, Decision, Write};
+use crate::data::error::Error;
+use crate::data::lease_id::LeaseId;
+use crate::data::record::{Body, Failure, GrantEnd, Payload, PreviousGrant, Record, Stage, Token, Version};
+use crate::data::time::Timestamp;
+use crate::data::write::Window;
+
+/// A decision of which the change has not been made yet.
+pub(crate) enum Transition<'a> {
+    Answer(Answer),
+    Refuse(Error),
+    /// A record begins, in place of nothing or of one whose time has passed.
+    Begin(Grant<'a>),
+    /// The record that was decided upon changes.
+    Change(Change<'a>),
+}
+
+pub(crate) struct Grant<'a> {
+    pub(super) request: &'a Acquire,
+    pub(super) token: Token,
+    pub(super) expires_at: Timestamp,
+    pub(super) keep_until: Timestamp,
+    pub(super) now: Timestamp,
+    pub(crate) window: Window,
+}
+
+pub(crate) struct Change<'a> {
+    pub(super) edit: Mutation<'a>,
+    pub(super) now: Timestamp,
+    pub(super) retention: Duration,
+    pub(crate) window: Window,
+}
+
+pub(super) enum Mutation<'a> {
+    Again(Grant<'a>, GrantEnd),
+    Extend { until: Timestamp },
+    Checkpoint(&'a Payload),
+    Complete(&'a Payload, Option<&'a str>),
+    Fail(&'a Failure),
+    Release,
+    Abandon,
+    Forget,
+}
+
+impl Transition<'_> {
+    /// Makes the change on a copy of `record`, which is what was decided upon.
+    #[inline]
+    pub(crate) fn on_a_copy(self, record: Option<&Record>) -> Decision {
+        match (self, record) {
+            (Self::Answer(answer), _) => Decision::Answer(answer),
+            (Self::Refuse(error), _) => Decision::Refuse(error),
+            (Self::Begin(grant), _) => {
+                Decision::Write(Write::new(Record::new(grant.begin()), grant.window, false), Answer::Granted)
+            }
+            (Self::Change(plan), Some(record)) => {
+                let mut next = record.body().clone();
+                let answer = plan.make(&mut next);
+                Decision::Write(Write::new(Record::new(next), plan.window, plan.is_outcome()), answer)
+            }
+            (Self::Change(_), None) => Decision::Refuse(Error::NotFound),
+        }
+    }
+}
+
+impl Grant<'_> {
+    /// The record with its first grant. A former record leaves only its token behind.
+    #[inline]
+    pub(crate) fn begin(&self) -> Body {
+        Body {
+            lease_id: self.request.lease_id,
+            token: self.token,
+            version: Version::FIRST,
+            first_seen_at: self.now,
+            acquired_at: self.now,
+            expires_at: self.expires_at,
+            done_at: Timestamp::EPOCH,
+            keep_until: self.keep_until,
+            attempt: 1,
+            stage: Stage::InProgress,
+            result: None,
+            attributes: self.request.attributes(),
+        }
+    }
+
+    fn again(&self, next: &mut Body, ended: GrantEnd) {
+        let request = self.request;
+        next.lease_id = request.lease_id;
+        next.token = self.token;
+        next.acquired_at = self.now;
+        next.expires_at = self.expires_at;
+        next.done_at = Timestamp::EPOCH;
+        next.keep_until = self.keep_until;
+        next.attempt = next.attempt.saturating_add(1);
+        next.stage = Stage::InProgress;
+        next.edit_attributes(|attributes| {
+            let holder = std::mem::replace(&mut attributes.holder, request.holder.clone());
+            attributes.former = Some(PreviousGrant { ended, holder });
+            attributes.metadata = request.metadata.clone();
+            attributes.fingerprint = request.fingerprint.or(attributes.fingerprint);
+            attributes.failure = None;
+            attributes.of_grant = None;
+        });
+    }
+}
+
+impl Change<'_> {
+    fn is_outcome(&self) -> bool {
+        matches!(self.edit, Mutation::Complete(..) | Mutation::Fail(_) | Mutation::Release)
+    }
+
+    /// Makes the change.
+    #[inline]
+    pub(crate) fn make(&self, next: &mut Body) -> Answer {
+        next.version = next.version.next();
+        match &self.edit {
+            Mutation::Again(grant, ended) => {
+                grant.again(next, *ended);
+                return Answer::Granted;
+            }
+            Mutation::Extend { until } => {
+                next.expires_at = next.expires_at.max(*until);
+                next.keep_until = next.expires_at.saturating_add(self.retention);
+            }
+            Mutation::Checkpoint(payload) => {
+                next.edit_attributes(|attributes| attributes.checkpoint = Some((*payload).clone()));
+            }
+            Mutation::Complete(result, hash) => self.complete(next, result, *hash),
+            Mutation::Fail(failure) => {
+                self.finish(next, Stage::Failed);
+                next.edit_attributes(|attributes| attributes.failure = Some((*failure).clone()));
+            }
+            Mutation::Release => self.finish(next, Stage::Released),
+            Mutation::Abandon => {
+                next.expires_at = self.now;
+                next.keep_until = self.now.saturating_add(self.retention);
+            }
+            Mutation::Forget => {
+                forget(next);
+                return Answer::Forgotten(true);
+            }
+        }
+        ack(next, false)
+    }
+
+    fn complete(&self, next: &mut Body, result: &Payload, hash: Option<&str>) {
+        self.finish(next, Stage::Completed);
+        next.result = Some(result.clone());
+        if hash.is_some() || next.attributes.is_some() {
+            next.edit_attributes(|attributes| {
+                attributes.checkpoint = None;
+                attributes.result_hash = hash.map(Into::into);
+            });
+        }
+    }
+
+    fn finish(&self, next: &mut Body, stage: Stage) {
+        next.stage = stage;
+        next.done_at = self.now;
+        next.keep_until = self.now.saturating_add(self.retention);
+    }
+}
+
+fn forget(next: &mut Body) {
+    next.stage = Stage::Forgotten;
+    // The tombstone names no holder that ever was.
+    next.lease_id = LeaseId::from_bytes([0; 16]);
+    next.done_at = Timestamp::EPOCH;
+    next.expires_at = next.acquired_at;
+    next.keep_until = next.acquired_at;
+    next.result = None;
+    next.attributes = None;
+}
+
+/// Returns the acknowledgement of the record's state.
+pub(super) fn ack(body: &Body, repeated: bool) -> Answer {
+    let (version, expires_at) = (body.version, body.expires_at);
+    Answer::Done(Ack { version, expires_at, late: body.is_late(), repeated })
+}

@@ -1,0 +1,158 @@
+//! The parts of an engine that its leases, requests and background tasks share.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use crate::data::error::Error;
+use crate::data::key::Key;
+use crate::data::lease_id::LeaseId;
+use crate::data::record::Record;
+use crate::data::store_error::StoreError;
+use crate::rules::settings::Settings;
+use crate::rules::{Answer, Command};
+use crate::run::background::Background;
+use crate::run::clock::EngineClock;
+use crate::run::given_up::GivenUp;
+use crate::run::random::LeaseIds;
+use crate::run::watches::Watches;
+use crate::store::contract::Store;
+use crate::store::notifier::Listener;
+use crate::store::operation::{EngineParts, Executed, OwnedOperation};
+use crate::store::types::Reply;
+use crate::sync::pending::Pending;
+
+pub(crate) struct Shared {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) settings: Settings,
+    pub(crate) lease_ids: LeaseIds,
+    pub(crate) clock: Arc<EngineClock>,
+    pub(crate) watches: Watches,
+    pub(crate) background: Background,
+    pub(crate) given_up: GivenUp<Orphan>,
+    pub(crate) closed: AtomicBool,
+}
+
+/// A lease whose holder is gone.
+pub(crate) type Orphan = (Arc<Handle>, Key, LeaseId);
+
+/// The answer to an operation, and the record that it wrote if that is known.
+pub(crate) type Answered = Result<(Answer, Option<Record>), Error>;
+
+impl Shared {
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    /// Sends a command to the store.
+    pub(crate) fn send(&self, key: &Key, command: Command) -> Reply<Executed> {
+        OwnedOperation::new(key.clone(), command, self.settings.retention).send(&*self.store)
+    }
+
+    /// Takes the store's reply: notifies waiters and holders of the record that was written, and returns the answer.
+    #[inline]
+    pub(crate) fn take(&self, key: &Key, executed: Result<Executed, StoreError>) -> Answered {
+        let executed = executed?;
+        if let Some((record, now)) = &executed.written {
+            self.watches.written(key, record, *now);
+        }
+        executed.into_answer()
+    }
+
+    /// Sends a command to the store, and returns the answer.
+    pub(crate) async fn run(&self, key: &Key, command: Command) -> Answered {
+        let executed = self.send(key, command).await;
+        self.take(key, executed)
+    }
+}
+
+impl EngineParts for Shared {
+    fn draw_lease_id(&self) -> Result<LeaseId, Error> {
+        self.lease_ids.draw()
+    }
+
+    fn default_holder(&self) -> Option<&str> {
+        self.settings.holder.as_deref()
+    }
+
+    #[inline]
+    fn is_watched(&self, key: &Key) -> bool {
+        self.watches.may_have(key)
+    }
+}
+
+impl Listener for Shared {
+    fn key_changed(&self, key: &Key) {
+        self.watches.hint(key);
+    }
+
+    fn all_changed(&self) {
+        self.background.all_changed();
+        self.watches.hint_all();
+    }
+}
+
+/// A reference to an engine, held by each of its leases and requests.
+///
+/// Each lease keeps its engine alive. A single reference count would be contended across threads, so leases share one of 32
+/// counts on cache lines of their own, chosen per thread.
+#[repr(align(128))]
+pub(crate) struct Handle(Arc<Shared>);
+
+impl Deref for Handle {
+    type Target = Shared;
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl Handle {
+    /// Sends a command to the store, and passes the answer to `finish`.
+    pub(crate) fn operate<T: Send + 'static>(
+        self: &Arc<Self>,
+        key: Key,
+        command: Command,
+        finish: impl FnOnce(Answered) -> T + Send + 'static,
+    ) -> Pending<'static, T> {
+        match self.send(&key, command).try_take() {
+            Ok(executed) => Pending::ready(finish(self.take(&key, executed))),
+            Err(reply) => {
+                let engine = Arc::clone(self);
+                reply.map(move |executed| finish(engine.take(&key, executed)))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("store", &self.store).finish_non_exhaustive()
+    }
+}
+
+/// The handles of an engine, of which each thread uses one.
+#[derive(Clone)]
+pub(crate) struct Handles(Arc<[Arc<Handle>]>);
+
+/// Exceeds the number of cores of most machines. Each handle takes 256 bytes.
+const HANDLES: usize = 32;
+
+thread_local! {
+    /// The number of the thread's handle. Threads get them in turn.
+    static PLACE: usize = NEXT_PLACE.fetch_add(1, Ordering::Relaxed);
+}
+static NEXT_PLACE: AtomicUsize = AtomicUsize::new(0);
+
+impl Handles {
+    pub(crate) fn new(shared: &Arc<Shared>) -> Self {
+        Self((0..HANDLES).map(|_| Arc::new(Handle(Arc::clone(shared)))).collect())
+    }
+
+    /// Returns the thread's handle.
+    #[expect(clippy::indexing_slicing, reason = "a remainder is within bounds, and there are always handles")]
+    pub(crate) fn get(&self) -> &Arc<Handle> {
+        // A thread that is being torn down has lost its number; any handle will do.
+        &self.0[PLACE.try_with(|place| *place).unwrap_or(0) % HANDLES]
+    }
+}

@@ -1,0 +1,303 @@
+//! The leases that an engine looks after: it renews those that are kept alive, and notices when one is lost.
+//!
+//! A lease is watched from [`keep_alive`](crate::Lease::keep_alive) or [`lost`](crate::Lease::lost) on. Its entry has one
+//! instant at which it is due next: for renewal, for a look at the record, or because the holder's time is up. All of this runs on
+//! a thread of its own, and a store that does not answer holds up neither the other leases nor the end of this one.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use event_listener::{Event, EventListener};
+use foldhash::fast::RandomState;
+use parking_lot::Mutex;
+
+use crate::data::error::Error;
+use crate::data::key::Key;
+use crate::data::record::Record;
+use crate::data::time::Timestamp;
+use crate::rules::settings::Settings;
+use crate::sync::pending::Pending;
+use crate::sync::presence::Presence;
+
+/// So many leases are looked after between two looks at the clock.
+const BATCH: usize = 64;
+
+/// The grant of a lease that is watched.
+pub(crate) trait WatchedGrant: Send + Sync + 'static {
+    fn key(&self) -> &Key;
+    fn ttl(&self) -> Duration;
+    /// Returns the number of the lease among those that are watched; 0 while it is not.
+    fn watch_id(&self) -> &AtomicU64;
+    /// Returns whether the lease has no outcome yet and was not taken away.
+    fn is_open(&self) -> bool;
+    /// Returns the time from which on the holder has to stop.
+    fn deadline(&self) -> Timestamp;
+    /// Compares the grant with what was stored under its key at `now`.
+    fn observe(&self, record: Option<&Record>, now: Timestamp);
+    /// Has all who wait for the lease to be lost look again.
+    fn notify(&self);
+    /// Extends the lease by its ttl.
+    fn renew(self: Arc<Self>) -> Pending<'static, Result<(), Error>>;
+}
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Holders {
+    watched: Presence,
+    state: Mutex<State>,
+    /// Notified when an entry becomes due earlier than the thread expects.
+    earlier: Event,
+}
+
+#[derive(Default)]
+struct State {
+    entries: HashMap<u64, Entry, RandomState>,
+    by_key: HashMap<Key, Vec<u64>, RandomState>,
+    due: BTreeSet<(Timestamp, u64)>,
+    count: u64,
+    /// When the thread looks next by itself; `None` while it is at work.
+    planned: Option<Timestamp>,
+}
+
+struct Entry {
+    grant: Weak<dyn WatchedGrant>,
+    due: Timestamp,
+    keep: Option<Keep>,
+    check_at: Timestamp,
+    /// The store has been asked for something, and has not answered yet.
+    busy: bool,
+    /// Somebody else may have changed the record.
+    hinted: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Keep {
+    renew_at: Timestamp,
+    until: Timestamp,
+}
+
+/// The work that is due for a lease.
+pub(crate) enum Step {
+    Nothing,
+    /// The lease has ended, or the holder's time is up: it is not watched any more.
+    End,
+    Renew,
+    Check,
+}
+
+/// A lease that is due, with its work.
+pub(crate) type DueLease = (Arc<dyn WatchedGrant>, Step);
+
+impl Holders {
+    /// Returns whether a lease of `key` may be watched.
+    #[inline]
+    pub(crate) fn may_have(&self, key: &Key) -> bool {
+        self.watched.may_have(key)
+    }
+
+    /// Watches the lease, unless it is watched already. The record is looked at soon: the key may have been taken away while
+    /// nobody watched.
+    pub(crate) fn watch(&self, grant: &Arc<impl WatchedGrant>) {
+        self.enter(grant, Timestamp::EPOCH, None);
+    }
+
+    /// Renews the lease, which was granted at `granted_at`, from now on.
+    pub(crate) fn keep(&self, grant: &Arc<impl WatchedGrant>, granted_at: Timestamp, settings: &Settings) {
+        let until = granted_at.saturating_add(settings.max_hold);
+        let keep = Keep { renew_at: granted_at.saturating_add(grant.ttl() / 3), until };
+        self.enter(grant, granted_at.saturating_add(settings.poll_every), Some(keep));
+    }
+
+    fn enter<G: WatchedGrant>(&self, grant: &Arc<G>, check_at: Timestamp, keep: Option<Keep>) {
+        let mut state = self.state.lock();
+        let id = match grant.watch_id().load(Ordering::Relaxed) {
+            0 => {
+                state.count += 1;
+                let id = state.count;
+                grant.watch_id().store(id, Ordering::Relaxed);
+                let due = Timestamp::MAX;
+                let weak: Weak<G> = Arc::downgrade(grant);
+                let entry = Entry { grant: weak, due, keep: None, check_at, busy: false, hinted: false };
+                state.entries.insert(id, entry);
+                state.by_key.entry(grant.key().clone()).or_default().push(id);
+                self.watched.add(grant.key());
+                id
+            }
+            id => id,
+        };
+        let Some(entry) = state.entries.get_mut(&id) else { return };
+        if entry.keep.is_none() {
+            entry.keep = keep;
+        }
+        let due = entry.next_due(&**grant);
+        self.schedule(&mut state, id, due);
+    }
+
+    /// Ends watching and renewing the lease.
+    #[inline]
+    pub(crate) fn leave(&self, grant: &impl WatchedGrant) {
+        if grant.watch_id().load(Ordering::Relaxed) != 0 {
+            self.remove(&mut self.state.lock(), grant);
+        }
+    }
+
+    fn remove(&self, state: &mut State, grant: &dyn WatchedGrant) {
+        let id = grant.watch_id().swap(0, Ordering::Relaxed);
+        let Some(entry) = state.entries.remove(&id) else { return };
+        state.due.remove(&(entry.due, id));
+        if let Some(ids) = state.by_key.get_mut(grant.key()) {
+            ids.retain(|known| *known != id);
+            if ids.is_empty() {
+                state.by_key.remove(grant.key());
+            }
+        }
+        self.watched.remove(grant.key());
+    }
+
+    fn schedule(&self, state: &mut State, id: u64, due: Timestamp) {
+        let Some(entry) = state.entries.get_mut(&id) else { return };
+        let former = std::mem::replace(&mut entry.due, due);
+        state.due.remove(&(former, id));
+        state.due.insert((due, id));
+        if state.planned.is_some_and(|planned| due < planned) {
+            state.planned = None;
+            self.earlier.notify(1);
+        }
+    }
+
+    /// Compares the leases of `key` with what is stored under it now.
+    pub(crate) fn observe(&self, key: &Key, record: Option<&Record>, now: Timestamp) {
+        if self.may_have(key) {
+            for grant in self.of_key(key) {
+                grant.observe(record, now);
+            }
+        }
+    }
+
+    /// Has the record of `key` looked at soon, if a lease on it is watched.
+    pub(crate) fn hint(&self, key: &Key) {
+        if self.may_have(key) {
+            let mut state = self.state.lock();
+            let ids = state.by_key.get(key).cloned().unwrap_or_default();
+            ids.into_iter().for_each(|id| self.hint_one(&mut state, id));
+        }
+    }
+
+    /// Has the records of all watched leases looked at soon.
+    pub(crate) fn hint_all(&self) {
+        let mut state = self.state.lock();
+        let ids: Vec<u64> = state.entries.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.hint_one(&mut state, id));
+    }
+
+    fn hint_one(&self, state: &mut State, id: u64) {
+        if let Some(entry) = state.entries.get_mut(&id) {
+            entry.hinted = true;
+            if !entry.busy {
+                self.schedule(state, id, Timestamp::EPOCH);
+            }
+        }
+    }
+
+    fn of_key(&self, key: &Key) -> Vec<Arc<dyn WatchedGrant>> {
+        let state = self.state.lock();
+        let ids = state.by_key.get(key).map(Vec::as_slice).unwrap_or_default();
+        ids.iter().filter_map(|id| state.entries.get(id)?.grant.upgrade()).collect()
+    }
+
+    /// Returns a listener that is notified when a lease becomes due earlier than planned.
+    pub(crate) fn earlier(&self) -> EventListener {
+        self.earlier.listen()
+    }
+
+    /// Takes the leases that are due, each with its work. Also returns when the next one is due, if none is.
+    pub(crate) fn take_due(&self, now: Timestamp) -> (Vec<DueLease>, Option<Timestamp>) {
+        let mut state = self.state.lock();
+        let due: Vec<u64> = state.due.range(..=(now, u64::MAX)).take(BATCH).map(|(_, id)| *id).collect();
+        let mut taken = Vec::with_capacity(due.len());
+        for id in due {
+            let Some(entry) = state.entries.get_mut(&id) else { continue };
+            let Some(grant) = entry.grant.upgrade() else {
+                // The lease is being dropped right now, and leaves by itself.
+                self.schedule(&mut state, id, Timestamp::MAX);
+                continue;
+            };
+            let step = entry.step(&*grant, now);
+            if matches!(step, Step::Renew | Step::Check) {
+                entry.busy = true;
+                // A hint that comes from here on may be about a change that this step does not see.
+                entry.hinted = false;
+            }
+            let due = entry.next_due(&*grant);
+            match step {
+                Step::End => self.remove(&mut state, &*grant),
+                _ => self.schedule(&mut state, id, due),
+            }
+            taken.push((grant, step));
+        }
+        if taken.is_empty() {
+            state.planned = Some(state.due.first().map_or(Timestamp::MAX, |(at, _)| *at));
+        }
+        (taken, state.planned)
+    }
+
+    /// Ends the work of a lease. Its record is looked at again at `check_at`, and it is renewed again at `renew_at` if that is given.
+    pub(crate) fn answered(
+        &self,
+        grant: &dyn WatchedGrant,
+        check_at: Timestamp,
+        renew_at: Option<Timestamp>,
+    ) {
+        let mut state = self.state.lock();
+        let id = grant.watch_id().load(Ordering::Relaxed);
+        let Some(entry) = state.entries.get_mut(&id) else { return };
+        entry.busy = false;
+        entry.check_at = check_at;
+        if let (Some(keep), Some(renew_at)) = (&mut entry.keep, renew_at) {
+            keep.renew_at = renew_at;
+        }
+        let due = entry.next_due(grant);
+        self.schedule(&mut state, id, due);
+    }
+}
+
+impl Entry {
+    fn step(&self, grant: &dyn WatchedGrant, now: Timestamp) -> Step {
+        if !grant.is_open() || now >= grant.deadline() {
+            return Step::End;
+        }
+        if self.busy {
+            return Step::Nothing;
+        }
+        match self.keep {
+            Some(keep) if now >= keep.renew_at && keep.renew_at < keep.until => Step::Renew,
+            _ if self.hinted || now >= self.check_at => Step::Check,
+            _ => Step::Nothing,
+        }
+    }
+
+    /// When the entry has to be looked at next.
+    fn next_due(&self, grant: &dyn WatchedGrant) -> Timestamp {
+        if !grant.is_open() {
+            return Timestamp::EPOCH;
+        }
+        let deadline = grant.deadline();
+        if self.busy {
+            return deadline;
+        }
+        if self.hinted {
+            return Timestamp::EPOCH;
+        }
+        let renew_at = self.keep.filter(|keep| keep.renew_at < keep.until).map(|keep| keep.renew_at);
+        deadline.min(self.check_at).min(renew_at.unwrap_or(Timestamp::MAX))
+    }
+}
+
+impl fmt::Debug for Holders {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Holders").field("watched", &self.watched.count()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,456 @@
+//! The operation that the engine passes to a store: a command on one key.
+//!
+//! An operation knows every lease rule, so that a store needs to know none. The store brings the record and its clock; the
+//! operation decides, changes the record, and reports the answer to its caller.
+
+mod executed;
+mod lend;
+mod owned;
+mod report;
+mod slot;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use executed::Executed;
+pub(crate) use executed::Outcome;
+pub use owned::OwnedOperation;
+use owned::{Rules, no_lease_id};
+pub(crate) use report::Report;
+use report::is_write;
+pub use slot::RecordSlot;
+use slot::Slot;
+
+use crate::data::error::Error;
+use crate::data::key::Key;
+use crate::data::lease_id::LeaseId;
+use crate::data::record::{Body, Record, Token};
+use crate::data::snapshot::Snapshot;
+use crate::data::store_error::StoreError;
+use crate::data::time::Timestamp;
+use crate::data::write::OwnedConditionalWrite;
+use crate::rules::{
+    Acquire, Answer, Command, Decision, HolderCommand, Transition, answer_to_acquire, evaluate,
+    evaluate_acquire, evaluate_holder,
+};
+use crate::store::types::{CasResult, Reply};
+use crate::sync::pending::Pending;
+
+/// A command on one key, borrowed from a caller that waits for it.
+///
+/// A store carries an operation out in one of two ways:
+/// - If the record is in memory, the store locks it and calls [`apply`](Self::apply) with its clock. Where a shared lock is
+///   cheaper, the store calls [`answer`](Self::answer) first.
+/// - If the store has to wait, it keeps the operation with [`to_owned`](Self::to_owned) and returns
+///   [`Execution::Later`].
+///
+/// [`Cas`](crate::Cas) does both for a store that compares and swaps.
+pub struct Operation<'a> {
+    text: &'a str,
+    /// The caller's key, if it has one.
+    known: Option<&'a Key>,
+    /// The key, once one had to be made.
+    made: &'a mut Option<Key>,
+    request: Request<'a>,
+    retention: Duration,
+    guess: Guess<'a>,
+    engine: Option<&'a dyn EngineParts>,
+    /// The lease id is there: chosen by the caller, or drawn.
+    has_id: bool,
+    /// Everything is there that a grant needs.
+    is_prepared: bool,
+    /// Receives the answer while the record is locked.
+    sink: &'a mut (dyn FnMut(Report<'_>) + Send + Sync),
+}
+
+/// The parts of an engine that an operation uses.
+pub(crate) trait EngineParts: Sync {
+    fn draw_lease_id(&self) -> Result<LeaseId, Error>;
+    fn default_holder(&self) -> Option<&str>;
+    /// Returns whether a caller may wait for the key, or watch a lease of it.
+    fn is_watched(&self, key: &Key) -> bool;
+}
+
+enum Request<'a> {
+    Acquire(&'a mut Acquire),
+    HolderCommand(&'a LeaseId, &'a HolderCommand),
+    Command(&'a Command),
+    Rules(&'a Arc<Rules>),
+    Swap(&'a OwnedConditionalWrite),
+}
+
+/// The record that the engine expects under the key before anything has been read.
+#[derive(Clone, Copy)]
+pub(crate) enum Guess<'a> {
+    /// None, as for a fresh key.
+    Absent,
+    /// The one that was granted to this holder.
+    Granted(&'a Body),
+    /// The one that this holder wrote last.
+    Record(&'a Record),
+    /// Unknown: the record is read first.
+    None,
+}
+
+/// Proof that an operation was decided upon the record. The answer is in the operation.
+#[derive(Clone, Copy, Debug)]
+#[must_use = "the engine needs it back, in `Execution::Done`"]
+pub struct Applied {
+    is_write: bool,
+}
+
+impl Applied {
+    /// Returns whether the record was changed.
+    #[inline]
+    #[must_use]
+    pub fn is_write(self) -> bool {
+        self.is_write
+    }
+}
+
+/// The state of an operation when [`Store::execute`](crate::Store::execute) returns.
+#[derive(Debug)]
+#[must_use]
+pub enum Execution {
+    /// The operation is done, and holds its answer.
+    Done(Applied),
+    /// The answer comes with this reply.
+    Later(Reply<Executed>),
+}
+
+impl Execution {
+    /// Returns an execution that failed at once.
+    pub fn failed(error: StoreError) -> Self {
+        Self::Later(Pending::ready(Err(error)))
+    }
+}
+
+impl<'a> Operation<'a> {
+    #[inline]
+    pub(crate) fn acquire(
+        engine: &'a dyn EngineParts,
+        retention: Duration,
+        text: &'a str,
+        made: &'a mut Option<Key>,
+        acquire: &'a mut Acquire,
+        has_id: bool,
+        sink: &'a mut (dyn FnMut(Report<'_>) + Send + Sync),
+    ) -> Self {
+        let request = Request::Acquire(acquire);
+        Self {
+            text,
+            known: None,
+            made,
+            request,
+            retention,
+            guess: Guess::Absent,
+            engine: Some(engine),
+            has_id,
+            is_prepared: false,
+            sink,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn act(
+        engine: &'a dyn EngineParts,
+        retention: Duration,
+        known: &'a Key,
+        made: &'a mut Option<Key>,
+        (lease_id, act): (&'a LeaseId, &'a HolderCommand),
+        guess: Guess<'a>,
+        sink: &'a mut (dyn FnMut(Report<'_>) + Send + Sync),
+    ) -> Self {
+        let request = Request::HolderCommand(lease_id, act);
+        Self {
+            text: known,
+            known: Some(known),
+            made,
+            request,
+            retention,
+            guess,
+            engine: Some(engine),
+            has_id: true,
+            is_prepared: true,
+            sink,
+        }
+    }
+
+    /// Returns the key.
+    #[inline]
+    #[must_use]
+    pub fn key(&self) -> &str {
+        self.text
+    }
+
+    /// Returns the key, to be stored with the record. The lease shares its allocation.
+    #[inline]
+    pub fn to_key(&mut self) -> Key {
+        match self.known {
+            Some(key) => key.clone(),
+            None => self.made.get_or_insert_with(|| Key::checked(self.text)).clone(),
+        }
+    }
+
+    /// Returns the operation in a form that the store can keep while it waits.
+    pub fn to_owned(&mut self) -> OwnedOperation {
+        self.prepare();
+        let key = self.to_key();
+        match &self.request {
+            Request::Acquire(acquire) => self.owned(key, Command::Acquire((**acquire).clone())),
+            Request::HolderCommand(lease_id, act) => {
+                self.owned(key, Command::Holder(**lease_id, (*act).clone()))
+            }
+            Request::Command(command) => self.owned(key, (*command).clone()),
+            Request::Rules(rules) => OwnedOperation::of_rules(key, Arc::clone(rules)),
+            Request::Swap(change) => OwnedOperation::swap(key, (*change).clone()),
+        }
+    }
+
+    fn owned(&self, key: Key, command: Command) -> OwnedOperation {
+        OwnedOperation::of(key, command, self.retention, self.has_id)
+    }
+
+    /// Returns the lease id under which a grant may have been made.
+    #[inline]
+    pub(crate) fn lease_id(&self) -> Option<LeaseId> {
+        self.requested().filter(|_| self.has_id).map(|acquire| acquire.lease_id)
+    }
+
+    fn requested(&self) -> Option<&Acquire> {
+        match &self.request {
+            Request::Acquire(acquire) => Some(acquire),
+            Request::Command(Command::Acquire(acquire)) => Some(acquire),
+            _ => None,
+        }
+    }
+
+    /// Returns the record that the engine expects: `None` if it has no expectation.
+    #[inline]
+    pub(crate) fn guess(&self) -> Option<Option<Record>> {
+        match &self.guess {
+            Guess::None => None,
+            Guess::Absent => Some(None),
+            Guess::Granted(body) => Some(Some(Record::new((*body).clone()))),
+            Guess::Record(record) => Some(Some((*record).clone())),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn has_guess(&self) -> bool {
+        !matches!(self.guess, Guess::None)
+    }
+
+    /// Makes the lease id and the key, which a grant needs and a refusal does not. A store calls it before it takes the lock
+    /// for [`apply`](Self::apply), so that the lock is held for less time; otherwise `apply` does it.
+    #[inline]
+    pub fn prepare(&mut self) {
+        if !self.is_prepared {
+            let _ = self.to_key();
+            // A failure is reported by `apply`, which tries again.
+            let _ = self.draw();
+        }
+    }
+
+    fn draw(&mut self) -> Result<(), Error> {
+        if self.is_prepared {
+            return Ok(());
+        }
+        let (Some(engine), Request::Acquire(acquire)) = (self.engine, &mut self.request) else {
+            return Err(no_lease_id());
+        };
+        if acquire.holder.is_none() {
+            acquire.holder = engine.default_holder().map(Into::into);
+        }
+        if !self.has_id {
+            acquire.lease_id = engine.draw_lease_id()?;
+            self.has_id = true;
+        }
+        self.is_prepared = true;
+        Ok(())
+    }
+
+    /// Returns whether [`answer`](Self::answer) may have an answer.
+    #[inline]
+    #[must_use]
+    pub fn may_read(&self) -> bool {
+        self.requested().is_some()
+    }
+
+    /// Answers the operation if nothing has to be written for it; else returns `None`, and nothing has happened.
+    ///
+    /// `now` is the store's clock, read while `current` cannot change. A shared lock is enough.
+    #[inline]
+    #[must_use]
+    pub fn answer(&mut self, current: &Record, now: Timestamp) -> Option<Applied> {
+        match answer_to_acquire(current, self.requested()?, now)? {
+            Ok((standing, now)) => (self.sink)(Report::Stands(standing, current, now)),
+            Err(error) => (self.sink)(Report::Refused(&error)),
+        }
+        Some(Applied { is_write: false })
+    }
+
+    /// Decides the operation, and changes the record in `slot` accordingly.
+    ///
+    /// The store holds its lock on the record from before it reads its clock, `now`, until after this call. `floor` is the highest token
+    /// of any record that the store has dropped, under any key: no grant gets a token that is not above it.
+    #[inline]
+    pub fn apply(&mut self, slot: RecordSlot<'_>, floor: Option<Token>, now: Timestamp) -> Applied {
+        if let Err(error) = self.draw() {
+            (self.sink)(Report::Refused(&error));
+            return Applied { is_write: false };
+        }
+        match &self.request.evaluate(slot.record(), now, self.retention, floor) {
+            Transition::Begin(grant) => {
+                let next = Record::new(grant.begin());
+                (self.sink)(Report::Granted(&next));
+                slot.put(next);
+            }
+            Transition::Change(plan) => {
+                let Slot::Occupied(record) = slot.0 else { return self.apply_rare(slot, floor, now) };
+                let answer = plan.make(record.body_mut());
+                self.report(&answer, record);
+                // The look comes under the lock: a waiter that is not seen here reads the record after it.
+                if self.is_watched() {
+                    (self.sink)(Report::Written(record, now));
+                }
+            }
+            Transition::Answer(_) | Transition::Refuse(_) => return self.apply_rare(slot, floor, now),
+        }
+        Applied { is_write: true }
+    }
+
+    /// Applies an operation that writes nothing, or is a plain write. Kept out of the way of those that do.
+    #[inline(never)]
+    fn apply_rare(&mut self, slot: RecordSlot<'_>, floor: Option<Token>, now: Timestamp) -> Applied {
+        if let Request::Swap(change) = self.request {
+            let swap = swap(change, slot, floor, now);
+            (self.sink)(Report::Swapped(&swap));
+            return Applied { is_write: is_write(&swap) };
+        }
+        match self.request.evaluate(slot.record(), now, self.retention, floor) {
+            Transition::Answer(answer) => (self.sink)(Report::Answer(&answer)),
+            Transition::Refuse(error) => (self.sink)(Report::Refused(&error)),
+            Transition::Begin(_) | Transition::Change(_) => {
+                (self.sink)(Report::Refused(&Error::unexpected()));
+            }
+        }
+        Applied { is_write: false }
+    }
+
+    /// Decides upon a copy of the record, for a store that compares and swaps.
+    #[inline]
+    pub(crate) fn decide(&mut self, current: Option<&Record>, now: Timestamp) -> Decision {
+        match (self.draw(), &self.request) {
+            (Err(error), _) => Decision::Refuse(error),
+            (Ok(()), Request::Rules(rules)) => rules(current, now),
+            (Ok(()), _) => self.request.evaluate(current, now, self.retention, None).on_a_copy(current),
+        }
+    }
+
+    /// Reports an answer whose record was written at `now`.
+    #[inline]
+    pub(crate) fn stored(&mut self, answer: &Answer, next: &Record, now: Timestamp) -> Applied {
+        self.report(answer, next);
+        (self.sink)(Report::Written(next, now));
+        Applied { is_write: true }
+    }
+
+    /// Reports an answer for which nothing was written.
+    pub(crate) fn answered(&mut self, answer: &Result<Answer, Error>) -> Applied {
+        (self.sink)(match answer {
+            Ok(answer) => Report::Answer(answer),
+            Err(error) => Report::Refused(error),
+        });
+        Applied { is_write: false }
+    }
+
+    #[inline]
+    fn report(&mut self, answer: &Answer, record: &Record) {
+        (self.sink)(match answer {
+            Answer::Granted => Report::Granted(record),
+            answer => Report::Answer(answer),
+        });
+    }
+
+    #[inline]
+    fn is_watched(&self) -> bool {
+        match (self.engine, self.known.or(self.made.as_ref())) {
+            (Some(engine), Some(key)) => engine.is_watched(key),
+            _ => true,
+        }
+    }
+
+    /// Returns the write, if the operation is a plain one.
+    pub(crate) fn as_swap(&self) -> Option<&OwnedConditionalWrite> {
+        match self.request {
+            Request::Swap(change) => Some(change),
+            _ => None,
+        }
+    }
+}
+
+impl Request<'_> {
+    #[inline]
+    fn evaluate<'c>(
+        &'c self,
+        current: Option<&Record>,
+        now: Timestamp,
+        retention: Duration,
+        floor: Option<Token>,
+    ) -> Transition<'c> {
+        match self {
+            Self::Acquire(acquire) => evaluate_acquire(current, acquire, now, retention, floor),
+            Self::HolderCommand(lease_id, act) => evaluate_holder(current, lease_id, act, now, retention),
+            Self::Command(command) => evaluate(current, command, now, retention, floor),
+            Self::Rules(_) | Self::Swap(_) => Transition::Refuse(Error::unexpected()),
+        }
+    }
+}
+
+/// Carries out a plain conditional write.
+fn swap(
+    change: &OwnedConditionalWrite,
+    slot: RecordSlot<'_>,
+    floor: Option<Token>,
+    now: Timestamp,
+) -> CasResult {
+    let change = change.borrow();
+    let current = slot.record();
+    let seen = || Snapshot { record: current.cloned(), now };
+    if !change.matches(current) {
+        return CasResult::Conflict(seen());
+    }
+    if !change.is_above_floor(floor) || !change.in_window(now) {
+        return CasResult::Rejected(seen());
+    }
+    match change.stamped(now) {
+        Some(stamped) => {
+            slot.put(stamped.clone());
+            CasResult::WrittenAs(stamped)
+        }
+        None => {
+            slot.put(change.next.clone());
+            CasResult::Written
+        }
+    }
+}
+
+impl fmt::Debug for Operation<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Operation");
+        shown.field("key", &self.key());
+        match &self.request {
+            Request::Acquire(acquire) => shown.field("acquire", acquire),
+            Request::HolderCommand(_, act) => shown.field("act", act),
+            Request::Command(command) => shown.field("command", command),
+            Request::Rules(_) => shown.field("command", &"by custom rules"),
+            Request::Swap(change) => shown.field("swap", change),
+        };
+        shown.finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,110 @@
+//! Operations that a store keeps while it waits.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::data::error::Error;
+use crate::data::key::Key;
+use crate::data::record::Record;
+use crate::data::time::Timestamp;
+use crate::data::write::OwnedConditionalWrite;
+use crate::rules::{Command, Decision, decide};
+
+/// An [`Operation`](super::Operation) that a store keeps while it waits. Borrows nothing, and is `Send` and `Sync`.
+pub struct OwnedOperation {
+    pub(super) key: Key,
+    pub(super) request: OwnedRequest,
+    pub(super) retention: Duration,
+    /// False if no lease id could be drawn.
+    pub(super) has_id: bool,
+    /// The expected record, if there is an expectation.
+    pub(super) guess: Option<Option<Record>>,
+}
+
+pub(super) enum OwnedRequest {
+    Command(Command),
+    Rules(Arc<Rules>),
+    Swap(OwnedConditionalWrite),
+}
+
+/// A decision upon a record at a time, in place of the machine's.
+pub(super) type Rules = dyn Fn(Option<&Record>, Timestamp) -> Decision + Send + Sync;
+
+impl OwnedOperation {
+    /// Returns an operation such as an engine with this retention makes, for tests of stores.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn new(key: Key, command: Command, retention: Duration) -> Self {
+        Self::of(key, command, retention, true)
+    }
+
+    /// Returns a plain conditional write, for tests of stores and for adapters.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn swap(key: Key, change: OwnedConditionalWrite) -> Self {
+        let request = OwnedRequest::Swap(change);
+        Self { key, request, retention: Duration::ZERO, has_id: true, guess: None }
+    }
+
+    /// Returns an operation that is decided by `rules`, for models that plant faults in the rules. Only [`Cas`](crate::Cas) carries it
+    /// out.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_rules(
+        key: Key,
+        rules: impl Fn(Option<&Record>, Timestamp) -> Decision + Send + Sync + 'static,
+    ) -> Self {
+        Self::of_rules(key, Arc::new(rules))
+    }
+
+    pub(super) fn of_rules(key: Key, rules: Arc<Rules>) -> Self {
+        let request = OwnedRequest::Rules(rules);
+        Self { key, request, retention: Duration::ZERO, has_id: true, guess: None }
+    }
+
+    pub(super) fn of(key: Key, command: Command, retention: Duration, has_id: bool) -> Self {
+        Self { key, request: OwnedRequest::Command(command), retention, has_id, guess: None }
+    }
+
+    /// Returns the operation with the record that it expects, which saves a reading where that is right.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn expecting(self, record: Option<Record>) -> Self {
+        Self { guess: Some(record), ..self }
+    }
+
+    /// Returns the key.
+    #[must_use]
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// Decides upon a copy of the record.
+    pub(crate) fn decide(&self, current: Option<&Record>, now: Timestamp) -> Decision {
+        match &self.request {
+            OwnedRequest::Command(Command::Acquire(_)) if !self.has_id => Decision::Refuse(no_lease_id()),
+            OwnedRequest::Command(command) => decide(current, command, now, self.retention),
+            OwnedRequest::Rules(rules) => rules(current, now),
+            OwnedRequest::Swap(_) => Decision::Refuse(Error::unexpected()),
+        }
+    }
+}
+
+impl fmt::Debug for OwnedOperation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("OwnedOperation");
+        shown.field("key", &self.key);
+        match &self.request {
+            OwnedRequest::Command(command) => shown.field("command", command),
+            OwnedRequest::Rules(_) => shown.field("command", &"by custom rules"),
+            OwnedRequest::Swap(change) => shown.field("swap", change),
+        };
+        shown.finish_non_exhaustive()
+    }
+}
+
+#[cold]
+pub(super) fn no_lease_id() -> Error {
+    Error::Randomness { reason: "no lease id could be drawn".to_owned() }
+}

@@ -1,0 +1,54 @@
+//! The place of a record in a store.
+
+use std::fmt;
+
+use crate::data::record::Record;
+
+/// The place of a record in a store, while no other party can read or change it.
+///
+/// Made from `&mut Record` for a record that is there, and from `&mut Option<Record>` for a place that may be vacant.
+pub struct RecordSlot<'a>(pub(super) Slot<'a>);
+
+pub(super) enum Slot<'a> {
+    Vacant(&'a mut Option<Record>),
+    Occupied(&'a mut Record),
+}
+
+impl<'a> From<&'a mut Record> for RecordSlot<'a> {
+    fn from(record: &'a mut Record) -> Self {
+        Self(Slot::Occupied(record))
+    }
+}
+
+impl<'a> From<&'a mut Option<Record>> for RecordSlot<'a> {
+    fn from(slot: &'a mut Option<Record>) -> Self {
+        match slot {
+            Some(record) => Self(Slot::Occupied(record)),
+            vacant => Self(Slot::Vacant(vacant)),
+        }
+    }
+}
+
+impl RecordSlot<'_> {
+    #[inline]
+    pub(super) fn record(&self) -> Option<&Record> {
+        match &self.0 {
+            Slot::Vacant(_) => None,
+            Slot::Occupied(record) => Some(record),
+        }
+    }
+
+    #[inline]
+    pub(super) fn put(self, next: Record) {
+        match self.0 {
+            Slot::Vacant(vacant) => *vacant = Some(next),
+            Slot::Occupied(record) => *record = next,
+        }
+    }
+}
+
+impl fmt::Debug for RecordSlot<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RecordSlot")
+    }
+}

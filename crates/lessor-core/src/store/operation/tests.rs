@@ -1,0 +1,81 @@
+use super::*;
+use crate::rules::settings::{OnFailed, OnLapsed};
+use crate::rules::tests::plain::{Plain, at};
+
+/// An engine that cannot draw a lease id.
+struct NoIds;
+
+impl EngineParts for NoIds {
+    fn draw_lease_id(&self) -> Result<LeaseId, Error> {
+        Err(no_lease_id())
+    }
+
+    fn default_holder(&self) -> Option<&str> {
+        None
+    }
+
+    fn is_watched(&self, _: &Key) -> bool {
+        false
+    }
+}
+
+fn acquire() -> Acquire {
+    Acquire {
+        lease_id: LeaseId::from_bytes([0; 16]),
+        ttl: Duration::from_secs(60),
+        holder: None,
+        metadata: None,
+        fingerprint: None,
+        on_failed: OnFailed::Replay,
+        on_lapsed: OnLapsed::TakeOver,
+    }
+}
+
+/// Passes an operation whose lease id cannot be drawn to `run`. Returns whether it was refused for that.
+fn without_id(run: impl FnOnce(&mut Operation<'_>)) -> bool {
+    let (mut acquire, mut made, mut is_refused) = (acquire(), None, false);
+    let mut sink = |report: Report<'_>| match report {
+        Report::Refused(Error::Randomness { .. }) => is_refused = true,
+        other => unreachable!("{}", matches!(other, Report::Granted(_))),
+    };
+    let kept = Duration::from_secs(1);
+    run(&mut Operation::acquire(&NoIds, kept, "key", &mut made, &mut acquire, false, &mut sink));
+    is_refused
+}
+
+/// A grant that was made under an id that was never drawn would belong to every caller without an id.
+#[test]
+fn p1_nothing_is_granted_without_a_lease_id() {
+    let mut slot = None;
+    assert!(without_id(|operation| {
+        assert!(!operation.apply((&mut slot).into(), None, at(1_000_000)).is_write());
+    }));
+    assert!(slot.is_none());
+    without_id(|operation| {
+        let owned = operation.to_owned();
+        let executed = owned.apply((&mut slot).into(), None, at(1_000_000));
+        assert!(matches!(executed.outcome, Outcome::Refused(Error::Randomness { .. })));
+        assert!(matches!(owned.decide(None, at(1_000_000)), Decision::Refuse(Error::Randomness { .. })));
+        assert!(operation.lease_id().is_none());
+    });
+    assert!(slot.is_none());
+}
+
+/// A refusal needs no lease id, so it is given although none can be drawn.
+#[test]
+fn a_refusal_draws_no_lease_id() {
+    let held = Plain::granted().record();
+    let (mut acquire, mut made, mut stands) = (acquire(), None, false);
+    let mut sink = |report: Report<'_>| stands = matches!(report, Report::Stands(..));
+    let kept = Duration::from_secs(1);
+    let mut operation = Operation::acquire(&NoIds, kept, "key", &mut made, &mut acquire, false, &mut sink);
+    let now = held.body().acquired_at;
+    assert!(operation.answer(&held, now).is_some_and(|answered| !answered.is_write()));
+    assert!(stands);
+}
+
+/// An operation is moved by no one and dropped for nothing on the path of a store in memory.
+#[test]
+fn an_operation_has_nothing_to_drop() {
+    assert!(!std::mem::needs_drop::<Operation<'_>>());
+}
