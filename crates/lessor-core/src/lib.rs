@@ -28,9 +28,8 @@ pub use data::error::{Error, ErrorKind};
 pub use data::fingerprint::Fingerprint;
 pub use data::key::{Key, KeyError, MAX_KEY_CHARS};
 pub use data::lease_id::{LeaseId, LeaseIdError};
-pub use data::record::{
-    Failure, GrantEnd, Payload, PreviousGrant, Record, RecordHeader, Stage, Token, Version,
-};
+pub use data::payload::Payload;
+pub use data::record::{Failure, GrantEnd, PreviousGrant, Record, RecordHeader, Stage, Token, Version};
 pub use data::state::State;
 pub use data::time::{Clock, SystemClock, Timestamp};
 pub use data::view::View;

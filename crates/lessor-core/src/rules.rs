@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use crate::data::error::Error;
 use crate::data::lease_id::LeaseId;
+use crate::data::payload::result_hash;
 use crate::data::record::{Body, GrantEnd, Record, Stage, Token};
 use crate::data::state::State;
 use crate::data::time::Timestamp;
@@ -346,9 +347,9 @@ fn repeats(body: &Body, act: &HolderCommand) -> bool {
             // The bytes stand for their SHA-256, unless the holder has a word of its own on either side.
             let known = body.attributes().result_hash.as_deref();
             match (known, hash.as_deref()) {
-                (None, None) => body.result.as_ref() == Some(result),
+                (None, None) => body.result() == Some(result.bytes()),
                 (_, Some(asked)) => body.result_hash().is_some_and(|known| known == asked),
-                (Some(known), None) => known == result.hex(),
+                (Some(known), None) => known == result_hash(result.bytes(), None),
             }
         }
         HolderCommand::Fail(failure) if body.stage == Stage::Failed => {

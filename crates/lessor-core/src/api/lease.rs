@@ -15,7 +15,8 @@ use serde::de::DeserializeOwned;
 use crate::data::error::Error;
 use crate::data::key::Key;
 use crate::data::lease_id::LeaseId;
-use crate::data::record::{Body, Failure, Payload, PreviousGrant, Record, Stage, Token};
+use crate::data::payload::Payload;
+use crate::data::record::{Body, Failure, PreviousGrant, Record, Stage, Token};
 use crate::data::time::Timestamp;
 use crate::data::value::{json_payload, json_text, payload};
 use crate::rules::settings::{check_result_hash, failure};
@@ -474,7 +475,7 @@ impl Lease {
             .granted
             .as_ref()
             .and_then(|granted| granted.attributes().checkpoint.as_ref())
-            .map(Payload::bytes)
+            .map(|checkpoint| checkpoint.bytes())
     }
 
     /// This grant had been made before, and its reply was lost.

@@ -41,9 +41,11 @@
 //! A change that is neither, such as another stage, gets another format version. This release knows no skippable field.
 
 use crate::data::fingerprint::Fingerprint;
+use crate::data::hash::sha256;
 use crate::data::lease_id::LeaseId;
+use crate::data::payload::{Payload, ShortResult};
 use crate::data::record::{
-    Attributes, Body, Failure, GrantEnd, Payload, PreviousGrant, Record, RecordHeader, Stage, Token, Version,
+    Attributes, Body, Failure, GrantEnd, PreviousGrant, Record, RecordHeader, Stage, Token, Version,
 };
 use crate::data::time::Timestamp;
 
@@ -132,7 +134,7 @@ fn encode(body: &Body, bytes: &mut Vec<u8>) {
     let done = has_done_at(body.stage);
     let present = [
         (done, DONE_AT),
-        (body.result.is_some(), RESULT),
+        (body.result().is_some(), RESULT),
         (attributes.holder.is_some(), HOLDER),
         (attributes.metadata.is_some(), METADATA),
         (attributes.fingerprint.is_some(), FINGERPRINT),
@@ -149,15 +151,15 @@ fn encode(body: &Body, bytes: &mut Vec<u8>) {
     .filter_map(|(is, bit)| is.then_some(bit))
     .sum();
 
-    let payload =
-        |payload: &Option<Payload>| payload.as_ref().map_or(0, |payload| payload.bytes().len() + 42);
-    bytes.reserve(96 + payload(&body.result) + payload(&attributes.checkpoint));
+    let checkpoint = attributes.checkpoint.as_deref().map(Payload::bytes);
+    let length = |payload: Option<&[u8]>| payload.map_or(0, |payload| payload.len() + 42);
+    bytes.reserve(96 + length(body.result()) + length(checkpoint));
     let mut out = Writer(bytes);
     out.byte(FORMAT_VERSION);
     out.tag(&STAGES, body.stage);
     out.0.extend_from_slice(&body.lease_id.to_bytes());
-    out.varint(body.first_seen_at.as_micros());
-    out.since(body.acquired_at, body.first_seen_at);
+    out.varint(body.first_seen_at().as_micros());
+    out.since(body.acquired_at, body.first_seen_at());
     out.varint(body.token.as_u64() - body.acquired_at.as_micros());
     out.since(body.expires_at, body.acquired_at);
     out.since(body.keep_until, body.acquired_at);
@@ -167,13 +169,13 @@ fn encode(body: &Body, bytes: &mut Vec<u8>) {
     if done {
         out.since(body.done_at, body.acquired_at);
     }
-    out.payload(body.result.as_ref());
+    out.payload(body.result());
     out.text(attributes.holder.as_deref());
     out.text(attributes.metadata.as_deref());
     if let Some(fingerprint) = attributes.fingerprint {
         out.0.extend_from_slice(&fingerprint.to_bytes());
     }
-    out.payload(attributes.checkpoint.as_ref());
+    out.payload(checkpoint);
     out.text(attributes.result_hash.as_deref());
     out.text(failure.map(|failure| &*failure.code));
     out.text(detail);
@@ -283,7 +285,7 @@ fn decode(bytes: &[u8]) -> Result<Body, DecodeError> {
     let holder = if has(HOLDER) { Some(input.text()?) } else { None };
     let metadata = if has(METADATA) { Some(input.text()?) } else { None };
     let fingerprint = if has(FINGERPRINT) { Some(Fingerprint::from_bytes(input.array()?)) } else { None };
-    let checkpoint = if has(CHECKPOINT) { Some(input.payload()?) } else { None };
+    let checkpoint = if has(CHECKPOINT) { Some(Box::new(input.payload()?)) } else { None };
     let result_hash = if has(RESULT_HASH) { Some(input.text()?) } else { None };
     let code = if has(ERROR_CODE) { Some(input.text()?) } else { None };
     let detail = if has(ERROR_DETAIL) { Some(input.text()?) } else { None };
@@ -301,26 +303,31 @@ fn decode(bytes: &[u8]) -> Result<Body, DecodeError> {
         metadata,
         fingerprint,
         checkpoint,
+        long_result: None,
+        first_seen_at: (first_seen_at != acquired_at).then_some(first_seen_at),
         result_hash,
         failure,
         former,
         of_record,
         of_grant,
     };
-    Ok(Body {
+    let mut body = Body {
         lease_id,
         token,
         version,
-        first_seen_at,
         acquired_at,
         expires_at,
         done_at,
         keep_until,
         attempt,
         stage,
-        result,
+        short_result: ShortResult::none(),
         attributes: attributes.into_shared(),
-    })
+    };
+    if let Some(result) = result {
+        body.set_result(&result);
+    }
+    Ok(body)
 }
 
 fn has_done_at(stage: Stage) -> bool {
@@ -366,10 +373,10 @@ impl Writer<'_> {
         }
     }
 
-    fn payload(&mut self, payload: Option<&Payload>) {
+    fn payload(&mut self, payload: Option<&[u8]>) {
         if let Some(payload) = payload {
-            self.0.extend_from_slice(payload.digest());
-            self.bytes(payload.bytes());
+            self.0.extend_from_slice(&sha256(payload));
+            self.bytes(payload);
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Keys: what names one piece of work.
 
 use std::borrow::Borrow;
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -14,9 +16,33 @@ pub const MAX_KEY_CHARS: usize = 256;
 /// Names one piece of work: 1 to 256 characters, none of them a control character, and not only blanks. Cheap to clone.
 ///
 /// Keys compare byte for byte; nothing is trimmed, folded or normalised.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Key(Arc<str>);
+pub struct Key(Text);
+
+/// The text of a key. Short ones are kept in place, so that they need no allocation.
+#[derive(Clone)]
+enum Text {
+    Short { length: u8, bytes: [u8; SHORT] },
+    Long(Arc<str>),
+}
+
+/// A key takes 32 bytes.
+const SHORT: usize = 30;
+
+impl Text {
+    #[inline]
+    fn new(text: &str) -> Self {
+        let mut bytes = [0; SHORT];
+        match (u8::try_from(text.len()), bytes.get_mut(..text.len())) {
+            (Ok(length), Some(place)) => {
+                place.copy_from_slice(text.as_bytes());
+                Self::Short { length, bytes }
+            }
+            _ => Self::Long(text.into()),
+        }
+    }
+}
 
 /// Why a text cannot be a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -48,13 +74,13 @@ impl Key {
     /// Checks and copies `text`.
     pub fn new(text: &str) -> Result<Self, KeyError> {
         Self::check(text)?;
-        Ok(Self(text.into()))
+        Ok(Self(Text::new(text)))
     }
 
     /// Copies `text`, which has been checked.
     pub(crate) fn checked(text: &str) -> Self {
         debug_assert!(Self::check(text).is_ok(), "an unchecked key");
-        Self(text.into())
+        Self(Text::new(text))
     }
 
     /// Says whether `text` could be a key, without copying it.
@@ -87,7 +113,50 @@ impl Key {
     /// The key as it was given.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        match &self.0 {
+            // The bytes are those of a text.
+            Text::Short { .. } => std::str::from_utf8(self.as_bytes()).unwrap_or_default(),
+            Text::Long(text) => text,
+        }
+    }
+
+    /// Returns the key's bytes.
+    #[inline]
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        match &self.0 {
+            Text::Short { length, bytes } => bytes.get(..usize::from(*length)).unwrap_or_default(),
+            Text::Long(text) => text.as_bytes(),
+        }
+    }
+}
+
+impl PartialEq for Key {
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for Key {}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_bytes().cmp(other.as_bytes())
+    }
+}
+
+impl Hash for Key {
+    /// Hashes the key like a `str`, because it can be borrowed as one.
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
     }
 }
 
@@ -151,6 +220,8 @@ impl fmt::Debug for Key {
 
 #[cfg(test)]
 mod tests {
+    use std::hash::BuildHasher;
+
     use super::*;
 
     #[test]
@@ -166,5 +237,24 @@ mod tests {
         for good in ["a", " a", "{user}:1 2", "ключ", "🦀", &"é".repeat(256), &"x".repeat(256)] {
             assert_eq!(Key::new(good).unwrap().as_str(), good);
         }
+    }
+
+    /// Keys of up to 30 bytes are stored in place, and longer ones are not.
+    #[test]
+    fn short_and_long_keys_compare_and_hash_like_their_texts() {
+        let texts: Vec<String> =
+            (1..64).flat_map(|length| ["a", "b", "é"].map(|char| char.repeat(length))).collect();
+        let hasher = foldhash::fast::RandomState::default();
+        for text in &texts {
+            let key = Key::new(text).unwrap();
+            assert_eq!(key.as_str(), text);
+            assert_eq!(hasher.hash_one(&key), hasher.hash_one(text.as_str()));
+            for other in &texts {
+                let other_key = Key::new(other).unwrap();
+                assert_eq!(key.cmp(&other_key), text.cmp(other));
+                assert_eq!(key == other_key, text == other);
+            }
+        }
+        assert_eq!(size_of::<Key>(), 32);
     }
 }

@@ -1,14 +1,14 @@
 //! What is stored under a key.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::data::fingerprint::Fingerprint;
-use crate::data::hash::{hex, sha256};
 use crate::data::lease_id::LeaseId;
+use crate::data::payload::{Payload, ShortResult, result_hash};
 use crate::data::time::Timestamp;
 
 /// Fencing token: strictly increasing over all grants of a key, across expiry, release, purge, restart and fail-over.
@@ -102,56 +102,6 @@ pub enum Stage {
     Forgotten,
 }
 
-/// Bytes with their SHA-256, shared by everyone who reads them.
-///
-/// The only ways to make one are to own the bytes or to decode them with a hash that matches, so a payload that
-/// was damaged in storage does not exist.
-#[derive(Clone)]
-pub struct Payload {
-    bytes: Arc<[u8]>,
-    /// Computed when first asked for; boxed, because in memory it mostly never is.
-    digest: OnceLock<Box<[u8; 32]>>,
-}
-
-impl Payload {
-    /// For whoever asks the machine directly. The engine's operations make their own, and check the limits before.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn new(bytes: &[u8]) -> Self {
-        Self { bytes: bytes.into(), digest: OnceLock::new() }
-    }
-
-    /// `None` if the bytes are not those that `digest` was made of.
-    pub(crate) fn verified(bytes: &[u8], digest: [u8; 32]) -> Option<Self> {
-        (sha256(bytes) == digest)
-            .then(|| Self { bytes: bytes.into(), digest: OnceLock::from(Box::new(digest)) })
-    }
-
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    pub(crate) fn digest(&self) -> &[u8; 32] {
-        self.digest.get_or_init(|| Box::new(sha256(&self.bytes)))
-    }
-
-    pub(crate) fn hex(&self) -> String {
-        hex(self.digest())
-    }
-}
-
-impl PartialEq for Payload {
-    fn eq(&self, other: &Self) -> bool {
-        self.bytes == other.bytes
-    }
-}
-
-impl fmt::Debug for Payload {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Payload({} bytes)", self.bytes.len())
-    }
-}
-
 /// Why the work of a key failed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Failure {
@@ -174,20 +124,19 @@ impl fmt::Debug for Failure {
     }
 }
 
-/// The record of one key, immutable and cheap to clone.
+/// The record of one key.
 ///
 /// A store keeps records whole and knows no rule about them: it needs [`encode`](Self::encode) and
 /// [`decode`](Self::decode) if it stores bytes, [`same_write`](Self::same_write) to compare, and
 /// [`purge_at`](Self::purge_at) to know when one may go.
 #[derive(Clone, PartialEq)]
-pub struct Record(Arc<Body>);
+pub struct Record(Body);
 
 #[derive(Clone, PartialEq)]
 pub(crate) struct Body {
     pub(crate) lease_id: LeaseId,
     pub(crate) token: Token,
     pub(crate) version: Version,
-    pub(crate) first_seen_at: Timestamp,
     pub(crate) acquired_at: Timestamp,
     pub(crate) expires_at: Timestamp,
     /// When the work was completed or failed, or the lease released; else the epoch.
@@ -196,8 +145,9 @@ pub(crate) struct Body {
     pub(crate) keep_until: Timestamp,
     pub(crate) attempt: u32,
     pub(crate) stage: Stage,
-    pub(crate) result: Option<Payload>,
-    /// What most records do not have, kept apart to keep them small.
+    /// The result, if it is short.
+    pub(crate) short_result: ShortResult,
+    /// The parts that most records do not have. `None` if there is none of them.
     pub(crate) attributes: Option<Arc<Attributes>>,
 }
 
@@ -206,7 +156,11 @@ pub(crate) struct Attributes {
     pub(crate) holder: Option<Box<str>>,
     pub(crate) metadata: Option<Box<str>>,
     pub(crate) fingerprint: Option<Fingerprint>,
-    pub(crate) checkpoint: Option<Payload>,
+    pub(crate) checkpoint: Option<Box<Payload>>,
+    /// The result, if it is not short.
+    pub(crate) long_result: Option<Box<Payload>>,
+    /// The time of the first grant, if it is not that of the last one.
+    pub(crate) first_seen_at: Option<Timestamp>,
     /// The caller's own word for the result.
     pub(crate) result_hash: Option<Box<str>>,
     pub(crate) failure: Option<Failure>,
@@ -251,17 +205,16 @@ impl PreviousGrant {
 
 impl Record {
     pub(crate) fn new(body: Body) -> Self {
-        Self(Arc::new(body))
+        Self(body)
     }
 
     pub(crate) fn body(&self) -> &Body {
         &self.0
     }
 
-    /// To be changed: in place, unless somebody else looks at this record.
     #[inline]
     pub(crate) fn body_mut(&mut self) -> &mut Body {
-        Arc::make_mut(&mut self.0)
+        &mut self.0
     }
 
     /// Whether the two are the same write of the same key. Token and version identify a write: a key's token rises
@@ -278,13 +231,12 @@ impl Record {
     #[doc(hidden)]
     #[must_use]
     pub fn is_write(&self, other: &Self) -> bool {
-        let (this, other) = (&*self.0, &*other.0);
+        let (this, other) = (&self.0, &other.0);
         this.lease_id == other.lease_id
             && (this.token, this.version, this.attempt, this.stage)
                 == (other.token, other.version, other.attempt, other.stage)
-            && (this.first_seen_at, this.acquired_at, this.expires_at)
-                == (other.first_seen_at, other.acquired_at, other.expires_at)
-            && this.result == other.result
+            && (this.acquired_at, this.expires_at) == (other.acquired_at, other.expires_at)
+            && this.short_result == other.short_result
             && this.attributes == other.attributes
     }
 
@@ -292,7 +244,7 @@ impl Record {
     pub(crate) fn stamped(&self, now: Timestamp) -> Option<Self> {
         /// A clock reading is this exact; a copy of the record would cost more than it is worth.
         const CLOSE: Duration = Duration::from_millis(1);
-        let body = &*self.0;
+        let body = &self.0;
         // A late outcome stays late, and nothing is done before it was begun.
         let at = now.max(if body.is_late() { body.expires_at } else { body.acquired_at });
         let off = at.saturating_since(body.done_at).max(body.done_at.saturating_since(at));
@@ -349,7 +301,7 @@ impl Record {
     /// When the key was acquired for the first time.
     #[must_use]
     pub fn first_seen_at(&self) -> Timestamp {
-        self.0.first_seen_at
+        self.0.first_seen_at()
     }
 
     /// When the last grant was made.
@@ -379,7 +331,7 @@ impl Record {
     /// How many bytes the result has; `None` unless completed.
     #[must_use]
     pub fn result_len(&self) -> Option<usize> {
-        self.0.result.as_ref().map(|result| result.bytes().len())
+        self.0.result().map(<[u8]>::len)
     }
 
     /// How many bytes the checkpoint has that the holder saved; `None` if there is none.
@@ -459,6 +411,8 @@ impl Body {
             metadata: None,
             fingerprint: None,
             checkpoint: None,
+            long_result: None,
+            first_seen_at: None,
             result_hash: None,
             failure: None,
             former: None,
@@ -468,16 +422,38 @@ impl Body {
         self.attributes.as_deref().unwrap_or(NONE)
     }
 
+    /// Changes the attributes, in place unless a view shares them.
     pub(crate) fn edit_attributes(&mut self, edit: impl FnOnce(&mut Attributes)) {
-        let mut attributes = self.attributes().clone();
-        edit(&mut attributes);
-        self.attributes = attributes.into_shared();
+        let mut attributes = self.attributes.take().unwrap_or_default();
+        edit(Arc::make_mut(&mut attributes));
+        self.attributes = (*attributes != Attributes::default()).then_some(attributes);
     }
 
-    /// The word that stands for the result: the caller's own, else its SHA-256 in hex.
+    /// Returns the time of the first grant.
+    #[inline]
+    pub(crate) fn first_seen_at(&self) -> Timestamp {
+        self.attributes.as_ref().and_then(|attributes| attributes.first_seen_at).unwrap_or(self.acquired_at)
+    }
+
+    /// Returns the result's bytes. `None` unless completed.
+    #[inline]
+    pub(crate) fn result(&self) -> Option<&[u8]> {
+        self.short_result.get().or_else(|| self.attributes().long_result.as_deref().map(Payload::bytes))
+    }
+
+    #[inline]
+    pub(crate) fn set_result(&mut self, result: &Payload) {
+        match ShortResult::new(result.bytes()) {
+            Some(short) => self.short_result = short,
+            None => {
+                self.edit_attributes(|attributes| attributes.long_result = Some(Box::new(result.clone())))
+            }
+        }
+    }
+
+    /// Returns the caller's own hash of the result, else its SHA-256 in hex.
     pub(crate) fn result_hash(&self) -> Option<String> {
-        let result = self.result.as_ref()?;
-        Some(self.attributes().result_hash.as_deref().map_or_else(|| result.hex(), str::to_owned))
+        self.result().map(|result| result_hash(result, self.attributes().result_hash.as_deref()))
     }
 }
 
@@ -490,13 +466,13 @@ impl Attributes {
 
 impl fmt::Debug for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let body = &*self.0;
+        let body = &self.0;
         f.debug_struct("Record")
             .field("stage", &body.stage)
             .field("token", &body.token.0)
             .field("version", &body.version.0)
             .field("attempt", &body.attempt)
-            .field("first_seen_at", &body.first_seen_at)
+            .field("first_seen_at", &body.first_seen_at())
             .field("acquired_at", &body.acquired_at)
             .field("expires_at", &body.expires_at)
             .field("done_at", &body.done_at)

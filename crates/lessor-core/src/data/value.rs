@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::data::error::Error;
-use crate::data::record::Payload;
+use crate::data::payload::Payload;
 use strict::Strict;
 
 /// A scratch buffer that grew beyond this is not kept.

@@ -9,7 +9,8 @@ use serde::de::DeserializeOwned;
 use serde::{Serialize, Serializer};
 
 use crate::data::error::Error;
-use crate::data::record::{Attributes, Body, Payload, Record, Stage, Version};
+use crate::data::payload::{Payload, ShortResult, result_hash};
+use crate::data::record::{Attributes, Body, Record, Stage, Version};
 use crate::data::snapshot::Snapshot;
 use crate::data::state::State;
 use crate::data::time::Timestamp;
@@ -35,7 +36,7 @@ pub struct View {
     done_at: Timestamp,
     ttl_left: Option<Micros>,
     retry_after: Option<Micros>,
-    result: Option<Payload>,
+    short_result: ShortResult,
     attributes: Option<Arc<Attributes>>,
 }
 
@@ -79,11 +80,11 @@ impl View {
             state,
             attempt: body.attempt,
             version: body.version,
-            first_seen_at: body.first_seen_at,
+            first_seen_at: body.first_seen_at(),
             done_at: body.done_at,
             ttl_left,
             retry_after: ttl_left.map(|left| left.min(MAX_RETRY_MICROS)),
-            result: body.result.clone(),
+            short_result: body.short_result,
             attributes: body.attributes.clone(),
         }
     }
@@ -144,11 +145,8 @@ impl View {
     /// The holder's word for the result, else the result's SHA-256 in hex.
     #[must_use]
     pub fn result_hash(&self) -> Option<String> {
-        let result = self.result.as_ref()?;
-        Some(
-            self.extra(|attributes| attributes.result_hash.as_deref())
-                .map_or_else(|| result.hex(), str::to_owned),
-        )
+        let own = self.extra(|attributes| attributes.result_hash.as_deref());
+        self.result_bytes().map(|result| result_hash(result, own))
     }
 
     /// Why the work failed: the code its holder gave.
@@ -191,7 +189,8 @@ impl View {
     /// The result's bytes; `None` unless completed.
     #[must_use]
     pub fn result_bytes(&self) -> Option<&[u8]> {
-        self.result.as_ref().map(Payload::bytes)
+        let long = || self.extra(|attributes| attributes.long_result.as_deref()).map(Payload::bytes);
+        self.short_result.get().or_else(long)
     }
 
     /// The result as the value that was stored.

@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::command::{Ack, Acquire, Answer, Decision, Write};
 use crate::data::error::Error;
 use crate::data::lease_id::LeaseId;
-use crate::data::record::{Body, Failure, GrantEnd, Payload, PreviousGrant, Record, Stage, Token, Version};
+use crate::data::payload::{Payload, ShortResult};
+use crate::data::record::{Body, Failure, GrantEnd, PreviousGrant, Record, Stage, Token, Version};
 use crate::data::time::Timestamp;
 use crate::data::write::Window;
 
@@ -74,20 +75,20 @@ impl Grant<'_> {
             lease_id: self.request.lease_id,
             token: self.token,
             version: Version::FIRST,
-            first_seen_at: self.now,
             acquired_at: self.now,
             expires_at: self.expires_at,
             done_at: Timestamp::EPOCH,
             keep_until: self.keep_until,
             attempt: 1,
             stage: Stage::InProgress,
-            result: None,
+            short_result: ShortResult::none(),
             attributes: self.request.attributes(),
         }
     }
 
     fn again(&self, next: &mut Body, ended: GrantEnd) {
         let request = self.request;
+        let first_seen_at = next.first_seen_at();
         next.lease_id = request.lease_id;
         next.token = self.token;
         next.acquired_at = self.now;
@@ -101,6 +102,7 @@ impl Grant<'_> {
             attributes.former = Some(PreviousGrant { ended, holder });
             attributes.metadata = request.metadata.clone();
             attributes.fingerprint = request.fingerprint.or(attributes.fingerprint);
+            attributes.first_seen_at = (first_seen_at != self.now).then_some(first_seen_at);
             attributes.failure = None;
             attributes.of_grant = None;
         });
@@ -126,7 +128,7 @@ impl Change<'_> {
                 next.keep_until = next.expires_at.saturating_add(self.retention);
             }
             Mutation::Checkpoint(payload) => {
-                next.edit_attributes(|attributes| attributes.checkpoint = Some((*payload).clone()));
+                next.edit_attributes(|attributes| attributes.checkpoint = Some(Box::new((*payload).clone())));
             }
             Mutation::Complete(result, hash) => self.complete(next, result, *hash),
             Mutation::Fail(failure) => {
@@ -148,7 +150,7 @@ impl Change<'_> {
 
     fn complete(&self, next: &mut Body, result: &Payload, hash: Option<&str>) {
         self.finish(next, Stage::Completed);
-        next.result = Some(result.clone());
+        next.set_result(result);
         if hash.is_some() || next.attributes.is_some() {
             next.edit_attributes(|attributes| {
                 attributes.checkpoint = None;
@@ -171,8 +173,12 @@ fn forget(next: &mut Body) {
     next.done_at = Timestamp::EPOCH;
     next.expires_at = next.acquired_at;
     next.keep_until = next.acquired_at;
-    next.result = None;
+    next.short_result = ShortResult::none();
+    let first_seen_at = next.first_seen_at();
     next.attributes = None;
+    if first_seen_at != next.acquired_at {
+        next.edit_attributes(|attributes| attributes.first_seen_at = Some(first_seen_at));
+    }
 }
 
 /// Returns the acknowledgement of the record's state.

@@ -15,7 +15,7 @@ use super::outcome::{How, OnceError, Outcome};
 use crate::api::lease::Lease;
 use crate::api::within::Working;
 use crate::data::error::{Error, ErrorKind};
-use crate::data::record::Payload;
+use crate::data::payload::Payload;
 use crate::data::state::State;
 use crate::data::time::Monotonic;
 use crate::data::value::json_payload_that_reads_back;

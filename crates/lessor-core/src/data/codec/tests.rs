@@ -5,7 +5,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::{DecodeError, FORMAT_VERSION, KNOWN};
-use crate::data::record::{Failure, GrantEnd, Payload, Record, Stage};
+use crate::data::payload::Payload;
+use crate::data::record::{Failure, GrantEnd, Record, Stage};
 use crate::data::store_error::StoreError;
 use crate::data::time::Timestamp;
 use crate::rules::settings::{OnFailed, OnLapsed};

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::data::record::{Failure, GrantEnd, Payload, Stage};
+use crate::data::payload::Payload;
+use crate::data::record::{Failure, GrantEnd, Stage};
 use crate::rules::settings::{Backoff, OnFailed, OnLapsed};
 use crate::rules::{Acquire, Command, HolderCommand, Resolution};
 

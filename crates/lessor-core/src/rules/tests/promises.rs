@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::data::error::Error;
-use crate::data::record::{Payload, Record, Stage, Token};
+use crate::data::payload::{Payload, result_hash};
+use crate::data::record::{Record, Stage, Token};
 use crate::data::time::Timestamp;
 use crate::data::view::View;
 use crate::rules::settings::{Backoff, OnFailed, OnLapsed};
@@ -362,7 +363,7 @@ fn an_outcome_is_stamped_with_the_time_of_its_write() {
 #[test]
 fn p6_the_same_result_is_recognised_by_its_word_or_by_its_hash() {
     let payload = Payload::new(b"\"paid\"");
-    let hex = payload.hex();
+    let hex = result_hash(payload.bytes(), None);
     let complete = |bytes: &[u8], word: Option<&str>| {
         act(HOLDER, HolderCommand::Complete(Payload::new(bytes), word.map(Into::into)))
     };

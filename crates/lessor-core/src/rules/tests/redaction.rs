@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::data::lease_id::LeaseId;
-use crate::data::record::{Failure, Payload, Record};
+use crate::data::payload::Payload;
+use crate::data::record::{Failure, Record};
 use crate::data::view::View;
 use crate::rules::settings::{OnFailed, OnLapsed};
 use crate::rules::{Acquire, Command, HolderCommand, Resolution, decide};

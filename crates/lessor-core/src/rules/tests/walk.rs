@@ -7,7 +7,8 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-use crate::data::record::{Failure, Payload, Record, Stage};
+use crate::data::payload::Payload;
+use crate::data::record::{Failure, Record, Stage};
 use crate::data::time::Timestamp;
 use crate::data::view::View;
 use crate::rules::settings::{Backoff, OnFailed, OnLapsed};

@@ -1,0 +1,122 @@
+//! The bytes of a result or a checkpoint.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::data::hash::{hex, sha256};
+
+/// Bytes that a holder stores: a result or a checkpoint.
+///
+/// Up to 70 bytes are kept in place, and more are shared by all clones. The only ways to make a payload are to own the bytes
+/// or to decode them together with a SHA-256 that matches, so a payload that was damaged in storage does not exist.
+#[derive(Clone)]
+pub struct Payload(Bytes);
+
+#[derive(Clone)]
+enum Bytes {
+    Short(u8, [u8; Payload::SHORT]),
+    Long(Arc<[u8]>),
+}
+
+impl Payload {
+    /// The number of bytes that fit in place.
+    const SHORT: usize = 70;
+
+    /// Returns a payload for a caller of the rules. The engine's operations make theirs after a check of the limits.
+    #[doc(hidden)]
+    #[must_use]
+    #[inline]
+    pub fn new(bytes: &[u8]) -> Self {
+        let mut short = [0; Self::SHORT];
+        match (u8::try_from(bytes.len()), short.get_mut(..bytes.len())) {
+            (Ok(length), Some(place)) => {
+                place.copy_from_slice(bytes);
+                Self(Bytes::Short(length, short))
+            }
+            _ => Self(Bytes::Long(bytes.into())),
+        }
+    }
+
+    /// Returns `None` if `digest` is not the SHA-256 of the bytes.
+    pub(crate) fn verified(bytes: &[u8], digest: [u8; 32]) -> Option<Self> {
+        (sha256(bytes) == digest).then(|| Self::new(bytes))
+    }
+
+    #[inline]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match &self.0 {
+            Bytes::Short(length, bytes) => bytes.get(..usize::from(*length)).unwrap_or_default(),
+            Bytes::Long(bytes) => bytes,
+        }
+    }
+}
+
+impl PartialEq for Payload {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes() == other.bytes()
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Payload({} bytes)", self.bytes().len())
+    }
+}
+
+/// The place of a short result in a record. Longer results are kept with the record's attributes.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) struct ShortResult {
+    /// [`NONE`](Self::NONE) if there is no short result.
+    length: u8,
+    bytes: [u8; ShortResult::CAPACITY],
+}
+
+impl ShortResult {
+    /// A result of 64 bytes fits, and a record has no padding.
+    const CAPACITY: usize = 66;
+    const NONE: u8 = u8::MAX;
+
+    #[inline]
+    pub(crate) const fn none() -> Self {
+        Self { length: Self::NONE, bytes: [0; Self::CAPACITY] }
+    }
+
+    /// Returns `None` if the bytes do not fit.
+    #[inline]
+    pub(crate) fn new(bytes: &[u8]) -> Option<Self> {
+        let mut short = Self::none();
+        short.bytes.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        short.length = u8::try_from(bytes.len()).ok()?;
+        Some(short)
+    }
+
+    #[inline]
+    pub(crate) fn get(&self) -> Option<&[u8]> {
+        self.bytes.get(..usize::from(self.length))
+    }
+}
+
+/// Returns the text that stands for a result: the caller's own hash, else the result's SHA-256 in hex.
+pub(crate) fn result_hash(bytes: &[u8], own: Option<&str>) -> String {
+    own.map_or_else(|| hex(&sha256(bytes)), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_of_any_length_are_returned_as_they_were_given() {
+        for length in 0..200 {
+            let bytes: Vec<u8> = (0..length).collect();
+            assert_eq!(Payload::new(&bytes).bytes(), bytes);
+            let short = ShortResult::new(&bytes);
+            assert_eq!(short.is_some(), bytes.len() <= ShortResult::CAPACITY, "{length} bytes");
+            if let Some(short) = short {
+                assert_eq!(short.get(), Some(&bytes[..]));
+            }
+        }
+        assert_eq!(ShortResult::none().get(), None);
+        assert_eq!(Payload::new(&vec![7; 1 << 20]).bytes(), vec![7; 1 << 20]);
+    }
+}
