@@ -3,6 +3,7 @@
 pub(crate) mod cas;
 pub(crate) mod closing;
 pub(crate) mod contract;
+pub(crate) mod first_keys;
 pub(crate) mod notifier;
 pub(crate) mod operation;
 pub(crate) mod subscribers;
@@ -19,5 +20,6 @@ pub use crate::store::unconfirmed::Unconfirmed;
 pub use crate::sync::pending::may_block;
 pub use crate::sync::wakers::{CallerWaker, Notifier, mark_own_thread};
 pub use contract::{CompareAndSwap, Store};
+pub use first_keys::FirstKeys;
 pub use notifier::ChangeNotifier;
 pub use types::{CasResult, Durability, Page, Purged, Reply, Scan};

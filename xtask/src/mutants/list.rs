@@ -531,7 +531,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         replace: "if purge_at < entry.0 && hash == 0 {",
         test: memory(
             &["--test", "purge"],
-            "p9_a_forgotten_record_is_purged_without_waiting_for_its_retention",
+            "p9_a_forgotten_record_is_dropped_at_once",
         ),
     },
     Mutant {

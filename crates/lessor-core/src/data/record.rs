@@ -268,6 +268,16 @@ impl Record {
         purge_at(self.0.keep_until, self.0.token)
     }
 
+    /// Returns whether the answer to an acquire stays the same until `then`, if nobody writes.
+    #[inline]
+    pub(crate) fn stands_until(&self, then: Timestamp) -> bool {
+        match self.0.stage {
+            Stage::InProgress => self.0.expires_at > then,
+            Stage::Completed => self.0.keep_until > then,
+            _ => false,
+        }
+    }
+
     /// The stage that the record was stored in.
     #[must_use]
     pub fn stage(&self) -> Stage {

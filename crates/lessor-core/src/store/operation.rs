@@ -98,6 +98,7 @@ pub(crate) enum Guess<'a> {
 #[must_use = "the engine needs it back, in `Execution::Done`"]
 pub struct Applied {
     is_write: bool,
+    is_end: bool,
 }
 
 impl Applied {
@@ -106,6 +107,21 @@ impl Applied {
     #[must_use]
     pub fn is_write(self) -> bool {
         self.is_write
+    }
+
+    /// Returns whether the record has ended, and counts for nothing but its token. A store whose floor covers the token may drop the
+    /// record in the same atomic step; otherwise a purge drops it.
+    #[inline]
+    #[must_use]
+    pub fn is_end(self) -> bool {
+        self.is_end
+    }
+
+    const NOTHING: Self = Self { is_write: false, is_end: false };
+    const WRITE: Self = Self { is_write: true, is_end: false };
+
+    fn of(is_write: bool) -> Self {
+        if is_write { Self::WRITE } else { Self::NOTHING }
     }
 }
 
@@ -164,7 +180,7 @@ impl<'a> Operation<'a> {
     ) -> Self {
         let request = Request::HolderCommand(lease_id, act);
         Self {
-            text: known,
+            text: "",
             known: Some(known),
             made,
             request,
@@ -181,7 +197,14 @@ impl<'a> Operation<'a> {
     #[inline]
     #[must_use]
     pub fn key(&self) -> &str {
-        self.text
+        self.known.map_or(self.text, Key::as_str)
+    }
+
+    /// Returns the key's bytes.
+    #[inline]
+    #[must_use]
+    pub fn key_bytes(&self) -> &[u8] {
+        self.known.map_or(self.text.as_bytes(), Key::as_bytes)
     }
 
     /// Returns the key, to be stored with the record. The lease shares its allocation.
@@ -288,7 +311,16 @@ impl<'a> Operation<'a> {
             Ok((standing, now)) => (self.sink)(Report::Stands(standing, current, now)),
             Err(error) => (self.sink)(Report::Refused(&error)),
         }
-        Some(Applied { is_write: false })
+        Some(Applied::NOTHING)
+    }
+
+    /// Answers like [`answer`](Self::answer), by a reading of the store's clock that may be up to a second old. Returns `None` if the
+    /// answer may change within that second.
+    #[inline]
+    #[must_use]
+    pub fn answer_recent(&mut self, current: &Record, recent: Timestamp) -> Option<Applied> {
+        const SLACK: Duration = Duration::from_secs(1);
+        if current.stands_until(recent.saturating_add(SLACK)) { self.answer(current, recent) } else { None }
     }
 
     /// Decides the operation, and changes the record in `slot` accordingly.
@@ -299,8 +331,9 @@ impl<'a> Operation<'a> {
     pub fn apply(&mut self, slot: RecordSlot<'_>, floor: Option<Token>, now: Timestamp) -> Applied {
         if let Err(error) = self.draw() {
             (self.sink)(Report::Refused(&error));
-            return Applied { is_write: false };
+            return Applied::NOTHING;
         }
+        let mut is_end = false;
         match &self.request.evaluate(slot.record(), now, self.retention, floor) {
             Transition::Begin(grant) => {
                 let next = Record::new(grant.begin());
@@ -310,6 +343,7 @@ impl<'a> Operation<'a> {
             Transition::Change(plan) => {
                 let Slot::Occupied(record) = slot.0 else { return self.apply_rare(slot, floor, now) };
                 let answer = plan.make(record.body_mut());
+                is_end = matches!(answer, Answer::Forgotten(_));
                 self.report(&answer, record);
                 // The look comes under the lock: a waiter that is not seen here reads the record after it.
                 if self.is_watched() {
@@ -318,7 +352,7 @@ impl<'a> Operation<'a> {
             }
             Transition::Answer(_) | Transition::Refuse(_) => return self.apply_rare(slot, floor, now),
         }
-        Applied { is_write: true }
+        Applied { is_write: true, is_end }
     }
 
     /// Applies an operation that writes nothing, or is a plain write. Kept out of the way of those that do.
@@ -327,7 +361,7 @@ impl<'a> Operation<'a> {
         if let Request::Swap(change) = self.request {
             let swap = swap(change, slot, floor, now);
             (self.sink)(Report::Swapped(&swap));
-            return Applied { is_write: is_write(&swap) };
+            return Applied::of(is_write(&swap));
         }
         match self.request.evaluate(slot.record(), now, self.retention, floor) {
             Transition::Answer(answer) => (self.sink)(Report::Answer(&answer)),
@@ -336,7 +370,7 @@ impl<'a> Operation<'a> {
                 (self.sink)(Report::Refused(&Error::unexpected()));
             }
         }
-        Applied { is_write: false }
+        Applied::NOTHING
     }
 
     /// Decides upon a copy of the record, for a store that compares and swaps.
@@ -354,7 +388,7 @@ impl<'a> Operation<'a> {
     pub(crate) fn stored(&mut self, answer: &Answer, next: &Record, now: Timestamp) -> Applied {
         self.report(answer, next);
         (self.sink)(Report::Written(next, now));
-        Applied { is_write: true }
+        Applied::WRITE
     }
 
     /// Reports an answer for which nothing was written.
@@ -363,7 +397,7 @@ impl<'a> Operation<'a> {
             Ok(answer) => Report::Answer(answer),
             Err(error) => Report::Refused(error),
         });
-        Applied { is_write: false }
+        Applied::NOTHING
     }
 
     #[inline]

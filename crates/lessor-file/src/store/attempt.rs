@@ -1,10 +1,9 @@
 //! Attempts to answer a call without waiting.
 
 use std::cell::RefCell;
-use std::collections::BinaryHeap;
 use std::sync::atomic::Ordering;
 
-use lessor_core::store::{CasResult, ConditionalWrite, Purged, Scan, Snapshot};
+use lessor_core::store::{CasResult, ConditionalWrite, FirstKeys, Purged, Scan, Snapshot};
 use lessor_core::{Key, Record, StoreError, Timestamp, Token};
 
 use crate::format::entry;
@@ -195,23 +194,13 @@ impl Log {
         })
     }
 
-    /// Returns the first keys after the cursor, sorted.
-    pub(super) fn keys(&self, query: &Scan) -> Vec<Key> {
-        let matches = |key: &Key| {
-            key.starts_with(&query.prefix) && query.after.as_ref().is_none_or(|after| key > after)
-        };
-        let mut first: BinaryHeap<Key> = BinaryHeap::new();
+    /// Returns the first keys after the cursor in order, and where the next page begins.
+    pub(super) fn keys(&self, query: &Scan) -> (Vec<Key>, Option<Key>) {
+        let mut first = FirstKeys::new(query);
         for shard in self.index.shards() {
-            for (key, _) in shard.read().slots().filter(|(key, _)| matches(key)) {
-                if first.len() < query.limit {
-                    first.push(key.clone());
-                } else if first.peek().is_some_and(|last| key < last) {
-                    first.pop();
-                    first.push(key.clone());
-                }
-            }
+            shard.read().slots().for_each(|(key, _)| first.offer(key));
         }
-        first.into_sorted_vec()
+        first.finish()
     }
 }
 

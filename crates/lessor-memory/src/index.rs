@@ -1,0 +1,196 @@
+//! The index of a shard: from the hash of a key to the place of its record.
+
+/// A hash table with open addressing, of eight bytes per slot: the upper half is a part of the key's hash, the lower half is the
+/// number of the record plus one. An empty slot is 0.
+///
+/// The slots in use are in ascending order of their hashes. An entry lies at or after its home, which rises with the hash, and
+/// there is no empty slot between the two. So a search ends at the first empty slot or larger hash, growth reads and writes
+/// in order, and a removal needs no mark. There is no wrap-around: entries may lie beyond the last home.
+#[derive(Default)]
+pub(super) struct Index {
+    slots: Vec<u64>,
+    /// The number of homes.
+    homes: u64,
+    /// The number of entries.
+    len: usize,
+}
+
+/// The index grows by a quarter when it is 85 % full, and shrinks when it is 20 % full.
+const GROWN: (u64, u64) = (5, 4);
+const FULL: (usize, usize) = (17, 20);
+const SPARSE: (usize, usize) = (1, 5);
+const SMALLEST: u64 = 8;
+
+/// The part of a hash that the index uses, in the upper half of a slot.
+#[inline]
+const fn part(hash: u64) -> u64 {
+    hash << 32
+}
+
+const fn number(slot: u64) -> u32 {
+    // The lower half.
+    let [a, b, c, d, ..] = slot.to_le_bytes();
+    u32::from_le_bytes([a, b, c, d]).wrapping_sub(1)
+}
+
+impl Index {
+    /// Returns the number of the entry with this hash for which `is_it` is true.
+    #[inline]
+    pub(super) fn find(&self, hash: u64, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
+        let part = part(hash);
+        let slots = self.slots.get(self.home(part)..)?;
+        for &slot in slots {
+            if slot == 0 || slot >> 32 > part >> 32 {
+                return None;
+            }
+            if slot >> 32 == part >> 32 && is_it(number(slot)) {
+                return Some(number(slot));
+            }
+        }
+        None
+    }
+
+    /// Adds an entry.
+    #[inline]
+    pub(super) fn insert(&mut self, hash: u64, number: u32) {
+        if (self.len + 1) * FULL.1 > self.capacity() * FULL.0 {
+            self.resize((self.homes * GROWN.0 / GROWN.1).max(SMALLEST));
+        }
+        self.place(part(hash) | (u64::from(number) + 1));
+        self.len += 1;
+    }
+
+    /// Removes the entry with this hash and number.
+    pub(super) fn remove(&mut self, hash: u64, number: u32) {
+        let slot = part(hash) | (u64::from(number) + 1);
+        let home = self.home(slot);
+        let Some(at) = self.slots.iter().skip(home).position(|other| *other == slot) else { return };
+        let mut free = home + at;
+        // The entries behind that are not at home move up by one.
+        while let Some(&next) = self.slots.get(free + 1)
+            && next != 0
+            && self.home(next) <= free
+        {
+            self.set(free, next);
+            free += 1;
+        }
+        self.set(free, 0);
+        self.len -= 1;
+        if self.homes > SMALLEST && self.len * SPARSE.1 < self.capacity() * SPARSE.0 {
+            self.resize((self.homes / 2).max(SMALLEST));
+        }
+    }
+
+    fn capacity(&self) -> usize {
+        usize::try_from(self.homes).unwrap_or(usize::MAX)
+    }
+
+    #[inline]
+    fn home(&self, slot: u64) -> usize {
+        usize::try_from(((slot >> 32) * self.homes) >> 32).unwrap_or(usize::MAX)
+    }
+
+    #[inline]
+    fn set(&mut self, at: usize, slot: u64) {
+        if let Some(place) = self.slots.get_mut(at) {
+            *place = slot;
+        }
+    }
+
+    /// Puts a slot in its place, and moves those behind it down by one.
+    #[inline]
+    fn place(&mut self, slot: u64) {
+        let mut moved = slot;
+        let home = self.home(slot);
+        for place in self.slots.iter_mut().skip(home) {
+            if *place == 0 {
+                *place = moved;
+                return;
+            }
+            if *place > moved {
+                std::mem::swap(place, &mut moved);
+            }
+        }
+        self.slots.push(moved);
+    }
+
+    fn resize(&mut self, homes: u64) {
+        self.homes = homes;
+        let capacity = self.capacity();
+        let old = std::mem::replace(&mut self.slots, vec![0; capacity]);
+        let mut next = 0;
+        for slot in old.into_iter().filter(|slot| *slot != 0) {
+            let at = next.max(self.home(slot));
+            match self.slots.get_mut(at) {
+                Some(place) => *place = slot,
+                None => self.slots.push(slot),
+            }
+            next = at + 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Hashes that differ, that collide in the part that is used, and that lie beside each other.
+    fn hash() -> impl Strategy<Value = u64> {
+        prop_oneof![
+            any::<u64>(),
+            (0..4_u64).prop_map(|few| few << 40),
+            (0..64_u64),
+            Just(u64::from(u32::MAX))
+        ]
+    }
+
+    fn check(index: &Index, entries: &BTreeSet<(u64, u32)>) {
+        assert_eq!(index.len, entries.len());
+        let used: Vec<u64> = index.slots.iter().copied().filter(|slot| *slot != 0).collect();
+        assert_eq!(used.len(), entries.len());
+        assert!(used.is_sorted());
+        for &(hash, number) in entries {
+            assert_eq!(index.find(hash, |found| found == number), Some(number), "{hash:x} {number}");
+        }
+    }
+
+    proptest! {
+        /// An entry is found from its insertion to its removal, whatever else is inserted and removed.
+        #[test]
+        fn entries_are_found_until_they_are_removed(
+            steps in prop::collection::vec((any::<bool>(), hash(), any::<prop::sample::Index>()), 1..600),
+        ) {
+            let (mut index, mut entries, mut next) = (Index::default(), BTreeSet::new(), 0);
+            for (insert, hash, which) in steps {
+                if insert || entries.is_empty() {
+                    index.insert(hash, next);
+                    entries.insert((hash, next));
+                    next += 1;
+                } else {
+                    let all: Vec<_> = entries.iter().copied().collect();
+                    let removed @ (hash, number) = *which.get(&all);
+                    index.remove(hash, number);
+                    entries.remove(&removed);
+                    prop_assert_eq!(index.find(hash, |found| found == number), None);
+                }
+                check(&index, &entries);
+            }
+        }
+    }
+
+    /// The slots of removed entries are released.
+    #[test]
+    fn the_index_shrinks_with_its_entries() {
+        let hash = |n: u32| u64::from(n).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 7;
+        let mut index = Index::default();
+        (0..100_000).for_each(|n| index.insert(hash(n), n));
+        assert!(index.slots.len() < 100_000 * 3 / 2, "{} slots", index.slots.len());
+        (100..100_000).for_each(|n| index.remove(hash(n), n));
+        assert!(index.slots.len() < 1_000, "{} slots", index.slots.len());
+        assert!((0..100).all(|n| index.find(hash(n), |found| found == n) == Some(n)));
+    }
+}

@@ -1,0 +1,281 @@
+//! The store over the shards.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use foldhash::fast::RandomState;
+use lessor_core::store::{
+    Applied, ChangeNotifier, Closing, Execution, FirstKeys, Operation, Page, Purged, Reply, Scan, Snapshot,
+    Subscribers,
+};
+use lessor_core::{Clock, Durability, Key, Pending, Record, Store, StoreError, SystemClock, Timestamp};
+use parking_lot::Mutex;
+
+use crate::nodes::CHUNK;
+use crate::sightings::{self, StoreId};
+use crate::table::{Table, hash};
+
+/// The number of shards. The more there are, the more rarely two threads meet, and the shorter is the growth of one.
+const SHARDS: usize = 128;
+
+/// Records in a sharded hash table, with a clock that tests can replace.
+///
+/// - A read and a write take the lock of one shard, among 128. A thread that reads the same key again, which nobody has changed,
+///   takes no lock.
+/// - A record with a result of up to 64 bytes and a key of up to 30 bytes takes at most 190 bytes.
+/// - [`purge`](Store::purge) looks only at records that are due, together with their neighbours in chunks of 64. A record that is
+///   forgotten is dropped at once.
+/// - [`scan`](Store::scan) reads all keys for each page, because a hash table has no order. It is meant for operators.
+/// - Keys are hashed with a random seed, so that no caller can choose keys that collide.
+pub struct MemoryStore {
+    id: StoreId,
+    shards: Box<[Shard]>,
+    hasher: RandomState,
+    clock: Arc<dyn Clock>,
+    /// The shard at which the next purge begins.
+    next_purged: AtomicUsize,
+    engines: Subscribers,
+}
+
+/// A shard lies on cache lines of its own.
+#[derive(Default)]
+#[repr(align(128))]
+struct Shard {
+    table: Mutex<Table>,
+    /// The number of changes of records that existed. Raised under the lock, before it is released.
+    changes: AtomicU64,
+}
+
+impl Shard {
+    fn count_change(&self) {
+        self.changes.fetch_add(1, Ordering::Release);
+    }
+}
+
+impl MemoryStore {
+    /// Returns an empty store on the machine's clock.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_clock(Arc::new(SystemClock::new()))
+    }
+
+    /// Returns an empty store on another clock.
+    #[must_use]
+    pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            id: StoreId::next(),
+            shards: (0..SHARDS).map(|_| Shard::default()).collect(),
+            hasher: RandomState::default(),
+            clock,
+            next_purged: AtomicUsize::new(0),
+            engines: Subscribers::default(),
+        }
+    }
+
+    /// Returns the number of records. Those whose retention has ended count until they are purged.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.table.lock().len()).sum()
+    }
+
+    /// Returns whether there is no record.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns the shard of a hash. Its index uses other bits of the hash.
+    #[inline]
+    #[expect(clippy::indexing_slicing, reason = "seven bits are less than the number of shards")]
+    fn shard(&self, hash: u64) -> &Shard {
+        &self.shards[(hash >> 57) as usize]
+    }
+
+    #[inline]
+    fn hash(&self, key: &[u8]) -> u64 {
+        hash(&self.hasher, key)
+    }
+
+    /// Carries an operation out under the lock of its key's shard.
+    fn execute_locked(&self, operation: &mut Operation<'_>, hash: u64) -> Result<Applied, StoreError> {
+        let shard = self.shard(hash);
+        let mut table = shard.table.lock();
+        let Some(number) = table.find(hash, operation.key_bytes()) else {
+            let mut vacant = None;
+            let applied = operation.apply((&mut vacant).into(), table.floor(), self.clock.now());
+            let is_kept = vacant.is_none_or(|record| table.add(hash, operation.to_key(), record));
+            return if is_kept { Ok(applied) } else { Err(no_room()) };
+        };
+        if operation.may_read()
+            && let Some((key, record)) = table.get(number)
+            && let Some((answered, now)) = self.read(operation, record)
+        {
+            sightings::keep(self.id, hash, shard.changes.load(Ordering::Relaxed), key, record, now);
+            return Ok(answered);
+        }
+        let floor = table.floor();
+        let Some(record) = table.get_mut(number) else { return Err(no_room()) };
+        // Time and record belong together: the clock is read while the record cannot change.
+        let applied = operation.apply((&mut *record).into(), floor, self.clock.now());
+        if applied.is_write() {
+            let purge_at = record.purge_at();
+            let dropped = if applied.is_end() { table.drop_record(hash, number) } else { None };
+            table.changed(number, purge_at);
+            shard.count_change();
+            drop(table);
+            drop(dropped);
+        }
+        Ok(applied)
+    }
+
+    /// Answers an operation from a record, while the record cannot change.
+    #[inline]
+    fn read(&self, operation: &mut Operation<'_>, record: &Record) -> Option<(Applied, Timestamp)> {
+        let recent = self.clock.recent();
+        if let Some(answered) = operation.answer_recent(record, recent) {
+            return Some((answered, recent));
+        }
+        let now = self.clock.now();
+        operation.answer(record, now).map(|answered| (answered, now))
+    }
+
+    /// Calls `each` with every record. The lock of a shard is held for one chunk at a time.
+    fn for_each(&self, mut each: impl FnMut(&Key, &Record)) {
+        for shard in &self.shards {
+            let mut chunk = 0;
+            loop {
+                let table = shard.table.lock();
+                if chunk >= table.chunks() {
+                    break;
+                }
+                table.in_chunk(chunk).for_each(|(key, record)| each(key, record));
+                chunk += 1;
+            }
+        }
+    }
+
+    fn get(&self, key: &Key) -> (Option<Record>, Timestamp) {
+        let hash = self.hash(key.as_bytes());
+        let table = self.shard(hash).table.lock();
+        let found = table.find(hash, key.as_bytes()).and_then(|number| table.get(number));
+        // Time and record belong together: the clock is read while the record cannot change.
+        (found.map(|(_, record)| record.clone()), self.clock.now())
+    }
+
+    /// Purges one shard. Returns how many records were dropped, and how many were examined.
+    fn purge_shard(&self, shard: &Shard, now: Timestamp, limit: usize) -> (usize, usize) {
+        let (mut first, mut examined, mut dropped) = (0, 0, 0);
+        while examined < limit {
+            let room = (limit - examined).min(CHUNK as usize);
+            let mut removed = Vec::with_capacity(room);
+            let mut table = shard.table.lock();
+            let Some((chunk, looked_at)) = table.purge(&self.hasher, first, now, room, &mut removed) else {
+                break;
+            };
+            if !removed.is_empty() {
+                shard.count_change();
+            }
+            drop(table);
+            first = chunk;
+            examined += looked_at.max(1);
+            dropped += removed.len();
+        }
+        (dropped, examined)
+    }
+}
+
+#[cold]
+fn no_room() -> StoreError {
+    StoreError::Full { reason: "a shard has 2^32 records".to_owned() }
+}
+
+impl Store for MemoryStore {
+    #[inline]
+    fn now(&self) -> Reply<Timestamp> {
+        Pending::ready(Ok(self.clock.now()))
+    }
+
+    fn load(&self, key: &Key) -> Reply<Snapshot> {
+        let (record, now) = self.get(key);
+        Pending::ready(Ok(Snapshot { record, now }))
+    }
+
+    #[inline]
+    fn execute(&self, operation: &mut Operation<'_>) -> Execution {
+        let hash = self.hash(operation.key_bytes());
+        if operation.may_read() {
+            let changes = self.shard(hash).changes.load(Ordering::Acquire);
+            let recent = || self.clock.recent();
+            if let Some(answered) = sightings::answer(self.id, hash, changes, operation, recent) {
+                return Execution::Done(answered);
+            }
+        }
+        match self.execute_locked(operation, hash) {
+            Ok(applied) => {
+                if applied.is_write() && self.engines.are_several() {
+                    self.engines.notify(&operation.to_key());
+                }
+                Execution::Done(applied)
+            }
+            Err(error) => Execution::failed(error),
+        }
+    }
+
+    fn scan(&self, query: Scan) -> Reply<Page> {
+        let now = self.clock.now();
+        let mut first = FirstKeys::new(&query);
+        self.for_each(|key, _| first.offer(key));
+        let (keys, next) = first.finish();
+        let entries =
+            keys.into_iter().filter_map(|key| self.get(&key).0.map(|record| (key, record))).collect();
+        Pending::ready(Ok(Page { entries, next, now }))
+    }
+
+    fn purge(&self, limit: usize) -> Reply<Purged> {
+        let now = self.clock.now();
+        let (mut examined, mut dropped) = (0, 0);
+        let first = self.next_purged.load(Ordering::Relaxed);
+        for turn in 0..self.shards.len() {
+            let at = (first + turn) % self.shards.len();
+            self.next_purged.store(at, Ordering::Relaxed);
+            let Some(shard) = self.shards.get(at) else { break };
+            let done = self.purge_shard(shard, now, limit.saturating_sub(examined));
+            dropped += done.0;
+            examined += done.1;
+            if examined >= limit {
+                break;
+            }
+        }
+        Pending::ready(Ok(Purged { dropped, more: examined >= limit }))
+    }
+
+    fn durability(&self) -> Durability {
+        Durability::Volatile
+    }
+
+    fn close(&self, _: &Closing) -> Reply<bool> {
+        Pending::ready(Ok(true))
+    }
+
+    fn subscribe(&self, notifier: ChangeNotifier) {
+        self.engines.add(notifier);
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore").field("records", &self.len()).finish_non_exhaustive()
+    }
+}
+
+const _: () = {
+    const fn assert_send_sync<T: Send + Sync>() {}
+    assert_send_sync::<MemoryStore>();
+};
