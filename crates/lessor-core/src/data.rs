@@ -3,6 +3,7 @@
 pub(crate) mod codec;
 pub(crate) mod error;
 pub(crate) mod fingerprint;
+pub(crate) mod granted;
 pub(crate) mod hash;
 pub(crate) mod key;
 pub(crate) mod lease_id;

@@ -26,7 +26,9 @@ use crate::data::view::View;
 use crate::data::write::Window;
 use crate::rules::settings::OnLapsed;
 
-pub use command::{Ack, Acquire, Answer, Command, Decision, HolderCommand, Resolution, Write};
+pub use command::{
+    Ack, Acquire, AcquireOptions, Answer, Command, Decision, HolderCommand, Resolution, Write,
+};
 pub(crate) use transition::Transition;
 use transition::{Change, Grant, Mutation, ack};
 
@@ -183,7 +185,7 @@ impl<'a> Evaluation<'a> {
     fn admission(&self, request: &Acquire) -> Admission<'a> {
         let Some(kept) = self.kept() else { return Admission::Anew };
         let body = kept.body();
-        if let (Some(known), Some(asked)) = (body.attributes().fingerprint, request.fingerprint)
+        if let (Some(known), Some(asked)) = (body.attributes().fingerprint, request.options().fingerprint)
             && known != asked
         {
             return Admission::Mismatch;
@@ -193,14 +195,14 @@ impl<'a> Evaluation<'a> {
                 true => Admission::Resent(kept),
                 false => Admission::Stands(KeyStatus::InProgress, kept),
             },
-            Stage::InProgress => match request.on_lapsed {
+            Stage::InProgress => match request.options().on_lapsed {
                 OnLapsed::TakeOver => {
                     Admission::Again { kept, ended: GrantEnd::Lapsed, from: body.expires_at }
                 }
                 OnLapsed::InDoubt => Admission::Stands(KeyStatus::InDoubt, kept),
             },
             Stage::Completed => Admission::Stands(KeyStatus::Completed, kept),
-            Stage::Failed => match request.on_failed.retry_at(body.attempt, body.done_at) {
+            Stage::Failed => match request.options().on_failed.retry_at(body.attempt, body.done_at) {
                 Some(from) if self.now >= from => Admission::Again { kept, ended: GrantEnd::Failed, from },
                 retry_at => Admission::Stands(KeyStatus::Failed { retry_at }, kept),
             },

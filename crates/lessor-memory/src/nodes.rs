@@ -16,23 +16,23 @@ pub(super) struct Nodes {
 
 struct Chunk {
     nodes: Vec<Node>,
-    used: u32,
-    /// The head of the list of free nodes.
-    free: Option<u8>,
+    /// A bit for each node in use.
+    used: u64,
     /// No record of the chunk may be purged earlier.
     due: Timestamp,
 }
 
-pub(super) enum Node {
-    Used(Key, Record),
-    Free { next: Option<u8> },
+pub(super) struct Node {
+    key: Key,
+    /// `None` if the node is free, or reserved.
+    record: Option<Record>,
 }
 
-pub(super) const CHUNK: u32 = 64;
+pub(super) const CHUNK: u32 = u64::BITS;
 
 impl Chunk {
-    fn new() -> Self {
-        Self { nodes: Vec::new(), used: 0, free: None, due: Timestamp::MAX }
+    const fn new() -> Self {
+        Self { nodes: Vec::new(), used: 0, due: Timestamp::MAX }
     }
 }
 
@@ -52,62 +52,68 @@ impl Nodes {
     }
 
     #[inline]
-    pub(super) fn get(&self, number: u32) -> Option<(&Key, &Record)> {
+    fn node(&self, number: u32) -> Option<&Node> {
         let (chunk, at) = place(number);
-        match self.chunks.get(chunk)?.nodes.get(at)? {
-            Node::Used(key, record) => Some((key, record)),
-            Node::Free { .. } => None,
-        }
+        self.chunks.get(chunk)?.nodes.get(at)
+    }
+
+    #[inline]
+    fn node_mut(&mut self, number: u32) -> Option<&mut Node> {
+        let (chunk, at) = place(number);
+        self.chunks.get_mut(chunk)?.nodes.get_mut(at)
+    }
+
+    #[inline]
+    pub(super) fn get(&self, number: u32) -> Option<(&Key, &Record)> {
+        let node = self.node(number)?;
+        node.record.as_ref().map(|record| (&node.key, record))
     }
 
     #[inline]
     pub(super) fn get_mut(&mut self, number: u32) -> Option<&mut Record> {
-        let (chunk, at) = place(number);
-        match self.chunks.get_mut(chunk)?.nodes.get_mut(at)? {
-            Node::Used(_, record) => Some(record),
-            Node::Free { .. } => None,
-        }
+        self.node_mut(number)?.record.as_mut()
     }
 
     /// Returns the records of a chunk.
     pub(super) fn in_chunk(&self, chunk: usize) -> impl Iterator<Item = (u32, &Key, &Record)> {
         let first = u32::try_from(chunk).unwrap_or(u32::MAX).saturating_mul(CHUNK);
         let nodes = self.chunks.get(chunk).map_or(&[][..], |chunk| &chunk.nodes);
-        (first..).zip(nodes).filter_map(|(number, node)| match node {
-            Node::Used(key, record) => Some((number, key, record)),
-            Node::Free { .. } => None,
-        })
+        (first..)
+            .zip(nodes)
+            .filter_map(|(number, node)| node.record.as_ref().map(|record| (number, &node.key, record)))
     }
 
-    /// Adds a record, and returns its number. Returns `None` if there are 2^32 records.
+    /// Returns the number of a free node, and the place of its record. [`keep`](Self::keep) makes it the record of a key, unless nothing
+    /// was put there. Returns `None` if there are 2^32 records.
     #[inline]
-    pub(super) fn add(&mut self, key: Key, record: Record) -> Option<u32> {
+    pub(super) fn reserve(&mut self, key: Key) -> Option<(u32, &mut Option<Record>)> {
         let number = match self.open.last() {
             Some(number) => *number,
             None => self.open_chunk()?,
         };
-        let chunk = self.chunks.get_mut(number as usize)?;
+        let Chunk { nodes, used, .. } = self.chunks.get_mut(number as usize)?;
+        let at = used.trailing_ones();
+        if at as usize == nodes.len() {
+            nodes.push(Node { key, record: None });
+        } else {
+            nodes.get_mut(at as usize)?.key = key;
+        }
+        Some((number * CHUNK + at, &mut nodes.get_mut(at as usize)?.record))
+    }
+
+    /// Enters the record that was put into a reserved node. Returns whether there is one.
+    #[inline]
+    pub(super) fn keep(&mut self, number: u32) -> bool {
+        let (chunk, at) = place(number);
+        let Some(chunk) = self.chunks.get_mut(chunk) else { return false };
+        let Some(record) = chunk.nodes.get(at).and_then(|node| node.record.as_ref()) else { return false };
         chunk.due = chunk.due.min(record.purge_at());
-        let node = Node::Used(key, record);
-        let at = match chunk.free {
-            Some(at) => {
-                let place = chunk.nodes.get_mut(usize::from(at))?;
-                if let Node::Free { next } = std::mem::replace(place, node) {
-                    chunk.free = next;
-                }
-                u32::from(at)
-            }
-            None => {
-                chunk.nodes.push(node);
-                chunk.used
-            }
-        };
-        chunk.used += 1;
-        if chunk.used == CHUNK {
+        chunk.used |= 1 << at;
+        if chunk.used == u64::MAX {
             self.open.pop();
         }
         self.len += 1;
-        Some(number * CHUNK + at)
+        true
     }
 
     #[inline(never)]
@@ -124,16 +130,14 @@ impl Nodes {
     }
 
     /// Removes a record.
-    pub(super) fn remove(&mut self, number: u32) -> Option<Node> {
+    pub(super) fn remove(&mut self, number: u32) -> Option<Record> {
         let (at_chunk, at) = place(number);
         let chunk = self.chunks.get_mut(at_chunk)?;
-        let node = chunk.nodes.get_mut(at).filter(|node| matches!(node, Node::Used(..)))?;
-        let removed = std::mem::replace(node, Node::Free { next: chunk.free });
-        chunk.free = u8::try_from(at).ok();
-        if chunk.used == CHUNK {
+        let removed = chunk.nodes.get_mut(at)?.record.take()?;
+        if chunk.used == u64::MAX {
             self.open.push(number / CHUNK);
         }
-        chunk.used -= 1;
+        chunk.used &= !(1 << at);
         self.len -= 1;
         // The last open chunk is kept, for the next record.
         if chunk.used == 0 && self.open.len() > 1 {

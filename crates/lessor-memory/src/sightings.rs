@@ -17,7 +17,6 @@ struct Sighting {
     read_at: Timestamp,
 }
 
-#[derive(Default)]
 struct Place {
     /// The hash that was read last. A record is copied when its key is read twice in a row.
     hash: u64,
@@ -27,7 +26,8 @@ struct Place {
 const PLACES: usize = 16;
 
 thread_local! {
-    static SIGHTINGS: RefCell<[Place; PLACES]> = RefCell::default();
+    static SIGHTINGS: RefCell<[Place; PLACES]> =
+        const { RefCell::new([const { Place { hash: 0, sighting: None } }; PLACES]) };
 }
 
 /// Tells the stores of a process apart.

@@ -102,10 +102,11 @@ impl MemoryStore {
         let shard = self.shard(hash);
         let mut table = shard.table.lock();
         let Some(number) = table.find(hash, operation.key_bytes()) else {
-            let mut vacant = None;
-            let applied = operation.apply((&mut vacant).into(), table.floor(), self.clock.now());
-            let is_kept = vacant.is_none_or(|record| table.add(hash, operation.to_key(), record));
-            return if is_kept { Ok(applied) } else { Err(no_room()) };
+            let floor = table.floor();
+            let Some((number, vacant)) = table.reserve(operation.to_key()) else { return Err(no_room()) };
+            let applied = operation.apply(vacant.into(), floor, self.clock.now());
+            table.keep(hash, number);
+            return Ok(applied);
         };
         if operation.may_read()
             && let Some((key, record)) = table.get(number)

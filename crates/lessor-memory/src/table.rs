@@ -6,7 +6,7 @@ use foldhash::fast::RandomState;
 use lessor_core::{Key, Record, Timestamp, Token};
 
 use crate::index::Index;
-use crate::nodes::{Node, Nodes};
+use crate::nodes::Nodes;
 
 /// The records of one shard by their keys. All access is under one lock.
 #[derive(Default)]
@@ -51,14 +51,18 @@ impl Table {
         self.nodes.get_mut(number)
     }
 
-    /// Adds the record of a key that has none. Returns whether there was room.
+    /// Returns a place for the record of a key that has none, and its number for [`keep`](Self::keep). Returns `None` if there is no room.
     #[inline]
-    pub(super) fn add(&mut self, hash: u64, key: Key, record: Record) -> bool {
-        let number = self.nodes.add(key, record);
-        if let Some(number) = number {
+    pub(super) fn reserve(&mut self, key: Key) -> Option<(u32, &mut Option<Record>)> {
+        self.nodes.reserve(key)
+    }
+
+    /// Enters the record that was put into a reserved place, if there is one.
+    #[inline]
+    pub(super) fn keep(&mut self, hash: u64, number: u32) {
+        if self.nodes.keep(number) {
             self.index.insert(hash, number);
         }
-        number.is_some()
     }
 
     /// Takes account of a changed record.
@@ -68,7 +72,7 @@ impl Table {
     }
 
     /// Drops a record. The next grant of its key has a larger token.
-    pub(super) fn drop_record(&mut self, hash: u64, number: u32) -> Option<Node> {
+    pub(super) fn drop_record(&mut self, hash: u64, number: u32) -> Option<Record> {
         let token = self.nodes.get(number)?.1.token();
         self.floor = self.floor.max(Some(token));
         self.index.remove(hash, number);
@@ -84,7 +88,7 @@ impl Table {
         first: usize,
         now: Timestamp,
         limit: usize,
-        dropped: &mut Vec<Node>,
+        dropped: &mut Vec<Record>,
     ) -> Option<(usize, usize)> {
         let chunk = self.nodes.due_chunk(first, now)?;
         let mut examined = 0;

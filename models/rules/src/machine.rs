@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lessor_core::rules::{Acquire, HolderCommand};
+use lessor_core::rules::HolderCommand;
 pub(crate) use lessor_core::rules::{Answer, Command, Decision, Write, decide as decide_by_the_rules};
 use lessor_core::{Error, LeaseId, OnLapsed, Record, Stage, Timestamp};
 
@@ -36,10 +36,10 @@ pub(crate) fn decide(
             without_window(decide(record, command, later(BACKOFF)))
         }
         (Some(Bug::FingerprintsAreIgnored), Command::Acquire(acquire), Some(_)) => {
-            decide(record, &Command::Acquire(Acquire { fingerprint: None, ..acquire.clone() }), now)
+            decide(record, &Command::Acquire(acquire.clone().with(|options| options.fingerprint = None)), now)
         }
         (Some(Bug::DoubtIsTakenOver), Command::Acquire(acquire), _) => {
-            let acquire = Acquire { on_lapsed: OnLapsed::TakeOver, ..acquire.clone() };
+            let acquire = acquire.clone().with(|options| options.on_lapsed = OnLapsed::TakeOver);
             decide(record, &Command::Acquire(acquire), now)
         }
         (Some(Bug::TokenIsTheTimeAlone), Command::Acquire(_), Some(free))

@@ -67,8 +67,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "delete-character-is-let-in",
         file: "crates/lessor-core/src/data/key.rs",
-        find: "byte.wrapping_sub(0x20) < 0x5f",
-        replace: "byte.wrapping_sub(0x20) < 0x60",
+        find: "low.wrapping_add(all(1))",
+        replace: "low.wrapping_add(all(0))",
         test: core("key::tests::p12_only_1_to_256_characters_without_controls_are_a_key"),
     },
     Mutant {
@@ -529,10 +529,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         file: "crates/lessor-memory/src/due.rs",
         find: "if purge_at < entry.0 {",
         replace: "if purge_at < entry.0 && hash == 0 {",
-        test: memory(
-            &["--test", "purge"],
-            "p9_a_forgotten_record_is_dropped_at_once",
-        ),
+        test: memory(&["--test", "purge"], "p9_a_forgotten_record_is_dropped_at_once"),
     },
     Mutant {
         name: "record-that-lives-longer-is-never-purged",

@@ -81,7 +81,7 @@ pub(crate) const VALUES: &[Mutant] = &[
     Mutant {
         name: "default-holder-is-not-used",
         file: "crates/lessor-core/src/store/operation.rs",
-        find: "acquire.holder = engine.default_holder().map(Into::into);",
+        find: "acquire.options_mut().holder = Some(holder.into());",
         replace: "",
         test: core(&["--test", "once_outcomes"], "the_default_holder"),
     },

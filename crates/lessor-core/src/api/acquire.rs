@@ -10,9 +10,10 @@ use serde::Serialize;
 use crate::api::lease::Lease;
 use crate::data::error::Error;
 use crate::data::fingerprint::Fingerprint;
+use crate::data::granted::Granted;
 use crate::data::key::Key;
 use crate::data::lease_id::LeaseId;
-use crate::data::record::{Body, Record};
+use crate::data::record::Record;
 use crate::data::store_error::StoreError;
 use crate::data::time::Timestamp;
 use crate::data::view::View;
@@ -62,56 +63,59 @@ const NO_LEASE: LeaseId = LeaseId::from_bytes([0; 16]);
 impl<'a> AcquireRequest<'a> {
     #[inline]
     pub(crate) fn new(shared: &'a Arc<Handle>, key: &'a str) -> Self {
-        let acquire = Acquire {
-            lease_id: NO_LEASE,
-            ttl: shared.settings.default_ttl,
-            holder: None,
-            metadata: None,
-            fingerprint: None,
-            on_failed: OnFailed::Replay,
-            on_lapsed: OnLapsed::TakeOver,
-        };
+        let acquire = Acquire::new(NO_LEASE, shared.settings.default_ttl);
         Self { shared, key, acquire, chosen: false, refused: None }
     }
 
     /// Length of the lease: 1 ms up to [`Settings::max_ttl`](crate::Settings::max_ttl). Default
     /// [`Settings::default_ttl`](crate::Settings::default_ttl).
-    pub fn ttl(self, ttl: Duration) -> Self {
-        let checked = self.shared.settings.check_ttl(ttl);
-        self.with(checked, |acquire, ttl| acquire.ttl = ttl)
+    #[inline]
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        match self.shared.settings.check_ttl(ttl) {
+            Ok(ttl) => self.acquire.ttl = ttl,
+            Err(error) => self.refuse(error),
+        }
+        self
+    }
+
+    #[cold]
+    fn refuse(&mut self, error: Error) {
+        self.refused.get_or_insert_with(|| Box::new(error));
     }
 
     /// A label that observers see: host, process, agent. At most 1,024 bytes.
     pub fn holder(self, holder: &str) -> Self {
-        self.with(check_holder(holder), |acquire, holder| acquire.holder = Some(holder))
+        self.with(check_holder(holder), |acquire, holder| acquire.options_mut().holder = Some(holder))
     }
 
     /// Anything that serializes to a JSON object of limited size. Observers see it.
     pub fn metadata<T: Serialize + ?Sized>(self, metadata: &T) -> Self {
         let checked = self.shared.settings.check_metadata(metadata);
-        self.with(checked, |acquire, metadata| acquire.metadata = Some(metadata))
+        self.with(checked, |acquire, metadata| acquire.options_mut().metadata = Some(metadata))
     }
 
     /// The request that this key stands for. If the key's record was made for another one, the acquire is refused with
     /// [`Error::FingerprintMismatch`].
     pub fn fingerprint<T: Serialize + ?Sized>(self, request: &T) -> Self {
-        self.with(Fingerprint::of(request), |acquire, fingerprint| acquire.fingerprint = Some(fingerprint))
+        self.with(Fingerprint::of(request), |acquire, fingerprint| {
+            acquire.options_mut().fingerprint = Some(fingerprint)
+        })
     }
 
     /// The same as [`fingerprint`](Self::fingerprint), for a hash that the caller made.
     pub fn fingerprint_hash(mut self, fingerprint: Fingerprint) -> Self {
-        self.acquire.fingerprint = Some(fingerprint);
+        self.acquire.options_mut().fingerprint = Some(fingerprint);
         self
     }
 
     /// What to do if the work failed before. Default [`OnFailed::Replay`].
     pub fn on_failed(self, policy: OnFailed) -> Self {
-        self.with(policy.check(), |acquire, policy| acquire.on_failed = policy)
+        self.with(policy.check(), |acquire, policy| acquire.options_mut().on_failed = policy)
     }
 
     /// What to do if the last holder's lease lapsed. Default [`OnLapsed::TakeOver`].
     pub fn on_lapsed(mut self, policy: OnLapsed) -> Self {
-        self.acquire.on_lapsed = policy;
+        self.acquire.options_mut().on_lapsed = policy;
         self
     }
 
@@ -126,9 +130,7 @@ impl<'a> AcquireRequest<'a> {
     fn with<T>(mut self, checked: Result<T, Error>, set: impl FnOnce(&mut Acquire, T)) -> Self {
         match checked {
             Ok(value) => set(&mut self.acquire, value),
-            Err(error) => {
-                self.refused.get_or_insert_with(|| Box::new(error));
-            }
+            Err(error) => self.refuse(error),
         }
         self
     }
@@ -150,7 +152,7 @@ impl<'a> AcquireRequest<'a> {
         let (mut answer, mut granted, mut written, mut key) = (None, None, None, None);
         let mut sink = |report: Report<'_>| match report {
             Report::Stands(status, record, now) => answer = Some(Ok(status.acquisition(record, now))),
-            Report::Granted(record) => granted = Some(record.body().clone()),
+            Report::Granted(record) => granted = Some(Granted::of(record.body())),
             Report::Written(record, now) => written = Some((record.clone(), now)),
             report => answer = finish.rare(report, &mut granted),
         };
@@ -159,7 +161,10 @@ impl<'a> AcquireRequest<'a> {
             Operation::acquire(&***shared, retention, text, &mut key, acquire, chosen, &mut sink);
         match shared.store.execute(&mut operation) {
             Execution::Done(_) => match granted {
-                Some(granted) => finish.lease(shared, text, key, granted, answer.is_some(), written),
+                Some(granted) => {
+                    let granted = (acquire.lease_id, granted);
+                    finish.lease(shared, text, key, granted, answer.is_some(), written)
+                }
                 None => Pending::ready(answer.unwrap_or_else(|| Err(Error::unexpected()))),
             },
             Execution::Later(reply) => finish.later(shared, &mut operation, reply),
@@ -244,10 +249,10 @@ impl Finish {
     /// Takes a report other than the usual ones. A grant that was made before is entered in `granted`, and the answer is then present
     /// if the caller has to know that it is not a new one.
     #[cold]
-    fn rare(self, report: Report<'_>, granted: &mut Option<Body>) -> Option<Result<Acquisition, Error>> {
+    fn rare(self, report: Report<'_>, granted: &mut Option<Granted>) -> Option<Result<Acquisition, Error>> {
         match report {
             Report::Answer(Answer::Resent(record)) => {
-                *granted = Some(record.body().clone());
+                *granted = Some(Granted::of(record.body()));
                 // Under an id that the engine drew no other caller can have been granted anything.
                 self.chosen.then(|| Err(Error::unexpected()))
             }
@@ -263,7 +268,7 @@ impl Finish {
         shared: &Arc<Handle>,
         text: &str,
         key: Option<Key>,
-        granted: Body,
+        (lease_id, granted): (LeaseId, Granted),
         resent: bool,
         written: Written,
     ) -> Pending<'static, Result<Acquisition, Error>> {
@@ -272,7 +277,7 @@ impl Finish {
             // A new lease ends that of the former holder, which may be watched.
             shared.watches.written(&key, &record, now);
         }
-        let lease = Lease::granted(Arc::clone(shared), key, self.ttl, granted, resent);
+        let lease = Lease::granted(Arc::clone(shared), (key, lease_id), self.ttl, granted, resent);
         Pending::ready(Ok(Acquisition::Acquired(lease)))
     }
 
@@ -283,8 +288,9 @@ impl Finish {
             Ok((answer, _)) => return acquisition(answer),
             Err(error) => return Err(self.refusal(error)),
         };
-        let granted = record.body().clone();
-        Ok(Acquisition::Acquired(Lease::granted(Arc::clone(shared), key, self.ttl, granted, resent)))
+        let held = (key, record.body().lease_id);
+        let granted = Granted::of(record.body());
+        Ok(Acquisition::Acquired(Lease::granted(Arc::clone(shared), held, self.ttl, granted, resent)))
     }
 
     fn refusal(self, error: Error) -> Error {

@@ -13,10 +13,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::data::error::Error;
+use crate::data::granted::Granted;
 use crate::data::key::Key;
 use crate::data::lease_id::LeaseId;
 use crate::data::payload::Payload;
-use crate::data::record::{Body, Failure, PreviousGrant, Record, Stage, Token};
+use crate::data::record::{Failure, PreviousGrant, Record, Stage, Token};
 use crate::data::time::Timestamp;
 use crate::data::value::{json_payload, json_text, payload};
 use crate::rules::settings::{check_result_hash, failure};
@@ -43,10 +44,10 @@ pub(crate) struct Grant {
     pub(crate) key: Key,
     lease_id: LeaseId,
     pub(crate) ttl: Duration,
-    /// The record as it was granted; the holder's own, so that the store may change its record in place.
-    granted: Option<Body>,
+    /// The grant, unless only the lease id is known.
+    granted: Option<Granted>,
     /// The record as this holder last wrote it, if it wrote one since.
-    newer: Mutex<Option<Record>>,
+    newer: Mutex<Option<Box<Record>>>,
     has_newer: AtomicBool,
     /// From here on the holder has to think that the lease is lost, in µs.
     deadline: AtomicU64,
@@ -88,7 +89,13 @@ impl LeaseHandle {
     }
 
     #[inline]
-    fn new(shared: Arc<Handle>, key: Key, lease_id: LeaseId, ttl: Duration, granted: Option<Body>) -> Self {
+    fn new(
+        shared: Arc<Handle>,
+        key: Key,
+        lease_id: LeaseId,
+        ttl: Duration,
+        granted: Option<Granted>,
+    ) -> Self {
         let deadline = granted.as_ref().map_or(Timestamp::MAX, |granted| deadline(granted.expires_at, ttl));
         Self(Arc::new(Grant {
             shared,
@@ -236,7 +243,7 @@ impl LeaseHandle {
         let guess = match (&newer, &grant.granted) {
             _ if matches!(act, HolderCommand::Abandon) => Guess::None,
             (Some(newer), _) => Guess::Record(newer),
-            (None, Some(granted)) => Guess::Granted(granted),
+            (None, Some(granted)) => Guess::Granted(grant.lease_id, granted),
             (None, None) => Guess::None,
         };
         let (mut answer, mut written, mut made) = (None, None, None);
@@ -253,45 +260,36 @@ impl LeaseHandle {
             Operation::act(&***shared, retention, &grant.key, &mut made, act, guess, &mut sink);
         match shared.store.execute(&mut operation) {
             Execution::Done(_) => {
-                let written = written.map(|(record, now)| {
-                    shared.watches.written(&grant.key, &record, now);
-                    record
-                });
+                if let Some((record, now)) = &written {
+                    shared.watches.written(&grant.key, record, *now);
+                }
                 let answer = answer.unwrap_or_else(|| Err(Error::unexpected()));
-                Pending::ready(self.learn(answer.map(|ack| (ack, written)), ends))
+                self.learn(&answer, ends, written.map(|(record, _)| record));
+                Pending::ready(answer)
             }
-            Execution::Later(reply) => {
-                reply.map(move |executed| match self.0.shared.take(&self.0.key, executed) {
-                    Ok((Answer::Done(ack), written)) => self.learn(Ok((ack, written)), ends),
-                    Ok(_) => Err(Error::unexpected()),
-                    Err(error) => self.learn(Err(error), ends),
-                })
-            }
+            Execution::Later(reply) => reply.map(move |executed| {
+                let (answer, written) = match self.0.shared.take(&self.0.key, executed) {
+                    Ok((Answer::Done(ack), written)) => (Ok(ack), written),
+                    Ok(_) => return Err(Error::unexpected()),
+                    Err(error) => (Err(error), None),
+                };
+                self.learn(&answer, ends, written);
+                answer
+            }),
         }
     }
 
-    /// Takes the answer to an act into account, and returns it.
+    /// Takes the answer to an act into account.
     #[inline]
-    fn learn(&self, answer: Result<(Ack, Option<Record>), Error>, ends: bool) -> Result<Ack, Error> {
+    fn learn(&self, answer: &Result<Ack, Error>, ends: bool, written: Option<Record>) {
         let grant = &self.0;
         match answer {
-            Ok((ack, written)) => {
-                if ends {
-                    grant.end(ENDED);
-                } else {
-                    grant.learn(&ack, written);
-                }
-                Ok(ack)
-            }
-            Err(error) => {
-                match error {
-                    Error::NotHolder { .. } | Error::NotFound | Error::Released => grant.end(SUPERSEDED),
-                    Error::Finished { .. } => grant.end(ENDED),
-                    Error::Lapsed => grant.end(LAPSED),
-                    _ => {}
-                }
-                Err(error)
-            }
+            Ok(_) if ends => grant.end(ENDED),
+            Ok(ack) => grant.learn(ack, written),
+            Err(Error::NotHolder { .. } | Error::NotFound | Error::Released) => grant.end(SUPERSEDED),
+            Err(Error::Finished { .. }) => grant.end(ENDED),
+            Err(Error::Lapsed) => grant.end(LAPSED),
+            Err(_) => {}
         }
     }
 }
@@ -299,14 +297,14 @@ impl LeaseHandle {
 impl Grant {
     /// Returns the record as this holder last wrote it, if it wrote one since the grant.
     #[inline]
-    fn newer(&self) -> Option<Record> {
+    fn newer(&self) -> Option<Box<Record>> {
         if self.has_newer.load(Ordering::Acquire) { self.newer.lock().clone() } else { None }
     }
 
     fn learn(&self, ack: &Ack, record: Option<Record>) {
         self.deadline.store(deadline(ack.expires_at(), self.ttl).as_micros(), Ordering::Relaxed);
-        if record.is_some() {
-            *self.newer.lock() = record;
+        if let Some(record) = record {
+            *self.newer.lock() = Some(Box::new(record));
             self.has_newer.store(true, Ordering::Release);
         }
     }
@@ -438,8 +436,14 @@ fn deadline(expires_at: Timestamp, ttl: Duration) -> Timestamp {
 
 impl Lease {
     #[inline]
-    pub(crate) fn granted(shared: Arc<Handle>, key: Key, ttl: Duration, granted: Body, resent: bool) -> Self {
-        let (token, lease_id) = (granted.token, granted.lease_id);
+    pub(crate) fn granted(
+        shared: Arc<Handle>,
+        (key, lease_id): (Key, LeaseId),
+        ttl: Duration,
+        granted: Granted,
+        resent: bool,
+    ) -> Self {
+        let token = granted.token;
         Self { held: LeaseHandle::new(shared, key, lease_id, ttl, Some(granted)), token, resent }
     }
 
@@ -459,7 +463,7 @@ impl Lease {
     /// The grant before this one and how it ended, if there was one.
     #[must_use]
     pub fn previous_grant(&self) -> Option<&PreviousGrant> {
-        self.grant().granted.as_ref().and_then(|granted| granted.attributes().former.as_ref())
+        self.grant().granted.as_ref().and_then(|granted| granted.attributes()?.former.as_ref())
     }
 
     /// The checkpoint that earlier holders left.
@@ -474,7 +478,7 @@ impl Lease {
         self.grant()
             .granted
             .as_ref()
-            .and_then(|granted| granted.attributes().checkpoint.as_ref())
+            .and_then(|granted| granted.attributes()?.checkpoint.as_ref())
             .map(|checkpoint| checkpoint.bytes())
     }
 

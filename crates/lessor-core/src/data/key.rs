@@ -83,12 +83,15 @@ impl Key {
         Self(Text::new(text))
     }
 
-    /// Says whether `text` could be a key, without copying it.
+    /// Checks whether `text` can be a key, without a copy of it.
+    #[inline]
     pub fn check(text: &str) -> Result<(), KeyError> {
-        // Most keys are short printable ASCII: one pass over the bytes without branches, no decoding.
-        let plain = |so_far, byte: &u8| so_far & (byte.wrapping_sub(0x20) < 0x5f);
-        let begins = text.as_bytes().first().is_some_and(|first| *first != b' ');
-        if begins && text.len() <= MAX_KEY_CHARS && text.as_bytes().iter().fold(true, plain) {
+        let bytes = text.as_bytes();
+        // Most keys are short printable ASCII, which is found out without decoding.
+        if bytes.first().is_some_and(|first| *first != b' ')
+            && bytes.len() <= MAX_KEY_CHARS
+            && is_printable_ascii(bytes)
+        {
             return Ok(());
         }
         Self::check_slowly(text)
@@ -158,6 +161,30 @@ impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.as_str().hash(state);
     }
+}
+
+/// Returns whether all bytes are from 0x20 to 0x7e. Eight bytes are compared at a time.
+#[inline]
+fn is_printable_ascii(bytes: &[u8]) -> bool {
+    let (words, _) = bytes.as_chunks::<8>();
+    let found = words.iter().fold(0, |found, word| found | outside(u64::from_le_bytes(*word)));
+    // The last word overlaps the one before. A text of fewer bytes is filled up.
+    let last = match bytes.last_chunk::<8>() {
+        Some(last) => u64::from_le_bytes(*last),
+        None => bytes.iter().fold(u64::from_le_bytes([b' '; 8]), |last, byte| last << 8 | u64::from(*byte)),
+    };
+    found | outside(last) == 0
+}
+
+/// Returns a word that is not 0 if one of the eight bytes is below 0x20 or above 0x7e.
+#[inline]
+const fn outside(word: u64) -> u64 {
+    const fn all(byte: u8) -> u64 {
+        u64::from_le_bytes([byte; 8])
+    }
+    // A byte above 0x7f has its top bit set. Without it, the top bit of a sum or difference shows where a byte lies.
+    let low = word & all(0x7f);
+    (word | low.wrapping_add(all(1)) | !(low.wrapping_add(all(0x60)))) & all(0x80)
 }
 
 impl FromStr for Key {
@@ -236,6 +263,22 @@ mod tests {
         }
         for good in ["a", " a", "{user}:1 2", "ключ", "🦀", &"é".repeat(256), &"x".repeat(256)] {
             assert_eq!(Key::new(good).unwrap().as_str(), good);
+        }
+    }
+
+    /// Each byte is looked at, wherever it stands in the key.
+    #[test]
+    fn p12_a_control_character_is_found_at_any_place() {
+        for length in 1..40_usize {
+            for at in 0..length {
+                for byte in 0..=0x7f_u8 {
+                    let mut text = vec![b'k'; length];
+                    text[at] = byte;
+                    let text = String::from_utf8(text).unwrap();
+                    let expected = !byte.is_ascii_control() && !text.trim().is_empty();
+                    assert_eq!(Key::check(&text).is_ok(), expected, "{text:?}");
+                }
+            }
         }
     }
 

@@ -30,38 +30,73 @@ pub enum Command {
     Resolve(Resolution),
 }
 
-/// The particulars of an acquire. `Debug` leaves the metadata out.
-#[derive(Clone)]
+/// A request for a lease.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Acquire {
     /// The id of the grant, if there will be one. Never that of an earlier grant.
     pub lease_id: LeaseId,
-    /// Length of the lease.
+    /// The length of the lease.
     pub ttl: Duration,
+    /// The parts that most requests do not have.
+    options: Option<Arc<AcquireOptions>>,
+}
+
+/// The optional parts of an [`Acquire`]. `Debug` leaves the metadata out.
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub struct AcquireOptions {
     /// The holder's label.
     pub holder: Option<Box<str>>,
     /// A JSON object.
     pub metadata: Option<Box<str>>,
-    /// Of the request.
+    /// The fingerprint of the work's request.
     pub fingerprint: Option<Fingerprint>,
-    /// Whether to try again what failed.
+    /// The policy for work that has failed.
     pub on_failed: OnFailed,
-    /// Whether to take over what lapsed.
+    /// The policy for a lease that has lapsed.
     pub on_lapsed: OnLapsed,
 }
 
 impl Acquire {
-    /// What a first grant keeps besides the lease: mostly nothing.
+    /// Returns a request without options.
+    #[inline]
+    #[must_use]
+    pub fn new(lease_id: LeaseId, ttl: Duration) -> Self {
+        Self { lease_id, ttl, options: None }
+    }
+
+    /// Changes the options.
+    #[must_use]
+    pub fn with(mut self, set: impl FnOnce(&mut AcquireOptions)) -> Self {
+        set(self.options_mut());
+        self
+    }
+
+    pub(crate) fn options_mut(&mut self) -> &mut AcquireOptions {
+        Arc::make_mut(self.options.get_or_insert_default())
+    }
+
+    /// Returns the options.
+    #[inline]
+    #[must_use]
+    pub fn options(&self) -> &AcquireOptions {
+        const NONE: &AcquireOptions = &AcquireOptions {
+            holder: None,
+            metadata: None,
+            fingerprint: None,
+            on_failed: OnFailed::Replay,
+            on_lapsed: OnLapsed::TakeOver,
+        };
+        self.options.as_deref().unwrap_or(NONE)
+    }
+
+    /// Returns the attributes of a first grant.
+    #[inline]
     pub(super) fn attributes(&self) -> Option<Arc<Attributes>> {
-        if self.holder.is_none() && self.metadata.is_none() && self.fingerprint.is_none() {
-            return None;
-        }
-        let (holder, metadata) = (self.holder.clone(), self.metadata.clone());
-        Some(Arc::new(Attributes {
-            holder,
-            metadata,
-            fingerprint: self.fingerprint,
-            ..Attributes::default()
-        }))
+        let AcquireOptions { holder, metadata, fingerprint, .. } = self.options.as_deref()?;
+        let (holder, metadata, fingerprint) = (holder.clone(), metadata.clone(), *fingerprint);
+        Attributes { holder, metadata, fingerprint, ..Attributes::default() }.into_shared()
     }
 }
 
@@ -201,10 +236,9 @@ impl Write {
     }
 }
 
-impl fmt::Debug for Acquire {
+impl fmt::Debug for AcquireOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Acquire")
-            .field("ttl", &self.ttl)
+        f.debug_struct("AcquireOptions")
             .field("holder", &self.holder)
             .field("fingerprint", &self.fingerprint)
             .field("on_failed", &self.on_failed)

@@ -87,7 +87,7 @@ impl Grant<'_> {
     }
 
     fn again(&self, next: &mut Body, ended: GrantEnd) {
-        let request = self.request;
+        let (request, options) = (self.request, self.request.options());
         let first_seen_at = next.first_seen_at();
         next.lease_id = request.lease_id;
         next.token = self.token;
@@ -98,10 +98,10 @@ impl Grant<'_> {
         next.attempt = next.attempt.saturating_add(1);
         next.stage = Stage::InProgress;
         next.edit_attributes(|attributes| {
-            let holder = std::mem::replace(&mut attributes.holder, request.holder.clone());
+            let holder = std::mem::replace(&mut attributes.holder, options.holder.clone());
             attributes.former = Some(PreviousGrant { ended, holder });
-            attributes.metadata = request.metadata.clone();
-            attributes.fingerprint = request.fingerprint.or(attributes.fingerprint);
+            attributes.metadata = options.metadata.clone();
+            attributes.fingerprint = options.fingerprint.or(attributes.fingerprint);
             attributes.first_seen_at = (first_seen_at != self.now).then_some(first_seen_at);
             attributes.failure = None;
             attributes.of_grant = None;

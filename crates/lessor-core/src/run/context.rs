@@ -19,7 +19,7 @@ use crate::run::random::LeaseIds;
 use crate::run::watches::Watches;
 use crate::store::contract::Store;
 use crate::store::notifier::Listener;
-use crate::store::operation::{EngineParts, Executed, OwnedOperation};
+use crate::store::operation::{EngineParts, Executed, Execution, Operation, Outcome, Report};
 use crate::store::types::Reply;
 use crate::sync::pending::Pending;
 
@@ -46,8 +46,15 @@ impl Shared {
     }
 
     /// Sends a command to the store.
-    pub(crate) fn send(&self, key: &Key, command: Command) -> Reply<Executed> {
-        OwnedOperation::new(key.clone(), command, self.settings.retention).send(&*self.store)
+    pub(crate) fn send(&self, key: &Key, command: &Command) -> Reply<Executed> {
+        let mut executed = Executed::from(Outcome::Refused(Error::unexpected()));
+        let mut sink = |report: Report<'_>| executed.receive(report);
+        let (retention, mut made) = (self.settings.retention, None);
+        let mut operation = Operation::command(self, retention, key, &mut made, command, &mut sink);
+        match self.store.execute(&mut operation) {
+            Execution::Done(_) => Pending::ready(Ok(executed)),
+            Execution::Later(reply) => reply,
+        }
     }
 
     /// Takes the store's reply: notifies waiters and holders of the record that was written, and returns the answer.
@@ -62,7 +69,7 @@ impl Shared {
 
     /// Sends a command to the store, and returns the answer.
     pub(crate) async fn run(&self, key: &Key, command: Command) -> Answered {
-        let executed = self.send(key, command).await;
+        let executed = self.send(key, &command).await;
         self.take(key, executed)
     }
 }
@@ -115,7 +122,7 @@ impl Handle {
         command: Command,
         finish: impl FnOnce(Answered) -> T + Send + 'static,
     ) -> Pending<'static, T> {
-        match self.send(&key, command).try_take() {
+        match self.send(&key, &command).try_take() {
             Ok(executed) => Pending::ready(finish(self.take(&key, executed))),
             Err(reply) => {
                 let engine = Arc::clone(self);

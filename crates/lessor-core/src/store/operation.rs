@@ -23,9 +23,10 @@ pub use slot::RecordSlot;
 use slot::Slot;
 
 use crate::data::error::Error;
+use crate::data::granted::Granted;
 use crate::data::key::Key;
 use crate::data::lease_id::LeaseId;
-use crate::data::record::{Body, Record, Token};
+use crate::data::record::{Record, Token};
 use crate::data::snapshot::Snapshot;
 use crate::data::store_error::StoreError;
 use crate::data::time::Timestamp;
@@ -86,7 +87,7 @@ pub(crate) enum Guess<'a> {
     /// None, as for a fresh key.
     Absent,
     /// The one that was granted to this holder.
-    Granted(&'a Body),
+    Granted(LeaseId, &'a Granted),
     /// The one that this holder wrote last.
     Record(&'a Record),
     /// Unknown: the record is read first.
@@ -193,6 +194,29 @@ impl<'a> Operation<'a> {
         }
     }
 
+    /// Returns an operation of an operator, or of the engine itself.
+    pub(crate) fn command(
+        engine: &'a dyn EngineParts,
+        retention: Duration,
+        known: &'a Key,
+        made: &'a mut Option<Key>,
+        command: &'a Command,
+        sink: &'a mut (dyn FnMut(Report<'_>) + Send + Sync),
+    ) -> Self {
+        Self {
+            text: "",
+            known: Some(known),
+            made,
+            request: Request::Command(command),
+            retention,
+            guess: Guess::None,
+            engine: Some(engine),
+            has_id: true,
+            is_prepared: true,
+            sink,
+        }
+    }
+
     /// Returns the key.
     #[inline]
     #[must_use]
@@ -255,7 +279,7 @@ impl<'a> Operation<'a> {
         match &self.guess {
             Guess::None => None,
             Guess::Absent => Some(None),
-            Guess::Granted(body) => Some(Some(Record::new((*body).clone()))),
+            Guess::Granted(lease_id, granted) => Some(Some(granted.record(*lease_id))),
             Guess::Record(record) => Some(Some((*record).clone())),
         }
     }
@@ -283,8 +307,10 @@ impl<'a> Operation<'a> {
         let (Some(engine), Request::Acquire(acquire)) = (self.engine, &mut self.request) else {
             return Err(no_lease_id());
         };
-        if acquire.holder.is_none() {
-            acquire.holder = engine.default_holder().map(Into::into);
+        if let Some(holder) = engine.default_holder()
+            && acquire.options().holder.is_none()
+        {
+            acquire.options_mut().holder = Some(holder.into());
         }
         if !self.has_id {
             acquire.lease_id = engine.draw_lease_id()?;
@@ -336,9 +362,7 @@ impl<'a> Operation<'a> {
         let mut is_end = false;
         match &self.request.evaluate(slot.record(), now, self.retention, floor) {
             Transition::Begin(grant) => {
-                let next = Record::new(grant.begin());
-                (self.sink)(Report::Granted(&next));
-                slot.put(next);
+                (self.sink)(Report::Granted(slot.put(Record::new(grant.begin()))));
             }
             Transition::Change(plan) => {
                 let Slot::Occupied(record) = slot.0 else { return self.apply_rare(slot, floor, now) };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lessor_core::rules::{Acquire, Command, HolderCommand};
 use lessor_core::store::{CasResult, ConditionalWrite};
-use lessor_core::{LeaseId, OnFailed, OnLapsed, Record, Store, StoreError};
+use lessor_core::{LeaseId, Record, Store, StoreError};
 use lessor_redis::RedisStore;
 
 use crate::HOUR;
@@ -84,16 +84,8 @@ fn swap(store: &RedisStore, text: &str, expected: &Record, next: &Record) -> Res
 }
 
 fn acquire(ttl: Duration) -> Command {
-    let (lease_id, on_failed, on_lapsed) = (LeaseId::random().unwrap(), OnFailed::Replay, OnLapsed::TakeOver);
-    Command::Acquire(Acquire {
-        lease_id,
-        ttl,
-        holder: None,
-        metadata: None,
-        fingerprint: None,
-        on_failed,
-        on_lapsed,
-    })
+    let lease_id = LeaseId::random().unwrap();
+    Command::Acquire(Acquire::new(lease_id, ttl))
 }
 
 /// The reply to a fresh grant does not show when the grant arrived, and here it is late. If the

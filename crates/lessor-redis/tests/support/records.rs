@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lessor_core::rules::{Acquire, Command, Decision, HolderCommand, decide};
 use lessor_core::store::{CasResult, ConditionalWrite};
-use lessor_core::{Key, LeaseId, OnFailed, OnLapsed, Record, Store, StoreError, Timestamp};
+use lessor_core::{Key, LeaseId, Record, Store, StoreError, Timestamp};
 use lessor_redis::RedisStore;
 
 pub(crate) fn key(text: &str) -> Key {
@@ -16,10 +16,8 @@ pub(crate) fn key(text: &str) -> Key {
 /// Returns a grant with a ttl of one hour, and its lease id.
 pub(crate) fn granted(now: Timestamp) -> (Record, LeaseId) {
     let lease_id = LeaseId::random().unwrap();
-    let (on_failed, on_lapsed) = (OnFailed::Replay, OnLapsed::TakeOver);
     let ttl = Duration::from_secs(3600);
-    let acquire =
-        Acquire { lease_id, ttl, holder: None, metadata: None, fingerprint: None, on_failed, on_lapsed };
+    let acquire = Acquire::new(lease_id, ttl);
     (written(None, &Command::Acquire(acquire), now, ttl), lease_id)
 }
 

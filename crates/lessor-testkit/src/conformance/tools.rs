@@ -8,8 +8,7 @@ use std::time::Duration;
 use lessor_core::rules::{Acquire, Command, Decision, HolderCommand, decide};
 use lessor_core::store::{CasResult, ConditionalWrite, Page, Scan, Snapshot};
 use lessor_core::{
-    Acquisition, Engine, Error, Key, Lease, LeaseId, OnFailed, OnLapsed, Record, Settings, Store, Timestamp,
-    View,
+    Acquisition, Engine, Error, Key, Lease, LeaseId, OnFailed, Record, Settings, Store, Timestamp, View,
 };
 
 use crate::clock::ManualClock;
@@ -48,9 +47,7 @@ fn written(record: Option<&Record>, command: &Command, now: Timestamp, retention
 /// A record of a grant for `ttl` made at `now`, with its lease id.
 pub(crate) fn granted(now: Timestamp, ttl: Duration) -> (Record, LeaseId) {
     let lease_id = lease_id();
-    let (on_failed, on_lapsed) = (OnFailed::Replay, OnLapsed::TakeOver);
-    let acquire =
-        Acquire { lease_id, ttl, holder: None, metadata: None, fingerprint: None, on_failed, on_lapsed };
+    let acquire = Acquire::new(lease_id, ttl);
     (written(None, &Command::Acquire(acquire), now, LONG), lease_id)
 }
 

@@ -9,7 +9,6 @@ use crate::data::payload::Payload;
 use crate::data::record::{Failure, GrantEnd, Record, Stage};
 use crate::data::store_error::StoreError;
 use crate::data::time::Timestamp;
-use crate::rules::settings::{OnFailed, OnLapsed};
 use crate::rules::tests::plain::{HOLDER, OTHER, Plain, RETENTION, SEC, T, TTL, at, id, leb128};
 use crate::rules::tests::walk::{play, steps};
 use crate::rules::{Acquire, Command, Decision, HolderCommand, Resolution, decide};
@@ -297,15 +296,7 @@ fn fields() -> impl Strategy<Value = Option<&'static [u8]>> {
 fn changes() -> [(u64, Command, bool); 12] {
     let act = |act| Command::Holder(id(HOLDER), act);
     let ttl = Duration::from_micros(2 * TTL);
-    let acquire = Command::Acquire(Acquire {
-        lease_id: id(OTHER),
-        ttl,
-        holder: None,
-        metadata: None,
-        fingerprint: None,
-        on_failed: OnFailed::Replay,
-        on_lapsed: OnLapsed::TakeOver,
-    });
+    let acquire = Command::Acquire(Acquire::new(id(OTHER), ttl));
     let failure = || Failure::new("declined", None);
     let (live, late) = (T + SEC, T + 2 * TTL);
     [

@@ -65,17 +65,15 @@ impl Ask {
         let failure =
             |code: &str, detail: Option<&str>| Failure { code: code.into(), detail: detail.map(Into::into) };
         match self.what {
-            What::Acquire { ttl, labels, fingerprint: asked, on_failed, on_lapsed } => {
-                Some(Command::Acquire(Acquire {
-                    lease_id: id(self.id),
-                    ttl: Duration::from_micros(ttl),
-                    holder: labels.map(|(holder, _)| holder.into()),
-                    metadata: labels.map(|(_, metadata)| metadata.into()),
-                    fingerprint: asked.map(fingerprint),
-                    on_failed,
-                    on_lapsed,
-                }))
-            }
+            What::Acquire { ttl, labels, fingerprint: asked, on_failed, on_lapsed } => Some(
+                Command::Acquire(Acquire::new(id(self.id), Duration::from_micros(ttl)).with(|options| {
+                    options.holder = labels.map(|(holder, _)| holder.into());
+                    options.metadata = labels.map(|(_, metadata)| metadata.into());
+                    options.fingerprint = asked.map(fingerprint);
+                    options.on_failed = on_failed;
+                    options.on_lapsed = on_lapsed;
+                })),
+            ),
             What::Extend(ttl) => act(HolderCommand::Extend { ttl: Duration::from_micros(ttl) }),
             What::Checkpoint(bytes) => act(HolderCommand::Checkpoint(payload(bytes))),
             What::Complete(result, word) => {

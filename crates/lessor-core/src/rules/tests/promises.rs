@@ -7,7 +7,7 @@ use crate::data::payload::{Payload, result_hash};
 use crate::data::record::{Record, Stage, Token};
 use crate::data::time::Timestamp;
 use crate::data::view::View;
-use crate::rules::settings::{Backoff, OnFailed, OnLapsed};
+use crate::rules::settings::{Backoff, OnFailed};
 use crate::rules::{Ack, Acquire, Answer, Command, Decision, HolderCommand, Resolution, decide};
 
 use super::plain::{HOLDER, OTHER, Plain, RETENTION, SEC, T, TTL, at, id};
@@ -15,15 +15,7 @@ use super::plain::{HOLDER, OTHER, Plain, RETENTION, SEC, T, TTL, at, id};
 const KEPT: Duration = Duration::from_micros(RETENTION);
 
 fn acquire(asker: u8) -> Command {
-    Command::Acquire(Acquire {
-        lease_id: id(asker),
-        ttl: Duration::from_micros(TTL),
-        holder: None,
-        metadata: None,
-        fingerprint: None,
-        on_failed: OnFailed::Replay,
-        on_lapsed: OnLapsed::TakeOver,
-    })
+    Command::Acquire(Acquire::new(id(asker), Duration::from_micros(TTL)))
 }
 
 fn act(asker: u8, act: HolderCommand) -> Command {
@@ -165,10 +157,8 @@ fn a_backoff_says_when_to_come_back_and_then_the_key_is_granted() {
     .record();
     let wait = Duration::from_secs(60);
     let Command::Acquire(request) = acquire(OTHER) else { unreachable!() };
-    let retry = Command::Acquire(Acquire {
-        on_failed: OnFailed::Retry { max_attempts: 2, backoff: Backoff::fixed(wait) },
-        ..request
-    });
+    let policy = OnFailed::Retry { max_attempts: 2, backoff: Backoff::fixed(wait) };
+    let retry = Command::Acquire(request.with(|options| options.on_failed = policy));
     let asked = |now| match decide(Some(&failed), &retry, at(now), KEPT) {
         Decision::Answer(Answer::Failed(view)) => view.retry_after(),
         decision => panic!("granted too early: {decision:?}"),

@@ -6,7 +6,7 @@ use crate::data::lease_id::LeaseId;
 use crate::data::payload::Payload;
 use crate::data::record::{Failure, Record};
 use crate::data::view::View;
-use crate::rules::settings::{OnFailed, OnLapsed};
+use crate::rules::settings::OnLapsed;
 use crate::rules::{Acquire, Command, HolderCommand, Resolution, decide};
 
 use super::plain::{T, TTL, at};
@@ -22,15 +22,11 @@ fn p11_no_command_decision_or_answer_shows_a_lease_id_or_a_content() {
     let failure = || Failure { code: "declined".into(), detail: Some(DETAIL.into()) };
     let id = LeaseId::from_bytes;
     let acquire = |lease_id| {
-        Command::Acquire(Acquire {
-            lease_id: id(lease_id),
-            ttl: Duration::from_micros(TTL),
-            holder: Some("worker-1".into()),
-            metadata: Some(format!("{{\"a\":\"{METADATA}\"}}").into()),
-            fingerprint: None,
-            on_failed: OnFailed::Replay,
-            on_lapsed: OnLapsed::InDoubt,
-        })
+        Command::Acquire(Acquire::new(id(lease_id), Duration::from_micros(TTL)).with(|options| {
+            options.holder = Some("worker-1".into());
+            options.metadata = Some(format!("{{\"a\":\"{METADATA}\"}}").into());
+            options.on_lapsed = OnLapsed::InDoubt;
+        }))
     };
     let act = |act| Command::Holder(id(LEASE_ID), act);
     let firsts = [

@@ -110,10 +110,9 @@ fn check(before: Option<&Record>, next: &Record, step: &Step, now: Timestamp) {
     match before.stage() {
         Stage::Completed => panic!("P3: {case}"),
         Stage::Failed => {
-            let Command::Acquire(Acquire { on_failed: OnFailed::Retry { max_attempts, .. }, .. }) =
-                step.command
-            else {
-                panic!("P3: {case}");
+            let Command::Acquire(request) = &step.command else { panic!("P3: {case}") };
+            let OnFailed::Retry { max_attempts, .. } = request.options().on_failed else {
+                panic!("P3: {case}")
             };
             assert!(before.attempt() < max_attempts, "P3: {case}");
         }
@@ -236,15 +235,13 @@ fn acquire() -> impl Strategy<Value = Command> {
     let labels = (option::of(text()), option::of(Just(r#"{"n":1}"#.into())));
     (1..5_u8, duration(), labels, asked, on_failed, on_lapsed).prop_map(
         |(asker, ttl, (holder, metadata), asked, on_failed, on_lapsed)| {
-            Command::Acquire(Acquire {
-                lease_id: id(asker),
-                ttl,
-                holder,
-                metadata,
-                fingerprint: asked.map(fingerprint),
-                on_failed,
-                on_lapsed,
-            })
+            Command::Acquire(Acquire::new(id(asker), ttl).with(|options| {
+                options.holder = holder;
+                options.metadata = metadata;
+                options.fingerprint = asked.map(fingerprint);
+                options.on_failed = on_failed;
+                options.on_lapsed = on_lapsed;
+            }))
         },
     )
 }

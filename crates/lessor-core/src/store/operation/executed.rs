@@ -29,7 +29,7 @@ impl Executed {
         Self { outcome: Outcome::Answer(answer), written: Some((next, now)) }
     }
 
-    pub(super) fn receive(&mut self, report: Report<'_>) {
+    pub(crate) fn receive(&mut self, report: Report<'_>) {
         self.outcome = match report {
             Report::Written(record, now) => return self.written = Some((record.clone(), now)),
             Report::Granted(record) => {

@@ -37,12 +37,17 @@ impl RecordSlot<'_> {
             Slot::Occupied(record) => Some(record),
         }
     }
+}
 
+impl<'a> RecordSlot<'a> {
     #[inline]
-    pub(super) fn put(self, next: Record) {
+    pub(super) fn put(self, next: Record) -> &'a Record {
         match self.0 {
-            Slot::Vacant(vacant) => *vacant = Some(next),
-            Slot::Occupied(record) => *record = next,
+            Slot::Vacant(vacant) => vacant.insert(next),
+            Slot::Occupied(record) => {
+                *record = next;
+                record
+            }
         }
     }
 }

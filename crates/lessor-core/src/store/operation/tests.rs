@@ -1,5 +1,4 @@
 use super::*;
-use crate::rules::settings::{OnFailed, OnLapsed};
 use crate::rules::tests::plain::{Plain, at};
 
 /// An engine that cannot draw a lease id.
@@ -20,15 +19,7 @@ impl EngineParts for NoIds {
 }
 
 fn acquire() -> Acquire {
-    Acquire {
-        lease_id: LeaseId::from_bytes([0; 16]),
-        ttl: Duration::from_secs(60),
-        holder: None,
-        metadata: None,
-        fingerprint: None,
-        on_failed: OnFailed::Replay,
-        on_lapsed: OnLapsed::TakeOver,
-    }
+    Acquire::new(LeaseId::from_bytes([0; 16]), Duration::from_secs(60))
 }
 
 /// Passes an operation whose lease id cannot be drawn to `run`. Returns whether it was refused for that.
