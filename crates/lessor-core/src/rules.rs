@@ -175,7 +175,7 @@ impl<'a> Evaluation<'a> {
             Admission::Again { kept, ended, from } => {
                 self.grant(request, Some(ended), from, Some(kept.body().absent_from()))
             }
-            Admission::Resent(kept) => Transition::Answer(Answer::Resent(kept.clone())),
+            Admission::Resent(kept) => Transition::Answer(Answer::Resent(Box::new(kept.clone()))),
             Admission::Stands(standing, kept) => Transition::Answer(standing.answer(kept, self.now)),
             Admission::Mismatch => Transition::Refuse(Error::FingerprintMismatch),
         }
@@ -336,7 +336,7 @@ impl<'a> Evaluation<'a> {
 #[must_use]
 pub fn found(record: &Record, answer: Answer) -> Answer {
     match answer {
-        Answer::Granted => Answer::Resent(record.clone()),
+        Answer::Granted => Answer::Resent(Box::new(record.clone())),
         Answer::Done(_) => ack(record.body(), true),
         answer => answer,
     }

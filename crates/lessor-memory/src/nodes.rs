@@ -51,6 +51,12 @@ impl Nodes {
         self.chunks.len()
     }
 
+    /// Returns the number of nodes for which there is memory.
+    #[cfg(test)]
+    pub(super) fn allocated(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.nodes.capacity()).sum()
+    }
+
     #[inline]
     fn node(&self, number: u32) -> Option<&Node> {
         let (chunk, at) = place(number);

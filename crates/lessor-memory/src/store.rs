@@ -10,7 +10,7 @@ use lessor_core::store::{
     Subscribers,
 };
 use lessor_core::{Clock, Durability, Key, Pending, Record, Store, StoreError, SystemClock, Timestamp};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::nodes::CHUNK;
 use crate::sightings::{self, StoreId};
@@ -48,8 +48,10 @@ struct Shard {
 }
 
 impl Shard {
-    fn count_change(&self) {
-        self.changes.fetch_add(1, Ordering::Release);
+    /// Counts a change. The lock proves that no other thread does.
+    #[inline]
+    fn count_change(&self, _: &mut MutexGuard<'_, Table>) {
+        self.changes.store(self.changes.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
     }
 }
 
@@ -118,12 +120,15 @@ impl MemoryStore {
         let floor = table.floor();
         let Some(record) = table.get_mut(number) else { return Err(no_room()) };
         // Time and record belong together: the clock is read while the record cannot change.
-        let applied = operation.apply((&mut *record).into(), floor, self.clock.now());
+        let now = self.clock.now();
+        let applied = operation.apply((&mut *record).into(), floor, now);
         if applied.is_write() {
             let purge_at = record.purge_at();
-            let dropped = if applied.is_end() { table.drop_record(hash, number) } else { None };
+            // Not before the clock has passed its token: other keys of the shard get tokens above it.
+            let is_due = applied.is_end() && purge_at <= now;
+            let dropped = if is_due { table.drop_record(hash, number) } else { None };
             table.changed(number, purge_at);
-            shard.count_change();
+            shard.count_change(&mut table);
             drop(table);
             drop(dropped);
         }
@@ -175,7 +180,7 @@ impl MemoryStore {
                 break;
             };
             if !removed.is_empty() {
-                shard.count_change();
+                shard.count_change(&mut table);
             }
             drop(table);
             first = chunk;

@@ -112,3 +112,50 @@ impl Table {
         self.nodes.in_chunk(chunk).map(|(_, key, record)| (key, record))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use lessor_core::LeaseId;
+    use lessor_core::rules::{Acquire, Command, Decision, decide};
+    use std::time::Duration;
+
+    use super::*;
+
+    fn record(micros: u64) -> Record {
+        let request = Acquire::new(LeaseId::from_bytes([1; 16]), Duration::from_secs(1));
+        let now = Timestamp::from_micros(micros).unwrap();
+        match decide(None, &Command::Acquire(request), now, Duration::ZERO) {
+            Decision::Write(write, _) => write.next,
+            _ => unreachable!("a key without a record is granted"),
+        }
+    }
+
+    /// Keys that come and go leave nothing behind, and the memory of many records is released with them.
+    #[test]
+    fn p9_a_shard_is_as_large_as_its_records() {
+        let (state, mut table) = (RandomState::default(), Table::default());
+        let enter = |table: &mut Table, number: u64| {
+            let key = Key::new(&format!("key:{number}")).unwrap();
+            let hash = hash(&state, key.as_bytes());
+            assert_eq!(table.find(hash, key.as_bytes()), None);
+            let (place, vacant) = table.reserve(key.clone()).unwrap();
+            *vacant = Some(record(number));
+            table.keep(hash, place);
+            assert_eq!(table.find(hash, key.as_bytes()), Some(place));
+            (hash, place)
+        };
+        for number in 1..100_000 {
+            let (hash, place) = enter(&mut table, number);
+            assert!(table.drop_record(hash, place).is_some());
+        }
+        assert_eq!((table.len(), table.chunks()), (0, 1));
+        let all: Vec<_> = (100_000..200_000).map(|number| enter(&mut table, number)).collect();
+        assert_eq!(table.len(), all.len());
+        let kept = all.len() - 100;
+        all.iter().take(kept).for_each(|(hash, place)| drop(table.drop_record(*hash, *place)));
+        assert_eq!((table.len(), table.nodes.allocated() <= 64 * 4), (100, true));
+        assert_eq!(table.floor(), Some(record(199_899).token()));
+    }
+}

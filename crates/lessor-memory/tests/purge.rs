@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lessor_core::store::Purged;
 use lessor_core::{Acquisition, Engine, Settings, Store};
 use lessor_memory::MemoryStore;
 use lessor_testkit::ManualClock;
@@ -95,8 +96,60 @@ fn p9_a_forgotten_record_is_dropped_at_once() {
         panic!("a fresh key was not granted");
     };
     lease.complete("done").wait().unwrap();
+    clock.advance(Duration::from_micros(1));
     engine.forget("key").wait().unwrap();
     assert!(store.is_empty());
+}
+
+/// The lease would have lasted an hour, and the record is kept for ten seconds.
+#[test]
+fn p9_a_record_that_ends_before_its_lease_is_purged_at_its_time() {
+    let clock = ManualClock::new();
+    let store = Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())));
+    let mut settings = Settings::default();
+    settings.retention = RETENTION;
+    let engine = Engine::with_settings(clock.driving(store.clone()), settings).unwrap();
+    let answer = engine.acquire("key").ttl(Duration::from_secs(3600)).wait().unwrap();
+    let Acquisition::Acquired(lease) = answer else { panic!("a fresh key was not granted") };
+    lease.complete("done").wait().unwrap();
+    clock.advance(RETENTION);
+    assert_eq!(store.purge(10).wait().unwrap(), Purged { dropped: 1, more: false });
+    assert!(store.is_empty());
+}
+
+/// A purge reports that there is more to do only while there is, so that the engine's own purging comes to rest.
+#[test]
+fn p9_a_purge_ends_when_nothing_is_due() {
+    let clock = ManualClock::new();
+    let store = Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())));
+    let mut settings = Settings::default();
+    settings.retention = RETENTION;
+    let engine = Engine::with_settings(clock.driving(store.clone()), settings).unwrap();
+    for number in 0..10_000 {
+        let answer = engine.acquire(&format!("key:{number}")).wait().unwrap();
+        let Acquisition::Acquired(lease) = answer else { panic!("a fresh key was not granted") };
+        if number % 2 == 0 {
+            lease.complete("done").wait().unwrap();
+        } else {
+            // Its purge comes later than was expected when it was granted.
+            lease.extend(Duration::from_secs(7200)).wait().unwrap();
+            std::mem::forget(lease);
+        }
+    }
+    clock.advance(RETENTION);
+    let (mut calls, mut dropped) = (0, 0);
+    loop {
+        let purged = store.purge(100).wait().unwrap();
+        assert!(purged.dropped <= 100);
+        calls += 1;
+        dropped += purged.dropped;
+        if !purged.more {
+            break;
+        }
+        assert!(calls < 1_000, "the purge does not end");
+    }
+    println!("{dropped} of 10,000 records were dropped by {calls} calls");
+    assert_eq!(store.purge(100).wait().unwrap(), Purged::default());
 }
 
 #[test]

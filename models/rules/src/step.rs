@@ -167,7 +167,7 @@ impl State {
                 self.callers[c].lease = Some(Lease { id, rec: Some(rec) });
             }
             (Cmd::Acquire(id, _), Ok((Answer::Resent(record), _))) => {
-                let rec = Rec::new(record);
+                let rec = Rec::new(*record);
                 let how = if flight.is_again && !flight.is_doubted() { How::SentAgain } else { How::Found };
                 self.ghost.granted(id, &rec, how);
                 self.callers[c].lease = Some(Lease { id, rec: Some(rec) });

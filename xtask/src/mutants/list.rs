@@ -327,7 +327,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "lapsed-lease-is-not-lost",
         file: "crates/lessor-core/src/api/lease.rs",
-        find: "                    Error::Lapsed => grant.end(LAPSED),\n",
+        find: "            Err(Error::Lapsed) => grant.end(LAPSED),\n",
         replace: "",
         test: core_in(
             &["--test", "holding"],
@@ -385,8 +385,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "holder-hears-too-late-that-its-lease-is-lost",
         file: "crates/lessor-core/src/api/lease.rs",
-        find: "expires_at.saturating_sub((ttl / 10).min(Duration::from_secs(1)))",
-        replace: "expires_at.saturating_add(ttl)",
+        find: "Some(granted) => granted.expires_at.as_micros().saturating_sub(margin),",
+        replace: "Some(granted) => granted.expires_at.as_micros().saturating_add(10 * margin),",
         test: core_in(&["--test", "waiting"], "p1_lost_fires_before_anybody_else_can_be_granted"),
     },
     Mutant {
@@ -485,7 +485,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "damaged-result-is-believed",
-        file: "crates/lessor-core/src/data/record.rs",
+        file: "crates/lessor-core/src/data/payload.rs",
         find: "(sha256(bytes) == digest)",
         replace: "(sha256(bytes) == digest || !bytes.is_empty())",
         test: core("codec::tests::damage_to_a_result_or_checkpoint_is_always_found"),
@@ -506,8 +506,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "purge-forgets-the-tokens-it-dropped",
-        file: "crates/lessor-memory/src/lib.rs",
-        find: "self.purged.fetch_max(token.as_u64(), Ordering::Relaxed);",
+        file: "crates/lessor-memory/src/table.rs",
+        find: "self.floor = self.floor.max(Some(token));",
         replace: "let _ = token;",
         test: memory(
             &["--test", "conformance"],
@@ -516,9 +516,9 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "purge-drops-what-was-written-meanwhile",
-        file: "crates/lessor-memory/src/lib.rs",
-        find: "Some((purge_at, token)) if purge_at <= now => {",
-        replace: "Some((purge_at, token)) if purge_at <= now || purge_at > now => {",
+        file: "crates/lessor-memory/src/table.rs",
+        find: "if record.purge_at() <= now && due.len() < limit {",
+        replace: "if due.len() < limit {",
         test: memory(
             &["--test", "conformance"],
             "on_a_manual_clock::purging::purge_drops_nothing_that_is_not_due",
@@ -526,24 +526,52 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "forgotten-record-waits-for-its-retention",
-        file: "crates/lessor-memory/src/due.rs",
-        find: "if purge_at < entry.0 {",
-        replace: "if purge_at < entry.0 && hash == 0 {",
+        file: "crates/lessor-memory/src/store.rs",
+        find: "let is_due = applied.is_end() && purge_at <= now;",
+        replace: "let is_due = applied.is_end() && purge_at > now;",
         test: memory(&["--test", "purge"], "p9_a_forgotten_record_is_dropped_at_once"),
     },
     Mutant {
         name: "record-that-lives-longer-is-never-purged",
-        file: "crates/lessor-memory/src/lib.rs",
-        find: "Some((purge_at, _)) => due.move_to(hash, purge_at),",
-        replace: "Some((purge_at, _)) => drop(purge_at),",
+        file: "crates/lessor-memory/src/nodes.rs",
+        find: "chunk.due = earliest.unwrap_or(Timestamp::MAX);",
+        replace: "let _ = (&chunk.due, earliest);\n            chunk.due = Timestamp::MAX;",
         test: memory(&["--test", "purge"], "p9_a_record_whose_lease_was_extended_is_purged_at_its_time"),
     },
     Mutant {
-        name: "index-by-time-is-not-swept",
-        file: "crates/lessor-memory/src/lib.rs",
-        find: "            examined += self.sweep(at);\n",
-        replace: "            let _ = Self::sweep;\n",
-        test: memory(&["--lib"], "p9_the_index_by_time_stays_small_under_keys_that_come_and_go"),
+        name: "record-that-ends-early-is-purged-late",
+        file: "crates/lessor-memory/src/nodes.rs",
+        find: "chunk.due = chunk.due.min(purge_at);",
+        replace: "let _ = (&chunk.due, purge_at);",
+        test: memory(&["--test", "purge"], "p9_a_record_that_ends_before_its_lease_is_purged_at_its_time"),
+    },
+    Mutant {
+        name: "empty-chunk-keeps-its-memory",
+        file: "crates/lessor-memory/src/nodes.rs",
+        find: "*chunk = Chunk::new();",
+        replace: "chunk.due = Timestamp::MAX;",
+        test: memory(&["--lib"], "p9_a_shard_is_as_large_as_its_records"),
+    },
+    Mutant {
+        name: "copy-of-a-changed-record-is-used",
+        file: "crates/lessor-memory/src/sightings.rs",
+        find: "            || sighting.changes != changes\n",
+        replace: "            || sighting.changes > changes\n",
+        test: memory(&["--test", "copies"], "rule_11_a_copy_of_a_changed_record_is_not_used"),
+    },
+    Mutant {
+        name: "copy-of-another-stores-record-is-used",
+        file: "crates/lessor-memory/src/sightings.rs",
+        find: "if sighting.store != store\n",
+        replace: "if place.sighting.is_none()\n",
+        test: memory(&["--test", "copies"], "a_copy_is_used_for_its_own_store_only"),
+    },
+    Mutant {
+        name: "recent-time-prolongs-a-lease",
+        file: "crates/lessor-core/src/store/operation.rs",
+        find: "const SLACK: Duration = Duration::from_secs(1);",
+        replace: "const SLACK: Duration = Duration::ZERO;",
+        test: memory(&["--test", "copies"], "p1_a_recent_time_does_not_prolong_a_lease_or_a_retention"),
     },
     Mutant {
         name: "grant-in-one-step-undercuts-what-was-purged",
@@ -561,9 +589,9 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "scan-begins-with-its-cursor",
-        file: "crates/lessor-memory/src/lib.rs",
-        find: "query.after.as_ref().is_none_or(|after| key > after)",
-        replace: "query.after.as_ref().is_none_or(|after| key >= after)",
+        file: "crates/lessor-core/src/store/first_keys.rs",
+        find: "self.query.after.as_ref().is_some_and(|after| key <= after)",
+        replace: "self.query.after.as_ref().is_some_and(|after| key < after)",
         test: memory(&["--test", "conformance"], "on_a_manual_clock::scanning::"),
     },
     Mutant {

@@ -59,7 +59,7 @@ pub(crate) const VALUES: &[Mutant] = &[
     },
     Mutant {
         name: "operation-in-one-step-notifies-no-other-engine",
-        file: "crates/lessor-memory/src/lib.rs",
+        file: "crates/lessor-memory/src/store.rs",
         find: "if applied.is_write() && self.engines.are_several() {",
         replace: "if applied.is_write() && operation.key().is_empty() {",
         test: core(&["--test", "news"], "an_operation_in_one_step_wakes_waiters_in_another_engine"),
@@ -88,7 +88,7 @@ pub(crate) const VALUES: &[Mutant] = &[
     Mutant {
         name: "hash-as-a-word-is-not-recognised",
         file: "crates/lessor-core/src/rules.rs",
-        find: "(Some(known), None) => known == result.hex(),",
+        find: "(Some(known), None) => known == result_hash(result.bytes(), None),",
         replace: "(Some(_), None) => false,",
         test: unit("p6_the_same_result"),
     },
@@ -140,9 +140,9 @@ pub(crate) const VALUES: &[Mutant] = &[
     },
     Mutant {
         name: "time-of-a-view-is-read-too-late",
-        file: "crates/lessor-memory/src/lib.rs",
-        find: "let record = self.records.get(&**key);\n        Pending::ready(Ok(self.seen(record.as_deref().cloned())))",
-        replace: "let record = self.records.get(&**key).map(|record| record.clone());\n        Pending::ready(Ok(self.seen(record)))",
+        file: "crates/lessor-memory/src/store.rs",
+        find: "(found.map(|(_, record)| record.clone()), self.clock.now())",
+        replace: "let found = found.map(|(_, record)| record.clone());\n        drop(table);\n        (found, self.clock.now())",
         test: memory(&["--test", "late_writes"], "a_view_is_of"),
     },
     Mutant {

@@ -15,10 +15,10 @@ use crate::data::key::Key;
 use crate::data::lease_id::LeaseId;
 use crate::data::record::Record;
 use crate::data::store_error::StoreError;
-use crate::data::time::Timestamp;
+use crate::data::time::{Timestamp, whole_micros};
 use crate::data::view::View;
 use crate::rules::settings::{OnFailed, OnLapsed, check_holder};
-use crate::rules::{Acquire, Answer, KeyStatus, answer_to_acquire};
+use crate::rules::{Acquire, AcquireOptions, Answer, KeyStatus, answer_to_acquire};
 use crate::run::context::{Answered, Handle};
 use crate::run::tasks::give_up;
 use crate::run::wait::{NextStep, Reading};
@@ -50,9 +50,11 @@ pub enum Acquisition {
 pub struct AcquireRequest<'a> {
     shared: &'a Arc<Handle>,
     key: &'a str,
-    acquire: Acquire,
-    /// The caller chose the lease id, and may send the request again.
-    chosen: bool,
+    /// In µs. All fields have the size of a word, because a move is slow that reads more at once than was written at once.
+    ttl: u64,
+    /// The lease id, if the caller has chosen one, so that the request can be sent again.
+    lease_id: Option<Box<LeaseId>>,
+    options: Option<Arc<AcquireOptions>>,
     /// The first argument that was not acceptable.
     refused: Option<Box<Error>>,
 }
@@ -63,8 +65,8 @@ const NO_LEASE: LeaseId = LeaseId::from_bytes([0; 16]);
 impl<'a> AcquireRequest<'a> {
     #[inline]
     pub(crate) fn new(shared: &'a Arc<Handle>, key: &'a str) -> Self {
-        let acquire = Acquire::new(NO_LEASE, shared.settings.default_ttl);
-        Self { shared, key, acquire, chosen: false, refused: None }
+        let ttl = whole_micros(shared.settings.default_ttl);
+        Self { shared, key, ttl, lease_id: None, options: None, refused: None }
     }
 
     /// Length of the lease: 1 ms up to [`Settings::max_ttl`](crate::Settings::max_ttl). Default
@@ -72,7 +74,7 @@ impl<'a> AcquireRequest<'a> {
     #[inline]
     pub fn ttl(mut self, ttl: Duration) -> Self {
         match self.shared.settings.check_ttl(ttl) {
-            Ok(ttl) => self.acquire.ttl = ttl,
+            Ok(ttl) => self.ttl = whole_micros(ttl),
             Err(error) => self.refuse(error),
         }
         self
@@ -85,51 +87,46 @@ impl<'a> AcquireRequest<'a> {
 
     /// A label that observers see: host, process, agent. At most 1,024 bytes.
     pub fn holder(self, holder: &str) -> Self {
-        self.with(check_holder(holder), |acquire, holder| acquire.options_mut().holder = Some(holder))
+        self.with(check_holder(holder), |options, holder| options.holder = Some(holder))
     }
 
     /// Anything that serializes to a JSON object of limited size. Observers see it.
     pub fn metadata<T: Serialize + ?Sized>(self, metadata: &T) -> Self {
         let checked = self.shared.settings.check_metadata(metadata);
-        self.with(checked, |acquire, metadata| acquire.options_mut().metadata = Some(metadata))
+        self.with(checked, |options, metadata| options.metadata = Some(metadata))
     }
 
     /// The request that this key stands for. If the key's record was made for another one, the acquire is refused with
     /// [`Error::FingerprintMismatch`].
     pub fn fingerprint<T: Serialize + ?Sized>(self, request: &T) -> Self {
-        self.with(Fingerprint::of(request), |acquire, fingerprint| {
-            acquire.options_mut().fingerprint = Some(fingerprint)
-        })
+        self.with(Fingerprint::of(request), |options, fingerprint| options.fingerprint = Some(fingerprint))
     }
 
     /// The same as [`fingerprint`](Self::fingerprint), for a hash that the caller made.
-    pub fn fingerprint_hash(mut self, fingerprint: Fingerprint) -> Self {
-        self.acquire.options_mut().fingerprint = Some(fingerprint);
-        self
+    pub fn fingerprint_hash(self, fingerprint: Fingerprint) -> Self {
+        self.with(Ok(fingerprint), |options, fingerprint| options.fingerprint = Some(fingerprint))
     }
 
     /// What to do if the work failed before. Default [`OnFailed::Replay`].
     pub fn on_failed(self, policy: OnFailed) -> Self {
-        self.with(policy.check(), |acquire, policy| acquire.options_mut().on_failed = policy)
+        self.with(policy.check(), |options, policy| options.on_failed = policy)
     }
 
     /// What to do if the last holder's lease lapsed. Default [`OnLapsed::TakeOver`].
-    pub fn on_lapsed(mut self, policy: OnLapsed) -> Self {
-        self.acquire.options_mut().on_lapsed = policy;
-        self
+    pub fn on_lapsed(self, policy: OnLapsed) -> Self {
+        self.with(Ok(policy), |options, policy| options.on_lapsed = policy)
     }
 
     /// The id of the lease, chosen by the caller, so that the same acquire can be sent again after its reply was lost:
     /// if it had been granted, that grant is returned. Use a new one for each grant. Default: the engine draws one.
     pub fn lease_id(mut self, lease_id: LeaseId) -> Self {
-        self.acquire.lease_id = lease_id;
-        self.chosen = true;
+        self.lease_id = Some(Box::new(lease_id));
         self
     }
 
-    fn with<T>(mut self, checked: Result<T, Error>, set: impl FnOnce(&mut Acquire, T)) -> Self {
+    fn with<T>(mut self, checked: Result<T, Error>, set: impl FnOnce(&mut AcquireOptions, T)) -> Self {
         match checked {
-            Ok(value) => set(&mut self.acquire, value),
+            Ok(value) => set(Arc::make_mut(self.options.get_or_insert_default()), value),
             Err(error) => self.refuse(error),
         }
         self
@@ -147,7 +144,9 @@ impl<'a> AcquireRequest<'a> {
         if let Err(error) = self.check() {
             return Pending::ready(Err(error));
         }
-        let Self { shared, key: text, ref mut acquire, chosen, .. } = self;
+        let Self { shared, key: text, .. } = self;
+        let chosen = self.lease_id.is_some();
+        let acquire = &mut self.acquire();
         let finish = Finish { ttl: acquire.ttl, chosen };
         let (mut answer, mut granted, mut written, mut key) = (None, None, None, None);
         let mut sink = |report: Report<'_>| match report {
@@ -171,6 +170,7 @@ impl<'a> AcquireRequest<'a> {
         }
     }
 
+    #[inline]
     fn check(&mut self) -> Result<(), Error> {
         if let Some(error) = self.refused.take() {
             return Err(*error);
@@ -182,10 +182,17 @@ impl<'a> AcquireRequest<'a> {
         Ok(())
     }
 
+    /// Returns the request without its key. The lease id is drawn later.
+    #[inline]
+    fn acquire(&self) -> Acquire {
+        let lease_id = self.lease_id.as_deref().copied().unwrap_or(NO_LEASE);
+        Acquire::with_options(lease_id, Duration::from_micros(self.ttl), self.options.clone())
+    }
+
     /// Returns the answer that follows from `record`, unless the key may be acquired.
     fn answer(&self, record: Option<&Record>, now: Timestamp) -> Option<Result<Acquisition, Error>> {
         let record = record?;
-        let answer = answer_to_acquire(record, &self.acquire, now)?;
+        let answer = answer_to_acquire(record, &self.acquire(), now)?;
         Some(answer.map(|(status, now)| status.acquisition(record, now)))
     }
 
@@ -207,6 +214,7 @@ impl<'a> IntoFuture for AcquireRequest<'a> {
     type Output = Result<Acquisition, Error>;
     type IntoFuture = Pending<'static, Self::Output>;
 
+    #[inline]
     fn into_future(self) -> Self::IntoFuture {
         self.send()
     }
@@ -216,7 +224,7 @@ impl fmt::Debug for AcquireRequest<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AcquireRequest")
             .field("key", &self.key)
-            .field("ttl", &self.acquire.ttl)
+            .field("ttl", &Duration::from_micros(self.ttl))
             .finish_non_exhaustive()
     }
 }
@@ -284,7 +292,7 @@ impl Finish {
     fn finish(self, shared: &Arc<Handle>, key: Key, answered: Answered) -> Result<Acquisition, Error> {
         let (record, resent) = match answered {
             Ok((Answer::Granted, Some(record))) => (record, false),
-            Ok((Answer::Resent(record), _)) => (record, self.chosen),
+            Ok((Answer::Resent(record), _)) => (*record, self.chosen),
             Ok((answer, _)) => return acquisition(answer),
             Err(error) => return Err(self.refusal(error)),
         };

@@ -44,6 +44,8 @@ pub(crate) struct Grant {
     pub(crate) key: Key,
     lease_id: LeaseId,
     pub(crate) ttl: Duration,
+    /// The time before the end of the lease at which the holder stops, in µs.
+    margin: u64,
     /// The grant, unless only the lease id is known.
     granted: Option<Granted>,
     /// The record as this holder last wrote it, if it wrote one since.
@@ -96,16 +98,21 @@ impl LeaseHandle {
         ttl: Duration,
         granted: Option<Granted>,
     ) -> Self {
-        let deadline = granted.as_ref().map_or(Timestamp::MAX, |granted| deadline(granted.expires_at, ttl));
+        let margin = margin(ttl);
+        let deadline = match &granted {
+            Some(granted) => granted.expires_at.as_micros().saturating_sub(margin),
+            None => Timestamp::MAX.as_micros(),
+        };
         Self(Arc::new(Grant {
             shared,
             key,
             lease_id,
             ttl,
+            margin,
             granted,
             newer: Mutex::new(None),
             has_newer: AtomicBool::new(false),
-            deadline: AtomicU64::new(deadline.as_micros()),
+            deadline: AtomicU64::new(deadline),
             standing: AtomicU8::new(OPEN),
             changed: OnceLock::new(),
             watch_id: AtomicU64::new(0),
@@ -302,7 +309,7 @@ impl Grant {
     }
 
     fn learn(&self, ack: &Ack, record: Option<Record>) {
-        self.deadline.store(deadline(ack.expires_at(), self.ttl).as_micros(), Ordering::Relaxed);
+        self.deadline.store(ack.expires_at().as_micros().saturating_sub(self.margin), Ordering::Relaxed);
         if let Some(record) = record {
             *self.newer.lock() = Some(Box::new(record));
             self.has_newer.store(true, Ordering::Release);
@@ -429,9 +436,10 @@ impl Drop for LostPlace {
     }
 }
 
-/// A holder stops a little before anybody else can be granted the key.
-fn deadline(expires_at: Timestamp, ttl: Duration) -> Timestamp {
-    expires_at.saturating_sub((ttl / 10).min(Duration::from_secs(1)))
+/// Returns the time by which a holder stops before any other caller can be granted the key, in µs.
+fn margin(ttl: Duration) -> u64 {
+    const MOST: u64 = 1_000_000;
+    u64::try_from(ttl.as_micros() / 10).unwrap_or(MOST).min(MOST)
 }
 
 impl Lease {

@@ -90,6 +90,12 @@ impl ShortResult {
         Some(short)
     }
 
+    /// Returns a copy on the heap. `None` if there is no short result.
+    #[inline]
+    pub(crate) fn boxed(&self) -> Option<Box<Self>> {
+        (self.length != Self::NONE).then(|| Box::new(*self))
+    }
+
     #[inline]
     pub(crate) fn get(&self) -> Option<&[u8]> {
         self.bytes.get(..usize::from(self.length))

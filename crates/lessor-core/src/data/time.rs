@@ -62,7 +62,8 @@ impl Timestamp {
 }
 
 /// Rounded up, so that a positive duration never becomes zero.
-fn whole_micros(duration: Duration) -> u64 {
+#[inline]
+pub(crate) fn whole_micros(duration: Duration) -> u64 {
     let fraction = u64::from(duration.subsec_nanos().div_ceil(1000));
     duration.as_secs().saturating_mul(1_000_000).saturating_add(fraction)
 }

@@ -34,9 +34,10 @@ pub struct View {
     first_seen_at: Timestamp,
     /// The epoch unless finished.
     done_at: Timestamp,
-    ttl_left: Option<Micros>,
-    retry_after: Option<Micros>,
-    short_result: ShortResult,
+    /// The rest of a live lease, or the time until a failed key may be acquired.
+    left: Option<Micros>,
+    /// A view is moved often, so it is small.
+    short_result: Option<Box<ShortResult>>,
     attributes: Option<Arc<Attributes>>,
 }
 
@@ -82,15 +83,14 @@ impl View {
             version: body.version,
             first_seen_at: body.first_seen_at(),
             done_at: body.done_at,
-            ttl_left,
-            retry_after: ttl_left.map(|left| left.min(MAX_RETRY_MICROS)),
-            short_result: body.short_result,
+            left: ttl_left,
+            short_result: body.short_result.boxed(),
             attributes: body.attributes.clone(),
         }
     }
 
     pub(crate) fn with_retry_after(mut self, after: Option<Duration>) -> Self {
-        self.retry_after = after.map(|after| after.min(MAX_RETRY_AFTER)).and_then(micros);
+        self.left = after.and_then(micros);
         self
     }
 
@@ -121,13 +121,13 @@ impl View {
     /// How much time the live lease has left, if nobody extends it. `None` unless in progress.
     #[must_use]
     pub fn ttl_left(&self) -> Option<Duration> {
-        self.ttl_left.map(duration)
+        self.left.filter(|_| self.state == State::InProgress).map(duration)
     }
 
     /// When to look again, at most 5 s. `None` if nothing will change by itself.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        self.retry_after.map(duration)
+        self.left.map(|left| duration(left.min(MAX_RETRY_MICROS)))
     }
 
     /// When the key was acquired for the first time.
@@ -190,7 +190,7 @@ impl View {
     #[must_use]
     pub fn result_bytes(&self) -> Option<&[u8]> {
         let long = || self.extra(|attributes| attributes.long_result.as_deref()).map(Payload::bytes);
-        self.short_result.get().or_else(long)
+        self.short_result.as_ref().and_then(|short| short.get()).or_else(long)
     }
 
     /// The result as the value that was stored.

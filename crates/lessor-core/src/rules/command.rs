@@ -66,6 +66,15 @@ impl Acquire {
         Self { lease_id, ttl, options: None }
     }
 
+    #[inline]
+    pub(crate) fn with_options(
+        lease_id: LeaseId,
+        ttl: Duration,
+        options: Option<Arc<AcquireOptions>>,
+    ) -> Self {
+        Self { lease_id, ttl, options }
+    }
+
     /// Changes the options.
     #[must_use]
     pub fn with(mut self, set: impl FnOnce(&mut AcquireOptions)) -> Self {
@@ -161,7 +170,7 @@ pub enum Answer {
     /// The caller holds the lease, by the record that is written with this answer.
     Granted,
     /// The caller holds the lease already, by this record: an earlier reply was lost.
-    Resent(Record),
+    Resent(Box<Record>),
     /// Somebody else holds it.
     InProgress(Box<View>),
     /// The work is done.

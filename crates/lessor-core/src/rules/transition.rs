@@ -151,7 +151,9 @@ impl Change<'_> {
     fn complete(&self, next: &mut Body, result: &Payload, hash: Option<&str>) {
         self.finish(next, Stage::Completed);
         next.set_result(result);
-        if hash.is_some() || next.attributes.is_some() {
+        // The attributes may be shared with the holder, so they are left alone if nothing in them changes.
+        let known = next.attributes();
+        if hash.is_some() || known.checkpoint.is_some() || known.result_hash.is_some() {
             next.edit_attributes(|attributes| {
                 attributes.checkpoint = None;
                 attributes.result_hash = hash.map(Into::into);

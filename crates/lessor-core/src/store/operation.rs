@@ -110,8 +110,8 @@ impl Applied {
         self.is_write
     }
 
-    /// Returns whether the record has ended, and counts for nothing but its token. A store whose floor covers the token may drop the
-    /// record in the same atomic step; otherwise a purge drops it.
+    /// Returns whether the record has ended, and counts for nothing but its token. A store may drop it in the same atomic step if its
+    /// clock has reached [`Record::purge_at`]; otherwise a purge drops it.
     #[inline]
     #[must_use]
     pub fn is_end(self) -> bool {

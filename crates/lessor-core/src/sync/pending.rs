@@ -189,18 +189,25 @@ impl<T> Future for Pending<'_, T> {
     type Output = T;
 
     /// Pends for ever if it is polled again after it answered; it does not panic.
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
         match std::mem::replace(&mut self.0, State::Taken) {
             State::Ready(answer) => Poll::Ready(answer),
-            State::Later(mut future) => {
-                let polled = future.as_mut().poll(context);
-                if polled.is_pending() {
-                    self.0 = State::Later(future);
-                }
-                polled
-            }
+            State::Later(future) => self.poll_later(future, context),
             State::Taken => Poll::Pending,
         }
+    }
+}
+
+impl<'a, T> Pending<'a, T> {
+    /// Polls the future. It is not polled again after a panic.
+    #[inline(never)]
+    fn poll_later(&mut self, mut future: Boxed<'a, T>, context: &mut Context<'_>) -> Poll<T> {
+        let polled = future.as_mut().poll(context);
+        if polled.is_pending() {
+            self.0 = State::Later(future);
+        }
+        polled
     }
 }
 

@@ -228,7 +228,7 @@ fn p11_a_superseded_holder_learns_the_token_and_not_the_lease_id() {
 fn p6_sending_again_what_took_effect_gives_the_same_answer_and_writes_nothing() {
     let granted = written(None, &acquire(HOLDER), at(T));
     let again = decide(Some(&granted), &acquire(HOLDER), at(T + 1), KEPT);
-    assert!(matches!(again, Decision::Answer(Answer::Resent(record)) if record == granted));
+    assert!(matches!(again, Decision::Answer(Answer::Resent(record)) if *record == granted));
     let failure = || crate::data::record::Failure { code: "declined".into(), detail: None };
     for outcome in [
         complete(HOLDER),

@@ -135,7 +135,7 @@ fn check_repeat(next: &Record, step: &Step, answer: &Answer, reading: Timestamp)
     let again = decide(Some(next), &step.command, reading, KEPT);
     let holds = match (&step.command, answer, &again) {
         // A lease whose end has passed is not resent, and an id is not granted twice.
-        (Command::Acquire(_), Answer::Granted, Decision::Answer(Answer::Resent(resent))) => next == resent,
+        (Command::Acquire(_), Answer::Granted, Decision::Answer(Answer::Resent(resent))) => *next == **resent,
         (Command::Holder(_, HolderCommand::Extend { .. } | HolderCommand::Checkpoint(_)), ..) => true,
         (Command::Holder(..), Answer::Done(_), Decision::Answer(Answer::Done(ack))) => {
             ack.is_duplicate() && ack.version() == next.version()
