@@ -43,8 +43,7 @@ impl StoreId {
 
 #[inline]
 fn place(hash: u64) -> usize {
-    // The remainder is small.
-    (hash % PLACES as u64) as usize
+    usize::try_from(hash % PLACES as u64).unwrap_or_default()
 }
 
 /// Answers an operation by the thread's copy of the record. `changes` is the shard's count, read after the operation began, and

@@ -45,6 +45,7 @@ pub(crate) enum Said {
 
 /// A request to the store.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::large_enum_variant, reason = "a model need not be fast")]
 pub(crate) enum Ask {
     Load,
     Swap(Put),
@@ -122,6 +123,7 @@ impl Flight {
 }
 
 /// Runs the loop to its end, or to the first request that the store has not answered.
+#[expect(clippy::result_large_err, reason = "a model need not be fast")]
 fn run(cmd: Cmd, guess: &Guess, now: Time, said: &[Said]) -> Result<Ask, Outcome> {
     let script = Arc::new(Script {
         said: said.to_vec(),

@@ -456,7 +456,7 @@ impl Body {
         match ShortResult::new(result.bytes()) {
             Some(short) => self.short_result = short,
             None => {
-                self.edit_attributes(|attributes| attributes.long_result = Some(Box::new(result.clone())))
+                self.edit_attributes(|attributes| attributes.long_result = Some(Box::new(result.clone())));
             }
         }
     }

@@ -147,6 +147,7 @@ enum Step {
     Next(Next),
 }
 
+#[expect(clippy::large_enum_variant, reason = "it is matched where it is made")]
 enum Next {
     Load,
     /// Swap the record that was decided upon.
@@ -316,6 +317,7 @@ impl Request {
 
     /// Returns the response if it is there already, else the request, which was not polled.
     #[inline]
+    #[expect(clippy::result_large_err, reason = "the request is moved on either way")]
     fn try_take(self) -> Result<Response, Self> {
         match self {
             Self::Load(reply) => reply.try_take().map(Response::Load).map_err(Self::Load),

@@ -129,6 +129,10 @@ impl Applied {
 /// The state of an operation when [`Store::execute`](crate::Store::execute) returns.
 #[derive(Debug)]
 #[must_use]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is matched where it is made, and an answer at once is the common case"
+)]
 pub enum Execution {
     /// The operation is done, and holds its answer.
     Done(Applied),

@@ -25,7 +25,7 @@ pub struct OwnedOperation {
 pub(super) enum OwnedRequest {
     Command(Command),
     Rules(Arc<Rules>),
-    Swap(OwnedConditionalWrite),
+    Swap(Box<OwnedConditionalWrite>),
 }
 
 /// A decision upon a record at a time, in place of the machine's.
@@ -43,7 +43,7 @@ impl OwnedOperation {
     #[doc(hidden)]
     #[must_use]
     pub fn swap(key: Key, change: OwnedConditionalWrite) -> Self {
-        let request = OwnedRequest::Swap(change);
+        let request = OwnedRequest::Swap(Box::new(change));
         Self { key, request, retention: Duration::ZERO, has_id: true, guess: None }
     }
 
