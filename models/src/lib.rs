@@ -1,5 +1,6 @@
-//! Every interleaving, and every reordering that the memory model allows, of the code with which waiters, readers and writers
-//! meet. The files under test are those that the library is built from. Only their primitives are the model checker's.
+//! Every interleaving, and every reordering that the memory model allows, of the code with which
+//! waiters, readers and writers meet. The files under test are those that the library is built
+//! from. Only their primitives are the model checker's.
 //!
 //! ```sh
 //! RUSTFLAGS="--cfg loom" cargo test -p lessor-models --release --target-dir target/loom

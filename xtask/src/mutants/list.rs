@@ -207,7 +207,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "waiter-that-goes-away-keeps-the-offer",
         file: "crates/lessor-core/src/run/wait/registry.rs",
-        find: "follows.read = had_offer && state.ask();",
+        find: "effects.read = had_offer && state.request_reading();",
         replace: "let _ = had_offer;",
         test: model("a_contender_that_goes_away_with_the_offer_passes_it_on"),
     },
@@ -241,8 +241,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "failed-readings-add-up",
         file: "crates/lessor-core/src/run/wait/registry.rs",
-        find: "if reading.is_ok() { 0 } else",
-        replace: "if reading.is_ok() { state.failures } else",
+        find: "if result.is_ok() { 0 } else",
+        replace: "if result.is_ok() { state.failures } else",
         test: core_in(
             &["--test", "fresh_answers"],
             "failed_readings_end_a_wait_only_when_three_come_in_a_row",
@@ -285,15 +285,15 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "held-key-is-not-looked-at",
         file: "crates/lessor-core/src/run/holders.rs",
-        find: "self.enter(grant, granted_at.saturating_add(settings.poll_every), Some(keep));",
-        replace: "self.enter(grant, Timestamp::MAX, Some(keep));",
+        find: "self.insert(grant, granted_at.saturating_add(settings.poll_every), Some(renewal));",
+        replace: "self.insert(grant, Timestamp::MAX, Some(renewal));",
         test: core_in(&["--test", "holding"], "rule_15_a_held_key_is_looked_at_every_poll_every"),
     },
     Mutant {
         name: "held-key-is-looked-at-once",
         file: "crates/lessor-core/src/run/tasks.rs",
-        find: "holders.answered(&*grant, before.saturating_add(shared.settings.poll_every), None);",
-        replace: "let _ = before;\n    holders.answered(&*grant, Timestamp::MAX, None);",
+        find: "holders.finish_step(&*grant, before.saturating_add(shared.settings.poll_every), None);",
+        replace: "let _ = before;\n    holders.finish_step(&*grant, Timestamp::MAX, None);",
         test: core_in(&["--test", "holding"], "rule_15_a_held_key_is_looked_at_every_poll_every"),
     },
     Mutant {
@@ -308,14 +308,14 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         file: "crates/lessor-core/src/sync/presence.rs",
         find: "            slot.fetch_sub(1, Ordering::Relaxed);",
         replace: "            slot.store(0, Ordering::Relaxed);",
-        test: core("presence::tests::a_key_is_reported_from_its_first_watcher_to_its_last"),
+        test: core("presence::tests::a_key_is_reported_until_its_last_watcher_is_removed"),
     },
     Mutant {
         name: "every-key-counts-as-watched",
         file: "crates/lessor-core/src/sync/presence.rs",
         find: "self.count() > 0 && self.slot(key)",
         replace: "self.count() > 0 || self.slot(key)",
-        test: core("presence::tests::most_keys_are_not_reported_while_some_are_watched"),
+        test: core("presence::tests::most_unwatched_keys_are_not_reported_while_others_are_watched"),
     },
     Mutant {
         name: "renewal-under-way-hides-the-deadline",
@@ -360,16 +360,16 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "leases-that-are-given-up-do-not-wait-in-line",
-        file: "crates/lessor-core/src/run/given_up.rs",
-        find: "if queue.running >= GIVING_UP {",
-        replace: "if queue.running >= GIVING_UP * 1_000 {",
+        file: "crates/lessor-core/src/run/abandoned.rs",
+        find: "if queue.running >= MAX_RUNNING {",
+        replace: "if queue.running >= MAX_RUNNING * 1_000 {",
         test: core_in(&["--test", "holding"], "leases_that_are_given_up_wait_in_line_and_take_little_room"),
     },
     Mutant {
         name: "purge-runs-on-the-thread-for-leases",
         file: "crates/lessor-core/src/run/tasks.rs",
-        find: "background.purger.spawner().spawn(purge_now_and_then(engine.clone(), first));",
-        replace: "background.leases.spawner().spawn(purge_now_and_then(engine.clone(), first));",
+        find: "background.purger.spawner().spawn(purge_periodically(engine.clone(), first));",
+        replace: "background.leases.spawner().spawn(purge_periodically(engine.clone(), first));",
         test: core_in(&["--test", "holding"], "p7_a_lease_is_renewed_while_a_purge_does_not_return"),
     },
     Mutant {
@@ -586,8 +586,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "dropped-lease-is-not-given-up",
         file: "crates/lessor-core/src/api/lease.rs",
-        find: "            give_up(&grant.shared, grant.key.clone(), grant.lease_id);",
-        replace: "            let _ = (grant, give_up);",
+        find: "            abandon(&grant.shared, grant.key.clone(), grant.lease_id);",
+        replace: "            let _ = (grant, abandon);",
         test: core_in(&["--test", "executors"], "tokio_on_one_thread"),
     },
     Mutant {

@@ -19,7 +19,7 @@ use crate::data::view::View;
 use crate::rules::settings::{OnFailed, OnLapsed, check_holder};
 use crate::rules::{Acquire, Answer, KeyStatus, answer_to_acquire};
 use crate::run::context::{Answered, Handle};
-use crate::run::tasks::give_up;
+use crate::run::tasks::abandon;
 use crate::run::wait::{NextStep, Reading};
 use crate::store::operation::{Executed, Execution, Operation, Report};
 use crate::store::types::Reply;
@@ -337,7 +337,7 @@ struct Orphan {
 impl Drop for Orphan {
     fn drop(&mut self) {
         if let Some(lease_id) = self.lease_id {
-            give_up(&self.shared, self.key.clone(), lease_id);
+            abandon(&self.shared, self.key.clone(), lease_id);
         }
     }
 }

@@ -48,7 +48,7 @@ async fn close(shared: Arc<Shared>, within: Duration, report: Report) -> Result<
         }
     };
     let drained = async {
-        shared.given_up.drain().await;
+        shared.abandoned.drain().await;
         true
     };
     let timed_out = async {

@@ -20,10 +20,10 @@ use crate::data::time::Timestamp;
 use crate::data::view::View;
 use crate::rules::settings::Settings;
 use crate::rules::{Answer, Command};
+use crate::run::abandoned::AbandonQueue;
 use crate::run::background::Background;
 use crate::run::clock::EngineClock;
 use crate::run::context::{Handle, Handles, Shared};
-use crate::run::given_up::GivenUp;
 use crate::run::random::LeaseIds;
 use crate::run::tasks::{self, PURGE_SLICE};
 use crate::run::wait::{NextStep, Reading, Waiter};
@@ -68,9 +68,9 @@ impl Engine {
         let lease_ids = LeaseIds::new()?;
         let watches = Watches::new(&store, &clock, &background, &settings);
         let closed = AtomicBool::new(false);
-        let given_up = GivenUp::default();
+        let abandoned = AbandonQueue::default();
         let shared =
-            Arc::new(Shared { store, settings, lease_ids, clock, watches, background, given_up, closed });
+            Arc::new(Shared { store, settings, lease_ids, clock, watches, background, abandoned, closed });
         tasks::start(&shared);
         shared.store.subscribe(ChangeNotifier::new(&shared));
         let handles = Handles::new(&shared);
@@ -138,7 +138,7 @@ impl Engine {
             return Pending::ready(Err(error));
         }
         let called_at = self.shared.clock.now();
-        let waiter = Waiter::new(&self.shared.watches.waiting, &key, false);
+        let waiter = Waiter::new(&self.shared.watches.waiters, &key, false);
         if let Some(NextStep::Answer(answer)) = waiter.last_reading(ended) {
             return Pending::ready(answer);
         }

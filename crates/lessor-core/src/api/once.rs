@@ -158,12 +158,12 @@ impl<'a> Once<'a> {
             }
             let waiting = match &waiter {
                 Some(waiting) => {
-                    waiting.tried();
+                    waiting.attempt_failed();
                     waiting
                 }
                 None => {
                     let key = Key::new(self.key).map_err(Error::from)?;
-                    &*waiter.insert(Waiter::new(&engine.watches.waiting, &key, true))
+                    &*waiter.insert(Waiter::new(&engine.watches.waiters, &key, true))
                 }
             };
             let outcome = async { Some(waiting.outcome(|reading| self.request.judge(reading)).await) };
