@@ -413,7 +413,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "doubt-is-forgotten",
         file: "crates/lessor-core/src/store/cas.rs",
-        find: "self.doubt = Some(Box::new(error));",
+        find: "self.indeterminate_error = Some(Box::new(error));",
         replace: "let _ = error;",
         test: memory(
             &["--test", "lost_replies"],
