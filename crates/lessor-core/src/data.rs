@@ -1,4 +1,4 @@
-//! The values that are stored and shown: keys, times, records, and the errors about them.
+//! The values that are stored and returned: keys, times, records, and the errors about them.
 
 pub(crate) mod codec;
 pub(crate) mod error;

@@ -97,14 +97,14 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         file: "crates/lessor-core/src/data/time.rs",
         find: "duration.subsec_nanos().div_ceil(1000)",
         replace: "duration.subsec_nanos() / 1000",
-        test: core("time::tests::p12_arithmetic_stops_at_the_ends"),
+        test: core("time::tests::p12_arithmetic_on_timestamps_saturates_and_rounds_up"),
     },
     Mutant {
         name: "debug-shows-the-lease-id",
         file: "crates/lessor-core/src/data/lease_id.rs",
         find: "f.write_str(\"LeaseId(redacted)\")",
         replace: "f.write_str(&self.reveal())",
-        test: core("lease_id::tests::p11_debug_shows_nothing_and_the_text_form_round_trips"),
+        test: core("lease_id::tests::p11_debug_hides_the_lease_id_and_the_text_form_round_trips"),
     },
     Mutant {
         name: "sign-passes-for-a-digit-of-a-lease-id",

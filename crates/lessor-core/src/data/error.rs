@@ -1,4 +1,4 @@
-//! What can go wrong, in the words of the contract.
+//! The errors of an engine.
 
 use std::time::Duration;
 
@@ -8,140 +8,144 @@ use crate::data::record::Token;
 use crate::data::state::State;
 use crate::data::store_error::StoreError;
 
-/// Why an operation was refused or could not be carried out. A refusal leaves the record as it was, byte for byte.
+/// The reason for which an operation was refused or failed.
+///
+/// A refusal does not change the record. [`kind`](Self::kind) groups the errors by the reaction
+/// that they call for. No message contains a lease id, a result or metadata.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The key cannot be one.
+    /// The text is not a valid key.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// The lease id cannot be one.
+    /// The text is not a valid lease id.
     #[error(transparent)]
     LeaseId(#[from] LeaseIdError),
     /// An argument or a setting is out of its range.
     #[error("invalid {what}: {reason}")]
     Invalid {
-        /// Which argument.
+        /// The name of the argument or setting.
         what: &'static str,
-        /// What is wrong and what would be right.
+        /// The problem and its solution.
         reason: String,
     },
-    /// Something is larger than the settings allow. Nothing was written.
+    /// A value is larger than the settings allow. Nothing was written.
     #[error(
-        "{what} has {size} bytes, at most {limit} are allowed; store it elsewhere and keep a reference, or raise the limit"
+        "{what} has {size} bytes, but the limit is {limit}; store it elsewhere and keep a reference, or raise the limit"
     )]
     TooLarge {
-        /// What is too large.
+        /// The name of the value.
         what: &'static str,
         /// Its size in bytes.
         size: usize,
         /// The limit in bytes.
         limit: usize,
     },
-    /// A value could not be turned into JSON, or JSON not into the value. The text of neither is repeated.
+    /// A value could not be converted to JSON or from JSON. The message contains neither.
     #[error("{what} could not be converted: {reason}")]
     Json {
-        /// What was to be converted.
+        /// The name of the value.
         what: &'static str,
-        /// The kind of problem, with its place.
+        /// The problem and its position.
         reason: String,
     },
     /// There is no record under the key, or its retention has ended.
-    #[error(
-        "nothing is known under this key; it was never acquired, was forgotten, or its retention has ended"
-    )]
+    #[error("the key has no record; it was never acquired, was forgotten, or its retention has ended")]
     NotFound,
     /// Another grant has superseded this one.
-    #[error("the lease was granted to somebody else (token {token}); stop working and discard the outcome")]
+    #[error("the lease was granted to another holder (token {token}); stop the work and discard its outcome")]
     NotHolder {
         /// The token of the current grant.
         token: Token,
     },
-    /// The lease has lapsed. Its outcome may still be delivered while nobody else has acquired the key.
-    #[error("the lease has lapsed and cannot be extended; complete or fail it, or acquire the key anew")]
+    /// The lease has lapsed. Its outcome can still be delivered until another caller acquires the
+    /// key.
+    #[error("the lease has lapsed and cannot be extended; complete or fail it, or acquire the key again")]
     Lapsed,
     /// The work is finished already, with another outcome.
-    #[error("the work is already {state} with another outcome, which stands")]
+    #[error("the work is already {state} with another outcome, which is final")]
     Finished {
-        /// How it was finished.
+        /// The state of the record: completed or failed.
         state: State,
     },
-    /// The lease was handed back.
-    #[error("the lease was released; acquire the key anew")]
+    /// The lease was released.
+    #[error("the lease was released; acquire the key again")]
     Released,
-    /// A live lease is in the way.
-    #[error("a live lease is in the way for another {ttl_left:?}; wait for it, or force the operation")]
+    /// The operation is not allowed while the key is leased.
+    #[error(
+        "the key is leased for another {ttl_left:?}; wait for the end of the lease, or force the operation"
+    )]
     Busy {
-        /// How long it lives if nobody extends it.
+        /// The time until the lease lapses, unless it is extended.
         ttl_left: Duration,
     },
-    /// The key's record was made for another request.
+    /// The key's record was created for another request.
     #[error("the key was used for a different request; use one key per request")]
     FingerprintMismatch,
-    /// The grant made under this lease id has ended, and an id is never granted twice.
-    #[error("this lease id's grant has ended; acquire with a new lease id")]
+    /// The grant under this lease id has ended, and an id is never granted twice.
+    #[error("the grant under this lease id has ended; acquire with a new lease id")]
     LeaseIdReused,
-    /// The clock or the tokens are past 2^53 microseconds.
-    #[error("the store's clock is past the year 2255; set it right")]
+    /// The store's clock or a token has reached 2^53 microseconds since 1970.
+    #[error("the store's clock is past the year 2255; correct it")]
     ClockOutOfRange,
-    /// The operating system gave no random bits.
-    #[error("the operating system gave no random bits: {reason}")]
+    /// The operating system returned no random bits.
+    #[error("the operating system returned no random bits: {reason}")]
     Randomness {
-        /// What it said.
+        /// The error of the operating system.
         reason: String,
     },
-    /// The engine's background thread could not be started.
-    #[error("the background thread could not be started: {reason}")]
+    /// A background thread of the engine could not be started.
+    #[error("a background thread could not be started: {reason}")]
     Thread {
-        /// What the operating system said.
+        /// The error of the operating system.
         reason: String,
     },
-    /// The engine was shut down.
-    #[error("the engine was shut down and grants no more leases")]
+    /// The engine has been closed.
+    #[error("the engine has been closed and grants no more leases")]
     ShutDown,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// What kind of thing went wrong, for code that decides what to do.
+/// A coarse classification of errors, for code that decides how to react.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The caller's mistake: change the call.
+    /// The call is wrong. Change the call.
     Invalid,
-    /// There is no such record.
+    /// The key has no record.
     NotFound,
-    /// The caller no longer holds the lease: stop.
+    /// The caller no longer holds the lease. Stop the work.
     Lost,
-    /// The outcome is final: read it.
+    /// The work has another, final outcome. Read it.
     Finished,
-    /// Somebody else is at it: wait.
+    /// Another holder has a live lease. Wait.
     Busy,
-    /// The same key for different requests.
+    /// The key was used for a different request.
     Mismatch,
-    /// Nothing happened: try again later.
+    /// Nothing was changed. Try again later.
     Unavailable,
-    /// Nothing happened, and nothing will until the configuration is changed: do not try again.
+    /// Nothing was changed, and the call fails until the configuration is corrected. Do not retry.
     Misconfigured,
-    /// It may have happened: send the same operation again.
+    /// The operation may have happened. Send the same operation again.
     Indeterminate,
-    /// The store is damaged, full, or of another version: an operator has to look.
+    /// The store is damaged, full or incompatible, or its clock is wrong. An operator has to act.
     Broken,
-    /// The engine was shut down.
+    /// The engine has been closed.
     ShutDown,
 }
 
 impl Error {
-    /// Returns the error for an answer that the machine never gives to the command. Only a store that breaks its contract leads
-    /// here.
+    /// Returns the error for an answer that does not belong to the command. Only a store that
+    /// breaks its contract causes it.
     #[cold]
     pub(crate) fn unexpected() -> Self {
         StoreError::Incompatible { reason: "the store returned the answer to another operation".to_owned() }
             .into()
     }
 
-    /// What kind of error this is.
+    /// Returns the kind of the error.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
@@ -173,14 +177,13 @@ impl Error {
         Self::Invalid { what, reason: reason.into() }
     }
 
-    /// For JSON that could not be read. serde_json's own message can quote the data, which may be a secret: only kind and place
-    /// are kept.
+    /// Returns the error for stored JSON that could not be read. The message of `serde_json` can
+    /// quote the data, which may be secret, so only the kind of the problem and its position are
+    /// kept.
     pub(crate) fn json(what: &'static str, error: &serde_json::Error) -> Self {
         let problem = match error.is_data() {
-            true => {
-                "what is stored is not of the type that was asked for; read it as the type that was written"
-            }
-            false => "what is stored is not JSON; read its bytes",
+            true => "the stored value has another type; read it as the type that was written",
+            false => "the stored value is not JSON; read its bytes",
         };
         let reason = format!("{problem} (line {}, column {})", error.line(), error.column());
         Self::Json { what, reason }
@@ -192,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_an_error_that_can_pass_by_itself_asks_for_another_try() {
+    fn store_errors_have_the_kind_that_tells_whether_to_retry() {
         let reason = String::new;
         let cases = [
             (StoreError::Unavailable { reason: reason() }, ErrorKind::Unavailable),

@@ -2,63 +2,66 @@
 
 use crate::data::codec::DecodeError;
 
-/// What went wrong in a store, and what that says about the write.
+/// An error of a store. Each variant states whether a write has happened.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// Nothing happened and nothing will. The cause can pass by itself, so the same call may succeed later.
-    #[error("store is unavailable, nothing was changed: {reason}")]
+    /// The write has not happened and never will. The cause may be temporary, so the same call may
+    /// succeed later.
+    #[error("the store is unavailable, nothing was changed: {reason}")]
     Unavailable {
-        /// What the store knows about it.
+        /// The cause, as far as the store knows it.
         reason: String,
     },
-    /// The write may have happened, or may happen yet. Read the record, or send the same operation again.
+    /// The write may have happened, or may still happen. Read the record, or send the same
+    /// operation again.
     #[error("the write may or may not have happened; send the same operation again to find out: {reason}")]
     Indeterminate {
-        /// What the store knows about it.
+        /// The cause, as far as the store knows it.
         reason: String,
     },
-    /// Nothing happened and nothing will, and the same call fails again until the configuration is changed: the path is a file,
-    /// a permission is missing, the password is wrong, there is no such database. Trying again does not help.
-    #[error("store cannot be used as it is configured, nothing was changed: {reason}")]
+    /// The write has not happened and never will, and the same call fails until the configuration
+    /// is changed. For example, the path is a file, a permission is missing, the password is wrong,
+    /// or the database does not exist.
+    #[error("the store is misconfigured, nothing was changed: {reason}")]
     Misconfigured {
-        /// What does not work, and what to change.
+        /// The problem and its solution.
         reason: String,
     },
-    /// What is stored is damaged. The store refuses to guess.
+    /// The stored data is damaged.
     #[error("stored data is damaged at {place}: {reason}")]
     Corrupt {
-        /// File and offset, or key.
+        /// The file and offset, or the key.
         place: String,
-        /// What does not fit.
+        /// The inconsistency that was found.
         reason: String,
     },
-    /// There is no room. Nothing was changed.
-    #[error("store is full, nothing was changed: {reason}")]
+    /// The store has no space left. Nothing was changed.
+    #[error("the store is full, nothing was changed: {reason}")]
     Full {
-        /// What ran out.
+        /// The exhausted resource.
         reason: String,
     },
-    /// The record is larger than the store can ever keep. Nothing was changed.
+    /// The record is larger than the store can hold. Nothing was changed.
     #[error(
-        "the record has {size} bytes, and the store keeps at most {limit}, nothing was changed; store the value elsewhere and keep a reference"
+        "the record has {size} bytes, but the store holds at most {limit}, nothing was changed; store the value elsewhere and keep a reference"
     )]
     TooLarge {
-        /// Its size in bytes.
+        /// The size of the record in bytes.
         size: u64,
         /// The limit in bytes.
         limit: u64,
     },
-    /// The data, the server or the library is of a version that does not fit.
+    /// The version of the data, of the server or of the library is not supported.
     #[error("incompatible: {reason}")]
     Incompatible {
-        /// What does not fit, and what would.
+        /// The unsupported version and the supported ones.
         reason: String,
     },
 }
 
 impl StoreError {
-    /// The error for a record under `place` that could not be decoded.
+    /// Returns the error for a record under `place` that could not be decoded.
     #[must_use]
     pub fn undecodable(place: impl Into<String>, error: DecodeError) -> Self {
         match error {

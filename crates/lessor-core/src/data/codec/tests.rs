@@ -70,9 +70,9 @@ fn from_hex(text: &str) -> Vec<u8> {
     digits.chunks(2).map(|pair| u8::try_from(pair[0] * 16 + pair[1]).unwrap()).collect()
 }
 
-/// What one release has stored every later one has to read: these files are from the first release of format 1 and
-/// never change. A new format gets new files beside them. `LESSOR_WRITE_GOLDEN=1 cargo test
-/// -p lessor-core golden_records` writes them.
+/// What one release has stored every later one has to read: these files are from the first release
+/// of format 1 and never change. A new format gets new files beside them.
+/// `LESSOR_WRITE_GOLDEN=1 cargo test -p lessor-core golden_records` writes them.
 #[test]
 fn golden_records_are_read_and_written_byte_for_byte() {
     for (name, plain) in samples() {
@@ -196,8 +196,9 @@ fn p12_every_truncation_and_every_byte_too_many_is_refused() {
     println!("{cases} truncated or lengthened records");
 }
 
-/// Stores checksum whole records; what is theirs to find is a change of a number or a text, which leaves another record.
-/// It must not leave a second way to write one, or records that are equal would differ as bytes.
+/// Stores checksum whole records; what is theirs to find is a change of a number or a text, which
+/// leaves another record. It must not leave a second way to write one, or records that are equal
+/// would differ as bytes.
 #[test]
 fn p12_every_flipped_bit_is_refused_or_makes_another_record_in_the_one_form_that_it_has() {
     let (mut refused, mut others) = (0, 0);
