@@ -67,8 +67,8 @@ pub(crate) const VALUES: &[Mutant] = &[
     Mutant {
         name: "outcome-is-sent-only-once",
         file: "crates/lessor-core/src/api/once/deliver.rs",
-        find: "for _ in 1..TRIES {",
-        replace: "for _ in TRIES..TRIES {",
+        find: "for _ in 1..ATTEMPTS {",
+        replace: "for _ in ATTEMPTS..ATTEMPTS {",
         test: core(&["--test", "once_outcomes"], "an_outcome_is_sent_again"),
     },
     Mutant {

@@ -112,7 +112,7 @@ impl Deref for Handle {
 
 impl Handle {
     /// Sends a command to the store, and passes the answer to `finish`.
-    pub(crate) fn operate<T: Send + 'static>(
+    pub(crate) fn execute<T: Send + 'static>(
         self: &Arc<Self>,
         key: Key,
         command: Command,
