@@ -1,7 +1,9 @@
 //! The values that are stored and returned: keys, times, records, and the errors about them.
 
+pub(crate) mod cause;
 pub(crate) mod codec;
 pub(crate) mod error;
+pub(crate) mod error_kind;
 pub(crate) mod fingerprint;
 pub(crate) mod hash;
 pub(crate) mod key;

@@ -334,7 +334,7 @@ fn an_outcome_that_no_store_takes_comes_back_with_the_stores_error() {
                 if works { Ok("done".to_owned()) } else { Err("no") }
             })
         });
-        let Err(OnceError::Unrecorded { error: Error::Store(StoreError::Unavailable { .. }), .. }) = &outcome
+        let Err(OnceError::Unrecorded { error: Error::Store(StoreError::Unavailable(_)), .. }) = &outcome
         else {
             panic!("{outcome:?}")
         };

@@ -35,7 +35,7 @@ impl Process {
         self.is_forked.store(true, Ordering::Relaxed);
         let reason =
             "this process was forked from the one that opened the log; open another store in the child";
-        Err(StoreError::Unavailable { reason: reason.to_owned() })
+        Err(StoreError::unavailable(reason))
     }
 
     /// Detects a fork at most a millisecond late.
@@ -82,7 +82,9 @@ mod tests {
 
     fn refused<T>(call: &str, answer: Result<T, StoreError>) {
         match answer {
-            Err(StoreError::Unavailable { reason }) => assert!(reason.contains("forked"), "{call}: {reason}"),
+            Err(StoreError::Unavailable(cause)) => {
+                assert!(cause.reason().contains("forked"), "{call}: {cause}");
+            }
             Err(error) => panic!("{call}: {error}"),
             Ok(_) => panic!("{call} succeeded"),
         }

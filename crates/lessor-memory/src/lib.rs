@@ -186,7 +186,7 @@ impl MemoryStore {
 
 #[cold]
 fn no_shard() -> Execution {
-    Execution::failed(StoreError::Unavailable { reason: "the table has no shard for the key".to_owned() })
+    Execution::failed(StoreError::unavailable("the table has no shard for the key"))
 }
 
 impl Store for MemoryStore {

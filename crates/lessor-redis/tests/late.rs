@@ -111,7 +111,7 @@ fn p2_a_grant_that_arrived_after_a_purge_is_not_handed_out_to_its_own_lease_id()
     let Some(world) = World::new() else { return };
     let (grant, lease_id) = granted(now(&world.victim));
     let lost = put(&world.victim, KEY, &grant);
-    assert!(matches!(lost, Err(StoreError::Indeterminate { .. })), "{lost:?}");
+    assert!(matches!(lost, Err(StoreError::Indeterminate(_))), "{lost:?}");
     let undercut = world.undercut();
     let engine = Engine::new(Arc::clone(&world.victim) as Arc<dyn Store>).unwrap();
     let again = tools::retry_while_down(|| engine.acquire(KEY).lease_id(lease_id).wait());

@@ -84,9 +84,10 @@ fn until_answered<T>(
     for _ in 0..MOST_SENT {
         let before = world.version(key);
         match send() {
-            Err(Error::Store(StoreError::Indeterminate { .. })) => is_in_doubt = true,
-            Err(Error::Store(StoreError::Unavailable { .. })) if is_in_doubt => {}
-            Err(Error::Store(StoreError::Unavailable { reason })) => {
+            Err(Error::Store(StoreError::Indeterminate(_))) => is_in_doubt = true,
+            Err(Error::Store(StoreError::Unavailable(_))) if is_in_doubt => {}
+            Err(Error::Store(StoreError::Unavailable(cause))) => {
+                let reason = cause.reason();
                 assert_eq!(
                     world.version(key),
                     before,
@@ -344,9 +345,7 @@ fn p6_no_reply_reaches_another_call_when_calls_are_dropped_and_connections_cut()
                             }),
                         }
                         .map_err(|error| match error {
-                            Error::Store(
-                                StoreError::Unavailable { .. } | StoreError::Indeterminate { .. },
-                            ) => {}
+                            Error::Store(StoreError::Unavailable(_) | StoreError::Indeterminate(_)) => {}
                             error => panic!("{number}/{round}: {error}"),
                         })
                         .is_ok()

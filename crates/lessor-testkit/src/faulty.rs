@@ -214,11 +214,11 @@ impl Faults {
 }
 
 fn unavailable() -> StoreError {
-    StoreError::Unavailable { reason: "injected".to_owned() }
+    StoreError::unavailable("injected")
 }
 
 fn indeterminate() -> StoreError {
-    StoreError::Indeterminate { reason: "injected".to_owned() }
+    StoreError::indeterminate("injected")
 }
 
 pub(crate) fn splitmix(state: &mut u64) -> u64 {

@@ -13,8 +13,7 @@ use lessor_core::{Cas, CompareAndSwap, Durability, Key, Store, StoreError, Times
 /// Sends one plain conditional write to a store.
 pub fn swap(store: &(impl Store + ?Sized), key: &Key, change: &ConditionalWrite<'_>) -> Reply<CasResult> {
     OwnedOperation::swap(key.clone(), change.to_owned()).send(store).map(|executed| {
-        let unexpected =
-            || StoreError::Incompatible { reason: "the answer is not that of a swap".to_owned() };
+        let unexpected = || StoreError::incompatible("the answer is not that of a swap");
         executed?.into_swap().ok_or_else(unexpected)
     })
 }

@@ -247,7 +247,7 @@ impl CompareAndSwap for Planted {
         let former = records.insert(key.clone(), change.next.clone());
         self.former.lock().insert(key, former);
         if self.fault == Fault::ErrorSaysNothingHappenedAfterTheWrite && self.every(5) {
-            return Pending::ready(Err(StoreError::Unavailable { reason: "planted".to_owned() }));
+            return Pending::ready(Err(StoreError::unavailable("planted")));
         }
         Pending::ready(Ok(stamped.map_or(CasResult::Written, CasResult::WrittenAs)))
     }

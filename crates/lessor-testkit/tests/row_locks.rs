@@ -77,7 +77,7 @@ impl Transaction {
     #[expect(clippy::unused_async, reason = "that of a server is")]
     async fn commit(mut self) -> Result<(), StoreError> {
         let lost = self.database.lost.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
-        let indeterminate = || Err(StoreError::Indeterminate { reason: "the reply was lost".to_owned() });
+        let indeterminate = || Err(StoreError::indeterminate("the reply was lost"));
         if lost.is_ok_and(|lost| lost.is_multiple_of(2)) {
             return indeterminate();
         }
@@ -136,12 +136,12 @@ impl SqlStore {
             let executed = self.decide(&mut transaction, &operation).await?;
             let written = transaction.locked.get(operation.key()).cloned().flatten();
             match transaction.commit().await {
-                Err(StoreError::Indeterminate { .. }) if executed.is_write() => {
+                Err(StoreError::Indeterminate(_)) if executed.is_write() => {
                     if let Some(record) = decoded(operation.key(), written)? {
                         unconfirmed.add(record, executed);
                     }
                 }
-                Err(StoreError::Indeterminate { .. }) => {}
+                Err(StoreError::Indeterminate(_)) => {}
                 done => return done.map(|()| executed),
             }
         }

@@ -182,7 +182,7 @@ impl CompareAndSwap for Script {
             Some(Said::OutOfWindow(record, now)) => {
                 Pending::ready(Ok(CasResult::Rejected(seen(record.as_ref(), *now))))
             }
-            Some(Said::Doubt) => Pending::ready(Err(StoreError::Indeterminate { reason: String::new() })),
+            Some(Said::Doubt) => Pending::ready(Err(StoreError::indeterminate(""))),
             Some(Said::Unavailable) => Pending::ready(Err(unavailable())),
             None => self.ask(Ask::Swap(Put {
                 expected: change.expected.cloned().map(Rec::new),
@@ -227,5 +227,5 @@ fn seen(record: Option<&Rec>, now: Time) -> Snapshot {
 }
 
 fn unavailable() -> StoreError {
-    StoreError::Unavailable { reason: String::new() }
+    StoreError::unavailable("")
 }

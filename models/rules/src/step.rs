@@ -178,9 +178,7 @@ impl State {
                 self.hand_out(who.print, value);
             }
             (Cmd::Acquire(..), Ok((Answer::InProgress(_), _))) if config.waits => self.wait(c, true, config),
-            (Cmd::Acquire(id, _), Err(Error::Store(StoreError::Indeterminate { .. })))
-                if !config.is_chosen =>
-            {
+            (Cmd::Acquire(id, _), Err(Error::Store(StoreError::Indeterminate(_)))) if !config.is_chosen => {
                 self.begin(c, Cmd::HolderCommand(id, Deed::Abandon), Guess::None, 0, false, config);
             }
             (Cmd::HolderCommand(id, deed), Ok((Answer::Done(ack), _))) => {

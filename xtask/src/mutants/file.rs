@@ -115,8 +115,8 @@ pub(crate) const FILE: &[Mutant] = &[
     Mutant {
         name: "file-goes-on-after-a-failed-write",
         file: "crates/lessor-file/src/log/poison.rs",
-        find: "        let _ = self.failure.set(Failure { last_lsn, reason });\n        self.is_set.store(true, Ordering::Release);",
-        replace: "        let _ = self.failure.set(Failure { last_lsn, reason });",
+        find: "        let _ = self.failure.set(Failure { last_lsn, cause });\n        self.is_set.store(true, Ordering::Release);",
+        replace: "        let _ = self.failure.set(Failure { last_lsn, cause });",
         test: file(FAULTS, "after_a_failed_sync"),
     },
     Mutant {

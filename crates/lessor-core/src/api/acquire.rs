@@ -307,7 +307,7 @@ impl Finish {
         let mut orphan = Orphan { shared: Arc::clone(shared), key, lease_id };
         reply.map(move |executed| {
             // An indeterminate write may have granted a lease, and only the engine knows its id, unless the caller chose it.
-            let may_be_granted = matches!(executed, Err(StoreError::Indeterminate { .. })) && !self.chosen;
+            let may_be_granted = matches!(executed, Err(StoreError::Indeterminate(_))) && !self.chosen;
             orphan.lease_id = orphan.lease_id.filter(|_| may_be_granted);
             let answered = orphan.shared.take(&orphan.key, executed);
             self.finish(&orphan.shared, orphan.key.clone(), answered)

@@ -204,7 +204,7 @@ impl Engine {
                     return answer;
                 }
                 readers.sleep_until(called_at.saturating_add(FIRST_READING)).await;
-                let no_reading = || Err(StoreError::Unavailable { reason: no_reading(timeout) }.into());
+                let no_reading = || Err(StoreError::unavailable(no_reading(timeout)).into());
                 waiter.last_reading(view).unwrap_or_else(no_reading)
             };
             future::or(outcome, timed_out).await

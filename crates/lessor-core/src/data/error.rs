@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::data::cause::Cause;
+use crate::data::error_kind::ErrorKind;
 use crate::data::key::KeyError;
 use crate::data::lease_id::LeaseIdError;
 use crate::data::record::Token;
@@ -41,14 +43,10 @@ pub enum Error {
         /// The limit in bytes.
         limit: usize,
     },
-    /// A value could not be converted to JSON or from JSON. The message contains neither.
-    #[error("{what} could not be converted: {reason}")]
-    Json {
-        /// The name of the value.
-        what: &'static str,
-        /// The problem and its position.
-        reason: String,
-    },
+    /// A value could not be converted to JSON or from JSON. The message contains neither. The
+    /// source is a [`JsonError`] if JSON could not be read.
+    #[error(transparent)]
+    Json(Cause),
     /// There is no record under the key, or its retention has ended.
     #[error("the key has no record; it was never acquired, was forgotten, or its retention has ended")]
     NotFound,
@@ -89,17 +87,11 @@ pub enum Error {
     #[error("the store's clock is past the year 2255; correct it")]
     ClockOutOfRange,
     /// The operating system returned no random bits.
-    #[error("the operating system returned no random bits: {reason}")]
-    Randomness {
-        /// The error of the operating system.
-        reason: String,
-    },
+    #[error(transparent)]
+    Randomness(Cause),
     /// A background thread of the engine could not be started.
-    #[error("a background thread could not be started: {reason}")]
-    Thread {
-        /// The error of the operating system.
-        reason: String,
-    },
+    #[error(transparent)]
+    Thread(Cause),
     /// The engine has been closed.
     #[error("the engine has been closed and grants no more leases")]
     ShutDown,
@@ -108,41 +100,12 @@ pub enum Error {
     Store(#[from] StoreError),
 }
 
-/// A coarse classification of errors, for code that decides how to react.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// The call is wrong. Change the call.
-    Invalid,
-    /// The key has no record.
-    NotFound,
-    /// The caller no longer holds the lease. Stop the work.
-    Lost,
-    /// The work has another, final outcome. Read it.
-    Finished,
-    /// Another holder has a live lease. Wait.
-    Busy,
-    /// The key was used for a different request.
-    Mismatch,
-    /// Nothing was changed. Try again later.
-    Unavailable,
-    /// Nothing was changed, and the call fails until the configuration is corrected. Do not retry.
-    Misconfigured,
-    /// The operation may have happened. Send the same operation again.
-    Indeterminate,
-    /// The store is damaged, full or incompatible, or its clock is wrong. An operator has to act.
-    Broken,
-    /// The engine has been closed.
-    ShutDown,
-}
-
 impl Error {
     /// Returns the error for an answer that does not belong to the command. Only a store that
     /// breaks its contract causes it.
     #[cold]
     pub(crate) fn unexpected() -> Self {
-        StoreError::Incompatible { reason: "the store returned the answer to another operation".to_owned() }
-            .into()
+        StoreError::incompatible("the store returned the answer to another operation").into()
     }
 
     /// Returns the kind of the error.
@@ -153,23 +116,17 @@ impl Error {
             | Self::LeaseId(_)
             | Self::Invalid { .. }
             | Self::TooLarge { .. }
-            | Self::Json { .. }
+            | Self::Json(_)
             | Self::LeaseIdReused => ErrorKind::Invalid,
             Self::NotFound => ErrorKind::NotFound,
             Self::NotHolder { .. } | Self::Lapsed | Self::Released => ErrorKind::Lost,
             Self::Finished { .. } => ErrorKind::Finished,
             Self::Busy { .. } => ErrorKind::Busy,
             Self::FingerprintMismatch => ErrorKind::Mismatch,
-            Self::Randomness { .. } | Self::Thread { .. } => ErrorKind::Unavailable,
+            Self::Randomness(_) | Self::Thread(_) => ErrorKind::Unavailable,
             Self::ShutDown => ErrorKind::ShutDown,
-            Self::Store(StoreError::TooLarge { .. }) => ErrorKind::Invalid,
-            Self::Store(StoreError::Unavailable { .. }) => ErrorKind::Unavailable,
-            Self::Store(StoreError::Indeterminate { .. }) => ErrorKind::Indeterminate,
-            Self::Store(StoreError::Misconfigured { .. }) => ErrorKind::Misconfigured,
-            Self::Store(
-                StoreError::Corrupt { .. } | StoreError::Full { .. } | StoreError::Incompatible { .. },
-            )
-            | Self::ClockOutOfRange => ErrorKind::Broken,
+            Self::Store(error) => error.kind(),
+            Self::ClockOutOfRange => ErrorKind::Broken,
         }
     }
 
@@ -185,28 +142,92 @@ impl Error {
             true => "the stored value has another type; read it as the type that was written",
             false => "the stored value is not JSON; read its bytes",
         };
-        let reason = format!("{problem} (line {}, column {})", error.line(), error.column());
-        Self::Json { what, reason }
+        Self::unconverted(what, problem, Some(error))
+    }
+
+    /// Returns the error for a value that could not be converted, with the position of `error`.
+    pub(crate) fn unconverted(what: &str, reason: &str, error: Option<&serde_json::Error>) -> Self {
+        let cause = Cause::new(format!("{what} could not be converted: {reason}"));
+        Self::Json(match error {
+            Some(error) => cause.with_source(JsonError { line: error.line(), column: error.column() }),
+            None => cause,
+        })
+    }
+}
+
+/// The position in a JSON text at which it could not be read as a value. Contains nothing of the
+/// text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}, column {column}")]
+pub struct JsonError {
+    line: usize,
+    column: usize,
+}
+
+impl JsonError {
+    /// Returns the line, from 1.
+    #[must_use]
+    pub fn line(&self) -> usize {
+        self.line
+    }
+
+    /// Returns the column in bytes, from 1; 0 if the line is empty.
+    #[must_use]
+    pub fn column(&self) -> usize {
+        self.column
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error as _;
+    use std::io;
+
     use super::*;
+
+    fn all(reason: &str) -> [StoreError; 6] {
+        [
+            StoreError::unavailable(reason),
+            StoreError::misconfigured(reason),
+            StoreError::indeterminate(reason),
+            StoreError::corrupt("place", reason),
+            StoreError::full(reason),
+            StoreError::incompatible(reason),
+        ]
+    }
 
     #[test]
     fn store_errors_have_the_kind_that_tells_whether_to_retry() {
-        let reason = String::new;
-        let cases = [
-            (StoreError::Unavailable { reason: reason() }, ErrorKind::Unavailable),
-            (StoreError::Misconfigured { reason: reason() }, ErrorKind::Misconfigured),
-            (StoreError::Indeterminate { reason: reason() }, ErrorKind::Indeterminate),
-            (StoreError::Corrupt { place: String::new(), reason: reason() }, ErrorKind::Broken),
-            (StoreError::Full { reason: reason() }, ErrorKind::Broken),
-            (StoreError::Incompatible { reason: reason() }, ErrorKind::Broken),
-        ];
-        for (error, kind) in cases {
-            assert_eq!(Error::Store(error.clone()).kind(), kind, "{error}");
+        use ErrorKind::{Broken, Indeterminate, Misconfigured, Unavailable};
+        let kinds = [Unavailable, Misconfigured, Indeterminate, Broken, Broken, Broken];
+        for (error, kind) in all("").into_iter().zip(kinds) {
+            assert_eq!((error.kind(), Error::Store(error.clone()).kind()), (kind, kind), "{error}");
         }
+        assert_eq!(Error::Store(StoreError::too_large(2, 1)).kind(), ErrorKind::Invalid);
+    }
+
+    #[test]
+    fn the_error_of_the_operating_system_can_be_recovered_from_every_store_error() {
+        const ENOSPC: i32 = 28;
+        for error in all("it failed") {
+            let error = Error::Store(error.with_source(io::Error::from_raw_os_error(ENOSPC))).clone();
+            let source: &io::Error = error.source().and_then(|source| source.downcast_ref()).unwrap();
+            assert_eq!(source.raw_os_error(), Some(ENOSPC));
+            let (short, long) = (error.to_string(), format!("{error:#}"));
+            assert!(short.ends_with("it failed"), "{short}");
+            assert_eq!(long, format!("{short}: {source}"), "the source is shown once");
+        }
+        let too_large = StoreError::too_large(2, 1).with_source(io::Error::from_raw_os_error(ENOSPC));
+        assert!(too_large.source().is_none());
+    }
+
+    #[test]
+    fn p11_an_error_about_json_gives_the_place_and_nothing_of_the_text() {
+        let error = serde_json::from_str::<u32>("\n  \"secret\"").unwrap_err();
+        let error = Error::json("result", &error);
+        let source: &JsonError = error.source().and_then(|source| source.downcast_ref()).unwrap();
+        assert_eq!((source.line(), source.column()), (2, 10));
+        let shown = format!("{error} {error:#} {error:?}");
+        assert!(shown.contains("line 2, column 10") && !shown.contains("secret"), "{shown}");
     }
 }

@@ -59,12 +59,9 @@ pub(crate) fn json_payload_that_reads_back<T: Serialize + DeserializeOwned>(
         match serde_json::from_slice::<T>(bytes) {
             Ok(_) => Ok(payload),
             Err(error) => {
-                let place = (error.line(), error.column());
-                let reason = format!(
-                    "its JSON cannot be read as its type (line {}, column {}); make its Serialize and Deserialize agree",
-                    place.0, place.1
-                );
-                Err(Error::Json { what, reason })
+                const REASON: &str =
+                    "its JSON cannot be read as its type; make its Serialize and Deserialize agree";
+                Err(Error::unconverted(what, REASON, Some(&error)))
             }
         }
     })
@@ -79,7 +76,7 @@ pub(crate) fn json_value<T: Serialize + ?Sized>(what: &'static str, value: &T) -
 }
 
 fn unfit(what: &'static str, error: &serde_json::Error) -> Error {
-    Error::Json { what, reason: strict::reason(error).to_owned() }
+    Error::unconverted(what, strict::reason(error), None)
 }
 
 pub(crate) fn payload(what: &'static str, bytes: &[u8], limit: usize) -> Result<Payload, Error> {

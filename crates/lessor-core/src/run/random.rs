@@ -2,10 +2,12 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::io;
 
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
+use crate::data::cause::Cause;
 use crate::data::error::Error;
 use crate::data::lease_id::LeaseId;
 
@@ -95,7 +97,10 @@ impl fmt::Debug for LeaseIds {
 fn os_random<const N: usize>() -> Result<[u8; N], Error> {
     let mut bytes = [0; N];
     #[expect(clippy::disallowed_methods, reason = "the home of randomness")]
-    getrandom::fill(&mut bytes).map_err(|error| Error::Randomness { reason: error.to_string() })?;
+    getrandom::fill(&mut bytes).map_err(|error| {
+        let cause = Cause::new("the operating system gave no random bits");
+        Error::Randomness(cause.with_source(io::Error::from(error)))
+    })?;
     Ok(bytes)
 }
 

@@ -17,6 +17,7 @@ use std::time::Duration;
 use async_executor::Executor;
 use parking_lot::Mutex;
 
+use crate::data::cause::Cause;
 use crate::data::error::Error;
 use crate::data::time::{Monotonic, Timestamp};
 use crate::run::clock::EngineClock;
@@ -62,10 +63,10 @@ impl Worker {
             stopping: AtomicBool::new(false),
         });
         let worker = Arc::clone(&core);
-        let thread = thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(move || worker.run())
-            .map_err(|error| Error::Thread { reason: error.to_string() })?;
+        let thread =
+            thread::Builder::new().name(name.to_owned()).spawn(move || worker.run()).map_err(|error| {
+                Error::Thread(Cause::new("the background thread could not be started").with_source(error))
+            })?;
         Ok(Self { core, thread: thread.thread().clone() })
     }
 

@@ -394,7 +394,7 @@ impl Attempts {
             Response::Swap(Ok(CasResult::Rejected(current)), _) | Response::Load(Ok(current)) => {
                 self.decide(current, true, decide)
             }
-            Response::Swap(Err(error @ StoreError::Indeterminate { .. }), Attempt { next, answer }) => {
+            Response::Swap(Err(error @ StoreError::Indeterminate(_)), Attempt { next, answer }) => {
                 self.indeterminate += 1;
                 if self.indeterminate > MAX_INDETERMINATE {
                     return Step::Failed(error);
@@ -426,7 +426,7 @@ impl Attempts {
         self.rounds += 1;
         if self.rounds > MAX_ROUNDS {
             let reason = format!("it rejected a write {MAX_ROUNDS} times in a row, against its contract");
-            return Step::Failed(StoreError::Unavailable { reason });
+            return Step::Failed(StoreError::unavailable(reason));
         }
         match decide(current.record.as_ref(), current.now) {
             Decision::Write(write, _) if is_late(&write) && !exact => Step::Next(Next::Load),

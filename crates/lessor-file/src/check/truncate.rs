@@ -133,7 +133,7 @@ pub(crate) fn plan(vfs: &dyn Vfs, start: TruncateFrom) -> Result<Option<Plan>, E
                 "{}, and the log cannot be truncated without this file; restore a backup",
                 damage.reason
             );
-            return Err(StoreError::Corrupt { place, reason }.into());
+            return Err(StoreError::corrupt(place, reason).into());
         }
         Verdict::Damaged(_) => false,
     };

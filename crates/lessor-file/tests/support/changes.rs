@@ -111,7 +111,7 @@ impl CompareAndSwap for RecordingStore {
     }
 
     fn load(&self, _: &Key) -> Reply<Snapshot> {
-        let nothing = StoreError::Unavailable { reason: "nothing to show".to_owned() };
+        let nothing = StoreError::unavailable("nothing to show");
         Pending::ready(self.seen.lock().clone().ok_or(nothing))
     }
 

@@ -136,7 +136,7 @@ impl<'d> Work<'d> {
         };
         match self.write(act, key, &seen) {
             Ok(_) => Ok(()),
-            Err(StoreError::Full { .. }) => Ok(()),
+            Err(StoreError::Full(_)) => Ok(()),
             Err(error) => self.heal(&error.into()),
         }
     }
@@ -183,7 +183,7 @@ impl<'d> Work<'d> {
                 Ok(false)
             }
             Err(error) => {
-                if let StoreError::Indeterminate { .. } = error {
+                if let StoreError::Indeterminate(_) = error {
                     self.observed.may_have_stored(key, change.next);
                     self.nothing_is_answered_any_more();
                 }
@@ -204,7 +204,7 @@ impl<'d> Work<'d> {
         let change =
             changes::change(&key, &seen, Action::Acquire, LeaseId::from_bytes([255; 16]), 0).unwrap();
         match lessor_testkit::swap(self.store(), &key, &change.borrow()).wait() {
-            Err(StoreError::Unavailable { .. }) => {}
+            Err(StoreError::Unavailable(_)) => {}
             other => panic!("after a failed write: {other:?}; after {:?}", self.observed.trace),
         }
     }
@@ -275,9 +275,7 @@ fn clock_behind(observed: &Observed) -> ManualClock {
 #[track_caller]
 fn must_be_io(error: &Error) {
     match error {
-        Error::Store(
-            StoreError::Unavailable { .. } | StoreError::Full { .. } | StoreError::Indeterminate { .. },
-        ) => {}
+        Error::Store(StoreError::Unavailable(_) | StoreError::Full(_) | StoreError::Indeterminate(_)) => {}
         other => panic!("a disk that was not damaged: {other}"),
     }
 }

@@ -66,8 +66,9 @@ impl Shared {
                 Ok(ScriptReply { status, record: None, now: context.clock.now(), expires_ms: NO_EXPIRY })
             }
             value => {
-                let reply = parse_reply(value).ok_or_else(|| StoreError::Incompatible {
-                    reason: format!("unexpected reply to a script from {}", context.address.endpoint),
+                let reply = parse_reply(value).ok_or_else(|| {
+                    let endpoint = &context.address.endpoint;
+                    StoreError::incompatible(format!("unexpected reply to a script from {endpoint}"))
                 })?;
                 context.observe_clock(sent, reply.now);
                 Ok(reply)

@@ -43,7 +43,7 @@ impl Shared {
         let mut command = Cmd::with_capacity(7, name.len() + change.next().len() + 64);
         command.arg("SET").arg(&name).arg(change.next()).arg("NX").arg("GET").arg("PX").arg(lifetime);
         let (reply, now) = match self.manager.call(&command, Effect::Write, deadline).await {
-            Err(full @ StoreError::Full { .. }) => {
+            Err(full @ StoreError::Full(_)) => {
                 return Box::pin(self.conflict_or_full(key, full, deadline)).await;
             }
             reply => reply?,
@@ -70,7 +70,7 @@ impl Shared {
             _ => {
                 let endpoint = &self.manager.context.address.endpoint;
                 let reason = format!("unexpected reply to SET from {endpoint}");
-                Err(StoreError::Incompatible { reason })
+                Err(StoreError::incompatible(reason))
             }
         }
     }
@@ -84,8 +84,8 @@ impl Shared {
         deadline: u64,
     ) -> Result<CasResult, StoreError> {
         let reply = self.read(key, deadline).await.map_err(|error| match error {
-            StoreError::Unavailable { reason } | StoreError::Misconfigured { reason } => {
-                StoreError::Indeterminate { reason }
+            StoreError::Unavailable(cause) | StoreError::Misconfigured(cause) => {
+                StoreError::Indeterminate(cause)
             }
             other => other,
         })?;
@@ -115,7 +115,7 @@ impl Shared {
         let removed = self.run_script(&SCRIPTS.remove, &call, Effect::Write, deadline).await;
         let removed = removed.map_err(|error| match error {
             // A late record does not count, whether it was removed or not.
-            StoreError::Indeterminate { reason } => StoreError::Unavailable { reason },
+            StoreError::Indeterminate(cause) => StoreError::Unavailable(cause),
             other => other,
         })?;
         Ok(CasResult::Rejected(Snapshot { record: None, now: removed.now }))

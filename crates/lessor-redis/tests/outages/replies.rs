@@ -58,7 +58,7 @@ fn p6_a_request_is_sent_once_whatever_happens_to_its_reply() {
                 assert!(calls <= 1, "{text} was sent {calls} times");
                 match answer {
                     Err(error) => {
-                        let is_in_doubt = matches!(error, StoreError::Indeterminate { .. });
+                        let is_in_doubt = matches!(error, StoreError::Indeterminate(_));
                         assert_eq!(is_in_doubt, what != "load", "{text}: {error}");
                         true
                     }

@@ -61,10 +61,7 @@ pub fn an_error_that_says_nothing_happened_is_right(factory: Factory<'_>) {
     for number in 0..200 {
         let key = key(&format!("k{number}"));
         let answer = retrying::swap(store, &key, &change(None, &some(subject.now()))).wait();
-        if let Err(
-            StoreError::Unavailable { .. } | StoreError::Misconfigured { .. } | StoreError::Full { .. },
-        ) = answer
-        {
+        if let Err(StoreError::Unavailable(_) | StoreError::Misconfigured(_) | StoreError::Full(_)) = answer {
             eventually("the store can be read again", || store.load(&key).wait().is_ok());
             let found = load(store, &key).record;
             assert_eq!(found, None, "the store answered that nothing was changed");

@@ -138,10 +138,10 @@ fn an_unknown_required_field_is_refused_by_name_and_its_head_is_read() {
                     let bytes = [&with_bits(&plain, bits), behind].concat();
                     let error = Record::decode(&bytes).unwrap_err();
                     assert_eq!(error, DecodeError::UnknownField { number }, "{name}");
-                    let StoreError::Incompatible { reason } = StoreError::undecodable("key \"k\"", error)
-                    else {
+                    let StoreError::Incompatible(cause) = StoreError::undecodable("key \"k\"", error) else {
                         panic!("{name}: {error} is not incompatible")
                     };
+                    let reason = cause.reason();
                     assert!(reason.contains(&format!("field {number},")), "{reason}");
                     assert!(reason.contains("key \"k\"") && reason.contains("upgrade"), "{reason}");
                     let outline = Record::header(&bytes).unwrap();

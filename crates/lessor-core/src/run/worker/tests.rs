@@ -19,7 +19,7 @@ use crate::sync::pending::Pending;
 struct OnlyAClock(AtomicU64);
 
 fn no_records<T>() -> Reply<T> {
-    Pending::ready(Err(StoreError::Unavailable { reason: "this store has no records".to_owned() }))
+    Pending::ready(Err(StoreError::unavailable("this store has no records")))
 }
 
 impl Store for OnlyAClock {
