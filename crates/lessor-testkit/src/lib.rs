@@ -41,6 +41,7 @@
 mod actor;
 mod clock;
 pub mod conformance;
+mod environment;
 pub mod faulty;
 pub mod history;
 mod jumping;

@@ -10,6 +10,7 @@ use proptest::test_runner::{Config, FileFailurePersistence, TestCaseError, TestR
 
 use crate::actor::Actor;
 use crate::conformance::Factory;
+use crate::environment::number_from_env;
 use crate::faulty::{Chances, Faults, Level};
 use crate::model::{Ask, Model, Op, Refusal, Said, Verdict};
 use crate::strategies::{ENGINES, HOLDERS, KEYS, RETENTION, Step, What, on_failed, steps};
@@ -19,10 +20,6 @@ use crate::subject::Subject;
 #[must_use]
 pub fn cases() -> u32 {
     number_from_env("LESSOR_CASES", 256)
-}
-
-pub(crate) fn number_from_env(name: &str, otherwise: u32) -> u32 {
-    std::env::var(name).ok().and_then(|text| text.replace('_', "").parse().ok()).unwrap_or(otherwise)
 }
 
 /// What was done.

@@ -13,8 +13,8 @@ use lessor_core::{
 };
 
 use crate::clock::ManualClock;
+use crate::environment::number_from_env;
 use crate::plain::PlainStore;
-use crate::state_machine::number_from_env;
 
 /// Threads in a race.
 pub(crate) const RACERS: usize = 8;

@@ -10,9 +10,9 @@ use lessor_core::{LeaseId, OnFailed, OnLapsed};
 use super::checker::{Recorder, check};
 use crate::actor::Actor;
 use crate::conformance::Factory;
+use crate::environment::number_from_env;
 use crate::faulty::splitmix;
 use crate::model::{Ask, Model, Op, Verdict};
-use crate::state_machine::number_from_env;
 
 const THREADS: u64 = 4;
 const KEYS: u64 = 2;
