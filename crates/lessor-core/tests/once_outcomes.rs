@@ -14,7 +14,7 @@ use lessor_core::{
     Acquisition, Engine, Error, ErrorKind, Lease, OnFailed, OnceError, Settings, State, StoreError,
 };
 use lessor_memory::MemoryStore;
-use lessor_testkit::faulty::Chances;
+use lessor_testkit::faulty::FaultRates;
 use lessor_testkit::{Fault, Faults, Level, ManualClock};
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -330,7 +330,7 @@ fn an_outcome_that_no_store_takes_comes_back_with_the_stores_error() {
         let outcome = run_through(&clock, || {
             engine.once("key").ttl(10 * TTL).run(|_| {
                 // Renewals meet it as well.
-                faults.at_random(1, Chances { unavailable: 1000, ..Chances::default() });
+                faults.at_random(1, FaultRates { unavailable: 1000, ..FaultRates::default() });
                 if works { Ok("done".to_owned()) } else { Err("no") }
             })
         });
@@ -341,7 +341,7 @@ fn an_outcome_that_no_store_takes_comes_back_with_the_stores_error() {
         let text = outcome.as_ref().unwrap_err().to_string();
         assert!(works || text.contains("no"), "{text}");
         assert_eq!(work(outcome), Some(if works { Ok("done".to_owned()) } else { Err("no") }));
-        faults.quiet();
+        faults.clear();
     }
 }
 

@@ -1,4 +1,4 @@
-//! A store so plain that it is correct at sight: where the kit makes records for other stores to keep.
+//! A store that is simple enough to be evidently correct. The kit creates records with it.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -12,7 +12,7 @@ use crate::clock::ManualClock;
 #[derive(Debug)]
 pub(crate) struct PlainStore {
     records: Mutex<BTreeMap<Key, Record>>,
-    /// The highest token of any record that was purged.
+    /// The highest token of all purged records.
     purged: Mutex<Option<Token>>,
     clock: ManualClock,
 }

@@ -187,7 +187,7 @@ pub(crate) const FILE: &[Mutant] = &[
         file: "crates/lessor-file/src/store/attempt.rs",
         find: "self.token_floor.fetch_max(slot.token, Ordering::Relaxed);",
         replace: "",
-        test: file(&["--test", "conformance_sim"], "p2_a_grant_by_an_old_reading"),
+        test: file(&["--test", "conformance_sim"], "p2_a_delayed_grant"),
     },
     Mutant {
         name: "file-keeps-no-room-for-holders",

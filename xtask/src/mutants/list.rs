@@ -446,28 +446,34 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         file: "crates/lessor-core/src/data/codec.rs",
         find: "    if let Some(number) = unknown_field(present) {",
         replace: "    if let Some(number) = unknown_field(present).filter(|number| *number == 63) {",
-        test: core("codec::tests::an_unknown_required_field_is_refused_by_name_and_its_head_is_read"),
+        test: core("codec::tests::an_unknown_required_field_is_refused_with_its_number_and_the_head_is_read"),
     },
     Mutant {
         name: "unknown-required-field-is-called-damage",
         file: "crates/lessor-core/src/data/store_error.rs",
         find: "DecodeError::NewerFormat { .. } | DecodeError::UnknownField { .. } => {",
         replace: "DecodeError::UnknownField { .. } => Self::Corrupt { place: place.into(), reason: error.to_string() },\n            DecodeError::NewerFormat { .. } => {",
-        test: core("codec::tests::an_unknown_required_field_is_refused_by_name_and_its_head_is_read"),
+        test: core("codec::tests::an_unknown_required_field_is_refused_with_its_number_and_the_head_is_read"),
     },
     Mutant {
         name: "skippable-fields-are-not-kept",
         file: "crates/lessor-core/src/data/codec.rs",
         find: "        former,\n        of_record,",
         replace: "        former,\n        of_record: of_record.filter(|_| false),",
-        test: memory(&["--test", "conformance"], "growing::unknown_fields_outlast_every_change_of_a_grant"),
+        test: memory(
+            &["--test", "conformance"],
+            "growing::unknown_fields_are_kept_by_every_change_of_a_grant",
+        ),
     },
     Mutant {
         name: "skippable-fields-of-the-record-end-with-the-grant",
         file: "crates/lessor-core/src/rules/transition.rs",
         find: "            attributes.of_grant = None;",
         replace: "            attributes.of_grant = None;\n            attributes.of_record = None;",
-        test: memory(&["--test", "conformance"], "growing::unknown_fields_of_a_grant_end_with_it"),
+        test: memory(
+            &["--test", "conformance"],
+            "growing::unknown_fields_of_a_grant_are_dropped_by_a_takeover",
+        ),
     },
     Mutant {
         name: "skippable-fields-of-the-grant-outlast-it",
@@ -511,7 +517,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         replace: "let _ = token;",
         test: memory(
             &["--test", "conformance"],
-            "on_a_manual_clock::purging::p2_a_grant_by_an_old_reading_does_not_undercut_what_was_purged",
+            "on_a_manual_clock::purging::p2_a_delayed_grant_gets_no_token_below_a_purged_one",
         ),
     },
     Mutant {
@@ -521,7 +527,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         replace: "Some((purge_at, token)) if purge_at <= now || purge_at > now => {",
         test: memory(
             &["--test", "conformance"],
-            "on_a_manual_clock::purging::purge_drops_nothing_that_is_not_due",
+            "on_a_manual_clock::purging::purge_keeps_records_that_are_not_due",
         ),
     },
     Mutant {

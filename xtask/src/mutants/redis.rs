@@ -155,7 +155,7 @@ pub(crate) const REDIS: &[Mutant] = &[
         file: "crates/lessor-redis/src/store/writes.rs",
         find: "saturating_since(token) >= MAX_ARRIVAL_DELAY",
         replace: "saturating_since(token) >= MAX_ARRIVAL_DELAY * 1000",
-        test: redis(CONFORMANCE, "on_the_real_clock::purging::p2_a_grant_by_an_old_reading"),
+        test: redis(CONFORMANCE, "on_the_real_clock::purging::p2_a_delayed_grant"),
     },
     Mutant {
         name: "redis-grant-whose-answer-came-late-counts",
