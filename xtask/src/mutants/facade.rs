@@ -19,10 +19,6 @@ pub(crate) const FACADE: &[Mutant] = &[
         file: "crates/lessor-core/src/data/store_error.rs",
         find: "Self::Misconfigured(_) => ErrorKind::Misconfigured,",
         replace: "Self::Misconfigured(_) => ErrorKind::Unavailable,",
-        test: Test {
-            package: "lessor-core",
-            target: &["--lib"],
-            filter: "store_errors_have_the_kind",
-        },
+        test: Test { package: "lessor-core", target: &["--lib"], filter: "store_errors_have_the_kind" },
     },
 ];
