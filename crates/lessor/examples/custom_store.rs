@@ -1,4 +1,4 @@
-//! A custom store: seven methods, no lease rule. `docs/writing-a-store.md` explains this one line by line.
+//! A custom store: seven methods and no lease rule. `docs/writing-a-store.md` explains it.
 //!
 //! `cargo run -p lessor --example custom_store`
 
@@ -25,7 +25,7 @@ pub(crate) struct MapStore {
 #[derive(Debug, Default)]
 struct Kept {
     records: BTreeMap<Key, Record>,
-    /// The highest token of any record that was purged.
+    /// The highest token of all purged records.
     purged: Option<Token>,
 }
 
