@@ -47,7 +47,7 @@
 //!
 //! A lease alone does not make an external side effect happen exactly once. A holder can die after
 //! the effect and before its completion, and the next holder cannot know. The effect happens
-//! exactly once if its target rejects outdated [tokens](LeaseHandle::token), if the target is
+//! exactly once if its target rejects outdated [tokens](Lease::token), if the target is
 //! idempotent, or if the completion is written in the same transaction as the effect. If none of
 //! these is possible, [`OnLapsed::InDoubt`] gives *at most once* instead of *at least once*.
 //!
