@@ -8,6 +8,7 @@ pub(crate) mod fingerprint;
 pub(crate) mod hash;
 pub(crate) mod key;
 pub(crate) mod lease_id;
+pub(crate) mod out_of_range;
 pub(crate) mod record;
 pub(crate) mod snapshot;
 pub(crate) mod state;

@@ -72,6 +72,7 @@ pub use data::error_kind::ErrorKind;
 pub use data::fingerprint::Fingerprint;
 pub use data::key::{Key, KeyError, MAX_KEY_CHARS};
 pub use data::lease_id::{LeaseId, LeaseIdError};
+pub use data::out_of_range::OutOfRange;
 pub use data::record::{
     Failure, GrantEnd, Payload, PreviousGrant, Record, RecordHeader, Stage, Token, Version,
 };

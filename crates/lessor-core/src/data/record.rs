@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::fingerprint::Fingerprint;
 use crate::data::hash::{hex, sha256};
 use crate::data::lease_id::LeaseId;
+use crate::data::out_of_range::OutOfRange;
 use crate::data::time::Timestamp;
 
 /// Fencing token: strictly increasing over all grants of a key, across expiry, release, purge, restart and fail-over.
@@ -50,9 +51,9 @@ impl From<Token> for u64 {
 }
 
 impl TryFrom<u64> for Token {
-    type Error = &'static str;
-    fn try_from(token: u64) -> Result<Self, Self::Error> {
-        Self::from_u64(token).ok_or("a token is below 2^53")
+    type Error = OutOfRange;
+    fn try_from(token: u64) -> Result<Self, OutOfRange> {
+        Self::from_u64(token).ok_or(OutOfRange::new("token", token))
     }
 }
 

@@ -5,6 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::out_of_range::OutOfRange;
+
 /// A time in whole microseconds since the Unix epoch. It is below 2^53 (the year 2255), so a JSON
 /// number represents it exactly.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -88,9 +90,9 @@ impl From<Timestamp> for u64 {
 }
 
 impl TryFrom<u64> for Timestamp {
-    type Error = &'static str;
-    fn try_from(micros: u64) -> Result<Self, Self::Error> {
-        Self::from_micros(micros).ok_or("timestamp is past 2^53 microseconds; give microseconds since 1970")
+    type Error = OutOfRange;
+    fn try_from(micros: u64) -> Result<Self, OutOfRange> {
+        Self::from_micros(micros).ok_or(OutOfRange::new("timestamp", micros))
     }
 }
 
