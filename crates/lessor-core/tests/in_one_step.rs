@@ -9,9 +9,7 @@ use std::time::Duration;
 
 use lessor_core::rules::{Acquire, Command};
 use lessor_core::store::{Execution, Operation, OwnedOperation, Reply, Snapshot};
-use lessor_core::{
-    Acquisition, Engine, Error, Key, Lease, LeaseId, OnFailed, OnLapsed, State, Store, Timestamp, Token,
-};
+use lessor_core::{Acquisition, Engine, Error, Key, Lease, LeaseId, State, Store, Timestamp, Token};
 use lessor_memory::MemoryStore;
 use lessor_testkit::{Layer, Layered, ManualClock};
 use parking_lot::Mutex;
@@ -88,15 +86,7 @@ fn rule_12_a_refusal_is_judged_by_the_clock_at_its_step() {
 fn p2_a_grant_in_one_step_outruns_every_purged_token() {
     let now = 1_000_000;
     for floor in [now - 1, now, now + 1, now + 1_000] {
-        let command = Command::Acquire(Acquire {
-            lease_id: LeaseId::from_bytes([7; 16]),
-            ttl: TTL,
-            holder: None,
-            metadata: None,
-            fingerprint: None,
-            on_failed: OnFailed::Replay,
-            on_lapsed: OnLapsed::TakeOver,
-        });
+        let command = Command::Acquire(Acquire::new(LeaseId::from_bytes([7; 16]), TTL));
         let operation = OwnedOperation::new(Key::new("key").unwrap(), command, TTL);
         let mut slot = None;
         let floor = Token::from_u64(floor).unwrap();

@@ -117,7 +117,7 @@ mod tests {
         let log: &FileStore = &store;
         refused("now", Store::now(log).wait());
         refused("load", log.load(&key).wait());
-        refused("scan", log.scan(Scan { prefix: String::new(), after: None, limit: 9 }).wait());
+        refused("scan", log.scan(Scan::new("", None, 9)).wait());
         refused("purge", log.purge(9).wait());
         refused("close", close(log, &Closing::until(Timestamp::MAX)).wait());
         for (call, answer) in [

@@ -87,7 +87,7 @@ impl MemoryStore {
     }
 
     fn seen(&self, record: Option<Record>) -> Snapshot {
-        Snapshot { record, now: self.clock.now() }
+        Snapshot::new(record, self.clock.now())
     }
 
     /// Carries an operation out under the exclusive lock of its key's shard.
@@ -238,7 +238,7 @@ impl Store for MemoryStore {
         let record =
             |key: Key| self.records.get(&*key).map(|record| record.clone()).map(|record| (key, record));
         let entries = keys.into_iter().filter_map(record).collect();
-        Pending::ready(Ok(Page { entries, next, now }))
+        Pending::ready(Ok(Page::new(entries, next, now)))
     }
 
     fn purge(&self, limit: usize) -> Reply<Purged> {
@@ -260,7 +260,7 @@ impl Store for MemoryStore {
             }
         }
         self.next_purged.store(at, Ordering::Relaxed);
-        Pending::ready(Ok(Purged { dropped, more: examined >= limit }))
+        Pending::ready(Ok(Purged::new(dropped, examined >= limit)))
     }
 
     fn durability(&self) -> Durability {

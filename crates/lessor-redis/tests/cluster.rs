@@ -52,7 +52,7 @@ fn name(prefix: &str, key: &str) -> String {
 fn list(store: &RedisStore, limit: usize) -> Vec<String> {
     let (mut keys, mut after) = (Vec::new(), None);
     loop {
-        let page = store.scan(Scan { prefix: String::new(), after, limit }).wait().unwrap();
+        let page = store.scan(Scan::new("", after, limit)).wait().unwrap();
         keys.extend(page.entries.iter().map(|(key, _)| key.to_string()));
         after = page.next;
         if after.is_none() {
@@ -243,7 +243,7 @@ fn p5_a_node_that_is_down_makes_only_its_own_keys_unavailable_until_it_returns()
     let error = put(&store, &format!("{} new", lost[0]), &new);
     assert!(matches!(error, Ok(CasResult::Written) | Err(StoreError::Unavailable(_))), "{error:?}");
     // A listing without the keys of one node would be incomplete, so it fails.
-    let query = Scan { prefix: String::new(), after: None, limit: 10 };
+    let query = Scan::new("", None, 10);
     assert!(matches!(store.scan(query).wait(), Err(StoreError::Unavailable(_))));
     // A store that is opened now can still use the other nodes.
     let late = open_with_short_deadline(&cluster, "down");
@@ -276,13 +276,7 @@ fn p5_a_node_that_hangs_delays_only_its_own_keys_and_at_most_until_the_deadline(
     // From now on the server has the script.
     put_old(&store, &lost[2], &next);
     cluster.nodes[2].signal("-STOP");
-    let change = ConditionalWrite {
-        expected: Some(&grant),
-        next: &next,
-        not_before: None,
-        not_after: None,
-        is_outcome: false,
-    };
+    let change = ConditionalWrite::new(Some(&grant), &next);
     // The write was sent. It is executed once the node continues.
     let error = lessor_testkit::swap(&store, &key(&lost[0]), &change).wait();
     assert!(matches!(error, Err(StoreError::Indeterminate(_))), "{error:?}");

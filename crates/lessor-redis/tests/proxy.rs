@@ -135,7 +135,7 @@ fn repeat(world: &World, key: &str, held: &LeaseHandle, what: impl Fn(&LeaseHand
 
 fn is_superseded(key: &str, token: u64, answer: Result<Ack, Error>) {
     match answer {
-        Err(Error::NotHolder { token: newer }) => assert_eq!(newer.as_u64(), token, "{key}"),
+        Err(Error::NotHolder { token: newer, .. }) => assert_eq!(newer.as_u64(), token, "{key}"),
         other => panic!("{key}: a stale holder received {other:?}"),
     }
 }

@@ -79,6 +79,7 @@ impl Actor {
                 self.leases.push(lease);
                 answer
             }
+            other => Answer::Refused(Refusal::Other(format!("{other:?}"))),
         })
     }
 
@@ -117,11 +118,11 @@ fn done(ack: Ack) -> Answer {
 fn refusal(error: Error) -> Refusal {
     match error {
         Error::NotFound => Refusal::NotFound,
-        Error::NotHolder { token } => Refusal::NotHolder(token.as_u64()),
+        Error::NotHolder { token, .. } => Refusal::NotHolder(token.as_u64()),
         Error::Lapsed => Refusal::Lapsed,
-        Error::Finished { state } => Refusal::Finished(state),
+        Error::Finished { state, .. } => Refusal::Finished(state),
         Error::Released => Refusal::Released,
-        Error::Busy { ttl_left } => Refusal::Busy(ttl_left),
+        Error::Busy { ttl_left, .. } => Refusal::Busy(ttl_left),
         Error::FingerprintMismatch => Refusal::FingerprintMismatch,
         Error::LeaseIdReused => Refusal::LeaseIdReused,
         other => Refusal::Other(other.to_string()),

@@ -19,6 +19,7 @@ use crate::retrying::{Retrying, SwapLayer, swap};
 
 /// The fault of one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Fault {
     /// No fault.
     None,
@@ -52,6 +53,7 @@ pub struct FaultRates {
 
 /// The level at which calls fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Level {
     /// The store's operations fail, and the engine gets the error.
     Operations,

@@ -201,10 +201,10 @@ impl Model {
         let ended = match entry.phase {
             Phase::InProgress if entry.is_live(now) && entry.id == ask.id => return entry.acquired(true),
             Phase::InProgress if entry.is_live(now) => return Answer::InProgress(entry.shown(now)),
-            Phase::InProgress => match ask.on_lapsed {
-                OnLapsed::InDoubt => return Answer::InDoubt(entry.shown(now)),
-                OnLapsed::TakeOver => GrantEnd::Lapsed,
-            },
+            Phase::InProgress if ask.on_lapsed == OnLapsed::InDoubt => {
+                return Answer::InDoubt(entry.shown(now));
+            }
+            Phase::InProgress => GrantEnd::Lapsed,
             Phase::Completed => return Answer::Completed(entry.shown(now)),
             Phase::Failed => {
                 let mut shown = entry.shown(now);

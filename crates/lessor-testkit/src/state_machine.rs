@@ -24,6 +24,7 @@ pub fn cases() -> u32 {
 
 /// The extent of a check.
 #[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
 pub struct Summary {
     /// The number of sequences.
     pub cases: usize,

@@ -206,13 +206,13 @@ impl CompareAndSwap for Planted {
             Fault::LoadIsStale => self.former.lock().get(&key).cloned().flatten(),
             _ => self.records.lock().get(&key).cloned(),
         };
-        Pending::ready(Ok(Snapshot { record, now: self.clock.now() }))
+        Pending::ready(Ok(Snapshot::new(record, self.clock.now())))
     }
 
     fn compare_and_swap(&self, key: &Key, change: &ConditionalWrite<'_>) -> Reply<CasResult> {
         let key = self.key(key);
         let mut records = self.records.lock();
-        let mut seen = Snapshot { record: records.get(&key).cloned(), now: self.clock.now() };
+        let mut seen = Snapshot::new(records.get(&key).cloned(), self.clock.now());
         let is_due = self.is_due(change, seen.now);
         if self.fault == Fault::WindowComesBeforeTheConflict && !is_due {
             return Pending::ready(Ok(CasResult::Rejected(seen)));
@@ -273,7 +273,7 @@ impl CompareAndSwap for Planted {
             Fault::ScanSkipsAKey if entries.len() > 3 => drop(entries.remove(2)),
             _ => {}
         }
-        Pending::ready(Ok(Page { entries, next, now: self.clock.now() }))
+        Pending::ready(Ok(Page::new(entries, next, self.clock.now())))
     }
 
     fn purge(&self, limit: usize) -> Reply<Purged> {
@@ -291,7 +291,7 @@ impl CompareAndSwap for Planted {
         for key in &due {
             *purged = purged.max(records.remove(key).map(|record| record.token()));
         }
-        Pending::ready(Ok(Purged { dropped: due.len(), more: due.len() >= limit }))
+        Pending::ready(Ok(Purged::new(due.len(), due.len() >= limit)))
     }
 
     fn durability(&self) -> Durability {

@@ -178,7 +178,7 @@ impl Store for SqlStore {
     fn load(&self, key: &Key) -> Reply<Snapshot> {
         let rows = self.0.rows.lock();
         let bytes = rows.get(key).and_then(|row| row.committed.clone());
-        Pending::ready(decoded(key, bytes).map(|record| Snapshot { record, now: self.0.clock.now() }))
+        Pending::ready(decoded(key, bytes).map(|record| Snapshot::new(record, self.0.clock.now())))
     }
 
     fn execute(&self, operation: &mut Operation<'_>) -> Execution {
@@ -199,7 +199,7 @@ impl Store for SqlStore {
             .collect();
         Pending::ready(entries.map(|entries| {
             let next = (entries.len() == query.limit).then(|| entries.last().unwrap().0.clone());
-            Page { entries, next, now }
+            Page::new(entries, next, now)
         }))
     }
 
@@ -218,7 +218,7 @@ impl Store for SqlStore {
             left -= 1;
             false
         });
-        Pending::ready(Ok(Purged { dropped: limit - left, more: left == 0 }))
+        Pending::ready(Ok(Purged::new(limit - left, left == 0)))
     }
 
     fn durability(&self) -> Durability {

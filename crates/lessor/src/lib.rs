@@ -36,6 +36,7 @@
 //!     Acquisition::Completed(view) => println!("done before: {}", view.result::<String>()?),
 //!     Acquisition::Failed(view) => println!("failed before: {:?}", view.error_code()),
 //!     Acquisition::InDoubt(_) => println!("in doubt: check the effects, then resolve"),
+//!     other => println!("not granted: {other:?}"),
 //! }
 //! # Ok::<(), lessor::Error>(())
 //! ```

@@ -4,7 +4,7 @@
 use lessor_core::Error;
 
 pub(crate) fn invalid(reason: impl Into<String>) -> Error {
-    Error::Invalid { what: "store URL", reason: reason.into() }
+    Error::invalid("store URL", reason)
 }
 
 /// Refuses characters that no URL contains. The text may contain a password, so the error does not

@@ -62,13 +62,10 @@ pub(crate) struct Put {
 
 impl Put {
     pub(crate) fn change(&self) -> ConditionalWrite<'_> {
-        ConditionalWrite {
-            expected: self.expected.as_ref().map(|rec| &rec.record),
-            next: &self.next.record,
-            not_before: self.not_before.map(at),
-            not_after: self.not_after.map(at),
-            is_outcome: self.is_outcome,
-        }
+        let expected = self.expected.as_ref().map(|rec| &rec.record);
+        let change = ConditionalWrite::new(expected, &self.next.record)
+            .with_window(self.not_before.map(at), self.not_after.map(at));
+        if self.is_outcome { change.as_outcome() } else { change }
     }
 }
 
@@ -224,7 +221,7 @@ impl Script {
 }
 
 fn seen(record: Option<&Rec>, now: Time) -> Snapshot {
-    Snapshot { record: record.map(|rec| rec.record.clone()), now: at(now) }
+    Snapshot::new(record.map(|rec| rec.record.clone()), at(now))
 }
 
 fn unavailable() -> StoreError {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use lessor_core::rules::{Acquire, HolderCommand};
-pub(crate) use lessor_core::rules::{Answer, Command, Decision, Write, decide as decide_by_the_rules};
+use lessor_core::rules::HolderCommand;
+pub(crate) use lessor_core::rules::{Answer, Command, Decision, decide as decide_by_the_rules};
 use lessor_core::{Error, LeaseId, OnLapsed, Record, Stage, Timestamp};
 
 use crate::bugs::Bug;
@@ -36,10 +36,13 @@ pub(crate) fn decide(
             without_window(decide(record, command, later(BACKOFF)))
         }
         (Some(Bug::FingerprintsAreIgnored), Command::Acquire(acquire), Some(_)) => {
-            decide(record, &Command::Acquire(Acquire { fingerprint: None, ..acquire.clone() }), now)
+            let mut acquire = acquire.clone();
+            acquire.fingerprint = None;
+            decide(record, &Command::Acquire(acquire), now)
         }
         (Some(Bug::DoubtIsTakenOver), Command::Acquire(acquire), _) => {
-            let acquire = Acquire { on_lapsed: OnLapsed::TakeOver, ..acquire.clone() };
+            let mut acquire = acquire.clone();
+            acquire.on_lapsed = OnLapsed::TakeOver;
             decide(record, &Command::Acquire(acquire), now)
         }
         (Some(Bug::TokenIsOnlyTheTime), Command::Acquire(_), Some(free))
@@ -111,8 +114,9 @@ fn checkpoint(record: &Record) -> Command {
 
 fn without_window(decision: Decision) -> Decision {
     match decision {
-        Decision::Write(write, answer) => {
-            Decision::Write(Write { not_before: None, not_after: None, is_outcome: false, ..write }, answer)
+        Decision::Write(mut write, answer) => {
+            (write.not_before, write.not_after, write.is_outcome) = (None, None, false);
+            Decision::Write(write, answer)
         }
         other => other,
     }

@@ -53,6 +53,7 @@ pub(crate) fn column(stored: Option<&Stored>, clock: Time) -> Column {
         Stage::Completed => Column::Completed,
         Stage::Failed => Column::Failed,
         Stage::Released => Column::Released,
+        other => panic!("the table has no column for {other:?}"),
     }
 }
 
@@ -142,6 +143,7 @@ pub(crate) fn kind(outcome: &Outcome) -> Kind {
         Err(Error::Busy { .. }) => Kind::Busy,
         Err(Error::FingerprintMismatch) => Kind::Mismatch,
         Err(Error::LeaseIdReused) => Kind::Reused,
+        Ok((answer, _)) => panic!("the table has no cell for {answer:?}"),
         Err(_) => Kind::Store,
     }
 }

@@ -162,20 +162,18 @@ pub(crate) fn payload(value: u8) -> Payload {
 impl Cmd {
     pub(crate) fn command(self) -> Command {
         match self {
-            Self::Acquire(id, who) => Command::Acquire(Acquire {
-                lease_id: id.lease_id(),
-                ttl: Duration::from_micros(TTL),
-                holder: None,
-                metadata: None,
-                fingerprint: who.print.map(|print| Fingerprint::from_bytes([print; 32])),
-                on_failed: if who.retries {
+            Self::Acquire(id, who) => {
+                let mut acquire = Acquire::new(id.lease_id(), Duration::from_micros(TTL));
+                acquire.fingerprint = who.print.map(|print| Fingerprint::from_bytes([print; 32]));
+                if who.retries {
                     let backoff = Backoff::fixed(Duration::from_micros(BACKOFF));
-                    OnFailed::Retry { max_attempts: MAX_ATTEMPTS, backoff }
-                } else {
-                    OnFailed::Replay
-                },
-                on_lapsed: if who.in_doubt { OnLapsed::InDoubt } else { OnLapsed::TakeOver },
-            }),
+                    acquire.on_failed = OnFailed::Retry { max_attempts: MAX_ATTEMPTS, backoff };
+                }
+                if who.in_doubt {
+                    acquire.on_lapsed = OnLapsed::InDoubt;
+                }
+                Command::Acquire(acquire)
+            }
             Self::HolderCommand(id, holder_op) => Command::Holder(
                 id.lease_id(),
                 match holder_op {

@@ -26,8 +26,12 @@ use crate::store::types::Reply;
 use crate::sync::pending::Pending;
 
 /// How a key stands, for one who asked for its lease.
+///
+/// A later release can add answers. No lease is granted by an answer that the caller does not know, so it is handled like
+/// [`InProgress`](Self::InProgress): acquire again later.
 #[derive(Debug)]
 #[must_use = "a lease that is dropped is given up at once"]
+#[non_exhaustive]
 pub enum Acquisition {
     /// The caller holds the lease and has the work to do.
     Acquired(Lease),

@@ -342,6 +342,7 @@ fn no_reading(timeout: Duration) -> String {
 
 /// A page of keys, returned by [`Engine::list`].
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Listing {
     /// The keys and their states, in key order.
     pub entries: Vec<(Key, View)>,

@@ -25,6 +25,7 @@ pub enum Error {
     LeaseId(#[from] LeaseIdError),
     /// An argument or a setting is out of its range.
     #[error("invalid {what}: {reason}")]
+    #[non_exhaustive]
     Invalid {
         /// The name of the argument or setting.
         what: &'static str,
@@ -35,6 +36,7 @@ pub enum Error {
     #[error(
         "{what} has {size} bytes, but the limit is {limit}; store it elsewhere and keep a reference, or raise the limit"
     )]
+    #[non_exhaustive]
     TooLarge {
         /// The name of the value.
         what: &'static str,
@@ -52,6 +54,7 @@ pub enum Error {
     NotFound,
     /// Another grant has superseded this one.
     #[error("the lease was granted to another holder (token {token}); stop the work and discard its outcome")]
+    #[non_exhaustive]
     NotHolder {
         /// The token of the current grant.
         token: Token,
@@ -62,6 +65,7 @@ pub enum Error {
     Lapsed,
     /// The work is finished already, with another outcome.
     #[error("the work is already {state} with another outcome, which is final")]
+    #[non_exhaustive]
     Finished {
         /// The state of the record: completed or failed.
         state: State,
@@ -73,6 +77,7 @@ pub enum Error {
     #[error(
         "the key is leased for another {ttl_left:?}; wait for the end of the lease, or force the operation"
     )]
+    #[non_exhaustive]
     Busy {
         /// The time until the lease lapses, unless it is extended.
         ttl_left: Duration,
@@ -130,7 +135,9 @@ impl Error {
         }
     }
 
-    pub(crate) fn invalid(what: &'static str, reason: impl Into<String>) -> Self {
+    /// Returns [`Invalid`](Self::Invalid). The reason states the problem and its solution.
+    #[must_use]
+    pub fn invalid(what: &'static str, reason: impl Into<String>) -> Self {
         Self::Invalid { what, reason: reason.into() }
     }
 

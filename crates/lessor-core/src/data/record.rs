@@ -90,6 +90,7 @@ impl fmt::Display for Version {
 
 /// The stage that a record is stored in. Whether an in-progress one is live or lapsed depends on the time as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Stage {
     /// Granted to a holder.
     InProgress,
@@ -101,6 +102,20 @@ pub enum Stage {
     Released,
     /// Forgotten by an operator: counts as absent, and keeps the token so that the next grant's is larger.
     Forgotten,
+}
+
+impl Stage {
+    /// Returns the name of the stage in lower case, with underscores.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InProgress => "in_progress",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Released => "released",
+            Self::Forgotten => "forgotten",
+        }
+    }
 }
 
 /// Bytes with their SHA-256, shared by everyone who reads them.
@@ -227,6 +242,7 @@ pub struct PreviousGrant {
 
 /// How a grant ended that was followed by another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum GrantEnd {
     /// Its time ran out, or its holder dropped it: the work may be half done.
     Lapsed,

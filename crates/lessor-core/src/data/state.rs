@@ -7,6 +7,7 @@ use serde::Serialize;
 /// The state of a key's record, as [`View::state`](crate::View::state) returns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum State {
     /// The key has a live lease.
     InProgress,

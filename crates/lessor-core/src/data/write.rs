@@ -5,6 +5,7 @@ use super::time::Timestamp;
 
 /// A write, and the conditions under which a store performs it.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct ConditionalWrite<'a> {
     /// The record that must be stored under the key, or `None` if there must be none.
     pub expected: Option<&'a Record>,
@@ -41,6 +42,26 @@ impl OwnedConditionalWrite {
             not_after: *not_after,
             is_outcome: *is_outcome,
         }
+    }
+}
+
+impl<'a> ConditionalWrite<'a> {
+    /// Returns a write of `next` that is allowed at any time, if the stored record is `expected`.
+    #[must_use]
+    pub const fn new(expected: Option<&'a Record>, next: &'a Record) -> Self {
+        Self { expected, next, not_before: None, not_after: None, is_outcome: false }
+    }
+
+    /// Sets the time window of the write.
+    #[must_use]
+    pub const fn with_window(self, not_before: Option<Timestamp>, not_after: Option<Timestamp>) -> Self {
+        Self { not_before, not_after, ..self }
+    }
+
+    /// Makes the write deliver an outcome.
+    #[must_use]
+    pub const fn as_outcome(self) -> Self {
+        Self { is_outcome: true, ..self }
     }
 }
 

@@ -15,6 +15,7 @@ use crate::rules::settings::{OnFailed, OnLapsed};
 
 /// What somebody asks of a key. Its parts are checked before it is made.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Command {
     /// Become the holder, or learn how the work stands.
     Acquire(Acquire),
@@ -31,6 +32,7 @@ pub enum Command {
 
 /// The particulars of an acquire. `Debug` leaves the metadata out.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct Acquire {
     /// The id of the grant, if there will be one. Never that of an earlier grant.
     pub lease_id: LeaseId,
@@ -49,6 +51,20 @@ pub struct Acquire {
 }
 
 impl Acquire {
+    /// Returns an acquire with the default policies, and without a holder label, metadata or a fingerprint.
+    #[must_use]
+    pub fn new(lease_id: LeaseId, ttl: Duration) -> Self {
+        Self {
+            lease_id,
+            ttl,
+            holder: None,
+            metadata: None,
+            fingerprint: None,
+            on_failed: OnFailed::default(),
+            on_lapsed: OnLapsed::default(),
+        }
+    }
+
     /// What a first grant keeps besides the lease: mostly nothing.
     pub(super) fn attributes(&self) -> Option<Arc<Attributes>> {
         if self.holder.is_none() && self.metadata.is_none() && self.fingerprint.is_none() {
@@ -66,6 +82,7 @@ impl Acquire {
 
 /// What a holder may do.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum HolderCommand {
     /// Hold it at least this long from now.
     Extend {
@@ -86,6 +103,7 @@ pub enum HolderCommand {
 
 /// How an operator says a lapsed grant ended.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Resolution {
     /// The work was done, with this result.
     Completed(Payload, Option<Box<str>>),
@@ -97,6 +115,7 @@ pub enum Resolution {
 
 /// The machine's verdict.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Decision {
     /// An answer that changes nothing.
     Answer(Answer),
@@ -108,6 +127,7 @@ pub enum Decision {
 
 /// A record to be stored, and when.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Write {
     /// The record.
     pub next: Record,
@@ -121,6 +141,7 @@ pub struct Write {
 
 /// What the caller is told.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Answer {
     /// The caller holds the lease, by the record that is written with this answer.
     Granted,

@@ -195,6 +195,7 @@ fn check_chars(what: &'static str, text: &str, most: usize) -> Result<Box<str>, 
 
 /// The behaviour of an acquire if the work has failed before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum OnFailed {
     /// Returns the failure until its retention ends. The work is not run again.
     #[default]
@@ -265,6 +266,7 @@ impl Backoff {
 
 /// The behaviour of an acquire if the last lease has lapsed without an outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum OnLapsed {
     /// Grants the key to the caller. The work is done at least once, and may be done twice.
     #[default]

@@ -13,6 +13,7 @@ pub type Reply<T> = Pending<'static, Result<T, StoreError>>;
 
 /// The reply to a conditional write.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum CasResult {
     /// The record is stored, with the durability that the store declares.
     Written,
@@ -29,6 +30,7 @@ pub enum CasResult {
 
 /// A request to list records.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Scan {
     /// The prefix of the keys.
     pub prefix: String,
@@ -38,8 +40,17 @@ pub struct Scan {
     pub limit: usize,
 }
 
+impl Scan {
+    /// Returns a request for up to `limit` records whose keys begin with `prefix` and follow
+    /// `after`.
+    pub fn new(prefix: impl Into<String>, after: Option<Key>, limit: usize) -> Self {
+        Self { prefix: prefix.into(), after, limit }
+    }
+}
+
 /// A page of a listing.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Page {
     /// The keys and their records, in key order.
     pub entries: Vec<(Key, Record)>,
@@ -49,13 +60,30 @@ pub struct Page {
     pub now: Timestamp,
 }
 
+impl Page {
+    /// Returns a page of `entries`, after which the list continues with `next`.
+    #[must_use]
+    pub fn new(entries: Vec<(Key, Record)>, next: Option<Key>, now: Timestamp) -> Self {
+        Self { entries, next, now }
+    }
+}
+
 /// The result of one call of [`Store::purge`](crate::Store::purge).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Purged {
     /// The number of removed records, at most the limit of the call.
     pub dropped: usize,
     /// Whether more records may be due. False if nothing is due any more.
     pub more: bool,
+}
+
+impl Purged {
+    /// Returns the result of a call that removed `dropped` records.
+    #[must_use]
+    pub const fn new(dropped: usize, more: bool) -> Self {
+        Self { dropped, more }
+    }
 }
 
 /// The kind of failure that an acknowledged write survives.

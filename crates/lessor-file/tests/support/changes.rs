@@ -8,8 +8,8 @@ use lessor_core::store::{
     CasResult, Closing, ConditionalWrite, OwnedConditionalWrite, Page, Purged, Reply, Scan, Snapshot,
 };
 use lessor_core::{
-    Cas, CompareAndSwap, Durability, Engine, Key, LeaseHandle, LeaseId, OnFailed, OnLapsed, Pending, Record,
-    Settings, StoreError, Timestamp, rules,
+    Cas, CompareAndSwap, Durability, Engine, Key, LeaseHandle, LeaseId, OnFailed, Pending, Record, Settings,
+    StoreError, Timestamp, rules,
 };
 use parking_lot::Mutex;
 
@@ -60,15 +60,9 @@ fn ask(engine: &Engine, held: &LeaseHandle, key: &Key, act: Action, bytes: usize
 }
 
 fn acquire(seen: &Snapshot, lease_id: LeaseId) -> Option<OwnedConditionalWrite> {
-    let request = rules::Acquire {
-        lease_id,
-        ttl: TTL,
-        holder: Some("a worker".into()),
-        metadata: None,
-        fingerprint: None,
-        on_failed: OnFailed::Retry { max_attempts: 9, backoff: lessor_core::Backoff::NONE },
-        on_lapsed: OnLapsed::TakeOver,
-    };
+    let mut request = rules::Acquire::new(lease_id, TTL);
+    request.holder = Some("a worker".into());
+    request.on_failed = OnFailed::Retry { max_attempts: 9, backoff: lessor_core::Backoff::NONE };
     let command = rules::Command::Acquire(request);
     match rules::decide(seen.record.as_ref(), &command, seen.now, RETENTION) {
         rules::Decision::Write(write, _) => Some(write.change(seen.record.as_ref()).to_owned()),
@@ -121,7 +115,7 @@ impl CompareAndSwap for RecordingStore {
     }
 
     fn scan(&self, _: Scan) -> Reply<Page> {
-        Pending::ready(Ok(Page { entries: Vec::new(), next: None, now: self.now() }))
+        Pending::ready(Ok(Page::new(Vec::new(), None, self.now())))
     }
 
     fn purge(&self, _: usize) -> Reply<Purged> {

@@ -182,6 +182,7 @@ impl<'d> Work<'d> {
                 self.saw(key, &seen);
                 Ok(false)
             }
+            Ok(other) => panic!("{other:?}"),
             Err(error) => {
                 if let StoreError::Indeterminate(_) = error {
                     self.observed.may_have_stored(key, change.next);
@@ -200,7 +201,7 @@ impl<'d> Work<'d> {
     /// Checks that no write succeeds after the first failed write or sync.
     fn nothing_is_answered_any_more(&mut self) {
         let key = key("never");
-        let seen = Snapshot { record: None, now: self.clock.now() };
+        let seen = Snapshot::new(None, self.clock.now());
         let change =
             changes::change(&key, &seen, Action::Acquire, LeaseId::from_bytes([255; 16]), 0).unwrap();
         match lessor_testkit::swap(self.store(), &key, &change.borrow()).wait() {

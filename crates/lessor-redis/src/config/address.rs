@@ -27,7 +27,7 @@ impl fmt::Debug for Address {
 }
 
 fn invalid(reason: &str) -> Error {
-    Error::Invalid { what: "store URL", reason: reason.to_owned() }
+    Error::invalid("store URL", reason)
 }
 
 const FORM: &str = "write `redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE][?prefix=NAME]`, with `rediss:` for TLS, or \

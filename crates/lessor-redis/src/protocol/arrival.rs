@@ -80,8 +80,8 @@ fn micros(duration: Duration) -> u64 {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+    use lessor_core::LeaseId;
     use lessor_core::rules::{Acquire, Command, Decision, HolderCommand, decide};
-    use lessor_core::{LeaseId, OnFailed, OnLapsed};
 
     use super::*;
 
@@ -96,9 +96,7 @@ mod tests {
 
     fn granted(now: u64, ttl: Duration, retention: Duration) -> (Record, LeaseId) {
         let lease_id = LeaseId::random().unwrap();
-        let (on_failed, on_lapsed) = (OnFailed::Replay, OnLapsed::TakeOver);
-        let acquire =
-            Acquire { lease_id, ttl, holder: None, metadata: None, fingerprint: None, on_failed, on_lapsed };
+        let acquire = Acquire::new(lease_id, ttl);
         (written(None, &Command::Acquire(acquire), now, retention), lease_id)
     }
 

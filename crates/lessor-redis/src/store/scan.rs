@@ -54,7 +54,7 @@ impl Shared {
         }
         let latest = manager.context.clock.now();
         self.drop_late_grants(&mut entries, latest).await?;
-        Ok(Page { entries, next, now })
+        Ok(Page::new(entries, next, now))
     }
 
     /// Removes the entries that arrived too late to be grants. Entries that may have done so are

@@ -38,7 +38,7 @@ impl Shared {
     pub(crate) fn snapshot(key: &Key, reply: &ScriptReply) -> Result<Snapshot, StoreError> {
         let record = reply.record.as_deref().map(|bytes| Self::decode(key, bytes)).transpose()?;
         let record = record.filter(|record| !arrived_late(record, reply.expires_ms));
-        Ok(Snapshot { record, now: reply.now })
+        Ok(Snapshot::new(record, reply.now))
     }
 
     /// Runs a script by its hash. If the server does not have the script, nothing has been

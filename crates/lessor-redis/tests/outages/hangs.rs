@@ -101,7 +101,7 @@ fn every_call_to_a_server_that_hangs_ends_and_nothing_is_done_twice() {
         ("purge", |engine, _| engine.purge(10).wait().map(drop)),
         ("load", |_, store| Ok(store.load(&Key::new("held 0").unwrap()).wait().map(drop)?)),
         ("scan", |_, store| {
-            let query = Scan { prefix: String::new(), after: None, limit: 5 };
+            let query = Scan::new("", None, 5);
             Ok(store.scan(query).wait().map(drop)?)
         }),
     ];
@@ -261,13 +261,7 @@ fn the_memory_of_calls_is_limited_while_the_server_hangs() {
     let engine = Engine::with_settings(Arc::new(support::open(&server, &prefix)), settings).unwrap();
     lease(engine.acquire("key").wait()).complete_bytes(&vec![0; 8 << 20]).wait().unwrap();
     let stored = record(&store, "key").unwrap();
-    let change = ConditionalWrite {
-        expected: Some(&stored),
-        next: &stored,
-        not_before: None,
-        not_after: None,
-        is_outcome: false,
-    };
+    let change = ConditionalWrite::new(Some(&stored), &stored);
     let absent = Key::new("absent").unwrap();
     server.signal("-STOP");
     let mut calls = Vec::new();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lessor_core::rules::{Acquire, Command, HolderCommand};
 use lessor_core::store::{CasResult, ConditionalWrite};
-use lessor_core::{LeaseId, OnFailed, OnLapsed, Record, Store, StoreError};
+use lessor_core::{LeaseId, Record, Store, StoreError};
 use lessor_redis::RedisStore;
 
 use crate::HOUR;
@@ -73,27 +73,12 @@ fn p6_a_request_is_sent_once_whatever_happens_to_its_reply() {
 }
 
 fn swap(store: &RedisStore, text: &str, expected: &Record, next: &Record) -> Result<CasResult, StoreError> {
-    let change = ConditionalWrite {
-        expected: Some(expected),
-        next,
-        not_before: None,
-        not_after: None,
-        is_outcome: false,
-    };
+    let change = ConditionalWrite::new(Some(expected), next);
     lessor_testkit::swap(store, &key(text), &change).wait()
 }
 
 fn acquire(ttl: Duration) -> Command {
-    let (lease_id, on_failed, on_lapsed) = (LeaseId::random().unwrap(), OnFailed::Replay, OnLapsed::TakeOver);
-    Command::Acquire(Acquire {
-        lease_id,
-        ttl,
-        holder: None,
-        metadata: None,
-        fingerprint: None,
-        on_failed,
-        on_lapsed,
-    })
+    Command::Acquire(Acquire::new(LeaseId::random().unwrap(), ttl))
 }
 
 /// The reply to a fresh grant does not show when the grant arrived, and here it is late. If the
@@ -152,7 +137,7 @@ fn p2_a_fresh_grant_with_a_late_reply_counts_only_if_the_grant_arrived_in_time()
                     assert_eq!((seen.record, stored(&text)), (None, None), "{text}");
                     has_arrived && fault == Fault::RequestLate
                 }
-                other @ CasResult::WrittenAs(_) => panic!("{text}: {other:?}"),
+                other => panic!("{text}: {other:?}"),
             }
         });
         assert!(is_met, "{fault:?} {is_taken_over}");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lessor_core::rules::{Acquire, Command, Decision, HolderCommand, decide};
 use lessor_core::store::{CasResult, ConditionalWrite};
-use lessor_core::{Key, LeaseId, OnFailed, OnLapsed, Record, Store, StoreError, Timestamp};
+use lessor_core::{Key, LeaseId, Record, Store, StoreError, Timestamp};
 use lessor_redis::RedisStore;
 
 pub(crate) fn key(text: &str) -> Key {
@@ -16,11 +16,8 @@ pub(crate) fn key(text: &str) -> Key {
 /// Returns a grant with a ttl of one hour, and its lease id.
 pub(crate) fn granted(now: Timestamp) -> (Record, LeaseId) {
     let lease_id = LeaseId::random().unwrap();
-    let (on_failed, on_lapsed) = (OnFailed::Replay, OnLapsed::TakeOver);
     let ttl = Duration::from_secs(3600);
-    let acquire =
-        Acquire { lease_id, ttl, holder: None, metadata: None, fingerprint: None, on_failed, on_lapsed };
-    (written(None, &Command::Acquire(acquire), now, ttl), lease_id)
+    (written(None, &Command::Acquire(Acquire::new(lease_id, ttl)), now, ttl), lease_id)
 }
 
 pub(crate) fn written(
@@ -43,8 +40,7 @@ pub(crate) fn over(now: Timestamp) -> Record {
 }
 
 pub(crate) fn put(store: &RedisStore, key: &str, next: &Record) -> Result<CasResult, StoreError> {
-    let change =
-        ConditionalWrite { expected: None, next, not_before: None, not_after: None, is_outcome: false };
+    let change = ConditionalWrite::new(None, next);
     lessor_testkit::swap(store, &Key::new(key).unwrap(), &change).wait()
 }
 
@@ -53,13 +49,7 @@ pub(crate) fn put_old(store: &RedisStore, key: &str, next: &Record) {
     let (grant, _) = granted(now(store));
     let put = put(store, key, &grant).unwrap();
     assert!(matches!(put, CasResult::Written), "{put:?}");
-    let change = ConditionalWrite {
-        expected: Some(&grant),
-        next,
-        not_before: None,
-        not_after: None,
-        is_outcome: false,
-    };
+    let change = ConditionalWrite::new(Some(&grant), next);
     let swap = lessor_testkit::swap(store, &Key::new(key).unwrap(), &change).wait().unwrap();
     assert!(matches!(swap, CasResult::Written), "{swap:?}");
 }

@@ -81,7 +81,7 @@ pub fn p6_a_repeated_complete_writes_nothing(factory: Factory<'_>) {
     assert_eq!((again.version(), again.is_late()), (first.version(), first.is_late()));
     assert!(again.is_duplicate() && !first.is_duplicate());
     let other = refusal(lease.complete(&"another").wait());
-    assert!(matches!(other, Error::Finished { state: State::Completed }), "{other:?}");
+    assert!(matches!(other, Error::Finished { state: State::Completed, .. }), "{other:?}");
     assert_eq!(bytes(&**subject.store(), "k"), before);
 }
 
@@ -96,7 +96,7 @@ pub fn p6_a_repeated_fail_writes_nothing(factory: Factory<'_>) {
     assert_eq!(again.version(), first.version());
     assert!(again.is_duplicate() && !first.is_duplicate());
     let other = refusal(lease.fail("another").wait());
-    assert!(matches!(other, Error::Finished { state: State::Failed }), "{other:?}");
+    assert!(matches!(other, Error::Finished { state: State::Failed, .. }), "{other:?}");
     assert_eq!(bytes(&**subject.store(), "k"), before);
 }
 

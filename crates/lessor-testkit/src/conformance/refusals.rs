@@ -24,7 +24,7 @@ pub fn p4_refused_operations_leave_a_live_record_unchanged(factory: Factory<'_>)
     ];
     for answer in answers {
         let error = refusal(answer);
-        assert!(matches!(error, Error::NotHolder { token } if token == lease.token()), "{error:?}");
+        assert!(matches!(error, Error::NotHolder { token, .. } if token == lease.token()), "{error:?}");
         assert_eq!(bytes(&**subject.store(), "k"), before);
     }
     assert!(matches!(engine.forget("k").wait(), Err(Error::Busy { .. })));
@@ -58,7 +58,7 @@ pub fn p4_a_superseded_holder_changes_nothing(factory: Factory<'_>) {
             stale.abandon().wait(),
         ] {
             let error = refusal(answer);
-            assert!(matches!(error, Error::NotHolder { token } if token == holder.token()), "{error:?}");
+            assert!(matches!(error, Error::NotHolder { token, .. } if token == holder.token()), "{error:?}");
         }
         assert_eq!(bytes(&**subject.store(), "k"), before);
     };

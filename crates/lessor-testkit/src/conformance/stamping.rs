@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lessor_core::rules::{Command, Decision, HolderCommand, decide};
-use lessor_core::store::{CasResult, ConditionalWrite};
+use lessor_core::store::CasResult;
 use lessor_core::{Clock, Engine};
 
 use super::Factory;
@@ -50,7 +50,7 @@ pub fn a_write_without_an_outcome_is_stored_unchanged(factory: Factory<'_>) {
     let next = changed(&grant, holder, now);
     subject.advance(Duration::from_millis(5));
     let end = Some(grant.expires_at());
-    let change = ConditionalWrite { not_after: end, ..change(Some(&grant), &next) };
+    let change = change(Some(&grant), &next).with_window(None, end);
     assert!(matches!(swap(store, &key, change), CasResult::Written));
     assert_eq!(load(store, &key).record, Some(next));
 }

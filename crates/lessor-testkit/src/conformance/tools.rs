@@ -8,8 +8,7 @@ use std::time::Duration;
 use lessor_core::rules::{Acquire, Command, Decision, HolderCommand, decide};
 use lessor_core::store::{CasResult, ConditionalWrite, Page, Scan, Snapshot};
 use lessor_core::{
-    Acquisition, Engine, Error, Key, Lease, LeaseId, OnFailed, OnLapsed, Record, Settings, Store, Timestamp,
-    View,
+    Acquisition, Engine, Error, Key, Lease, LeaseId, OnFailed, Record, Settings, Store, Timestamp, View,
 };
 
 use crate::clock::ManualClock;
@@ -48,10 +47,7 @@ fn written(record: Option<&Record>, command: &Command, now: Timestamp, retention
 /// Returns a record of a grant for `ttl` made at `now`, and its lease id.
 pub(crate) fn granted(now: Timestamp, ttl: Duration) -> (Record, LeaseId) {
     let lease_id = lease_id();
-    let (on_failed, on_lapsed) = (OnFailed::Replay, OnLapsed::TakeOver);
-    let acquire =
-        Acquire { lease_id, ttl, holder: None, metadata: None, fingerprint: None, on_failed, on_lapsed };
-    (written(None, &Command::Acquire(acquire), now, LONG), lease_id)
+    (written(None, &Command::Acquire(Acquire::new(lease_id, ttl)), now, LONG), lease_id)
 }
 
 /// Returns a record of a new grant.
@@ -139,7 +135,7 @@ pub(crate) fn bytes(store: &dyn Store, text: &str) -> Option<Vec<u8>> {
 }
 
 pub(crate) fn change<'a>(expected: Option<&'a Record>, next: &'a Record) -> ConditionalWrite<'a> {
-    ConditionalWrite { expected, next, not_before: None, not_after: None, is_outcome: false }
+    ConditionalWrite::new(expected, next)
 }
 
 pub(crate) fn swap(store: &dyn Store, key: &Key, change: ConditionalWrite<'_>) -> CasResult {
@@ -183,7 +179,7 @@ pub(crate) fn out_of_window(swap: CasResult) -> Snapshot {
 }
 
 pub(crate) fn page(store: &dyn Store, prefix: &str, after: Option<Key>, limit: usize) -> Page {
-    store.scan(Scan { prefix: prefix.to_owned(), after, limit }).wait().expect("the store can be listed")
+    store.scan(Scan::new(prefix, after, limit)).wait().expect("the store can be listed")
 }
 
 /// Returns all entries, page by page.
@@ -222,6 +218,7 @@ pub(crate) fn refused(request: lessor_core::AcquireRequest<'_>) -> View {
         | Acquisition::Completed(view)
         | Acquisition::Failed(view)
         | Acquisition::InDoubt(view) => view,
+        other => panic!("the acquire was answered with {other:?}"),
     }
 }
 

@@ -21,6 +21,7 @@ const RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// The extent of a check.
 #[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
 pub struct Summary {
     /// The number of histories, each of several threads and keys.
     pub histories: usize,

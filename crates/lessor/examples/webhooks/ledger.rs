@@ -60,6 +60,7 @@ pub(crate) enum After {
     Lapsed,
     Failed,
     Released,
+    Other,
 }
 
 impl From<GrantEnd> for After {
@@ -68,6 +69,7 @@ impl From<GrantEnd> for After {
             GrantEnd::Lapsed => Self::Lapsed,
             GrantEnd::Failed => Self::Failed,
             GrantEnd::Released => Self::Released,
+            _ => Self::Other,
         }
     }
 }

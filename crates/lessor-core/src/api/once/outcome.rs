@@ -55,6 +55,7 @@ pub enum OnceError<T, E> {
     Released(Result<T, E>),
     /// The work itself or an operator gave the record another outcome while the work ran. That
     /// outcome is final and is replayed.
+    #[non_exhaustive]
     Overruled {
         /// The state of the record.
         state: State,
@@ -64,6 +65,7 @@ pub enum OnceError<T, E> {
     /// The result of the work is too large, or its JSON would not read back. The failure
     /// [`RESULT_REFUSED`](crate::RESULT_REFUSED) is stored instead and is replayed. The work runs
     /// again only if a caller's policy retries.
+    #[non_exhaustive]
     Refused {
         /// The value that the work returned.
         value: T,
@@ -72,6 +74,7 @@ pub enum OnceError<T, E> {
     },
     /// The work was done, but its outcome could not be stored, or the store's reply was lost. The
     /// work may run again.
+    #[non_exhaustive]
     Unrecorded {
         /// What the work returned.
         work: Result<T, E>,
