@@ -1,5 +1,6 @@
-//! Every interleaving, and every reordering that the memory model allows, of the code with which waiters, readers and writers
-//! meet. The files under test are those that the library is built from. Only their primitives are the model checker's.
+//! Checks all interleavings, and all reorderings that the memory model allows, of the code that
+//! synchronises waiters, readers and writers. The tested files are those of the library. Only their
+//! primitives are replaced by those of the model checker.
 //!
 //! ```sh
 //! RUSTFLAGS="--cfg loom" cargo test -p lessor-models --release --target-dir target/loom

@@ -1,4 +1,4 @@
-//! The core's layer of the same name, on the model checker's primitives.
+//! The core's module `sync`, with the primitives of the model checker.
 
 #[path = "../../crates/lessor-core/src/sync/presence.rs"]
 pub(crate) mod presence;

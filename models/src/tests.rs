@@ -4,22 +4,23 @@ use std::task::{Poll, Waker};
 use loom::future::block_on;
 use loom::thread;
 
-use crate::registry::{Follows, Looked, Meaning, NextStep, OFFER, Registry, Ticket, Watched};
+use crate::registry::{Availability, Checked, Effects, NextStep, OFFER, Registry, Ticket, Watched};
 use crate::sync::primitives::{Arc, AtomicUsize, Ordering};
 
 const KEY: &str = "key";
 
-/// What the model's record holds.
+/// The values of the model's record.
 const HELD: usize = 0;
 const FREE: usize = 1;
 const DONE: usize = 2;
-/// Like `HELD`, after the outcome was forgotten and the key granted again.
+/// The same as `HELD`, after the outcome was forgotten and the key granted again.
 const HELD_AGAIN: usize = 3;
 
 type Waiters = Registry<&'static str, usize, Waker>;
 type Entry = Arc<Watched<&'static str, usize, Waker>>;
 
-/// An engine over a store whose record is one number, with no more ordering than a lock's release and acquire give it.
+/// An engine over a store whose record is a number. It is ordered only by release and acquire, as
+/// under a lock.
 #[derive(Clone)]
 struct Engine {
     waiters: Arc<Waiters>,
@@ -33,35 +34,35 @@ impl Engine {
 
     fn write(&self, value: usize) {
         self.record.store(value, Ordering::Release);
-        if let Some(entry) = self.waiters.written(&KEY) {
+        if let Some(entry) = self.waiters.find_after_write(&KEY) {
             self.ask(&entry);
         }
     }
 
     fn ask(&self, entry: &Entry) {
-        if entry.ask() {
+        if entry.request_reading() {
             self.read(entry);
         }
     }
 
-    /// Carries out a reading that was asked for, and those that were asked for meanwhile.
+    /// Performs a requested reading, and those that are requested meanwhile.
     fn read(&self, entry: &Entry) {
-        while self.see_to(entry.publish(self.reading(), 0)) {}
+        while self.apply(entry.publish(self.reading(), 0)) {}
     }
 
-    fn reading(&self) -> Result<(Meaning, usize), usize> {
+    fn reading(&self) -> Result<(Availability, usize), usize> {
         let seen = self.record.load(Ordering::Acquire);
-        let meaning = match seen {
-            FREE => Meaning::Free,
-            DONE => Meaning::Finished,
-            _ => Meaning::Held,
+        let availability = match seen {
+            FREE => Availability::Free,
+            DONE => Availability::Finished,
+            _ => Availability::Held,
         };
-        Ok((meaning, seen))
+        Ok((availability, seen))
     }
 
-    fn see_to(&self, follows: Follows<Waker>) -> bool {
-        follows.wake.into_iter().for_each(Waker::wake);
-        follows.read
+    fn apply(&self, effects: Effects<Waker>) -> bool {
+        effects.wake.into_iter().for_each(Waker::wake);
+        effects.read
     }
 
     fn join(&self, contends: bool) -> Waiter {
@@ -83,7 +84,7 @@ struct Waiter {
 }
 
 impl Waiter {
-    /// The outcome, or `None` when it is this waiter's turn to try.
+    /// Returns the outcome, or `None` when the waiter may try to acquire the key.
     fn outcome(&self) -> Option<usize> {
         block_on(poll_fn(|context| {
             let judge = |seen: &usize| match *seen {
@@ -91,12 +92,12 @@ impl Waiter {
                 FREE => NextStep::Try,
                 _ => NextStep::Wait,
             };
-            let (looked, follows) = self.entry.look(self.ticket, 0, context.waker().clone(), judge);
-            assert!(!self.engine.see_to(follows));
-            match looked {
-                Looked::Answer(seen) => Poll::Ready(Some(seen)),
-                Looked::Turn => Poll::Ready(None),
-                Looked::Nothing => Poll::Pending,
+            let (checked, effects) = self.entry.check(self.ticket, 0, context.waker().clone(), judge);
+            assert!(!self.engine.apply(effects));
+            match checked {
+                Checked::Answer(seen) => Poll::Ready(Some(seen)),
+                Checked::MayTry => Poll::Ready(None),
+                Checked::Nothing => Poll::Pending,
             }
         }))
     }
@@ -104,13 +105,13 @@ impl Waiter {
     /// Registers a waker that does nothing.
     fn sleep(&self) {
         let waker = Waker::noop().clone();
-        let (looked, follows) = self.entry.look(self.ticket, 0, waker, |_| NextStep::<()>::Wait);
-        assert_eq!(looked, Looked::Nothing);
-        assert!(!self.engine.see_to(follows));
+        let (checked, effects) = self.entry.check(self.ticket, 0, waker, |_| NextStep::<()>::Wait);
+        assert_eq!(checked, Checked::Nothing);
+        assert!(!self.engine.apply(effects));
     }
 
     fn leave(self) {
-        if self.engine.see_to(self.engine.waiters.leave(&self.entry, self.ticket)) {
+        if self.engine.apply(self.engine.waiters.leave(&self.entry, self.ticket)) {
             self.engine.read(&self.entry);
         }
     }
@@ -118,7 +119,7 @@ impl Waiter {
 
 fn model(check: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
-    // Two switches away from a running thread find what a human would overlook; the environment can ask for more.
+    // Two preemptions per thread find what humans overlook. The environment can set more.
     builder.preemption_bound = builder.preemption_bound.or(Some(2));
     builder.check(check);
 }
@@ -132,7 +133,8 @@ fn no_wake_up_is_lost_between_the_first_reading_and_a_write() {
             thread::spawn(move || engine.write(DONE))
         };
         let waiter = engine.wait(false);
-        // Were the wake-up lost, nobody would be left to wake this, which the model reports as a deadlock.
+        // If the wake-up were lost, nothing would wake this waiter, and the model would report a
+        // deadlock.
         assert_eq!(waiter.outcome(), Some(DONE));
         waiter.leave();
         writer.join().unwrap();
@@ -140,38 +142,39 @@ fn no_wake_up_is_lost_between_the_first_reading_and_a_write() {
     });
 }
 
-/// A waiter joined others that waited already, and was given what a reading from before its call had seen: an outcome that had
-/// been forgotten since.
+/// A waiter joined other waiters and received a reading from before its call: an outcome that had
+/// since been forgotten.
 #[test]
-fn no_waiter_is_answered_by_a_reading_that_began_before_it_came() {
+fn no_waiter_accepts_a_reading_that_began_before_it_registered() {
     model(|| {
         let engine = Engine::new(DONE);
         let earlier = engine.join(false);
-        assert!(earlier.entry.ask());
+        assert!(earlier.entry.request_reading());
         let reading = engine.reading();
-        // The outcome is forgotten and the key granted again, elsewhere: nobody is notified.
+        // Another process forgets the outcome, and the key is granted again. No notification is
+        // sent.
         engine.record.store(HELD_AGAIN, Ordering::Release);
         let reader = {
             let (engine, entry) = (engine.clone(), earlier.entry.clone());
             thread::spawn(move || {
-                if engine.see_to(entry.publish(reading, 0)) {
+                if engine.apply(entry.publish(reading, 0)) {
                     engine.read(&entry);
                 }
             })
         };
         let waiter = engine.wait(false);
-        let seen = waiter.entry.seen(waiter.ticket, |seen| *seen);
+        let seen = waiter.entry.latest(waiter.ticket, |seen| *seen);
         assert!(matches!(seen, None | Some(HELD_AGAIN)), "an answer from before the question: {seen:?}");
         reader.join().unwrap();
-        // Either thread may have carried it out, but one reading began after the waiter came.
-        assert_eq!(waiter.entry.seen(waiter.ticket, |seen| *seen), Some(HELD_AGAIN));
+        // Either thread may have performed it, but one reading began after the waiter registered.
+        assert_eq!(waiter.entry.latest(waiter.ticket, |seen| *seen), Some(HELD_AGAIN));
         waiter.leave();
         earlier.leave();
     });
 }
 
 #[test]
-fn one_of_two_contenders_at_a_time_has_the_turn_and_each_gets_it() {
+fn contenders_try_one_at_a_time_and_each_gets_a_try() {
     model(|| {
         let engine = Engine::new(FREE);
         let trying = Arc::new(AtomicUsize::new(0));
@@ -192,10 +195,10 @@ fn one_of_two_contenders_at_a_time_has_the_turn_and_each_gets_it() {
 }
 
 #[test]
-fn a_contender_that_goes_away_with_the_offer_passes_it_on() {
+fn an_offer_passes_on_when_its_contender_leaves() {
     model(|| {
         let engine = Engine::new(HELD);
-        // It is the first in line, and is not polled again after it was offered the key.
+        // The first waiter is not polled again after the key was offered to it.
         let first = engine.wait(true);
         first.sleep();
         let second = engine.wait(true);
@@ -211,9 +214,9 @@ fn a_contender_that_goes_away_with_the_offer_passes_it_on() {
     });
 }
 
-/// A waiter that was held but not polled kept a free key from all others: one wake-up went to it, and nobody else was woken.
+/// A waiter that was not polled kept a free key from all others: it received the only wake-up.
 #[test]
-fn a_contender_that_does_not_take_its_offer_loses_it_to_the_next() {
+fn an_offer_that_is_not_taken_passes_to_the_next_contender() {
     model(|| {
         let engine = Engine::new(HELD);
         let idle = engine.wait(true);
@@ -223,7 +226,7 @@ fn a_contender_that_does_not_take_its_offer_loses_it_to_the_next() {
             let (engine, entry) = (engine.clone(), other.entry.clone());
             thread::spawn(move || {
                 engine.write(FREE);
-                assert!(!engine.see_to(entry.pass_on(OFFER)));
+                assert!(!engine.apply(entry.pass_on(OFFER)));
             })
         };
         assert_eq!(other.outcome(), None);
@@ -234,7 +237,7 @@ fn a_contender_that_does_not_take_its_offer_loses_it_to_the_next() {
 }
 
 #[test]
-fn a_waiter_that_leaves_does_not_take_the_entry_of_another_with_it() {
+fn a_waiter_that_leaves_keeps_the_entry_for_other_waiters() {
     model(|| {
         let engine = Engine::new(HELD);
         let passer_by = {

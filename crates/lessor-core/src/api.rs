@@ -1,4 +1,4 @@
-//! The types that an application calls.
+//! The types that applications use.
 
 pub(crate) mod acquire;
 pub(crate) mod close;

@@ -1,14 +1,56 @@
-//! The lease state machine, the [`Store`] contract and the [`Engine`] of *lessor*.
+//! The core of *lessor*: leases with fencing tokens, over a pluggable store.
 //!
-//! Applications depend on the crate `lessor`, which re-exports this one and opens stores by URL. Authors of stores depend on
-//! this crate for [`Store`] and on `lessor-testkit` for the suite that says whether theirs is correct.
+//! Applications depend on the crate `lessor`, which re-exports this one and opens stores by URL.
+//! Authors of stores depend on this crate for the traits [`Store`] and [`CompareAndSwap`], and on
+//! `lessor-testkit` for the conformance suite.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use lessor_core::{Acquisition, Engine};
+//! use lessor_memory::MemoryStore;
+//!
+//! let engine = Engine::new(Arc::new(MemoryStore::new()))?;
+//! match engine.acquire("invoice-42").wait()? {
+//!     // The caller holds the lease, does the work and delivers its result.
+//!     Acquisition::Acquired(lease) => {
+//!         lease.complete(&"charged").wait()?;
+//!     }
+//!     Acquisition::Completed(view) => println!("done before: {}", view.result::<String>()?),
+//!     other => println!("{other:?}"),
+//! }
+//! # Ok::<(), lessor_core::Error>(())
+//! ```
+//!
+//! # Concepts
+//!
+//! - A *key* names a piece of work. All callers that give the same key compete for the same work.
+//! - A *lease* is the exclusive right to work on a key for a limited time, its *ttl*. It ends with
+//!   an outcome ([completed](LeaseHandle::complete) or [failed](LeaseHandle::fail)), when it is
+//!   [released](LeaseHandle::release), or when it *lapses*.
+//! - A *token* numbers the grants of a key. It rises with each grant, so a resource can reject the
+//!   writes of a former holder (*fencing*).
+//! - A *record* keeps the state of a key in the store, until its *retention* ends.
+//!
+//! # Structure
 //!
 //! ```text
-//!  your code ──► Engine ──► rules::decide(record, command, now) ──► Decision
-//!                  │          every lease rule; pure
-//!                  └──► Store: now · load · execute · scan · purge · durability · close · attach
-//!                             whole records; knows no lease rule
+//!  api     Engine · AcquireRequest · Once · Lease · LeaseHandle
+//!   │        the types that applications use
+//!   ▼
+//!  run     background threads · waiters · leases that are kept alive
+//!   ▼
+//!  store   trait Store: now · load · execute · scan · purge · durability · close · subscribe
+//!   │        Cas: a Store over a CompareAndSwap, with the retry loop
+//!   ▼
+//!  rules   decide(record, command, now, retention) ──► Decision
+//!   │        every lease rule; no I/O, no clock, no randomness
+//!   ▼
+//!  data    Key · Token · Timestamp · Record and its encoding · View · Error
 //! ```
+//!
+//! Each layer is a folder of this crate and uses only the layers below it. `sync` has the futures
+//! and wake-ups that `store`, `run` and `api` use.
 
 mod api;
 mod data;
@@ -23,11 +65,14 @@ pub use api::engine::{Engine, Listing};
 pub use api::lease::{Lease, LeaseHandle};
 pub use api::once::{ERRORED, Once, OnceError, Outcome, PANICKED, RESULT_REFUSED};
 pub use api::resolve::Resolve;
+pub use data::cause::Cause;
 pub use data::codec::{DecodeError, FORMAT_VERSION};
-pub use data::error::{Error, ErrorKind};
+pub use data::error::{Error, JsonError};
+pub use data::error_kind::ErrorKind;
 pub use data::fingerprint::Fingerprint;
 pub use data::key::{Key, KeyError, MAX_KEY_CHARS};
 pub use data::lease_id::{LeaseId, LeaseIdError};
+pub use data::out_of_range::OutOfRange;
 pub use data::payload::Payload;
 pub use data::record::{Failure, GrantEnd, PreviousGrant, Record, RecordHeader, Stage, Token, Version};
 pub use data::state::State;

@@ -1,4 +1,6 @@
-//! Every lease rule, as one pure function: no I/O, no clock, no randomness.
+//! The rules of leases, as one pure function without I/O, clock or randomness.
+//!
+//! [`decide`] takes a record, a [`Command`] and the time, and returns a [`Decision`].
 //!
 //! ```text
 //!                          acquire
@@ -7,7 +9,7 @@
 //!      │ forget, end of retention   release │  │  │  └── acquire (retry) ────┘
 //!      └──── released ◄─────────────────────┘  │  │ time runs out, abandon
 //!               └──────────── acquire ─────────┤  ▼
-//!                                              └─ lapsed ── complete, fail, release: still, while nobody took over
+//!                                              └─ lapsed ── complete, fail, release: late
 //! ```
 
 mod command;
@@ -32,14 +34,15 @@ pub use command::{
 pub(crate) use transition::Transition;
 use transition::{Change, Grant, Mutation, ack};
 
-/// Decides what becomes of `record` when `command` arrives at `now`. Finished, released and abandoned records stay
-/// readable for `retention`.
+/// Decides `command` on `record` at `now`. Finished, released and abandoned records stay readable
+/// for `retention`.
 #[must_use]
 pub fn decide(record: Option<&Record>, command: &Command, now: Timestamp, retention: Duration) -> Decision {
     evaluate(record, command, now, retention, None).on_a_copy(record)
 }
 
-/// The same decision, of which a change has not been made yet. No grant over nothing has a token that is not above `floor`.
+/// Decides `command` on `record` at `now`, without applying the change yet. A grant without an
+/// earlier record gets a token above `floor`.
 pub(crate) fn evaluate<'a>(
     record: Option<&Record>,
     command: &'a Command,
@@ -58,7 +61,7 @@ pub(crate) fn evaluate<'a>(
     }
 }
 
-/// The same for an acquire.
+/// Decides an acquire. See [`evaluate`].
 #[inline]
 pub(crate) fn evaluate_acquire<'a>(
     record: Option<&Record>,
@@ -70,7 +73,7 @@ pub(crate) fn evaluate_acquire<'a>(
     Evaluation { floor, ..Evaluation::new(record, now, retention) }.acquire(request)
 }
 
-/// The same for a holder's act.
+/// Decides a holder's command. See [`evaluate`].
 #[inline]
 pub(crate) fn evaluate_holder<'a>(
     record: Option<&Record>,
@@ -82,15 +85,15 @@ pub(crate) fn evaluate_holder<'a>(
     Evaluation::new(record, now, retention).act(lease_id, act)
 }
 
-/// Returns the answer to an acquire of `record` if nothing has to be written for it and no lease is returned. The time is that
-/// of the answer.
+/// Returns the answer to an acquire if it needs no write and returns no lease, and the time that
+/// the answer refers to.
 #[inline]
 pub(crate) fn answer_to_acquire(
     record: &Record,
     request: &Acquire,
     now: Timestamp,
 ) -> Option<Result<(KeyStatus, Timestamp), Error>> {
-    // Nothing is written, so the retention that writes are stamped with does not matter.
+    // The retention matters only for writes.
     let evaluation = Evaluation::new(Some(record), now, Duration::ZERO);
     match evaluation.admission(request) {
         Admission::Stands(standing, _) => Some(Ok((standing, evaluation.now))),
@@ -99,7 +102,7 @@ pub(crate) fn answer_to_acquire(
     }
 }
 
-/// How a key stands for one who asks for its lease in vain.
+/// The status of a key whose lease was not granted.
 #[derive(Clone, Copy)]
 pub(crate) enum KeyStatus {
     InProgress,
@@ -120,7 +123,7 @@ impl KeyStatus {
 
     /// Returns the answer with a view of the record.
     pub(crate) fn answer(self, kept: &Record, now: Timestamp) -> Answer {
-        // Boxed, so that the common answers are small to move.
+        // Boxed to keep the other answers small.
         let view = Box::new(self.view(kept, now));
         match self {
             Self::InProgress => Answer::InProgress(view),
@@ -131,33 +134,39 @@ impl KeyStatus {
     }
 }
 
-/// What becomes of an acquire, before anything is made of it.
+/// The decision on an acquire, before a record is built.
 enum Admission<'a> {
+    /// The first grant of a new record.
     Anew,
+    /// Another grant of the record, not before `from`.
     Again { kept: &'a Record, ended: GrantEnd, from: Timestamp },
+    /// The caller holds the lease already.
     Resent(&'a Record),
+    /// No grant.
     Stands(KeyStatus, &'a Record),
+    /// The fingerprint differs from that of the record.
     Mismatch,
 }
 
-/// One question to the machine.
+/// The inputs of one decision.
 struct Evaluation<'a> {
     record: Option<&'a Record>,
     now: Timestamp,
     retention: Duration,
-    /// The highest token that was dropped with its record.
+    /// The highest purged token.
     floor: Option<Token>,
 }
 
 impl<'a> Evaluation<'a> {
     #[inline]
     fn new(record: Option<&'a Record>, now: Timestamp, retention: Duration) -> Self {
-        // A reading of the clock may be older than the record; time within a record never runs backwards.
+        // The clock may have been read before the record was written. Time within a record never
+        // runs backwards.
         let now = record.map_or(now, |record| record.body().not_before(now));
         Self { record, now, retention, floor: None }
     }
 
-    /// The record, if it still counts.
+    /// Returns the record, unless its retention has ended.
     fn kept(&self) -> Option<&'a Record> {
         self.record.filter(|record| record.body().is_kept(self.now))
     }
@@ -212,7 +221,8 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    /// What all grants share: the token, the end, and that the clock must have come to `not_before` and not to `not_after`.
+    /// Returns a grant with a new token, to be written when the clock is between `not_before` and
+    /// `not_after`.
     #[inline]
     fn grant<'c>(
         &self,
@@ -244,7 +254,7 @@ impl<'a> Evaluation<'a> {
         }
         match body.stage {
             Stage::InProgress => self.act_in_progress(kept, act),
-            Stage::Completed | Stage::Failed if repeats(body, act) => self.unchanged(body),
+            Stage::Completed | Stage::Failed if is_duplicate(body, act) => self.unchanged(body),
             Stage::Completed => Transition::Refuse(Error::Finished { state: State::Completed }),
             Stage::Failed => Transition::Refuse(Error::Finished { state: State::Failed }),
             Stage::Released if matches!(act, HolderCommand::Release) => self.unchanged(body),
@@ -303,19 +313,22 @@ impl<'a> Evaluation<'a> {
         Transition::Refuse(Error::Busy { ttl_left: kept.body().expires_at.saturating_since(self.now) })
     }
 
-    /// A write that stands whether or not the lease has lapsed, as long as nobody took over and the record counts.
+    /// Returns a write that is valid while the record is kept, even after the lease has lapsed.
+    /// After a takeover the swap conflicts.
     #[inline]
     fn write<'c>(&self, kept: &Record, edit: Mutation<'c>) -> Transition<'c> {
         self.change(edit, Window { not_before: None, not_after: Some(kept.body().absent_from()) })
     }
 
-    /// A write that says whether it came late. One that does not has to be decided again if the lease has lapsed meanwhile.
+    /// Returns the write of an outcome, which records whether it is late. An outcome that is not
+    /// late must be written while the lease is live, and is otherwise decided again.
     #[inline]
     fn write_outcome<'c>(&self, kept: &Record, edit: Mutation<'c>) -> Transition<'c> {
         if kept.body().is_live(self.now) { self.write_while_live(kept, edit) } else { self.write(kept, edit) }
     }
 
-    /// A write that must reach the store while the lease lives: what observers saw end does not come back.
+    /// Returns a write that must reach the store while the lease is live. A lease that observers
+    /// have seen lapse is not revived.
     #[inline]
     fn write_while_live<'c>(&self, kept: &Record, edit: Mutation<'c>) -> Transition<'c> {
         self.change(edit, Window { not_before: None, not_after: Some(kept.body().expires_at) })
@@ -331,7 +344,8 @@ impl<'a> Evaluation<'a> {
     }
 }
 
-/// The answer to a change that `record` shows to have been made, by this caller or by another with the same lease id.
+/// Returns the answer to a write that was found in `record`. This caller made the write, or another
+/// with the same lease id.
 #[doc(hidden)]
 #[must_use]
 pub fn found(record: &Record, answer: Answer) -> Answer {
@@ -342,11 +356,12 @@ pub fn found(record: &Record, answer: Answer) -> Answer {
     }
 }
 
-/// Whether the act delivers the outcome that the record has already: its reply was lost.
-fn repeats(body: &Body, act: &HolderCommand) -> bool {
+/// Returns whether the command delivers the outcome that the record has already, because an earlier
+/// reply was lost.
+fn is_duplicate(body: &Body, act: &HolderCommand) -> bool {
     match act {
         HolderCommand::Complete(result, hash) if body.stage == Stage::Completed => {
-            // The bytes stand for their SHA-256, unless the holder has a word of its own on either side.
+            // Results are compared by the holder's hash if there is one, and else by their SHA-256.
             let known = body.attributes().result_hash.as_deref();
             match (known, hash.as_deref()) {
                 (None, None) => body.result() == Some(result.bytes()),
@@ -362,21 +377,22 @@ fn repeats(body: &Body, act: &HolderCommand) -> bool {
 }
 
 impl Body {
-    /// Whether the grant is in force: from `expires_at` on it has lapsed.
+    /// Returns whether the lease is in force. At `expires_at` it has lapsed.
     pub(crate) fn is_live(&self, now: Timestamp) -> bool {
         self.stage == Stage::InProgress && now < self.expires_at
     }
 
-    /// `now`, or the time of the record's last grant or outcome if that is later.
+    /// Returns the latest of `now` and the times of the record's last grant and outcome.
     pub(crate) fn not_before(&self, now: Timestamp) -> Timestamp {
         now.max(self.acquired_at).max(self.done_at)
     }
 
-    /// Whether the record still counts. A live one always does.
+    /// Returns whether the record still counts. A live one always does.
     pub(crate) fn is_kept(&self, now: Timestamp) -> bool {
         now < self.absent_from()
     }
 
+    /// Returns the time from which the record counts as absent.
     fn absent_from(&self) -> Timestamp {
         match self.stage {
             Stage::Forgotten => Timestamp::EPOCH,

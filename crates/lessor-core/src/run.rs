@@ -1,9 +1,10 @@
-//! The running parts of an engine: its background thread, and everything that waits or is renewed.
+//! The running parts of an engine: its background threads and their tasks, the waiters, and the
+//! leases that are renewed.
 
+pub(crate) mod abandoned;
 pub(crate) mod background;
 pub(crate) mod clock;
 pub(crate) mod context;
-pub(crate) mod given_up;
 pub(crate) mod holders;
 pub(crate) mod random;
 pub(crate) mod tasks;

@@ -1,4 +1,7 @@
-//! The contract between the engine and its store.
+//! The interface between the engine and its store.
+//!
+//! Authors of stores implement [`CompareAndSwap`] or [`Store`]. Both traits document their
+//! contracts.
 
 pub(crate) mod cas;
 pub(crate) mod closing;

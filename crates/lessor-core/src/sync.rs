@@ -1,4 +1,4 @@
-//! Futures and wake-ups without a runtime. This layer knows nothing about leases.
+//! Futures and wake-ups without an async runtime. Nothing in this folder knows about leases.
 
 pub(crate) mod pending;
 pub(crate) mod presence;

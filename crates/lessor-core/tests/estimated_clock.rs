@@ -36,7 +36,7 @@ impl SwapLayer for Estimating {
     fn compare_and_swap(&self, key: &Key, change: &ConditionalWrite<'_>) -> Reply<CasResult> {
         Pending::ready(swap(&*self.0, key, change).wait().map(|swap| match swap {
             CasResult::Conflict(seen) => {
-                CasResult::Conflict(Snapshot { now: seen.now.saturating_add(AHEAD), ..seen })
+                CasResult::Conflict(Snapshot::new(seen.record, seen.now.saturating_add(AHEAD)))
             }
             exact => exact,
         }))

@@ -14,7 +14,7 @@ use lessor_core::{
     Acquisition, Engine, Error, ErrorKind, Lease, OnFailed, OnceError, Settings, State, StoreError,
 };
 use lessor_memory::MemoryStore;
-use lessor_testkit::faulty::Chances;
+use lessor_testkit::faulty::FaultRates;
 use lessor_testkit::{Fault, Faults, Level, ManualClock};
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -61,7 +61,7 @@ fn a_small_limit_for_results_loses_no_failure() {
     let detail = engine.status("error").wait().unwrap().unwrap().error_detail().map(str::to_owned);
     assert_eq!(detail.as_deref(), Some("an error of more than eight bytes"));
     let refused = engine.once("large").run(|_| Ok::<_, String>("more than eight bytes".to_owned()));
-    let Err(OnceError::Refused { value, error }) = refused else { panic!("{refused:?}") };
+    let Err(OnceError::Refused { value, error, .. }) = refused else { panic!("{refused:?}") };
     assert_eq!(value, "more than eight bytes");
     assert!(matches!(error, Error::TooLarge { what: "result", .. }));
     is_kept(&engine, "large", "result_refused");
@@ -198,7 +198,7 @@ fn a_value_that_would_not_read_back_is_refused_and_given_back() {
     let (engine, _clock) = still();
     for (key, value) in [("nan", f64::NAN), ("infinite", f64::INFINITY)] {
         let outcome = engine.once(key).run(|_| Ok::<_, String>(Measured(value)));
-        let Err(OnceError::Refused { value: back, error }) = outcome else { panic!("{outcome:?}") };
+        let Err(OnceError::Refused { value: back, error, .. }) = outcome else { panic!("{outcome:?}") };
         assert_eq!(back.0.to_bits(), value.to_bits());
         assert!(error.to_string().contains("NaN or infinite"), "{error}");
         is_kept(&engine, key, "result_refused");
@@ -330,18 +330,18 @@ fn an_outcome_that_no_store_takes_comes_back_with_the_stores_error() {
         let outcome = run_through(&clock, || {
             engine.once("key").ttl(10 * TTL).run(|_| {
                 // Renewals meet it as well.
-                faults.at_random(1, Chances { unavailable: 1000, ..Chances::default() });
+                faults.at_random(1, FaultRates { unavailable: 1000, ..FaultRates::default() });
                 if works { Ok("done".to_owned()) } else { Err("no") }
             })
         });
-        let Err(OnceError::Unrecorded { error: Error::Store(StoreError::Unavailable { .. }), .. }) = &outcome
+        let Err(OnceError::Unrecorded { error: Error::Store(StoreError::Unavailable(_)), .. }) = &outcome
         else {
             panic!("{outcome:?}")
         };
         let text = outcome.as_ref().unwrap_err().to_string();
         assert!(works || text.contains("no"), "{text}");
         assert_eq!(work(outcome), Some(if works { Ok("done".to_owned()) } else { Err("no") }));
-        faults.quiet();
+        faults.clear();
     }
 }
 

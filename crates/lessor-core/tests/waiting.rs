@@ -272,7 +272,7 @@ fn a_result_that_is_too_large_is_refused_and_not_worked_for_again() {
     assert!(matches!(lease.complete(&large).wait(), Err(Error::TooLarge { what: "result", .. })));
     lease.complete("smaller").wait().unwrap();
     let outcome = engine.once("key").run(|_| Ok::<_, String>(large.clone()));
-    let Err(OnceError::Refused { value, error: Error::TooLarge { .. } }) = outcome else {
+    let Err(OnceError::Refused { value, error: Error::TooLarge { .. }, .. }) = outcome else {
         panic!("{outcome:?}")
     };
     assert_eq!(value, large);

@@ -29,8 +29,8 @@ pub(crate) fn close(log: &Log) {
     struct Unexpected<'l>(&'l Log);
     impl Drop for Unexpected<'_> {
         fn drop(&mut self) {
-            let reason = "the writer thread ended before the log was closed".to_owned();
-            release(self.0, Err(StoreError::Unavailable { reason }));
+            let reason = "the writer thread ended before the log was closed";
+            release(self.0, Err(StoreError::unavailable(reason)));
         }
     }
     let unexpected = Unexpected(log);
@@ -104,7 +104,7 @@ fn compact(log: &Log) -> bool {
         return true;
     }
     let state = &log.close_state;
-    let timeout = || StoreError::Unavailable { reason: "the time for the close is over".to_owned() };
+    let timeout = || StoreError::unavailable("the time for the close is over");
     let compacted = match state.limit() {
         CloseLimit::Little if work.total() > LITTLE => return false,
         CloseLimit::Little => compaction::compact_now(log, &work, &mut |_| Ok(())),
@@ -124,7 +124,11 @@ fn compact(log: &Log) -> bool {
         }
     };
     if let Err(error) = &compacted {
-        tracing::warn!(%error, place = log.vfs.describe(), "compacting the log during the close failed");
+        tracing::warn!(
+            error = format_args!("{error:#}"),
+            place = log.vfs.describe(),
+            "compacting the log during the close failed"
+        );
     }
     compacted.is_ok()
 }

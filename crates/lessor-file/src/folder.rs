@@ -10,16 +10,16 @@ use lessor_vfs::{Lock, Vfs};
 
 use crate::disk::Disk;
 use crate::format::names::{LOCK, SUPERBLOCK, SUPERBLOCK_NEW, checkpoint_number, segment_number};
-use crate::problem::{Problem, remedy};
+use crate::problem::{Problem, from_io};
 
 /// Opens a folder, and creates it if it does not exist.
 pub(crate) fn open(folder: &Path) -> Result<Disk, StoreError> {
-    Disk::open(folder).map_err(|error| open_failed(folder, &error))
+    Disk::open(folder).map_err(|error| open_failed(folder, error))
 }
 
 /// Opens a folder for a backup. A new folder gets its name only once it has a file in it.
 pub(crate) fn open_new(folder: &Path) -> Result<Disk, StoreError> {
-    Disk::open_or_stage(folder).map_err(|error| open_failed(folder, &error))
+    Disk::open_or_stage(folder).map_err(|error| open_failed(folder, error))
 }
 
 /// Opens an existing folder.
@@ -34,28 +34,28 @@ pub(crate) fn open_read_only(folder: &Path) -> Result<Disk, StoreError> {
 
 fn existing(folder: &Path, open: fn(&Path) -> io::Result<Disk>) -> Result<Disk, StoreError> {
     match folder.metadata() {
-        Ok(metadata) if metadata.is_dir() => open(folder).map_err(|error| open_failed(folder, &error)),
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(open_failed(folder, &error)),
-        _ => Err(StoreError::Misconfigured { reason: format!("there is no folder {}", folder.display()) }),
+        Ok(metadata) if metadata.is_dir() => open(folder).map_err(|error| open_failed(folder, error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(open_failed(folder, error)),
+        _ => Err(StoreError::misconfigured(format!("there is no folder {}", folder.display()))),
     }
 }
 
-fn open_failed(folder: &Path, error: &io::Error) -> StoreError {
+fn open_failed(folder: &Path, error: io::Error) -> StoreError {
     let to_do = match error.kind() {
         io::ErrorKind::NotFound => Some("make its parent folder first"),
         io::ErrorKind::NotADirectory => Some("the path must be a folder and no symbolic link"),
-        _ => remedy(error),
+        _ => None,
     };
-    let reason = format!("opening the folder {}: {error}", folder.display());
+    let failed = format!("opening the folder {} failed", folder.display());
     match to_do {
-        Some(to_do) => StoreError::Misconfigured { reason: format!("{reason}; {to_do}") },
-        None => StoreError::Unavailable { reason },
+        Some(to_do) => StoreError::misconfigured(format!("{failed}; {to_do}")).with_source(error),
+        None => from_io(&failed, error),
     }
 }
 
 /// Returns the error for a folder without a log, where a log is required.
 pub(crate) fn no_log(vfs: &dyn Vfs) -> StoreError {
-    StoreError::Misconfigured { reason: format!("there is no log in {}", vfs.describe()) }
+    StoreError::misconfigured(format!("there is no log in {}", vfs.describe()))
 }
 
 /// Returns whether a folder holds a log or remains of one.
@@ -87,7 +87,7 @@ fn not_empty(vfs: &dyn Vfs, what: &str, name: &str) -> StoreError {
         "{what} {place}/, because it contains {name:?} and a log is created only in an empty folder; use a new folder such as \
          {place}/leases, or empty this one"
     );
-    StoreError::Misconfigured { reason }
+    StoreError::misconfigured(reason)
 }
 
 struct Contents {

@@ -122,10 +122,10 @@ impl Index {
             shard.put_back();
             if left == 0 {
                 self.next_purged.store(place, Ordering::Relaxed);
-                return Purged { dropped: count, more: true };
+                return Purged::new(count, true);
             }
         }
-        Purged { dropped: count, more: false }
+        Purged::new(count, false)
     }
 
     pub(crate) fn len(&self) -> usize {

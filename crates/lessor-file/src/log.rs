@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use lessor_core::store::Notifier;
-use lessor_core::{StoreError, Timestamp};
+use lessor_core::{Cause, StoreError, Timestamp};
 use lessor_vfs::{Lock, Vfs};
 use parking_lot::Mutex;
 
@@ -19,6 +19,7 @@ use crate::log::committer::Committer;
 use crate::log::poison::Poison;
 use crate::log::reader::Reader;
 use crate::log::signals::Signals;
+use crate::problem::copy_of;
 use crate::process::Process;
 use crate::settings::Settings;
 
@@ -75,12 +76,13 @@ impl Log {
     /// Stops all writes after a failed write or sync.
     pub(crate) fn fail(&self, doing: &str, error: &io::Error) {
         let place = self.vfs.describe();
-        let reason = format!("{doing} in {place} failed; open the log again to write to it: {error}");
+        let reason = format!("{doing} in {place} failed; open the log again to write to it");
+        let cause = Cause::new(reason).with_source(copy_of(error));
         tracing::error!(%error, place, "{doing} failed; the log takes no more writes until it is opened again");
         // Under the lock: each frame that began to be written counts as one that may be on the
         // disk.
         let mut staging = self.committer.lock();
-        self.poison.fail(staging.lsn - 1, reason);
+        self.poison.fail(staging.lsn - 1, cause);
         let waiters = staging.take_waiters();
         drop(staging);
         waiters.wake(&self.notifier);

@@ -92,34 +92,57 @@ pub(crate) fn remedy(error: &io::Error) -> Option<&'static str> {
     }
 }
 
+/// Returns the likely reason of an error that may pass by itself, and how to avoid it.
+fn advice(error: &io::Error) -> Option<&'static str> {
+    let is = |errno: Errno| error.raw_os_error() == Some(errno.raw_os_error());
+    match error.kind() {
+        io::ErrorKind::OutOfMemory => Some("the system is out of memory"),
+        _ if is(Errno::MFILE) => Some("this process has too many open files; raise its limit (`ulimit -n`)"),
+        _ if is(Errno::NFILE) => Some("the system has too many open files"),
+        _ if is(Errno::IO) => Some("the device reported an error; check it"),
+        _ => None,
+    }
+}
+
+/// Returns the error for a failed call to the operating system, which becomes its source.
+pub(crate) fn from_io(failed: &str, error: io::Error) -> StoreError {
+    let store_error = match (remedy(&error), advice(&error)) {
+        _ if is_full(&error) => StoreError::full(format!("{failed}; free some space on the disk")),
+        (Some(remedy), _) => StoreError::misconfigured(format!("{failed}; {remedy}")),
+        (None, Some(advice)) => StoreError::unavailable(format!("{failed}: {advice}")),
+        (None, None) => StoreError::unavailable(failed),
+    };
+    store_error.with_source(error)
+}
+
+/// Returns another error of the same kind and text, and with the same number if the operating system gave one.
+pub(crate) fn copy_of(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(number) => io::Error::from_raw_os_error(number),
+        None => io::Error::new(error.kind(), error.to_string()),
+    }
+}
+
 impl From<Problem> for StoreError {
     fn from(problem: Problem) -> Self {
         match problem {
             Problem::Unnamed { place, error } => {
                 Problem::Io { place, doing: "syncing the folder", error }.into()
             }
-            Problem::Io { place, doing, error } if is_full(&error) => {
-                Self::Full { reason: format!("{doing} {place}: {error}; free some space on the disk") }
-            }
-            Problem::Io { place, doing, error } => match remedy(&error) {
-                Some(remedy) => Self::Misconfigured { reason: format!("{doing} {place}: {error}; {remedy}") },
-                None => Self::Unavailable { reason: format!("{doing} {place}: {error}") },
-            },
-            Problem::Corrupt { folder, file, offset, reason } => Self::Corrupt {
-                place: format!("{folder}/{file}, byte {offset}"),
-                reason: format!(
+            Problem::Io { place, doing, error } => from_io(&format!("{doing} {place} failed"), error),
+            Problem::Corrupt { folder, file, offset, reason } => Self::corrupt(
+                format!("{folder}/{file}, byte {offset}"),
+                format!(
                     "{reason}; restore a backup, or use `lessor-file verify` and `lessor-file truncate` to see what can be saved"
                 ),
-            },
-            Problem::Incompatible { reason } => Self::Incompatible { reason },
-            Problem::Locked { place, holder } => Self::Unavailable {
-                reason: match holder {
-                    Some(pid) => format!(
-                        "{place} is in use by process {pid}; only one at a time can open it: stop that process, or use the Redis store"
-                    ),
-                    None => format!("{place} is in use by another process; only one at a time can open it"),
-                },
-            },
+            ),
+            Problem::Incompatible { reason } => Self::incompatible(reason),
+            Problem::Locked { place, holder } => Self::unavailable(match holder {
+                Some(pid) => format!(
+                    "{place} is in use by process {pid}; only one at a time can open it: stop that process, or use the Redis store"
+                ),
+                None => format!("{place} is in use by another process; only one at a time can open it"),
+            }),
         }
     }
 }
@@ -132,11 +155,13 @@ impl From<Problem> for Error {
 
 /// Returns the error of a log that is closed or being closed.
 pub(crate) fn closed() -> StoreError {
-    StoreError::Unavailable { reason: "the log is closed".to_owned() }
+    StoreError::unavailable("the log is closed")
 }
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error as _;
+
     use lessor_core::ErrorKind;
 
     use super::*;
@@ -164,6 +189,28 @@ mod tests {
         }
         for errno in [Errno::NOSPC, Errno::DQUOT] {
             assert_eq!(problem(errno.into()), ErrorKind::Broken, "{errno}");
+        }
+    }
+
+    #[test]
+    fn the_error_of_the_operating_system_is_the_source_and_is_shown_once() {
+        for errno in [Errno::NOSPC, Errno::DQUOT, Errno::MFILE, Errno::IO, Errno::ACCESS, Errno::STALE] {
+            let problem = Problem::Io { place: "/x/lock".to_owned(), doing: "opening", error: errno.into() };
+            let error = Error::from(problem);
+            let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+            assert_eq!(source.and_then(io::Error::raw_os_error), Some(errno.raw_os_error()), "{error:?}");
+            let system = io::Error::from(errno).to_string();
+            assert!(!error.to_string().contains(&system), "{error}");
+            assert!(format!("{error:#}").ends_with(&system), "{error:#}");
+        }
+    }
+
+    #[test]
+    fn a_copy_of_an_error_has_its_kind_number_and_text() {
+        for error in [io::Error::from(Errno::NOSPC), io::Error::new(io::ErrorKind::InvalidInput, "why")] {
+            let copy = copy_of(&error);
+            assert_eq!((copy.kind(), copy.raw_os_error()), (error.kind(), error.raw_os_error()));
+            assert_eq!(copy.to_string(), error.to_string());
         }
     }
 }

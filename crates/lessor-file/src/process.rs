@@ -35,7 +35,7 @@ impl Process {
         self.is_forked.store(true, Ordering::Relaxed);
         let reason =
             "this process was forked from the one that opened the log; open another store in the child";
-        Err(StoreError::Unavailable { reason: reason.to_owned() })
+        Err(StoreError::unavailable(reason))
     }
 
     /// Detects a fork at most a millisecond late.
@@ -82,7 +82,9 @@ mod tests {
 
     fn refused<T>(call: &str, answer: Result<T, StoreError>) {
         match answer {
-            Err(StoreError::Unavailable { reason }) => assert!(reason.contains("forked"), "{call}: {reason}"),
+            Err(StoreError::Unavailable(cause)) => {
+                assert!(cause.reason().contains("forked"), "{call}: {cause}");
+            }
             Err(error) => panic!("{call}: {error}"),
             Ok(_) => panic!("{call} succeeded"),
         }
@@ -115,7 +117,7 @@ mod tests {
         let log: &FileStore = &store;
         refused("now", Store::now(log).wait());
         refused("load", log.load(&key).wait());
-        refused("scan", log.scan(Scan { prefix: String::new(), after: None, limit: 9 }).wait());
+        refused("scan", log.scan(Scan::new("", None, 9)).wait());
         refused("purge", log.purge(9).wait());
         refused("close", close(log, &Closing::until(Timestamp::MAX)).wait());
         for (call, answer) in [

@@ -98,12 +98,12 @@ impl Settings {
         for (what, value, least, most) in bounds {
             if value < least || value > most || value % 512 != 0 {
                 let reason = format!("{value} is not a multiple of 512 between {least} and {most}");
-                return Err(Error::Invalid { what, reason });
+                return Err(Error::invalid(what, reason));
             }
         }
         if self.sync_every.is_zero() {
-            let reason = "it is zero; to sync before each acknowledgement, set `sync` to `disk`".to_owned();
-            return Err(Error::Invalid { what: "sync_every", reason });
+            let reason = "it is zero; to sync before each acknowledgement, set `sync` to `disk`";
+            return Err(Error::invalid("sync_every", reason));
         }
         Ok(())
     }

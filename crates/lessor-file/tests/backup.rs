@@ -39,7 +39,7 @@ fn held() -> SimDisk {
 }
 
 fn records(store: &FileStore) -> Vec<(String, Record)> {
-    let page = store.scan(Scan { prefix: String::new(), after: None, limit: 1_000 }).wait().unwrap();
+    let page = store.scan(Scan::new("", None, 1_000)).wait().unwrap();
     page.entries.into_iter().map(|(key, record)| (key.to_string(), record)).collect()
 }
 
@@ -127,7 +127,7 @@ fn a_folder_that_is_not_empty_is_not_written_to() {
     let before = other.content_digest();
     assert!(open(&original, &ManualClock::new()).backup_on(&other).is_err());
     assert_eq!(other.content_digest(), before);
-    let seen = Snapshot { record: None, now: ManualClock::new().now() };
+    let seen = Snapshot::new(None, ManualClock::new().now());
     assert!(
         changes::change(&key(KEYS[0]), &seen, Action::Complete, LeaseId::from_bytes([1; 16]), 1).is_none()
     );

@@ -61,8 +61,8 @@ impl Tally {
                 assert_eq!(store.len(), RECORDS, "{}", copy.display());
                 self.whole += 1;
             }
-            Err(Error::Store(StoreError::Corrupt { reason, .. })) if !is_done => {
-                assert!(reason.contains("a backup that was not finished"), "{reason}");
+            Err(Error::Store(StoreError::Corrupt { cause, .. })) if !is_done => {
+                assert!(cause.reason().contains("a backup that was not finished"), "{cause}");
                 self.refused += 1;
             }
             Err(other) => panic!("{}: {other}", copy.display()),

@@ -42,8 +42,7 @@ fn grant(store: &FileStore, thread: u64, is_over: &AtomicBool) -> Vec<(String, R
         let name = format!("{thread} {number}");
         let id = LeaseId::from_bytes((u128::from(thread) << 64 | number).to_be_bytes());
         let Ok(now) = store.now().wait() else { break };
-        let change =
-            changes::change(&key(&name), &Snapshot { record: None, now }, Action::Acquire, id, 0).unwrap();
+        let change = changes::change(&key(&name), &Snapshot::new(None, now), Action::Acquire, id, 0).unwrap();
         match lessor_testkit::swap(store, &key(&name), &change.borrow()).wait() {
             Ok(CasResult::Written) => granted.push((name, change.borrow().next.clone())),
             _ if is_over.load(Ordering::SeqCst) => break,

@@ -88,8 +88,7 @@ impl Crowd {
         let name = format!("{caller} {number}");
         let id = LeaseId::from_bytes((u128::from(caller) << 64 | u128::from(number)).to_be_bytes());
         let now = store.now().wait().unwrap();
-        let change =
-            changes::change(&key(&name), &Snapshot { record: None, now }, Action::Acquire, id, 0).unwrap();
+        let change = changes::change(&key(&name), &Snapshot::new(None, now), Action::Acquire, id, 0).unwrap();
         assert!(matches!(
             lessor_testkit::swap(store, &key(&name), &change.borrow()).wait().unwrap(),
             CasResult::Written

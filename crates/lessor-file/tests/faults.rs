@@ -10,6 +10,7 @@
     reason = "a test fails by panicking"
 )]
 
+use std::error::Error as _;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, mpsc};
@@ -93,10 +94,12 @@ fn after_a_failed_sync_nothing_is_written_until_the_log_is_opened_again() {
     assert!(refused(&mut work, Acquire, "a").is_none());
     disk.fail(When::nth(CallKind::Sync, disk.calls_of(CallKind::Sync) + 1).from_then_on(), Fault::SyncLost);
     let error = refused(&mut work, Acquire, "b");
-    assert!(matches!(error, Some(StoreError::Indeterminate { .. })), "{error:?}");
+    let Some(StoreError::Indeterminate(cause)) = &error else { panic!("{error:?}") };
+    assert!(cause.source().is_some_and(|source| source.is::<std::io::Error>()), "{cause:?}");
     disk.clear_faults();
     let error = refused(&mut work, Complete, "a");
-    assert!(matches!(error, Some(StoreError::Unavailable { .. })), "{error:?}");
+    let Some(StoreError::Unavailable(cause)) = &error else { panic!("{error:?}") };
+    assert!(cause.source().is_some_and(|source| source.is::<std::io::Error>()), "{cause:?}");
     work.reopen().unwrap();
     assert!(refused(&mut work, Complete, "a").is_none());
     let check = Check::from_env(&tiny(SyncMode::Disk));
@@ -109,7 +112,7 @@ fn fill(disk: &SimDisk, work: &mut Work<'_>) -> usize {
     for number in 0..200 {
         match refused(work, Acquire, &format!("lease {number}")) {
             None => {}
-            Some(StoreError::Full { .. }) => return number,
+            Some(StoreError::Full(_)) => return number,
             Some(other) => panic!("{other}"),
         }
     }
@@ -131,7 +134,7 @@ fn on_a_full_disk_grants_are_refused_and_holders_can_still_finish() {
             let error = refused(&mut work, act, &format!("lease {number}"));
             assert!(error.is_none(), "{act:?} of lease {number}: {error:?}");
             match refused(&mut work, Acquire, &format!("another {number}")) {
-                Some(StoreError::Full { .. }) => {}
+                Some(StoreError::Full(_)) => {}
                 None => granted += 1,
                 Some(other) => panic!("{act:?}: {other}"),
             }
@@ -171,7 +174,7 @@ fn p5_a_log_on_a_full_disk_survives_crashes_and_opens_with_space() {
             let name = support::work::KEYS[number % 3];
             let act = [Acquire, Complete, Action::Forget][number / 3 % 3];
             match refused(&mut work, act, name) {
-                None | Some(StoreError::Full { .. }) => {}
+                None | Some(StoreError::Full(_)) => {}
                 Some(other) => panic!("{other}"),
             }
         }
@@ -191,7 +194,7 @@ fn granted(engine: &Engine, key: &str) {
             Ok(Acquisition::Acquired(lease)) => return lease.complete(&1).wait().map(drop).unwrap(),
             Ok(other) => panic!("{other:?}"),
             Err(error) => assert!(
-                matches!(error, Error::Store(StoreError::Unavailable { .. } | StoreError::Full { .. })),
+                matches!(error, Error::Store(StoreError::Unavailable(_) | StoreError::Full(_))),
                 "{error}"
             ),
         }
@@ -256,7 +259,7 @@ fn hold(engine: &Engine, leases: usize) -> Vec<(String, LeaseId)> {
 }
 
 fn is_full(engine: &Engine, key: &str) -> bool {
-    matches!(engine.acquire(key).wait(), Err(Error::Store(StoreError::Full { .. })))
+    matches!(engine.acquire(key).wait(), Err(Error::Store(StoreError::Full(_))))
 }
 
 const HOUR: Duration = Duration::from_secs(3600);

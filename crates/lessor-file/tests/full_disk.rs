@@ -49,7 +49,7 @@ fn fill(place: &Path, name: &str) -> PathBuf {
 }
 
 fn is_full<T>(answer: Result<T, Error>) -> bool {
-    matches!(answer, Err(Error::Store(StoreError::Full { .. })))
+    matches!(answer, Err(Error::Store(StoreError::Full(_))))
 }
 
 fn open(folder: &Path) -> (Arc<FileStore>, Engine) {
@@ -66,7 +66,7 @@ fn granted(engine: &Engine, key: &str) -> LeaseId {
                 std::mem::forget(lease);
                 return lease_id;
             }
-            Err(Error::Store(StoreError::Full { .. })) => std::thread::park_timeout(Duration::from_millis(1)),
+            Err(Error::Store(StoreError::Full(_))) => std::thread::park_timeout(Duration::from_millis(1)),
             other => panic!("{other:?}"),
         }
     }

@@ -54,7 +54,7 @@ fn p12_a_large_lease_on_a_disk_with_any_amount_of_room_is_granted_or_refused() {
                 assert!(is_granted);
                 granted += 1;
             }
-            Ok(Err(Error::Store(StoreError::Full { .. }))) => {
+            Ok(Err(Error::Store(StoreError::Full(_)))) => {
                 assert_eq!(granted, 0, "refused with room for {sectors} sectors, granted with less");
             }
             other => panic!("with room for {sectors} sectors: {other:?}"),

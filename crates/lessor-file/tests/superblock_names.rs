@@ -49,7 +49,7 @@ fn grant(store: &FileStore, number: &AtomicU64) {
     let name = key(&format!("lease {number}"));
     let id = LeaseId::from_bytes(u128::from(number).to_be_bytes());
     let now = store.now().wait().unwrap();
-    let change = changes::change(&name, &Snapshot { record: None, now }, Action::Acquire, id, 0).unwrap();
+    let change = changes::change(&name, &Snapshot::new(None, now), Action::Acquire, id, 0).unwrap();
     assert!(matches!(
         lessor_testkit::swap(store, &name, &change.borrow()).wait().unwrap(),
         CasResult::Written

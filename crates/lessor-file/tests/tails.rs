@@ -141,8 +141,8 @@ fn p5_a_frame_that_proves_a_loss_is_found_wherever_it_is() {
         left.put(SEGMENT, &bytes);
         let opened = Work::open(&left, &settings(SyncMode::Disk, MIB), Observed::default());
         match opened.map(drop) {
-            Err((lessor_core::Error::Store(StoreError::Corrupt { reason, .. }), _)) => {
-                assert!(reason.contains("a frame is missing that was synced"), "{reason}");
+            Err((lessor_core::Error::Store(StoreError::Corrupt { cause, .. }), _)) => {
+                assert!(cause.reason().contains("a frame is missing that was synced"), "{cause}");
             }
             other => panic!("a proof {place} bytes behind the last frame: {other:?}"),
         }

@@ -193,7 +193,7 @@ impl MemoryStore {
 
 #[cold]
 fn no_room() -> StoreError {
-    StoreError::Full { reason: "a shard has 2^32 records".to_owned() }
+    StoreError::full("a shard of the in-memory store has 2^32 records")
 }
 
 impl Store for MemoryStore {
@@ -204,7 +204,7 @@ impl Store for MemoryStore {
 
     fn load(&self, key: &Key) -> Reply<Snapshot> {
         let (record, now) = self.get(key);
-        Pending::ready(Ok(Snapshot { record, now }))
+        Pending::ready(Ok(Snapshot::new(record, now)))
     }
 
     #[inline]
@@ -235,7 +235,7 @@ impl Store for MemoryStore {
         let (keys, next) = first.finish();
         let entries =
             keys.into_iter().filter_map(|key| self.get(&key).0.map(|record| (key, record))).collect();
-        Pending::ready(Ok(Page { entries, next, now }))
+        Pending::ready(Ok(Page::new(entries, next, now)))
     }
 
     fn purge(&self, limit: usize) -> Reply<Purged> {
@@ -253,7 +253,7 @@ impl Store for MemoryStore {
                 break;
             }
         }
-        Pending::ready(Ok(Purged { dropped, more: examined >= limit }))
+        Pending::ready(Ok(Purged::new(dropped, examined >= limit)))
     }
 
     fn durability(&self) -> Durability {

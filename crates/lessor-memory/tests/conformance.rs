@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lessor_memory::MemoryStore;
-use lessor_testkit::faulty::Chances;
+use lessor_testkit::faulty::FaultRates;
 use lessor_testkit::{Faults, Level, ManualClock, Subject, conformance};
 
 mod on_a_manual_clock {
@@ -35,8 +35,8 @@ mod with_replies_under_way {
         let clock = ManualClock::new();
         let memory = Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())));
         let (store, faults) = Faults::over(memory, Level::Swaps);
-        faults.at_random(1, Chances { held_request: 500, held_reply: 500, ..Chances::default() });
-        faults.deliver_in_any_order(1);
+        faults.at_random(1, FaultRates { held_request: 500, held_reply: 500, ..FaultRates::default() });
+        faults.deliver_in_random_order(1);
         Subject::on_manual_clock(store, clock)
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lessor_memory::MemoryStore;
-use lessor_testkit::faulty::Chances;
+use lessor_testkit::faulty::FaultRates;
 use lessor_testkit::{Faults, Level, ManualClock, Subject, history};
 
 fn memory() -> Subject {
@@ -22,8 +22,8 @@ fn p8_histories_are_linearizable_although_replies_come_late_and_in_any_order() {
     let slow = || {
         memory().map_store(|memory| {
             let (store, faults) = Faults::over(memory, Level::Swaps);
-            faults.at_random(1, Chances { held_request: 400, held_reply: 400, ..Chances::default() });
-            faults.deliver_in_any_order(1);
+            faults.at_random(1, FaultRates { held_request: 400, held_reply: 400, ..FaultRates::default() });
+            faults.deliver_in_random_order(1);
             store
         })
     };

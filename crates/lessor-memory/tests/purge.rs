@@ -113,7 +113,7 @@ fn p9_a_record_that_ends_before_its_lease_is_purged_at_its_time() {
     let Acquisition::Acquired(lease) = answer else { panic!("a fresh key was not granted") };
     lease.complete("done").wait().unwrap();
     clock.advance(RETENTION);
-    assert_eq!(store.purge(10).wait().unwrap(), Purged { dropped: 1, more: false });
+    assert_eq!(store.purge(10).wait().unwrap(), Purged::new(1, false));
     assert!(store.is_empty());
 }
 

@@ -47,13 +47,7 @@ fn p7_a_time_window_is_checked_with_the_servers_clock_and_not_the_callers_estima
         let extend = Command::Holder(lease_id, HolderCommand::Extend { ttl: hours(9) });
         let next = written(Some(&grant), &extend, now(&store), hours(1));
         let swap = |not_before, not_after| {
-            let change = ConditionalWrite {
-                expected: Some(&grant),
-                next: &next,
-                not_before,
-                not_after,
-                is_outcome: false,
-            };
+            let change = ConditionalWrite::new(Some(&grant), &next).with_window(not_before, not_after);
             lessor_testkit::swap(&store, &key(&text), &change).wait().unwrap()
         };
         let is_refused = |swap: CasResult| match swap {
@@ -143,13 +137,7 @@ fn p9_the_server_expires_a_record_an_hour_after_it_may_be_purged() {
     assert!((least..=least + 10 * 60_000).contains(&kept_until()), "{} {least}", kept_until());
     let release = Command::Holder(lease_id, HolderCommand::Release);
     let next = written(Some(&grant), &release, at, Duration::from_secs(1));
-    let change = ConditionalWrite {
-        expected: Some(&grant),
-        next: &next,
-        not_before: None,
-        not_after: None,
-        is_outcome: false,
-    };
+    let change = ConditionalWrite::new(Some(&grant), &next);
     assert!(matches!(lessor_testkit::swap(&store, &key("key"), &change).wait(), Ok(CasResult::Written)));
     // The token must be ten minutes old as well.
     let token = Timestamp::from_micros(grant.token().as_u64()).unwrap();
@@ -221,7 +209,7 @@ fn p1_p2_p7_tokens_rise_and_time_never_runs_backwards_while_the_servers_clock_is
         if let Some(stale) = held.take() {
             taken_over += 1;
             match stale.complete(&"stale").wait() {
-                Err(Error::NotHolder { token: newer }) => assert_eq!(newer, lease.token()),
+                Err(Error::NotHolder { token: newer, .. }) => assert_eq!(newer, lease.token()),
                 other => panic!("step {step}: {other:?}"),
             }
         }

@@ -52,7 +52,7 @@ fn name(prefix: &str, key: &str) -> String {
 fn list(store: &RedisStore, limit: usize) -> Vec<String> {
     let (mut keys, mut after) = (Vec::new(), None);
     loop {
-        let page = store.scan(Scan { prefix: String::new(), after, limit }).wait().unwrap();
+        let page = store.scan(Scan::new("", after, limit)).wait().unwrap();
         keys.extend(page.entries.iter().map(|(key, _)| key.to_string()));
         after = page.next;
         if after.is_none() {
@@ -235,16 +235,16 @@ fn p5_a_node_that_is_down_makes_only_its_own_keys_unavailable_until_it_returns()
     }
     cluster.nodes[1].kill();
     let error = is_there(&store, &lost[0]).unwrap_err();
-    assert!(matches!(error, StoreError::Unavailable { .. }), "{error}");
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
     for key in &kept {
         assert_eq!(is_there(&store, key).ok(), Some(true), "{key}");
     }
     let new = granted(now(&store)).0;
     let error = put(&store, &format!("{} new", lost[0]), &new);
-    assert!(matches!(error, Ok(CasResult::Written) | Err(StoreError::Unavailable { .. })), "{error:?}");
+    assert!(matches!(error, Ok(CasResult::Written) | Err(StoreError::Unavailable(_))), "{error:?}");
     // A listing without the keys of one node would be incomplete, so it fails.
-    let query = Scan { prefix: String::new(), after: None, limit: 10 };
-    assert!(matches!(store.scan(query).wait(), Err(StoreError::Unavailable { .. })));
+    let query = Scan::new("", None, 10);
+    assert!(matches!(store.scan(query).wait(), Err(StoreError::Unavailable(_))));
     // A store that is opened now can still use the other nodes.
     let late = open_with_short_deadline(&cluster, "down");
     assert_eq!(is_there(&late, &kept[0]).ok(), Some(true));
@@ -276,23 +276,17 @@ fn p5_a_node_that_hangs_delays_only_its_own_keys_and_at_most_until_the_deadline(
     // From now on the server has the script.
     put_old(&store, &lost[2], &next);
     cluster.nodes[2].signal("-STOP");
-    let change = ConditionalWrite {
-        expected: Some(&grant),
-        next: &next,
-        not_before: None,
-        not_after: None,
-        is_outcome: false,
-    };
+    let change = ConditionalWrite::new(Some(&grant), &next);
     // The write was sent. It is executed once the node continues.
     let error = lessor_testkit::swap(&store, &key(&lost[0]), &change).wait();
-    assert!(matches!(error, Err(StoreError::Indeterminate { .. })), "{error:?}");
+    assert!(matches!(error, Err(StoreError::Indeterminate(_))), "{error:?}");
     for key in &kept {
         assert_eq!(is_there(&store, key).ok(), Some(true), "{key}");
     }
     let error = is_there(&store, &lost[1]);
-    assert!(matches!(error, Err(StoreError::Unavailable { .. })), "{error:?}");
+    assert!(matches!(error, Err(StoreError::Unavailable(_))), "{error:?}");
     let error = lessor_testkit::swap(&store, &key(&lost[1]), &change).wait();
-    assert!(matches!(error, Err(StoreError::Unavailable { .. })), "{error:?}");
+    assert!(matches!(error, Err(StoreError::Unavailable(_))), "{error:?}");
     cluster.nodes[2].signal("-CONT");
     nodes::wait_for("the node to go on", || is_there(&store, &lost[0]).is_ok_and(|it| it));
     let read = |text: &str| store.load(&key(text)).wait().unwrap().record.unwrap();
@@ -356,15 +350,16 @@ fn p5_results_are_reported_correctly_when_a_node_is_killed() {
         let is_there = read.get().unwrap();
         match &outcome {
             Ok(CasResult::Written) => assert!(is_there, "{key} was acknowledged and is lost"),
-            Err(StoreError::Unavailable { reason }) => {
+            Err(StoreError::Unavailable(cause)) => {
+                let reason = cause.reason();
                 assert!(!is_there, "{key} was not to happen: {reason}");
             }
-            Err(StoreError::Indeterminate { .. }) => {}
+            Err(StoreError::Indeterminate(_)) => {}
             other => panic!("{key}: {other:?}"),
         }
         kinds[match outcome {
             Ok(_) => 0,
-            Err(StoreError::Unavailable { .. }) => 1,
+            Err(StoreError::Unavailable(_)) => 1,
             Err(_) => 2,
         }] += 1;
     }

@@ -111,7 +111,7 @@ fn p2_a_grant_that_arrived_after_a_purge_is_not_handed_out_to_its_own_lease_id()
     let Some(world) = World::new() else { return };
     let (grant, lease_id) = granted(now(&world.victim));
     let lost = put(&world.victim, KEY, &grant);
-    assert!(matches!(lost, Err(StoreError::Indeterminate { .. })), "{lost:?}");
+    assert!(matches!(lost, Err(StoreError::Indeterminate(_))), "{lost:?}");
     let undercut = world.undercut();
     let engine = Engine::new(Arc::clone(&world.victim) as Arc<dyn Store>).unwrap();
     let again = tools::retry_while_down(|| engine.acquire(KEY).lease_id(lease_id).wait());
@@ -129,18 +129,12 @@ fn p2_a_grant_that_arrived_after_a_purge_is_never_returned() {
     world.undercut();
     let store = &world.rival;
     assert!(!is_there(store, KEY).unwrap(), "load");
-    let page = store.scan(Scan { prefix: String::new(), after: None, limit: 10 }).wait().unwrap();
+    let page = store.scan(Scan::new("", None, 10)).wait().unwrap();
     assert_eq!(page.entries.len(), 0, "scan");
     // A write by the script returns a conflicting record as well.
     let (other, _) = granted(now(store).saturating_sub(Duration::from_secs(1)));
     let (next, _) = granted(now(store));
-    let change = ConditionalWrite {
-        expected: Some(&other),
-        next: &next,
-        not_before: None,
-        not_after: None,
-        is_outcome: false,
-    };
+    let change = ConditionalWrite::new(Some(&other), &next);
     match lessor_testkit::swap(&**store, &key(KEY), &change).wait().unwrap() {
         CasResult::Conflict(seen) => assert!(seen.record.is_none(), "swap"),
         other => panic!("{other:?}"),
@@ -158,8 +152,7 @@ fn p2_a_script_does_not_make_a_grant_that_arrives_late() {
         let text = format!("{age}");
         let (grant, _) = granted(now(store).saturating_sub(Duration::from_mins(age)));
         let not_before = Some(lessor_core::Timestamp::EPOCH);
-        let change =
-            ConditionalWrite { expected: None, next: &grant, not_before, not_after: None, is_outcome: false };
+        let change = ConditionalWrite::new(None, &grant).with_window(not_before, None);
         let swap = lessor_testkit::swap(&**store, &key(&text), &change).wait().unwrap();
         assert_eq!(matches!(swap, CasResult::Written), is_made, "{age}: {swap:?}");
         assert_eq!(is_there(store, &text).unwrap(), is_made);

@@ -292,7 +292,7 @@ fn hold(port: &str, prefix: &str) {
                         ("abandon", lease.abandon().wait()),
                     ] {
                         match answer {
-                            Err(Error::NotHolder { token }) => report(&format!("{what} {token}")),
+                            Err(Error::NotHolder { token, .. }) => report(&format!("{what} {token}")),
                             answer => panic!("{what}: a stale holder received {answer:?}"),
                         }
                     }

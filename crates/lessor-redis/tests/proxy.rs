@@ -84,9 +84,10 @@ fn until_answered<T>(
     for _ in 0..MOST_SENT {
         let before = world.version(key);
         match send() {
-            Err(Error::Store(StoreError::Indeterminate { .. })) => is_in_doubt = true,
-            Err(Error::Store(StoreError::Unavailable { .. })) if is_in_doubt => {}
-            Err(Error::Store(StoreError::Unavailable { reason })) => {
+            Err(Error::Store(StoreError::Indeterminate(_))) => is_in_doubt = true,
+            Err(Error::Store(StoreError::Unavailable(_))) if is_in_doubt => {}
+            Err(Error::Store(StoreError::Unavailable(cause))) => {
+                let reason = cause.reason();
                 assert_eq!(
                     world.version(key),
                     before,
@@ -134,7 +135,7 @@ fn repeat(world: &World, key: &str, held: &LeaseHandle, what: impl Fn(&LeaseHand
 
 fn is_superseded(key: &str, token: u64, answer: Result<Ack, Error>) {
     match answer {
-        Err(Error::NotHolder { token: newer }) => assert_eq!(newer.as_u64(), token, "{key}"),
+        Err(Error::NotHolder { token: newer, .. }) => assert_eq!(newer.as_u64(), token, "{key}"),
         other => panic!("{key}: a stale holder received {other:?}"),
     }
 }
@@ -344,9 +345,7 @@ fn p6_no_reply_reaches_another_call_when_calls_are_dropped_and_connections_cut()
                             }),
                         }
                         .map_err(|error| match error {
-                            Error::Store(
-                                StoreError::Unavailable { .. } | StoreError::Indeterminate { .. },
-                            ) => {}
+                            Error::Store(StoreError::Unavailable(_) | StoreError::Indeterminate(_)) => {}
                             error => panic!("{number}/{round}: {error}"),
                         })
                         .is_ok()

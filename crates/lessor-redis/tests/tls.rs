@@ -98,7 +98,7 @@ fn work(store: RedisStore, keys: usize) {
 
 fn refused(opened: Result<RedisStore, Error>) -> String {
     match opened {
-        Err(Error::Store(StoreError::Unavailable { reason })) => reason,
+        Err(Error::Store(StoreError::Unavailable(cause))) => cause.reason().to_owned(),
         other => panic!("{other:?}"),
     }
 }

@@ -8,7 +8,7 @@ use crate::operation::Operation;
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Choice<'a> {
-    /// Whether an operation on the folder happened: 0 or 1.
+    /// The fate of an operation on the folder: 1 if it happened, 0 if it did not.
     Operation(&'a Operation),
     /// The length of a file, from the durable one to the visible one.
     #[expect(missing_docs, reason = "documented with the variant")]

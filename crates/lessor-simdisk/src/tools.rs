@@ -43,7 +43,7 @@ impl SimDisk {
 
     /// Limits the total size of all files to `bytes`, in whole sectors. `None` removes the limit. A
     /// write that needs more space is shortened, and fails with ENOSPC if no space is left.
-    /// Overwriting needs no space. Removing a file frees its space at once, even if it is open.
+    /// Overwriting needs no space. Removing a file frees its space immediately, even if it is open.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.state.lock().capacity = bytes;
     }

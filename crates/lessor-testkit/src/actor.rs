@@ -1,17 +1,17 @@
-//! Carries operations of the model out through an engine.
+//! Executes operations of the model through an engine.
 
 use std::collections::BTreeMap;
 
 use lessor_core::rules::Ack;
 use lessor_core::{Acquisition, Engine, Error, Fingerprint, Lease, LeaseHandle, LeaseId, View};
 
-use crate::model::{Ask, Op, Refusal, Said, Shown, Verdict};
+use crate::model::{AcquireArgs, Answer, KeyView, Op, Refusal, Resolution};
 
-/// One who does everything through one engine, and holds on to what it was granted.
+/// Executes operations through one engine, and keeps the granted leases.
 #[derive(Debug)]
 pub(crate) struct Actor {
     engine: Engine,
-    /// Kept, because dropping a lease gives it up.
+    /// Kept, because a dropped lease is abandoned.
     leases: Vec<Lease>,
 }
 
@@ -20,17 +20,18 @@ impl Actor {
         Self { engine, leases: Vec::new() }
     }
 
-    /// What the engine answers; holder's operations go through the lease itself where this actor has it, unless `by_id`.
-    pub(crate) fn perform(&mut self, key: &str, op: &Op, by_id: bool) -> Said {
+    /// Returns the engine's answer. A holder's operation uses the lease if this actor has it,
+    /// unless `by_id`.
+    pub(crate) fn perform(&mut self, key: &str, op: &Op, by_id: bool) -> Answer {
         let answer = match op {
             Op::Acquire(ask) => self.acquire(key, ask),
-            Op::Status => self.engine.status(key).wait().map(|view| Said::Status(view.as_ref().map(shown))),
-            Op::Forget { force: false } => self.engine.forget(key).wait().map(Said::Forgotten),
-            Op::Forget { force: true } => self.engine.forget_forced(key).wait().map(Said::Forgotten),
+            Op::Status => self.engine.status(key).wait().map(|view| Answer::Status(view.as_ref().map(shown))),
+            Op::Forget { force: false } => self.engine.forget(key).wait().map(Answer::Forgotten),
+            Op::Forget { force: true } => self.engine.forget_forced(key).wait().map(Answer::Forgotten),
             Op::Resolve(verdict) => match verdict {
-                Verdict::Completed(result) => self.engine.resolve(key).completed(result),
-                Verdict::Failed(code) => self.engine.resolve(key).failed(code),
-                Verdict::Released => self.engine.resolve(key).released(),
+                Resolution::Completed(result) => self.engine.resolve(key).completed(result),
+                Resolution::Failed(code) => self.engine.resolve(key).failed(code),
+                Resolution::Released => self.engine.resolve(key).released(),
             }
             .wait()
             .map(done),
@@ -41,10 +42,10 @@ impl Actor {
             | Op::Release { id }
             | Op::Abandon { id } => self.act(key, id, op, by_id),
         };
-        answer.unwrap_or_else(|error| Said::Refused(refusal(error)))
+        answer.unwrap_or_else(|error| Answer::Refused(refusal(error)))
     }
 
-    fn acquire(&mut self, key: &str, ask: &Ask) -> Result<Said, Error> {
+    fn acquire(&mut self, key: &str, ask: &AcquireArgs) -> Result<Answer, Error> {
         let mut request = self
             .engine
             .acquire(key)
@@ -62,13 +63,13 @@ impl Actor {
             request = request.fingerprint_hash(Fingerprint::of_bytes(&[request_number]));
         }
         Ok(match request.wait()? {
-            Acquisition::InProgress(view) => Said::InProgress(shown(&view)),
-            Acquisition::Completed(view) => Said::Completed(shown(&view)),
-            Acquisition::Failed(view) => Said::Failed(shown(&view)),
-            Acquisition::InDoubt(view) => Said::InDoubt(shown(&view)),
+            Acquisition::InProgress(view) => Answer::InProgress(shown(&view)),
+            Acquisition::Completed(view) => Answer::Completed(shown(&view)),
+            Acquisition::Failed(view) => Answer::Failed(shown(&view)),
+            Acquisition::InDoubt(view) => Answer::InDoubt(shown(&view)),
             Acquisition::Acquired(lease) => {
                 let former = lease.previous_grant();
-                let said = Said::Acquired {
+                let answer = Answer::Acquired {
                     token: lease.token().as_u64(),
                     attempt: lease.attempt(),
                     resent: lease.is_duplicate(),
@@ -76,12 +77,13 @@ impl Actor {
                     former: former.map(|former| (former.ended(), former.holder().map(str::to_owned))),
                 };
                 self.leases.push(lease);
-                said
+                answer
             }
+            other => Answer::Refused(Refusal::Other(format!("{other:?}"))),
         })
     }
 
-    fn act(&self, key: &str, id: &LeaseId, op: &Op, by_id: bool) -> Result<Said, Error> {
+    fn act(&self, key: &str, id: &LeaseId, op: &Op, by_id: bool) -> Result<Answer, Error> {
         let own = self.leases.iter().find(|lease| lease.lease_id() == id && lease.key().as_str() == key);
         match own.filter(|_| !by_id) {
             Some(lease) => act(lease, op),
@@ -90,7 +92,7 @@ impl Actor {
     }
 }
 
-fn act(held: &LeaseHandle, op: &Op) -> Result<Said, Error> {
+fn act(held: &LeaseHandle, op: &Op) -> Result<Answer, Error> {
     match op {
         Op::Extend { ttl, .. } => held.extend(*ttl),
         Op::Checkpoint { bytes, .. } => held.checkpoint_bytes(bytes),
@@ -104,8 +106,8 @@ fn act(held: &LeaseHandle, op: &Op) -> Result<Said, Error> {
     .map(done)
 }
 
-fn done(ack: Ack) -> Said {
-    Said::Done {
+fn done(ack: Ack) -> Answer {
+    Answer::Done {
         version: ack.version().as_u64(),
         expires_at: ack.expires_at(),
         late: ack.is_late(),
@@ -116,19 +118,19 @@ fn done(ack: Ack) -> Said {
 fn refusal(error: Error) -> Refusal {
     match error {
         Error::NotFound => Refusal::NotFound,
-        Error::NotHolder { token } => Refusal::NotHolder(token.as_u64()),
+        Error::NotHolder { token, .. } => Refusal::NotHolder(token.as_u64()),
         Error::Lapsed => Refusal::Lapsed,
-        Error::Finished { state } => Refusal::Finished(state),
+        Error::Finished { state, .. } => Refusal::Finished(state),
         Error::Released => Refusal::Released,
-        Error::Busy { ttl_left } => Refusal::Busy(ttl_left),
+        Error::Busy { ttl_left, .. } => Refusal::Busy(ttl_left),
         Error::FingerprintMismatch => Refusal::FingerprintMismatch,
         Error::LeaseIdReused => Refusal::LeaseIdReused,
         other => Refusal::Other(other.to_string()),
     }
 }
 
-fn shown(view: &View) -> Shown {
-    Shown {
+fn shown(view: &View) -> KeyView {
+    KeyView {
         state: view.state(),
         version: view.version().as_u64(),
         attempt: view.attempt(),

@@ -1,4 +1,4 @@
-//! A clock that a test sets by hand.
+//! A clock that tests control.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,13 +10,14 @@ use parking_lot::Mutex;
 
 use crate::layer::{Layer, Layered};
 
-/// Where a clock starts that is not told otherwise: the first second of 2026.
+/// The initial time of a clock: the first second of 2026.
 const START: u64 = 1_767_225_600_000_000;
 
-/// A clock that stands still until a test moves it. Clones share the time.
+/// A clock that stands still until a test advances it. Clones share the time.
 ///
-/// An engine sleeps by real time, so it has to be notified of a step: open it over the store that [`driving`](Self::driving)
-/// returns. Timers that became due then fire at once, on the engine's own threads.
+/// An engine sleeps by real time, so it has to be notified when the clock is advanced. Create the
+/// engine over the store that [`driving`](Self::driving) returns. Timers that become due then fire
+/// immediately, on the engine's threads.
 ///
 /// ```
 /// use std::time::Duration;
@@ -38,40 +39,43 @@ struct Shared {
 }
 
 impl ManualClock {
-    /// A clock that stands at the first second of 2026.
+    /// Returns a clock at the first second of 2026.
     #[must_use]
     pub fn new() -> Self {
         Self::starting_at(Timestamp::from_micros(START).unwrap_or(Timestamp::EPOCH))
     }
 
-    /// A clock that stands at `start`.
+    /// Returns a clock at `start`.
     #[must_use]
     pub fn starting_at(start: Timestamp) -> Self {
         Self(Arc::new(Shared { micros: AtomicU64::new(start.as_micros()), engines: Mutex::default() }))
     }
 
-    /// Moves the time on, and returns what it is then. Stops at [`Timestamp::MAX`].
+    /// Advances the clock and returns the new time. Stops at [`Timestamp::MAX`].
     pub fn advance(&self, by: Duration) -> Timestamp {
         let step = |micros| Timestamp::from_micros(micros).map(|now| now.saturating_add(by).as_micros());
-        // The update never gives up: the stored number is always a timestamp.
+        // The update always succeeds, because the stored number is always a valid timestamp.
         let _ = self.0.micros.fetch_update(Ordering::SeqCst, Ordering::SeqCst, step);
         self.tell();
         self.now()
     }
 
-    /// Moves the time on to `at`. A clock never runs backwards, so an earlier instant changes nothing.
+    /// Advances the clock to `at`. An earlier time has no effect, because a clock never runs
+    /// backwards.
     pub fn set(&self, at: Timestamp) {
         self.0.micros.fetch_max(at.as_micros(), Ordering::SeqCst);
         self.tell();
     }
 
-    /// Returns `store`, whose clock this is, such that its engines are notified of each step of the clock.
+    /// Returns a store that notifies its engines when this clock is advanced. `store` must use this
+    /// clock.
     #[must_use]
     pub fn driving(&self, store: Arc<dyn Store>) -> Arc<dyn Store> {
         Arc::new(Layered(Driven { store, clock: self.clone() }))
     }
 
-    /// No lock is held while engines are told: they may read the clock, or attach.
+    /// Notifies the engines. No lock is held meanwhile, because they may read the clock or
+    /// subscribe.
     fn tell(&self) {
         let engines = {
             let mut engines = self.0.engines.lock();
@@ -109,7 +113,7 @@ impl Clock for ManualClock {
         Timestamp::from_micros(self.0.micros.load(Ordering::SeqCst)).unwrap_or(Timestamp::MAX)
     }
 
-    /// Moves on by that much at once.
+    /// Advances the clock instead of waiting.
     fn pass(&self, time: Duration) {
         self.advance(time);
     }

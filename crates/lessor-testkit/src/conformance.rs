@@ -1,10 +1,11 @@
-//! What every store promises, each promise as a test of its own.
+//! The promises of a store, each of which is a test.
 //!
-//! [`conformance!`](crate::conformance!) makes a `#[test]` of each. Each can be called alone as well: it is a plain function
-//! that takes a factory of fresh, empty stores and panics where the store breaks the promise. [`PROMISES`] lists all of
-//! them by name.
+//! [`conformance!`](crate::conformance!) generates a `#[test]` for each. Each promise is also a
+//! function that takes a factory of new, empty stores and panics if the store breaks the promise.
+//! [`PROMISES`] lists all of them by name.
 
-// A test kit's verdict is a panic, and what it unwraps is what the store under test owes.
+// The verdict of a test kit is a panic, and the unwrapped values are obligations of the tested
+// store.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 pub mod atomicity;
@@ -30,159 +31,159 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::subject::Subject;
 
-/// Makes a fresh, empty store for each promise.
+/// Returns a new, empty store for each promise.
 pub type Factory<'a> = &'a dyn Fn() -> Subject;
 
-/// Tests one promise; panics if it is broken.
+/// Tests one promise. Panics if it is broken.
 pub type Promise = fn(Factory<'_>);
 
-/// Every promise there is, by name: the one list from which the tests of
-/// [`conformance!`](crate::conformance!) and [`PROMISES`] are made.
+/// The list of all promises. [`conformance!`](crate::conformance!) and [`PROMISES`] are generated
+/// from it.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __promises {
     ($make:ident, $arguments:tt) => {
         $crate::$make! { $arguments
             swapping {
-                load_shows_what_swap_stored,
+                load_returns_the_stored_record,
                 a_key_never_written_has_no_record,
-                absence_is_expected_in_vain_where_there_is_a_record,
-                a_record_is_expected_in_vain_where_there_is_none,
+                a_swap_that_expects_no_record_conflicts_with_a_record,
+                a_swap_that_expects_a_record_conflicts_with_none,
                 swap_compares_the_version,
                 swap_compares_the_token,
-                a_conflict_shows_the_current_record_and_changes_nothing,
-                swaps_chain,
-                keys_do_not_touch_each_other,
-                records_come_back_byte_for_byte,
-                a_mebibyte_comes_back_whole,
+                a_conflict_returns_the_current_record_and_changes_nothing,
+                consecutive_swaps_are_stored,
+                a_write_changes_no_other_key,
+                records_are_returned_byte_for_byte,
+                a_result_of_a_mebibyte_is_returned_unchanged,
             }
             windows {
-                a_change_is_refused_from_its_not_after_on,
-                a_change_is_refused_until_its_not_before,
-                a_change_outside_of_its_window_changes_nothing,
-                a_change_within_its_window_is_stored,
-                the_window_is_judged_at_the_instant_of_the_write,
-                a_conflict_comes_before_the_window,
-                out_of_window_shows_the_record_and_the_time,
+                a_write_is_rejected_from_its_not_after_on,
+                a_write_is_rejected_before_its_not_before,
+                a_write_outside_of_its_window_changes_nothing,
+                a_write_within_its_window_is_stored,
+                the_window_applies_to_the_time_of_the_write,
+                a_conflict_takes_precedence_over_the_window,
+                a_rejection_returns_the_record_and_the_time,
             }
             atomicity {
                 one_of_many_swaps_on_an_absent_key_wins,
                 one_of_many_swaps_on_one_record_wins,
                 no_swap_is_lost,
-                a_loser_is_shown_what_a_winner_wrote,
-                readers_never_see_a_version_go_back,
+                a_conflict_returns_the_record_of_the_winner,
+                readers_see_versions_in_order,
                 an_acknowledged_swap_is_seen_by_every_thread,
             }
             time {
-                p7_now_never_runs_backwards_over_threads,
-                p7_what_was_seen_never_runs_backwards,
-                p7_now_does_not_lag_behind_what_was_seen,
+                p7_now_never_runs_backwards_between_threads,
+                p7_times_of_replies_never_run_backwards,
+                p7_now_is_never_behind_the_time_of_a_reply,
                 p7_time_passes,
             }
             scanning {
                 an_empty_store_lists_nothing,
                 scan_lists_in_key_order,
                 scan_filters_by_prefix,
-                scan_shows_every_record_once_whatever_the_page,
-                scan_goes_on_behind_a_cursor_that_is_no_key,
-                scan_shows_the_records_that_load_shows,
-                scan_shows_records_that_stay_once_while_others_come_and_go,
+                scan_returns_every_record_once_for_any_page_size,
+                scan_continues_after_a_cursor_without_a_record,
+                scan_returns_the_same_records_as_load,
+                scan_returns_unchanged_records_once_while_others_change,
             }
             purging {
-                purge_drops_what_is_due,
-                purge_drops_nothing_that_is_not_due,
-                purge_judges_the_exact_instant,
-                purge_drops_at_most_its_limit,
-                p2_purge_never_drops_a_token_floor,
-                p2_a_grant_by_an_old_reading_does_not_undercut_what_was_purged,
-                purge_never_drops_what_was_written_meanwhile,
+                purge_removes_due_records,
+                purge_keeps_records_that_are_not_due,
+                purge_removes_a_record_exactly_at_its_purge_time,
+                purge_removes_at_most_its_limit,
+                p2_purge_keeps_a_token_that_is_ahead_of_the_clock,
+                p2_a_delayed_grant_gets_no_token_below_a_purged_one,
+                purge_keeps_records_that_are_written_meanwhile,
                 p9_purge_is_invisible_to_readers,
             }
             keys {
-                hostile_keys_are_kept_as_they_are,
-                keys_alike_are_not_the_same,
-                the_longest_keys_fit,
-                scan_lists_hostile_keys_as_they_are,
+                unusual_keys_are_stored_unchanged,
+                similar_keys_are_distinct,
+                the_longest_keys_can_be_stored,
+                scan_returns_unusual_keys_unchanged,
             }
             operating {
-                an_operation_agrees_with_load,
-                an_answer_is_of_the_current_record,
+                an_operation_and_load_use_the_same_record,
+                an_answer_without_a_write_uses_the_current_record,
                 a_refused_operation_changes_nothing,
-                an_operation_changes_nothing_that_was_read,
+                an_operation_does_not_change_records_that_were_read,
                 no_operation_is_lost,
-                purge_judges_what_an_operation_left,
-                p7_an_operation_is_judged_by_the_clock_at_its_step,
+                purge_uses_the_record_that_an_operation_stored,
+                p7_an_operation_uses_the_clock_of_its_atomic_step,
             }
             stamping {
-                a_stamped_outcome_is_the_one_that_is_stored,
-                what_is_no_outcome_is_stored_as_it_is,
-                lateness_is_judged_at_the_write,
+                the_reply_to_an_outcome_matches_the_stored_record,
+                a_write_without_an_outcome_is_stored_unchanged,
+                lateness_is_decided_at_the_write,
             }
             replies {
-                a_dropped_reply_leaves_all_or_nothing,
+                a_write_with_a_dropped_reply_is_complete_or_absent,
                 replies_may_be_awaited_on_another_thread,
-                an_error_that_says_nothing_happened_is_right,
+                an_error_that_states_no_change_is_accurate,
             }
             granting {
-                p1_one_of_many_acquirers_is_granted,
-                p1_holders_follow_each_other,
+                p1_one_of_many_callers_is_granted_the_lease,
+                p1_leases_of_a_key_never_overlap,
                 p1_engines_that_share_a_store_share_its_leases,
-                p2_tokens_rise_over_release,
-                p2_tokens_rise_over_lapse,
-                p2_tokens_rise_over_forget_in_the_same_instant,
-                p2_tokens_rise_over_purge,
-                p2_tokens_rise_over_the_end_of_retention,
+                p2_tokens_rise_after_a_release,
+                p2_tokens_rise_after_a_lapse,
+                p2_tokens_rise_after_forget_in_the_same_instant,
+                p2_tokens_rise_after_the_record_was_purged,
+                p2_tokens_rise_after_the_end_of_retention,
                 p2_a_token_is_at_least_the_time,
                 p10_the_version_grows_by_one_with_every_write,
                 p11_no_view_shows_the_lease_id,
             }
             growing {
-                unknown_fields_outlast_every_change_of_a_grant,
-                unknown_fields_outlast_a_resolution,
-                unknown_fields_of_a_grant_end_with_it,
+                unknown_fields_are_kept_by_every_change_of_a_grant,
+                unknown_fields_are_kept_by_a_resolution,
+                unknown_fields_of_a_grant_are_dropped_by_a_takeover,
             }
             outcomes {
                 p3_a_completed_record_does_not_change,
                 p3_a_failed_record_does_not_change,
-                p6_an_acquire_sent_again_is_the_same_grant,
-                p6_a_complete_sent_again_writes_nothing,
-                p6_a_fail_sent_again_writes_nothing,
-                p6_a_release_sent_again_writes_nothing,
+                p6_a_repeated_acquire_returns_the_same_grant,
+                p6_a_repeated_complete_writes_nothing,
+                p6_a_repeated_fail_writes_nothing,
+                p6_a_repeated_release_writes_nothing,
                 a_result_is_replayed_byte_for_byte,
                 a_failure_is_replayed_by_default,
-                a_failure_is_retried_where_the_policy_says_so,
-                forget_opens_a_finished_key_again,
+                a_failure_is_retried_if_the_policy_allows_it,
+                a_forgotten_key_can_be_acquired_again,
                 once_runs_the_work_once,
             }
             refusals {
-                p4_refusals_leave_a_live_record_byte_for_byte,
+                p4_refused_operations_leave_a_live_record_unchanged,
                 p4_a_superseded_holder_changes_nothing,
                 p4_another_fingerprint_is_refused,
-                p4_what_is_too_large_is_refused_before_anything_is_written,
-                p4_holders_of_nothing_are_told_so,
+                p4_oversized_values_are_refused_before_any_write,
+                p4_operations_on_a_key_without_a_record_are_refused,
                 p12_malformed_keys_are_refused,
             }
             lapsing {
-                p7_a_lease_lives_up_to_its_last_instant,
+                p7_a_lease_is_live_until_its_last_instant,
                 a_lapsed_lease_is_taken_over,
                 a_successor_gets_the_checkpoint,
-                an_outcome_may_come_late,
+                a_late_outcome_counts_before_a_takeover,
                 extend_does_not_revive_a_lapsed_lease,
                 extend_never_shortens,
                 a_lapsed_key_stays_in_doubt_until_it_is_resolved,
-                a_dropped_lease_lapses_at_once,
-                retention_ends,
-                a_backoff_is_kept,
+                a_dropped_lease_lapses_immediately,
+                a_record_is_absent_after_its_retention,
+                a_backoff_delays_the_next_attempt,
             }
             waiting {
                 a_waiter_is_woken_when_the_work_is_done,
                 a_waiter_is_woken_when_the_lease_is_released,
                 a_waiter_is_woken_when_the_lease_is_dropped,
                 a_waiter_is_woken_when_the_lease_lapses,
-                a_waiter_hears_of_another_engine,
-                many_waiters_get_the_first_ones_result,
-                a_kept_lease_outlives_its_ttl,
-                closing_gives_up_dropped_leases,
+                a_waiter_detects_changes_by_another_engine,
+                many_waiters_get_one_result,
+                keep_alive_extends_a_lease_beyond_its_ttl,
+                closing_abandons_dropped_leases,
                 a_closed_engine_grants_nothing_and_can_be_closed_again,
             }
         }
@@ -216,9 +217,10 @@ macro_rules! __as_table {
     };
 }
 
-/// Makes a `#[test]` of every promise that a store gives, in one module per theme.
+/// Generates a `#[test]` for every promise of a store, in one module per topic.
 ///
-/// The factory is an expression for a `Fn() -> Subject`; every test calls it for fresh, empty stores.
+/// The factory is an expression of the type `Fn() -> Subject`. Every test calls it to get new,
+/// empty stores.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -240,13 +242,13 @@ macro_rules! conformance {
     };
 }
 
-/// Every promise with its name.
+/// All promises with their names.
 pub const PROMISES: &[(&str, Promise)] = crate::__promises!(__as_table, []);
 
-/// Tests every promise, and returns how many there are.
+/// Tests all promises and returns their number.
 ///
 /// # Panics
-/// If any is broken; the message names all that are.
+/// Panics if any promise is broken. The message names all broken promises.
 pub fn run_all(factory: Factory<'_>) -> usize {
     let broken: Vec<&str> = PROMISES
         .iter()

@@ -1,4 +1,5 @@
-//! A store that fails as stores do: it is away, loses replies, answers late and in another order.
+//! A store with faults: it is unavailable, loses requests and replies, and delays and reorders
+//! them.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -16,30 +17,33 @@ use parking_lot::Mutex;
 use crate::layer::{Layer, Layered};
 use crate::retrying::{Retrying, SwapLayer, swap};
 
-/// What happens to one call.
+/// The fault of one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Fault {
-    /// Nothing: the call gets through.
+    /// No fault.
     None,
-    /// The store is away: nothing happened.
+    /// The store is unavailable, and the call has no effect.
     Unavailable,
-    /// The request was lost, and the caller cannot tell: nothing happened. A read is `Unavailable`.
+    /// The request is lost, and the result is indeterminate. The call has no effect. A read fails
+    /// with `Unavailable`.
     LostRequest,
-    /// The reply was lost, and the caller cannot tell: it has happened. A read is `Unavailable`.
-    LostReply,
-    /// The caller gives up on the request, which lands later, when it is [released](Faults::release_first). A read is
+    /// The reply is lost, and the result is indeterminate. The call takes effect. A read fails with
     /// `Unavailable`.
+    LostReply,
+    /// The result is indeterminate, and the call takes effect later, when it is
+    /// [released](Faults::release_first). A read fails with `Unavailable`.
     LateRequest,
-    /// The request is under way until it is released.
+    /// The request is held until it is released.
     HeldRequest,
-    /// The call has happened, its reply is under way until it is released.
+    /// The call takes effect, and its reply is held until it is released.
     HeldReply,
 }
 
-/// How many of a thousand calls fail, in a store that fails at random.
+/// The rates of random faults, per thousand calls.
 #[derive(Clone, Copy, Debug, Default)]
 #[expect(missing_docs, reason = "the names are those of the faults")]
-pub struct Chances {
+pub struct FaultRates {
     pub unavailable: u16,
     pub lost_request: u16,
     pub lost_reply: u16,
@@ -47,26 +51,27 @@ pub struct Chances {
     pub held_reply: u16,
 }
 
-/// The level at which calls of a store fail.
+/// The level at which calls fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Level {
-    /// The store's own operations fail, and the engine gets the error.
+    /// The store's operations fail, and the engine gets the error.
     Operations,
-    /// The reads and the swaps of a retry loop fail, and the loop finds out what happened.
+    /// The reads and swaps of a retry loop fail, and the loop finds out what happened.
     Swaps,
 }
 
-/// The handle on the faults of a store. Clones share them.
+/// Controls the faults of a store. Clones share the state.
 ///
-/// Without any orders the store works. Reads of the clock always do.
+/// By default there are no faults. Readings of the clock never fail.
 #[derive(Clone, Default)]
-pub struct Faults(Arc<Mutex<Orders>>);
+pub struct Faults(Arc<Mutex<State>>);
 
 #[derive(Default)]
-struct Orders {
+struct State {
     script: VecDeque<Fault>,
-    /// The state of the random numbers, with the chances.
-    random: Option<(u64, Chances)>,
+    /// The state of the random numbers, and the rates.
+    random: Option<(u64, FaultRates)>,
     held: VecDeque<Job>,
     injected: usize,
 }
@@ -74,102 +79,103 @@ struct Orders {
 type Job = Box<dyn FnOnce() + Send>;
 
 impl Faults {
-    /// Returns a store whose calls of `inner` meet faults at this level, and the handle on them.
+    /// Returns a store over `inner` with faults at this level, and the control of the faults.
     #[must_use]
     pub fn over(inner: Arc<dyn Store>, level: Level) -> (Arc<dyn Store>, Self) {
         let faults = Self::default();
-        let theirs = faults.clone();
+        let store_faults = faults.clone();
         let store: Arc<dyn Store> = match level {
-            Level::Operations => Arc::new(Layered(FaultyOperations { inner, faults: theirs })),
-            Level::Swaps => Arc::new(Retrying::over(FaultySwaps { inner, faults: theirs })),
+            Level::Operations => Arc::new(Layered(FaultyOperations { inner, faults: store_faults })),
+            Level::Swaps => Arc::new(Retrying::over(FaultySwaps { inner, faults: store_faults })),
         };
         (store, faults)
     }
 
-    /// The next calls meet these faults, in this order.
+    /// Sets the faults of the next calls, in this order.
     pub fn script(&self, faults: impl IntoIterator<Item = Fault>) {
         self.0.lock().script.extend(faults);
     }
 
-    /// From now on calls fail at random; the same seed gives the same faults.
-    pub fn at_random(&self, seed: u64, chances: Chances) {
-        self.0.lock().random = Some((seed, chances));
+    /// Starts random faults. The same seed causes the same faults.
+    pub fn at_random(&self, seed: u64, rates: FaultRates) {
+        self.0.lock().random = Some((seed, rates));
     }
 
-    /// From now on calls get through. What is held stays so.
-    pub fn quiet(&self) {
-        let mut orders = self.0.lock();
-        orders.random = None;
-        orders.script.clear();
+    /// Ends scripted and random faults. Held requests and replies stay held.
+    pub fn clear(&self) {
+        let mut state = self.0.lock();
+        state.random = None;
+        state.script.clear();
     }
 
-    /// How many faults there were so far.
+    /// Returns the number of faults so far.
     #[must_use]
     pub fn injected(&self) -> usize {
         self.0.lock().injected
     }
 
-    /// How many requests and replies are under way.
+    /// Returns the number of held requests and replies.
     #[must_use]
     pub fn held(&self) -> usize {
         self.0.lock().held.len()
     }
 
-    /// Lets what is under way for longest arrive; says whether there was anything.
+    /// Releases the oldest held request or reply. Returns whether there was one.
     pub fn release_first(&self) -> bool {
         let job = self.0.lock().held.pop_front();
         job.map(|job| job()).is_some()
     }
 
-    /// Lets what was sent last arrive first; says whether there was anything.
+    /// Releases the newest held request or reply. Returns whether there was one.
     pub fn release_last(&self) -> bool {
         let job = self.0.lock().held.pop_back();
         job.map(|job| job()).is_some()
     }
 
-    /// From now on a thread lets what is under way arrive, a little late and in an order that `seed` stands for. It ends
-    /// with the store and the last handle.
-    pub fn deliver_in_any_order(&self, seed: u64) {
-        let orders = Arc::downgrade(&self.0);
+    /// Starts a thread that releases held requests and replies with a short delay, in a
+    /// pseudorandom order derived from `seed`. The thread ends with the store and the last clone of
+    /// this value.
+    pub fn deliver_in_random_order(&self, seed: u64) {
+        let state = Arc::downgrade(&self.0);
         let mut random = seed;
         thread::spawn(move || {
-            while let Some(orders) = orders.upgrade() {
+            while let Some(state) = state.upgrade() {
                 let job = {
-                    let held = &mut orders.lock().held;
+                    let held = &mut state.lock().held;
                     let most = held.len().max(1);
                     held.remove(usize::try_from(splitmix(&mut random)).unwrap_or(0) % most)
                 };
-                drop(orders);
+                drop(state);
                 match job {
                     Some(job) => job(),
-                    None => crate::subject::really_wait(Duration::from_micros(50)),
+                    None => crate::subject::sleep(Duration::from_micros(50)),
                 }
             }
         });
     }
 
     fn draw(&self) -> Fault {
-        let mut orders = self.0.lock();
-        let fault = orders.script.pop_front().unwrap_or_else(|| match &mut orders.random {
+        let mut state = self.0.lock();
+        let fault = state.script.pop_front().unwrap_or_else(|| match &mut state.random {
             None => Fault::None,
-            Some((state, chances)) => {
+            Some((state, rates)) => {
                 let mut drawn = splitmix(state) % 1000;
-                let chances = [
-                    (chances.unavailable, Fault::Unavailable),
-                    (chances.lost_request, Fault::LostRequest),
-                    (chances.lost_reply, Fault::LostReply),
-                    (chances.held_request, Fault::HeldRequest),
-                    (chances.held_reply, Fault::HeldReply),
+                let rates = [
+                    (rates.unavailable, Fault::Unavailable),
+                    (rates.lost_request, Fault::LostRequest),
+                    (rates.lost_reply, Fault::LostReply),
+                    (rates.held_request, Fault::HeldRequest),
+                    (rates.held_reply, Fault::HeldReply),
                 ];
-                let meets = chances.into_iter().find(|(chance, _)| {
-                    let meets = drawn < u64::from(*chance);
-                    drawn = drawn.saturating_sub(u64::from(*chance));
+                let drawn_fault = rates.into_iter().find(|(rate, _)| {
+                    let meets = drawn < u64::from(*rate);
+                    drawn = drawn.saturating_sub(u64::from(*rate));
                     meets
                 });
-                meets.map_or(Fault::None, |(_, fault)| fault)
+                drawn_fault.map_or(Fault::None, |(_, fault)| fault)
             }
         });
-        orders.injected += usize::from(fault != Fault::None);
+        state.injected += usize::from(fault != Fault::None);
         fault
     }
 
@@ -177,7 +183,7 @@ impl Faults {
         self.0.lock().held.push_back(Box::new(job));
     }
 
-    /// `is_write` says whether the call may be in doubt.
+    /// Performs a call with the next fault. `is_write` is whether its result can be indeterminate.
     fn call<T: Send + 'static>(
         &self,
         is_write: bool,
@@ -198,15 +204,15 @@ impl Faults {
             Fault::LostRequest | Fault::LostReply | Fault::LateRequest => Pending::ready(Err(unavailable())),
             Fault::HeldRequest => {
                 let slot = Slot::new();
-                let theirs = Arc::clone(&slot);
-                self.hold(move || theirs.put(call().wait()));
+                let sender = Arc::clone(&slot);
+                self.hold(move || sender.put(call().wait()));
                 Pending::later(async move { slot.take().await })
             }
             Fault::HeldReply => {
                 let slot = Slot::new();
-                let theirs = Arc::clone(&slot);
+                let sender = Arc::clone(&slot);
                 let answer = call().wait();
-                self.hold(move || theirs.put(answer));
+                self.hold(move || sender.put(answer));
                 Pending::later(async move { slot.take().await })
             }
         }
@@ -214,11 +220,11 @@ impl Faults {
 }
 
 fn unavailable() -> StoreError {
-    StoreError::Unavailable { reason: "injected".to_owned() }
+    StoreError::unavailable("injected")
 }
 
 fn indeterminate() -> StoreError {
-    StoreError::Indeterminate { reason: "injected".to_owned() }
+    StoreError::indeterminate("injected")
 }
 
 pub(crate) fn splitmix(state: &mut u64) -> u64 {
@@ -229,7 +235,7 @@ pub(crate) fn splitmix(state: &mut u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// Where a reply arrives.
+/// A reply that may arrive later.
 struct Slot<T> {
     answer: Mutex<Option<T>>,
     arrived: Event,
@@ -321,11 +327,11 @@ impl Layer for FaultyOperations {
 
 impl fmt::Debug for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let orders = self.0.lock();
+        let state = self.0.lock();
         f.debug_struct("Faults")
-            .field("script", &orders.script)
-            .field("held", &orders.held.len())
-            .field("injected", &orders.injected)
+            .field("script", &state.script)
+            .field("held", &state.held.len())
+            .field("injected", &state.injected)
             .finish_non_exhaustive()
     }
 }

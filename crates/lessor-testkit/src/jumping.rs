@@ -1,4 +1,4 @@
-//! A store whose callers are suspended between a decision and its write.
+//! A store for which time passes between a decision and its write.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::faulty::Level;
 use crate::layer::{Layer, Layered};
 use crate::retrying::{Retrying, SwapLayer, swap};
 
-/// The handle on a store in which time passes before writes. Clones share it.
+/// Controls a store for which time passes before writes. Clones share the state.
 #[derive(Clone, Debug)]
 pub struct Jumps {
     clock: ManualClock,
@@ -21,10 +21,10 @@ pub struct Jumps {
 }
 
 impl Jumps {
-    /// Returns a store over `inner`, whose clock is `clock`, and the handle on it.
+    /// Returns a store over `inner`, whose clock is `clock`, and its control.
     ///
-    /// At [`Level::Operations`], time passes before `inner` carries out an operation. At [`Level::Swaps`], it passes between a decision
-    /// of the retry loop and its swap.
+    /// At [`Level::Operations`], time passes before `inner` executes an operation. At
+    /// [`Level::Swaps`], time passes between a decision of the retry loop and its swap.
     #[must_use]
     pub fn over(inner: Arc<dyn Store>, clock: ManualClock, level: Level) -> (Arc<dyn Store>, Self) {
         let jumps = Self { clock, jumps: Arc::default() };
@@ -36,7 +36,7 @@ impl Jumps {
         (store, jumps)
     }
 
-    /// Lets so much time pass before each of the next writes, in this order.
+    /// Sets the times that pass before the next writes, in this order.
     pub fn jump(&self, by: impl IntoIterator<Item = Duration>) {
         self.jumps.lock().extend(by);
     }

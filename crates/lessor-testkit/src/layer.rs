@@ -1,4 +1,4 @@
-//! Stores that change some calls of the store below them.
+//! Stores that modify some calls of another store.
 
 use std::fmt;
 use std::ops::Deref;
@@ -8,12 +8,13 @@ use lessor_core::store::{
 };
 use lessor_core::{Durability, Key, Store, Timestamp};
 
-/// A change of some calls of a store. Every method passes the call on by default.
+/// A modification of some calls of a store. By default, every method forwards the call.
 ///
-/// A test implements the methods that it changes, and wraps the layer in [`Layered`] to get a [`Store`].
+/// A test implements the methods that it modifies, and wraps the layer in [`Layered`] to get a
+/// [`Store`].
 #[expect(missing_docs, reason = "the methods are those of `Store`")]
 pub trait Layer: Send + Sync + 'static {
-    /// Returns the store below.
+    /// Returns the store that calls are forwarded to.
     fn below(&self) -> &dyn Store;
 
     fn now(&self) -> Reply<Timestamp> {
@@ -49,7 +50,7 @@ pub trait Layer: Send + Sync + 'static {
     }
 }
 
-/// A store with a [`Layer`] over it, to which it derefs.
+/// A store with a [`Layer`], to which it dereferences.
 pub struct Layered<L>(pub L);
 
 impl<L> Deref for Layered<L> {

@@ -1,17 +1,19 @@
-//! The kit that proves a store of *lessor* correct. For authors of stores.
+//! A test kit for authors of stores of *lessor*.
 //!
-//! Write the store against [`lessor_core::Store`], then let the kit tell whether it keeps its contract:
+//! A store implements [`lessor_core::CompareAndSwap`] or [`lessor_core::Store`]. The kit tests
+//! whether it keeps the contract.
 //!
-//! - [`conformance!`] makes a `#[test]` of each of about a hundred promises: of the store by itself, with races on real
-//!   threads and hostile keys, and of the engine over it.
-//! - [`state_machine::check`] drives engines over the store with random sequences of commands, and compares every
-//!   answer with a [`model`] of the lease rules that was written independently of the engine's.
-//!   [`state_machine::check_with_lost_replies`] does so while requests and replies are lost.
-//! - [`history::check_races`] has real threads race, and checks that what they were told could have happened one after
-//!   the other.
-//! - [`ManualClock`] stands still until a test moves it. With [`Faults`] a store fails as stores do. With [`Jumps`] time passes
-//!   between a decision and its write. A [`Layer`] changes single calls of a store, a
-//!   [`SwapLayer`] those of a retry loop.
+//! - [`conformance!`] generates a `#[test]` for each of about a hundred promises: those of the
+//!   store itself, including races on real threads and unusual keys, and those of an engine over
+//!   it.
+//! - [`state_machine::check`] runs random sequences of commands through engines over the store, and
+//!   compares every answer with a [`model`] of the lease rules that was written independently of
+//!   the engine's. [`state_machine::check_with_lost_replies`] does the same while requests and
+//!   replies are lost.
+//! - [`history::check_races`] runs racing threads, and checks that their answers are linearizable.
+//! - [`ManualClock`] stands still until a test advances it. [`Faults`] injects faults into a store.
+//!   [`Jumps`] lets time pass between a decision and its write. A [`Layer`] modifies single calls
+//!   of a store, and a [`SwapLayer`] those of a retry loop.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -27,12 +29,13 @@
 //! # fn main() {}
 //! ```
 //!
-//! A store whose clock cannot be set, such as a server's, is a [`Subject::on_real_clock`]: time is then waited for, and the few
-//! promises that need exact instants are skipped, saying so.
+//! A store whose clock cannot be controlled, such as that of a server, is a
+//! [`Subject::on_real_clock`]. The kit then waits for time to pass. The few promises that need
+//! exact times are skipped with a message.
 //!
-//! How much is tried is up to the environment:
+//! Environment variables control the extent of the tests:
 //!
-//! | variable | what | default |
+//! | variable | meaning | default |
 //! |---|---|---|
 //! | `LESSOR_CASES` | sequences of commands against the model | 256 |
 //! | `LESSOR_HISTORIES` | histories of racing threads | 100 |
@@ -41,6 +44,7 @@
 mod actor;
 mod clock;
 pub mod conformance;
+mod environment;
 pub mod faulty;
 pub mod history;
 mod jumping;

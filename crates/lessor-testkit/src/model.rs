@@ -1,18 +1,18 @@
-//! The lease rules once more, written from the contract in the plainest way and without a look at the engine's machine.
+//! A second implementation of the lease rules, written from the contract, as simple as possible,
+//! and independent of the engine's.
 //!
-//! A [`Model`] is one key. It knows the whole truth about it, applies one [`Op`] at one instant, and says what the
-//! caller has to be told.
+//! A [`Model`] is one key. It applies an [`Op`] at a given time and returns the expected answer.
 
 use std::time::Duration;
 
 use lessor_core::{GrantEnd, LeaseId, OnFailed, OnLapsed, State, Timestamp};
 use sha2::{Digest, Sha256};
 
-/// An operation on one key, with everything that its caller says.
+/// An operation on one key, with its arguments.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "the names are those of the contract")]
 pub enum Op {
-    Acquire(Ask),
+    Acquire(AcquireArgs),
     Extend { id: LeaseId, ttl: Duration },
     Checkpoint { id: LeaseId, bytes: Vec<u8> },
     Complete { id: LeaseId, result: Vec<u8>, hash: Option<String> },
@@ -21,39 +21,39 @@ pub enum Op {
     Abandon { id: LeaseId },
     Status,
     Forget { force: bool },
-    Resolve(Verdict),
+    Resolve(Resolution),
 }
 
-/// The particulars of an acquire.
+/// The arguments of an acquire.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "the names are those of the contract")]
-pub struct Ask {
+pub struct AcquireArgs {
     pub id: LeaseId,
     pub ttl: Duration,
     pub holder: Option<String>,
-    /// The value of the one member `n` of the metadata.
+    /// The value of the only member `n` of the metadata.
     pub metadata: Option<u8>,
-    /// Stands for the request.
+    /// A number that stands for the request.
     pub fingerprint: Option<u8>,
     pub on_failed: OnFailed,
-    /// What the policy's backoff comes to after the attempts so far.
+    /// The backoff of the policy after the attempts so far.
     pub backoff: Duration,
     pub on_lapsed: OnLapsed,
 }
 
-/// An operator's verdict.
+/// An operator's resolution.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "the names are those of the contract")]
-pub enum Verdict {
+pub enum Resolution {
     Completed(u8),
     Failed(String),
     Released,
 }
 
-/// What the caller is told.
+/// The answer to an operation.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "the names are those of the contract")]
-pub enum Said {
+pub enum Answer {
     Acquired {
         token: u64,
         attempt: u32,
@@ -61,22 +61,22 @@ pub enum Said {
         checkpoint: Option<Vec<u8>>,
         former: Option<(GrantEnd, Option<String>)>,
     },
-    InProgress(Shown),
-    Completed(Shown),
-    Failed(Shown),
-    InDoubt(Shown),
+    InProgress(KeyView),
+    Completed(KeyView),
+    Failed(KeyView),
+    InDoubt(KeyView),
     Done {
         version: u64,
         expires_at: Timestamp,
         late: bool,
         repeated: bool,
     },
-    Status(Option<Shown>),
+    Status(Option<KeyView>),
     Forgotten(bool),
     Refused(Refusal),
 }
 
-/// Why it is refused.
+/// The reason for a refusal.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "the names are those of the contract")]
 pub enum Refusal {
@@ -88,14 +88,14 @@ pub enum Refusal {
     Busy(Duration),
     FingerprintMismatch,
     LeaseIdReused,
-    /// What the model knows nothing of, such as a store that failed.
+    /// An error that the model does not have, such as one of the store.
     Other(String),
 }
 
-/// What an observer sees.
+/// The state of a key for observers.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "the names are those of the contract")]
-pub struct Shown {
+pub struct KeyView {
     pub state: State,
     pub version: u64,
     pub attempt: u32,
@@ -111,11 +111,11 @@ pub struct Shown {
     pub metadata: Option<String>,
 }
 
-/// The truth about one key.
+/// The complete state of one key.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Model {
     retention: Duration,
-    /// Of all grants ever made.
+    /// The highest token of all grants.
     last_token: Option<u64>,
     record: Option<Entry>,
 }
@@ -137,9 +137,9 @@ struct Entry {
     attempt: u32,
     first_seen_at: Timestamp,
     expires_at: Timestamp,
-    /// When it was completed, failed or released.
+    /// The time of its completion, failure or release.
     ended_at: Timestamp,
-    /// It ended after the lease had lapsed.
+    /// Whether it ended after the lease had lapsed.
     late: bool,
     holder: Option<String>,
     metadata: Option<u8>,
@@ -153,20 +153,20 @@ struct Entry {
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 impl Model {
-    /// A key that nobody has used yet, in an engine that keeps records for `retention`.
+    /// Returns a key that has never been used, in an engine with this retention.
     #[must_use]
     pub fn new(retention: Duration) -> Self {
         Self { retention, last_token: None, record: None }
     }
 
-    /// Carries `op` out at `now`.
-    pub fn apply(&mut self, op: &Op, now: Timestamp) -> Said {
+    /// Applies `op` at `now`.
+    pub fn apply(&mut self, op: &Op, now: Timestamp) -> Answer {
         if self.record.as_ref().is_some_and(|entry| now >= self.kept_until(entry)) {
             self.record = None;
         }
         match op {
             Op::Acquire(ask) => self.acquire(ask, now),
-            Op::Status => Said::Status(self.record.as_ref().map(|entry| entry.shown(now))),
+            Op::Status => Answer::Status(self.record.as_ref().map(|entry| entry.shown(now))),
             Op::Forget { force } => self.forget(*force, now),
             Op::Resolve(verdict) => self.resolve(verdict, now),
             Op::Extend { id, .. }
@@ -175,14 +175,14 @@ impl Model {
             | Op::Fail { id, .. }
             | Op::Release { id }
             | Op::Abandon { id } => match &mut self.record {
-                None => Said::Refused(Refusal::NotFound),
-                Some(entry) if entry.id != *id => Said::Refused(Refusal::NotHolder(entry.token)),
+                None => Answer::Refused(Refusal::NotFound),
+                Some(entry) if entry.id != *id => Answer::Refused(Refusal::NotHolder(entry.token)),
                 Some(entry) => entry.act(op, now),
             },
         }
     }
 
-    /// Retention counts from the record's end, and from the end of the lease while there is no other.
+    /// The retention begins at the record's end, or at the end of the lease if there is no outcome.
     fn kept_until(&self, entry: &Entry) -> Timestamp {
         let end = match entry.phase {
             Phase::InProgress => entry.expires_at,
@@ -191,31 +191,33 @@ impl Model {
         end.saturating_add(self.retention)
     }
 
-    fn acquire(&mut self, ask: &Ask, now: Timestamp) -> Said {
+    fn acquire(&mut self, ask: &AcquireArgs, now: Timestamp) -> Answer {
         let Some(entry) = &self.record else { return self.grant(ask, now, None) };
         if let (Some(theirs), Some(ours)) = (ask.fingerprint, entry.fingerprint)
             && theirs != ours
         {
-            return Said::Refused(Refusal::FingerprintMismatch);
+            return Answer::Refused(Refusal::FingerprintMismatch);
         }
         let ended = match entry.phase {
             Phase::InProgress if entry.is_live(now) && entry.id == ask.id => return entry.acquired(true),
-            Phase::InProgress if entry.is_live(now) => return Said::InProgress(entry.shown(now)),
-            Phase::InProgress => match ask.on_lapsed {
-                OnLapsed::InDoubt => return Said::InDoubt(entry.shown(now)),
-                OnLapsed::TakeOver => GrantEnd::Lapsed,
-            },
-            Phase::Completed => return Said::Completed(entry.shown(now)),
+            Phase::InProgress if entry.is_live(now) => return Answer::InProgress(entry.shown(now)),
+            Phase::InProgress if ask.on_lapsed == OnLapsed::InDoubt => {
+                return Answer::InDoubt(entry.shown(now));
+            }
+            Phase::InProgress => GrantEnd::Lapsed,
+            Phase::Completed => return Answer::Completed(entry.shown(now)),
             Phase::Failed => {
                 let mut shown = entry.shown(now);
-                let OnFailed::Retry { max_attempts, .. } = ask.on_failed else { return Said::Failed(shown) };
+                let OnFailed::Retry { max_attempts, .. } = ask.on_failed else {
+                    return Answer::Failed(shown);
+                };
                 if entry.attempt >= max_attempts {
-                    return Said::Failed(shown);
+                    return Answer::Failed(shown);
                 }
                 let again_at = entry.ended_at.saturating_add(ask.backoff);
                 if now < again_at {
                     shown.retry_after = Some(again_at.saturating_since(now).min(MAX_RETRY_AFTER));
-                    return Said::Failed(shown);
+                    return Answer::Failed(shown);
                 }
                 GrantEnd::Failed
             }
@@ -223,12 +225,12 @@ impl Model {
         };
         // Each grant has its own lease id.
         if entry.id == ask.id {
-            return Said::Refused(Refusal::LeaseIdReused);
+            return Answer::Refused(Refusal::LeaseIdReused);
         }
         self.grant(ask, now, Some(ended))
     }
 
-    fn grant(&mut self, ask: &Ask, now: Timestamp, ended: Option<GrantEnd>) -> Said {
+    fn grant(&mut self, ask: &AcquireArgs, now: Timestamp, ended: Option<GrantEnd>) -> Answer {
         let before = self.record.take();
         let token = now.as_micros().max(self.last_token.unwrap_or(0) + 1);
         self.last_token = Some(token);
@@ -253,29 +255,29 @@ impl Model {
         self.record.insert(entry).acquired(false)
     }
 
-    fn forget(&mut self, force: bool, now: Timestamp) -> Said {
+    fn forget(&mut self, force: bool, now: Timestamp) -> Answer {
         match &self.record {
-            None => Said::Forgotten(false),
+            None => Answer::Forgotten(false),
             Some(entry) if entry.is_live(now) && !force => {
-                Said::Refused(Refusal::Busy(entry.expires_at.saturating_since(now)))
+                Answer::Refused(Refusal::Busy(entry.expires_at.saturating_since(now)))
             }
             Some(_) => {
                 self.record = None;
-                Said::Forgotten(true)
+                Answer::Forgotten(true)
             }
         }
     }
 
-    fn resolve(&mut self, verdict: &Verdict, now: Timestamp) -> Said {
-        let Some(entry) = &mut self.record else { return Said::Refused(Refusal::NotFound) };
+    fn resolve(&mut self, verdict: &Resolution, now: Timestamp) -> Answer {
+        let Some(entry) = &mut self.record else { return Answer::Refused(Refusal::NotFound) };
         match entry.phase {
             Phase::InProgress if entry.is_live(now) => {
-                Said::Refused(Refusal::Busy(entry.expires_at.saturating_since(now)))
+                Answer::Refused(Refusal::Busy(entry.expires_at.saturating_since(now)))
             }
             Phase::InProgress => match verdict {
-                Verdict::Completed(result) => entry.complete(result.to_string().as_bytes(), None, now),
-                Verdict::Failed(code) => entry.fail(code, None, now),
-                Verdict::Released => entry.release(now),
+                Resolution::Completed(result) => entry.complete(result.to_string().as_bytes(), None, now),
+                Resolution::Failed(code) => entry.fail(code, None, now),
+                Resolution::Released => entry.release(now),
             },
             _ => entry.refuse_ended(),
         }
@@ -287,29 +289,29 @@ impl Entry {
         self.phase == Phase::InProgress && now < self.expires_at
     }
 
-    fn acquired(&self, resent: bool) -> Said {
+    fn acquired(&self, resent: bool) -> Answer {
         let (checkpoint, former) = (self.checkpoint.clone(), self.former.clone());
-        Said::Acquired { token: self.token, attempt: self.attempt, resent, checkpoint, former }
+        Answer::Acquired { token: self.token, attempt: self.attempt, resent, checkpoint, former }
     }
 
-    fn done(&self, late: bool, repeated: bool) -> Said {
-        Said::Done { version: self.version, expires_at: self.expires_at, late, repeated }
+    fn done(&self, late: bool, repeated: bool) -> Answer {
+        Answer::Done { version: self.version, expires_at: self.expires_at, late, repeated }
     }
 
-    fn refuse_ended(&self) -> Said {
-        Said::Refused(match self.phase {
+    fn refuse_ended(&self) -> Answer {
+        Answer::Refused(match self.phase {
             Phase::Completed => Refusal::Finished(State::Completed),
             Phase::Failed => Refusal::Finished(State::Failed),
             _ => Refusal::Released,
         })
     }
 
-    /// What the holder does.
-    fn act(&mut self, op: &Op, now: Timestamp) -> Said {
+    /// Applies a holder's operation.
+    fn act(&mut self, op: &Op, now: Timestamp) -> Answer {
         let in_progress = self.phase == Phase::InProgress;
         match op {
             Op::Extend { .. } | Op::Checkpoint { .. } if in_progress && !self.is_live(now) => {
-                Said::Refused(Refusal::Lapsed)
+                Answer::Refused(Refusal::Lapsed)
             }
             Op::Extend { ttl, .. } if in_progress => {
                 self.expires_at = self.expires_at.max(now.saturating_add(*ttl));
@@ -330,7 +332,7 @@ impl Entry {
                 self.done(false, false)
             }
             Op::Abandon { .. } if in_progress => self.done(false, true),
-            // The same outcome, delivered again.
+            // A repeated outcome.
             Op::Complete { result, hash, .. }
                 if self
                     .result
@@ -347,7 +349,7 @@ impl Entry {
         }
     }
 
-    fn end(&mut self, phase: Phase, now: Timestamp) -> Said {
+    fn end(&mut self, phase: Phase, now: Timestamp) -> Answer {
         self.late = now >= self.expires_at;
         self.phase = phase;
         self.ended_at = now;
@@ -355,23 +357,23 @@ impl Entry {
         self.done(self.late, false)
     }
 
-    fn complete(&mut self, result: &[u8], hash: Option<&str>, now: Timestamp) -> Said {
+    fn complete(&mut self, result: &[u8], hash: Option<&str>, now: Timestamp) -> Answer {
         self.result = Some((result.to_vec(), word(result, hash)));
         self.end(Phase::Completed, now)
     }
 
-    fn fail(&mut self, code: &str, detail: Option<String>, now: Timestamp) -> Said {
+    fn fail(&mut self, code: &str, detail: Option<String>, now: Timestamp) -> Answer {
         self.failure = Some((code.to_owned(), detail));
         self.end(Phase::Failed, now)
     }
 
-    fn release(&mut self, now: Timestamp) -> Said {
+    fn release(&mut self, now: Timestamp) -> Answer {
         self.end(Phase::Released, now)
     }
 
-    fn shown(&self, now: Timestamp) -> Shown {
+    fn shown(&self, now: Timestamp) -> KeyView {
         let ttl_left = self.is_live(now).then(|| self.expires_at.saturating_since(now));
-        Shown {
+        KeyView {
             state: match self.phase {
                 Phase::InProgress if ttl_left.is_some() => State::InProgress,
                 Phase::InProgress => State::Lapsed,
@@ -395,7 +397,8 @@ impl Entry {
     }
 }
 
-/// What stands for a result: the caller's own word, else its SHA-256 in hex.
+/// Returns the hash that identifies a result: the caller's own, or its SHA-256 in hexadecimal
+/// digits.
 fn word(result: &[u8], hash: Option<&str>) -> String {
     let hex = || Sha256::digest(result).iter().map(|byte| format!("{byte:02x}")).collect();
     hash.map_or_else(hex, str::to_owned)

@@ -1,4 +1,4 @@
-//! A store so plain that it is correct at sight: where the kit makes records for other stores to keep.
+//! A store that is simple enough to be evidently correct. The kit creates records with it.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -12,7 +12,7 @@ use crate::clock::ManualClock;
 #[derive(Debug)]
 pub(crate) struct PlainStore {
     records: Mutex<BTreeMap<Key, Record>>,
-    /// The highest token of any record that was purged.
+    /// The highest token of all purged records.
     purged: Mutex<Option<Token>>,
     clock: ManualClock,
 }
@@ -30,12 +30,12 @@ impl CompareAndSwap for PlainStore {
 
     fn load(&self, key: &Key) -> Reply<Snapshot> {
         let records = self.records.lock();
-        Pending::ready(Ok(Snapshot { record: records.get(key).cloned(), now: self.clock.now() }))
+        Pending::ready(Ok(Snapshot::new(records.get(key).cloned(), self.clock.now())))
     }
 
     fn compare_and_swap(&self, key: &Key, change: &ConditionalWrite<'_>) -> Reply<CasResult> {
         let mut records = self.records.lock();
-        let seen = Snapshot { record: records.get(key).cloned(), now: self.clock.now() };
+        let seen = Snapshot::new(records.get(key).cloned(), self.clock.now());
         Pending::ready(Ok(if !change.matches(seen.record.as_ref()) {
             CasResult::Conflict(seen)
         } else if !change.in_window(seen.now) || !change.is_above_floor(*self.purged.lock()) {
@@ -54,7 +54,7 @@ impl CompareAndSwap for PlainStore {
         let entries: Vec<_> = matching.map(|(key, record)| (key.clone(), record.clone())).collect();
         let is_full = entries.len() == query.limit;
         let next = entries.last().filter(|_| is_full).map(|(key, _)| key.clone());
-        Pending::ready(Ok(Page { entries, next, now: self.clock.now() }))
+        Pending::ready(Ok(Page::new(entries, next, self.clock.now())))
     }
 
     fn purge(&self, limit: usize) -> Reply<Purged> {
@@ -69,7 +69,7 @@ impl CompareAndSwap for PlainStore {
             }
             !goes
         });
-        Pending::ready(Ok(Purged { dropped: limit - left, more: left == 0 }))
+        Pending::ready(Ok(Purged::new(limit - left, left == 0)))
     }
 
     fn durability(&self) -> Durability {

@@ -1,4 +1,4 @@
-//! Any store under a retry loop, for tests of the loop and of failures below it.
+//! A store under a retry loop, for tests of the loop and of failures below it.
 
 use std::fmt;
 use std::ops::Deref;
@@ -10,21 +10,22 @@ use lessor_core::store::{
 };
 use lessor_core::{Cas, CompareAndSwap, Durability, Key, Store, StoreError, Timestamp};
 
-/// Sends one plain conditional write to a store.
+/// Performs one plain conditional write on a store.
 pub fn swap(store: &(impl Store + ?Sized), key: &Key, change: &ConditionalWrite<'_>) -> Reply<CasResult> {
     OwnedOperation::swap(key.clone(), change.to_owned()).send(store).map(|executed| {
-        let unexpected =
-            || StoreError::Incompatible { reason: "the answer is not that of a swap".to_owned() };
+        let unexpected = || StoreError::incompatible("the answer is not that of a swap");
         executed?.into_swap().ok_or_else(unexpected)
     })
 }
 
-/// A change of some calls that a retry loop makes. Every method passes the call on by default: a swap as a plain conditional write.
+/// A modification of some calls that a retry loop makes. By default, every method forwards the
+/// call. A swap is forwarded as a plain conditional write.
 ///
-/// A test implements the methods that it changes, and wraps the layer in [`Retrying`] to get a [`Store`].
+/// A test implements the methods that it modifies, and wraps the layer in [`Retrying`] to get a
+/// [`Store`].
 #[expect(missing_docs, reason = "the methods are those of `CompareAndSwap` and `Store`")]
 pub trait SwapLayer: Send + Sync + 'static {
-    /// Returns the store below.
+    /// Returns the store that calls are forwarded to.
     fn below(&self) -> &Arc<dyn Store>;
 
     fn now(&self) -> Reply<Timestamp> {
@@ -51,15 +52,16 @@ pub trait SwapLayer: Send + Sync + 'static {
         self.below().close(closing)
     }
 
-    /// The store below notifies the engines.
+    /// Subscribes to the store below, which notifies the engines.
     fn subscribe(&self, notifier: ChangeNotifier) {
         self.below().subscribe(notifier);
     }
 }
 
-/// A store that carries out operations by a retry loop over a [`SwapLayer`], to which it derefs.
+/// A store that executes operations by a retry loop over a [`SwapLayer`], to which it dereferences.
 ///
-/// A store such as the one in memory carries out each operation in one step. Under a retry loop, a call of it can fail half-way.
+/// The in-memory store executes each operation in one step. Under a retry loop, a test can make
+/// single steps fail.
 pub struct Retrying<L>(Cas<Swaps<L>>);
 
 impl<L: SwapLayer> Retrying<L> {

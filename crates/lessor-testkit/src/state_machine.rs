@@ -1,4 +1,4 @@
-//! Drives a store, through engines, against the model.
+//! Tests a store through engines against the model.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -10,59 +10,59 @@ use proptest::test_runner::{Config, FileFailurePersistence, TestCaseError, TestR
 
 use crate::actor::Actor;
 use crate::conformance::Factory;
-use crate::faulty::{Chances, Faults, Level};
-use crate::model::{Ask, Model, Op, Refusal, Said, Verdict};
-use crate::strategies::{ENGINES, HOLDERS, KEYS, RETENTION, Step, What, on_failed, steps};
+use crate::environment::number_from_env;
+use crate::faulty::{FaultRates, Faults, Level};
+use crate::model::{AcquireArgs, Answer, Model, Op, Refusal, Resolution};
+use crate::strategies::{Action, ENGINES, HOLDERS, KEYS, RETENTION, Step, on_failed, steps};
 use crate::subject::Subject;
 
-/// How many sequences are tried: the environment's `LESSOR_CASES`, by default 256.
+/// Returns the number of sequences: `LESSOR_CASES`, by default 256.
 #[must_use]
 pub fn cases() -> u32 {
     number_from_env("LESSOR_CASES", 256)
 }
 
-pub(crate) fn number_from_env(name: &str, otherwise: u32) -> u32 {
-    std::env::var(name).ok().and_then(|text| text.replace('_', "").parse().ok()).unwrap_or(otherwise)
-}
-
-/// What was done.
+/// The extent of a check.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Tally {
-    /// Sequences.
+#[non_exhaustive]
+pub struct Summary {
+    /// The number of sequences.
     pub cases: usize,
-    /// Commands in all of them.
+    /// The number of commands in all sequences.
     pub commands: usize,
 }
 
-/// Runs random sequences of commands over the store and the model, and compares every answer, what observers see of every
-/// key, and the record's bytes wherever nothing may have changed. Needs a clock that is set by hand.
+/// Runs random sequences of commands on the store and on the model. Compares every answer, the
+/// state of every key for observers, and the encoded record after each operation that must not
+/// change it. Requires a manual clock.
 ///
-/// `seeds` is the file, relative to the package's folder, that keeps the seeds of sequences that failed once. They are
-/// run first; commit the file.
+/// `seeds` is a file, relative to the package's folder, with the seeds of sequences that have
+/// failed. They are run first. The file should be committed.
 ///
 /// # Panics
-/// If the store and the model differ. The message shows the shortest sequence that was found.
-pub fn check(factory: Factory<'_>, seeds: &'static str) -> Tally {
+/// Panics if the store and the model differ. The message has the shortest failing sequence that was
+/// found.
+pub fn check(factory: Factory<'_>, seeds: &'static str) -> Summary {
     if factory().exact_clock("the state machine against the model").is_none() {
-        return Tally::default();
+        return Summary::default();
     }
-    let tally = explore(seeds, steps(50), |steps| run(factory, &steps));
-    println!("{} sequences, {} commands agreed with the model", tally.cases, tally.commands);
-    tally
+    let summary = explore(seeds, steps(50), |steps| run(factory, &steps));
+    println!("{} sequences, {} commands agreed with the model", summary.cases, summary.commands);
+    summary
 }
 
-/// The same over a store that is away at times, and loses requests and replies. What failed so is sent again until there
-/// is an answer: it has to be the one that the model gives to one request, and everything has to be written
-/// at most once.
+/// Does the same as [`check`] over a store that is temporarily unavailable and loses requests and
+/// replies. A failed operation is repeated until there is an answer. The answer must be the model's
+/// answer to a single request, and each operation must be performed at most once.
 ///
 /// # Panics
-/// If the store and the model differ.
-pub fn check_with_lost_replies(factory: Factory<'_>, seeds: &'static str) -> Tally {
+/// Panics if the store and the model differ.
+pub fn check_with_lost_replies(factory: Factory<'_>, seeds: &'static str) -> Summary {
     let faults = Cell::new(0);
     if factory().exact_clock("the state machine with lost replies").is_none() {
-        return Tally::default();
+        return Summary::default();
     }
-    let tally = explore(seeds, (any::<u64>(), steps(50)), |(seed, steps)| {
+    let summary = explore(seeds, (any::<u64>(), steps(50)), |(seed, steps)| {
         let mut handle = None;
         let subject = factory().map_store(|store| {
             let (store, faults) = Faults::over(store, Level::Swaps);
@@ -71,7 +71,7 @@ pub fn check_with_lost_replies(factory: Factory<'_>, seeds: &'static str) -> Tal
         });
         let mut run = Run::new(subject);
         if let Some(faults) = &handle {
-            faults.deliver_in_any_order(seed);
+            faults.deliver_in_random_order(seed);
         }
         run.faults = handle.clone().map(|faults| (faults, seed));
         let commands = run.all(&steps);
@@ -80,29 +80,29 @@ pub fn check_with_lost_replies(factory: Factory<'_>, seeds: &'static str) -> Tal
     });
     println!(
         "{} sequences, {} commands agreed with the model over {} faults",
-        tally.cases,
-        tally.commands,
+        summary.cases,
+        summary.commands,
         faults.get()
     );
-    tally
+    summary
 }
 
 fn explore<V: std::fmt::Debug>(
     seeds: &'static str,
     strategy: impl Strategy<Value = V>,
     run: impl Fn(V) -> Result<usize, TestCaseError>,
-) -> Tally {
+) -> Summary {
     let config = Config {
         cases: cases(),
         failure_persistence: Some(Box::new(FileFailurePersistence::Direct(seeds))),
         max_shrink_iters: 4096,
         ..Config::default()
     };
-    let tried = Cell::new(Tally::default());
+    let tried = Cell::new(Summary::default());
     let outcome = TestRunner::new(config).run(&strategy, |input| {
         let commands = run(input)?;
         let before = tried.get();
-        tried.set(Tally { cases: before.cases + 1, commands: before.commands + commands });
+        tried.set(Summary { cases: before.cases + 1, commands: before.commands + commands });
         Ok(())
     });
     let differ = outcome.err().map(|error| error.to_string());
@@ -110,10 +110,10 @@ fn explore<V: std::fmt::Debug>(
     tried.get()
 }
 
-/// Runs one sequence, and says how many commands there were.
+/// Runs one sequence and returns the number of its commands.
 ///
 /// # Errors
-/// Where the store's answers differ from the model's.
+/// An error if an answer of the store differs from the model's.
 pub fn run(factory: Factory<'_>, steps: &[Step]) -> Result<usize, TestCaseError> {
     Run::new(factory()).all(steps)
 }
@@ -126,7 +126,7 @@ struct Run {
     ids: HashMap<(u8, u8), LeaseId>,
     drawn: u128,
     tokens: Vec<u64>,
-    /// For a store that fails, with the seed of its faults.
+    /// The faults of the store, with the seed of the next ones.
     faults: Option<(Faults, u64)>,
 }
 
@@ -182,8 +182,8 @@ impl Run {
             Step::Purge(limit) => {
                 self.subject.store().purge(*limit).wait().map_err(|error| error.to_string())?;
             }
-            Step::Command { engine, key, holder, by_id, what } => {
-                let op = self.op(*key, *holder, what);
+            Step::Command { engine, key, holder, by_id, action } => {
+                let op = self.op(*key, *holder, action);
                 self.command(*engine, *key, &op, *by_id)?;
             }
         }
@@ -196,33 +196,33 @@ impl Run {
         let model = self.models.get_mut(usize::from(key)).ok_or("no such key")?;
         let expected = model.apply(op, now);
         let actor = self.actors.get_mut(usize::from(engine)).ok_or("no such engine")?;
-        let mut said;
+        let mut answer;
         match &mut self.faults {
-            // The others are not said to be the same when they are sent again.
-            Some((faults, seed)) if may_be_sent_again(op) => {
+            // The other operations do not return the same answer when they are repeated.
+            Some((faults, seed)) if is_repeatable(op) => {
                 *seed = seed.wrapping_add(1);
-                faults.at_random(*seed, CHANCES);
+                faults.at_random(*seed, RATES);
                 let mut sent = 0;
                 loop {
-                    said = actor.perform(&name(key), op, by_id);
+                    answer = actor.perform(&name(key), op, by_id);
                     sent += 1;
-                    match said {
-                        Said::Refused(Refusal::Other(_)) if sent < 1000 => {}
+                    match answer {
+                        Answer::Refused(Refusal::Other(_)) if sent < 1000 => {}
                         _ => break,
                     }
                 }
-                faults.quiet();
-                said = as_if_sent_once(said, &expected);
+                faults.clear();
+                answer = without_repetition(answer, &expected);
             }
-            _ => said = actor.perform(&name(key), op, by_id),
+            _ => answer = actor.perform(&name(key), op, by_id),
         }
-        if said != expected {
-            return Err(format!("the engine says\n{said:?}\nbut the model\n{expected:?}"));
+        if answer != expected {
+            return Err(format!("the engine answered\n{answer:?}\nbut the model expects\n{expected:?}"));
         }
-        if !writes(&said) && self.stored(key)? != before {
-            return Err(format!("P4: the record changed although the answer was {said:?}"));
+        if !writes(&answer) && self.stored(key)? != before {
+            return Err(format!("P4: the record changed although the answer was {answer:?}"));
         }
-        if let Said::Acquired { token, resent: false, .. } = said {
+        if let Answer::Acquired { token, resent: false, .. } = answer {
             let last = self.tokens.get_mut(usize::from(key)).ok_or("no such key")?;
             if token <= *last {
                 return Err(format!("P2: token {token} after {last}"));
@@ -232,16 +232,16 @@ impl Run {
         Ok(())
     }
 
-    /// What observers see of every key is what the model says.
+    /// Compares the state of every key for observers with the model.
     fn compare_views(&mut self) -> Result<(), String> {
         let now = self.subject.now();
         for key in 0..KEYS {
             let model = self.models.get_mut(usize::from(key)).ok_or("no such key")?;
             let expected = model.apply(&Op::Status, now);
             for actor in &mut self.actors {
-                let said = actor.perform(&name(key), &Op::Status, true);
-                if said != expected {
-                    return Err(format!("observers see\n{said:?}\nbut the model says\n{expected:?}"));
+                let answer = actor.perform(&name(key), &Op::Status, true);
+                if answer != expected {
+                    return Err(format!("observers see\n{answer:?}\nbut the model expects\n{expected:?}"));
                 }
             }
         }
@@ -254,33 +254,35 @@ impl Run {
         Ok(seen.record.map(|record| record.encode()))
     }
 
-    fn op(&mut self, key: u8, holder: u8, what: &What) -> Op {
-        let id = match what {
-            What::Acquire { fresh: true, .. } => self.draw(key, holder),
+    fn op(&mut self, key: u8, holder: u8, action: &Action) -> Op {
+        let id = match action {
+            Action::Acquire { fresh: true, .. } => self.draw(key, holder),
             _ => self.id(key, holder),
         };
-        match what.clone() {
-            What::Acquire { ttl, holder, metadata, fingerprint, retry, on_lapsed, .. } => Op::Acquire(Ask {
-                id,
-                ttl,
-                holder,
-                metadata,
-                fingerprint,
-                on_failed: on_failed(retry),
-                backoff: retry.map(|(_, wait)| wait).unwrap_or_default(),
-                on_lapsed,
-            }),
-            What::Extend(ttl) => Op::Extend { id, ttl },
-            What::Checkpoint(bytes) => Op::Checkpoint { id, bytes },
-            What::Complete(result, hash) => Op::Complete { id, result, hash },
-            What::Fail(code, detail) => Op::Fail { id, code, detail },
-            What::Release => Op::Release { id },
-            What::Abandon => Op::Abandon { id },
-            What::Status => Op::Status,
-            What::Forget(force) => Op::Forget { force },
-            What::ResolveCompleted(result) => Op::Resolve(Verdict::Completed(result)),
-            What::ResolveFailed(code) => Op::Resolve(Verdict::Failed(code)),
-            What::ResolveReleased => Op::Resolve(Verdict::Released),
+        match action.clone() {
+            Action::Acquire { ttl, holder, metadata, fingerprint, retry, on_lapsed, .. } => {
+                Op::Acquire(AcquireArgs {
+                    id,
+                    ttl,
+                    holder,
+                    metadata,
+                    fingerprint,
+                    on_failed: on_failed(retry),
+                    backoff: retry.map(|(_, wait)| wait).unwrap_or_default(),
+                    on_lapsed,
+                })
+            }
+            Action::Extend(ttl) => Op::Extend { id, ttl },
+            Action::Checkpoint(bytes) => Op::Checkpoint { id, bytes },
+            Action::Complete(result, hash) => Op::Complete { id, result, hash },
+            Action::Fail(code, detail) => Op::Fail { id, code, detail },
+            Action::Release => Op::Release { id },
+            Action::Abandon => Op::Abandon { id },
+            Action::Status => Op::Status,
+            Action::Forget(force) => Op::Forget { force },
+            Action::ResolveCompleted(result) => Op::Resolve(Resolution::Completed(result)),
+            Action::ResolveFailed(code) => Op::Resolve(Resolution::Failed(code)),
+            Action::ResolveReleased => Op::Resolve(Resolution::Released),
         }
     }
 }
@@ -289,10 +291,10 @@ fn name(key: u8) -> String {
     format!("key {key}")
 }
 
-const CHANCES: Chances =
-    Chances { unavailable: 150, lost_request: 150, lost_reply: 250, held_request: 100, held_reply: 100 };
+const RATES: FaultRates =
+    FaultRates { unavailable: 150, lost_request: 150, lost_reply: 250, held_request: 100, held_reply: 100 };
 
-fn may_be_sent_again(op: &Op) -> bool {
+fn is_repeatable(op: &Op) -> bool {
     match op {
         Op::Acquire(_)
         | Op::Complete { .. }
@@ -304,32 +306,33 @@ fn may_be_sent_again(op: &Op) -> bool {
     }
 }
 
-/// What was sent again, by the caller or by the engine itself, may be told that it had been done before; and of two writes
-/// that are the same byte for byte, each may be told that it was the one. Everything else has to be the same.
-fn as_if_sent_once(said: Said, expected: &Said) -> Said {
-    match (said, expected) {
-        (Said::Acquired { token, attempt, checkpoint, former, .. }, Said::Acquired { resent, .. }) => {
-            Said::Acquired { token, attempt, resent: *resent, checkpoint, former }
+/// Returns the answer without the parts that may differ after a repetition. A repeated operation
+/// may be marked as a duplicate, by the caller's or by the engine's repetition. If two writes are
+/// identical, both answers may claim the write. All other parts must be equal.
+fn without_repetition(answer: Answer, expected: &Answer) -> Answer {
+    match (answer, expected) {
+        (Answer::Acquired { token, attempt, checkpoint, former, .. }, Answer::Acquired { resent, .. }) => {
+            Answer::Acquired { token, attempt, resent: *resent, checkpoint, former }
         }
-        (Said::Done { version, expires_at, late, .. }, Said::Done { repeated, .. }) => {
-            Said::Done { version, expires_at, late, repeated: *repeated }
+        (Answer::Done { version, expires_at, late, .. }, Answer::Done { repeated, .. }) => {
+            Answer::Done { version, expires_at, late, repeated: *repeated }
         }
-        (said, _) => said,
+        (answer, _) => answer,
     }
 }
 
-/// Whether the answer tells of a change.
-fn writes(said: &Said) -> bool {
-    match said {
-        Said::Acquired { resent, .. } => !resent,
-        Said::Done { repeated, .. } => !repeated,
-        Said::Forgotten(was) => *was,
-        Said::InProgress(_)
-        | Said::Completed(_)
-        | Said::Failed(_)
-        | Said::InDoubt(_)
-        | Said::Status(_)
-        | Said::Refused(Refusal::Other(_))
-        | Said::Refused(_) => false,
+/// Returns whether the answer states that the record was changed.
+fn writes(answer: &Answer) -> bool {
+    match answer {
+        Answer::Acquired { resent, .. } => !resent,
+        Answer::Done { repeated, .. } => !repeated,
+        Answer::Forgotten(was) => *was,
+        Answer::InProgress(_)
+        | Answer::Completed(_)
+        | Answer::Failed(_)
+        | Answer::InDoubt(_)
+        | Answer::Status(_)
+        | Answer::Refused(Refusal::Other(_))
+        | Answer::Refused(_) => false,
     }
 }

@@ -1,4 +1,4 @@
-//! Sequences of commands that several holders give over several keys while time passes.
+//! Random sequences of commands by several holders on several keys, while time passes.
 
 use std::time::Duration;
 
@@ -8,42 +8,43 @@ use proptest::prelude::*;
 
 use lessor_core::{Backoff, OnFailed, OnLapsed};
 
-/// Keys that a sequence works on.
+/// The number of keys in a sequence.
 pub const KEYS: u8 = 3;
-/// Holders that there are for each key.
+/// The number of holders of each key.
 pub const HOLDERS: u8 = 3;
-/// Engines that share the store.
+/// The number of engines over the store.
 pub const ENGINES: u8 = 2;
 
-/// What happens next.
+/// One step of a sequence.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "the names are those of the contract")]
 pub enum Step {
-    /// The clock moves on.
+    /// The clock advances.
     Pass(Duration),
-    /// Up to so many records are purged.
+    /// Up to this many records are purged.
     Purge(usize),
     Command {
         engine: u8,
         key: u8,
         holder: u8,
         by_id: bool,
-        what: What,
+        action: Action,
     },
 }
 
-/// What a holder, an observer or an operator does.
+/// The action of a holder, an observer or an operator.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "the names are those of the contract")]
-pub enum What {
-    /// Not `fresh`: the holder's last acquire of the key is sent again under the same lease id.
+pub enum Action {
+    /// If it is not `fresh`, the holder's last acquire of the key is repeated with the same lease
+    /// id.
     Acquire {
         fresh: bool,
         ttl: Duration,
         holder: Option<String>,
         metadata: Option<u8>,
         fingerprint: Option<u8>,
-        /// Attempts and backoff.
+        /// The number of attempts, and the backoff.
         retry: Option<(u32, Duration)>,
         on_lapsed: OnLapsed,
     },
@@ -60,10 +61,10 @@ pub enum What {
     ResolveReleased,
 }
 
-/// The retention of the engines that sequences are made for.
+/// The retention of the engines.
 pub const RETENTION: Duration = Duration::from_millis(40);
 
-/// The policy that a retry stands for.
+/// Returns the policy for a retry.
 #[must_use]
 pub fn on_failed(retry: Option<(u32, Duration)>) -> OnFailed {
     retry.map_or(OnFailed::Replay, |(max_attempts, wait)| OnFailed::Retry {
@@ -72,7 +73,7 @@ pub fn on_failed(retry: Option<(u32, Duration)>) -> OnFailed {
     })
 }
 
-/// A few lengths only, so that instants coincide: ends of leases, of backoffs and of retention.
+/// Generates a few durations, so that the ends of leases, backoffs and retentions coincide.
 fn duration() -> impl Strategy<Value = Duration> {
     prop_oneof![
         6 => (1_u64..=4).prop_map(|tens| Duration::from_millis(10 * tens)),
@@ -80,7 +81,7 @@ fn duration() -> impl Strategy<Value = Duration> {
     ]
 }
 
-/// Steps of the clock: onto an instant, just before or just after it.
+/// Generates steps of the clock: to an event, and just before or after it.
 fn pass() -> impl Strategy<Value = Duration> {
     prop_oneof![
         4 => (1_u64..=4).prop_map(|tens| Duration::from_millis(10 * tens)),
@@ -98,14 +99,14 @@ fn payload() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![Just(Vec::new()), Just(b"1".to_vec()), vec(any::<u8>(), 1..4)]
 }
 
-fn acquire() -> impl Strategy<Value = What> {
+fn acquire() -> impl Strategy<Value = Action> {
     let policy = (
         option::of((1_u32..4, prop_oneof![Just(Duration::ZERO), duration()])),
         prop_oneof![3 => Just(OnLapsed::TakeOver), 1 => Just(OnLapsed::InDoubt)],
     );
     let labels = (option::of(word()), option::of(0_u8..3), option::weighted(0.3, 0_u8..2));
     (prop::bool::weighted(0.7), duration(), labels, policy).prop_map(
-        |(fresh, ttl, (holder, metadata, fingerprint), (retry, on_lapsed))| What::Acquire {
+        |(fresh, ttl, (holder, metadata, fingerprint), (retry, on_lapsed))| Action::Acquire {
             fresh,
             ttl,
             holder,
@@ -117,27 +118,28 @@ fn acquire() -> impl Strategy<Value = What> {
     )
 }
 
-fn what() -> impl Strategy<Value = What> {
+fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
         9 => acquire(),
-        3 => duration().prop_map(What::Extend),
-        2 => payload().prop_map(What::Checkpoint),
-        4 => (payload(), option::weighted(0.3, word())).prop_map(|(result, hash)| What::Complete(result, hash)),
-        3 => (word(), option::of(word())).prop_map(|(code, detail)| What::Fail(code, detail)),
-        2 => Just(What::Release),
-        2 => Just(What::Abandon),
-        1 => Just(What::Status),
-        1 => any::<bool>().prop_map(What::Forget),
-        1 => (0_u8..3).prop_map(What::ResolveCompleted),
-        1 => word().prop_map(What::ResolveFailed),
-        1 => Just(What::ResolveReleased),
+        3 => duration().prop_map(Action::Extend),
+        2 => payload().prop_map(Action::Checkpoint),
+        4 => (payload(), option::weighted(0.3, word())).prop_map(|(result, hash)| Action::Complete(result, hash)),
+        3 => (word(), option::of(word())).prop_map(|(code, detail)| Action::Fail(code, detail)),
+        2 => Just(Action::Release),
+        2 => Just(Action::Abandon),
+        1 => Just(Action::Status),
+        1 => any::<bool>().prop_map(Action::Forget),
+        1 => (0_u8..3).prop_map(Action::ResolveCompleted),
+        1 => word().prop_map(Action::ResolveFailed),
+        1 => Just(Action::ResolveReleased),
     ]
 }
 
-/// One step.
+/// Generates one step.
 pub fn step() -> impl Strategy<Value = Step> {
-    let command = (0..ENGINES, 0..KEYS, 0..HOLDERS, any::<bool>(), what())
-        .prop_map(|(engine, key, holder, by_id, what)| Step::Command { engine, key, holder, by_id, what });
+    let command = (0..ENGINES, 0..KEYS, 0..HOLDERS, any::<bool>(), action()).prop_map(
+        |(engine, key, holder, by_id, action)| Step::Command { engine, key, holder, by_id, action },
+    );
     prop_oneof![
         12 => command,
         4 => pass().prop_map(Step::Pass),
@@ -145,7 +147,7 @@ pub fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Up to `most` steps.
+/// Generates up to `most` steps.
 pub fn steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
     vec(step(), 1..=most)
 }

@@ -1,4 +1,4 @@
-//! The store under test, and how time passes for it.
+//! The store under test, and the control of its time.
 
 use std::any::Any;
 use std::fmt;
@@ -9,43 +9,47 @@ use lessor_core::{Engine, Key, Settings, Store, Timestamp};
 
 use crate::clock::ManualClock;
 
-/// A fresh, empty store under test.
+/// A new, empty store under test.
 ///
-/// A factory (`Fn() -> Subject`) makes one for each promise. A store on a [`ManualClock`] is tested at exact
-/// instants and without waiting; one on a clock that runs by itself, such as a server's, is tested by really waiting,
-/// and the few promises that need exact instants are skipped, saying so.
+/// A factory (`Fn() -> Subject`) returns one for each promise. A store on a [`ManualClock`] is
+/// tested at exact times and without waiting. A store on a real clock, such as that of a server, is
+/// tested by waiting. The few promises that need exact times are then skipped with a message.
 pub struct Subject {
     store: Arc<dyn Store>,
     clock: Option<ManualClock>,
-    /// Readers may read the earlier record between the decision of an operation and its commit.
+    /// Whether readers may read the earlier record between the decision on an operation and its
+    /// commit.
     reads_before_commits: bool,
-    /// Whatever the store needs to live: a temporary folder, a server.
+    /// Resources of the store, such as a temporary folder or a server.
     _keep: Option<Box<dyn Any + Send>>,
 }
 
 impl Subject {
-    /// Returns a subject whose store is on `clock`. Engines over it are notified of the clock's steps.
+    /// Returns a subject whose store uses `clock`. Its engines are notified when the clock is
+    /// advanced.
     #[must_use]
     pub fn on_manual_clock(store: Arc<dyn Store>, clock: ManualClock) -> Self {
         let store = clock.driving(store);
         Self { store, clock: Some(clock), reads_before_commits: false, _keep: None }
     }
 
-    /// A store on a clock that runs by itself.
+    /// Returns a subject whose store uses a real clock.
     #[must_use]
     pub fn on_real_clock(store: Arc<dyn Store>) -> Self {
         Self { store, clock: None, reads_before_commits: false, _keep: None }
     }
 
-    /// Declares that readers of the store may read the earlier record between the decision of an operation and its commit, as plain
-    /// reads of a database do. The promise that this cannot keep is skipped, and says so.
+    /// Declares that readers may read the earlier record between the decision on an operation and
+    /// its commit, as plain reads of a database do. The promise that such a store cannot keep is
+    /// skipped with a message.
     #[must_use]
     pub fn with_reads_before_commits(mut self) -> Self {
         self.reads_before_commits = true;
         self
     }
 
-    /// Returns whether readers may read the earlier record between the decision of an operation and its commit.
+    /// Returns whether readers may read the earlier record between the decision on an operation and
+    /// its commit.
     #[must_use]
     pub fn has_reads_before_commits(&self) -> bool {
         self.reads_before_commits
@@ -58,76 +62,77 @@ impl Subject {
         self
     }
 
-    /// The store.
+    /// Returns the store.
     #[must_use]
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
     }
 
-    /// The same subject with its store wrapped.
+    /// Returns the subject with its store wrapped.
     #[must_use]
     pub fn map_store(self, wrap: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>) -> Self {
         Self { store: wrap(self.store), ..self }
     }
 
-    /// The clock, if it is set by hand.
+    /// Returns the clock if it is a manual one.
     #[must_use]
     pub fn manual_clock(&self) -> Option<&ManualClock> {
         self.clock.as_ref()
     }
 
-    /// The clock for a promise that needs exact instants; else says on standard output that it is skipped.
+    /// Returns the manual clock for a promise that needs exact times. Prints that the promise is
+    /// skipped if there is none.
     #[must_use]
     pub fn exact_clock(&self, promise: &str) -> Option<&ManualClock> {
         if self.clock.is_none() {
-            println!("skipped, needs a clock that is set by hand: {promise}");
+            println!("skipped, requires a manual clock: {promise}");
         }
         self.clock.as_ref()
     }
 
-    /// The store's time.
+    /// Returns the store's time.
     ///
     /// # Panics
-    /// If the store cannot tell.
+    /// Panics if the store does not return its time.
     #[must_use]
     #[expect(clippy::expect_used, reason = "a test kit's verdict is a panic")]
     pub fn now(&self) -> Timestamp {
-        self.store.now().wait().expect("the store tells the time")
+        self.store.now().wait().expect("the store returns its time")
     }
 
-    /// Lets at least `by` pass: by setting the clock, or by really waiting.
+    /// Lets at least `by` pass, by advancing the clock or by waiting.
     pub fn advance(&self, by: Duration) {
         if let Some(clock) = &self.clock {
             clock.advance(by);
             return;
         }
         let until = self.now().saturating_add(by);
-        really_wait(by);
+        sleep(by);
         while self.now() < until || self.now_of_a_load() < until {
-            really_wait(Duration::from_millis(1));
+            sleep(Duration::from_millis(1));
         }
     }
 
-    /// What comes with a record may be earlier than what the store tells, which may be ahead.
+    /// The time that comes with a record may be behind the store's `now`, which may be an estimate.
     #[expect(clippy::expect_used, reason = "a test kit's verdict is a panic")]
     fn now_of_a_load(&self) -> Timestamp {
         let key = Key::new("time").expect("it is a key");
         self.store.load(&key).wait().expect("the store can be read").now
     }
 
-    /// An engine over the store that purges only when it is told to.
+    /// Returns an engine over the store that purges only on request.
     ///
     /// # Panics
-    /// If the engine's thread cannot be started.
+    /// Panics if the engine's threads cannot be started.
     #[must_use]
     pub fn engine(&self) -> Engine {
         self.engine_with(|_| {})
     }
 
-    /// The same with settings of the caller's.
+    /// Returns an engine over the store with custom settings.
     ///
     /// # Panics
-    /// If the settings are not valid, or the engine's thread cannot be started.
+    /// Panics if the settings are invalid, or if the engine's threads cannot be started.
     #[must_use]
     #[expect(clippy::expect_used, reason = "a test kit's verdict is a panic")]
     pub fn engine_with(&self, edit: impl FnOnce(&mut Settings)) -> Engine {
@@ -148,6 +153,6 @@ impl fmt::Debug for Subject {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the clock of the store under test can only be waited for")]
-pub(crate) fn really_wait(by: Duration) {
+pub(crate) fn sleep(by: Duration) {
     std::thread::sleep(by);
 }

@@ -1,4 +1,5 @@
-//! The suite catches what it is meant to catch: stores with one planted fault each, and the promise that has to notice.
+//! Tests of the conformance suite: each planted fault of a store is detected by the promise that is
+//! meant for it.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Bound;
@@ -59,57 +60,57 @@ enum Fault {
     WritesAreLost,
 }
 
-/// Each fault, and the promise meant for it.
+/// The faults, and the promise that has to detect each.
 const PLANTED: &[(Fault, &str)] = &[
-    (Fault::AbsenceIsNotCompared, "absence_is_expected_in_vain_where_there_is_a_record"),
-    (Fault::ClockRunsBackwards, "p7_now_never_runs_backwards_over_threads"),
-    (Fault::ConflictShowsWhatWasToBeWritten, "a_conflict_shows_the_current_record_and_changes_nothing"),
-    (Fault::ConflictWritesAnyway, "a_record_is_expected_in_vain_where_there_is_none"),
-    (Fault::CursorIsListedAgain, "scan_goes_on_behind_a_cursor_that_is_no_key"),
-    (Fault::ErrorSaysNothingHappenedAfterTheWrite, "an_error_that_says_nothing_happened_is_right"),
-    (Fault::KeysAreFoldedToLowerCase, "keys_alike_are_not_the_same"),
-    (Fault::KeysAreTrimmed, "hostile_keys_are_kept_as_they_are"),
-    (Fault::LargeRecordsAreNotKept, "a_mebibyte_comes_back_whole"),
-    (Fault::LoadIsStale, "load_shows_what_swap_stored"),
-    (Fault::NotAfterIsIgnored, "a_change_is_refused_from_its_not_after_on"),
-    (Fault::NotBeforeIsIgnored, "a_change_is_refused_until_its_not_before"),
-    (Fault::NowLagsBehind, "p7_now_does_not_lag_behind_what_was_seen"),
-    (Fault::OperationAnswersFromAnEarlierRecord, "an_answer_is_of_the_current_record"),
-    (Fault::OperationIsAppliedTwice, "an_operation_agrees_with_load"),
-    (Fault::OperationIsJudgedByAnEarlierClock, "p7_an_operation_is_judged_by_the_clock_at_its_step"),
-    (Fault::OperationIsLost, "an_operation_agrees_with_load"),
+    (Fault::AbsenceIsNotCompared, "a_swap_that_expects_no_record_conflicts_with_a_record"),
+    (Fault::ClockRunsBackwards, "p7_now_never_runs_backwards_between_threads"),
+    (Fault::ConflictShowsWhatWasToBeWritten, "a_conflict_returns_the_current_record_and_changes_nothing"),
+    (Fault::ConflictWritesAnyway, "a_swap_that_expects_a_record_conflicts_with_none"),
+    (Fault::CursorIsListedAgain, "scan_continues_after_a_cursor_without_a_record"),
+    (Fault::ErrorSaysNothingHappenedAfterTheWrite, "an_error_that_states_no_change_is_accurate"),
+    (Fault::KeysAreFoldedToLowerCase, "similar_keys_are_distinct"),
+    (Fault::KeysAreTrimmed, "unusual_keys_are_stored_unchanged"),
+    (Fault::LargeRecordsAreNotKept, "a_result_of_a_mebibyte_is_returned_unchanged"),
+    (Fault::LoadIsStale, "load_returns_the_stored_record"),
+    (Fault::NotAfterIsIgnored, "a_write_is_rejected_from_its_not_after_on"),
+    (Fault::NotBeforeIsIgnored, "a_write_is_rejected_before_its_not_before"),
+    (Fault::NowLagsBehind, "p7_now_is_never_behind_the_time_of_a_reply"),
+    (Fault::OperationAnswersFromAnEarlierRecord, "an_answer_without_a_write_uses_the_current_record"),
+    (Fault::OperationIsAppliedTwice, "an_operation_and_load_use_the_same_record"),
+    (Fault::OperationIsJudgedByAnEarlierClock, "p7_an_operation_uses_the_clock_of_its_atomic_step"),
+    (Fault::OperationIsLost, "an_operation_and_load_use_the_same_record"),
     (Fault::OperationIsNotAtomic, "no_operation_is_lost"),
     (Fault::PrefixIsAPattern, "scan_filters_by_prefix"),
-    (Fault::PurgeDropsTheTokenFloor, "p2_purge_never_drops_a_token_floor"),
-    (Fault::PurgeDropsTheTokenFloor, "p2_tokens_rise_over_forget_in_the_same_instant"),
-    (Fault::PurgeDropsWhatIsNotDue, "purge_drops_nothing_that_is_not_due"),
-    (Fault::PurgeDropsWhatIsNotDue, "purge_judges_the_exact_instant"),
-    (Fault::PurgeDropsWhatWasWrittenMeanwhile, "purge_never_drops_what_was_written_meanwhile"),
-    (Fault::PurgeDoesNothing, "purge_drops_what_is_due"),
-    (Fault::PurgeIgnoresItsLimit, "purge_drops_at_most_its_limit"),
-    (Fault::PurgedTokensAreForgotten, "p2_a_grant_by_an_old_reading_does_not_undercut_what_was_purged"),
+    (Fault::PurgeDropsTheTokenFloor, "p2_purge_keeps_a_token_that_is_ahead_of_the_clock"),
+    (Fault::PurgeDropsTheTokenFloor, "p2_tokens_rise_after_forget_in_the_same_instant"),
+    (Fault::PurgeDropsWhatIsNotDue, "purge_keeps_records_that_are_not_due"),
+    (Fault::PurgeDropsWhatIsNotDue, "purge_removes_a_record_exactly_at_its_purge_time"),
+    (Fault::PurgeDropsWhatWasWrittenMeanwhile, "purge_keeps_records_that_are_written_meanwhile"),
+    (Fault::PurgeDoesNothing, "purge_removes_due_records"),
+    (Fault::PurgeIgnoresItsLimit, "purge_removes_at_most_its_limit"),
+    (Fault::PurgedTokensAreForgotten, "p2_a_delayed_grant_gets_no_token_below_a_purged_one"),
     (Fault::ScanIsUnordered, "scan_lists_in_key_order"),
-    (Fault::ScanSkipsAKey, "scan_shows_every_record_once_whatever_the_page"),
-    (Fault::NotAfterIsIgnored, "lateness_is_judged_at_the_write"),
-    (Fault::StampIsNotStored, "a_stamped_outcome_is_the_one_that_is_stored"),
-    (Fault::StampsWhatIsNoOutcome, "what_is_no_outcome_is_stored_as_it_is"),
+    (Fault::ScanSkipsAKey, "scan_returns_every_record_once_for_any_page_size"),
+    (Fault::NotAfterIsIgnored, "lateness_is_decided_at_the_write"),
+    (Fault::StampIsNotStored, "the_reply_to_an_outcome_matches_the_stored_record"),
+    (Fault::StampsWhatIsNoOutcome, "a_write_without_an_outcome_is_stored_unchanged"),
     (Fault::SwapIgnoresTheToken, "swap_compares_the_token"),
     (Fault::SwapIgnoresTheVersion, "swap_compares_the_version"),
     (Fault::SwapIsNotAtomic, "one_of_many_swaps_on_an_absent_key_wins"),
     (Fault::SwapIsNotAtomic, "no_swap_is_lost"),
-    (Fault::SwapIsNotAtomic, "p1_one_of_many_acquirers_is_granted"),
-    (Fault::WindowComesBeforeTheConflict, "a_conflict_comes_before_the_window"),
-    (Fault::WindowIsJudgedByAnEarlierClock, "the_window_is_judged_at_the_instant_of_the_write"),
-    (Fault::WritesAreLost, "swaps_chain"),
+    (Fault::SwapIsNotAtomic, "p1_one_of_many_callers_is_granted_the_lease"),
+    (Fault::WindowComesBeforeTheConflict, "a_conflict_takes_precedence_over_the_window"),
+    (Fault::WindowIsJudgedByAnEarlierClock, "the_window_applies_to_the_time_of_the_write"),
+    (Fault::WritesAreLost, "consecutive_swaps_are_stored"),
 ];
 
 #[derive(Debug)]
 struct Planted {
     fault: Fault,
     records: Mutex<BTreeMap<Key, Record>>,
-    /// The highest token of any record that was purged.
+    /// The highest token of all purged records.
     purged: Mutex<Option<Token>>,
-    /// The record before the last one, by key.
+    /// The previous record, by key.
     former: Mutex<BTreeMap<Key, Option<Record>>>,
     calls: AtomicU64,
     told: AtomicU64,
@@ -205,13 +206,13 @@ impl CompareAndSwap for Planted {
             Fault::LoadIsStale => self.former.lock().get(&key).cloned().flatten(),
             _ => self.records.lock().get(&key).cloned(),
         };
-        Pending::ready(Ok(Snapshot { record, now: self.clock.now() }))
+        Pending::ready(Ok(Snapshot::new(record, self.clock.now())))
     }
 
     fn compare_and_swap(&self, key: &Key, change: &ConditionalWrite<'_>) -> Reply<CasResult> {
         let key = self.key(key);
         let mut records = self.records.lock();
-        let mut seen = Snapshot { record: records.get(&key).cloned(), now: self.clock.now() };
+        let mut seen = Snapshot::new(records.get(&key).cloned(), self.clock.now());
         let is_due = self.is_due(change, seen.now);
         if self.fault == Fault::WindowComesBeforeTheConflict && !is_due {
             return Pending::ready(Ok(CasResult::Rejected(seen)));
@@ -247,7 +248,7 @@ impl CompareAndSwap for Planted {
         let former = records.insert(key.clone(), change.next.clone());
         self.former.lock().insert(key, former);
         if self.fault == Fault::ErrorSaysNothingHappenedAfterTheWrite && self.every(5) {
-            return Pending::ready(Err(StoreError::Unavailable { reason: "planted".to_owned() }));
+            return Pending::ready(Err(StoreError::unavailable("planted")));
         }
         Pending::ready(Ok(stamped.map_or(CasResult::Written, CasResult::WrittenAs)))
     }
@@ -272,7 +273,7 @@ impl CompareAndSwap for Planted {
             Fault::ScanSkipsAKey if entries.len() > 3 => drop(entries.remove(2)),
             _ => {}
         }
-        Pending::ready(Ok(Page { entries, next, now: self.clock.now() }))
+        Pending::ready(Ok(Page::new(entries, next, self.clock.now())))
     }
 
     fn purge(&self, limit: usize) -> Reply<Purged> {
@@ -290,7 +291,7 @@ impl CompareAndSwap for Planted {
         for key in &due {
             *purged = purged.max(records.remove(key).map(|record| record.token()));
         }
-        Pending::ready(Ok(Purged { dropped: due.len(), more: due.len() >= limit }))
+        Pending::ready(Ok(Purged::new(due.len(), due.len() >= limit)))
     }
 
     fn durability(&self) -> Durability {
@@ -303,7 +304,7 @@ impl CompareAndSwap for Planted {
 }
 
 impl Fault {
-    /// Returns whether the fault is in a store that carries out operations by itself.
+    /// Returns whether the fault is in a store that executes operations itself.
     fn is_of_operations(self) -> bool {
         matches!(
             self,
@@ -316,7 +317,7 @@ impl Fault {
     }
 }
 
-/// The same records, in a store that carries out operations by itself.
+/// A store over the same records that executes operations itself.
 #[derive(Debug)]
 struct Operating(Planted);
 
@@ -371,7 +372,7 @@ impl Store for Operating {
     }
 
     fn execute(&self, operation: &mut Operation<'_>) -> Execution {
-        // A plain write is carried out as any store does it.
+        // A plain conditional write is performed without a fault.
         let is_swap = !operation.may_read() && format!("{operation:?}").contains("swap");
         let mut records = self.0.records.lock();
         if !is_swap {
@@ -419,7 +420,7 @@ fn every_planted_fault_is_caught_by_the_promise_meant_for_it() {
         if !is_kept(Fault::None) {
             wrong.push(format!("{name} refuses the store without a fault"));
         }
-        // What only a race shows is bound to show within a few tries.
+        // Races are repeated, because a single one may not show the fault.
         if (0..10).all(|_| is_kept(*fault)) {
             wrong.push(format!("{name} does not notice {fault:?}"));
         }

@@ -1,4 +1,5 @@
-//! A store over a database that locks rows: it decides each operation upon a locked row, in a transaction.
+//! A store over a database with row locks. It decides each operation on a locked row, in a
+//! transaction.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -18,8 +19,8 @@ use lessor_core::{
 use lessor_testkit::{ManualClock, Subject, conformance};
 use parking_lot::Mutex;
 
-/// Stands for a database server: rows of bytes, row locks that last until the transaction ends, notifications on commit, and commits
-/// whose replies are lost.
+/// A simulated database server: rows of bytes, row locks that last until the end of the
+/// transaction, notifications on commit, and commits whose replies are lost.
 #[derive(Debug)]
 struct Database {
     rows: Mutex<BTreeMap<Key, Row>>,
@@ -27,7 +28,8 @@ struct Database {
     unlocked: Event,
     clock: ManualClock,
     listeners: Subscribers,
-    /// The replies of so many commits are lost. Every other one of these commits happens.
+    /// The number of commits whose replies will be lost. Every other one of these commits takes
+    /// effect.
     lost: AtomicU64,
 }
 
@@ -37,7 +39,7 @@ struct Row {
     is_locked: bool,
 }
 
-/// Rolled back where it is dropped.
+/// A transaction, which is rolled back if it is dropped.
 struct Transaction {
     database: Arc<Database>,
     locked: BTreeMap<Key, Option<Vec<u8>>>,
@@ -50,7 +52,8 @@ impl Database {
 }
 
 impl Transaction {
-    /// `INSERT … ON CONFLICT DO NOTHING`, then `SELECT … FOR UPDATE`: a row that is not there cannot be locked.
+    /// `INSERT … ON CONFLICT DO NOTHING`, then `SELECT … FOR UPDATE`, because a row that does not
+    /// exist cannot be locked.
     async fn select_for_update(&mut self, key: &Key) -> Option<Vec<u8>> {
         if let Some(own) = self.locked.get(key) {
             return own.clone();
@@ -77,7 +80,7 @@ impl Transaction {
     #[expect(clippy::unused_async, reason = "that of a server is")]
     async fn commit(mut self) -> Result<(), StoreError> {
         let lost = self.database.lost.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
-        let indeterminate = || Err(StoreError::Indeterminate { reason: "the reply was lost".to_owned() });
+        let indeterminate = || Err(StoreError::indeterminate("the reply was lost"));
         if lost.is_ok_and(|lost| lost.is_multiple_of(2)) {
             return indeterminate();
         }
@@ -116,12 +119,13 @@ fn decoded(key: &Key, bytes: Option<Vec<u8>>) -> Result<Option<Record>, StoreErr
     bytes.map(decode).transpose()
 }
 
-/// The store over it.
+/// A store over the database.
 #[derive(Clone, Debug)]
 struct SqlStore(Arc<Database>);
 
 impl SqlStore {
-    /// Carries an operation out in a transaction of its own. If the reply of the commit is lost, the row shows whether it happened.
+    /// Executes an operation in its own transaction. If the reply to the commit is lost, the row
+    /// shows whether the commit took effect.
     async fn execute(self, operation: OwnedOperation) -> Result<Executed, StoreError> {
         let mut unconfirmed = Unconfirmed::default();
         loop {
@@ -136,18 +140,18 @@ impl SqlStore {
             let executed = self.decide(&mut transaction, &operation).await?;
             let written = transaction.locked.get(operation.key()).cloned().flatten();
             match transaction.commit().await {
-                Err(StoreError::Indeterminate { .. }) if executed.is_write() => {
+                Err(StoreError::Indeterminate(_)) if executed.is_write() => {
                     if let Some(record) = decoded(operation.key(), written)? {
                         unconfirmed.add(record, executed);
                     }
                 }
-                Err(StoreError::Indeterminate { .. }) => {}
+                Err(StoreError::Indeterminate(_)) => {}
                 done => return done.map(|()| executed),
             }
         }
     }
 
-    /// Decides an operation upon its row, which the transaction locks.
+    /// Decides an operation on its row, which the transaction locks.
     async fn decide(
         &self,
         transaction: &mut Transaction,
@@ -155,7 +159,7 @@ impl SqlStore {
     ) -> Result<Executed, StoreError> {
         let bytes = transaction.select_for_update(operation.key()).await;
         let mut record = decoded(operation.key(), bytes)?;
-        // `clock_timestamp()`: `now()` is when the transaction began.
+        // `clock_timestamp()`, because `now()` is the time at which the transaction began.
         let now = self.0.clock.now();
         let floor = Token::from_u64(self.0.floor.load(Ordering::SeqCst));
         let executed = operation.apply((&mut record).into(), floor, now);
@@ -174,7 +178,7 @@ impl Store for SqlStore {
     fn load(&self, key: &Key) -> Reply<Snapshot> {
         let rows = self.0.rows.lock();
         let bytes = rows.get(key).and_then(|row| row.committed.clone());
-        Pending::ready(decoded(key, bytes).map(|record| Snapshot { record, now: self.0.clock.now() }))
+        Pending::ready(decoded(key, bytes).map(|record| Snapshot::new(record, self.0.clock.now())))
     }
 
     fn execute(&self, operation: &mut Operation<'_>) -> Execution {
@@ -195,7 +199,7 @@ impl Store for SqlStore {
             .collect();
         Pending::ready(entries.map(|entries| {
             let next = (entries.len() == query.limit).then(|| entries.last().unwrap().0.clone());
-            Page { entries, next, now }
+            Page::new(entries, next, now)
         }))
     }
 
@@ -214,7 +218,7 @@ impl Store for SqlStore {
             left -= 1;
             false
         });
-        Pending::ready(Ok(Purged { dropped: limit - left, more: left == 0 }))
+        Pending::ready(Ok(Purged::new(limit - left, left == 0)))
     }
 
     fn durability(&self) -> Durability {
@@ -257,7 +261,8 @@ fn acquire(engine: &Engine) -> Lease {
     }
 }
 
-/// *Extend*, *checkpoint* and the outcomes are carried out once, whether or not the commits happened whose replies were lost.
+/// *Extend*, *checkpoint* and the outcomes take effect once, whether or not the commits with lost
+/// replies took effect.
 #[test]
 fn p6_p10_a_commit_whose_reply_is_lost_is_carried_out_once() {
     for lost in 1..6 {

@@ -1,6 +1,6 @@
-//! The same guard under tokio: a hundred tasks ask for one page, one of them fetches it.
+//! Under Tokio, a hundred tasks request one page, and one of them fetches it.
 //!
-//! lessor needs no runtime; any executor will do. `cargo run -p lessor --example async_tokio`
+//! lessor works with any executor. `cargo run -p lessor --example async_tokio`
 
 use std::error::Error;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use lessor::Engine;
 
-/// How often the page was really fetched.
+/// The number of fetches.
 static FETCHED: AtomicU32 = AtomicU32::new(0);
 
 #[tokio::main]
@@ -24,7 +24,8 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     }
     println!("fetched {} time(s); {waited} of 100 waited for it", FETCHED.load(Ordering::Relaxed));
 
-    // Work that is dropped gives its lease up: whoever asks next does not wait for the ttl.
+    // Dropping the future of the work abandons its lease, so the next caller does not wait for the
+    // end of the ttl.
     let hopeless = engine.once("page:/slow").ttl(Duration::from_secs(3600)).run_async(async |_lease| {
         std::future::pending::<()>().await;
         Ok::<_, String>(())
@@ -33,12 +34,12 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let next = engine.once("page:/slow").run_async(async |_lease| Ok::<_, String>(())).await?;
     println!("cancelled: {cancelled}; taken over after {:?}", next.took_over_after());
 
-    // Gives up what was dropped last, closes the store, then goes.
+    // Abandons the dropped leases and closes the store.
     engine.close(Duration::from_secs(5)).await?;
     Ok(())
 }
 
-/// The page, and whether somebody else was at it.
+/// Returns the page, and whether this task waited for another one.
 async fn page(engine: Engine) -> Result<(String, bool), Box<dyn Error + Send + Sync>> {
     let outcome = engine
         .once("page:/hello")

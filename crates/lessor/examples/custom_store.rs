@@ -1,4 +1,4 @@
-//! A custom store: seven methods, no lease rule. `docs/writing-a-store.md` explains this one line by line.
+//! A custom store: seven methods and no lease rule. `docs/writing-a-store.md` explains it.
 //!
 //! `cargo run -p lessor --example custom_store`
 
@@ -25,7 +25,7 @@ pub(crate) struct MapStore {
 #[derive(Debug, Default)]
 struct Kept {
     records: BTreeMap<Key, Record>,
-    /// The highest token of any record that was purged.
+    /// The highest token of all purged records.
     purged: Option<Token>,
 }
 
@@ -46,12 +46,12 @@ impl CompareAndSwap for MapStore {
 
     fn load(&self, key: &Key) -> Reply<Snapshot> {
         let kept = self.kept();
-        Pending::ready(Ok(Snapshot { record: kept.records.get(key).cloned(), now: self.clock.now() }))
+        Pending::ready(Ok(Snapshot::new(kept.records.get(key).cloned(), self.clock.now())))
     }
 
     fn compare_and_swap(&self, key: &Key, change: &ConditionalWrite<'_>) -> Reply<CasResult> {
         let mut kept = self.kept();
-        let seen = Snapshot { record: kept.records.get(key).cloned(), now: self.clock.now() };
+        let seen = Snapshot::new(kept.records.get(key).cloned(), self.clock.now());
         Pending::ready(Ok(if !change.matches(seen.record.as_ref()) {
             CasResult::Conflict(seen)
         } else if !change.in_window(seen.now) || !change.is_above_floor(kept.purged) {
@@ -71,7 +71,7 @@ impl CompareAndSwap for MapStore {
             matching.take(query.limit).map(|(key, record)| (key.clone(), record.clone())).collect();
         let next =
             (entries.len() == query.limit).then(|| entries.last().map(|(key, _)| key.clone())).flatten();
-        Pending::ready(Ok(Page { entries, next, now: self.clock.now() }))
+        Pending::ready(Ok(Page::new(entries, next, self.clock.now())))
     }
 
     fn purge(&self, limit: usize) -> Reply<Purged> {
@@ -82,7 +82,7 @@ impl CompareAndSwap for MapStore {
             let token = kept.records.remove(key).map(|record| record.token());
             kept.purged = kept.purged.max(token);
         }
-        Pending::ready(Ok(Purged { dropped: over.len(), more: over.len() == limit }))
+        Pending::ready(Ok(Purged::new(over.len(), over.len() == limit)))
     }
 
     fn durability(&self) -> Durability {

@@ -1,7 +1,8 @@
-//! Why tokens: a holder that was away for too long comes back, does not know it, and is refused where it matters.
+//! Shows the purpose of tokens: a holder that was suspended for too long is refused at the sink.
 //!
-//! A lease keeps two holders apart in time, as long as both look at it. One that pauses right before its write cannot
-//! look. So the write carries the token, and the sink remembers the highest that it has seen.
+//! A lease separates two holders in time, as long as both check it. A holder that is suspended
+//! right before its write cannot check it. So the write carries the token, and the sink stores the
+//! highest token that it has seen.
 //!
 //! `cargo run -p lessor --example fencing`
 
@@ -9,7 +10,8 @@ use std::time::Duration;
 
 use lessor::{Acquisition, Engine, Error, Lease, Token};
 
-/// Anything that can compare and store a number beside its data: a row with a `token` column, an object's metadata.
+/// Any sink that can store and compare a number with its data, such as a table with a column for
+/// the token, or an object store with metadata.
 #[derive(Default)]
 struct Sink {
     highest: Option<Token>,
@@ -19,7 +21,7 @@ struct Sink {
 impl Sink {
     fn write(&mut self, token: Token, content: &str) -> Result<(), String> {
         match self.highest {
-            // Equal is the same holder, who may write more than once.
+            // An equal token is that of the same holder, which may write more than once.
             Some(highest) if token < highest => Err(format!("token {token} is older than {highest}")),
             _ => {
                 self.highest = Some(token);
@@ -34,7 +36,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let engine = lessor::open("memory:")?;
     let mut sink = Sink::default();
 
-    // Alice gets the lease, and is held up before she writes: a long pause, a suspended machine.
+    // Alice gets the lease and is suspended before her write.
     let alice = acquire(&engine)?;
     println!("alice has token {}", alice.token());
     engine.wait_for("report", Duration::from_secs(10)).wait()?;
@@ -46,15 +48,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     sink.write(bob.token(), "written by bob")?;
     bob.complete("by bob").wait()?;
 
-    // Alice goes on where she was held up. Without the token, her write would now undo Bob's.
+    // Alice continues. Without the token, her write would now replace Bob's.
     match sink.write(alice.token(), "written by alice") {
         Err(refusal) => println!("the sink refuses alice: {refusal}"),
-        Ok(()) => return Err("the sink took a stale write".into()),
+        Ok(()) => return Err("the sink accepted an outdated write".into()),
     }
-    // The engine refuses her as well, and `is_lost` would have told her.
+    // The engine refuses her completion too. `is_lost` is also true by now.
     match alice.complete("by alice").wait() {
         Err(error @ Error::NotHolder { .. }) => println!("the engine refuses alice: {error}"),
-        other => return Err(format!("a stale holder completed: {other:?}").into()),
+        other => return Err(format!("a former holder completed: {other:?}").into()),
     }
     assert!(alice.is_lost());
     assert_eq!(sink.content, "written by bob");
@@ -65,6 +67,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn acquire(engine: &Engine) -> Result<Lease, Box<dyn std::error::Error>> {
     match engine.acquire("report").ttl(Duration::from_millis(50)).wait()? {
         Acquisition::Acquired(lease) => Ok(lease),
-        other => Err(format!("somebody else has it: {other:?}").into()),
+        other => Err(format!("another holder has the lease: {other:?}").into()),
     }
 }

@@ -1,4 +1,4 @@
-//! What happens after a failure and after a crash is your decision: replay or retry, take over or leave in doubt.
+//! The policies after a failure (replay or retry) and after a crash (take over or leave in doubt).
 //!
 //! `cargo run -p lessor --example policies`
 
@@ -14,7 +14,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     in_doubt_until_resolved(&engine)
 }
 
-/// A failure is an outcome like any other: later callers get it, and the work is not run again.
+/// By default a failure is an outcome like any other: later callers get it, and the work is not run
+/// again.
 fn replay_is_the_default(engine: &Engine) -> Result<(), Box<dyn Error>> {
     let _ = engine.once("mail:1").run(|_lease| Err::<(), _>("mailbox is full"));
     match engine.once("mail:1").run(|_lease| Ok::<_, String>(())) {
@@ -26,7 +27,8 @@ fn replay_is_the_default(engine: &Engine) -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// With a policy to retry, the key opens again after each failure, once the backoff is over.
+/// With a retry policy, the key can be acquired again after each failure, when the backoff has
+/// passed.
 fn retry_with_backoff(engine: &Engine) -> Result<(), Box<dyn Error>> {
     let backoff = Backoff::exponential(Duration::from_millis(20), Duration::from_secs(1));
     let policy = OnFailed::Retry { max_attempts: 4, backoff };
@@ -42,9 +44,9 @@ fn retry_with_backoff(engine: &Engine) -> Result<(), Box<dyn Error>> {
                 println!("retried: {} at attempt {}, call {calls}", outcome.value(), outcome.attempt());
                 return Ok(());
             }
-            // This call ran the work, which failed.
+            // The work ran in this call and failed.
             Err(OnceError::Work(error)) => println!("retried: {error}"),
-            // This one came too early: it is told when to come again, or that no attempt is left.
+            // This call came too early, or no attempt is left.
             Err(OnceError::Failed(view)) => match view.retry_after() {
                 Some(wait) => pause(wait),
                 None => return Err("no attempt is left".into()),
@@ -54,19 +56,21 @@ fn retry_with_backoff(engine: &Engine) -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Where doing it twice is worse than not doing it, a crash leaves the key in doubt: at most once.
+/// If doing the work twice is worse than not doing it, a crash leaves the key in doubt (at most
+/// once).
 fn in_doubt_until_resolved(engine: &Engine) -> Result<(), Box<dyn Error>> {
     let ask = || engine.acquire("payout:3").on_lapsed(OnLapsed::InDoubt).wait();
-    let Acquisition::Acquired(lease) = ask()? else { return Err("somebody else has it".into()) };
-    // The holder dies in the middle. Was the money sent?
+    let Acquisition::Acquired(lease) = ask()? else { return Err("another holder has the lease".into()) };
+    // The holder dies during the work. Was the money sent?
     drop(lease);
     engine.wait_for("payout:3", Duration::from_secs(10)).wait()?;
 
     match ask()? {
         Acquisition::InDoubt(view) => println!("in doubt: {} after attempt {}", view.state(), view.attempt()),
-        other => return Err(format!("nobody noticed the crash: {other:?}").into()),
+        other => return Err(format!("the key is not in doubt: {other:?}").into()),
     }
-    // Somebody looks at the bank's books: it was sent. Had it not been, `released()` would open the key again.
+    // An operator checks the bank's books and finds the payment. If it were not there, `released()`
+    // would allow another attempt.
     engine.resolve("payout:3").completed("sent, found in the books").wait()?;
 
     match ask()? {
@@ -76,10 +80,7 @@ fn in_doubt_until_resolved(engine: &Engine) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a caller that has nothing else to do until the backoff is over"
-)]
+#[expect(clippy::disallowed_methods, reason = "the caller waits for the end of the backoff")]
 fn pause(time: Duration) {
     std::thread::sleep(time);
 }

@@ -1,5 +1,5 @@
-//! Holding a lease by hand: acquire, renew, leave a checkpoint, complete. What `once` does in one call, for work whose parts
-//! lie apart.
+//! Uses a lease in single steps: acquire, extend, checkpoint, complete. `Engine::once` does all of
+//! this in one call. Single steps suit work whose parts run in different places.
 //!
 //! `cargo run -p lessor --example step_by_step`
 
@@ -12,32 +12,32 @@ const TTL: Duration = Duration::from_secs(30);
 fn main() -> Result<(), Error> {
     let engine = lessor::open("memory:")?;
 
-    // 1. The first to ask becomes the holder. It has 30 s, unless it asks for more.
+    // 1. The first caller becomes the holder, for 30 s.
     let Acquisition::Acquired(lease) = engine.acquire("import:7").ttl(TTL).holder("first").wait()? else {
-        unreachable!("nobody has asked before");
+        unreachable!("the key is new");
     };
     println!("first: attempt {} with token {}", lease.attempt(), lease.token());
 
-    // 2. While it works, everybody else learns that somebody is at it, and when to look again.
+    // 2. Meanwhile, other callers learn who holds the lease and when to try again.
     if let Acquisition::InProgress(view) = engine.acquire("import:7").wait()? {
-        println!("other: {} holds it, look again in {:?}", view.holder().unwrap_or("?"), view.retry_after());
+        println!("other: {} holds it, try again in {:?}", view.holder().unwrap_or("?"), view.retry_after());
     }
 
-    // 3. Long work renews its lease, and leaves behind how far it came. `lease.keep_alive()` does the former in the
+    // 3. Long work extends its lease and saves its progress. `lease.keep_alive()` extends it in the
     //    background.
     lease.extend(TTL).wait()?;
     lease.checkpoint(&500).wait()?;
 
-    // 4. The holder dies. Dropping the lease is how that looks from inside the process; had the process died, the lease
-    //    would lapse with its ttl.
+    // 4. The holder gives up. Dropping the lease makes it lapse immediately. If the process died,
+    //    the lease would lapse at the end of its ttl.
     drop(lease);
 
-    // 5. The next to ask takes over. It is told so, and goes on from the checkpoint.
+    // 5. The next caller takes over and continues from the checkpoint.
     let lease = take_over(&engine)?;
     let from: u32 = lease.previous_checkpoint()?.unwrap_or(0);
-    println!("second: attempt {}, goes on from row {from}", lease.attempt());
+    println!("second: attempt {}, continues from row {from}", lease.attempt());
 
-    // 6. From here on everybody gets this result, until its retention ends after 7 days.
+    // 6. From now on all callers get this result, until its retention ends after 7 days.
     lease.complete(&format!("rows {from} to 1000 imported")).wait()?;
     if let Acquisition::Completed(view) = engine.acquire("import:7").wait()? {
         println!("other: {}", view.result::<String>()?);
@@ -47,7 +47,8 @@ fn main() -> Result<(), Error> {
 
 fn take_over(engine: &Engine) -> Result<lessor::Lease, Error> {
     loop {
-        // A dropped lease is given up by the engine's background thread, a moment later: until then it is in progress.
+        // The engine abandons a dropped lease in the background, so for a moment it is still in
+        // progress.
         match engine.acquire("import:7").ttl(TTL).holder("second").wait()? {
             Acquisition::Acquired(lease) => return Ok(lease),
             _ => engine.wait_for("import:7", TTL).wait()?,

@@ -1,22 +1,25 @@
-//! *lessor* runs a piece of work exactly once and replays its outcome to every later caller.
+//! *lessor* runs a piece of work exactly once and returns its outcome to all later callers.
 //!
-//! Work is guarded by a key. The first caller acquires a lease with a ttl and does the work; others see it in
-//! progress and can wait; the holder extends the lease while it works and completes it with a result, or fails it, and every
-//! later caller gets that outcome for days. A holder that dies loses the lease in time.
+//! A key names the work. The first caller acquires a lease for a limited time and does the work.
+//! Other callers get *in progress* and can wait. The holder renews the lease while it works, and
+//! completes it with a result or fails it. All later callers get that outcome until its retention
+//! ends, by default after seven days. If the holder dies, its lease lapses and another caller can
+//! take over.
 //!
 //! ```
 //! let engine = lessor::open("memory:")?;
 //!
 //! let charge = || Ok::<_, String>("receipt 1".to_owned());
 //! let first = engine.once("invoice:42").run(|_lease| charge()).unwrap();
-//! let again = engine.once("invoice:42").run(|_lease| -> Result<String, String> { unreachable!() }).unwrap();
+//! // The second call does not run its work.
+//! let second = engine.once("invoice:42").run(|_lease| Err::<String, _>("not run")).unwrap();
 //!
-//! assert!(!first.is_replay() && again.is_replay());
-//! assert_eq!(again.into_value(), "receipt 1");
+//! assert!(!first.is_replay() && second.is_replay());
+//! assert_eq!(second.into_value(), "receipt 1");
 //! # Ok::<(), lessor::Error>(())
 //! ```
 //!
-//! Or step by step:
+//! The same in single steps:
 //!
 //! ```
 //! use std::time::Duration;
@@ -29,21 +32,34 @@
 //!         let receipt = format!("charged with token {}", lease.token());
 //!         lease.complete(&receipt).wait()?;
 //!     }
-//!     Acquisition::InProgress(view) => println!("somebody is at it for another {:?}", view.ttl_left()),
+//!     Acquisition::InProgress(view) => println!("leased for another {:?}", view.ttl_left()),
 //!     Acquisition::Completed(view) => println!("done before: {}", view.result::<String>()?),
 //!     Acquisition::Failed(view) => println!("failed before: {:?}", view.error_code()),
-//!     Acquisition::InDoubt(_) => println!("a former holder vanished: look, then resolve"),
+//!     Acquisition::InDoubt(_) => println!("in doubt: check the effects, then resolve"),
+//!     other => println!("not granted: {other:?}"),
 //! }
 //! # Ok::<(), lessor::Error>(())
 //! ```
 //!
-//! Every operation returns a [`Pending`]: `.wait()` for it on a thread or `.await` it under any executor.
+//! Every operation returns a [`Pending`]. Plain threads call `.wait()` on it. Async code awaits it
+//! under any executor.
 //!
-//! # What it cannot do
-//! No lease makes a side effect in the outside world exactly-once by itself: a holder can die between the effect
-//! and its completion, and whoever takes over does not know. Three things close the gap: a sink that refuses stale
-//! [tokens](Lease::token), a sink that is idempotent itself, or a completion written in the same transaction as the effect.
-//! [`OnLapsed::InDoubt`] turns "at least once" into "at most once" where none of them is at hand.
+//! # Limits
+//!
+//! A lease alone does not make an external side effect happen exactly once. A holder can die after
+//! the effect and before its completion, and the next holder cannot know. The effect happens
+//! exactly once if its target rejects outdated [tokens](Lease::token), if the target is
+//! idempotent, or if the completion is written in the same transaction as the effect. If none of
+//! these is possible, [`OnLapsed::InDoubt`] gives *at most once* instead of *at least once*.
+//!
+//! # Crate features
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `memory` (default) | the in-memory store, [`MemoryStore`] |
+//! | `file` (default) | the file store, [`FileStore`] |
+//! | `redis` | the Redis store, `RedisStore` |
+//! | `redis-tls` | TLS for the Redis store |
 
 mod url;
 
@@ -65,26 +81,38 @@ pub use lessor_redis as redis;
 #[cfg(feature = "redis")]
 pub use lessor_redis::RedisStore;
 
-/// Opens an engine over the store that `url` names, with the default settings.
+/// Opens the store that `url` names, and returns an engine over it with the default settings.
 ///
-/// Fails with [`Error::Invalid`] if the URL is none of these, with [`StoreError::Misconfigured`] if the path, a permission or the server's
-/// configuration has to be changed first, and with [`StoreError::Unavailable`] if a later try may succeed, such as where another process has
-/// the folder open or the server does not answer.
-///
-/// | URL | store | needs the feature |
+/// | URL | store | feature |
 /// |---|---|---|
-/// | `file:FOLDER` | an append-only log in that folder, which is made if its parent exists; one process at a time | `file` (default) |
-/// | `file:FOLDER?sync=process` | the same, not synced before each answer: see [`file::SyncMode`] | `file` (default) |
-/// | `redis://HOST:PORT/DATABASE?prefix=NAME` | on a Redis server, for all who use the same prefix; `rediss:` for TLS | `redis`, `redis-tls` |
-/// | `memory:` | in this process's memory, gone with it; each call opens one of its own | `memory` (default) |
+/// | `file:FOLDER` | an append-only log in this folder, which is created if its parent exists. One process at a time | `file` (default) |
+/// | `file:FOLDER?sync=process` | a log whose writes survive the end of the process but not a power loss: see [`file::SyncMode`] | `file` (default) |
+/// | `redis://HOST:PORT/DATABASE?prefix=NAME` | a Redis server, shared by all processes with the same prefix. `rediss:` for TLS | `redis`, `redis-tls` |
+/// | `memory:` | the memory of this process. Each call opens a new, empty store | `memory` (default) |
 ///
-/// In a folder's path, `%` and two hexadecimal digits stand for a byte, as in every URL: `%20` for a blank, `%3F` for `?`, `%23` for `#` and `%25` for
-/// `%`. A setting that is unknown, has no value or is given twice is refused with [`Error::Invalid`], and nothing is opened.
+/// In the path of a folder, `%` and two hexadecimal digits stand for a byte: `%20` for a space,
+/// `%3F` for `?`, `%23` for `#` and `%25` for `%`.
+///
+/// # Errors
+///
+/// - [`Error::Invalid`] if the URL has another form, or if a setting is unknown, has no value or is
+///   given twice.
+/// - [`StoreError::Misconfigured`] if the path, a permission or the server's configuration must be
+///   changed.
+/// - [`StoreError::Unavailable`] if a later attempt may succeed, for example because another
+///   process has the folder open or because the server does not answer.
 pub fn open(url: &str) -> Result<Engine, Error> {
     open_with(url, Settings::default())
 }
 
-/// The same as [`open`], with settings of the caller's.
+/// Opens the store that `url` names, and returns an engine over it with custom settings. See
+/// [`open`].
+///
+/// # Errors
+///
+/// The errors of [`open`] and of [`Engine::with_settings`].
+///
+/// # Examples
 ///
 /// ```
 /// use std::time::Duration;
@@ -98,7 +126,11 @@ pub fn open_with(url: &str, settings: Settings) -> Result<Engine, Error> {
     Engine::with_settings(open_store(url)?, settings)
 }
 
-/// Opens the store that `url` names, for [`Engine::with_settings`]. See [`open`].
+/// Opens the store that `url` names, to be passed to [`Engine::with_settings`]. See [`open`].
+///
+/// # Errors
+///
+/// The errors of [`open`].
 pub fn open_store(url: &str) -> Result<Arc<dyn Store>, Error> {
     url::check(url)?;
     let (scheme, rest) = url.split_once(':').unwrap_or((url, ""));
@@ -114,23 +146,25 @@ pub fn open_store(url: &str) -> Result<Arc<dyn Store>, Error> {
         ("memory", _) => Err(url::invalid("the in-memory store takes no arguments; write `memory:`")),
         #[cfg(feature = "redis")]
         ("redis" | "rediss" | "redis+cluster" | "rediss+cluster", _) => Ok(Arc::new(RedisStore::open(url)?)),
-        // The rest of the URL may hold a password, so it is not repeated.
-        _ => Err(url::invalid(format!("there is no store for the scheme {scheme:?}; known are: {KNOWN}"))),
+        // The rest of the URL may contain a password, so the message does not quote it.
+        _ => {
+            Err(url::invalid(format!("there is no store for the scheme {scheme:?}; supported are: {KNOWN}")))
+        }
     }
 }
 
 const KNOWN: &str = match (cfg!(feature = "memory"), cfg!(feature = "file"), cfg!(feature = "redis")) {
     (true, true, true) => "file:FOLDER, redis://HOST and memory:",
-    (true, true, false) => "file:FOLDER and memory:, and with the feature `redis` also redis://HOST",
+    (true, true, false) => "file:FOLDER and memory:, and redis://HOST with the feature `redis`",
     (true, false, true) => "redis://HOST and memory:",
     (false, true, true) => "file:FOLDER and redis://HOST",
     (true, false, false) => "memory:",
     (false, true, false) => "file:FOLDER",
     (false, false, true) => "redis://HOST",
-    (false, false, false) => "none, since no store's feature is enabled",
+    (false, false, false) => "none, because no store's feature is enabled",
 };
 
-/// The README's code is compiled and run with the documentation's.
+/// Compiles and runs the code of the README with the doctests.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;

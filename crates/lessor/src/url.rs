@@ -1,16 +1,18 @@
-//! Reading the URLs that name stores. Whatever is ambiguous or has no effect is refused, and the error names it.
+//! Parses the URLs of stores. Ambiguous parts and parts without an effect are refused, and the
+//! error names them.
 
 use lessor_core::Error;
 
 pub(crate) fn invalid(reason: impl Into<String>) -> Error {
-    Error::Invalid { what: "store URL", reason: reason.into() }
+    Error::invalid("store URL", reason)
 }
 
-/// Refuses what no URL contains. The text may hold a password, so it is not repeated.
+/// Refuses characters that no URL contains. The text may contain a password, so the error does not
+/// quote it.
 pub(crate) fn check(url: &str) -> Result<(), Error> {
     if url.trim() != url || url.chars().any(char::is_control) {
         return Err(invalid(
-            "it begins or ends with a blank, or contains a line break or another control character; remove that",
+            "it begins or ends with a space, or contains a line break or another control character; remove it",
         ));
     }
     Ok(())
@@ -29,7 +31,7 @@ mod file {
     use lessor_core::Error;
     use lessor_file as file;
 
-    /// What follows `file:`.
+    /// The part of a URL after `file:`.
     #[derive(Debug)]
     pub(crate) struct FileUrl {
         pub(crate) folder: PathBuf,
@@ -38,34 +40,34 @@ mod file {
 
     const KNOWN: &str = "write sync=disk or sync=process";
 
-    /// Reads a folder, and perhaps settings behind a `?`.
+    /// Parses a folder, and optional settings after a `?`.
     pub(crate) fn parse(rest: &str) -> Result<FileUrl, Error> {
         if rest.contains('#') {
-            return Err(invalid("it contains `#`, which has no meaning here; write %23 for one in a name"));
+            return Err(invalid("it contains `#`, which has no meaning here; write %23 for `#` in a name"));
         }
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
         Ok(FileUrl { folder: folder(path)?, settings: settings(query)? })
     }
 
     fn folder(text: &str) -> Result<PathBuf, Error> {
-        // `file:///var/lib/app` as well as `file:/var/lib/app` and `file:leases`.
+        // Accepts `file:///var/lib/app`, `file:/var/lib/app` and `file:leases`.
         let path = match text.strip_prefix("//") {
             Some(path) if path.is_empty() || path.starts_with('/') => path,
             Some(path) => {
                 return Err(invalid(format!(
-                    "behind `//` it names a host, and a log is always on this machine; write `file:{path}`, or \
-                     `file:///` and a path from the root"
+                    "it names a host after `//`, but the file store is always on this machine; write `file:{path}`, or \
+                     `file:///` and an absolute path"
                 )));
             }
             None => text,
         };
         if path.is_empty() {
-            return Err(invalid("the file store needs a folder; write for instance `file:./leases`"));
+            return Err(invalid("the file store needs a folder; write for example `file:./leases`"));
         }
         if path.starts_with('~') {
             return Err(invalid(format!(
-                "{path:?} begins with `~`, which only a shell replaces by the home folder; write the whole path, such as \
-                 `file:/home/NAME/leases`, or `file:./{path}` for a folder of that name"
+                "{path:?} begins with `~`, which only a shell replaces by the home folder; write the full path, such as \
+                 `file:/home/NAME/leases`, or `file:./{path}` for a folder with that name"
             )));
         }
         let folder = PathBuf::from(OsString::from_vec(decode(path)?));
@@ -100,7 +102,7 @@ mod file {
         Ok(settings)
     }
 
-    /// Replaces `%` and two hexadecimal digits by the byte that they stand for.
+    /// Replaces each `%` and two hexadecimal digits by their byte.
     fn decode(text: &str) -> Result<Vec<u8>, Error> {
         let mut parts = text.split('%');
         let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
@@ -111,8 +113,8 @@ mod file {
                 Some(byte) if byte != 0 => bytes.push(byte),
                 _ => {
                     return Err(invalid(format!(
-                        "in {text:?} a `%` is not followed by the two hexadecimal digits of a byte other than zero; write \
-                         %25 for a percent sign"
+                        "in {text:?} a `%` is not followed by two hexadecimal digits of a nonzero byte; write %25 for a \
+                         percent sign"
                     )));
                 }
             }

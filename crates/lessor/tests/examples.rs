@@ -1,4 +1,4 @@
-//! Every example runs to its end, and shows what it is there to show.
+//! Runs every example and checks its output.
 
 mod common;
 
@@ -7,7 +7,7 @@ use std::fs;
 
 use common::{example, stderr, stdout};
 
-/// The examples, and what the output of each has to say. `webhooks` has tests of its own.
+/// The examples and parts of their expected output. `webhooks` has its own tests.
 const SHOWN: &[(&str, &[&str])] = &[
     ("async_tokio", &["fetched 1 time(s)", "cancelled: true; taken over after Some(Lapsed)"]),
     ("custom_store", &["the work ran 1 time(s)", "job:1: completed, version 2"]),
@@ -18,23 +18,23 @@ const SHOWN: &[(&str, &[&str])] = &[
     ),
     (
         "step_by_step",
-        &["attempt 1", "first holds it", "attempt 2, goes on from row 500", "rows 500 to 1000 imported"],
+        &["attempt 1", "first holds it", "attempt 2, continues from row 500", "rows 500 to 1000 imported"],
     ),
 ];
 
 #[test]
-fn every_example_runs_to_its_end_and_shows_its_point() {
+fn every_example_succeeds_and_prints_its_result() {
     for (name, shown) in SHOWN {
         let output = example(name).output().unwrap();
         assert!(output.status.success(), "{name}: {}{}", stdout(&output), stderr(&output));
         for part in *shown {
-            assert!(stdout(&output).contains(part), "{name} does not say {part:?}: {}", stdout(&output));
+            assert!(stdout(&output).contains(part), "{name} does not print {part:?}: {}", stdout(&output));
         }
     }
 }
 
 #[test]
-fn no_example_is_left_out() {
+fn every_example_is_tested() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
     let mut found: BTreeSet<String> = fs::read_dir(folder)
         .unwrap()

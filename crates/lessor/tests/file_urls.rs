@@ -1,4 +1,4 @@
-//! The URLs of the file log: which folder they name, what they promise, and what they refuse.
+//! The URLs of the file store: their folders, their durability, and refused URLs.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "what fails here fails the test")]
 
@@ -33,7 +33,8 @@ fn one_slash_and_three_name_the_same_folder() {
     assert!(engine.result("a").wait().unwrap().is_some());
 }
 
-/// The current folder belongs to a whole process, so this one is run once more, elsewhere.
+/// Runs itself in another process with another current folder, because the current folder belongs
+/// to a process.
 #[test]
 fn a_relative_folder_is_below_the_current_one() {
     const INSIDE: &str = "LESSOR_FILE_URLS_INSIDE";
@@ -52,7 +53,7 @@ fn a_relative_folder_is_below_the_current_one() {
 }
 
 #[test]
-fn p8_what_an_answer_survives_follows_the_url() {
+fn p8_the_durability_follows_the_url() {
     let base = temporary();
     for (query, durability) in [
         ("", Durability::Disk),
@@ -66,7 +67,7 @@ fn p8_what_an_answer_survives_follows_the_url() {
 }
 
 #[test]
-fn p12_settings_and_folders_that_make_no_sense_are_refused_before_anything_is_made() {
+fn p12_invalid_settings_and_folders_are_refused_before_anything_is_created() {
     let base = temporary();
     let folder = base.path().join("x");
     for (query, named) in [
@@ -87,10 +88,10 @@ fn p12_settings_and_folders_that_make_no_sense_are_refused_before_anything_is_ma
     assert!(!folder.exists());
 }
 
-/// The last of two contradictory settings counted, and an empty value or one with a broken escape was taken for a word of its
-/// own. Each is refused, with the name of the setting, and no folder is made.
+/// The last of two contradictory settings took effect, and an empty value or an invalid escape was
+/// taken as a value. Each is refused with the name of the setting, and no folder is created.
 #[test]
-fn p12_settings_that_contradict_each_other_or_say_nothing_are_refused_by_name() {
+fn p12_contradictory_and_empty_settings_are_refused_with_their_name() {
     let base = temporary();
     let folder = base.path().join("x");
     for (query, named) in [
@@ -104,7 +105,7 @@ fn p12_settings_that_contradict_each_other_or_say_nothing_are_refused_by_name() 
         ("?sync=%zzdisk", "%zzdisk"),
         ("?sync=disk#sync=process", "%23"),
         ("?sync=disk\n", "line break"),
-        (" ", "ends with a blank"),
+        (" ", "ends with a space"),
     ] {
         let (kind, text) = refusal(&format!("file:{}{query}", folder.display()));
         assert_eq!(kind, ErrorKind::Invalid, "{query:?}");
@@ -116,16 +117,17 @@ fn p12_settings_that_contradict_each_other_or_say_nothing_are_refused_by_name() 
 }
 
 #[test]
-fn p12_a_path_with_escapes_names_the_folder_that_they_stand_for() {
+fn p12_escapes_in_a_path_are_decoded() {
     let base = temporary();
     complete(&lessor::open(&format!("file:{}/a%20%3f%25", base.path().display())).unwrap(), "a");
     assert!(base.path().join("a ?%/superblock").is_file());
 }
 
-/// `file:~/x` asked for the parent folder `~` to be made, and `file:~` made a folder of that name. `file:///` made a log in the
-/// root of the file system, and `file://x` one in the folder `x`, where a URL has the name of a host.
+/// `file:~/x` required the parent folder `~`, and `file:~` created a folder with that name.
+/// `file:///` created a log in the root of the file system, and `file://x` one in the folder `x`,
+/// although URLs have the name of a host there.
 #[test]
-fn p12_urls_that_mean_something_else_than_they_seem_to_are_refused_with_what_to_write() {
+fn p12_misleading_urls_are_refused_with_the_intended_form() {
     for (url, named) in [
         ("file:~", "file:/home/NAME/leases"),
         ("file:~/x", "file:./~/x"),
@@ -145,7 +147,7 @@ fn p12_urls_that_mean_something_else_than_they_seem_to_are_refused_with_what_to_
 }
 
 #[test]
-fn p12_a_folder_that_cannot_be_is_refused_with_what_to_do() {
+fn p12_an_impossible_folder_is_refused_with_advice() {
     let base = temporary();
     let (kind, text) = refusal(&format!("file:{}", base.path().join("no/such").display()));
     assert_eq!(kind, ErrorKind::Misconfigured);
@@ -159,7 +161,7 @@ fn p12_a_folder_that_cannot_be_is_refused_with_what_to_do() {
 }
 
 #[test]
-fn p9_a_folder_is_open_once_at_a_time_and_free_as_soon_as_its_engine_is_gone() {
+fn p9_a_folder_is_open_once_at_a_time_and_free_when_its_engine_is_dropped() {
     let base = temporary();
     let url = format!("file:{}", base.path().join("x").display());
     let engine = lessor::open(&url).unwrap();
@@ -174,7 +176,7 @@ fn p9_a_folder_is_open_once_at_a_time_and_free_as_soon_as_its_engine_is_gone() {
     }
 }
 
-/// `None` if the folder is open elsewhere.
+/// Opens the folder and checks its records. Returns `None` if the folder is open elsewhere.
 fn engine_with_both(url: &str) -> Option<Engine> {
     let engine = lessor::open(url).ok()?;
     assert!(engine.result("a").wait().unwrap().is_some());
@@ -182,9 +184,9 @@ fn engine_with_both(url: &str) -> Option<Engine> {
     Some(engine)
 }
 
-/// Whoever opens waits a while for the one before to let go.
+/// Opening waits for a while until the previous owner releases the folder.
 #[test]
-fn p9_a_folder_that_is_let_go_of_while_another_waits_for_it_is_opened() {
+fn p9_opening_waits_until_a_folder_is_released() {
     let base = temporary();
     let url = format!("file:{}", base.path().join("x").display());
     let engine = lessor::open(&url).unwrap();

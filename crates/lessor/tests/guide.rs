@@ -1,4 +1,5 @@
-//! What the guide for authors of stores shows is the code that is compiled and run, and it is a correct store.
+//! Tests that the store in the guide for authors equals the example, and that it passes the
+//! conformance suite.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -19,7 +20,7 @@ fn between<'a>(text: &'a str, begin: &str, end: &str) -> Option<&'a str> {
 }
 
 #[test]
-fn the_store_in_the_guide_is_the_one_that_is_compiled() {
+fn the_store_in_the_guide_equals_the_example() {
     let shown = between(GUIDE, "```rust\n", "```").unwrap();
     let compiled = between(EXAMPLE, "// ANCHOR: store\n", "// ANCHOR_END: store").unwrap();
     assert!(
@@ -37,14 +38,14 @@ fn the_guides_store() -> Subject {
 conformance!(the_guides_store);
 
 #[test]
-fn one_call_tests_every_promise_as_well() {
+fn run_all_tests_every_promise() {
     let promises = conformance::run_all(&the_guides_store);
     assert!(promises >= 40, "{promises}");
 }
 
 const GUARANTEES: &str = include_str!("../../../docs/guarantees.md");
 
-/// All Rust sources below `folder`, one after the other.
+/// Appends all Rust sources below `folder` to `all`.
 fn sources(folder: &std::path::Path, all: &mut String) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -57,7 +58,7 @@ fn sources(folder: &std::path::Path, all: &mut String) {
 }
 
 #[test]
-fn every_test_that_the_guarantees_name_is_there() {
+fn every_test_named_in_the_guarantees_exists() {
     let mut all = String::new();
     sources(std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/..")), &mut all);
     let rows = GUARANTEES.lines().filter(|line| line.starts_with("| P"));

@@ -1,4 +1,4 @@
-//! The main job, from the outside: its figures, its exit codes and what it refuses.
+//! The example `webhooks` from the outside: its figures, its exit codes and its errors.
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
@@ -13,12 +13,12 @@ use common::{example, row, stderr, stdout};
 const DELIVERIES: u64 = 92;
 const DISTINCT: u64 = 40;
 
-/// Over the in-memory store, unless the arguments name another.
+/// Runs the example, over the in-memory store unless the arguments name another.
 fn run(args: &[&str]) -> Output {
     example("webhooks").args(["--store", "memory:"]).args(args).output().unwrap()
 }
 
-/// A file of the test's own that does not exist yet.
+/// Returns the path of a new file for the test.
 fn file(name: &str) -> PathBuf {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     let _ = fs::remove_file(&path);
@@ -41,7 +41,7 @@ fn p1_each_delivery_of_the_sample_is_worked_on_once_and_its_duplicates_get_the_r
 }
 
 #[test]
-fn p1_under_chaos_whatever_is_worked_on_twice_says_why() {
+fn p1_under_chaos_all_repeated_work_has_a_reason() {
     for seed in ["1", "2", "3"] {
         let ledger = file(&format!("chaos-{seed}.ledger"));
         let rates = ["--panic-rate", "0.15", "--error-rate", "0.15", "--stall-rate", "0.15", "--ttl", "60ms"];
@@ -50,15 +50,16 @@ fn p1_under_chaos_whatever_is_worked_on_twice_says_why() {
         assert!(output.status.success(), "{}{}", stdout(&output), stderr(&output));
         let ended = row(&output, "executed") + row(&output, "replayed") + row(&output, "failed");
         assert_eq!(ended, DELIVERIES, "every delivery comes to its end");
-        for chaos in ["chaos: panics", "chaos: errors", "chaos: stalls", "tried again"] {
+        for chaos in ["chaos: panics", "chaos: errors", "chaos: stalls", "retried"] {
             assert!(row(&output, chaos) > 0, "{chaos}");
         }
     }
 }
 
-/// Every delivery comes twice in a row, and all stall at first: a twin takes over, and the holder is refused.
+/// Each delivery comes twice in a row, and all attempts stall at first. A concurrent caller takes
+/// over, and the former holder is refused.
 #[test]
-fn p1_a_worker_that_stalls_past_its_lease_is_refused_when_it_comes_back() {
+fn p1_a_worker_that_stalls_past_its_lease_is_refused() {
     let (input, ledger) = (file("stalls.ndjson"), file("stalls.ledger"));
     let lines: String = (0..4).map(|n| format!("{{\"delivery\":\"{n}\"}}\n").repeat(2)).collect();
     fs::write(&input, lines).unwrap();
@@ -72,9 +73,9 @@ fn p1_a_worker_that_stalls_past_its_lease_is_refused_when_it_comes_back() {
 }
 
 #[test]
-fn p1_the_check_finds_what_was_worked_on_twice_without_a_reason() {
+fn p1_the_check_finds_repeated_work_without_a_reason() {
     let ledger = file("planted.ledger");
-    // Attempt, token, run, outcome, and how the grant before ended.
+    // The columns are attempt, token, run, outcome, and the end of the previous grant.
     let line = |(attempt, token, run, outcome, after): (u32, u64, u64, &str, &str)| {
         if outcome == ENDED.3 {
             return format!("{{\"run_ended\":{run}}}\n");
@@ -96,7 +97,8 @@ fn p1_the_check_finds_what_was_worked_on_twice_without_a_reason() {
         (0, vec![first, (2, 20, 1, "done", "lapsed"), (1, 10, 1, "fenced", "")]),
         (0, vec![first, (2, 20, 2, "done", "lapsed")]),
         (0, vec![first, (2, 20, 2, "done", "lapsed"), (3, 30, 3, "done", "lapsed")]),
-        // The first run ended well, or its worker went on with other work: neither was cut off.
+        // The first run ended normally, or its worker continued with other work, so neither was
+        // interrupted.
         (1, vec![first, ENDED, (2, 20, 2, "done", "lapsed")]),
         (1, vec![first, OTHER, (2, 20, 2, "done", "lapsed")]),
         (1, vec![first, first]),
@@ -122,7 +124,7 @@ fn p1_the_check_finds_what_was_worked_on_twice_without_a_reason() {
 }
 
 #[test]
-fn p12_a_line_that_is_no_delivery_is_named_and_nothing_is_begun() {
+fn p12_an_invalid_line_is_reported_and_no_work_begins() {
     let (input, ledger) = (file("bad.ndjson"), file("bad.ledger"));
     let control = r#"{"delivery":"a\u0000b"}"#;
     for (bad, what) in [
@@ -143,7 +145,7 @@ fn p12_a_line_that_is_no_delivery_is_named_and_nothing_is_begun() {
 }
 
 #[test]
-fn an_id_that_comes_with_two_payloads_is_not_passed_over_in_silence() {
+fn an_id_with_two_payloads_is_reported() {
     let (input, ledger) = (file("two.ndjson"), file("two.ledger"));
     fs::write(&input, "{\"delivery\":1,\"payload\":1}\n{\"delivery\":1,\"payload\":2}\n").unwrap();
     let output = run(&["--input", input.to_str().unwrap(), "--ledger", ledger.to_str().unwrap()]);
@@ -152,9 +154,10 @@ fn an_id_that_comes_with_two_payloads_is_not_passed_over_in_silence() {
     assert_eq!(row(&output, "executed"), 1);
 }
 
-/// With a mistyped `--payload`, nothing was compared any more, and two different requests under one id passed for the same.
+/// With a mistyped `--payload`, payloads were not compared, and two different requests with one id
+/// were treated as the same.
 #[test]
-fn p12_a_payload_member_that_a_delivery_lacks_is_an_error_where_it_was_named() {
+fn p12_a_missing_payload_member_is_an_error_if_it_was_given() {
     let (input, ledger) = (file("payload.ndjson"), file("payload.ledger"));
     fs::write(&input, "{\"delivery\":1,\"body\":1}\n{\"delivery\":2}\n{\"delivery\":1,\"body\":2}\n")
         .unwrap();
@@ -172,9 +175,9 @@ fn p12_a_payload_member_that_a_delivery_lacks_is_an_error_where_it_was_named() {
     assert!(stdout(&output).contains("another payload"), "{}", stdout(&output));
 }
 
-/// A ledger that is a device was read to an end that it does not have, until the memory was used up; so was an input.
+/// A ledger or input that was a device was read until the memory was exhausted.
 #[test]
-fn p12_a_ledger_or_an_input_that_is_no_file_is_refused() {
+fn p12_a_ledger_or_input_that_is_not_a_regular_file_is_refused() {
     let folder = env!("CARGO_TARGET_TMPDIR");
     for args in [
         &["--ledger", "/dev/full"][..],
@@ -187,35 +190,35 @@ fn p12_a_ledger_or_an_input_that_is_no_file_is_refused() {
     ] {
         let output = limited("ulimit -v 4000000", args);
         assert_eq!(output.status.code(), Some(2), "{args:?}: {}{}", stdout(&output), stderr(&output));
-        assert!(stderr(&output).contains("not a regular file"), "{args:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains("must be a regular file"), "{args:?}: {}", stderr(&output));
     }
 }
 
-/// Runs the example in a shell that has set a limit for it.
+/// Runs the example in a shell with a resource limit.
 fn limited(limit: &str, args: &[&str]) -> Output {
     let program = example("webhooks").get_program().to_owned();
     let script = format!("trap '' XFSZ; {limit}; exec \"$@\"");
     let mut shell = Command::new("sh");
-    // What it makes where it stands is no part of the sources.
+    // The current folder is a temporary one, so that the example creates no files in the sources.
     shell.current_dir(env!("CARGO_TARGET_TMPDIR"));
     shell.args(["-c", &script, "sh"]).arg(program).args(args).output().unwrap()
 }
 
-/// Where the ledger could not be written, each delivery was tried again and again, and noted as one more problem. The next run
-/// took what the failing one had left for failures of the work.
+/// When the ledger could not be written, each delivery was retried repeatedly and counted as
+/// another problem. The next run took the remains of the failed one for failures of the work.
 #[test]
-fn p5_a_ledger_that_cannot_be_written_ends_the_run_and_the_next_one_goes_on() {
+fn p5_a_ledger_that_cannot_be_written_ends_the_run_and_the_next_one_continues() {
     const LIMIT: usize = 3 << 20;
     let ledger = file("full.ledger");
     let store = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let line = r#"{"id":"before","attempt":1,"token":1,"worker":1,"run":1,"outcome":"fenced","after":null}"#;
-    // Room for a few lines, and for a part of one.
+    // The limit leaves space for some lines and a part of one.
     let lines = format!("{line}\n").repeat((LIMIT - 1000) / (line.len() + 1));
     fs::write(&ledger, &lines).unwrap();
     let url = format!("file:{}", store.path().join("leases").display());
     let args = ["--store", &url, "--ledger", ledger.to_str().unwrap(), "--ttl", "10m"];
 
-    // In blocks of 512 bytes.
+    // The limit is in blocks of 512 bytes.
     let output = limited(&format!("ulimit -f {}", LIMIT / 512), &args);
     assert_eq!(output.status.code(), Some(2), "{}{}", stdout(&output), stderr(&output));
     assert!(stderr(&output).contains("the ledger cannot be written"), "{}", stderr(&output));
@@ -233,7 +236,7 @@ fn p5_a_ledger_that_cannot_be_written_ends_the_run_and_the_next_one_goes_on() {
 }
 
 #[test]
-fn a_ledger_whose_store_is_gone_is_not_continued() {
+fn a_ledger_without_its_store_is_not_continued() {
     let ledger = file("again.ledger");
     let path = ledger.to_str().unwrap();
     assert!(run(&["--ledger", path]).status.success());
@@ -246,7 +249,7 @@ fn a_ledger_whose_store_is_gone_is_not_continued() {
 }
 
 #[test]
-fn p12_arguments_that_make_no_sense_are_refused() {
+fn p12_invalid_arguments_are_refused() {
     for args in [
         &["--workers", "0"][..],
         &["--workers", "1025"],

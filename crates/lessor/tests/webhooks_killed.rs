@@ -1,7 +1,8 @@
-//! The main job over the file log: run again, and killed again and again until it is done.
+//! The example `webhooks` over the file store: run twice, and killed repeatedly until all work is
+//! done.
 //!
-//! The environment's `LESSOR_KILLS` says how often it is killed at most, by default 12, and `LESSOR_WEBHOOK_DELIVERIES`
-//! how many deliveries are made up, by default 120.
+//! `LESSOR_KILLS` is the maximum number of kills, by default 12. `LESSOR_WEBHOOK_DELIVERIES` is the
+//! number of generated deliveries, by default 120.
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
@@ -18,7 +19,7 @@ use common::{example, number_from_env, pause, row, stderr, stdout};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A folder with a store, its ledger and deliveries of which each comes up to three times.
+/// A folder with a store, a ledger, and deliveries that come up to three times each.
 struct Job {
     folder: TempDir,
     deliveries: u64,
@@ -85,7 +86,7 @@ fn p1_p5_a_second_run_over_the_same_folder_replays_everything() {
 }
 
 #[test]
-fn p1_p5_killed_again_and_again_each_is_worked_on_once_or_again_where_it_was_cut_off() {
+fn p1_p5_under_repeated_kills_only_interrupted_work_is_repeated() {
     let job = Job::new(number_from_env("LESSOR_WEBHOOK_DELIVERIES", 120));
     let most = number_from_env("LESSOR_KILLS", 12);
     let (mut kills, mut seed) = (0, u64::from(std::process::id()));
@@ -105,7 +106,8 @@ fn p1_p5_killed_again_and_again_each_is_worked_on_once_or_again_where_it_was_cut
     let ended = row(&last, "executed") + row(&last, "replayed");
     assert_eq!(ended, job.deliveries, "{}", stdout(&last));
 
-    // On a machine that stands still for longer than a lease, a twin may take over, and the holder is refused.
+    // On a machine that is suspended for longer than a lease, another caller may take over, and the
+    // former holder is refused.
     let (fenced, lines): (Vec<_>, Vec<_>) =
         job.lines().into_iter().partition(|line| line["outcome"] == "fenced");
     let mut last_words: HashMap<(u64, u64), Value> = HashMap::new();
@@ -127,7 +129,7 @@ fn p1_p5_killed_again_and_again_each_is_worked_on_once_or_again_where_it_was_cut
             assert!(pair[0]["token"].as_u64() < pair[1]["token"].as_u64(), "{id}: {pair:?}");
             assert!(pair[0]["attempt"].as_u64() < pair[1]["attempt"].as_u64(), "{id}: {pair:?}");
             if !fenced.iter().any(|line| line["token"] == pair[0]["token"] && line["id"] == pair[0]["id"]) {
-                assert!(last_words.contains(&pair[0]), "{id}: its worker went on: {pair:?}");
+                assert!(last_words.contains(&pair[0]), "{id}: its worker continued: {pair:?}");
                 again += 1;
             }
         }
@@ -143,7 +145,7 @@ fn p1_p5_killed_again_and_again_each_is_worked_on_once_or_again_where_it_was_cut
     );
     assert_eq!(row(&job.run(), "executed"), 0);
 
-    // What nobody can explain is found in this ledger as well: a line that came in twice.
+    // The check must also find an unexplained repetition in this ledger: a duplicated line.
     let text = fs::read_to_string(job.ledger()).unwrap();
     let twice = text.lines().next().unwrap();
     fs::write(job.ledger(), format!("{text}{twice}\n")).unwrap();
@@ -153,7 +155,7 @@ fn p1_p5_killed_again_and_again_each_is_worked_on_once_or_again_where_it_was_cut
 }
 
 #[test]
-fn p5_half_a_line_that_a_kill_left_is_no_effect_and_is_done() {
+fn p5_work_with_an_incomplete_line_is_done_again() {
     let job = Job::new(10);
     job.run();
     let before = job.lines();
@@ -164,7 +166,7 @@ fn p5_half_a_line_that_a_kill_left_is_no_effect_and_is_done() {
 }
 
 #[test]
-fn a_ledger_of_another_store_is_told_from_its_own() {
+fn a_ledger_of_another_store_is_detected() {
     let job = Job::new(10);
     job.run();
     fs::remove_file(job.ledger()).unwrap();

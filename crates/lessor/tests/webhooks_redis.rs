@@ -1,4 +1,4 @@
-//! The main job in several processes at once, which share a server and a ledger.
+//! The example `webhooks` in several processes at the same time, which share a server and a ledger.
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
@@ -14,7 +14,7 @@ use serde_json::Value;
 
 const PROCESSES: usize = 3;
 
-/// Says how many were worked on by each process.
+/// Returns the number of deliveries that each process worked on.
 fn run_at_once(server: &Server, prefix: &str, distinct: u64) -> Vec<u64> {
     let ledger = server.folder.path().join(format!("{prefix}.ledger"));
     let command = || {
@@ -44,7 +44,7 @@ fn run_at_once(server: &Server, prefix: &str, distinct: u64) -> Vec<u64> {
 
     let check = command().arg("--check").output().unwrap();
     assert!(check.status.success(), "{}", stdout(&check));
-    // One more finds all of it done.
+    // One more run finds all work done.
     let again = command().output().unwrap();
     assert!(again.status.success(), "{}", stdout(&again));
     assert_eq!((row(&again, "executed"), row(&again, "replayed")), (0, row(&again, "deliveries")));
@@ -61,7 +61,7 @@ fn p1_three_processes_on_one_server_work_on_each_delivery_of_the_sample_once() {
 }
 
 #[test]
-fn a_store_that_is_shared_needs_a_ledger_that_is() {
+fn a_shared_store_needs_a_shared_ledger() {
     let output = example("webhooks").args(["--store", "redis://127.0.0.1:1/0"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("needs --ledger"), "{}", stderr(&output));

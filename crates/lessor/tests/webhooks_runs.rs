@@ -1,8 +1,10 @@
-//! The main job over every store, again and again. Undisturbed, each delivery is worked on once and each copy of it gets the result; under chaos, kills
-//! and restarts, whatever is worked on again says why.
+//! The example `webhooks` over every store, repeatedly. Without failures, each delivery is worked
+//! on once, and each copy gets the result. With chaos, kills and restarts, all repeated work has a
+//! reason.
 //!
-//! The environment's `LESSOR_WEBHOOK_INPUT` names a file of deliveries, by default the example's sample; `LESSOR_WEBHOOK_RUNS` says how often
-//! each of the tests goes over it, by default once; and `LESSOR_KILLS` how many processes are killed in each run with kills, by default 6.
+//! `LESSOR_WEBHOOK_INPUT` names a file of deliveries, by default the example's sample.
+//! `LESSOR_WEBHOOK_RUNS` is the number of repetitions of each test, by default 1. `LESSOR_KILLS` is
+//! the number of processes that are killed in each run with kills, by default 6.
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
@@ -19,7 +21,7 @@ use common::{example, number_from_env, pause, random, row, stderr, stdout};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Long enough for no lease to lapse because the machine is busy.
+/// A ttl that does not end only because the machine is busy.
 const CALM: &[&str] = &["--ttl", "10m"];
 const CHAOS: &[&str] =
     &["--ttl", "200ms", "--panic-rate", "0.1", "--error-rate", "0.1", "--stall-rate", "0.05", "--seed"];
@@ -52,7 +54,7 @@ impl Input {
     }
 }
 
-/// One store with its ledger, and nothing in either yet.
+/// An empty store with an empty ledger.
 struct Job<'i> {
     input: &'i Input,
     store: String,
@@ -93,7 +95,7 @@ impl<'i> Job<'i> {
         assert_eq!((row(&again, "executed"), row(&again, "replayed")), (0, self.input.deliveries()));
     }
 
-    /// Looks at the whole ledger, and counts the reasons for work that was done again.
+    /// Checks the whole ledger, and counts the reasons for repeated work.
     fn assert_nothing_was_done_twice_without_a_reason(&self) -> BTreeMap<String, u64> {
         let check = self.command(&self.input.path, &["--check"]).output().unwrap();
         assert_ended_well(&check);
@@ -109,12 +111,13 @@ fn assert_ended_well(output: &Output) {
     assert!(output.status.success(), "{}{}", stdout(output), stderr(output));
 }
 
-/// All of the deliveries, whoever had which: each was worked on once, and the copies got the result.
+/// Checks that each delivery was worked on once, by any of the processes, and that the copies got
+/// the result.
 fn assert_each_was_worked_on_once(input: &Input, outputs: &[Output]) -> String {
     let sum = |name| outputs.iter().map(|output| row(output, name)).sum::<u64>();
     outputs.iter().for_each(assert_ended_well);
     assert_eq!((sum("executed"), sum("replayed")), (input.distinct, input.deliveries() - input.distinct));
-    assert_eq!(sum("taken over") + sum("tried again") + sum("failed") + sum("fenced"), 0);
+    assert_eq!(sum("taken over") + sum("retried") + sum("failed") + sum("fenced"), 0);
     format!("{} worked on, {} replayed", sum("executed"), sum("replayed"))
 }
 
@@ -146,7 +149,7 @@ fn p1_p5_on_a_file_each_delivery_is_worked_on_once_in_every_run_and_replayed_in_
 }
 
 #[test]
-fn p1_in_memory_under_chaos_every_repeat_says_why() {
+fn p1_in_memory_under_chaos_all_repeated_work_has_a_reason() {
     let input = Input::from_env();
     for run in runs() {
         let job = Job::in_memory(&input);
@@ -162,7 +165,7 @@ fn assert_all_ended(input: &Input, output: &Output) {
     assert_eq!(ended, input.deliveries(), "{}", stdout(output));
 }
 
-/// Starts `at_once` processes, kills one of them at a time and starts it again, until all are done.
+/// Starts `at_once` processes, and kills and restarts one at a time until all are done.
 fn kill_again_and_again(job: &Job<'_>, at_once: usize, run: u64) {
     let seed = run.to_string();
     let start = || job.command(&job.input.path, &[CHAOS, &[&seed]].concat()).spawn().unwrap();
@@ -191,7 +194,7 @@ fn kill_again_and_again(job: &Job<'_>, at_once: usize, run: u64) {
 }
 
 #[test]
-fn p1_p5_on_a_file_under_chaos_and_kills_every_repeat_says_why() {
+fn p1_p5_on_a_file_under_chaos_and_kills_all_repeated_work_has_a_reason() {
     let input = Input::from_env();
     for run in runs() {
         kill_again_and_again(&Job::on_a_file(&input), 1, run);
@@ -209,7 +212,7 @@ mod redis {
         Job::new(input, |_| format!("redis://127.0.0.1:{}/0?prefix={prefix}", server.port))
     }
 
-    /// The deliveries come in turn to one of three processes, as they do behind a load balancer.
+    /// The deliveries are distributed over three processes in turn, as by a load balancer.
     #[test]
     fn p1_three_processes_on_redis_work_on_each_delivery_once_in_every_run() {
         let Some(server) = Server::start() else { return };
@@ -234,7 +237,7 @@ mod redis {
     }
 
     #[test]
-    fn p1_three_processes_on_redis_under_chaos_and_kills_say_why_they_repeat_any_work() {
+    fn p1_three_processes_on_redis_under_chaos_and_kills_have_reasons_for_repeated_work() {
         let Some(server) = Server::start() else { return };
         let input = Input::from_env();
         for run in runs() {

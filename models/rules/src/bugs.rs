@@ -4,49 +4,50 @@ use std::cell::Cell;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bug {
-    // In a store.
-    /// A fresh grant counts however late its answer arrives.
-    LateAnswerIsTaken,
-    /// A fresh grant is undone where its answer arrives late, but counts where it is found later.
-    LateRecordIsTaken,
-    /// A fresh grant counts until its token is as old as a token that is purged.
-    LateRecordCountsForTheWholeAge,
+    // Faults of a store.
+    /// A fresh grant counts even if its reply arrives too late.
+    LateReplyIsAccepted,
+    /// A fresh grant is undone if its reply arrives too late, but counts if it is found by reading
+    /// later.
+    LateRecordIsAccepted,
+    /// A fresh grant counts until its token is as old as a purged one.
+    LateRecordCountsTooLong,
     /// A store of the kind `Server` purges as early as one of the kind `Local`.
-    PurgeIgnoresTheAge,
+    PurgeIgnoresTokenAge,
     PurgeIgnoresRetention,
-    StoreForgetsWhatWasPurged,
-    StoreLetsEqualTokensIn,
+    StoreForgetsPurgedTokens,
+    StoreAcceptsEqualTokens,
     StoreIgnoresNotBefore,
     StoreIgnoresNotAfter,
-    SwapComparesTheTokenAlone,
-    /// Whether an outcome is late is judged by the reading before the write.
-    LateIsJudgedByTheReading,
-    // In waiting.
-    /// A waiter accepts a reading that was published before it came.
-    WaiterTakesWhatWasSeenBefore,
-    /// A waiter accepts a reading that began before it came.
-    WaiterTakesAReadingUnderWay,
-    /// A waiter is given the outcome of a request with another fingerprint.
+    SwapComparesOnlyTheToken,
+    /// The lateness of an outcome is decided by the clock reading before the write.
+    LatenessIsDecidedByTheReading,
+    // Faults of waiting.
+    /// A waiter accepts a reading that was published before it registered.
+    WaiterAcceptsAnEarlierReading,
+    /// A waiter accepts a reading that began before it registered.
+    WaiterAcceptsAReadingInFlight,
+    /// A waiter gets the outcome of a request with another fingerprint.
     WaiterIgnoresFingerprints,
-    // In the rules.
-    SupersededHolderIsTakenForTheHolder,
+    // Faults of the rules.
+    SupersededHolderIsAccepted,
     LiveLeaseIsTakenOver,
     CompletedIsGrantedAgain,
-    FailureIsRetriedTooSoon,
+    FailureIsRetriedTooEarly,
     FingerprintsAreIgnored,
     DoubtIsTakenOver,
-    TokenIsTheTimeAlone,
+    TokenIsOnlyTheTime,
     LateOutcomeIsRefused,
     LapsedLeaseIsExtended,
     RepeatedOutcomeIsRefused,
     RefusalWrites,
     VersionSkips,
-    ForgettingIsForcedAlways,
-    OwnGrantIsRefusedWhenSentAgain,
+    ForgetIsAlwaysForced,
+    RepeatedAcquireIsRefused,
 }
 
 thread_local! {
-    /// The rules are a plain function, which takes no further argument.
+    /// The fault is here because the rules are a plain function without another argument.
     static IN_THE_RULES: Cell<Option<Bug>> = const { Cell::new(None) };
 }
 

@@ -1,63 +1,63 @@
-//! The promises, and the history that is needed to check them.
+//! The promises, and the history needed to check them.
 
 use crate::config::{Config, Event, Kind as StoreKind};
 use crate::server::Stored;
 use crate::table::{Column, Kind, cell, column};
-use crate::words::{CLOSE, Cmd, Deed, Id, Rec, Time};
+use crate::words::{CLOSE, Cmd, HolderOp, Id, Rec, Time};
 
 /// A promise, as a bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum Check {
     OneLiveGrant = 1,
-    TokensRiseWhereAnswered = 1 << 1,
-    TokensRiseWhereFound = 1 << 2,
-    TokensRiseWhereSentAgain = 1 << 3,
-    FinishedStays = 1 << 4,
+    TokensRiseIfAnswered = 1 << 1,
+    TokensRiseIfFound = 1 << 2,
+    TokensRiseIfRepeated = 1 << 3,
+    FinishedIsFinal = 1 << 4,
     RefusalsChangeNothing = 1 << 5,
-    SentAgainIsTheSame = 1 << 6,
+    RepetitionIsTheSame = 1 << 6,
     VersionsGrowByOne = 1 << 7,
     LateOutcomeCounts = 1 << 8,
     SupersededChangesNothing = 1 << 9,
-    DoubtIsLeftToTheOperator = 1 << 10,
+    DoubtIsResolvedByTheOperator = 1 << 10,
     OutcomeIsOfTheSameRequest = 1 << 11,
     AnswerIsNotOlder = 1 << 12,
-    LateIsJudgedAtTheWrite = 1 << 13,
+    LatenessIsDecidedAtTheWrite = 1 << 13,
     Table = 1 << 14,
     LapsedStaysLapsed = 1 << 15,
     GrantIsStored = 1 << 16,
-    NothingIsWrittenToWhatIsOver = 1 << 17,
+    NothingIsWrittenAfterTheEnd = 1 << 17,
     VersionsAreUnique = 1 << 18,
 }
 
 pub(crate) const CHECKS: [(&str, Check); 19] = [
     ("P1: one live grant per key", Check::OneLiveGrant),
-    ("P2: tokens rise, where a grant is answered", Check::TokensRiseWhereAnswered),
-    ("P2: tokens rise, where a grant is found by reading", Check::TokensRiseWhereFound),
-    ("P2: tokens rise, where an acquire is sent again", Check::TokensRiseWhereSentAgain),
-    ("P3: finished stays", Check::FinishedStays),
+    ("P2: tokens rise if the grant is answered", Check::TokensRiseIfAnswered),
+    ("P2: tokens rise if the grant is found by reading", Check::TokensRiseIfFound),
+    ("P2: tokens rise if the acquire is repeated", Check::TokensRiseIfRepeated),
+    ("P3: an outcome is final", Check::FinishedIsFinal),
     ("P4: refusals change nothing", Check::RefusalsChangeNothing),
-    ("P6: what is sent again gives the same answer and writes once", Check::SentAgainIsTheSame),
+    ("P6: a repeated operation gives the same answer and writes once", Check::RepetitionIsTheSame),
     ("P10: versions grow by one", Check::VersionsGrowByOne),
     ("P10: a version is one write", Check::VersionsAreUnique),
     ("rule 2: a late outcome counts", Check::LateOutcomeCounts),
-    ("rule 2: what lapsed does not come back", Check::LapsedStaysLapsed),
+    ("rule 2: a lapsed lease is not revived", Check::LapsedStaysLapsed),
     ("rule 3: a superseded holder changes nothing", Check::SupersededChangesNothing),
-    ("rule 6: what is in doubt is left to the operator", Check::DoubtIsLeftToTheOperator),
-    ("rule 8: an outcome is for its request alone", Check::OutcomeIsOfTheSameRequest),
+    ("rule 6: a key in doubt is resolved by the operator", Check::DoubtIsResolvedByTheOperator),
+    ("rule 8: an outcome is only for its own request", Check::OutcomeIsOfTheSameRequest),
     ("rule 11: an answer is not older than its question", Check::AnswerIsNotOlder),
-    ("rule 12: late is judged at the write", Check::LateIsJudgedAtTheWrite),
-    ("the table: each answer is its cell's", Check::Table),
-    ("the table: nothing is written to what is over", Check::NothingIsWrittenToWhatIsOver),
+    ("rule 12: lateness is decided at the write", Check::LatenessIsDecidedAtTheWrite),
+    ("the table: each answer is that of its cell", Check::Table),
+    ("the table: nothing is written after the end", Check::NothingIsWrittenAfterTheEnd),
     ("a grant that a caller has is stored", Check::GrantIsStored),
 ];
 
-/// The history.
+/// The events so far, as far as the checks need them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Ghost {
-    /// In the order of their writes.
+pub(crate) struct History {
+    /// The grants in the order of their writes.
     grants: Vec<Grant>,
-    /// The versions that were acknowledged as written, where that is checked.
+    /// The versions that were acknowledged as written, if that is checked.
     acknowledged: Vec<(Time, u64)>,
     pub(crate) broken: u32,
 }
@@ -66,16 +66,16 @@ pub(crate) struct Ghost {
 struct Grant {
     id: Id,
     token: Time,
-    is_told: bool,
-    /// The end of the lease as far as the holder knows; zero once it is past.
+    is_answered: bool,
+    /// The end of the lease as the holder knows it. Zero after it has passed.
     until: Time,
-    /// Finished, released, abandoned or superseded.
+    /// Whether it was finished, released, abandoned or superseded.
     is_over: bool,
-    /// The outcome came after the lease had lapsed.
+    /// Whether the outcome came after the lease had lapsed.
     is_late: Option<bool>,
 }
 
-/// How a caller learned of its grant.
+/// The way in which a caller learned of its grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum How {
     Answered,
@@ -83,13 +83,13 @@ pub(crate) enum How {
     SentAgain,
 }
 
-impl Ghost {
+impl History {
     pub(crate) fn fault(&mut self, check: Check) {
         self.broken |= check as u32;
     }
 
     /// The write of a command has replaced `before`.
-    pub(crate) fn landed(
+    pub(crate) fn on_write(
         &mut self,
         cmd: Cmd,
         before: Option<&Stored>,
@@ -105,7 +105,7 @@ impl Ghost {
         let begins = past == Column::Absent && matches!(cmd, Cmd::Acquire(..));
         let version = if begins { 0 } else { before.map_or(0, |stored| stored.rec.version()) };
         if begins && before.is_some_and(|stored| next.version() == stored.rec.version() + 1) {
-            self.fault(Check::NothingIsWrittenToWhatIsOver);
+            self.fault(Check::NothingIsWrittenAfterTheEnd);
         } else if next.version() != version + 1 || (begins && next.record.attempt() != 1) {
             self.fault(Check::VersionsGrowByOne);
         }
@@ -113,27 +113,29 @@ impl Ghost {
             Cmd::Acquire(id, _) => self.grants.push(Grant {
                 id,
                 token: next.token(),
-                is_told: false,
+                is_answered: false,
                 until: 0,
                 is_over: false,
                 is_late: None,
             }),
-            Cmd::HolderCommand(id, deed) => {
+            Cmd::HolderCommand(id, holder_op) => {
                 let is_late = before.is_some_and(|stored| stored.rec.expires_at() <= clock);
-                // Nothing is done before it was begun, and that may have been by a clock that was ahead.
+                // An outcome is not earlier than its grant, whose time may come from a clock that
+                // was ahead.
                 let now = clock.max(next.record.acquired_at().as_micros());
                 let is_near = |at: Time| config.kind == StoreKind::Server || at.abs_diff(now) < CLOSE;
-                if deed.is_outcome() && is_late {
+                if holder_op.is_outcome() && is_late {
                     config.met.event(Event::LateOutcome);
                 }
-                if deed.is_outcome() && !next.record.done_at().is_some_and(|at| is_near(at.as_micros())) {
-                    self.fault(Check::LateIsJudgedAtTheWrite);
+                if holder_op.is_outcome() && !next.record.done_at().is_some_and(|at| is_near(at.as_micros()))
+                {
+                    self.fault(Check::LatenessIsDecidedAtTheWrite);
                 }
-                if deed.ends()
+                if holder_op.ends()
                     && let Some(grant) = self.grant(id, next.token())
                 {
                     grant.is_over = true;
-                    grant.is_late = deed.is_outcome().then_some(is_late);
+                    grant.is_late = holder_op.is_outcome().then_some(is_late);
                 }
             }
             Cmd::Operate(_) => {
@@ -144,27 +146,27 @@ impl Ghost {
         }
     }
 
-    /// A caller is given the lease.
+    /// A caller gets the lease.
     pub(crate) fn granted(&mut self, id: Id, rec: &Rec, how: How) {
         let Some(grant) = self.grant(id, rec.token()) else { return self.fault(Check::GrantIsStored) };
-        grant.is_told = true;
+        grant.is_answered = true;
         grant.until = grant.until.max(rec.expires_at());
         let told: Vec<Time> =
-            self.grants.iter().filter(|grant| grant.is_told).map(|grant| grant.token).collect();
+            self.grants.iter().filter(|grant| grant.is_answered).map(|grant| grant.token).collect();
         if !told.is_sorted_by(|one, next| one < next) {
             self.fault(match how {
-                How::Answered => Check::TokensRiseWhereAnswered,
-                How::Found => Check::TokensRiseWhereFound,
-                How::SentAgain => Check::TokensRiseWhereSentAgain,
+                How::Answered => Check::TokensRiseIfAnswered,
+                How::Found => Check::TokensRiseIfFound,
+                How::SentAgain => Check::TokensRiseIfRepeated,
             });
         }
     }
 
-    /// A holder is given the acknowledgement of its act.
+    /// A holder gets the acknowledgement of its command.
     pub(crate) fn done(
         &mut self,
         id: Id,
-        deed: Deed,
+        holder_op: HolderOp,
         ack: lessor_core::Ack,
         written: Option<&Rec>,
         config: &Config,
@@ -180,20 +182,22 @@ impl Ghost {
             self.acknowledged.push(version);
         }
         let Some(grant) = self.grants.iter_mut().rev().find(|grant| grant.id == id) else { return };
-        if deed == Deed::Extend {
+        if holder_op == HolderOp::Extend {
             grant.until = grant.until.max(ack.expires_at().as_micros());
         }
-        if grant.is_late.is_some_and(|is_late| deed.is_outcome() && is_late != ack.is_late()) {
-            self.fault(Check::LateIsJudgedAtTheWrite);
+        if grant.is_late.is_some_and(|is_late| holder_op.is_outcome() && is_late != ack.is_late()) {
+            self.fault(Check::LatenessIsDecidedAtTheWrite);
         }
     }
 
     /// The answer to a reading is not that of the table.
-    pub(crate) fn astray(&mut self, cmd: Cmd, cell: Kind) {
+    pub(crate) fn wrong_answer(&mut self, cmd: Cmd, cell: Kind) {
         self.fault(match (cmd, cell) {
-            (_, Kind::Repeated) => Check::SentAgainIsTheSame,
-            (Cmd::HolderCommand(_, deed), Kind::Written) if deed.is_outcome() => Check::LateOutcomeCounts,
-            (_, Kind::InDoubt) => Check::DoubtIsLeftToTheOperator,
+            (_, Kind::Repeated) => Check::RepetitionIsTheSame,
+            (Cmd::HolderCommand(_, holder_op), Kind::Written) if holder_op.is_outcome() => {
+                Check::LateOutcomeCounts
+            }
+            (_, Kind::InDoubt) => Check::DoubtIsResolvedByTheOperator,
             (_, Kind::Mismatch) => Check::OutcomeIsOfTheSameRequest,
             _ => Check::Table,
         });
@@ -203,7 +207,7 @@ impl Ghost {
         self.grants.iter_mut().rev().find(|grant| grant.id == id && grant.token == token)
     }
 
-    pub(crate) fn tidy(&mut self, clock: Time) {
+    pub(crate) fn normalise(&mut self, clock: Time) {
         let mut live = 0;
         for grant in &mut self.grants {
             if grant.is_over || grant.until <= clock {
@@ -218,20 +222,21 @@ impl Ghost {
     }
 }
 
-/// The promise that a write breaks whose cell of the table, at the instant of the write, is another one.
+/// Returns the promise that is broken if a write has another cell of the table at the time of the
+/// write.
 fn at_the_write_fault(cmd: Cmd, cell: Kind) -> Option<Check> {
     Some(match (cmd, cell) {
         (_, Kind::Written) => return None,
-        (Cmd::HolderCommand(_, Deed::Abandon), Kind::Repeated) => Check::NothingIsWrittenToWhatIsOver,
-        (_, Kind::Repeated | Kind::Reused) => Check::SentAgainIsTheSame,
-        (Cmd::Acquire(..), Kind::Completed | Kind::Failed) => Check::FinishedStays,
+        (Cmd::HolderCommand(_, HolderOp::Abandon), Kind::Repeated) => Check::NothingIsWrittenAfterTheEnd,
+        (_, Kind::Repeated | Kind::Reused) => Check::RepetitionIsTheSame,
+        (Cmd::Acquire(..), Kind::Completed | Kind::Failed) => Check::FinishedIsFinal,
         (_, Kind::InProgress | Kind::Busy) => Check::OneLiveGrant,
-        (_, Kind::InDoubt) => Check::DoubtIsLeftToTheOperator,
+        (_, Kind::InDoubt) => Check::DoubtIsResolvedByTheOperator,
         (_, Kind::Mismatch) => Check::OutcomeIsOfTheSameRequest,
         (_, Kind::NotHolder) => Check::SupersededChangesNothing,
         (_, Kind::Lapsed) => Check::LapsedStaysLapsed,
-        (_, Kind::Finished | Kind::Released) => Check::FinishedStays,
-        (_, Kind::NotFound | Kind::NothingToForget) => Check::NothingIsWrittenToWhatIsOver,
+        (_, Kind::Finished | Kind::Released) => Check::FinishedIsFinal,
+        (_, Kind::NotFound | Kind::NothingToForget) => Check::NothingIsWrittenAfterTheEnd,
         (_, Kind::Completed | Kind::Failed | Kind::Store) => Check::Table,
     })
 }

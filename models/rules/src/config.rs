@@ -5,38 +5,39 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::bugs::Bug;
 use crate::table;
-use crate::words::{Operation, Time, Who};
+use crate::words::{CallerKind, Operation, Time};
 
-/// How a store keeps the tokens of fresh grants above those of purged records.
+/// The method by which a store keeps the tokens of fresh grants above those of purged records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// It compares them in the step that writes, as the memory store and the file log do.
+    /// Tokens are compared in the step that writes, as the in-memory and file stores do.
     Local,
-    /// By age, as on Redis: a record is purged once its token is old, and a fresh grant that arrives late does not count.
+    /// By age, as on Redis: a record is purged when its token is old, and a fresh grant that
+    /// arrives too late does not count.
     Server,
 }
 
-/// How often each event may still occur.
+/// The remaining numbers of events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Left {
     pub(crate) acquires: u8,
-    /// Acts of holders.
+    /// Commands of holders.
     pub(crate) acts: u8,
-    /// Operations that are sent again under the same lease id.
+    /// Repetitions of operations with the same lease id.
     pub(crate) agains: u8,
     pub(crate) operations: u8,
-    /// Writes whose caller gives up on the answer. They arrive later, or never.
+    /// Writes whose caller gives up on the reply. They arrive later or never.
     pub(crate) doubts: u8,
     /// Requests that the store refuses as unavailable.
     pub(crate) failures: u8,
     pub(crate) crashes: u8,
-    /// Acquires that are dropped before their answer.
+    /// Acquires that are dropped before their reply.
     pub(crate) hangups: u8,
-    /// Lease ids that are passed on to another caller.
+    /// Lease ids that are passed to another caller.
     pub(crate) handles: u8,
     /// Steps of the clock by one microsecond.
     pub(crate) ticks: u8,
-    /// Steps of the clock to an instant at which something changes.
+    /// Steps of the clock to a time at which something changes.
     pub(crate) jumps: u8,
     /// Waits for the end of the work.
     pub(crate) observers: u8,
@@ -48,25 +49,26 @@ pub(crate) struct Left {
 pub(crate) struct Config {
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
-    pub(crate) callers: Vec<Who>,
-    pub(crate) deeds: Vec<Work>,
+    pub(crate) callers: Vec<CallerKind>,
+    pub(crate) holder_ops: Vec<Work>,
     pub(crate) operations: Vec<Operation>,
     pub(crate) left: Left,
-    /// The number of writes that may be under way without a caller.
+    /// The maximum number of writes in flight without a caller.
     pub(crate) orphans: usize,
-    /// How far a reading of the clock may be ahead of it.
+    /// The amount by which a reading of the clock may be ahead.
     pub(crate) ahead: Option<Time>,
-    /// Callers choose their lease ids. Otherwise the engine abandons an acquire that may have been granted.
+    /// Whether callers choose their lease ids. If not, the engine abandons an acquire that may have
+    /// been granted.
     pub(crate) is_chosen: bool,
-    /// A caller that finds the key held waits.
+    /// Whether a caller that finds the key held waits.
     pub(crate) waits: bool,
-    /// The checks in force, as bits of [`Check`](crate::checks::Check).
+    /// The active checks, as bits of [`Check`](crate::checks::Check).
     pub(crate) checks: u32,
     pub(crate) bug: Option<Bug>,
     pub(crate) met: Met,
 }
 
-/// The answers and events that occurred, which says whether a model reaches what it is meant to check.
+/// The answers and events that occurred. They show whether a model reaches what it has to check.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Met(Arc<AtomicU32>);
 
@@ -100,13 +102,13 @@ impl Met {
     }
 }
 
-/// The acts of holders.
+/// The commands of holders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
     Extend,
     Checkpoint,
     Complete,
-    /// With a result that differs from the one of `Complete`.
+    /// A result that differs from that of `Complete`.
     CompleteOtherwise,
     Fail,
     Release,

@@ -1,7 +1,8 @@
 //! One operation in the library's retry loop.
 //!
-//! The loop's own state can neither be copied nor compared. So an operation is stored as its beginning and the store's answers so
-//! far. Each step runs the loop again from its beginning. The loop depends on nothing but these answers, so it reaches the same point.
+//! The loop's state can neither be copied nor compared. So an operation is stored as its beginning
+//! and the store's responses so far. Each step runs the loop again from its beginning. The loop
+//! depends only on these responses, so it reaches the same point.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
@@ -19,7 +20,7 @@ pub(crate) type Outcome = Result<(Answer, Option<Record>), Error>;
 
 static KEY: LazyLock<Key> = LazyLock::new(|| Key::new("key").unwrap());
 
-/// The record that the library assumes before it reads.
+/// The record that the library expects before it reads.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Guess {
     Absent,
@@ -27,18 +28,18 @@ pub(crate) enum Guess {
     None,
 }
 
-/// An answer of the store.
+/// A response of the store.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Said {
+pub(crate) enum Response {
     Stored,
-    /// This record is stored, with the time of the write.
+    /// This record was stored, with the time of the write.
     Stamped(Rec),
-    /// The record and the clock. As the answer to a write: a conflict.
-    Seen(Option<Rec>, Time),
-    /// The same: the clock or the token did not allow the write.
-    OutOfWindow(Option<Rec>, Time),
-    /// The write may have happened, or may happen later.
-    Doubt,
+    /// The record and the clock. As the response to a write, a conflict.
+    Current(Option<Rec>, Time),
+    /// The record and the clock. The clock or the token did not allow the write.
+    Rejected(Option<Rec>, Time),
+    /// The write may have happened, or may still happen.
+    Indeterminate,
     /// Nothing happened.
     Unavailable,
 }
@@ -46,7 +47,7 @@ pub(crate) enum Said {
 /// A request to the store.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[expect(clippy::large_enum_variant, reason = "a model need not be fast")]
-pub(crate) enum Ask {
+pub(crate) enum Request {
     Load,
     Swap(Put),
 }
@@ -62,52 +63,49 @@ pub(crate) struct Put {
 
 impl Put {
     pub(crate) fn change(&self) -> ConditionalWrite<'_> {
-        ConditionalWrite {
-            expected: self.expected.as_ref().map(|rec| &rec.record),
-            next: &self.next.record,
-            not_before: self.not_before.map(at),
-            not_after: self.not_after.map(at),
-            is_outcome: self.is_outcome,
-        }
+        let expected = self.expected.as_ref().map(|rec| &rec.record);
+        let change = ConditionalWrite::new(expected, &self.next.record)
+            .with_window(self.not_before.map(at), self.not_after.map(at));
+        if self.is_outcome { change.as_outcome() } else { change }
     }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Flight {
+pub(crate) struct InFlight {
     pub(crate) cmd: Cmd,
     guess: Guess,
     now: Time,
-    said: Vec<Said>,
-    pub(crate) request: Ask,
-    /// The operation was sent before, under the same lease id.
+    responses: Vec<Response>,
+    pub(crate) request: Request,
+    /// Whether the operation was sent before, with the same lease id.
     pub(crate) is_again: bool,
 }
 
-impl Flight {
-    /// The operation is begun at `now`, by the caller's idea of it.
+impl InFlight {
+    /// Begins an operation at `now`, with the caller's guess of the record.
     pub(crate) fn begin(cmd: Cmd, guess: Guess, now: Time) -> Self {
         let request = match run(cmd, &guess, now, &[]) {
             Ok(request) => request,
-            Err(outcome) => unreachable!("{cmd:?} came to {outcome:?} before the store was asked"),
+            Err(outcome) => unreachable!("{cmd:?} ended with {outcome:?} before a request to the store"),
         };
-        let now = if request == Ask::Load { 0 } else { now };
-        Self { cmd, guess, now, said: Vec::new(), request, is_again: false }
+        let now = if request == Request::Load { 0 } else { now };
+        Self { cmd, guess, now, responses: Vec::new(), request, is_again: false }
     }
 
-    /// Takes in an answer of the store. Returns the outcome if the operation ends with it.
-    pub(crate) fn take_in(&mut self, said: Said) -> Option<Outcome> {
-        let is_seen = matches!(said, Said::Seen(..) | Said::OutOfWindow(..));
-        if is_seen && !self.is_doubted() {
-            // From here on only this record, and whether its time is exact, matters to the loop. The number of rounds is far
-            // from its limit.
-            if self.request == Ask::Load || matches!(said, Said::OutOfWindow(..)) {
-                (self.guess, self.now, self.said) = (Guess::None, 0, Vec::new());
+    /// Handles a response of the store. Returns the outcome if the operation ends with it.
+    pub(crate) fn on_response(&mut self, response: Response) -> Option<Outcome> {
+        let is_seen = matches!(response, Response::Current(..) | Response::Rejected(..));
+        if is_seen && !self.is_unconfirmed() {
+            // The loop now depends only on this record, and on whether its time is exact. The
+            // number of rounds is far below the limit.
+            if self.request == Request::Load || matches!(response, Response::Rejected(..)) {
+                (self.guess, self.now, self.responses) = (Guess::None, 0, Vec::new());
             } else if matches!(self.cmd, Cmd::Acquire(..)) {
-                (self.guess, self.now, self.said) = (Guess::Absent, START, Vec::new());
+                (self.guess, self.now, self.responses) = (Guess::Absent, START, Vec::new());
             }
         }
-        self.said.push(said);
-        match run(self.cmd, &self.guess, self.now, &self.said) {
+        self.responses.push(response);
+        match run(self.cmd, &self.guess, self.now, &self.responses) {
             Ok(request) => {
                 self.request = request;
                 None
@@ -116,17 +114,17 @@ impl Flight {
         }
     }
 
-    /// Whether one of its writes was given up.
-    pub(crate) fn is_doubted(&self) -> bool {
-        self.said.contains(&Said::Doubt)
+    /// Returns whether one of its writes is unconfirmed.
+    pub(crate) fn is_unconfirmed(&self) -> bool {
+        self.responses.contains(&Response::Indeterminate)
     }
 }
 
-/// Runs the loop to its end, or to the first request that the store has not answered.
+/// Runs the loop to its end, or to the first request without a response.
 #[expect(clippy::result_large_err, reason = "a model need not be fast")]
-fn run(cmd: Cmd, guess: &Guess, now: Time, said: &[Said]) -> Result<Ask, Outcome> {
+fn run(cmd: Cmd, guess: &Guess, now: Time, responses: &[Response]) -> Result<Request, Outcome> {
     let script = Arc::new(Script {
-        said: said.to_vec(),
+        responses: responses.to_vec(),
         now: at(now),
         next: AtomicUsize::new(0),
         asked: Mutex::new(None),
@@ -149,13 +147,13 @@ fn run(cmd: Cmd, guess: &Guess, now: Time, said: &[Said]) -> Result<Ask, Outcome
     }
 }
 
-/// A store that has given these answers, and gives no more.
+/// A store with the given responses and no others.
 #[derive(Debug)]
 struct Script {
-    said: Vec<Said>,
+    responses: Vec<Response>,
     now: Timestamp,
     next: AtomicUsize,
-    asked: Mutex<Option<Ask>>,
+    asked: Mutex<Option<Request>>,
 }
 
 impl CompareAndSwap for Script {
@@ -165,28 +163,28 @@ impl CompareAndSwap for Script {
 
     fn load(&self, _: &Key) -> Reply<Snapshot> {
         match self.next() {
-            Some(Said::Seen(record, now) | Said::OutOfWindow(record, now)) => {
+            Some(Response::Current(record, now) | Response::Rejected(record, now)) => {
                 Pending::ready(Ok(seen(record.as_ref(), *now)))
             }
-            Some(Said::Unavailable) => Pending::ready(Err(unavailable())),
-            Some(said) => unreachable!("{said:?} is no answer to a load"),
-            None => self.ask(Ask::Load),
+            Some(Response::Unavailable) => Pending::ready(Err(unavailable())),
+            Some(response) => unreachable!("{response:?} is not a response to a load"),
+            None => self.ask(Request::Load),
         }
     }
 
     fn compare_and_swap(&self, _: &Key, change: &ConditionalWrite<'_>) -> Reply<CasResult> {
         match self.next() {
-            Some(Said::Stored) => Pending::ready(Ok(CasResult::Written)),
-            Some(Said::Stamped(rec)) => Pending::ready(Ok(CasResult::WrittenAs(rec.record.clone()))),
-            Some(Said::Seen(record, now)) => {
+            Some(Response::Stored) => Pending::ready(Ok(CasResult::Written)),
+            Some(Response::Stamped(rec)) => Pending::ready(Ok(CasResult::WrittenAs(rec.record.clone()))),
+            Some(Response::Current(record, now)) => {
                 Pending::ready(Ok(CasResult::Conflict(seen(record.as_ref(), *now))))
             }
-            Some(Said::OutOfWindow(record, now)) => {
+            Some(Response::Rejected(record, now)) => {
                 Pending::ready(Ok(CasResult::Rejected(seen(record.as_ref(), *now))))
             }
-            Some(Said::Doubt) => Pending::ready(Err(StoreError::Indeterminate { reason: String::new() })),
-            Some(Said::Unavailable) => Pending::ready(Err(unavailable())),
-            None => self.ask(Ask::Swap(Put {
+            Some(Response::Indeterminate) => Pending::ready(Err(StoreError::indeterminate(""))),
+            Some(Response::Unavailable) => Pending::ready(Err(unavailable())),
+            None => self.ask(Request::Swap(Put {
                 expected: change.expected.cloned().map(Rec::new),
                 next: Rec::new(change.next.clone()),
                 not_before: change.not_before.map(Timestamp::as_micros),
@@ -214,20 +212,20 @@ impl CompareAndSwap for Script {
 }
 
 impl Script {
-    fn next(&self) -> Option<&Said> {
-        self.said.get(self.next.fetch_add(1, Ordering::Relaxed))
+    fn next(&self) -> Option<&Response> {
+        self.responses.get(self.next.fetch_add(1, Ordering::Relaxed))
     }
 
-    fn ask<T: Send + 'static>(&self, ask: Ask) -> Reply<T> {
+    fn ask<T: Send + 'static>(&self, ask: Request) -> Reply<T> {
         *self.asked.lock().unwrap() = Some(ask);
         Pending::later(std::future::pending())
     }
 }
 
 fn seen(record: Option<&Rec>, now: Time) -> Snapshot {
-    Snapshot { record: record.map(|rec| rec.record.clone()), now: at(now) }
+    Snapshot::new(record.map(|rec| rec.record.clone()), at(now))
 }
 
 fn unavailable() -> StoreError {
-    StoreError::Unavailable { reason: String::new() }
+    StoreError::unavailable("")
 }

@@ -1,18 +1,18 @@
-//! Visits every state that a few callers of one key can reach: requests that arrive late, lost replies, crashes, purges, steps of
-//! the clock, operators, waiters.
+//! Visits every state that a few callers of one key can reach, with late requests, lost replies,
+//! crashes, purges, steps of the clock, operators and waiters.
 //!
-//! The rules are the library's own function `lessor_core::rules::decide`, and the retry loop is its `Cas`. The stores, the network,
-//! the clock and waiting are models.
+//! The rules are the library's function `lessor_core::rules::decide`, and the retry loop is its
+//! `Cas`. The stores, the network, the clock and the waiters are models.
 //!
 //! ```sh
 //! cargo test -p lessor-rules-model --release -- --nocapture
 //! ```
 //!
-//! - `model.rs` lists the events; `step.rs` carries them out.
-//! - `flight.rs` runs the retry loop on what the store has answered so far.
-//! - `server.rs` is the store, `waiting.rs` the waiters of one engine.
-//! - `table.rs` is the contract's table, written down a second time; `checks.rs` has the promises.
-//! - `bugs.rs` has the faults that can be planted, `tests/` the models.
+//! - `model.rs` lists the events, and `step.rs` performs them.
+//! - `flight.rs` runs the retry loop with the responses of the store so far.
+//! - `server.rs` is the store, and `waiting.rs` has the waiters of one engine.
+//! - `table.rs` is a second copy of the contract's table, and `checks.rs` has the promises.
+//! - `bugs.rs` has the faults that can be planted, and `tests/` the models.
 
 #[cfg(test)]
 mod bugs;

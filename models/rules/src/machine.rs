@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lessor_core::rules::HolderCommand;
-pub(crate) use lessor_core::rules::{Answer, Command, Decision, Write, decide as decide_by_the_rules};
+pub(crate) use lessor_core::rules::{Answer, Command, Decision, decide as decide_by_the_rules};
 use lessor_core::{Error, LeaseId, OnLapsed, Record, Stage, Timestamp};
 
 use crate::bugs::Bug;
@@ -19,7 +19,7 @@ pub(crate) fn decide(
     let decide = |record, command: &Command, now| decide_by_the_rules(record, command, now, retention);
     let later = |by: u64| now.saturating_add(Duration::from_micros(by));
     match (Bug::planted(), command, record) {
-        (Some(Bug::SupersededHolderIsTakenForTheHolder), Command::Holder(_, act), Some(held)) => {
+        (Some(Bug::SupersededHolderIsAccepted), Command::Holder(_, act), Some(held)) => {
             decide(record, &Command::Holder(holder(held), act.clone()), now)
         }
         (Some(Bug::LiveLeaseIsTakenOver), Command::Acquire(_), Some(_)) => {
@@ -30,7 +30,7 @@ pub(crate) fn decide(
         {
             decide(None, command, now)
         }
-        (Some(Bug::FailureIsRetriedTooSoon), Command::Acquire(_), Some(failed))
+        (Some(Bug::FailureIsRetriedTooEarly), Command::Acquire(_), Some(failed))
             if failed.stage() == Stage::Failed =>
         {
             without_window(decide(record, command, later(BACKOFF)))
@@ -42,7 +42,7 @@ pub(crate) fn decide(
             let acquire = acquire.clone().with(|options| options.on_lapsed = OnLapsed::TakeOver);
             decide(record, &Command::Acquire(acquire), now)
         }
-        (Some(Bug::TokenIsTheTimeAlone), Command::Acquire(_), Some(free))
+        (Some(Bug::TokenIsOnlyTheTime), Command::Acquire(_), Some(free))
             if matches!(free.stage(), Stage::Released | Stage::Forgotten) =>
         {
             decide(None, command, now)
@@ -76,13 +76,13 @@ pub(crate) fn decide(
                 _ => decide(record, command, now),
             }
         }
-        (Some(Bug::LateIsJudgedByTheReading), Command::Holder(_, act), _) if is_outcome(act) => {
+        (Some(Bug::LatenessIsDecidedByTheReading), Command::Holder(_, act), _) if is_outcome(act) => {
             without_window(decide(record, command, now))
         }
-        (Some(Bug::ForgettingIsForcedAlways), Command::Forget { .. }, _) => {
+        (Some(Bug::ForgetIsAlwaysForced), Command::Forget { .. }, _) => {
             decide(record, &Command::Forget { force: true }, now)
         }
-        (Some(Bug::OwnGrantIsRefusedWhenSentAgain), Command::Acquire(acquire), Some(held))
+        (Some(Bug::RepeatedAcquireIsRefused), Command::Acquire(acquire), Some(held))
             if held.is_held_by(&acquire.lease_id) =>
         {
             Decision::Refuse(Error::LeaseIdReused)
@@ -99,7 +99,7 @@ fn has_lapsed(record: &Record, now: Timestamp) -> bool {
     record.stage() == Stage::InProgress && now >= record.expires_at()
 }
 
-/// The model's lease ids are numbers below 256.
+/// The lease ids of the model are numbers below 256.
 fn holder(record: &Record) -> LeaseId {
     let ids = (0..=u8::MAX).map(|id| LeaseId::from_bytes([id; 16]));
     ids.into_iter().find(|id| record.is_held_by(id)).expect("a lease id of the model")
@@ -111,8 +111,9 @@ fn checkpoint(record: &Record) -> Command {
 
 fn without_window(decision: Decision) -> Decision {
     match decision {
-        Decision::Write(write, answer) => {
-            Decision::Write(Write { not_before: None, not_after: None, is_outcome: false, ..write }, answer)
+        Decision::Write(mut write, answer) => {
+            (write.not_before, write.not_after, write.is_outcome) = (None, None, false);
+            Decision::Write(write, answer)
         }
         other => other,
     }

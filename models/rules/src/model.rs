@@ -1,40 +1,42 @@
-//! The events that are possible in a state, for the checker.
+//! The possible events of a state, for the checker.
 
 use stateright::{Model, Property};
 
 use crate::bugs::Bug;
 use crate::checks::CHECKS;
 use crate::config::{Config, Kind, Work};
-use crate::flight::{Ask, Guess, Said};
+use crate::flight::{Guess, Request, Response};
 use crate::state::State;
-use crate::waiting::{Reading, truth};
-use crate::words::{BACKOFF, Cmd, Deed, Operation, TOKEN_AGE, Time};
+use crate::waiting::{Reading, key_state};
+use crate::words::{BACKOFF, Cmd, HolderOp, Operation, TOKEN_AGE, Time};
 
-/// An event. Callers, and writes without a caller, are named by their positions, which change from state to state.
+/// An event. Callers and writes without a caller are identified by their positions, which change
+/// from state to state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     /// A caller begins an acquire, with a reading of the clock that is this much ahead.
     Acquire(usize, Time),
-    /// A holder begins an act, with a reading of the clock that is this much ahead.
-    HolderCommand(usize, Deed, Time),
-    /// A caller sends its last operation again.
+    /// A holder begins a command, with a reading of the clock that is this much ahead.
+    HolderCommand(usize, HolderOp, Time),
+    /// A caller repeats its last operation.
     Again(usize),
     Operate(usize, Operation),
     /// The store answers a load.
     Look(usize),
     /// A write arrives at the store. The time of a conflict is this much ahead.
     Land(usize, Time),
-    /// The answer to a write arrives.
+    /// The reply to a write arrives.
     Deliver(usize),
-    /// A caller gives up on the answer to a write.
+    /// A caller gives up on the reply to a write.
     Doubt(usize),
     /// The store refuses a request.
     Fail(usize),
     LandOrphan(usize),
     Crash(usize),
-    /// A caller drops an acquire before its answer. The engine abandons the lease that may be granted.
+    /// A caller drops an acquire before its reply. The engine abandons the lease that may be
+    /// granted.
     HangUp(usize),
-    /// A holder passes its lease id on to another caller.
+    /// A holder passes its lease id to another caller.
     Handle(usize, usize),
     Purge,
     Tick,
@@ -55,7 +57,7 @@ impl Model for Config {
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
-        if state.ghost.broken & self.checks != 0 {
+        if state.history.broken & self.checks != 0 {
             return;
         }
         for c in 0..state.callers.len() {
@@ -72,7 +74,7 @@ impl Model for Config {
             actions.extend(self.instants(state).into_iter().map(Action::Jump));
         }
         if state.callers.iter().any(|caller| caller.wait.is_some()) {
-            actions.push(match state.post.reading {
+            actions.push(match state.reader.reading {
                 Reading::None => Action::BeginReading,
                 Reading::Begun(_) => Action::Read,
                 Reading::Read(_) => Action::Show,
@@ -84,13 +86,13 @@ impl Model for Config {
         Bug::plant(self.bug);
         let mut next = state.clone();
         next.apply(action, self);
-        let truth = truth(next.server.valid(self), next.clock);
+        let key_state = key_state(next.server.valid(self), next.clock);
         for caller in &mut next.callers {
             if let Some(wait) = &mut caller.wait {
-                wait.learn(truth);
+                wait.add_state(key_state);
             }
         }
-        next.tidy();
+        next.normalise();
         (next != *state).then_some(next)
     }
 
@@ -102,7 +104,7 @@ impl Model for Config {
 
 type Condition = fn(&Config, &State) -> bool;
 
-/// The checker takes plain functions, so each check needs its own.
+/// The checker takes plain functions, so each check has its own.
 const CONDITIONS: [Condition; CHECKS.len()] = [
     holds::<0>,
     holds::<1>,
@@ -126,7 +128,7 @@ const CONDITIONS: [Condition; CHECKS.len()] = [
 ];
 
 fn holds<const N: usize>(_: &Config, state: &State) -> bool {
-    state.ghost.broken & CHECKS[N].1 as u32 == 0
+    state.history.broken & CHECKS[N].1 as u32 == 0
 }
 
 impl Config {
@@ -136,14 +138,14 @@ impl Config {
         if caller.is_operator && is_idle && left.operations > 0 {
             actions.extend(self.operations.iter().map(|&operation| Action::Operate(c, operation)));
         }
-        if is_waiting && state.has_news(c, self) {
+        if is_waiting && state.has_answer_for(c, self) {
             actions.push(Action::Take(c));
         }
         if !caller.is_operator && is_idle && !is_waiting {
             self.actions_of_idle(state, c, actions);
         }
         if let Some(flight) = &caller.flight {
-            let is_write = matches!(flight.request, Ask::Swap(_));
+            let is_write = matches!(flight.request, Request::Swap(_));
             if caller.is_answered {
                 actions.push(Action::Deliver(c));
             } else {
@@ -166,7 +168,7 @@ impl Config {
         }
         let is_busy = caller.lease.is_some() || caller.flight.is_some();
         let is_lonely = caller.flight.as_ref().is_none_or(|flight| {
-            !matches!(flight.request, Ask::Swap(_))
+            !matches!(flight.request, Request::Swap(_))
                 || caller.is_answered
                 || state.orphans.len() < self.orphans
         });
@@ -182,9 +184,12 @@ impl Config {
             None => {}
             Some(_) => {
                 if left.acts > 0 {
-                    let deeds = self.deeds.iter().map(|&work| deed(work, caller.who.print.unwrap_or(0)));
+                    let holder_ops =
+                        self.holder_ops.iter().map(|&work| holder_op(work, caller.who.print.unwrap_or(0)));
                     for ahead in self.aheads() {
-                        actions.extend(deeds.clone().map(|deed| Action::HolderCommand(c, deed, ahead)));
+                        actions.extend(
+                            holder_ops.clone().map(|holder_op| Action::HolderCommand(c, holder_op, ahead)),
+                        );
                     }
                 }
                 if left.handles > 0 {
@@ -204,12 +209,12 @@ impl Config {
         }
     }
 
-    /// How far a reading of the clock may be ahead.
+    /// Returns the amounts by which a reading of the clock may be ahead.
     fn aheads(&self) -> impl Iterator<Item = Time> + use<> {
         std::iter::once(0).chain(self.ahead)
     }
 
-    /// The future instants at which something changes.
+    /// Returns the future times at which something changes.
     fn instants(&self, state: &State) -> Vec<Time> {
         let mut instants = Vec::new();
         if let Some(stored) = &state.server.stored {
@@ -219,8 +224,8 @@ impl Config {
             instants.extend(record.done_at().map(|at| at.as_micros() + BACKOFF));
         }
         let flights = state.callers.iter().filter_map(|caller| match caller.flight.as_ref()?.request {
-            Ask::Load => None,
-            Ask::Swap(ref put) => Some(put),
+            Request::Load => None,
+            Request::Swap(ref put) => Some(put),
         });
         for put in flights.chain(state.orphans.iter().map(|orphan| &orphan.put)) {
             if self.kind == Kind::Server && put.expected.is_none() {
@@ -234,15 +239,15 @@ impl Config {
     }
 }
 
-fn deed(work: Work, print: u8) -> Deed {
+fn holder_op(work: Work, print: u8) -> HolderOp {
     match work {
-        Work::Extend => Deed::Extend,
-        Work::Checkpoint => Deed::Checkpoint,
-        Work::Complete => Deed::Complete(print),
-        Work::CompleteOtherwise => Deed::Complete(8),
-        Work::Fail => Deed::Fail(print),
-        Work::Release => Deed::Release,
-        Work::Abandon => Deed::Abandon,
+        Work::Extend => HolderOp::Extend,
+        Work::Checkpoint => HolderOp::Checkpoint,
+        Work::Complete => HolderOp::Complete(print),
+        Work::CompleteOtherwise => HolderOp::Complete(8),
+        Work::Fail => HolderOp::Fail(print),
+        Work::Release => HolderOp::Release,
+        Work::Abandon => HolderOp::Abandon,
     }
 }
 
@@ -254,12 +259,19 @@ impl State {
                 let cmd = Cmd::Acquire(self.draw(), self.callers[c].who);
                 self.begin(c, cmd, Guess::Absent, self.clock + ahead, false, config);
             }
-            Action::HolderCommand(c, deed, ahead) => {
+            Action::HolderCommand(c, holder_op, ahead) => {
                 self.left.acts -= 1;
                 let Some(lease) = self.callers[c].lease.clone() else { return };
-                let rec = lease.rec.filter(|_| deed != Deed::Abandon);
+                let rec = lease.rec.filter(|_| holder_op != HolderOp::Abandon);
                 let guess = rec.map_or(Guess::None, Guess::Record);
-                self.begin(c, Cmd::HolderCommand(lease.id, deed), guess, self.clock + ahead, false, config);
+                self.begin(
+                    c,
+                    Cmd::HolderCommand(lease.id, holder_op),
+                    guess,
+                    self.clock + ahead,
+                    false,
+                    config,
+                );
             }
             Action::Again(c) => {
                 self.left.agains -= 1;
@@ -272,18 +284,18 @@ impl State {
                 self.begin(c, Cmd::Operate(operation), Guess::None, 0, false, config);
             }
             Action::Look(c) => self.look(c, config),
-            Action::Land(c, ahead) => self.land(c, ahead, config),
+            Action::Land(c, ahead) => self.write_arrives(c, ahead, config),
             Action::Deliver(c) => self.deliver(c, config),
             Action::Doubt(c) => {
                 self.left.doubts -= 1;
                 self.orphan(c);
-                self.answer(c, Said::Doubt, None, config);
+                self.answer(c, Response::Indeterminate, None, config);
             }
             Action::Fail(c) => {
                 self.left.failures -= 1;
-                self.answer(c, Said::Unavailable, None, config);
+                self.answer(c, Response::Unavailable, None, config);
             }
-            Action::LandOrphan(orphan) => self.land_orphan(orphan, config),
+            Action::LandOrphan(orphan) => self.orphan_arrives(orphan, config),
             Action::Crash(c) => {
                 self.left.crashes -= 1;
                 self.orphan(c);
@@ -296,7 +308,7 @@ impl State {
                 let Some(id) = self.callers[c].flight.as_ref().and_then(|flight| flight.cmd.id()) else {
                     return;
                 };
-                self.begin(c, Cmd::HolderCommand(id, Deed::Abandon), Guess::None, 0, false, config);
+                self.begin(c, Cmd::HolderCommand(id, HolderOp::Abandon), Guess::None, 0, false, config);
             }
             Action::Handle(c, taker) => {
                 self.left.handles -= 1;

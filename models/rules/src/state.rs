@@ -2,45 +2,45 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use crate::checks::Ghost;
+use crate::checks::History;
 use crate::config::{Config, Left};
-use crate::flight::{Flight, Put};
+use crate::flight::{InFlight, Put};
 use crate::server::Server;
-use crate::waiting::{Post, Wait};
-use crate::words::{Cmd, Id, Rec, START, Time, Who};
+use crate::waiting::{Reader, Wait};
+use crate::words::{CallerKind, Cmd, Id, Rec, START, Time};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct State {
     pub(crate) clock: Time,
     pub(crate) server: Server,
     pub(crate) callers: Vec<Caller>,
-    /// Writes under way without a caller.
+    /// The writes in flight without a caller.
     pub(crate) orphans: Vec<Orphan>,
-    pub(crate) post: Post,
+    pub(crate) reader: Reader,
     pub(crate) left: Left,
     /// The next lease id.
     pub(crate) next_id: u8,
-    pub(crate) ghost: Ghost,
+    pub(crate) history: History,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Caller {
-    pub(crate) who: Who,
+    pub(crate) who: CallerKind,
     pub(crate) is_operator: bool,
     pub(crate) lease: Option<Lease>,
-    pub(crate) flight: Option<Flight>,
-    /// The answer to the write is under way.
+    pub(crate) flight: Option<InFlight>,
+    /// Whether the reply to the write is in flight.
     pub(crate) is_answered: bool,
-    /// The operation that may be sent again.
+    /// The operation that may be repeated.
     pub(crate) last: Option<Cmd>,
     pub(crate) wait: Option<Wait>,
 }
 
-/// A lease in a caller's hands.
+/// A lease that a caller has.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Lease {
     pub(crate) id: Id,
-    /// The record as this holder last wrote it. A handle by lease id has none.
+    /// The last record that this holder wrote. `None` for a handle by lease id.
     pub(crate) rec: Option<Rec>,
 }
 
@@ -62,12 +62,12 @@ impl State {
             server: Server::default(),
             callers,
             orphans: Vec::new(),
-            post: Post::default(),
+            reader: Reader::default(),
             left: config.left,
             next_id: 1,
-            ghost: Ghost::default(),
+            history: History::default(),
         };
-        state.tidy();
+        state.normalise();
         state
     }
 
@@ -77,17 +77,17 @@ impl State {
         id
     }
 
-    /// Makes states equal that have the same future.
-    pub(crate) fn tidy(&mut self) {
+    /// Makes states with the same future equal.
+    pub(crate) fn normalise(&mut self) {
         let clock = self.clock;
-        self.ghost.tidy(clock);
+        self.history.normalise(clock);
         for caller in &mut self.callers {
             if self.left.agains == 0 {
                 caller.last = None;
             }
         }
         if self.callers.iter().all(|caller| caller.wait.is_none()) {
-            self.post = Post::default();
+            self.reader = Reader::default();
         }
         self.rank_stamps();
         // Callers are interchangeable.
@@ -95,7 +95,7 @@ impl State {
         self.orphans.sort_by_cached_key(hash);
     }
 
-    /// Only the order of stamps matters.
+    /// Replaces stamps by their ranks, because only their order matters.
     fn rank_stamps(&mut self) {
         let mut stamps: Vec<u8> = self.stamps().map(|stamp| *stamp).collect();
         stamps.push(0);
@@ -109,10 +109,10 @@ impl State {
 
     fn stamps(&mut self) -> impl Iterator<Item = &mut u8> {
         let waits = self.callers.iter_mut().filter_map(|caller| caller.wait.as_mut());
-        waits.map(|wait| &mut wait.stamp).chain(self.post.stamps())
+        waits.map(|wait| &mut wait.stamp).chain(self.reader.stamps())
     }
 
-    /// A stamp later than all there are.
+    /// Returns a stamp later than all others.
     pub(crate) fn stamp(&mut self) -> u8 {
         self.stamps().map(|stamp| *stamp).max().unwrap_or(0) + 1
     }

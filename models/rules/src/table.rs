@@ -1,11 +1,11 @@
-//! The contract's table, written down a second time: the answer to each command in each state of the record.
+//! A second copy of the contract's table: the answer to each command in each state of the record.
 
 use lessor_core::rules::Answer;
 use lessor_core::{Error, Stage, View};
 
 use crate::flight::Outcome;
 use crate::server::Stored;
-use crate::words::{BACKOFF, Cmd, Deed, MAX_ATTEMPTS, Operation, Time};
+use crate::words::{BACKOFF, Cmd, HolderOp, MAX_ATTEMPTS, Operation, Time};
 
 /// A column of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,10 +53,11 @@ pub(crate) fn column(stored: Option<&Stored>, clock: Time) -> Column {
         Stage::Completed => Column::Completed,
         Stage::Failed => Column::Failed,
         Stage::Released => Column::Released,
+        other => panic!("the table has no column for {other:?}"),
     }
 }
 
-/// The cell of the table.
+/// Returns the cell of the table.
 pub(crate) fn cell(stored: Option<&Stored>, clock: Time, cmd: Cmd) -> Kind {
     let column = column(stored, clock);
     let Some(stored) = stored.filter(|_| column != Column::Absent) else {
@@ -83,13 +84,13 @@ pub(crate) fn cell(stored: Option<&Stored>, clock: Time, cmd: Cmd) -> Kind {
             }
         }
         Cmd::HolderCommand(..) if !is_own => Kind::NotHolder,
-        Cmd::HolderCommand(_, deed) => match (column, deed) {
-            (Column::Lapsed, Deed::Extend | Deed::Checkpoint) => Kind::Lapsed,
-            (Column::Lapsed, Deed::Abandon) => Kind::Repeated,
+        Cmd::HolderCommand(_, holder_op) => match (column, holder_op) {
+            (Column::Lapsed, HolderOp::Extend | HolderOp::Checkpoint) => Kind::Lapsed,
+            (Column::Lapsed, HolderOp::Abandon) => Kind::Repeated,
             (Column::Live | Column::Lapsed | Column::Absent, _) => Kind::Written,
-            (Column::Completed, Deed::Complete(value)) if has_result(stored, value) => Kind::Repeated,
-            (Column::Failed, Deed::Fail(value)) if has_code(stored, value) => Kind::Repeated,
-            (Column::Released, Deed::Release) => Kind::Repeated,
+            (Column::Completed, HolderOp::Complete(value)) if has_result(stored, value) => Kind::Repeated,
+            (Column::Failed, HolderOp::Fail(value)) if has_code(stored, value) => Kind::Repeated,
+            (Column::Released, HolderOp::Release) => Kind::Repeated,
             (Column::Completed | Column::Failed, _) => Kind::Finished,
             (Column::Released, _) => Kind::Released,
         },
@@ -122,7 +123,7 @@ fn view(stored: &Stored) -> Option<View> {
     View::of(&stored.rec.record, stored.rec.record.acquired_at())
 }
 
-/// The kind of an outcome.
+/// Returns the kind of an outcome.
 pub(crate) fn kind(outcome: &Outcome) -> Kind {
     match outcome {
         Ok((Answer::Granted | Answer::Forgotten(true), _)) => Kind::Written,
@@ -142,6 +143,7 @@ pub(crate) fn kind(outcome: &Outcome) -> Kind {
         Err(Error::Busy { .. }) => Kind::Busy,
         Err(Error::FingerprintMismatch) => Kind::Mismatch,
         Err(Error::LeaseIdReused) => Kind::Reused,
+        Ok((answer, _)) => panic!("the table has no cell for {answer:?}"),
         Err(_) => Kind::Store,
     }
 }

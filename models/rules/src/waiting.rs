@@ -1,7 +1,8 @@
 //! The waiters of one engine, and the reader that reads for all of them.
 //!
-//! Questions and readings have stamps in the order of their beginnings. A reading answers the questions that came before it
-//! began. In the library a write causes another reading. Here readings begin at any time, which includes that.
+//! Waits and readings have stamps in the order in which they begin. A reading answers the waits
+//! that began before it. In the library a write causes another reading. In the model readings may
+//! begin at any time, which includes that.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -12,17 +13,17 @@ use crate::words::Time;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Wait {
-    /// The waiter acquires the key once that is free.
+    /// Whether the waiter acquires the key when it is free.
     pub(crate) is_contender: bool,
     pub(crate) stamp: u8,
-    /// Everything that was true of the key since the question.
-    pub(crate) truths: Vec<u64>,
+    /// The states that the key has had since the wait began.
+    pub(crate) key_states: Vec<u64>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Post {
+pub(crate) struct Reader {
     /// The latest reading.
-    pub(crate) sight: Option<Sight>,
+    pub(crate) observation: Option<Observation>,
     pub(crate) reading: Reading,
 }
 
@@ -31,29 +32,29 @@ pub(crate) enum Reading {
     #[default]
     None,
     Begun(u8),
-    /// The store has answered, and the answer is under way.
-    Read(Sight),
+    /// The store has answered, and the reply is in flight.
+    Read(Observation),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Sight {
+pub(crate) struct Observation {
     pub(crate) stored: Option<Stored>,
     pub(crate) now: Time,
-    /// When the reading began.
+    /// The stamp of the beginning of the reading.
     pub(crate) stamp: u8,
-    /// When it was published. Only some faults use it.
+    /// The stamp of its publication, which only some faults use.
     pub(crate) shown: u8,
 }
 
-impl Sight {
+impl Observation {
     pub(crate) fn column(&self) -> Column {
         column(self.stored.as_ref(), self.now)
     }
 
     pub(crate) fn is_for(&self, wait: &Wait, bug: Option<Bug>) -> bool {
         match bug {
-            Some(Bug::WaiterTakesWhatWasSeenBefore) => self.shown < wait.stamp || self.stamp > wait.stamp,
-            Some(Bug::WaiterTakesAReadingUnderWay) => self.shown > wait.stamp,
+            Some(Bug::WaiterAcceptsAnEarlierReading) => self.shown < wait.stamp || self.stamp > wait.stamp,
+            Some(Bug::WaiterAcceptsAReadingInFlight) => self.shown > wait.stamp,
             _ => self.stamp > wait.stamp,
         }
     }
@@ -64,10 +65,10 @@ impl Sight {
     }
 }
 
-impl Post {
-    pub(crate) fn put(&mut self, sight: Sight) {
-        if self.sight.as_ref().is_none_or(|known| !sight.is_older_than(known)) {
-            self.sight = Some(sight);
+impl Reader {
+    pub(crate) fn put(&mut self, observation: Observation) {
+        if self.observation.as_ref().is_none_or(|known| !observation.is_older_than(known)) {
+            self.observation = Some(observation);
         }
     }
 
@@ -75,15 +76,16 @@ impl Post {
         let reading = match &mut self.reading {
             Reading::None => (None, None),
             Reading::Begun(stamp) => (Some(stamp), None),
-            Reading::Read(sight) => (Some(&mut sight.stamp), Some(&mut sight.shown)),
+            Reading::Read(observation) => (Some(&mut observation.stamp), Some(&mut observation.shown)),
         };
-        let shown = self.sight.as_mut().map(|sight| [&mut sight.stamp, &mut sight.shown]);
+        let shown =
+            self.observation.as_mut().map(|observation| [&mut observation.stamp, &mut observation.shown]);
         reading.0.into_iter().chain(reading.1).chain(shown.into_iter().flatten())
     }
 }
 
-/// The state of the key as one number.
-pub(crate) fn truth(stored: Option<&Stored>, clock: Time) -> u64 {
+/// Returns the state of the key as a number.
+pub(crate) fn key_state(stored: Option<&Stored>, clock: Time) -> u64 {
     let column = column(stored, clock);
     let mut hasher = DefaultHasher::new();
     column.hash(&mut hasher);
@@ -94,9 +96,9 @@ pub(crate) fn truth(stored: Option<&Stored>, clock: Time) -> u64 {
 }
 
 impl Wait {
-    pub(crate) fn learn(&mut self, truth: u64) {
-        if let Err(place) = self.truths.binary_search(&truth) {
-            self.truths.insert(place, truth);
+    pub(crate) fn add_state(&mut self, key_state: u64) {
+        if let Err(place) = self.key_states.binary_search(&key_state) {
+            self.key_states.insert(place, key_state);
         }
     }
 }

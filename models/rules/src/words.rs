@@ -1,4 +1,5 @@
-//! The model's commands: small values that can be compared and hashed, and the library's commands that they stand for.
+//! The model's commands: small values that can be compared and hashed, and the library's commands
+//! for them.
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -11,13 +12,13 @@ use lessor_core::{Backoff, Failure, Fingerprint, LeaseId, OnFailed, OnLapsed, Pa
 /// Microseconds.
 pub(crate) type Time = u64;
 
-/// The first instant. The numbers below are chosen so that no two instants coincide by accident.
+/// The first time. The following numbers are chosen so that times do not coincide by accident.
 pub(crate) const START: Time = 1_000_000;
 pub(crate) const TTL: Time = 100_000;
 pub(crate) const RETENTION: Time = 207_000;
 pub(crate) const BACKOFF: Time = 31_000;
 pub(crate) const MAX_ATTEMPTS: u32 = 2;
-/// The least age of a token at which a store of the kind `Server` purges its record.
+/// The minimum age of a token at which a store of the kind `Server` purges its record.
 pub(crate) const TOKEN_AGE: Time = 1_024_000;
 
 /// The precision of the time of an outcome in a store that stamps it.
@@ -27,7 +28,7 @@ pub(crate) fn at(time: Time) -> Timestamp {
     Timestamp::from_micros(time).unwrap()
 }
 
-/// A record with a hash of its bytes, so that it is hashed once.
+/// A record with a hash of its bytes, which is computed once.
 #[derive(Clone)]
 pub(crate) struct Rec {
     pub(crate) record: Record,
@@ -98,17 +99,17 @@ impl Id {
 
 /// The fingerprint and the policies of a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
-pub(crate) struct Who {
+pub(crate) struct CallerKind {
     /// The fingerprint of its request.
     pub(crate) print: Option<u8>,
-    /// Retries a failure.
+    /// Whether it retries a failure.
     pub(crate) retries: bool,
-    /// Leaves a lapsed grant to an operator.
+    /// Whether it leaves a lapsed grant to an operator.
     pub(crate) in_doubt: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Deed {
+pub(crate) enum HolderOp {
     Extend,
     Checkpoint,
     /// The result is the fingerprint of the holder's request.
@@ -118,7 +119,7 @@ pub(crate) enum Deed {
     Abandon,
 }
 
-impl Deed {
+impl HolderOp {
     pub(crate) fn is_outcome(self) -> bool {
         matches!(self, Self::Complete(_) | Self::Fail(_) | Self::Release)
     }
@@ -140,14 +141,14 @@ pub(crate) enum Operation {
 /// A command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Cmd {
-    Acquire(Id, Who),
-    HolderCommand(Id, Deed),
+    Acquire(Id, CallerKind),
+    HolderCommand(Id, HolderOp),
     Operate(Operation),
 }
 
 static PAYLOADS: LazyLock<Vec<Payload>> = LazyLock::new(|| (0..10).map(|n| Payload::new(&[n])).collect());
 
-/// The code is the fingerprint of the holder's request.
+/// Returns a failure whose code is the fingerprint of the holder's request.
 fn failure(value: u8) -> Failure {
     Failure::new(&value.to_string(), None)
 }
@@ -174,15 +175,15 @@ impl Cmd {
                     }
                 }))
             }
-            Self::HolderCommand(id, deed) => Command::Holder(
+            Self::HolderCommand(id, holder_op) => Command::Holder(
                 id.lease_id(),
-                match deed {
-                    Deed::Extend => HolderCommand::Extend { ttl: Duration::from_micros(TTL) },
-                    Deed::Checkpoint => HolderCommand::Checkpoint(payload(0)),
-                    Deed::Complete(value) => HolderCommand::Complete(payload(value), None),
-                    Deed::Fail(value) => HolderCommand::Fail(failure(value)),
-                    Deed::Release => HolderCommand::Release,
-                    Deed::Abandon => HolderCommand::Abandon,
+                match holder_op {
+                    HolderOp::Extend => HolderCommand::Extend { ttl: Duration::from_micros(TTL) },
+                    HolderOp::Checkpoint => HolderCommand::Checkpoint(payload(0)),
+                    HolderOp::Complete(value) => HolderCommand::Complete(payload(value), None),
+                    HolderOp::Fail(value) => HolderCommand::Fail(failure(value)),
+                    HolderOp::Release => HolderCommand::Release,
+                    HolderOp::Abandon => HolderCommand::Abandon,
                 },
             ),
             Self::Operate(operation) => match operation {

@@ -1,12 +1,12 @@
-//! The model checker's primitives, under the names that the library uses.
+//! The primitives of the model checker, with the names that the library uses.
 
 pub(crate) use loom::sync::Arc;
 pub(crate) use loom::sync::atomic::{AtomicUsize, Ordering, fence};
 
-/// All keys share it, so that the model stays small.
+/// All keys share one slot, which keeps the model small.
 pub(crate) const PRESENCE_SLOTS: usize = 1;
 
-/// With the face of `parking_lot`'s, which knows no poisoning.
+/// A mutex with the interface of `parking_lot`'s, which has no poisoning.
 pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
 
 impl<T> Mutex<T> {

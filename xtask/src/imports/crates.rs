@@ -75,6 +75,25 @@ impl Crate {
         Ok(module)
     }
 
+    /// Returns the top-level module that a file belongs to. The root file belongs to none.
+    pub(super) fn folder_of(&self, file: FileId) -> Option<ModuleId> {
+        let mut folder = self.modules.iter().position(|module| module.file == file)?;
+        while let Some(parent) = self.modules.get(folder)?.parent {
+            if parent == 0 {
+                return Some(folder);
+            }
+            folder = parent;
+        }
+        None
+    }
+
+    /// Returns the name of a top-level module.
+    pub(super) fn module_name(&self, module: ModuleId) -> &str {
+        let is_it = |named: &Named| matches!(named, Named::Module(id) if *id == module);
+        let root = self.modules.first().into_iter().flat_map(|root| &root.names);
+        root.filter(|(_, named)| named.iter().any(is_it)).map(|(name, _)| name.as_str()).next().unwrap_or("?")
+    }
+
     fn add(&mut self, file: FileId, parent: Option<ModuleId>) -> ModuleId {
         self.modules.push(Module { file, parent, names: BTreeMap::new(), globs: Vec::new() });
         self.modules.len() - 1

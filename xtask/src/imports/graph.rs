@@ -162,6 +162,19 @@ fn lookup<'c>(
     all
 }
 
+/// Returns which top-level module imports which, by the index of the module. The root of the crate is not one.
+pub(super) fn edges_of_folders(of: &Crate, edges: &Edges) -> Edges {
+    let mut imports = Edges::new();
+    for ((from, to), lines) in edges {
+        if let (Some(from), Some(to)) = (of.folder_of(*from), of.folder_of(*to))
+            && from != to
+        {
+            imports.entry((from, to)).or_default().extend(lines);
+        }
+    }
+    imports
+}
+
 /// The groups of files of which each imports each other, be it by way of others.
 pub(super) fn groups(edges: &Edges) -> Vec<BTreeSet<FileId>> {
     let files: BTreeSet<FileId> = edges.keys().flat_map(|(from, to)| [*from, *to]).collect();

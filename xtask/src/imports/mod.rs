@@ -1,4 +1,7 @@
-//! `cargo xtask test imports`: no file of a crate imports another in a circle.
+//! `cargo xtask test imports`: no file of a crate imports another in a circle, and no folder imports another in a circle.
+//!
+//! A folder is a top-level module of the crate, with all that is in it. It imports another folder if one of its files imports a file
+//! there. The root file belongs to no folder.
 //!
 //! A file imports another if its code, other than tests, names something that is defined there: in a `use`, or in a path that begins
 //! with `crate`, `super`, `self`, or a module. Names are followed as the compiler follows them, through the tree of modules:
@@ -115,6 +118,16 @@ fn check(shown_from: &Path, roots: &[Root], known: &[&str]) -> Result<Checked, S
         for group in &groups {
             describe(&mut text, name, &of, &edges, group, shown_from);
         }
+        // Where files import each other in circles, their folders may do so too. The circles of files are opened first.
+        let folder_edges =
+            if groups.is_empty() { graph::edges_of_folders(&of, &edges) } else { Edges::new() };
+        let folder_groups = graph::groups(&folder_edges);
+        for group in &folder_groups {
+            describe_folders(&mut text, name, &of, &edges, &folder_edges, group, shown_from);
+        }
+        if !folder_groups.is_empty() {
+            problems.push(format!("{name}: folders import each other in circles"));
+        }
         match (groups.is_empty(), known.contains(&name.as_str())) {
             (false, false) => problems.push(format!("{name}: files import each other in circles")),
             (true, true) => {
@@ -140,6 +153,34 @@ fn check(shown_from: &Path, roots: &[Root], known: &[&str]) -> Result<Checked, S
 fn shown(of: &Crate, file: usize, from: &Path) -> String {
     let path = of.files.get(file).map_or(Path::new("?"), PathBuf::as_path);
     path.strip_prefix(from).unwrap_or(path).display().to_string()
+}
+
+/// Describes a group of folders: a circle, with the files that import each other across it.
+fn describe_folders(
+    text: &mut String,
+    name: &str,
+    of: &Crate,
+    edges: &Edges,
+    folder_edges: &Edges,
+    group: &BTreeSet<usize>,
+    from: &Path,
+) {
+    let inner: BTreeSet<(usize, usize)> = folder_edges
+        .keys()
+        .filter(|(from, to)| group.contains(from) && group.contains(to))
+        .copied()
+        .collect();
+    let _ = writeln!(text, "{name}: {} folders import each other in circles, such as", group.len());
+    for (importer, imported) in steps(&shortest(&inner).unwrap_or_default()) {
+        let _ = writeln!(text, "  {} imports {}:", of.module_name(importer), of.module_name(imported));
+        for ((file, other), lines) in edges {
+            if (of.folder_of(*file), of.folder_of(*other)) == (Some(importer), Some(imported)) {
+                let lines: Vec<String> = lines.iter().map(usize::to_string).collect();
+                let (file, other) = (shown(of, *file, from), shown(of, *other, from));
+                let _ = writeln!(text, "    {file} imports {other} in line {}", lines.join(", "));
+            }
+        }
+    }
 }
 
 /// A group of files: a circle with its lines, and the imports to take away.

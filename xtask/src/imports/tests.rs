@@ -173,6 +173,35 @@ fn macros_and_modules_with_a_path_are_followed() {
     );
 }
 
+#[test]
+fn folders_that_import_each_other_are_found_where_no_file_does() {
+    let files = [
+        ("lib.rs", "mod a;\nmod b;\npub use a::one::One;\n"),
+        ("a.rs", "pub mod one;\npub mod two;\n"),
+        ("a/one.rs", "pub struct One;\n"),
+        ("a/two.rs", "\nuse crate::b::three::Three;\npub struct Two(Three);\n"),
+        ("b.rs", "pub mod three;\n"),
+        ("b/three.rs", "use crate::a::one::One;\npub struct Three(One);\n"),
+    ];
+    let Checked { text, problems, .. } = checked(&files);
+    assert_eq!(problems, ["made-up: folders import each other in circles"], "{text}");
+    for line in [
+        "made-up: 2 folders import each other in circles",
+        "  a imports b:\n    crates/made-up/src/a/two.rs imports crates/made-up/src/b/three.rs in line 2",
+        "  b imports a:\n    crates/made-up/src/b/three.rs imports crates/made-up/src/a/one.rs in line 1",
+    ] {
+        assert!(text.contains(line), "{line:?} is missing in:\n{text}");
+    }
+    // An inline module is a folder too, and the root file is in none.
+    let inline = "mod a { pub mod one; pub mod two; }\nmod b;\npub use a::one::One;\n";
+    let Checked { text, problems, .. } =
+        checked(&[("lib.rs", inline), files[2], files[3], files[4], files[5]]);
+    assert_eq!(problems, ["made-up: folders import each other in circles"], "{text}");
+    // A folder may import another whose files know nothing of it.
+    let [root, a, one, _, b, three] = files;
+    assert_none(&[root, a, one, ("a/two.rs", "pub struct Two;\n"), b, three], 2);
+}
+
 /// A hole in the check would else look like a crate without circles.
 #[test]
 fn a_path_that_leads_nowhere_is_an_error() {

@@ -16,13 +16,9 @@ pub(crate) const FACADE: &[Mutant] = &[
     },
     Mutant {
         name: "kind-of-a-misconfigured-store-asks-for-another-try",
-        file: "crates/lessor-core/src/data/error.rs",
-        find: "Self::Store(StoreError::Misconfigured { .. }) => ErrorKind::Misconfigured,",
-        replace: "Self::Store(StoreError::Misconfigured { .. }) => ErrorKind::Unavailable,",
-        test: Test {
-            package: "lessor-core",
-            target: &["--lib"],
-            filter: "only_an_error_that_can_pass_by_itself",
-        },
+        file: "crates/lessor-core/src/data/store_error.rs",
+        find: "Self::Misconfigured(_) => ErrorKind::Misconfigured,",
+        replace: "Self::Misconfigured(_) => ErrorKind::Unavailable,",
+        test: Test { package: "lessor-core", target: &["--lib"], filter: "store_errors_have_the_kind" },
     },
 ];

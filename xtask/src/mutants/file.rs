@@ -115,8 +115,8 @@ pub(crate) const FILE: &[Mutant] = &[
     Mutant {
         name: "file-goes-on-after-a-failed-write",
         file: "crates/lessor-file/src/log/poison.rs",
-        find: "        let _ = self.failure.set(Failure { last_lsn, reason });\n        self.is_set.store(true, Ordering::Release);",
-        replace: "        let _ = self.failure.set(Failure { last_lsn, reason });",
+        find: "        let _ = self.failure.set(Failure { last_lsn, cause });\n        self.is_set.store(true, Ordering::Release);",
+        replace: "        let _ = self.failure.set(Failure { last_lsn, cause });",
         test: file(FAULTS, "after_a_failed_sync"),
     },
     Mutant {
@@ -187,7 +187,7 @@ pub(crate) const FILE: &[Mutant] = &[
         file: "crates/lessor-file/src/store/attempt.rs",
         find: "self.token_floor.fetch_max(slot.token, Ordering::Relaxed);",
         replace: "",
-        test: file(&["--test", "conformance_sim"], "p2_a_grant_by_an_old_reading"),
+        test: file(&["--test", "conformance_sim"], "p2_a_delayed_grant"),
     },
     Mutant {
         name: "file-keeps-no-room-for-holders",

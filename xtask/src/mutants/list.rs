@@ -97,14 +97,14 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         file: "crates/lessor-core/src/data/time.rs",
         find: "duration.subsec_nanos().div_ceil(1000)",
         replace: "duration.subsec_nanos() / 1000",
-        test: core("time::tests::p12_arithmetic_stops_at_the_ends"),
+        test: core("time::tests::p12_arithmetic_on_timestamps_saturates_and_rounds_up"),
     },
     Mutant {
         name: "debug-shows-the-lease-id",
         file: "crates/lessor-core/src/data/lease_id.rs",
         find: "f.write_str(\"LeaseId(redacted)\")",
         replace: "f.write_str(&self.reveal())",
-        test: core("lease_id::tests::p11_debug_shows_nothing_and_the_text_form_round_trips"),
+        test: core("lease_id::tests::p11_debug_hides_the_lease_id_and_the_text_form_round_trips"),
     },
     Mutant {
         name: "sign-passes-for-a-digit-of-a-lease-id",
@@ -160,14 +160,14 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         file: "crates/lessor-core/src/data/record.rs",
         find: "now.as_micros().max(previous.map_or(0, |token| token.0) + 1)",
         replace: "previous.map_or(1, |token| token.0 + 1)",
-        test: core("rules::tests::promises::p2_tokens_rise_over_a_purge"),
+        test: core("rules::tests::promises::p2_tokens_rise_after_a_purge"),
     },
     Mutant {
         name: "purge-drops-a-token-that-is-ahead-of-the-clock",
         file: "crates/lessor-core/src/data/record.rs",
         find: "keep_until.max(past_token)",
         replace: "keep_until.max(past_token.min(keep_until))",
-        test: core("rules::tests::promises::p2_tokens_rise_over_a_purge"),
+        test: core("rules::tests::promises::p2_tokens_rise_after_a_purge"),
     },
     Mutant {
         name: "writer-looks-for-waiters-before-its-write-is-seen",
@@ -188,28 +188,28 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         file: "crates/lessor-core/src/run/wait/registry.rs",
         find: ".filter(|latest| latest.number > since)",
         replace: ".filter(|latest| latest.number >= since)",
-        test: model("no_waiter_is_answered_by_a_reading_that_began_before_it_came"),
+        test: model("no_waiter_accepts_a_reading_that_began_before_it_registered"),
     },
     Mutant {
         name: "question-during-a-reading-is-forgotten",
         file: "crates/lessor-core/src/run/wait/registry.rs",
         find: "            self.again = true;\n",
         replace: "",
-        test: model("no_waiter_is_answered_by_a_reading_that_began_before_it_came"),
+        test: model("no_waiter_accepts_a_reading_that_began_before_it_registered"),
     },
     Mutant {
         name: "two-contenders-have-the-turn",
         file: "crates/lessor-core/src/run/wait/registry.rs",
         find: "offer.to != ticket && offer.until > now",
         replace: "offer.to != ticket && offer.until < now",
-        test: model("one_of_two_contenders_at_a_time_has_the_turn_and_each_gets_it"),
+        test: model("contenders_try_one_at_a_time_and_each_gets_a_try"),
     },
     Mutant {
         name: "waiter-that-goes-away-keeps-the-offer",
         file: "crates/lessor-core/src/run/wait/registry.rs",
-        find: "follows.read = had_offer && state.ask();",
+        find: "effects.read = had_offer && state.request_reading();",
         replace: "let _ = had_offer;",
-        test: model("a_contender_that_goes_away_with_the_offer_passes_it_on"),
+        test: model("an_offer_passes_on_when_its_contender_leaves"),
     },
     Mutant {
         name: "offer-that-is-not-taken-stays",
@@ -241,8 +241,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "failed-readings-add-up",
         file: "crates/lessor-core/src/run/wait/registry.rs",
-        find: "if reading.is_ok() { 0 } else",
-        replace: "if reading.is_ok() { state.failures } else",
+        find: "if result.is_ok() { 0 } else",
+        replace: "if result.is_ok() { state.failures } else",
         test: core_in(
             &["--test", "fresh_answers"],
             "failed_readings_end_a_wait_only_when_three_come_in_a_row",
@@ -285,15 +285,15 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "held-key-is-not-looked-at",
         file: "crates/lessor-core/src/run/holders.rs",
-        find: "self.enter(grant, granted_at.saturating_add(settings.poll_every), Some(keep));",
-        replace: "self.enter(grant, Timestamp::MAX, Some(keep));",
+        find: "self.insert(grant, granted_at.saturating_add(settings.poll_every), Some(renewal));",
+        replace: "self.insert(grant, Timestamp::MAX, Some(renewal));",
         test: core_in(&["--test", "holding"], "rule_15_a_held_key_is_looked_at_every_poll_every"),
     },
     Mutant {
         name: "held-key-is-looked-at-once",
         file: "crates/lessor-core/src/run/tasks.rs",
-        find: "holders.answered(&*grant, before.saturating_add(shared.settings.poll_every), None);",
-        replace: "let _ = before;\n    holders.answered(&*grant, Timestamp::MAX, None);",
+        find: "holders.finish_step(&*grant, before.saturating_add(shared.settings.poll_every), None);",
+        replace: "let _ = before;\n    holders.finish_step(&*grant, Timestamp::MAX, None);",
         test: core_in(&["--test", "holding"], "rule_15_a_held_key_is_looked_at_every_poll_every"),
     },
     Mutant {
@@ -308,14 +308,14 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         file: "crates/lessor-core/src/sync/presence.rs",
         find: "            slot.fetch_sub(1, Ordering::Relaxed);",
         replace: "            slot.store(0, Ordering::Relaxed);",
-        test: core("presence::tests::a_key_is_reported_from_its_first_watcher_to_its_last"),
+        test: core("presence::tests::a_key_is_reported_until_its_last_watcher_is_removed"),
     },
     Mutant {
         name: "every-key-counts-as-watched",
         file: "crates/lessor-core/src/sync/presence.rs",
         find: "self.count() > 0 && self.slot(key)",
         replace: "self.count() > 0 || self.slot(key)",
-        test: core("presence::tests::most_keys_are_not_reported_while_some_are_watched"),
+        test: core("presence::tests::most_unwatched_keys_are_not_reported_while_others_are_watched"),
     },
     Mutant {
         name: "renewal-under-way-hides-the-deadline",
@@ -360,16 +360,16 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "leases-that-are-given-up-do-not-wait-in-line",
-        file: "crates/lessor-core/src/run/given_up.rs",
-        find: "if queue.running >= GIVING_UP {",
-        replace: "if queue.running >= GIVING_UP * 1_000 {",
+        file: "crates/lessor-core/src/run/abandoned.rs",
+        find: "if queue.running >= MAX_RUNNING {",
+        replace: "if queue.running >= MAX_RUNNING * 1_000 {",
         test: core_in(&["--test", "holding"], "leases_that_are_given_up_wait_in_line_and_take_little_room"),
     },
     Mutant {
         name: "purge-runs-on-the-thread-for-leases",
         file: "crates/lessor-core/src/run/tasks.rs",
-        find: "background.purger.spawner().spawn(purge_now_and_then(engine.clone(), first));",
-        replace: "background.leases.spawner().spawn(purge_now_and_then(engine.clone(), first));",
+        find: "background.purger.spawner().spawn(purge_periodically(engine.clone(), first));",
+        replace: "background.leases.spawner().spawn(purge_periodically(engine.clone(), first));",
         test: core_in(&["--test", "holding"], "p7_a_lease_is_renewed_while_a_purge_does_not_return"),
     },
     Mutant {
@@ -413,7 +413,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "doubt-is-forgotten",
         file: "crates/lessor-core/src/store/cas.rs",
-        find: "self.doubt = Some(Box::new(error));",
+        find: "self.indeterminate_error = Some(Box::new(error));",
         replace: "let _ = error;",
         test: memory(
             &["--test", "lost_replies"],
@@ -446,28 +446,34 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         file: "crates/lessor-core/src/data/codec.rs",
         find: "    if let Some(number) = unknown_field(present) {",
         replace: "    if let Some(number) = unknown_field(present).filter(|number| *number == 63) {",
-        test: core("codec::tests::an_unknown_required_field_is_refused_by_name_and_its_head_is_read"),
+        test: core("codec::tests::an_unknown_required_field_is_refused_with_its_number_and_the_head_is_read"),
     },
     Mutant {
         name: "unknown-required-field-is-called-damage",
         file: "crates/lessor-core/src/data/store_error.rs",
         find: "DecodeError::NewerFormat { .. } | DecodeError::UnknownField { .. } => {",
         replace: "DecodeError::UnknownField { .. } => Self::Corrupt { place: place.into(), reason: error.to_string() },\n            DecodeError::NewerFormat { .. } => {",
-        test: core("codec::tests::an_unknown_required_field_is_refused_by_name_and_its_head_is_read"),
+        test: core("codec::tests::an_unknown_required_field_is_refused_with_its_number_and_the_head_is_read"),
     },
     Mutant {
         name: "skippable-fields-are-not-kept",
         file: "crates/lessor-core/src/data/codec.rs",
         find: "        former,\n        of_record,",
         replace: "        former,\n        of_record: of_record.filter(|_| false),",
-        test: memory(&["--test", "conformance"], "growing::unknown_fields_outlast_every_change_of_a_grant"),
+        test: memory(
+            &["--test", "conformance"],
+            "growing::unknown_fields_are_kept_by_every_change_of_a_grant",
+        ),
     },
     Mutant {
         name: "skippable-fields-of-the-record-end-with-the-grant",
         file: "crates/lessor-core/src/rules/transition.rs",
         find: "            attributes.of_grant = None;",
         replace: "            attributes.of_grant = None;\n            attributes.of_record = None;",
-        test: memory(&["--test", "conformance"], "growing::unknown_fields_of_a_grant_end_with_it"),
+        test: memory(
+            &["--test", "conformance"],
+            "growing::unknown_fields_of_a_grant_are_dropped_by_a_takeover",
+        ),
     },
     Mutant {
         name: "skippable-fields-of-the-grant-outlast-it",
@@ -511,7 +517,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         replace: "let _ = token;",
         test: memory(
             &["--test", "conformance"],
-            "on_a_manual_clock::purging::p2_a_grant_by_an_old_reading_does_not_undercut_what_was_purged",
+            "on_a_manual_clock::purging::p2_a_delayed_grant_gets_no_token_below_a_purged_one",
         ),
     },
     Mutant {
@@ -521,7 +527,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         replace: "if due.len() < limit {",
         test: memory(
             &["--test", "conformance"],
-            "on_a_manual_clock::purging::purge_drops_nothing_that_is_not_due",
+            "on_a_manual_clock::purging::purge_keeps_records_that_are_not_due",
         ),
     },
     Mutant {
@@ -611,8 +617,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "dropped-lease-is-not-given-up",
         file: "crates/lessor-core/src/api/lease.rs",
-        find: "            give_up(&grant.shared, grant.key.clone(), grant.lease_id);",
-        replace: "            let _ = (grant, give_up);",
+        find: "            abandon(&grant.shared, grant.key.clone(), grant.lease_id);",
+        replace: "            let _ = (grant, abandon);",
         test: core_in(&["--test", "executors"], "tokio_on_one_thread"),
     },
     Mutant {

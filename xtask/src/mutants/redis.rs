@@ -62,15 +62,15 @@ pub(crate) const REDIS: &[Mutant] = &[
     Mutant {
         name: "redis-write-that-timed-out-is-said-not-to-have-happened",
         file: "crates/lessor-redis/src/manager/calls.rs",
-        find: "                Err(no_reply(effect, reason))",
-        replace: "                Err(no_reply(Effect::Read, reason))",
+        find: "                Err(no_reply(effect, cause))",
+        replace: "                Err(no_reply(Effect::Read, cause))",
         test: redis(OUTAGES, "p6_no_request_follows_one_whose_reply_is_late"),
     },
     Mutant {
         name: "redis-connection-that-broke-is-said-to-have-changed-nothing",
         file: "crates/lessor-redis/src/protocol/errors.rs",
-        find: "error: no_reply(effect, reason), breaks_connection: true",
-        replace: "error: no_reply(Effect::Read, reason), breaks_connection: effect == Effect::Read || effect == Effect::Write",
+        find: "error: no_reply(effect, cause), breaks_connection: true",
+        replace: "error: no_reply(Effect::Read, cause), breaks_connection: effect == Effect::Read || effect == Effect::Write",
         test: SENT_ONCE,
     },
     Mutant {
@@ -84,14 +84,14 @@ pub(crate) const REDIS: &[Mutant] = &[
         name: "redis-command-is-sent-again-after-the-connection-broke",
         file: "crates/lessor-redis/src/store/shared.rs",
         find: "let value = match self.manager.call_script(&command, effect, call.tracking, deadline).await? {",
-        replace: "let value = match self.manager.call_script(&command, effect, call.tracking, deadline).await {\n            Err(StoreError::Indeterminate { .. }) => Box::pin(self.manager.call_script(&command, effect, call.tracking, deadline)).await?,\n            other => other?,\n        };\n        let value = match value {",
+        replace: "let value = match self.manager.call_script(&command, effect, call.tracking, deadline).await {\n            Err(StoreError::Indeterminate(_)) => Box::pin(self.manager.call_script(&command, effect, call.tracking, deadline)).await?,\n            other => other?,\n        };\n        let value = match value {",
         test: SENT_ONCE,
     },
     Mutant {
         name: "redis-fresh-grant-is-sent-again-after-the-connection-broke",
         file: "crates/lessor-redis/src/store/writes.rs",
         find: "            reply => reply?,\n        };\n        match reply {",
-        replace: "            Err(StoreError::Indeterminate { .. }) => Box::pin(self.manager.call(&command, Effect::Write, deadline)).await?,\n            reply => reply?,\n        };\n        match reply {",
+        replace: "            Err(StoreError::Indeterminate(_)) => Box::pin(self.manager.call(&command, Effect::Write, deadline)).await?,\n            reply => reply?,\n        };\n        match reply {",
         test: SENT_ONCE,
     },
     Mutant {
@@ -155,7 +155,7 @@ pub(crate) const REDIS: &[Mutant] = &[
         file: "crates/lessor-redis/src/store/writes.rs",
         find: "saturating_since(token) >= MAX_ARRIVAL_DELAY",
         replace: "saturating_since(token) >= MAX_ARRIVAL_DELAY * 1000",
-        test: redis(CONFORMANCE, "on_the_real_clock::purging::p2_a_grant_by_an_old_reading"),
+        test: redis(CONFORMANCE, "on_the_real_clock::purging::p2_a_delayed_grant"),
     },
     Mutant {
         name: "redis-grant-whose-answer-came-late-counts",
@@ -307,7 +307,7 @@ pub(crate) const REDIS: &[Mutant] = &[
     Mutant {
         name: "redis-connection-with-a-late-answer-is-kept",
         file: "crates/lessor-redis/src/manager/calls.rs",
-        find: "                // Replies arrive in order, so the later ones on this connection would be late too.\n                self.drop_connection(&sent, &reason);\n",
+        find: "                // Replies arrive in order, so the later ones on this connection would be late too.\n                self.drop_connection(&sent, cause.clone());\n",
         replace: "                let _ = &sent;\n",
         test: redis(OUTAGES, "p6_no_request_follows_one_whose_reply_is_late"),
     },

@@ -46,7 +46,7 @@ pub(crate) const VALUES: &[Mutant] = &[
     Mutant {
         name: "later-clock-is-forgotten",
         file: "crates/lessor-core/src/store/cas.rs",
-        find: "self.now = self.now.max(seen.now);",
+        find: "self.now = self.now.max(current.now);",
         replace: "",
         test: core(&["--test", "news"], "a_lease_that_ends_by_a_later_reading"),
     },
@@ -67,8 +67,8 @@ pub(crate) const VALUES: &[Mutant] = &[
     Mutant {
         name: "outcome-is-sent-only-once",
         file: "crates/lessor-core/src/api/once/deliver.rs",
-        find: "for _ in 1..TRIES {",
-        replace: "for _ in TRIES..TRIES {",
+        find: "for _ in 1..ATTEMPTS {",
+        replace: "for _ in ATTEMPTS..ATTEMPTS {",
         test: core(&["--test", "once_outcomes"], "an_outcome_is_sent_again"),
     },
     Mutant {
@@ -109,8 +109,8 @@ pub(crate) const VALUES: &[Mutant] = &[
     Mutant {
         name: "one-doubt-fewer",
         file: "crates/lessor-core/src/store/cas.rs",
-        find: "const MAX_DOUBTS: u32 = 3;",
-        replace: "const MAX_DOUBTS: u32 = 2;",
+        find: "const MAX_INDETERMINATE: u32 = 3;",
+        replace: "const MAX_INDETERMINATE: u32 = 2;",
         test: memory(&["--test", "lost_replies"], "p6_three_doubts"),
     },
     Mutant {

@@ -20,15 +20,19 @@ use crate::data::view::View;
 use crate::rules::settings::{OnFailed, OnLapsed, check_holder};
 use crate::rules::{Acquire, AcquireOptions, Answer, KeyStatus, answer_to_acquire};
 use crate::run::context::{Answered, Handle};
-use crate::run::tasks::give_up;
+use crate::run::tasks::abandon;
 use crate::run::wait::{NextStep, Reading};
 use crate::store::operation::{Executed, Execution, Operation, Report};
 use crate::store::types::Reply;
 use crate::sync::pending::Pending;
 
 /// How a key stands, for one who asked for its lease.
+///
+/// A later release can add answers. No lease is granted by an answer that the caller does not know, so it is handled like
+/// [`InProgress`](Self::InProgress): acquire again later.
 #[derive(Debug)]
 #[must_use = "a lease that is dropped is given up at once"]
+#[non_exhaustive]
 pub enum Acquisition {
     /// The caller holds the lease and has the work to do.
     Acquired(Lease),
@@ -321,7 +325,7 @@ impl Finish {
         let mut orphan = Orphan { shared: Arc::clone(shared), key, lease_id };
         reply.map(move |executed| {
             // An indeterminate write may have granted a lease, and only the engine knows its id, unless the caller chose it.
-            let may_be_granted = matches!(executed, Err(StoreError::Indeterminate { .. })) && !self.chosen;
+            let may_be_granted = matches!(executed, Err(StoreError::Indeterminate(_))) && !self.chosen;
             orphan.lease_id = orphan.lease_id.filter(|_| may_be_granted);
             let answered = orphan.shared.take(&orphan.key, executed);
             self.finish(&orphan.shared, orphan.key.clone(), answered)
@@ -351,7 +355,7 @@ struct Orphan {
 impl Drop for Orphan {
     fn drop(&mut self) {
         if let Some(lease_id) = self.lease_id {
-            give_up(&self.shared, self.key.clone(), lease_id);
+            abandon(&self.shared, self.key.clone(), lease_id);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Closing an engine: the one call for the end of a process.
+//! [`Engine::close`].
 
 use std::fmt;
 use std::future::Future;
@@ -17,17 +17,37 @@ use crate::store::closing::{CloseStep, CloseWatch, Closed, Closing, Report};
 use crate::sync::pending::Pending;
 
 impl Engine {
-    /// Closes the engine and its store, within `within` of the store's time.
+    /// Closes the engine and its store within a time limit, measured by the store's clock.
     ///
-    /// - From the call on no lease is granted. Holders can still extend, complete and fail theirs until the store is closed.
-    /// - Leases that were dropped are given up at the store. They would otherwise only lapse with their ttl.
-    /// - The store finishes what is under way, does its housekeeping, and releases what it holds. The folder of a file
-    ///   log can be opened again as soon as the answer says [`Closed::released`].
+    /// - After the call, no lease is granted. Holders can extend, complete and fail their leases
+    ///   until the store is closed.
+    /// - Dropped leases are abandoned at the store. Otherwise they would lapse only at the end of
+    ///   their ttl.
+    /// - The store completes the operations in progress, does its housekeeping, and releases its
+    ///   resources. The folder of a file store can be opened again as soon as the result has
+    ///   [`Closed::released`].
     ///
-    /// When the time is short, housekeeping such as the compaction of a file log is stopped: nothing is lost by that, and the
-    /// answer says so. Leases that are still held lapse with their ttl, and whoever holds one gets errors of the store from then on.
+    /// If time is short, housekeeping such as the compaction of a file store is stopped. No data is
+    /// lost, and [`Closed::tidied`] is false. Leases that are still held lapse at the end of their
+    /// ttl, and their holders get errors of the store.
     ///
-    /// The store is closed for every engine over it. An engine can be closed again, for instance with more time.
+    /// The store is closed for all engines over it. `close` can be called again, for instance with
+    /// more time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::time::Duration;
+    ///
+    /// use lessor_core::Engine;
+    /// use lessor_memory::MemoryStore;
+    ///
+    /// let engine = Engine::new(Arc::new(MemoryStore::new()))?;
+    /// let closed = engine.close(Duration::from_secs(10)).wait()?;
+    /// assert!(closed.is_complete());
+    /// # Ok::<(), lessor_core::Error>(())
+    /// ```
     pub fn close(&self, within: Duration) -> Close {
         self.shared.closed.store(true, Ordering::SeqCst);
         let report = Report::default();
@@ -39,7 +59,8 @@ impl Engine {
 async fn close(shared: Arc<Shared>, within: Duration, report: Report) -> Result<Closed, Error> {
     let now = shared.clock.now();
     let until = now.saturating_add(within);
-    // A part of the time is left for the store, which may have more to lose than a lease that lapses late.
+    // A quarter of the time is reserved for the store. A lease that is not abandoned only lapses
+    // late.
     let leases_until = now.saturating_add(within - within / 4);
     let late = |until| {
         let timeout = shared.background.leases.sleep_until(until);
@@ -48,7 +69,7 @@ async fn close(shared: Arc<Shared>, within: Duration, report: Report) -> Result<
         }
     };
     let drained = async {
-        shared.given_up.drain().await;
+        shared.abandoned.drain().await;
         true
     };
     let timed_out = async {
@@ -71,9 +92,11 @@ async fn close(shared: Arc<Shared>, within: Duration, report: Report) -> Result<
     Ok(closed)
 }
 
-/// The closing of an engine. Await it, or [`wait`](Self::wait) for it.
+/// The closing of an engine, returned by [`Engine::close`]. Async code awaits it. Plain threads
+/// call [`wait`](Self::wait).
 ///
-/// Dropping it stops the closing where it is: what was not done yet is left, and [`Engine::close`] can be called again.
+/// Dropping it stops the closing. The remaining steps are not performed, and [`Engine::close`] can
+/// be called again.
 #[must_use = "the engine is closed by awaiting this or by `.wait()`"]
 pub struct Close {
     pending: Pending<'static, Result<Closed, Error>>,
@@ -81,14 +104,16 @@ pub struct Close {
 }
 
 impl Close {
-    /// Blocks until the engine is closed or the time is over.
+    /// Blocks the current thread until the engine is closed or the time limit has passed.
     ///
-    /// Fails if the store could not be left in order; what was acknowledged is safe.
+    /// # Errors
+    ///
+    /// An error of the store if it could not be closed properly. Acknowledged writes are not lost.
     pub fn wait(self) -> Result<Closed, Error> {
         self.pending.wait()
     }
 
-    /// A view of how far the closing is, for another thread or task to look at.
+    /// Returns an observer of the progress, for another thread or task.
     #[must_use]
     pub fn progress(&self) -> CloseWatch {
         CloseWatch(self.report.clone())

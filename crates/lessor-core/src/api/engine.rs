@@ -1,4 +1,4 @@
-//! The engine: what applications call.
+//! [`Engine`], the entry point of the library.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,10 +20,10 @@ use crate::data::time::Timestamp;
 use crate::data::view::View;
 use crate::rules::settings::Settings;
 use crate::rules::{Answer, Command};
+use crate::run::abandoned::AbandonQueue;
 use crate::run::background::Background;
 use crate::run::clock::EngineClock;
 use crate::run::context::{Handle, Handles, Shared};
-use crate::run::given_up::GivenUp;
 use crate::run::random::LeaseIds;
 use crate::run::tasks::{self, PURGE_SLICE};
 use crate::run::wait::{NextStep, Reading, Waiter};
@@ -33,34 +33,65 @@ use crate::store::notifier::ChangeNotifier;
 use crate::store::types::{Durability, Scan};
 use crate::sync::pending::Pending;
 
-/// Guards pieces of work, each by a key, over one store. Cheap to clone; clones share everything.
+/// Grants leases on keys, over one store. Cheap to clone; clones share all state.
 ///
-/// An engine has three background threads. One renews leases that are kept alive, notices when one is lost, and gives up those that
-/// were dropped. One reads on behalf of waiters. One purges old records. They end with the last handle on the engine. None of
-/// them runs the application's code: its wakers are invoked on further threads, which exist while they are needed.
+/// Operations return a [`Pending`]. Async code awaits it under any executor, and plain threads call
+/// [`wait`](Pending::wait). All operations are cancellation safe, as [`Pending`] describes.
 ///
-/// Every operation returns a [`Pending`]: `.await` it under any executor, or `.wait()` for it on a plain thread. All of
-/// them are safe to cancel: see [`Pending`].
+/// An engine has three background threads. One renews leases that are kept alive, detects lost
+/// leases, and abandons dropped ones. One reads records for waiters. One purges old records. They
+/// end when the last clone of the engine, and the last of its leases and requests, is dropped. None
+/// of them runs the application's code: wakers of its futures are invoked on further threads, which
+/// are started on demand.
 ///
-/// An engine does not survive `fork`: make a new one, over a newly opened store, in the child.
+/// An engine cannot be used after `fork`. The child has to create another one over a newly opened
+/// store.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use lessor_core::{Acquisition, Engine};
+/// use lessor_memory::MemoryStore;
+///
+/// let engine = Engine::new(Arc::new(MemoryStore::new()))?;
+/// if let Acquisition::Acquired(lease) = engine.acquire("invoice-42").wait()? {
+///     // Do the work, then deliver its result.
+///     lease.complete(&"charged").wait()?;
+/// }
+/// let view = engine.status("invoice-42").wait()?.expect("the key has a record");
+/// assert_eq!(view.result::<String>()?, "charged");
+/// # Ok::<(), lessor_core::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Engine {
     pub(crate) shared: Arc<Shared>,
     handles: Handles,
 }
 
-/// How long a wait goes on for its first reading, if its own timeout is shorter.
+/// The minimum time for which [`Engine::wait_for`] waits for its first reading.
 const FIRST_READING: Duration = Duration::from_millis(250);
-/// The longest page of a listing.
+/// The maximum length of a page of a listing.
 const MAX_PAGE: usize = 10_000;
 
 impl Engine {
-    /// An engine with the default settings.
+    /// Returns an engine with the default settings.
+    ///
+    /// # Errors
+    ///
+    /// See [`with_settings`](Self::with_settings).
     pub fn new(store: Arc<dyn Store>) -> Result<Self, Error> {
         Self::with_settings(store, Settings::default())
     }
 
-    /// An engine with settings of the caller's.
+    /// Returns an engine with custom settings.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Invalid`] if a setting is out of its range.
+    /// - [`Error::Thread`] if a background thread cannot be started.
+    /// - [`Error::Randomness`] if the operating system returns no random bits.
     pub fn with_settings(store: Arc<dyn Store>, settings: Settings) -> Result<Self, Error> {
         settings.validate()?;
         let clock = Arc::new(EngineClock::new(Arc::clone(&store)));
@@ -68,16 +99,17 @@ impl Engine {
         let lease_ids = LeaseIds::new()?;
         let watches = Watches::new(&store, &clock, &background, &settings);
         let closed = AtomicBool::new(false);
-        let given_up = GivenUp::default();
+        let abandoned = AbandonQueue::default();
         let shared =
-            Arc::new(Shared { store, settings, lease_ids, clock, watches, background, given_up, closed });
+            Arc::new(Shared { store, settings, lease_ids, clock, watches, background, abandoned, closed });
         tasks::start(&shared);
         shared.store.subscribe(ChangeNotifier::new(&shared));
         let handles = Handles::new(&shared);
         Ok(Self { shared, handles })
     }
 
-    /// Asks for the lease on `key`: the first caller gets it, others learn how the work stands.
+    /// Returns a request for the lease on `key`. The first caller is granted the lease, and others
+    /// get the state of the work.
     pub fn acquire<'a>(&'a self, key: &'a (impl AsRef<str> + ?Sized)) -> AcquireRequest<'a> {
         AcquireRequest::new(self.handle(), key.as_ref())
     }
@@ -86,13 +118,19 @@ impl Engine {
         self.handles.get()
     }
 
-    /// Runs a piece of work once: whoever comes later gets the first one's outcome.
+    /// Returns a request to run a piece of work once. All callers with the same key get the outcome
+    /// of one run.
     pub fn once<'a>(&'a self, key: &'a (impl AsRef<str> + ?Sized)) -> Once<'a> {
         Once::new(self.handle(), key.as_ref())
     }
 
-    /// The holder's operations by lease id, for a holder on the other side of a boundary. Nothing is checked
-    /// or changed yet.
+    /// Returns a handle to the lease with this id, for a holder in another process. Does not access
+    /// the store. The operations of the handle fail with [`Error::NotHolder`] if the id is not that
+    /// of the current grant.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Key`] if `key` is not a valid key.
     pub fn lease_handle(
         &self,
         key: &(impl AsRef<str> + ?Sized),
@@ -101,7 +139,11 @@ impl Engine {
         Ok(LeaseHandle::by_id(Arc::clone(self.handle()), Key::new(key.as_ref())?, lease_id))
     }
 
-    /// What an observer may see of the key's record; `None` if there is none.
+    /// Returns the state of the key, or `None` if it has no record.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Key`] if `key` is not a valid key, or an error of the store.
     pub fn status(&self, key: &(impl AsRef<str> + ?Sized)) -> Pending<'static, Result<Option<View>, Error>> {
         let key = match Key::new(key.as_ref()) {
             Ok(key) => key,
@@ -110,21 +152,30 @@ impl Engine {
         self.shared.store.load(&key).map(|seen| Ok(View::of_seen(&seen?)))
     }
 
-    /// The outcome of the key's work, if it is finished: completed or failed.
+    /// Returns the state of the key if its work is completed or failed, and otherwise `None`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Key`] if `key` is not a valid key, or an error of the store.
     pub fn result(&self, key: &(impl AsRef<str> + ?Sized)) -> Pending<'static, Result<Option<View>, Error>> {
         self.status(key).map(|view| Ok(view?.filter(View::is_finished)))
     }
 
-    /// Waits until nobody works on the key any more: it is finished, lapsed, released or absent. After `timeout`, which
-    /// counts from this call, a view that is still in progress is returned.
+    /// Waits until the key is not in progress, and returns its state: finished, lapsed, released,
+    /// or `None` if it has no record. After `timeout`, which begins with this call, returns a state
+    /// that is still in progress.
     ///
-    /// The answer rests on a reading of the record that began after the call. Waiters are woken at once by what happens through
-    /// this engine, by the store's notifications where it sends any, and else the record is read every [`Settings::poll_every`]. However
-    /// many wait for a key, one reading answers them all.
+    /// The state comes from a reading of the record that began after the call. The record is read
+    /// again after each change through this engine, after each notification of the store, and every
+    /// [`Settings::poll_every`]. One reading answers all waiters of the key.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] where the store has not answered a single reading within `timeout`, or within a quarter of a
-    /// second if that is longer; and what the store reports after three readings in a row have failed.
+    ///
+    /// - [`Error::Key`] if `key` is not a valid key.
+    /// - [`Error::Invalid`] if the call comes from within [`Once`] work of the same key.
+    /// - [`StoreError::Unavailable`] if the store has not answered any reading within `timeout`, or
+    ///   within 250 ms if that is longer.
+    /// - The error of the store after three consecutive failed readings.
     pub fn wait_for(
         &self,
         key: &(impl AsRef<str> + ?Sized),
@@ -138,29 +189,37 @@ impl Engine {
             return Pending::ready(Err(error));
         }
         let called_at = self.shared.clock.now();
-        let waiter = Waiter::new(&self.shared.watches.waiting, &key, false);
-        if let Some(NextStep::Answer(answer)) = waiter.last_reading(ended) {
+        let waiter = Waiter::new(&self.shared.watches.waiters, &key, false);
+        if let Some(NextStep::Answer(answer)) = waiter.last_reading(unless_in_progress) {
             return Pending::ready(answer);
         }
         let shared = Arc::clone(&self.shared);
         Pending::later(async move {
-            let outcome = async { waiter.outcome(ended).await.unwrap_or(Err(Error::unexpected())) };
+            let outcome =
+                async { waiter.outcome(unless_in_progress).await.unwrap_or(Err(Error::unexpected())) };
             let timed_out = async {
                 let readers = &shared.background.readers;
                 readers.sleep_until(called_at.saturating_add(timeout)).await;
-                if let Some(seen) = waiter.last_reading(shown) {
-                    return seen;
+                if let Some(answer) = waiter.last_reading(view) {
+                    return answer;
                 }
                 readers.sleep_until(called_at.saturating_add(FIRST_READING)).await;
-                let unread = || Err(StoreError::Unavailable { reason: unread(timeout) }.into());
-                waiter.last_reading(shown).unwrap_or_else(unread)
+                let no_reading = || Err(StoreError::unavailable(no_reading(timeout)).into());
+                waiter.last_reading(view).unwrap_or_else(no_reading)
             };
             future::or(outcome, timed_out).await
         })
     }
 
-    /// Up to `limit` keys that begin with `prefix`, in key order, from behind `after` on. Records whose retention
-    /// has ended are left out, so a page may be shorter than `limit`; follow [`Listing::next`] to the end.
+    /// Returns up to `limit` keys that begin with `prefix`, in key order, beginning after the key
+    /// `after`. `limit` is from 1 to 10 000.
+    ///
+    /// Records whose retention has ended are omitted, so a page may be shorter than `limit`. The
+    /// listing is complete when [`Listing::next`] is `None`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] if `limit` is out of its range, or an error of the store.
     pub fn list(
         &self,
         prefix: &str,
@@ -178,20 +237,30 @@ impl Engine {
         })
     }
 
-    /// Removes the key's record, so that the next acquire begins anew. Refused with [`Error::Busy`] while somebody holds
-    /// the key. Says whether there was anything to forget.
+    /// Removes the key's record, so that the next acquire is the first one. Returns whether there
+    /// was a record.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Busy`] while the key has a live lease, [`Error::Key`] if `key` is not a valid key,
+    /// or an error of the store.
     pub fn forget(&self, key: &(impl AsRef<str> + ?Sized)) -> Pending<'static, Result<bool, Error>> {
         self.forget_as(key.as_ref(), false)
     }
 
-    /// Removes the key's record even while somebody holds it: the holder is refused from then on.
+    /// Removes the key's record, even if it has a live lease. The holder's later operations are
+    /// refused. Returns whether there was a record.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Key`] if `key` is not a valid key, or an error of the store.
     pub fn forget_forced(&self, key: &(impl AsRef<str> + ?Sized)) -> Pending<'static, Result<bool, Error>> {
         self.forget_as(key.as_ref(), true)
     }
 
     fn forget_as(&self, key: &str, force: bool) -> Pending<'static, Result<bool, Error>> {
         match Key::new(key) {
-            Ok(key) => self.handle().operate(key, Command::Forget { force }, |outcome| match outcome? {
+            Ok(key) => self.handle().execute(key, Command::Forget { force }, |outcome| match outcome? {
                 (Answer::Forgotten(was), _) => Ok(was),
                 _ => Err(Error::unexpected()),
             }),
@@ -199,15 +268,22 @@ impl Engine {
         }
     }
 
-    /// An operator's verdict on a key that is in doubt, because its holder vanished.
+    /// Returns a request to set the outcome of a key whose lease has lapsed, as an operator does
+    /// for a key in doubt.
     pub fn resolve<'a>(&'a self, key: &'a (impl AsRef<str> + ?Sized)) -> Resolve<'a> {
         Resolve::new(self.handle(), key.as_ref())
     }
 
-    /// Drops records whose retention has ended, up to `limit`, and returns how many. The engine does this by itself every
-    /// [`Settings::purge_every`].
+    /// Removes up to `limit` records whose retention has ended, and returns their number. The
+    /// engine does this itself every [`Settings::purge_every`].
     ///
-    /// If the returned future is dropped, what was dropped so far stays dropped.
+    /// # Errors
+    ///
+    /// An error of the store. Some records may have been removed.
+    ///
+    /// # Cancellation safety
+    ///
+    /// If the `Pending` is dropped, the remaining records are left.
     pub fn purge(&self, limit: usize) -> Pending<'static, Result<usize, Error>> {
         let shared = Arc::clone(&self.shared);
         Pending::later(async move {
@@ -223,49 +299,54 @@ impl Engine {
         })
     }
 
-    /// The store's time.
+    /// Returns the store's time, which may be an estimate that is ahead of its clock.
+    ///
+    /// # Errors
+    ///
+    /// An error of the store.
     pub fn now(&self) -> Pending<'static, Result<Timestamp, Error>> {
         self.shared.store.now().map(|now| Ok(now?))
     }
 
-    /// What an answer of this engine survives.
+    /// Returns the kind of failure that an acknowledged operation survives.
     #[must_use]
     pub fn durability(&self) -> Durability {
         self.shared.store.durability()
     }
 
-    /// The engine's limits and defaults.
+    /// Returns the limits and defaults of the engine.
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.shared.settings
     }
 }
 
-/// The answer for one who waits for the end of the work on a key.
-fn ended(reading: &Reading) -> NextStep<Result<Option<View>, Error>> {
-    match shown(reading) {
+/// Returns the answer for [`Engine::wait_for`], unless the key is in progress.
+fn unless_in_progress(reading: &Reading) -> NextStep<Result<Option<View>, Error>> {
+    match view(reading) {
         Ok(Some(view)) if view.ttl_left().is_some() => NextStep::Wait,
         answer => NextStep::Answer(answer),
     }
 }
 
-fn shown(reading: &Reading) -> Result<Option<View>, Error> {
+fn view(reading: &Reading) -> Result<Option<View>, Error> {
     match reading {
-        Ok(seen) => Ok(View::of_seen(seen)),
+        Ok(snapshot) => Ok(View::of_seen(snapshot)),
         Err(error) => Err(error.clone().into()),
     }
 }
 
-fn unread(timeout: Duration) -> String {
-    format!("it answered no reading of the record within {timeout:?}")
+fn no_reading(timeout: Duration) -> String {
+    format!("it did not return the record within {timeout:?}")
 }
 
-/// A part of the keys that there are.
+/// A page of keys, returned by [`Engine::list`].
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Listing {
-    /// In key order.
+    /// The keys and their states, in key order.
     pub entries: Vec<(Key, View)>,
-    /// Where the next part begins, if there may be one: pass it as `after`.
+    /// The cursor of the next page, to be passed as `after`. `None` after the last page.
     pub next: Option<Key>,
 }
 

@@ -24,7 +24,7 @@ use crate::rules::settings::{check_result_hash, failure};
 use crate::rules::{Ack, Answer, HolderCommand};
 use crate::run::context::Handle;
 use crate::run::holders::WatchedGrant;
-use crate::run::tasks::give_up;
+use crate::run::tasks::abandon;
 use crate::store::contract::Store;
 use crate::store::operation::{Execution, Guess, Operation, Report};
 use crate::sync::pending::Pending;
@@ -431,7 +431,7 @@ struct LostPlace {
 impl Drop for LostPlace {
     fn drop(&mut self) {
         if let Some(changed) = self.grant.changed.get() {
-            changed.leave(self.place);
+            changed.unregister(self.place);
         }
     }
 }
@@ -535,7 +535,7 @@ impl Lease {
         let grant = &self.held.0;
         if let (true, Some(granted)) = (grant.is_open(), &grant.granted) {
             let granted_at = granted.expires_at.saturating_sub(grant.ttl);
-            grant.shared.watches.holders.keep(grant, granted_at, &grant.shared.settings);
+            grant.shared.watches.holders.keep_alive(grant, granted_at, &grant.shared.settings);
         }
         self
     }
@@ -555,9 +555,9 @@ impl Deref for Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         let grant = self.grant();
-        grant.shared.watches.holders.leave(grant);
+        grant.shared.watches.holders.unwatch(grant);
         if grant.is_open() {
-            give_up(&grant.shared, grant.key.clone(), grant.lease_id);
+            abandon(&grant.shared, grant.key.clone(), grant.lease_id);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The whole thing in one call: run a piece of work once, and give everyone its outcome.
+//! [`Once`], which runs a piece of work once and returns its outcome to all callers.
 
 mod deliver;
 mod outcome;
@@ -24,20 +24,40 @@ use crate::run::wait::Waiter;
 use crate::sync::pending::block_on;
 
 pub use deliver::{ERRORED, PANICKED, RESULT_REFUSED};
-use outcome::How;
+use outcome::Details;
 pub use outcome::{OnceError, Outcome};
 
-/// A piece of work to be run once. Made by [`Engine::once`](crate::Engine::once); nothing happens until [`run`](Self::run) or
-/// [`run_async`](Self::run_async).
+/// A request to run a piece of work once. Created by [`Engine::once`](crate::Engine::once). Nothing
+/// happens until [`run`](Self::run) or [`run_async`](Self::run_async).
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use lessor_core::{Engine, Lease};
+/// use lessor_memory::MemoryStore;
+///
+/// let engine = Engine::new(Arc::new(MemoryStore::new()))?;
+/// let work = |_lease: &Lease| Ok::<_, std::io::Error>("charged".to_owned());
+///
+/// let first = engine.once("invoice-42").run(work)?;
+/// let second = engine.once("invoice-42").run(work)?;
+/// assert!(!first.is_replay());
+/// assert!(second.is_replay());
+/// assert_eq!(first.value(), second.value());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing happens until `run` or `run_async`"]
 pub struct Once<'a> {
     engine: &'a Arc<Handle>,
     key: &'a str,
     request: AcquireRequest<'a>,
-    patience: Option<Duration>,
+    wait_timeout: Option<Duration>,
 }
 
+/// The result of a successful wait. The flag is whether the caller has waited.
 enum Obtained {
     Lease(Box<Lease>, bool),
     Replay(View, bool),
@@ -50,68 +70,88 @@ enum Answered {
 
 impl<'a> Once<'a> {
     pub(crate) fn new(engine: &'a Arc<Handle>, key: &'a str) -> Self {
-        Self { engine, key, request: AcquireRequest::new(engine, key), patience: None }
+        Self { engine, key, request: AcquireRequest::new(engine, key), wait_timeout: None }
     }
 
-    /// Length of the lease; it is renewed while the work runs, so this is how soon others may take over from a holder that
-    /// died.
+    /// Sets the ttl of the lease. The lease is renewed while the work runs, so the ttl is the time
+    /// after which another caller can take over from a holder that has died. From 1 ms to
+    /// [`Settings::max_ttl`](crate::Settings::max_ttl). Default:
+    /// [`Settings::default_ttl`](crate::Settings::default_ttl).
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.request = self.request.ttl(ttl);
         self
     }
 
-    /// A label that observers see.
+    /// Sets a label of the holder for observers, of at most 1024 bytes. Default:
+    /// [`Settings::holder`](crate::Settings::holder).
     pub fn holder(mut self, holder: &str) -> Self {
         self.request = self.request.holder(holder);
         self
     }
 
-    /// A JSON object that observers see.
+    /// Sets metadata for observers. It must serialize to a JSON object of at most
+    /// [`Settings::max_metadata`](crate::Settings::max_metadata) bytes. Default: none.
     pub fn metadata<M: Serialize + ?Sized>(mut self, metadata: &M) -> Self {
         self.request = self.request.metadata(metadata);
         self
     }
 
-    /// The request that the key stands for: the same key with another one is refused.
+    /// Sets the request that the key stands for. The same key with a different request is refused
+    /// with [`Error::FingerprintMismatch`]. Default: none.
     pub fn fingerprint<R: Serialize + ?Sized>(mut self, request: &R) -> Self {
         self.request = self.request.fingerprint(request);
         self
     }
 
-    /// The same as [`fingerprint`](Self::fingerprint), for a hash that the caller made.
+    /// Sets the fingerprint of the request that the key stands for. See
+    /// [`fingerprint`](Self::fingerprint).
     pub fn fingerprint_hash(mut self, fingerprint: Fingerprint) -> Self {
         self.request = self.request.fingerprint_hash(fingerprint);
         self
     }
 
-    /// What to do if the work failed before. Default [`OnFailed::Replay`].
+    /// Sets the behaviour if the work has failed before. Default: [`OnFailed::Replay`].
     pub fn on_failed(mut self, policy: OnFailed) -> Self {
         self.request = self.request.on_failed(policy);
         self
     }
 
-    /// What to do if the last holder's lease lapsed. Default [`OnLapsed::TakeOver`].
+    /// Sets the behaviour if the last lease has lapsed without an outcome. Default:
+    /// [`OnLapsed::TakeOver`].
     pub fn on_lapsed(mut self, policy: OnLapsed) -> Self {
         self.request = self.request.on_lapsed(policy);
         self
     }
 
-    /// The time to wait for a concurrent caller that does the same work. Default: as long as it takes. Zero does not wait.
-    pub fn wait_timeout(mut self, patience: Duration) -> Self {
-        self.patience = Some(patience);
+    /// Sets the maximum time to wait for a concurrent caller that runs the same work. Zero does not
+    /// wait. Default: no limit.
+    pub fn wait_timeout(mut self, timeout: Duration) -> Self {
+        self.wait_timeout = Some(timeout);
         self
     }
 
-    /// Runs the work, waits for the concurrent caller that runs it, or replays its outcome. Parks this thread meanwhile: on a
-    /// thread that drives futures, use [`run_async`](Self::run_async).
+    /// Runs the work, waits for a concurrent caller that runs it, or replays its outcome.
     ///
-    /// The lease is renewed while the work runs; long work should look at [`Lease::is_lost`] now and then. If it returns an
-    /// error, the failure is stored with the code `error`, unless the work itself has failed, cancelled or released the lease.
-    /// A panic is stored as the failure `panicked` and goes on, also one in `Serialize` or `Display` of what the work returned.
+    /// Blocks the current thread, and runs the work on it. Must not be called on a thread that
+    /// drives futures; use [`run_async`](Self::run_async) there.
     ///
-    /// A result that is too large, or that would not read back as a `T`, is not stored; the failure `result_refused` is, and the
-    /// caller gets the value in [`OnceError::Refused`]. Refused with [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) is a call
-    /// from inside of the work of the same key, which would wait for itself.
+    /// The lease is renewed while the work runs. Long work should check [`Lease::is_lost`]
+    /// regularly.
+    ///
+    /// # Errors
+    ///
+    /// [`OnceError`] contains the value or error that the work returned, if it ran in this call.
+    /// - If the work returns an error, the failure is stored with the code [`ERRORED`], unless the
+    ///   work has failed or released the lease itself.
+    /// - If the result is too large or would not read back as a `T`, the failure [`RESULT_REFUSED`]
+    ///   is stored instead.
+    /// - A call from within the work of the same key would wait for itself. It is refused with
+    ///   [`ErrorKind::Invalid`](crate::ErrorKind::Invalid).
+    ///
+    /// # Panics
+    ///
+    /// Propagates a panic of the work, or of the `Serialize` or `Display` implementation of what it
+    /// returned, after storing the failure [`PANICKED`].
     pub fn run<T, E>(self, work: impl FnOnce(&Lease) -> Result<T, E>) -> Result<Outcome<T>, OnceError<T, E>>
     where
         T: Serialize + DeserializeOwned,
@@ -125,9 +165,22 @@ impl<'a> Once<'a> {
         deliver::run(self.engine, &lease, waited, work)
     }
 
-    /// The same for async work. It is cancelled, by dropping it, when the lease is lost.
+    /// Runs the async work, waits for a concurrent caller that runs it, or replays its outcome.
+    /// When the lease is lost, the work's future is dropped.
     ///
-    /// Dropping the returned future drops the work and gives the lease up.
+    /// # Errors
+    ///
+    /// As for [`run`](Self::run). If the lease is lost while the work runs, the error is
+    /// [`OnceError::Lost`] with `None`.
+    ///
+    /// # Panics
+    ///
+    /// As for [`run`](Self::run).
+    ///
+    /// # Cancellation safety
+    ///
+    /// Dropping the returned future drops the work and abandons the lease, which then lapses
+    /// immediately. The next caller's [`OnLapsed`] policy applies.
     pub async fn run_async<T, E, F>(self, work: F) -> Result<Outcome<T>, OnceError<T, E>>
     where
         T: Serialize + DeserializeOwned,
@@ -144,49 +197,49 @@ impl<'a> Once<'a> {
 
     async fn obtain<T, E>(&self) -> Result<Obtained, OnceError<T, E>> {
         let engine = self.engine;
-        let give_up_at = self.patience.map(|patience| engine.clock.now().saturating_add(patience));
+        let deadline = self.wait_timeout.map(|timeout| engine.clock.now().saturating_add(timeout));
         let mut waiter: Option<Waiter> = None;
         loop {
-            let asked = self.request.clone().send().await;
+            let acquisition = self.request.clone().send().await;
             let waited = waiter.is_some();
-            let in_progress = match Obtained::of(asked?, waited)? {
+            let in_progress = match Obtained::of(acquisition?, waited)? {
                 Answered::Obtained(obtained) => return Ok(obtained),
                 Answered::InProgress(view) => view,
             };
-            if self.patience.is_some_and(|patience| patience.is_zero()) {
+            if self.wait_timeout.is_some_and(|timeout| timeout.is_zero()) {
                 return Err(OnceError::InProgress(in_progress));
             }
-            let waiting = match &waiter {
-                Some(waiting) => {
-                    waiting.tried();
-                    waiting
+            let waiter = match &waiter {
+                Some(waiter) => {
+                    waiter.attempt_failed();
+                    waiter
                 }
                 None => {
                     let key = Key::new(self.key).map_err(Error::from)?;
-                    &*waiter.insert(Waiter::new(&engine.watches.waiting, &key, true))
+                    &*waiter.insert(Waiter::new(&engine.watches.waiters, &key, true))
                 }
             };
-            let outcome = async { Some(waiting.outcome(|reading| self.request.judge(reading)).await) };
-            let outcome = match give_up_at {
+            let outcome = async { Some(waiter.outcome(|reading| self.request.judge(reading)).await) };
+            let outcome = match deadline {
                 None => outcome.await,
                 Some(at) => {
-                    let patience = async {
+                    let timed_out = async {
                         engine.background.readers.sleep_until(at).await;
                         None
                     };
-                    future::or(outcome, patience).await
+                    future::or(outcome, timed_out).await
                 }
             };
             match outcome {
-                // It is this caller's turn to try.
+                // This caller may try to acquire the key.
                 Some(None) => {}
                 Some(Some(answer)) => match Obtained::of(answer?, true)? {
                     Answered::Obtained(obtained) => return Ok(obtained),
                     Answered::InProgress(view) => return Err(OnceError::InProgress(view)),
                 },
                 None => {
-                    let seen = waiting.last_reading(|reading| reading.as_ref().ok().and_then(View::of_seen));
-                    return Err(OnceError::InProgress(seen.flatten().unwrap_or(in_progress)));
+                    let latest = waiter.last_reading(|reading| reading.as_ref().ok().and_then(View::of_seen));
+                    return Err(OnceError::InProgress(latest.flatten().unwrap_or(in_progress)));
                 }
             }
         }
@@ -208,6 +261,6 @@ impl Obtained {
 }
 
 fn replay<T: DeserializeOwned, E>(view: &View, waited: bool) -> Result<Outcome<T>, OnceError<T, E>> {
-    let how = How { replayed: true, waited, late: false, attempt: view.attempt(), after: None };
-    Ok(Outcome { value: view.result()?, how })
+    let details = Details { replayed: true, waited, late: false, attempt: view.attempt(), after: None };
+    Ok(Outcome { value: view.result()?, details })
 }

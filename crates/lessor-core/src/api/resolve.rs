@@ -1,4 +1,4 @@
-//! An operator's verdict on a key in doubt.
+//! [`Resolve`], with which an operator gives a key in doubt its outcome.
 
 use std::sync::Arc;
 
@@ -12,9 +12,16 @@ use crate::rules::{Ack, Answer, Command, Resolution};
 use crate::run::context::Handle;
 use crate::sync::pending::Pending;
 
-/// Says how a lapsed grant ended. Made by [`Engine::resolve`](crate::Engine::resolve).
+/// Sets the outcome of a lapsed grant. Created by [`Engine::resolve`](crate::Engine::resolve).
+///
+/// # Errors
+///
+/// The methods return
+/// - [`Error::Busy`] while the lease is live,
+/// - [`Error::NotFound`] if the key has no record,
+/// - [`Error::Finished`] or [`Error::Released`] if the record has an outcome already.
 #[derive(Debug)]
-#[must_use = "say how the work ended: completed, failed or released"]
+#[must_use = "nothing happens until `completed`, `failed` or `released` is called"]
 pub struct Resolve<'a> {
     engine: &'a Arc<Handle>,
     key: &'a str,
@@ -25,19 +32,20 @@ impl<'a> Resolve<'a> {
         Self { engine, key }
     }
 
-    /// The work was done, with this result.
+    /// Stores that the work was done, with this result. The result is stored as JSON of at most
+    /// [`Settings::max_result`](crate::Settings::max_result) bytes.
     pub fn completed<T: Serialize + ?Sized>(self, result: &T) -> Pending<'static, Result<Ack, Error>> {
         let result = json_payload("result", result, self.engine.settings.max_result);
         self.to(result.map(|result| Resolution::Completed(result, None)))
     }
 
-    /// The work failed.
+    /// Stores that the work failed, with this error code of 1 to 256 characters.
     pub fn failed(self, code: &str) -> Pending<'static, Result<Ack, Error>> {
         let failure = failure(&self.engine.settings, code, None);
         self.to(failure.map(Resolution::Failed))
     }
 
-    /// Nothing was done; the key may be acquired again.
+    /// Stores that the work was not done, so that the key can be acquired again.
     pub fn released(self) -> Pending<'static, Result<Ack, Error>> {
         self.to(Ok(Resolution::Released))
     }
@@ -46,7 +54,7 @@ impl<'a> Resolve<'a> {
         match Key::new(self.key).map_err(Error::from).and_then(|key| Ok((key, resolution?))) {
             Err(error) => Pending::ready(Err(error)),
             Ok((key, resolution)) => {
-                self.engine.operate(key, Command::Resolve(resolution), |outcome| match outcome? {
+                self.engine.execute(key, Command::Resolve(resolution), |outcome| match outcome? {
                     (Answer::Done(ack), _) => Ok(ack),
                     _ => Err(Error::unexpected()),
                 })

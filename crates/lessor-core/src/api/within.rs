@@ -1,4 +1,4 @@
-//! Work that runs on this thread, so that it does not wait for itself.
+//! Tracks the work that runs on each thread, so that work cannot wait for itself.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -8,13 +8,13 @@ use crate::data::error::Error;
 use crate::store::contract::Store;
 
 thread_local! {
-    /// The leases whose work this thread is inside of, the innermost last.
+    /// The leases whose work is running on this thread, the innermost last.
     static WORKING: RefCell<Vec<LeaseHandle>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The thread is inside of a piece of work until this is dropped.
+/// Marks the thread as running a piece of work, until it is dropped.
 pub(crate) struct Working {
-    /// A thread that is being torn down keeps no list.
+    /// False on a thread that is being torn down.
     is_listed: bool,
 }
 
@@ -27,17 +27,17 @@ impl Working {
 impl Drop for Working {
     fn drop(&mut self) {
         if self.is_listed {
-            // Dropped when it is not borrowed any more: a lease's end may run a store's code.
+            // Dropped after the borrow has ended, because dropping a lease may run a store's code.
             drop(WORKING.try_with(|working| working.borrow_mut().pop()));
         }
     }
 }
 
-/// Refuses to wait for `key` from inside of its own work, which would never end.
+/// Refuses a wait for `key` from within its own work, which would never end.
 pub(crate) fn refuse_own_work(store: &Arc<dyn Store>, key: &str) -> Result<(), Error> {
     let is_own = WORKING.try_with(|working| working.borrow().iter().any(|held| held.holds(store, key)));
     if is_own.unwrap_or(false) {
-        let reason = "the call comes from inside of the work of this same key, and would wait for itself; \
+        let reason = "the call comes from within the work of the same key, and would wait for itself; \
                       complete, fail or release the lease first, or use another key";
         return Err(Error::invalid("key", reason));
     }

@@ -1,4 +1,4 @@
-//! The record as bytes.
+//! The encoding of records.
 //!
 //! ```text
 //! format version      1 byte, now 1
@@ -25,20 +25,24 @@
 //!   11 skippable fields of the record
 //!   12 skippable fields of the grant
 //! ```
-//! Varints are LEB128, shortest form. Whatever differs from this layout is refused; nothing is guessed.
+//! Varints are LEB128 in their shortest form. Bytes that differ from this layout are refused.
 //!
-//! # Growing
-//! A later release adds fields in one of two classes.
+//! # Extensions
 //!
-//! - A *required* field gets the next bit of "fields present". A reader that does not know the bit refuses the record with
-//!   [`DecodeError::UnknownField`]. A required field never changes the meaning of what precedes "fields present", the *head*:
-//!   every reader of this format can read it.
-//! - A *skippable* field gets a tag inside field 11 or 12. Each of the two is a length (varint) followed by one or more
-//!   skippable fields: tag (varint), length (varint), bytes. The tags rise strictly. A reader keeps the fields whose tags it
-//!   does not know and writes them back unchanged. Those of field 11 stay until the record ends: its retention ends, or it is
-//!   forgotten. Those of field 12 stay until the record's next grant.
+//! Later releases can add fields of two classes.
 //!
-//! A change that is neither, such as another stage, gets another format version. This release knows no skippable field.
+//! - A *required* field gets the next bit of "fields present". A reader that does not know the bit
+//!   refuses the record with [`DecodeError::UnknownField`]. A required field never changes the
+//!   meaning of the bytes before "fields present", the *head*, so every reader of this format can
+//!   read those.
+//! - A *skippable* field gets a tag inside field 11 or 12. Each of these two is a length (varint)
+//!   followed by one or more skippable fields: tag (varint), length (varint), bytes. The tags rise
+//!   strictly. A reader keeps the fields whose tags it does not know, and writes them back
+//!   unchanged. Those of field 11 are kept until the record is forgotten or its retention ends.
+//!   Those of field 12 are kept until the record's next grant.
+//!
+//! All other changes, such as another stage, need another format version. This release defines no
+//! skippable field.
 
 use crate::data::fingerprint::Fingerprint;
 use crate::data::hash::sha256;
@@ -49,33 +53,36 @@ use crate::data::record::{
 };
 use crate::data::time::Timestamp;
 
-/// The newest format that this library reads, and the one that it writes.
+/// The format version that this library writes, and the newest one that it reads.
 pub const FORMAT_VERSION: u8 = 1;
 
-/// Why bytes are not a record.
+/// The reason for which bytes could not be decoded as a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// A newer library wrote the record.
+    /// The record has a newer format.
     #[error(
-        "record has format {found}, this library reads up to {FORMAT_VERSION}; upgrade lessor to read it"
+        "record has format {found}, but this library reads up to {FORMAT_VERSION}; upgrade lessor to read it"
     )]
+    #[non_exhaustive]
     NewerFormat {
-        /// The format that the record names.
+        /// The format of the record.
         found: u8,
     },
-    /// A newer library wrote the record, with a field that cannot be skipped.
+    /// The record has a required field that was added in a newer release.
     #[error("record has field {number}, which this library does not know; upgrade lessor to read it")]
+    #[non_exhaustive]
     UnknownField {
         /// The lowest number of the record's unknown fields.
         number: u32,
     },
-    /// The bytes are damaged, or never were a record.
+    /// The bytes are damaged, or are not a record.
     #[error("record is damaged: {what} at byte {at}")]
+    #[non_exhaustive]
     Damaged {
-        /// What does not fit.
+        /// The inconsistency that was found.
         what: &'static str,
-        /// Offset in the record.
+        /// The offset in the record, in bytes.
         at: usize,
     },
 }
@@ -100,7 +107,7 @@ const STAGES: [Stage; 5] =
 const ENDED: [GrantEnd; 3] = [GrantEnd::Lapsed, GrantEnd::Released, GrantEnd::Failed];
 
 impl Record {
-    /// Returns the record as bytes in the current format.
+    /// Returns the record in the current format.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -108,18 +115,27 @@ impl Record {
         bytes
     }
 
-    /// Appends the record as bytes in the current format.
+    /// Appends the record in the current format to `out`.
     pub fn encode_into(&self, bytes: &mut Vec<u8>) {
         encode(self.body(), bytes);
     }
 
-    /// Reads the head of a record's bytes, also of a record with a field that this library does not know. The rest, and every
-    /// hash, is left for [`decode`](Self::decode) to check.
+    /// Decodes the head of an encoded record, even if the record has fields that this library does
+    /// not know. The remaining bytes and the hashes are not checked.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError::NewerFormat`] or [`DecodeError::Damaged`].
     pub fn header(bytes: &[u8]) -> Result<RecordHeader, DecodeError> {
         header(bytes)
     }
 
-    /// Reads a record from its bytes, and checks every hash. Never allocates more than the input is long plus a constant.
+    /// Decodes a record and checks all hashes. Allocates at most the length of the input plus a
+    /// constant.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] states whether the bytes are damaged or come from a newer release.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         decode(bytes).map(Self::new)
     }
@@ -188,7 +204,7 @@ fn encode(body: &Body, bytes: &mut Vec<u8>) {
     }
 }
 
-/// What every record begins with.
+/// The fields that precede "fields present".
 struct Head {
     stage: Stage,
     lease_id: LeaseId,
@@ -235,7 +251,7 @@ impl Head {
     }
 }
 
-/// What the head says, of records with unknown fields as well.
+/// Decodes the head, even of a record with unknown fields.
 fn header(bytes: &[u8]) -> Result<RecordHeader, DecodeError> {
     let mut input = Reader { bytes, at: 0 };
     let Head { stage, token, version, attempt, first_seen_at, acquired_at, expires_at, keep_until, .. } =
@@ -254,7 +270,7 @@ fn header(bytes: &[u8]) -> Result<RecordHeader, DecodeError> {
     })
 }
 
-/// The number of the lowest field that this library does not know.
+/// Returns the lowest number of the fields that this library does not know.
 fn unknown_field(present: u64) -> Option<u32> {
     let unknown = present & !KNOWN;
     (unknown != 0).then_some(unknown.trailing_zeros())
@@ -452,7 +468,7 @@ impl<'b> Reader<'b> {
         Payload::verified(bytes, digest).ok_or(self.damaged("content does not match its SHA-256"))
     }
 
-    /// Skippable fields as they stand in the record, with their order checked.
+    /// Returns skippable fields in encoded form, after checking their order.
     fn skippable(&mut self) -> Result<Box<[u8]>, DecodeError> {
         let bytes = self.bytes()?;
         let mut fields = Reader { bytes, at: 0 };

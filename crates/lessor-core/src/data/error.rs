@@ -1,147 +1,119 @@
-//! What can go wrong, in the words of the contract.
+//! The errors of an engine.
 
 use std::time::Duration;
 
+use crate::data::cause::Cause;
+use crate::data::error_kind::ErrorKind;
 use crate::data::key::KeyError;
 use crate::data::lease_id::LeaseIdError;
 use crate::data::record::Token;
 use crate::data::state::State;
 use crate::data::store_error::StoreError;
 
-/// Why an operation was refused or could not be carried out. A refusal leaves the record as it was, byte for byte.
+/// The reason for which an operation was refused or failed.
+///
+/// A refusal does not change the record. [`kind`](Self::kind) groups the errors by the reaction
+/// that they call for. No message contains a lease id, a result or metadata.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The key cannot be one.
+    /// The text is not a valid key.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// The lease id cannot be one.
+    /// The text is not a valid lease id.
     #[error(transparent)]
     LeaseId(#[from] LeaseIdError),
     /// An argument or a setting is out of its range.
     #[error("invalid {what}: {reason}")]
+    #[non_exhaustive]
     Invalid {
-        /// Which argument.
+        /// The name of the argument or setting.
         what: &'static str,
-        /// What is wrong and what would be right.
+        /// The problem and its solution.
         reason: String,
     },
-    /// Something is larger than the settings allow. Nothing was written.
+    /// A value is larger than the settings allow. Nothing was written.
     #[error(
-        "{what} has {size} bytes, at most {limit} are allowed; store it elsewhere and keep a reference, or raise the limit"
+        "{what} has {size} bytes, but the limit is {limit}; store it elsewhere and keep a reference, or raise the limit"
     )]
+    #[non_exhaustive]
     TooLarge {
-        /// What is too large.
+        /// The name of the value.
         what: &'static str,
         /// Its size in bytes.
         size: usize,
         /// The limit in bytes.
         limit: usize,
     },
-    /// A value could not be turned into JSON, or JSON not into the value. The text of neither is repeated.
-    #[error("{what} could not be converted: {reason}")]
-    Json {
-        /// What was to be converted.
-        what: &'static str,
-        /// The kind of problem, with its place.
-        reason: String,
-    },
+    /// A value could not be converted to JSON or from JSON. The message contains neither. The
+    /// source is a [`JsonError`] if JSON could not be read.
+    #[error(transparent)]
+    Json(Cause),
     /// There is no record under the key, or its retention has ended.
-    #[error(
-        "nothing is known under this key; it was never acquired, was forgotten, or its retention has ended"
-    )]
+    #[error("the key has no record; it was never acquired, was forgotten, or its retention has ended")]
     NotFound,
     /// Another grant has superseded this one.
-    #[error("the lease was granted to somebody else (token {token}); stop working and discard the outcome")]
+    #[error("the lease was granted to another holder (token {token}); stop the work and discard its outcome")]
+    #[non_exhaustive]
     NotHolder {
         /// The token of the current grant.
         token: Token,
     },
-    /// The lease has lapsed. Its outcome may still be delivered while nobody else has acquired the key.
-    #[error("the lease has lapsed and cannot be extended; complete or fail it, or acquire the key anew")]
+    /// The lease has lapsed. Its outcome can still be delivered until another caller acquires the
+    /// key.
+    #[error("the lease has lapsed and cannot be extended; complete or fail it, or acquire the key again")]
     Lapsed,
     /// The work is finished already, with another outcome.
-    #[error("the work is already {state} with another outcome, which stands")]
+    #[error("the work is already {state} with another outcome, which is final")]
+    #[non_exhaustive]
     Finished {
-        /// How it was finished.
+        /// The state of the record: completed or failed.
         state: State,
     },
-    /// The lease was handed back.
-    #[error("the lease was released; acquire the key anew")]
+    /// The lease was released.
+    #[error("the lease was released; acquire the key again")]
     Released,
-    /// A live lease is in the way.
-    #[error("a live lease is in the way for another {ttl_left:?}; wait for it, or force the operation")]
+    /// The operation is not allowed while the key is leased.
+    #[error(
+        "the key is leased for another {ttl_left:?}; wait for the end of the lease, or force the operation"
+    )]
+    #[non_exhaustive]
     Busy {
-        /// How long it lives if nobody extends it.
+        /// The time until the lease lapses, unless it is extended.
         ttl_left: Duration,
     },
-    /// The key's record was made for another request.
+    /// The key's record was created for another request.
     #[error("the key was used for a different request; use one key per request")]
     FingerprintMismatch,
-    /// The grant made under this lease id has ended, and an id is never granted twice.
-    #[error("this lease id's grant has ended; acquire with a new lease id")]
+    /// The grant under this lease id has ended, and an id is never granted twice.
+    #[error("the grant under this lease id has ended; acquire with a new lease id")]
     LeaseIdReused,
-    /// The clock or the tokens are past 2^53 microseconds.
-    #[error("the store's clock is past the year 2255; set it right")]
+    /// The store's clock or a token has reached 2^53 microseconds since 1970.
+    #[error("the store's clock is past the year 2255; correct it")]
     ClockOutOfRange,
-    /// The operating system gave no random bits.
-    #[error("the operating system gave no random bits: {reason}")]
-    Randomness {
-        /// What it said.
-        reason: String,
-    },
-    /// The engine's background thread could not be started.
-    #[error("the background thread could not be started: {reason}")]
-    Thread {
-        /// What the operating system said.
-        reason: String,
-    },
-    /// The engine was shut down.
-    #[error("the engine was shut down and grants no more leases")]
+    /// The operating system returned no random bits.
+    #[error(transparent)]
+    Randomness(Cause),
+    /// A background thread of the engine could not be started.
+    #[error(transparent)]
+    Thread(Cause),
+    /// The engine has been closed.
+    #[error("the engine has been closed and grants no more leases")]
     ShutDown,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// What kind of thing went wrong, for code that decides what to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// The caller's mistake: change the call.
-    Invalid,
-    /// There is no such record.
-    NotFound,
-    /// The caller no longer holds the lease: stop.
-    Lost,
-    /// The outcome is final: read it.
-    Finished,
-    /// Somebody else is at it: wait.
-    Busy,
-    /// The same key for different requests.
-    Mismatch,
-    /// Nothing happened: try again later.
-    Unavailable,
-    /// Nothing happened, and nothing will until the configuration is changed: do not try again.
-    Misconfigured,
-    /// It may have happened: send the same operation again.
-    Indeterminate,
-    /// The store is damaged, full, or of another version: an operator has to look.
-    Broken,
-    /// The engine was shut down.
-    ShutDown,
-}
-
 impl Error {
-    /// Returns the error for an answer that the machine never gives to the command. Only a store that breaks its contract leads
-    /// here.
+    /// Returns the error for an answer that does not belong to the command. Only a store that
+    /// breaks its contract causes it.
     #[cold]
     pub(crate) fn unexpected() -> Self {
-        StoreError::Incompatible { reason: "the store returned the answer to another operation".to_owned() }
-            .into()
+        StoreError::incompatible("the store returned the answer to another operation").into()
     }
 
-    /// What kind of error this is.
+    /// Returns the kind of the error.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
@@ -149,61 +121,120 @@ impl Error {
             | Self::LeaseId(_)
             | Self::Invalid { .. }
             | Self::TooLarge { .. }
-            | Self::Json { .. }
+            | Self::Json(_)
             | Self::LeaseIdReused => ErrorKind::Invalid,
             Self::NotFound => ErrorKind::NotFound,
             Self::NotHolder { .. } | Self::Lapsed | Self::Released => ErrorKind::Lost,
             Self::Finished { .. } => ErrorKind::Finished,
             Self::Busy { .. } => ErrorKind::Busy,
             Self::FingerprintMismatch => ErrorKind::Mismatch,
-            Self::Randomness { .. } | Self::Thread { .. } => ErrorKind::Unavailable,
+            Self::Randomness(_) | Self::Thread(_) => ErrorKind::Unavailable,
             Self::ShutDown => ErrorKind::ShutDown,
-            Self::Store(StoreError::TooLarge { .. }) => ErrorKind::Invalid,
-            Self::Store(StoreError::Unavailable { .. }) => ErrorKind::Unavailable,
-            Self::Store(StoreError::Indeterminate { .. }) => ErrorKind::Indeterminate,
-            Self::Store(StoreError::Misconfigured { .. }) => ErrorKind::Misconfigured,
-            Self::Store(
-                StoreError::Corrupt { .. } | StoreError::Full { .. } | StoreError::Incompatible { .. },
-            )
-            | Self::ClockOutOfRange => ErrorKind::Broken,
+            Self::Store(error) => error.kind(),
+            Self::ClockOutOfRange => ErrorKind::Broken,
         }
     }
 
-    pub(crate) fn invalid(what: &'static str, reason: impl Into<String>) -> Self {
+    /// Returns [`Invalid`](Self::Invalid). The reason states the problem and its solution.
+    #[must_use]
+    pub fn invalid(what: &'static str, reason: impl Into<String>) -> Self {
         Self::Invalid { what, reason: reason.into() }
     }
 
-    /// For JSON that could not be read. serde_json's own message can quote the data, which may be a secret: only kind and place
-    /// are kept.
+    /// Returns the error for stored JSON that could not be read. The message of `serde_json` can
+    /// quote the data, which may be secret, so only the kind of the problem and its position are
+    /// kept.
     pub(crate) fn json(what: &'static str, error: &serde_json::Error) -> Self {
         let problem = match error.is_data() {
-            true => {
-                "what is stored is not of the type that was asked for; read it as the type that was written"
-            }
-            false => "what is stored is not JSON; read its bytes",
+            true => "the stored value has another type; read it as the type that was written",
+            false => "the stored value is not JSON; read its bytes",
         };
-        let reason = format!("{problem} (line {}, column {})", error.line(), error.column());
-        Self::Json { what, reason }
+        Self::unconverted(what, problem, Some(error))
+    }
+
+    /// Returns the error for a value that could not be converted, with the position of `error`.
+    pub(crate) fn unconverted(what: &str, reason: &str, error: Option<&serde_json::Error>) -> Self {
+        let cause = Cause::new(format!("{what} could not be converted: {reason}"));
+        Self::Json(match error {
+            Some(error) => cause.with_source(JsonError { line: error.line(), column: error.column() }),
+            None => cause,
+        })
+    }
+}
+
+/// The position in a JSON text at which it could not be read as a value. Contains nothing of the
+/// text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}, column {column}")]
+pub struct JsonError {
+    line: usize,
+    column: usize,
+}
+
+impl JsonError {
+    /// Returns the line, from 1.
+    #[must_use]
+    pub fn line(&self) -> usize {
+        self.line
+    }
+
+    /// Returns the column in bytes, from 1; 0 if the line is empty.
+    #[must_use]
+    pub fn column(&self) -> usize {
+        self.column
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error as _;
+    use std::io;
+
     use super::*;
 
+    fn all(reason: &str) -> [StoreError; 6] {
+        [
+            StoreError::unavailable(reason),
+            StoreError::misconfigured(reason),
+            StoreError::indeterminate(reason),
+            StoreError::corrupt("place", reason),
+            StoreError::full(reason),
+            StoreError::incompatible(reason),
+        ]
+    }
+
     #[test]
-    fn only_an_error_that_can_pass_by_itself_asks_for_another_try() {
-        let reason = String::new;
-        let cases = [
-            (StoreError::Unavailable { reason: reason() }, ErrorKind::Unavailable),
-            (StoreError::Misconfigured { reason: reason() }, ErrorKind::Misconfigured),
-            (StoreError::Indeterminate { reason: reason() }, ErrorKind::Indeterminate),
-            (StoreError::Corrupt { place: String::new(), reason: reason() }, ErrorKind::Broken),
-            (StoreError::Full { reason: reason() }, ErrorKind::Broken),
-            (StoreError::Incompatible { reason: reason() }, ErrorKind::Broken),
-        ];
-        for (error, kind) in cases {
-            assert_eq!(Error::Store(error.clone()).kind(), kind, "{error}");
+    fn store_errors_have_the_kind_that_tells_whether_to_retry() {
+        use ErrorKind::{Broken, Indeterminate, Misconfigured, Unavailable};
+        let kinds = [Unavailable, Misconfigured, Indeterminate, Broken, Broken, Broken];
+        for (error, kind) in all("").into_iter().zip(kinds) {
+            assert_eq!((error.kind(), Error::Store(error.clone()).kind()), (kind, kind), "{error}");
         }
+        assert_eq!(Error::Store(StoreError::too_large(2, 1)).kind(), ErrorKind::Invalid);
+    }
+
+    #[test]
+    fn the_error_of_the_operating_system_can_be_recovered_from_every_store_error() {
+        const ENOSPC: i32 = 28;
+        for error in all("it failed") {
+            let error = Error::Store(error.with_source(io::Error::from_raw_os_error(ENOSPC))).clone();
+            let source: &io::Error = error.source().and_then(|source| source.downcast_ref()).unwrap();
+            assert_eq!(source.raw_os_error(), Some(ENOSPC));
+            let (short, long) = (error.to_string(), format!("{error:#}"));
+            assert!(short.ends_with("it failed"), "{short}");
+            assert_eq!(long, format!("{short}: {source}"), "the source is shown once");
+        }
+        let too_large = StoreError::too_large(2, 1).with_source(io::Error::from_raw_os_error(ENOSPC));
+        assert!(too_large.source().is_none());
+    }
+
+    #[test]
+    fn p11_an_error_about_json_gives_the_place_and_nothing_of_the_text() {
+        let error = serde_json::from_str::<u32>("\n  \"secret\"").unwrap_err();
+        let error = Error::json("result", &error);
+        let source: &JsonError = error.source().and_then(|source| source.downcast_ref()).unwrap();
+        assert_eq!((source.line(), source.column()), (2, 10));
+        let shown = format!("{error} {error:#} {error:?}");
+        assert!(shown.contains("line 2, column 10") && !shown.contains("secret"), "{shown}");
     }
 }

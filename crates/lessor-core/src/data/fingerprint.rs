@@ -6,27 +6,37 @@ use std::fmt;
 
 use crate::data::hash::{hex, sha256};
 
-/// SHA-256 of the request that a key stands for.
+/// The SHA-256 hash of the request that a key stands for.
 ///
-/// An acquire that carries one is refused with `FingerprintMismatch` when the key's record was made for another
-/// request: the caller reused a key by mistake.
+/// An acquire with a fingerprint is refused with
+/// [`Error::FingerprintMismatch`](crate::Error::FingerprintMismatch) if the key's record was
+/// created for another request. This detects keys that are reused by mistake.
+///
+/// # Examples
+///
+/// ```
+/// use lessor_core::Fingerprint;
+///
+/// assert_eq!(Fingerprint::of(&("pay", 10))?, Fingerprint::of_bytes(br#"["pay",10]"#));
+/// # Ok::<(), lessor_core::Error>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    /// Of the request's raw bytes.
+    /// Returns the fingerprint of a request that is given as bytes.
     #[must_use]
     pub fn of_bytes(request: &[u8]) -> Self {
         Self(sha256(request))
     }
 
-    /// The 32 bytes of the hash.
+    /// Returns the 32 bytes of the hash.
     #[must_use]
     pub const fn to_bytes(self) -> [u8; 32] {
         self.0
     }
 
-    /// The fingerprint that `bytes` are.
+    /// Returns the fingerprint with these bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)

@@ -56,12 +56,14 @@ pub enum KeyError {
     Blank,
     /// More than 256 characters.
     #[error("key has {chars} characters; at most 256 are allowed, so hash what is longer")]
+    #[non_exhaustive]
     TooLong {
         /// How many characters there were.
         chars: usize,
     },
     /// A control character, such as a line break.
     #[error("key has the control character {found:?} at byte {at}; remove or encode it")]
+    #[non_exhaustive]
     Control {
         /// The character.
         found: char,

@@ -9,27 +9,27 @@ use crate::data::hash::push_hex;
 
 const PREFIX: &str = "lease_";
 
-/// The secret that makes its bearer the holder of one grant: `lease_` and 128 random bits.
+/// The secret that identifies the holder of a grant: 128 random bits.
 ///
-/// `Debug` shows nothing of it, there is no `Display`, and comparing takes constant time.
-/// [`reveal`](Self::reveal) spells it out, to hand it to a holder on the other side of a boundary.
+/// `Debug` does not show it, there is no `Display`, and comparisons take constant time.
+/// [`reveal`](Self::reveal) returns its text, to pass it to a holder in another process.
 #[derive(Clone, Copy)]
 pub struct LeaseId([u8; 16]);
 
 impl LeaseId {
-    /// The id's 16 bytes, as a record stores them.
+    /// Returns the 16 bytes of the id, as a record stores them.
     #[must_use]
     pub const fn to_bytes(self) -> [u8; 16] {
         self.0
     }
 
-    /// The id that `bytes` are.
+    /// Returns the id with these bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
-    /// The secret in words: `lease_` and 32 hexadecimal digits. Keep it out of logs.
+    /// Returns the secret as text: `lease_` and 32 hexadecimal digits. It must not appear in logs.
     #[must_use]
     pub fn reveal(&self) -> String {
         let mut text = String::with_capacity(PREFIX.len() + 32);
@@ -42,7 +42,8 @@ impl LeaseId {
 impl PartialEq for LeaseId {
     #[inline]
     fn eq(&self, other: &Self) -> bool {
-        // As one number: byte by byte would cost as much as the rest of an operation.
+        // Compared as one number, because a comparison of single bytes would take as long as the
+        // rest of an operation.
         u128::from_ne_bytes(self.0).ct_eq(&u128::from_ne_bytes(other.0)).into()
     }
 }
@@ -55,9 +56,9 @@ impl fmt::Debug for LeaseId {
     }
 }
 
-/// The text is not a lease id. What it was is not repeated: it may be most of a secret.
+/// The text is not a lease id. The error does not contain the text, which may be part of a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a lease id; one is `lease_` followed by 32 hexadecimal digits")]
+#[error("not a lease id; expected `lease_` followed by 32 hexadecimal digits")]
 pub struct LeaseIdError;
 
 impl FromStr for LeaseId {
@@ -77,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn p11_debug_shows_nothing_and_the_text_form_round_trips() {
+    fn p11_debug_hides_the_lease_id_and_the_text_form_round_trips() {
         let id = LeaseId::random().unwrap();
         assert_eq!(format!("{id:?}"), "LeaseId(redacted)");
         assert_eq!(id.reveal().parse::<LeaseId>().unwrap(), id);

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::fingerprint::Fingerprint;
 use crate::data::lease_id::LeaseId;
+use crate::data::out_of_range::OutOfRange;
 use crate::data::payload::{Payload, ShortResult, result_hash};
 use crate::data::time::Timestamp;
 
@@ -50,9 +51,9 @@ impl From<Token> for u64 {
 }
 
 impl TryFrom<u64> for Token {
-    type Error = &'static str;
-    fn try_from(token: u64) -> Result<Self, Self::Error> {
-        Self::from_u64(token).ok_or("a token is below 2^53")
+    type Error = OutOfRange;
+    fn try_from(token: u64) -> Result<Self, OutOfRange> {
+        Self::from_u64(token).ok_or(OutOfRange::new("token", token))
     }
 }
 
@@ -89,6 +90,7 @@ impl fmt::Display for Version {
 
 /// The stage that a record is stored in. Whether an in-progress one is live or lapsed depends on the time as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Stage {
     /// Granted to a holder.
     InProgress,
@@ -100,6 +102,20 @@ pub enum Stage {
     Released,
     /// Forgotten by an operator: counts as absent, and keeps the token so that the next grant's is larger.
     Forgotten,
+}
+
+impl Stage {
+    /// Returns the name of the stage in lower case, with underscores.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InProgress => "in_progress",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Released => "released",
+            Self::Forgotten => "forgotten",
+        }
+    }
 }
 
 /// Why the work of a key failed.
@@ -180,6 +196,7 @@ pub struct PreviousGrant {
 
 /// How a grant ended that was followed by another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum GrantEnd {
     /// Its time ran out, or its holder dropped it: the work may be half done.
     Lapsed,

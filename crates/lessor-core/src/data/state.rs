@@ -4,19 +4,20 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// The state of a key's record.
+/// The state of a key's record, as [`View::state`](crate::View::state) returns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum State {
-    /// Somebody holds a live lease.
+    /// The key has a live lease.
     InProgress,
-    /// The last holder's lease ran out, or was dropped, before the work was finished.
+    /// The last lease has lapsed, or its holder dropped it, before there was an outcome.
     Lapsed,
-    /// The work is done and its result is here.
+    /// The work is done, and the record has its result.
     Completed,
-    /// The work failed, or was cancelled.
+    /// The work has failed.
     Failed,
-    /// The last holder handed the lease back with nothing done.
+    /// The last holder has released the lease without doing the work.
     Released,
 }
 

@@ -1,4 +1,4 @@
-//! Time as the stores count it, and the one place of the workspace that reads a clock.
+//! Timestamps and clocks. No other file of the workspace reads a clock.
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use std::cell::Cell;
@@ -7,7 +7,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-/// Whole microseconds since the Unix epoch, below 2^53 (the year 2255), so that JSON numbers carry it exactly.
+use crate::data::out_of_range::OutOfRange;
+
+/// A time in whole microseconds since the Unix epoch. It is below 2^53 (the year 2255), so a JSON
+/// number represents it exactly.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(try_from = "u64", into = "u64")]
 pub struct Timestamp(u64);
@@ -15,53 +18,56 @@ pub struct Timestamp(u64);
 impl Timestamp {
     /// The Unix epoch.
     pub const EPOCH: Self = Self(0);
-    /// The last instant that can be expressed: 2^53 - 1 microseconds.
+    /// The latest timestamp: 2^53 - 1 microseconds.
     pub const MAX: Self = Self((1 << 53) - 1);
 
-    /// `None` from 2^53 microseconds on.
+    /// Returns the timestamp at `micros` microseconds since the Unix epoch, or `None` above
+    /// [`Timestamp::MAX`].
     #[must_use]
     pub const fn from_micros(micros: u64) -> Option<Self> {
         if micros <= Self::MAX.0 { Some(Self(micros)) } else { None }
     }
 
-    /// Microseconds since the Unix epoch.
+    /// Returns the number of microseconds since the Unix epoch.
     #[must_use]
     pub const fn as_micros(self) -> u64 {
         self.0
     }
 
-    /// The instant `by` later, or `None` past [`Timestamp::MAX`]. Fractions of a microsecond round up.
+    /// Returns the time `by` later, or `None` past [`Timestamp::MAX`]. Rounds up to whole
+    /// microseconds.
     #[must_use]
     pub fn checked_add(self, by: Duration) -> Option<Self> {
         self.0.checked_add(whole_micros(by)).and_then(Self::from_micros)
     }
 
-    /// The instant `by` later, or [`Timestamp::MAX`].
+    /// Returns the time `by` later, or [`Timestamp::MAX`] if that is earlier.
     #[must_use]
     pub fn saturating_add(self, by: Duration) -> Self {
         self.checked_add(by).unwrap_or(Self::MAX)
     }
 
-    /// The instant `by` earlier, or the epoch.
+    /// Returns the time `by` earlier, or the epoch if that is later.
     #[must_use]
     pub fn saturating_sub(self, by: Duration) -> Self {
         Self(self.0.saturating_sub(whole_micros(by)))
     }
 
-    /// How long after `earlier` this is; zero if it is not.
+    /// Returns the time since `earlier`, or zero if `earlier` is later.
     #[must_use]
     pub const fn saturating_since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
 
-    /// The same instant as the standard library counts it.
+    /// Returns the time as a [`SystemTime`].
     #[must_use]
     pub fn to_system_time(self) -> SystemTime {
         UNIX_EPOCH + Duration::from_micros(self.0)
     }
 }
 
-/// Rounded up, so that a positive duration never becomes zero.
+/// Returns the duration in microseconds, rounded up, so that a positive duration never becomes
+/// zero.
 #[inline]
 pub(crate) fn whole_micros(duration: Duration) -> u64 {
     let fraction = u64::from(duration.subsec_nanos().div_ceil(1000));
@@ -87,18 +93,19 @@ impl From<Timestamp> for u64 {
 }
 
 impl TryFrom<u64> for Timestamp {
-    type Error = &'static str;
-    fn try_from(micros: u64) -> Result<Self, Self::Error> {
-        Self::from_micros(micros).ok_or("timestamp is past 2^53 microseconds; give microseconds since 1970")
+    type Error = OutOfRange;
+    fn try_from(micros: u64) -> Result<Self, OutOfRange> {
+        Self::from_micros(micros).ok_or(OutOfRange::new("timestamp", micros))
     }
 }
 
-/// A clock that local stores count by.
+/// The clock of a local store.
 ///
 /// # Contract
-/// `now` never runs backwards, and a step of the wall clock does not move it.
+///
+/// `now` never runs backwards, and setting the wall clock does not move it.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
-    /// The time now.
+    /// Returns the current time.
     fn now(&self) -> Timestamp;
 
     /// Returns a time that was right at most a moment ago, at less cost than [`now`](Self::now) if the clock can. Two readings of a
@@ -109,30 +116,33 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
         self.now()
     }
 
-    /// Blocks until so much time has passed by this clock. Opening a store calls it. By default the thread sleeps; a clock that is set by
-    /// hand moves on by itself instead.
-    #[expect(clippy::disallowed_methods, reason = "the opening of a store waits for its own past")]
+    /// Blocks until `time` has passed on this clock. Called while a store is opened.
+    ///
+    /// By default the thread sleeps. A manual clock advances instead.
+    #[expect(clippy::disallowed_methods, reason = "opening a store may have to wait for its clock")]
     fn pass(&self, time: Duration) {
         std::thread::sleep(time);
     }
 }
 
-/// The machine's time: the wall clock read once, then a monotonic clock that goes on during suspend.
+/// The clock of the machine: the wall clock, read once, plus the time that has passed on a
+/// monotonic clock, which also counts the time for which the machine is suspended.
 #[derive(Clone, Copy, Debug)]
 pub struct SystemClock {
-    /// What the wall clock said, less what the monotonic clock said at that moment, in microseconds.
+    /// The difference between the wall clock and the monotonic clock, in microseconds.
     anchor: u64,
 }
 
 impl SystemClock {
-    /// Anchors the clock to the wall clock of this moment.
+    /// Returns a clock that starts at the current wall-clock time.
     #[must_use]
     pub fn new() -> Self {
         Self::not_before(Timestamp::EPOCH)
     }
 
-    /// Anchors the clock to the wall clock, but at `floor` at the earliest: a store that knows times from before a
-    /// restart starts after them even if the wall clock was set back meanwhile.
+    /// Returns a clock that starts at the current wall-clock time, or at `floor` if that is later.
+    /// A store that knows times from before a restart continues after them even if the wall clock
+    /// has been set back.
     #[must_use]
     pub fn not_before(floor: Timestamp) -> Self {
         let monotonic = monotonic_micros();
@@ -168,7 +178,8 @@ impl SystemClock {
     }
 }
 
-/// Spans of real time, whatever the store's clock does: for pauses that no rule of leases depends on.
+/// An instant of real time, independent of the store's clock. For pauses that no rule of leases
+/// depends on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Monotonic(u64);
 
@@ -196,7 +207,8 @@ impl Monotonic {
     }
 }
 
-/// `CLOCK_BOOTTIME` where there is one: unlike `Instant`, it counts the time a machine spent suspended.
+/// Reads `CLOCK_BOOTTIME`, which unlike `Instant` counts the time for which the machine is
+/// suspended.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn monotonic_micros() -> u64 {
     from_timespec(rustix::time::clock_gettime(rustix::time::ClockId::Boottime))
@@ -229,7 +241,7 @@ fn recent_micros() -> u64 {
     monotonic_micros()
 }
 
-/// On Apple systems `CLOCK_MONOTONIC` goes on during sleep (`Instant` does not).
+/// Reads `CLOCK_MONOTONIC`, which on Apple systems counts sleep, unlike `Instant`.
 #[cfg(target_vendor = "apple")]
 fn monotonic_micros() -> u64 {
     from_timespec(rustix::time::clock_gettime(rustix::time::ClockId::Monotonic))
@@ -241,7 +253,7 @@ fn from_timespec(at: rustix::time::Timespec) -> u64 {
         + u64::try_from(at.tv_nsec).unwrap_or(0) / 1000
 }
 
-/// Elsewhere the standard library's monotonic clock, counted from its first use.
+/// Reads the standard library's monotonic clock, counted from its first use.
 #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
 #[expect(clippy::disallowed_methods, reason = "the home of the monotonic clock")]
 fn monotonic_micros() -> u64 {
@@ -267,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn p12_arithmetic_stops_at_the_ends() {
+    fn p12_arithmetic_on_timestamps_saturates_and_rounds_up() {
         assert_eq!(Timestamp::from_micros(1 << 53), None);
         assert_eq!(Timestamp::MAX.checked_add(Duration::from_micros(1)), None);
         assert_eq!(Timestamp::MAX.saturating_add(Duration::MAX), Timestamp::MAX);

@@ -1,4 +1,4 @@
-//! Callers' values on their way into a record.
+//! Converts callers' values to the JSON that a record stores.
 
 mod strict;
 
@@ -12,29 +12,29 @@ use crate::data::error::Error;
 use crate::data::payload::Payload;
 use strict::Strict;
 
-/// A scratch buffer that grew beyond this is not kept.
-const KEEP: usize = 64 << 10;
+/// The maximum capacity of a scratch buffer that is kept, in bytes.
+const MAX_KEPT: usize = 64 << 10;
 
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// `value` as JSON, of which `take` makes what is kept. It is written to a buffer that the thread keeps, so that only the
-/// result itself is allocated.
+/// Writes `value` as JSON and passes it to `take`. The JSON is in a buffer that the thread reuses,
+/// so that only the result of `take` is allocated.
 fn json<T: Serialize + ?Sized, U>(
     what: &'static str,
     value: &T,
     take: impl FnOnce(&[u8]) -> Result<U, Error>,
 ) -> Result<U, Error> {
-    // Taken, not borrowed: the value's own serialization may come here again.
+    // Taken rather than borrowed, because the value's `Serialize` may call this function again.
     let mut buffer = SCRATCH.try_with(RefCell::take).unwrap_or_default();
     let written = value
         .serialize(Strict::new(&mut serde_json::Serializer::new(&mut buffer)))
         .map_err(|error| unfit(what, &error))
         .and_then(|()| take(&buffer));
-    if buffer.capacity() <= KEEP {
+    if buffer.capacity() <= MAX_KEPT {
         buffer.clear();
-        // A thread that is being torn down has no scratch buffer any more, and needs none.
+        // A thread that is being torn down has no scratch buffer any more.
         let _ = SCRATCH.try_with(|scratch| scratch.replace(buffer));
     }
     written
@@ -48,7 +48,7 @@ pub(crate) fn json_payload<T: Serialize + ?Sized>(
     json(what, value, |bytes| payload(what, bytes, limit))
 }
 
-/// The same, for a value that has to come back as what it is.
+/// Returns `value` as JSON. Refuses a value whose JSON cannot be read as its type.
 pub(crate) fn json_payload_that_reads_back<T: Serialize + DeserializeOwned>(
     what: &'static str,
     value: &T,
@@ -59,12 +59,9 @@ pub(crate) fn json_payload_that_reads_back<T: Serialize + DeserializeOwned>(
         match serde_json::from_slice::<T>(bytes) {
             Ok(_) => Ok(payload),
             Err(error) => {
-                let place = (error.line(), error.column());
-                let reason = format!(
-                    "its JSON does not read back as its type (line {}, column {}); make its Serialize and Deserialize agree",
-                    place.0, place.1
-                );
-                Err(Error::Json { what, reason })
+                const REASON: &str =
+                    "its JSON cannot be read as its type; make its Serialize and Deserialize agree";
+                Err(Error::unconverted(what, REASON, Some(&error)))
             }
         }
     })
@@ -79,7 +76,7 @@ pub(crate) fn json_value<T: Serialize + ?Sized>(what: &'static str, value: &T) -
 }
 
 fn unfit(what: &'static str, error: &serde_json::Error) -> Error {
-    Error::Json { what, reason: strict::reason(error).to_owned() }
+    Error::unconverted(what, strict::reason(error), None)
 }
 
 pub(crate) fn payload(what: &'static str, bytes: &[u8], limit: usize) -> Result<Payload, Error> {

@@ -16,6 +16,7 @@ use crate::rules::settings::{OnFailed, OnLapsed};
 
 /// What somebody asks of a key. Its parts are checked before it is made.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Command {
     /// Become the holder, or learn how the work stands.
     Acquire(Acquire),
@@ -111,6 +112,7 @@ impl Acquire {
 
 /// What a holder may do.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum HolderCommand {
     /// Hold it at least this long from now.
     Extend {
@@ -131,6 +133,7 @@ pub enum HolderCommand {
 
 /// How an operator says a lapsed grant ended.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Resolution {
     /// The work was done, with this result.
     Completed(Payload, Option<Box<str>>),
@@ -142,6 +145,7 @@ pub enum Resolution {
 
 /// The machine's verdict.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Decision {
     /// An answer that changes nothing.
     Answer(Answer),
@@ -153,6 +157,7 @@ pub enum Decision {
 
 /// A record to be stored, and when.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Write {
     /// The record.
     pub next: Record,
@@ -166,6 +171,7 @@ pub struct Write {
 
 /// What the caller is told.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Answer {
     /// The caller holds the lease, by the record that is written with this answer.
     Granted,

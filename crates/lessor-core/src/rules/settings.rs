@@ -1,4 +1,4 @@
-//! Limits and defaults of an engine, and the policies of an acquire.
+//! The limits and defaults of an engine, and the policies of an acquire.
 
 use std::time::Duration;
 
@@ -9,41 +9,61 @@ use crate::data::record::Failure;
 use crate::data::time::Timestamp;
 use crate::data::value::json_value;
 
-/// Limits and defaults of an engine. Durations are written like `"5m"`, `"24h"` or `"7days"`.
+/// The limits and defaults of an engine. In serialised form, durations are text such as `"5m"`,
+/// `"24h"` or `"7days"`.
 ///
-/// All engines that share records should have the same settings; where they differ, each applies its own to what it writes.
+/// All engines that share records should have the same settings. If they differ, each engine
+/// applies its own to the records that it writes.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// use lessor_core::{Engine, Settings};
+/// use lessor_memory::MemoryStore;
+///
+/// let mut settings = Settings::default();
+/// settings.default_ttl = Duration::from_secs(30);
+/// settings.holder = Some("worker-1".to_owned());
+/// let engine = Engine::with_settings(Arc::new(MemoryStore::new()), settings)?;
+/// assert_eq!(engine.settings().max_result, 1 << 20);
+/// # Ok::<(), lessor_core::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Settings {
-    /// Length of a lease where the caller names none. Default 5 min.
+    /// The ttl of a lease if the caller gives none. Default: 5 min.
     #[serde(with = "humantime_serde")]
     pub default_ttl: Duration,
-    /// The longest lease. Default 24 h.
+    /// The maximum ttl of a lease. Default: 24 h.
     #[serde(with = "humantime_serde")]
     pub max_ttl: Duration,
-    /// How long keep-alive goes on renewing one grant. Default 24 h.
+    /// The maximum time for which keep-alive renews one grant. Default: 24 h.
     #[serde(with = "humantime_serde")]
     pub max_hold: Duration,
-    /// How long finished, released and abandoned records stay readable. Default 7 days.
+    /// The time for which finished, released and abandoned records stay readable. Default: 7 days.
     #[serde(with = "humantime_serde")]
     pub retention: Duration,
-    /// How often records whose retention has ended are purged. Default 1 min.
+    /// The interval between purges of records whose retention has ended. Default: 1 min.
     #[serde(with = "humantime_serde")]
     pub purge_every: Duration,
-    /// How often a waiter's reader looks for changes that nobody told it of, at most 5 s. Default 1 s.
+    /// The interval at which the records of waiters and watched leases are read, to find changes
+    /// without a notification. At most 5 s. Default: 1 s.
     #[serde(with = "humantime_serde")]
     pub poll_every: Duration,
-    /// The largest result, in bytes, at least 1. Default 1 MiB.
+    /// The maximum size of a result, in bytes, at least 1. Default: 1 MiB.
     pub max_result: usize,
-    /// The largest error detail that a caller may give, in bytes; 0 allows none. Default 1 MiB. What the engine itself notes
-    /// about a failure is cut to 4 KiB and is never refused.
+    /// The maximum size of an error detail, in bytes. 0 allows none. Default: 1 MiB. Details that
+    /// the engine itself records are truncated to 4 KiB and never refused.
     pub max_error_detail: usize,
-    /// The largest checkpoint, in bytes; 0 allows none. Default 1 MiB.
+    /// The maximum size of a checkpoint, in bytes. 0 allows none. Default: 1 MiB.
     pub max_checkpoint: usize,
-    /// The largest metadata, in bytes of JSON; 0 allows none. Default 2048.
+    /// The maximum size of metadata, in bytes of JSON. 0 allows none. Default: 2048.
     pub max_metadata: usize,
-    /// The label of holders that name none. Default none.
+    /// The label of holders that give none, at most 1024 bytes. Default: none.
     pub holder: Option<String>,
 }
 
@@ -67,23 +87,28 @@ impl Default for Settings {
 }
 
 const MIN_TTL: Duration = Duration::from_millis(1);
-/// Every duration of the settings stays below ten years, far from the end of time.
-const LONGEST: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
-/// The longest label of a holder, in bytes.
+/// The maximum of all durations, about ten years, so that sums with timestamps stay in range.
+const MAX_DURATION: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
+/// The maximum length of a holder's label, in bytes.
 const MAX_HOLDER: usize = 1024;
-/// The longest word for a result, and the longest error code, in characters.
+/// The maximum length of a result hash, in characters.
 const MAX_RESULT_HASH: usize = 128;
+/// The maximum length of an error code, in characters.
 const MAX_ERROR_CODE: usize = 256;
 
 impl Settings {
-    /// Refuses what no engine could keep.
+    /// Checks that every setting is in its range.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] names the first setting that is not.
     pub fn validate(&self) -> Result<(), Error> {
         let bounds = [
             ("default_ttl", self.default_ttl, MIN_TTL, self.max_ttl),
-            ("max_ttl", self.max_ttl, MIN_TTL, LONGEST),
-            ("max_hold", self.max_hold, MIN_TTL, LONGEST),
-            ("retention", self.retention, MIN_TTL, LONGEST),
-            ("purge_every", self.purge_every, MIN_TTL, LONGEST),
+            ("max_ttl", self.max_ttl, MIN_TTL, MAX_DURATION),
+            ("max_hold", self.max_hold, MIN_TTL, MAX_DURATION),
+            ("retention", self.retention, MIN_TTL, MAX_DURATION),
+            ("purge_every", self.purge_every, MIN_TTL, MAX_DURATION),
             ("poll_every", self.poll_every, MIN_TTL, crate::data::view::MAX_RETRY_AFTER),
         ];
         for (what, value, least, most) in bounds {
@@ -92,7 +117,7 @@ impl Settings {
             }
         }
         if self.max_result == 0 {
-            let reason = "no result fits into 0 bytes, so no work could be completed; allow at least 1";
+            let reason = "with 0 bytes no work could be completed; allow at least 1";
             return Err(Error::invalid("max_result", reason));
         }
         self.holder.as_deref().map_or(Ok(()), |holder| check_holder(holder).map(drop))
@@ -110,14 +135,11 @@ impl Settings {
         check_size("error detail", detail.len(), self.max_error_detail).map(|()| detail.into())
     }
 
-    /// Metadata is a JSON object of limited size, kept as text.
+    /// Returns metadata as JSON text, if it is an object and not too large.
     pub(crate) fn check_metadata<T: Serialize + ?Sized>(&self, metadata: &T) -> Result<Box<str>, Error> {
         let json = json_value("metadata", metadata)?;
         if !json.is_object() {
-            return Err(Error::invalid(
-                "metadata",
-                "it has to be a JSON object, such as {\"ticket\": \"42\"}",
-            ));
+            return Err(Error::invalid("metadata", "it must be a JSON object, such as {\"ticket\": \"42\"}"));
         }
         let text = json.to_string();
         check_size("metadata", text.len(), self.max_metadata)?;
@@ -151,13 +173,13 @@ pub(crate) fn check_error_code(code: &str) -> Result<Box<str>, Error> {
     check_chars("error code", code, MAX_ERROR_CODE)
 }
 
-/// What is shown in logs and listings is one line.
+/// Refuses control characters, so that the text is a single line in logs and listings.
 fn check_controls(what: &'static str, text: &str) -> Result<(), Error> {
     match text.char_indices().find(|(_, found)| found.is_control()) {
         None => Ok(()),
         Some((at, found)) => {
             let reason = format!(
-                "it has the control character {found:?} at byte {at}; leave it out, or replace it by a blank"
+                "it contains the control character {found:?} at byte {at}; remove it or replace it with a space"
             );
             Err(Error::invalid(what, reason))
         }
@@ -171,35 +193,35 @@ fn check_chars(what: &'static str, text: &str, most: usize) -> Result<Box<str>, 
     }
 }
 
-/// What an acquire does where the work has failed before.
+/// The behaviour of an acquire if the work has failed before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum OnFailed {
-    /// Answer with the failure, until its retention ends. Blind reruns are the user's decision.
+    /// Returns the failure until its retention ends. The work is not run again.
     #[default]
     Replay,
-    /// Grant the key anew, until the record has seen `max_attempts` grants.
+    /// Grants the key again, until there have been `max_attempts` grants.
     Retry {
-        /// Grants in all, the first included: at least 1.
+        /// The maximum number of grants, including the first. At least 1.
         max_attempts: u32,
-        /// How long to wait after a failure.
+        /// The wait after a failure before the next grant.
         backoff: Backoff,
     },
 }
 
 impl OnFailed {
-    /// Refuses a policy that allows no attempt at all.
+    /// Refuses a policy that allows no attempt.
     pub(crate) fn check(self) -> Result<Self, Error> {
         match self {
             Self::Retry { max_attempts: 0, .. } => {
-                let reason =
-                    "0 attempts would not even allow the first; give at least 1, or use OnFailed::Replay";
+                let reason = "0 attempts do not allow the first; give at least 1, or use OnFailed::Replay";
                 Err(Error::invalid("max_attempts", reason))
             }
             policy => Ok(policy),
         }
     }
 
-    /// From when on the work that failed at `done_at` may be tried again, if ever.
+    /// Returns the time from which the work that failed at `done_at` may be retried, if it may.
     pub(crate) fn retry_at(self, attempt: u32, done_at: Timestamp) -> Option<Timestamp> {
         match self {
             Self::Retry { max_attempts, backoff } if attempt < max_attempts => {
@@ -210,7 +232,7 @@ impl OnFailed {
     }
 }
 
-/// How long to wait after a failure before the next try.
+/// The wait between a failure and the next attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backoff {
     #[serde(with = "humantime_serde")]
@@ -220,16 +242,17 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// No wait at all.
+    /// No wait.
     pub const NONE: Self = Self::fixed(Duration::ZERO);
 
-    /// The same wait after each failure.
+    /// Returns a backoff with the same wait after each failure.
     #[must_use]
     pub const fn fixed(wait: Duration) -> Self {
         Self { first: wait, most: wait }
     }
 
-    /// `first` after the first failure, then twice as long each time, up to `most`.
+    /// Returns a backoff of `first` after the first failure, which doubles with each further
+    /// failure up to `most`.
     #[must_use]
     pub const fn exponential(first: Duration, most: Duration) -> Self {
         Self { first, most }
@@ -241,13 +264,15 @@ impl Backoff {
     }
 }
 
-/// What an acquire does where the last holder's lease lapsed before the work was finished.
+/// The behaviour of an acquire if the last lease has lapsed without an outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum OnLapsed {
-    /// Take over: the work is done at least once, and may be done twice.
+    /// Grants the key to the caller. The work is done at least once, and may be done twice.
     #[default]
     TakeOver,
-    /// Leave it in doubt until an operator resolves it: the work is done at most once.
+    /// Returns that the outcome is in doubt, until an operator resolves it. The work is done at
+    /// most once.
     InDoubt,
 }
 
@@ -293,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn p12_labels_and_codes_of_several_lines_are_refused() {
+    fn p12_labels_and_codes_with_control_characters_are_refused() {
         for bad in ["a\nb", "a\rb", "\u{1b}[31m", "\0", "\u{7f}", "\u{85}"] {
             for error in [check_holder(bad).unwrap_err(), check_error_code(bad).unwrap_err()] {
                 assert!(error.to_string().contains("control character"), "{error}");
@@ -307,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_are_written_as_a_person_would() {
+    fn settings_are_serialised_with_readable_durations() {
         let text = r#"{"default_ttl": "30s", "retention": "3days"}"#;
         let settings: Settings = serde_json::from_str(text).unwrap();
         assert_eq!(settings.default_ttl, Duration::from_secs(30));

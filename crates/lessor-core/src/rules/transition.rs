@@ -1,4 +1,4 @@
-//! What is done to a record once it is decided: on a copy of it, or in its place.
+//! The changes of a record after a decision, on a copy of the record or in place.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use crate::data::record::{Body, Failure, GrantEnd, PreviousGrant, Record, Stage,
 use crate::data::time::Timestamp;
 use crate::data::write::Window;
 
-/// A decision of which the change has not been made yet.
+/// A decision whose change has not been applied yet.
 pub(crate) enum Transition<'a> {
     Answer(Answer),
     Refuse(Error),
-    /// A record begins, in place of nothing or of one whose time has passed.
+    /// A new record, where there is none or its retention has ended.
     Begin(Grant<'a>),
-    /// The record that was decided upon changes.
+    /// A change of the record.
     Change(Change<'a>),
 }
 
@@ -48,7 +48,7 @@ pub(super) enum Mutation<'a> {
 }
 
 impl Transition<'_> {
-    /// Makes the change on a copy of `record`, which is what was decided upon.
+    /// Applies the change to a copy of `record`, the record that the decision was made on.
     #[inline]
     pub(crate) fn on_a_copy(self, record: Option<&Record>) -> Decision {
         match (self, record) {
@@ -68,7 +68,7 @@ impl Transition<'_> {
 }
 
 impl Grant<'_> {
-    /// The record with its first grant. A former record leaves only its token behind.
+    /// Returns a record with its first grant. Only the token depends on an earlier record.
     #[inline]
     pub(crate) fn begin(&self) -> Body {
         Body {
@@ -114,7 +114,7 @@ impl Change<'_> {
         matches!(self.edit, Mutation::Complete(..) | Mutation::Fail(_) | Mutation::Release)
     }
 
-    /// Makes the change.
+    /// Applies the change to `next`.
     #[inline]
     pub(crate) fn make(&self, next: &mut Body) -> Answer {
         next.version = next.version.next();
@@ -170,7 +170,7 @@ impl Change<'_> {
 
 fn forget(next: &mut Body) {
     next.stage = Stage::Forgotten;
-    // The tombstone names no holder that ever was.
+    // No holder ever has this id.
     next.lease_id = LeaseId::from_bytes([0; 16]);
     next.done_at = Timestamp::EPOCH;
     next.expires_at = next.acquired_at;
@@ -183,7 +183,7 @@ fn forget(next: &mut Body) {
     }
 }
 
-/// Returns the acknowledgement of the record's state.
+/// Returns the acknowledgement of a command whose effect the record has.
 pub(super) fn ack(body: &Body, repeated: bool) -> Answer {
     let (version, expires_at) = (body.version, body.expires_at);
     Answer::Done(Ack { version, expires_at, late: body.is_late(), repeated })

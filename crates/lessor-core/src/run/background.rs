@@ -7,7 +7,8 @@ use crate::run::clock::EngineClock;
 use crate::run::worker::Worker;
 use crate::sync::wakers::Notifier;
 
-/// The threads of one engine. See [`worker`](crate::run::worker) for a thread, and [`tasks`](crate::run::tasks) for what they run.
+/// The threads of one engine. [`worker`](crate::run::worker) implements a thread, and
+/// [`tasks`](crate::run::tasks) has the tasks that they run.
 pub(crate) struct Background {
     pub(crate) leases: Worker,
     pub(crate) readers: Worker,
@@ -27,10 +28,10 @@ impl Background {
         })
     }
 
-    /// Has the threads look at their timers again, because the store's clock made a step.
+    /// Wakes the threads to check their timers again, because the store's clock has been set.
     pub(crate) fn all_changed(&self) {
         for worker in [&self.leases, &self.readers, &self.purger] {
-            worker.nudge();
+            worker.wake();
         }
     }
 }

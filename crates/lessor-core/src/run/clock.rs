@@ -1,4 +1,5 @@
-//! The store's time as an engine's background knows it: also while the store cannot report it.
+//! The store's time as the engine's background threads know it, also while the store does not
+//! report it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,8 +9,9 @@ use parking_lot::Mutex;
 use crate::data::time::{Clock, Monotonic, SystemClock, Timestamp};
 use crate::store::contract::Store;
 
-/// Reads the store's clock. While the store does not answer at once, the last reading is carried on by the machine's
-/// monotonic clock, so that leases are renewed and end in time during an outage as well.
+/// Reads the store's clock. While the store does not answer immediately, the time is estimated: the
+/// last reading, plus the time that has passed on the machine's monotonic clock. So leases are
+/// renewed and end in time during an outage too.
 pub(crate) struct EngineClock {
     store: Arc<dyn Store>,
     last: Mutex<Reading>,
@@ -22,7 +24,7 @@ struct Reading {
 }
 
 impl EngineClock {
-    /// Before the store's first answer, the wall clock stands in for its clock.
+    /// Starts with the wall clock, which is replaced by the first reading of the store's clock.
     pub(crate) fn new(store: Arc<dyn Store>) -> Self {
         let first = Reading { store_time: SystemClock::new().now(), at: Monotonic::now() };
         let clock = Self { store, last: Mutex::new(first) };

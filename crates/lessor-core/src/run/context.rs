@@ -12,9 +12,10 @@ use crate::data::record::Record;
 use crate::data::store_error::StoreError;
 use crate::rules::settings::Settings;
 use crate::rules::{Answer, Command};
+use crate::run::abandoned::AbandonQueue;
 use crate::run::background::Background;
 use crate::run::clock::EngineClock;
-use crate::run::given_up::GivenUp;
+
 use crate::run::random::LeaseIds;
 use crate::run::watches::Watches;
 use crate::store::contract::Store;
@@ -30,17 +31,18 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<EngineClock>,
     pub(crate) watches: Watches,
     pub(crate) background: Background,
-    pub(crate) given_up: GivenUp<Orphan>,
+    pub(crate) abandoned: AbandonQueue<Orphan>,
     pub(crate) closed: AtomicBool,
 }
 
 /// A lease whose holder is gone.
 pub(crate) type Orphan = (Arc<Handle>, Key, LeaseId);
 
-/// The answer to an operation, and the record that it wrote if that is known.
+/// The answer to an operation, and the record that it wrote, if known.
 pub(crate) type Answered = Result<(Answer, Option<Record>), Error>;
 
 impl Shared {
+    /// Returns whether the engine is being closed, so that it grants no more leases.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed)
     }
@@ -57,7 +59,8 @@ impl Shared {
         }
     }
 
-    /// Takes the store's reply: notifies waiters and holders of the record that was written, and returns the answer.
+    /// Handles the store's reply: notifies waiters and holders if a record was written, and returns
+    /// the answer.
     #[inline]
     pub(crate) fn take(&self, key: &Key, executed: Result<Executed, StoreError>) -> Answered {
         let executed = executed?;
@@ -102,8 +105,8 @@ impl Listener for Shared {
 
 /// A reference to an engine, held by each of its leases and requests.
 ///
-/// Each lease keeps its engine alive. A single reference count would be contended across threads, so leases share one of 32
-/// counts on cache lines of their own, chosen per thread.
+/// Each lease keeps its engine alive. A single reference count would be contended across threads,
+/// so there are 32 handles on separate cache lines, each with its own count. Each thread uses one.
 #[repr(align(128))]
 pub(crate) struct Handle(Arc<Shared>);
 
@@ -116,7 +119,7 @@ impl Deref for Handle {
 
 impl Handle {
     /// Sends a command to the store, and passes the answer to `finish`.
-    pub(crate) fn operate<T: Send + 'static>(
+    pub(crate) fn execute<T: Send + 'static>(
         self: &Arc<Self>,
         key: Key,
         command: Command,
@@ -138,7 +141,7 @@ impl fmt::Debug for Handle {
     }
 }
 
-/// The handles of an engine, of which each thread uses one.
+/// The handles of an engine. Each thread uses one.
 #[derive(Clone)]
 pub(crate) struct Handles(Arc<[Arc<Handle>]>);
 
@@ -146,10 +149,10 @@ pub(crate) struct Handles(Arc<[Arc<Handle>]>);
 const HANDLES: usize = 32;
 
 thread_local! {
-    /// The number of the thread's handle. Threads get them in turn.
-    static PLACE: usize = NEXT_PLACE.fetch_add(1, Ordering::Relaxed);
+    /// The index of the thread's handle. Indices are assigned round-robin.
+    static INDEX: usize = NEXT_INDEX.fetch_add(1, Ordering::Relaxed);
 }
-static NEXT_PLACE: AtomicUsize = AtomicUsize::new(0);
+static NEXT_INDEX: AtomicUsize = AtomicUsize::new(0);
 
 impl Handles {
     pub(crate) fn new(shared: &Arc<Shared>) -> Self {
@@ -159,7 +162,7 @@ impl Handles {
     /// Returns the thread's handle.
     #[expect(clippy::indexing_slicing, reason = "a remainder is within bounds, and there are always handles")]
     pub(crate) fn get(&self) -> &Arc<Handle> {
-        // A thread that is being torn down has lost its number; any handle will do.
-        &self.0[PLACE.try_with(|place| *place).unwrap_or(0) % HANDLES]
+        // A thread that is being torn down has no index any more. Any handle works.
+        &self.0[INDEX.try_with(|index| *index).unwrap_or(0) % HANDLES]
     }
 }

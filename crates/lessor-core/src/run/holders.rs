@@ -1,8 +1,11 @@
-//! The leases that an engine looks after: it renews those that are kept alive, and notices when one is lost.
+//! The watched leases of an engine: it renews those that are kept alive, and detects when one is
+//! lost.
 //!
-//! A lease is watched from [`keep_alive`](crate::Lease::keep_alive) or [`lost`](crate::Lease::lost) on. Its entry has one
-//! instant at which it is due next: for renewal, for a look at the record, or because the holder's time is up. All of this runs on
-//! a thread of its own, and a store that does not answer holds up neither the other leases nor the end of this one.
+//! [`keep_alive`](crate::Lease::keep_alive) and [`lost`](crate::Lease::lost) start watching a
+//! lease. Its entry has one instant at which it is due next: for a renewal, for a check of the
+//! record, or because the holder's time is over. A separate thread carries out the steps. If the
+//! store does not answer for one lease, the other leases and the deadline of this one are not
+//! delayed.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -22,28 +25,28 @@ use crate::rules::settings::Settings;
 use crate::sync::pending::Pending;
 use crate::sync::presence::Presence;
 
-/// So many leases are looked after between two looks at the clock.
+/// The maximum number of leases handled between two readings of the clock.
 const BATCH: usize = 64;
 
 /// The grant of a lease that is watched.
 pub(crate) trait WatchedGrant: Send + Sync + 'static {
     fn key(&self) -> &Key;
     fn ttl(&self) -> Duration;
-    /// Returns the number of the lease among those that are watched; 0 while it is not.
+    /// Returns the number of the lease among the watched ones, or 0 if it is not watched.
     fn watch_id(&self) -> &AtomicU64;
-    /// Returns whether the lease has no outcome yet and was not taken away.
+    /// Returns whether the lease has no outcome yet and has not been lost.
     fn is_open(&self) -> bool;
-    /// Returns the time from which on the holder has to stop.
+    /// Returns the time at which the holder has to stop.
     fn deadline(&self) -> Timestamp;
-    /// Compares the grant with what was stored under its key at `now`.
+    /// Compares the grant with the record that was stored under its key at `now`.
     fn observe(&self, record: Option<&Record>, now: Timestamp);
-    /// Has all who wait for the lease to be lost look again.
+    /// Wakes the futures that wait for the lease to be lost.
     fn notify(&self);
     /// Extends the lease by its ttl.
     fn renew(self: Arc<Self>) -> Pending<'static, Result<(), Error>>;
 }
 
-/// See the module.
+/// The watched leases of an engine. See the module.
 #[derive(Default)]
 pub(crate) struct Holders {
     watched: Presence,
@@ -58,23 +61,23 @@ struct State {
     by_key: HashMap<Key, Vec<u64>, RandomState>,
     due: BTreeSet<(Timestamp, u64)>,
     count: u64,
-    /// When the thread looks next by itself; `None` while it is at work.
+    /// The time until which the thread sleeps. `None` while it is running.
     planned: Option<Timestamp>,
 }
 
 struct Entry {
     grant: Weak<dyn WatchedGrant>,
     due: Timestamp,
-    keep: Option<Keep>,
+    renewal: Option<Renewal>,
     check_at: Timestamp,
-    /// The store has been asked for something, and has not answered yet.
+    /// Whether a request to the store is in progress.
     busy: bool,
-    /// Somebody else may have changed the record.
+    /// Whether another party may have changed the record.
     hinted: bool,
 }
 
 #[derive(Clone, Copy)]
-struct Keep {
+struct Renewal {
     renew_at: Timestamp,
     until: Timestamp,
 }
@@ -82,13 +85,13 @@ struct Keep {
 /// The work that is due for a lease.
 pub(crate) enum Step {
     Nothing,
-    /// The lease has ended, or the holder's time is up: it is not watched any more.
+    /// The lease has ended, or the holder's time is over. The lease is no longer watched.
     End,
     Renew,
     Check,
 }
 
-/// A lease that is due, with its work.
+/// A lease that is due, and its work.
 pub(crate) type DueLease = (Arc<dyn WatchedGrant>, Step);
 
 impl Holders {
@@ -98,20 +101,26 @@ impl Holders {
         self.watched.may_have(key)
     }
 
-    /// Watches the lease, unless it is watched already. The record is looked at soon: the key may have been taken away while
-    /// nobody watched.
+    /// Watches the lease, unless it is watched already. The record is checked soon, because the
+    /// lease may have been lost before it was watched.
     pub(crate) fn watch(&self, grant: &Arc<impl WatchedGrant>) {
-        self.enter(grant, Timestamp::EPOCH, None);
+        self.insert(grant, Timestamp::EPOCH, None);
     }
 
     /// Renews the lease, which was granted at `granted_at`, from now on.
-    pub(crate) fn keep(&self, grant: &Arc<impl WatchedGrant>, granted_at: Timestamp, settings: &Settings) {
+    pub(crate) fn keep_alive(
+        &self,
+        grant: &Arc<impl WatchedGrant>,
+        granted_at: Timestamp,
+        settings: &Settings,
+    ) {
         let until = granted_at.saturating_add(settings.max_hold);
-        let keep = Keep { renew_at: granted_at.saturating_add(grant.ttl() / 3), until };
-        self.enter(grant, granted_at.saturating_add(settings.poll_every), Some(keep));
+        let renewal = Renewal { renew_at: granted_at.saturating_add(grant.ttl() / 3), until };
+        self.insert(grant, granted_at.saturating_add(settings.poll_every), Some(renewal));
     }
 
-    fn enter<G: WatchedGrant>(&self, grant: &Arc<G>, check_at: Timestamp, keep: Option<Keep>) {
+    /// Adds the lease if it is not watched yet, and adds `renewal` to its entry if that has none.
+    fn insert<G: WatchedGrant>(&self, grant: &Arc<G>, check_at: Timestamp, renewal: Option<Renewal>) {
         let mut state = self.state.lock();
         let id = match grant.watch_id().load(Ordering::Relaxed) {
             0 => {
@@ -120,7 +129,7 @@ impl Holders {
                 grant.watch_id().store(id, Ordering::Relaxed);
                 let due = Timestamp::MAX;
                 let weak: Weak<G> = Arc::downgrade(grant);
-                let entry = Entry { grant: weak, due, keep: None, check_at, busy: false, hinted: false };
+                let entry = Entry { grant: weak, due, renewal: None, check_at, busy: false, hinted: false };
                 state.entries.insert(id, entry);
                 state.by_key.entry(grant.key().clone()).or_default().push(id);
                 self.watched.add(grant.key());
@@ -129,16 +138,16 @@ impl Holders {
             id => id,
         };
         let Some(entry) = state.entries.get_mut(&id) else { return };
-        if entry.keep.is_none() {
-            entry.keep = keep;
+        if entry.renewal.is_none() {
+            entry.renewal = renewal;
         }
         let due = entry.next_due(&**grant);
         self.schedule(&mut state, id, due);
     }
 
-    /// Ends watching and renewing the lease.
+    /// Stops watching and renewing the lease.
     #[inline]
-    pub(crate) fn leave(&self, grant: &impl WatchedGrant) {
+    pub(crate) fn unwatch(&self, grant: &impl WatchedGrant) {
         if grant.watch_id().load(Ordering::Relaxed) != 0 {
             self.remove(&mut self.state.lock(), grant);
         }
@@ -159,8 +168,8 @@ impl Holders {
 
     fn schedule(&self, state: &mut State, id: u64, due: Timestamp) {
         let Some(entry) = state.entries.get_mut(&id) else { return };
-        let former = std::mem::replace(&mut entry.due, due);
-        state.due.remove(&(former, id));
+        let previous = std::mem::replace(&mut entry.due, due);
+        state.due.remove(&(previous, id));
         state.due.insert((due, id));
         if state.planned.is_some_and(|planned| due < planned) {
             state.planned = None;
@@ -168,7 +177,7 @@ impl Holders {
         }
     }
 
-    /// Compares the leases of `key` with what is stored under it now.
+    /// Compares the watched leases of `key` with the record that was stored under it at `now`.
     pub(crate) fn observe(&self, key: &Key, record: Option<&Record>, now: Timestamp) {
         if self.may_have(key) {
             for grant in self.of_key(key) {
@@ -177,7 +186,7 @@ impl Holders {
         }
     }
 
-    /// Has the record of `key` looked at soon, if a lease on it is watched.
+    /// Schedules a check of the record of `key`, if a lease of it is watched.
     pub(crate) fn hint(&self, key: &Key) {
         if self.may_have(key) {
             let mut state = self.state.lock();
@@ -186,7 +195,7 @@ impl Holders {
         }
     }
 
-    /// Has the records of all watched leases looked at soon.
+    /// Schedules a check of the records of all watched leases.
     pub(crate) fn hint_all(&self) {
         let mut state = self.state.lock();
         let ids: Vec<u64> = state.entries.keys().copied().collect();
@@ -213,7 +222,8 @@ impl Holders {
         self.earlier.listen()
     }
 
-    /// Takes the leases that are due, each with its work. Also returns when the next one is due, if none is.
+    /// Returns the leases that are due, each with its work. If none is due, also returns the time
+    /// at which the next one will be.
     pub(crate) fn take_due(&self, now: Timestamp) -> (Vec<DueLease>, Option<Timestamp>) {
         let mut state = self.state.lock();
         let due: Vec<u64> = state.due.range(..=(now, u64::MAX)).take(BATCH).map(|(_, id)| *id).collect();
@@ -221,14 +231,14 @@ impl Holders {
         for id in due {
             let Some(entry) = state.entries.get_mut(&id) else { continue };
             let Some(grant) = entry.grant.upgrade() else {
-                // The lease is being dropped right now, and leaves by itself.
+                // The lease is being dropped, which removes its entry.
                 self.schedule(&mut state, id, Timestamp::MAX);
                 continue;
             };
             let step = entry.step(&*grant, now);
             if matches!(step, Step::Renew | Step::Check) {
                 entry.busy = true;
-                // A hint that comes from here on may be about a change that this step does not see.
+                // A hint that arrives after this may concern a change that this step does not see.
                 entry.hinted = false;
             }
             let due = entry.next_due(&*grant);
@@ -244,8 +254,9 @@ impl Holders {
         (taken, state.planned)
     }
 
-    /// Ends the work of a lease. Its record is looked at again at `check_at`, and it is renewed again at `renew_at` if that is given.
-    pub(crate) fn answered(
+    /// Ends the step of a lease. The record is checked again at `check_at`. If `renew_at` is given,
+    /// the lease is renewed again at that time.
+    pub(crate) fn finish_step(
         &self,
         grant: &dyn WatchedGrant,
         check_at: Timestamp,
@@ -256,8 +267,8 @@ impl Holders {
         let Some(entry) = state.entries.get_mut(&id) else { return };
         entry.busy = false;
         entry.check_at = check_at;
-        if let (Some(keep), Some(renew_at)) = (&mut entry.keep, renew_at) {
-            keep.renew_at = renew_at;
+        if let (Some(renewal), Some(renew_at)) = (&mut entry.renewal, renew_at) {
+            renewal.renew_at = renew_at;
         }
         let due = entry.next_due(grant);
         self.schedule(&mut state, id, due);
@@ -272,14 +283,14 @@ impl Entry {
         if self.busy {
             return Step::Nothing;
         }
-        match self.keep {
-            Some(keep) if now >= keep.renew_at && keep.renew_at < keep.until => Step::Renew,
+        match self.renewal {
+            Some(renewal) if now >= renewal.renew_at && renewal.renew_at < renewal.until => Step::Renew,
             _ if self.hinted || now >= self.check_at => Step::Check,
             _ => Step::Nothing,
         }
     }
 
-    /// When the entry has to be looked at next.
+    /// Returns the time at which the entry is due next.
     fn next_due(&self, grant: &dyn WatchedGrant) -> Timestamp {
         if !grant.is_open() {
             return Timestamp::EPOCH;
@@ -291,8 +302,8 @@ impl Entry {
         if self.hinted {
             return Timestamp::EPOCH;
         }
-        let renew_at = self.keep.filter(|keep| keep.renew_at < keep.until).map(|keep| keep.renew_at);
-        deadline.min(self.check_at).min(renew_at.unwrap_or(Timestamp::MAX))
+        let renewal = self.renewal.filter(|renewal| renewal.renew_at < renewal.until);
+        deadline.min(self.check_at).min(renewal.map_or(Timestamp::MAX, |renewal| renewal.renew_at))
     }
 }
 

@@ -1,34 +1,45 @@
-//! The drawing of lease ids. No other file of the workspace draws random bits.
+//! Generates lease ids. No other file of the workspace draws random bits.
 
 use std::cell::RefCell;
 use std::fmt;
+use std::io;
 
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
+use crate::data::cause::Cause;
 use crate::data::error::Error;
 use crate::data::lease_id::LeaseId;
 
 impl LeaseId {
-    /// Draws a new id from the operating system. The engine draws its own; a caller needs this only to choose the id
-    /// before the request, so that an acquire whose reply was lost can be sent again.
+    /// Returns a new id with 128 random bits from the operating system.
+    ///
+    /// The engine draws the ids of its leases itself. A caller needs this only to choose an id
+    /// before the request ([`AcquireRequest::lease_id`](crate::AcquireRequest::lease_id)), so that
+    /// an acquire whose reply was lost can be repeated.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Randomness`] if the operating system returns no random bits.
     pub fn random() -> Result<Self, Error> {
         os_random().map(Self::from_bytes)
     }
 }
 
-/// Draws lease ids without a system call each: the thread's stream cipher, masked with a secret of this source.
+/// Generates lease ids without a system call for each: the output of a stream cipher per thread,
+/// masked with a secret of the engine.
 ///
-/// A forked child inherits the thread's cipher state, so the cipher alone could repeat itself there. A child cannot use
-/// the parent's engine (its threads did not survive the fork); an engine that it makes has its own mask, so the ids of
-/// the two differ and stay unpredictable.
+/// A forked child inherits the cipher's state, so the cipher alone would produce the same output in
+/// both processes. The child cannot use the parent's engine, whose threads do not survive the fork.
+/// An engine that the child creates has another mask, so the ids of the two processes differ and
+/// remain unpredictable.
 pub(crate) struct LeaseIds {
     mask: u128,
 }
 
-/// The cipher is seeded anew after so many ids, and whenever the process turns out to be another one.
+/// The number of ids after which the cipher is reseeded. It is also reseeded in another process.
 const IDS_PER_SEED: u32 = 1 << 16;
-/// Asking for the process id is a system call; it is made once per this many ids.
+/// The number of ids between two checks of the process id, each of which takes a system call.
 const IDS_PER_CHECK: u32 = 64;
 
 struct Stream {
@@ -48,7 +59,7 @@ impl LeaseIds {
 
     #[inline]
     pub(crate) fn draw(&self) -> Result<LeaseId, Error> {
-        // A thread that is being torn down has lost its stream; the operating system still answers.
+        // A thread that is being torn down has no stream any more.
         STREAM
             .try_with(|stream| self.draw_from(&mut stream.borrow_mut()))
             .unwrap_or_else(|_| LeaseId::random())
@@ -56,7 +67,7 @@ impl LeaseIds {
 
     fn draw_from(&self, slot: &mut Option<Stream>) -> Result<LeaseId, Error> {
         let stream = match slot {
-            Some(stream) if !stream.is_due() => stream,
+            Some(stream) if !stream.needs_seed() => stream,
             _ => slot.insert(Stream {
                 cipher: ChaCha12Rng::from_seed(os_random()?),
                 process: std::process::id(),
@@ -71,7 +82,7 @@ impl LeaseIds {
 }
 
 impl Stream {
-    fn is_due(&self) -> bool {
+    fn needs_seed(&self) -> bool {
         self.drawn >= IDS_PER_SEED
             || (self.drawn.is_multiple_of(IDS_PER_CHECK) && self.process != std::process::id())
     }
@@ -86,7 +97,10 @@ impl fmt::Debug for LeaseIds {
 fn os_random<const N: usize>() -> Result<[u8; N], Error> {
     let mut bytes = [0; N];
     #[expect(clippy::disallowed_methods, reason = "the home of randomness")]
-    getrandom::fill(&mut bytes).map_err(|error| Error::Randomness { reason: error.to_string() })?;
+    getrandom::fill(&mut bytes).map_err(|error| {
+        let cause = Cause::new("the operating system gave no random bits");
+        Error::Randomness(cause.with_source(io::Error::from(error)))
+    })?;
     Ok(bytes)
 }
 
@@ -98,7 +112,8 @@ mod tests {
         Some(Stream { cipher: ChaCha12Rng::from_seed([7; 32]), process, drawn })
     }
 
-    /// After a fork, parent and child have the same stream. The child makes an engine of its own, with a mask of its own.
+    /// After a fork, parent and child have the same stream. The child's own engine has another
+    /// mask.
     #[test]
     fn ids_do_not_repeat_in_the_engine_of_a_forked_child() {
         let (parent, child) = (LeaseIds::new().unwrap(), LeaseIds::new().unwrap());
@@ -110,9 +125,9 @@ mod tests {
         }
     }
 
-    /// A stream that was begun in another process is noticed at the next check, and left.
+    /// A stream that was seeded in another process is replaced at the next check.
     #[test]
-    fn a_stream_of_another_process_is_seeded_anew() {
+    fn a_stream_of_another_process_is_reseeded() {
         let ids = LeaseIds::new().unwrap();
         let (mut ours, mut theirs) =
             (stream(std::process::id(), 0), stream(std::process::id().wrapping_add(1), 0));

@@ -1,8 +1,10 @@
-//! Waiting for a key: many waiters, one reader.
+//! Waiting for a key: many waiters share one reader.
 //!
-//! A waiter registers under its key and asks for a reading, which begins at once, on the caller's own thread where the store answers
-//! without delay. It answers all who came before it began. From then on the record is read when this engine writes it,
-//! when the store hints at a change, when its lease runs out, and every [`poll_every`](crate::Settings::poll_every).
+//! A waiter registers under its key and requests a *reading* of the record. The reading begins
+//! immediately, on the caller's own thread if the store answers without delay. Its result answers
+//! all waiters that registered before it began. The record is read again when this engine writes
+//! it, when the store sends a hint, when its lease ends, and every
+//! [`poll_every`](crate::Settings::poll_every).
 
 mod agenda;
 mod entry;
@@ -29,13 +31,14 @@ use agenda::{Agenda, Item, MAX_READINGS};
 use entry::Entry;
 pub(crate) use entry::Reading;
 pub(crate) use registry::NextStep;
-use registry::{Follows, Looked, Meaning, Registry, Ticket};
+use registry::{Availability, Checked, Effects, Registry, Ticket};
 
-/// So many readings follow each other on a caller's thread before the engine's own thread goes on.
+/// The maximum number of consecutive readings on a caller's thread. The engine's own thread
+/// performs the following ones.
 const READINGS_IN_PLACE: u32 = 3;
 
-/// All who wait for a key of one engine, and what they need.
-pub(crate) struct Waiting {
+/// The waiters of one engine.
+pub(crate) struct Waiters {
     registry: Registry<Key, Reading, CallerWaker>,
     agenda: Agenda,
     store: Arc<dyn Store>,
@@ -46,7 +49,7 @@ pub(crate) struct Waiting {
     holders: Arc<Holders>,
 }
 
-impl Waiting {
+impl Waiters {
     pub(crate) fn new(
         store: Arc<dyn Store>,
         clock: Arc<EngineClock>,
@@ -59,68 +62,70 @@ impl Waiting {
         Self { registry, agenda, store, clock, readers, notifier, poll_every, holders }
     }
 
-    /// Has the record that was just written read again, if anybody waits for its key.
+    /// Reads the record of `key` again after a write, if the key has waiters.
     #[inline]
     pub(crate) fn written(self: &Arc<Self>, key: &Key) {
-        if let Some(entry) = self.registry.written(key) {
-            self.ask(&entry);
+        if let Some(entry) = self.registry.find_after_write(key) {
+            self.request_reading(&entry);
         }
     }
 
-    /// Returns whether a caller may wait for `key`.
+    /// Returns whether `key` may have waiters.
     #[inline]
     pub(crate) fn may_have(&self, key: &Key) -> bool {
         self.registry.may_have(key)
     }
 
-    /// Has the record of `key` read soon, if anybody waits for it. A store may call it, so nothing is read here.
+    /// Schedules a reading of the record of `key`, if the key has waiters. The store may call this,
+    /// so the reading is left to the engine's thread.
     pub(crate) fn hint(&self, key: &Key) {
         if let Some(entry) = self.registry.find(key)
-            && entry.ask()
+            && entry.request_reading()
         {
             self.agenda.read_soon(entry);
         }
     }
 
-    /// Has all records that anybody waits for read soon.
+    /// Schedules readings of the records of all keys that have waiters.
     pub(crate) fn hint_all(&self) {
         self.registry
             .all()
             .into_iter()
-            .filter(|entry| entry.ask())
+            .filter(|entry| entry.request_reading())
             .for_each(|entry| self.agenda.read_soon(entry));
     }
 
-    /// Returns a listener that is notified when there is something to do earlier than planned.
+    /// Returns a listener that is notified when work becomes due earlier than planned.
     pub(crate) fn earlier(&self) -> EventListener {
         self.agenda.earlier()
     }
 
-    /// Carries out what is due. Returns when the next work is due, if nothing was due.
+    /// Performs the work that is due. If none was due, returns the times at which the next will be.
     pub(crate) fn run_due(self: &Arc<Self>) -> Option<(Timestamp, Monotonic)> {
         let (due, planned) = self.agenda.take_due(self.clock.now(), Monotonic::now());
         for item in due {
             match item {
                 Item::Read(entry) => self.read(&entry),
                 Item::Due(entry) if entry.is_abandoned() => {}
-                Item::Due(entry) => self.ask(&entry),
+                Item::Due(entry) => self.request_reading(&entry),
                 Item::PassOn(entry) => {
-                    let follows = entry.pass_on(Monotonic::now().as_micros());
-                    self.wake(&entry, follows);
+                    let effects = entry.pass_on(Monotonic::now().as_micros());
+                    self.apply(&entry, effects);
                 }
             }
         }
         planned
     }
 
-    /// Has the record read from now on.
-    fn ask(self: &Arc<Self>, entry: &Entry) {
-        if entry.ask() {
+    /// Requests a reading that begins after this call, and begins it unless another one is in
+    /// flight.
+    fn request_reading(self: &Arc<Self>, entry: &Entry) {
+        if entry.request_reading() {
             self.read(entry);
         }
     }
 
-    /// Carries out a reading that was asked for. The store's answer is taken in at once if it is there at once.
+    /// Performs a requested reading: on this thread if the store answers immediately.
     fn read(self: &Arc<Self>, entry: &Entry) {
         for _ in 0..READINGS_IN_PLACE {
             if self.agenda.readings() >= MAX_READINGS {
@@ -128,17 +133,17 @@ impl Waiting {
             }
             match self.store.load(&entry.key).try_take() {
                 Ok(reading) => {
-                    if !self.take_in(entry, reading) {
+                    if !self.publish(entry, reading) {
                         return;
                     }
                 }
                 Err(reply) => {
                     let (this, entry) = (Arc::clone(self), Arc::clone(entry));
-                    let under_way = this.agenda.begin_reading();
+                    let in_flight = this.agenda.begin_reading();
                     self.readers.spawn(async move {
                         let reading = reply.await;
-                        drop(under_way);
-                        if this.take_in(&entry, reading) {
+                        drop(in_flight);
+                        if this.publish(&entry, reading) {
                             this.read(&entry);
                         }
                     });
@@ -149,105 +154,110 @@ impl Waiting {
         self.agenda.read_soon(Arc::clone(entry));
     }
 
-    /// Takes in what the store answered. True if another reading was asked for meanwhile.
-    fn take_in(self: &Arc<Self>, entry: &Entry, reading: Reading) -> bool {
+    /// Publishes the result of a reading. Returns whether another reading has to begin.
+    fn publish(self: &Arc<Self>, entry: &Entry, reading: Reading) -> bool {
         let pause = match &reading {
-            // How long the lease has left is told by the clock that came with the record. The engine's may be far ahead of it.
-            Ok(seen) => time_left(seen).map_or(self.poll_every, |left| left.min(self.poll_every)),
+            // The remaining time of the lease is measured by the clock reading that came with the
+            // record. The engine's clock may be far ahead of it.
+            Ok(snapshot) => time_left(snapshot).map_or(self.poll_every, |left| left.min(self.poll_every)),
             Err(_) => self.poll_every,
         };
-        if let Ok(seen) = &reading {
-            self.holders.observe(&entry.key, seen.record.as_ref(), seen.now);
+        if let Ok(snapshot) = &reading {
+            self.holders.observe(&entry.key, snapshot.record.as_ref(), snapshot.now);
         }
         let reading = match reading {
-            Ok(seen) => Ok((meaning(&seen), Ok(seen))),
+            Ok(snapshot) => Ok((availability(&snapshot), Ok(snapshot))),
             Err(error) => Err(Err(error)),
         };
-        let follows = entry.publish(reading, Monotonic::now().as_micros());
+        let effects = entry.publish(reading, Monotonic::now().as_micros());
         self.agenda.read_at(entry, self.clock.now().saturating_add(pause));
-        self.wake(entry, follows)
+        self.apply(entry, effects)
     }
 
-    /// Wakes who has to be woken. True if a reading has to begin.
-    fn wake(&self, entry: &Entry, follows: Follows<CallerWaker>) -> bool {
-        if let Some(at) = follows.pass_on_at {
+    /// Wakes waiters and schedules the next offer. Returns whether the caller has to begin a
+    /// reading.
+    fn apply(&self, entry: &Entry, effects: Effects<CallerWaker>) -> bool {
+        if let Some(at) = effects.pass_on_at {
             self.agenda.pass_on_at(entry, Monotonic::from_micros(at));
         }
-        self.notifier.wake(follows.wake);
-        follows.read
+        self.notifier.wake(effects.wake);
+        effects.read
     }
 }
 
-fn time_left(seen: &Snapshot) -> Option<Duration> {
-    let left = seen.record.as_ref()?.expires_at().saturating_since(seen.now);
+fn time_left(snapshot: &Snapshot) -> Option<Duration> {
+    let left = snapshot.record.as_ref()?.expires_at().saturating_since(snapshot.now);
     Some(left).filter(|left| !left.is_zero())
 }
 
-fn meaning(seen: &Snapshot) -> Meaning {
-    match View::of_seen(seen) {
-        Some(view) if view.is_finished() => Meaning::Finished,
-        Some(view) if view.ttl_left().is_some() => Meaning::Held,
-        _ => Meaning::Free,
+fn availability(snapshot: &Snapshot) -> Availability {
+    match View::of_seen(snapshot) {
+        Some(view) if view.is_finished() => Availability::Finished,
+        Some(view) if view.ttl_left().is_some() => Availability::Held,
+        _ => Availability::Free,
     }
 }
 
-/// One who waits for a key. Dropping it ends the wait.
+/// A waiter for a key. Dropping it ends the wait.
 pub(crate) struct Waiter {
-    waiting: Arc<Waiting>,
+    waiters: Arc<Waiters>,
     entry: Entry,
     ticket: Ticket,
 }
 
 impl Waiter {
-    /// Waits from now on: no earlier reading answers. One who `contends` may be given a turn to try for the key.
-    pub(crate) fn new(waiting: &Arc<Waiting>, key: &Key, contends: bool) -> Self {
-        let (entry, ticket) = waiting.registry.join(key, contends);
-        let waiter = Self { waiting: Arc::clone(waiting), entry, ticket };
-        waiting.ask(&waiter.entry);
+    /// Registers a waiter and requests a reading. Readings that began earlier are ignored. If
+    /// `contends` is true, the waiter may be offered the key to acquire it.
+    pub(crate) fn new(waiters: &Arc<Waiters>, key: &Key, contends: bool) -> Self {
+        let (entry, ticket) = waiters.registry.join(key, contends);
+        let waiter = Self { waiters: Arc::clone(waiters), entry, ticket };
+        waiters.request_reading(&waiter.entry);
         waiter
     }
 
-    /// Resolves with the first answer that `judge` finds in a reading, or with `None` when it is this waiter's turn to try.
+    /// Resolves with the first answer that `judge` finds in a reading, or with `None` when the
+    /// waiter may try to acquire the key.
     pub(crate) async fn outcome<T>(&self, judge: impl Fn(&Reading) -> NextStep<T>) -> Option<T> {
         poll_fn(|context| {
             let now = Monotonic::now().as_micros();
-            let (looked, follows) = self.entry.look(self.ticket, now, CallerWaker::of(context), &judge);
-            self.waiting.wake(&self.entry, follows);
-            match looked {
-                Looked::Answer(answer) => Poll::Ready(Some(answer)),
-                Looked::Turn => Poll::Ready(None),
-                Looked::Nothing => Poll::Pending,
+            let (checked, effects) = self.entry.check(self.ticket, now, CallerWaker::of(context), &judge);
+            self.waiters.apply(&self.entry, effects);
+            match checked {
+                Checked::Answer(answer) => Poll::Ready(Some(answer)),
+                Checked::MayTry => Poll::Ready(None),
+                Checked::Nothing => Poll::Pending,
             }
         })
         .await
     }
 
-    /// The turn was in vain. The wait goes on, for a reading that begins from now on.
-    pub(crate) fn tried(&self) {
-        if self.entry.tried(self.ticket) {
-            self.waiting.read(&self.entry);
+    /// Continues the wait after an unsuccessful attempt to acquire the key. Readings that began
+    /// earlier are ignored.
+    pub(crate) fn attempt_failed(&self) {
+        if self.entry.attempt_failed(self.ticket) {
+            self.waiters.read(&self.entry);
         }
     }
 
-    /// The latest reading that began after the waiter came.
-    pub(crate) fn last_reading<T>(&self, see: impl FnOnce(&Reading) -> T) -> Option<T> {
-        self.entry.seen(self.ticket, see)
+    /// Passes the latest reading to `f`, if it began after the waiter registered.
+    pub(crate) fn last_reading<T>(&self, f: impl FnOnce(&Reading) -> T) -> Option<T> {
+        self.entry.latest(self.ticket, f)
     }
 }
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        let follows = self.waiting.registry.leave(&self.entry, self.ticket);
-        if follows.ended {
-            self.waiting.agenda.forget(&self.entry);
-        } else if self.waiting.wake(&self.entry, follows) {
-            self.waiting.read(&self.entry);
+        let effects = self.waiters.registry.leave(&self.entry, self.ticket);
+        if effects.ended {
+            self.waiters.agenda.unschedule(&self.entry);
+        } else if self.waiters.apply(&self.entry, effects) {
+            self.waiters.read(&self.entry);
         }
     }
 }
 
-impl fmt::Debug for Waiting {
+impl fmt::Debug for Waiters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Waiting").field("keys", &self.registry.watched()).finish_non_exhaustive()
+        f.debug_struct("Waiters").field("keys", &self.registry.watched()).finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! Who wants to know what becomes of a key: those who wait for it, and those who hold it.
+//! The parties that are interested in changes of a key: its waiters and its holders.
 
 use std::sync::Arc;
 
@@ -9,12 +9,13 @@ use crate::rules::settings::Settings;
 use crate::run::background::Background;
 use crate::run::clock::EngineClock;
 use crate::run::holders::Holders;
-use crate::run::wait::Waiting;
+use crate::run::wait::Waiters;
 use crate::store::contract::Store;
 
+/// The waiters and the watched leases of an engine.
 #[derive(Debug)]
 pub(crate) struct Watches {
-    pub(crate) waiting: Arc<Waiting>,
+    pub(crate) waiters: Arc<Waiters>,
     pub(crate) holders: Arc<Holders>,
 }
 
@@ -26,7 +27,7 @@ impl Watches {
         settings: &Settings,
     ) -> Self {
         let holders = Arc::new(Holders::default());
-        let waiting = Waiting::new(
+        let waiters = Waiters::new(
             Arc::clone(store),
             Arc::clone(clock),
             background.readers.spawner(),
@@ -34,35 +35,36 @@ impl Watches {
             settings.poll_every,
             Arc::clone(&holders),
         );
-        Self { waiting: Arc::new(waiting), holders }
+        Self { waiters: Arc::new(waiters), holders }
     }
 
-    /// Notifies holders and waiters of what this engine has just written.
+    /// Notifies holders and waiters of a record that this engine has written.
     #[inline]
     pub(crate) fn written(&self, key: &Key, record: &Record, now: Timestamp) {
         let now = record.body().not_before(now);
         self.holders.observe(key, Some(record), now);
-        // A new or longer lease is nothing that anybody waits for.
+        // Nobody waits for a new or extended lease.
         if record.stage() != Stage::InProgress || !record.body().is_live(now) {
-            self.waiting.written(key);
+            self.waiters.written(key);
         }
     }
 
-    /// Returns whether a caller may wait for `key` or watch a lease of it.
+    /// Returns whether `key` may have a waiter or a watched lease.
     #[inline]
     pub(crate) fn may_have(&self, key: &Key) -> bool {
-        self.waiting.may_have(key) || self.holders.may_have(key)
+        self.waiters.may_have(key) || self.holders.may_have(key)
     }
 
-    /// Another party may have changed the record under `key`.
+    /// Schedules a reading of the record under `key`, which another party may have changed.
     pub(crate) fn hint(&self, key: &Key) {
         self.holders.hint(key);
-        self.waiting.hint(key);
+        self.waiters.hint(key);
     }
 
-    /// Another party may have changed any record, or the store's clock made a step.
+    /// Schedules readings of all watched records, because another party may have changed any of
+    /// them or the store's clock has been set.
     pub(crate) fn hint_all(&self) {
         self.holders.hint_all();
-        self.waiting.hint_all();
+        self.waiters.hint_all();
     }
 }

@@ -1,7 +1,7 @@
 //! A background thread of an engine: a small executor and its timers.
 //!
-//! An engine has three: one for leases, one that reads for waiters, and one that purges. Nothing that one of them does can hold up
-//! another. None of them runs a caller's code.
+//! An engine has three: for leases, for the readings of waiters, and for purging. No thread delays
+//! another, and none runs a caller's code.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,22 +17,23 @@ use std::time::Duration;
 use async_executor::Executor;
 use parking_lot::Mutex;
 
+use crate::data::cause::Cause;
 use crate::data::error::Error;
 use crate::data::time::{Monotonic, Timestamp};
 use crate::run::clock::EngineClock;
 use crate::sync::pending::Unpark;
 use crate::sync::wakers::{CallerWaker, Notifier, mark_own_thread};
 
-/// So many tasks run between two looks at the timers.
-const TASKS_PER_LOOK: u32 = 32;
+/// The maximum number of tasks that run between two checks of the timers.
+const TASKS_PER_CHECK: u32 = 32;
 
-/// A running thread. Dropping the worker stops it.
+/// A running thread. Dropping the worker stops the thread.
 pub(crate) struct Worker {
     core: Arc<Core>,
     thread: Thread,
 }
 
-/// A way to give work to a worker without keeping it alive.
+/// Spawns tasks on a worker without keeping it alive.
 #[derive(Clone)]
 pub(crate) struct Spawner(Weak<Core>);
 
@@ -46,7 +47,7 @@ struct Core {
 
 #[derive(Default)]
 struct Timers {
-    /// The numbers tell apart the timers of one instant.
+    /// The number distinguishes timers of the same instant.
     by_store_time: BTreeMap<(Timestamp, u64), CallerWaker>,
     by_real_time: BTreeMap<(Monotonic, u64), CallerWaker>,
     count: u64,
@@ -62,10 +63,10 @@ impl Worker {
             stopping: AtomicBool::new(false),
         });
         let worker = Arc::clone(&core);
-        let thread = thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(move || worker.run())
-            .map_err(|error| Error::Thread { reason: error.to_string() })?;
+        let thread =
+            thread::Builder::new().name(name.to_owned()).spawn(move || worker.run()).map_err(|error| {
+                Error::Thread(Cause::new("the background thread could not be started").with_source(error))
+            })?;
         Ok(Self { core, thread: thread.thread().clone() })
     }
 
@@ -73,12 +74,13 @@ impl Worker {
         Spawner(Arc::downgrade(&self.core))
     }
 
-    /// Resolves when the store's clock reaches `at`.
+    /// Returns a future that resolves when the store's clock reaches `at`.
     pub(crate) fn sleep_until(&self, at: Timestamp) -> Sleep {
         self.sleep(Due::StoreTime(at))
     }
 
-    /// Resolves at an instant of real time, whatever the store's clock does.
+    /// Returns a future that resolves at an instant of real time, independently of the store's
+    /// clock.
     pub(crate) fn pause_until(&self, at: Monotonic) -> Sleep {
         self.sleep(Due::RealTime(at))
     }
@@ -87,14 +89,14 @@ impl Worker {
         Sleep { core: Arc::downgrade(&self.core), thread: self.thread.clone(), due, id: None }
     }
 
-    /// Has the thread look at its timers again, because the store's clock made a step.
-    pub(crate) fn nudge(&self) {
+    /// Wakes the thread to check its timers, because the store's clock has been set.
+    pub(crate) fn wake(&self) {
         self.thread.unpark();
     }
 }
 
 impl Spawner {
-    /// Runs `task` to its end, or until the engine is gone.
+    /// Runs `task` to its end, or until the engine is dropped.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         if let Some(core) = self.0.upgrade() {
             core.executor.spawn(task).detach();
@@ -102,7 +104,7 @@ impl Spawner {
     }
 }
 
-/// Stops the thread without waiting for it, since the last handle may be dropped by the thread itself.
+/// Stops the thread without waiting for it, because the thread itself may drop the last handle.
 impl Drop for Worker {
     fn drop(&mut self) {
         self.core.stopping.store(true, Ordering::SeqCst);
@@ -115,15 +117,15 @@ impl Core {
         mark_own_thread();
         let waker = Unpark::waker();
         let mut context = Context::from_waker(&waker);
-        // The tick stays alive while the thread is parked: it is what the executor notifies.
+        // The tick must stay alive while the thread is parked, because the executor notifies it.
         let mut tick = Box::pin(self.executor.tick());
         while !self.stopping.load(Ordering::SeqCst) {
             let mut ran = 0;
             let busy = loop {
-                // Only a store can panic here: callers' code does not run on this thread.
+                // Only a store can panic here, because callers' code does not run on this thread.
                 let polled = catch_unwind(AssertUnwindSafe(|| tick.as_mut().poll(&mut context).is_ready()));
                 if polled.is_err() {
-                    tracing::error!("a store panicked in the background; what it was asked for is given up");
+                    tracing::error!("a store panicked in the background; its operation is cancelled");
                 }
                 if polled.unwrap_or(true) {
                     tick.set(self.executor.tick());
@@ -131,11 +133,11 @@ impl Core {
                     break false;
                 }
                 ran += 1;
-                if ran == TASKS_PER_LOOK {
+                if ran == TASKS_PER_CHECK {
                     break true;
                 }
             };
-            match self.fire() {
+            match self.fire_timers() {
                 Next::Again => {}
                 _ if busy => {}
                 Next::Never => thread::park(),
@@ -144,8 +146,8 @@ impl Core {
         }
     }
 
-    /// Wakes all that are due.
-    fn fire(&self) -> Next {
+    /// Wakes the tasks whose timers are due. Returns what the thread does next.
+    fn fire_timers(&self) -> Next {
         let mut timers = self.timers.lock();
         let (store_time, real_time) = (timers.by_store_time.is_empty(), timers.by_real_time.is_empty());
         if store_time && real_time {
@@ -168,10 +170,11 @@ impl Core {
     }
 }
 
-/// The timer's former waker, and whether the timer is the first one now.
-fn enter<K: Ord + Copy, V>(timers: &mut BTreeMap<K, V>, key: K, value: V) -> (Option<V>, bool) {
-    let former = timers.insert(key, value);
-    (former, timers.keys().next() == Some(&key))
+/// Adds or replaces a timer. Returns the replaced waker, and whether the timer is now the first
+/// one.
+fn insert<K: Ord + Copy, V>(timers: &mut BTreeMap<K, V>, key: K, value: V) -> (Option<V>, bool) {
+    let replaced = timers.insert(key, value);
+    (replaced, timers.keys().next() == Some(&key))
 }
 
 fn take_due<T: Ord + Copy, V>(timers: &mut BTreeMap<(T, u64), V>, now: T) -> BTreeMap<(T, u64), V> {
@@ -217,13 +220,13 @@ impl Future for Sleep {
             timers.count += 1;
             timers.count
         });
-        let (former, is_first) = match self.due {
-            Due::StoreTime(at) => enter(&mut timers.by_store_time, (at, id), waker),
-            Due::RealTime(at) => enter(&mut timers.by_real_time, (at, id), waker),
+        let (replaced, is_first) = match self.due {
+            Due::StoreTime(at) => insert(&mut timers.by_store_time, (at, id), waker),
+            Due::RealTime(at) => insert(&mut timers.by_real_time, (at, id), waker),
         };
         drop(timers);
-        // A waker's destructor is a caller's code: it runs outside of the lock.
-        drop(former);
+        // The destructor of a waker is a caller's code, so it runs outside of the lock.
+        drop(replaced);
         if is_first {
             self.thread.unpark();
         }

@@ -1,7 +1,8 @@
-//! The adapter that makes a [`Store`] of a store that compares and swaps.
+//! The adapter that turns a [`CompareAndSwap`] into a [`Store`].
 //!
-//! It holds the only retry loop of the workspace: expect a record, decide, swap; a conflict brings the current record, decide again.
-//! The loop runs on the caller's stack as long as the store answers at once, and in a future from then on.
+//! It has the only retry loop over a store: expect a record, decide, swap. A conflict returns the
+//! current record, and the loop decides again on that. The loop runs on the caller's stack while
+//! the store answers immediately. From the first reply that does not, it runs in a future.
 
 use std::fmt;
 use std::future::Future;
@@ -27,21 +28,38 @@ use crate::store::types::{CasResult, Durability, Page, Purged, Reply, Scan};
 use crate::store::unconfirmed::Unconfirmed;
 use crate::sync::pending::Pending;
 
-/// The number of conflicts in a row after which the store is taken to break its contract: each one means that another caller wrote.
+/// The number of consecutive rounds after which the store is assumed to break its contract. Each
+/// conflict means that another caller has written.
 const MAX_ROUNDS: u32 = 10_000;
-/// The number of indeterminate writes after which the caller gets the error.
-const MAX_DOUBTS: u32 = 3;
-/// The time within which an outcome has to be written once it is decided, where the store does not give it the time of the
-/// write. It doubles with each round, so that an outcome reaches even the slowest store.
+/// The number of indeterminate writes that are retried. The error of the next one is returned.
+const MAX_INDETERMINATE: u32 = 3;
+/// The maximum time between the decision on an outcome and its write, for stores that do not stamp
+/// the outcome with the time of the write. Doubles with each round, so that an outcome can be
+/// written to a slow store too.
 const OUTCOME_AGE: Duration = Duration::from_secs(1);
 const MAX_DOUBLINGS: u32 = 20;
 
 /// A [`Store`] over a [`CompareAndSwap`].
 ///
-/// `Cas` decides each operation on a copy of the record and has the store write the result if the record is still the same. It
-/// tries again after a conflict, and finds out by reading whether a write happened whose reply was lost.
+/// `Cas` decides each operation on a copy of the record, and writes the result to the store if the
+/// record is still the same. After a conflict it tries again. If the reply to a write is lost, it
+/// reads the record to find out whether the write happened.
 ///
-/// All engines over the same records in one process share one `Cas`: it notifies each engine of the others' changes.
+/// The engines of a process that work over the same records should share one `Cas`, which notifies
+/// each engine of the changes that the others make.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use lessor_core::{Cas, CompareAndSwap, Engine};
+///
+/// /// Returns an engine over a custom store.
+/// fn engine(store: impl CompareAndSwap) -> Result<Engine, lessor_core::Error> {
+///     Engine::new(Arc::new(Cas::new(store)))
+/// }
+/// ```
 pub struct Cas<S: ?Sized>(Arc<Inner<S>>);
 
 struct Inner<S: ?Sized> {
@@ -55,14 +73,14 @@ impl<S: CompareAndSwap> Cas<S> {
         Self::with_subscribers(store, Arc::default())
     }
 
-    /// Returns a store over `store`, which notifies `engines` by itself of changes that other processes make.
+    /// Returns a store over `store`. The latter notifies `engines` of changes by other processes.
     pub fn with_subscribers(store: S, engines: Arc<Subscribers>) -> Self {
         Self(Arc::new(Inner { engines, store }))
     }
 }
 
 impl<S: CompareAndSwap + ?Sized> Cas<S> {
-    /// Returns the store below.
+    /// Returns the wrapped store.
     #[must_use]
     pub fn inner(&self) -> &S {
         &self.0.store
@@ -104,7 +122,7 @@ impl<S: CompareAndSwap + ?Sized> Store for Cas<S> {
     }
 }
 
-/// An operation that waits for the store.
+/// An operation that waits for a reply of the store.
 struct InFlight<S: ?Sized> {
     inner: Arc<Inner<S>>,
     operation: OwnedOperation,
@@ -115,11 +133,13 @@ struct InFlight<S: ?Sized> {
 /// The attempts of one operation so far.
 struct Attempts {
     rounds: u32,
-    doubts: u32,
-    /// The first reason for which a write is indeterminate. It is reported with every later error: an early write may happen late.
-    doubt: Option<Box<StoreError>>,
+    /// The number of indeterminate writes.
+    indeterminate: u32,
+    /// The latest error of an indeterminate write. It replaces every later error, because such a
+    /// write may still happen.
+    indeterminate_error: Option<Box<StoreError>>,
     unconfirmed: Unconfirmed<Answer>,
-    /// The latest time that the store has reported.
+    /// The latest time that the store has returned.
     now: Timestamp,
 }
 
@@ -130,7 +150,7 @@ struct Attempt {
 
 enum Request {
     Load(Reply<Snapshot>),
-    /// The attempt is gone once the response was taken.
+    /// The attempt is `None` after the response was taken.
     Swap(Reply<CasResult>, Option<Attempt>),
 }
 
@@ -147,17 +167,19 @@ enum Step {
     Next(Next),
 }
 
+/// The next request to the store.
 #[expect(clippy::large_enum_variant, reason = "it is matched where it is made")]
 enum Next {
     Load,
-    /// Swap the record that was decided upon.
+    /// Replaces the given record, which is the basis of the decision.
     Swap(Option<Record>, Write, Answer),
 }
 
 impl<S: CompareAndSwap + ?Sized> Inner<S> {
     #[inline]
     fn execute(self: &Arc<Self>, operation: &mut Operation<'_>) -> Execution {
-        // A guess is decided by the store's time. Without one, the record is read, and the time comes with it.
+        // A decision on a guessed record needs the store's time. Otherwise the record is read, and
+        // the time comes with it.
         if !operation.has_guess() {
             return match operation.as_swap() {
                 Some(change) => Execution::Later(self.swap(change.clone(), operation.to_key())),
@@ -181,18 +203,20 @@ impl<S: CompareAndSwap + ?Sized> Inner<S> {
         }))
     }
 
-    /// Begins an operation at `now`, and ends it as well if the store answers at once.
+    /// Begins an operation at `now`. Also completes it if the store answers immediately.
     #[inline]
     fn begin(self: &Arc<Self>, operation: &mut Operation<'_>, now: Timestamp) -> Execution {
-        // A guess may lead to a write, which the store compares with its record. An answer without a write needs the record itself.
+        // A decision to write is safe on a guessed record, because the store compares. An answer
+        // without a write needs the actual record.
         let decision = operation.guess().map(|record| (operation.decide(record.as_ref(), now), record));
         let request = match decision {
-            // The time may run ahead of the store's clock. It does not make an outcome late.
+            // The time may be ahead of the store's clock, so it cannot prove that an outcome is
+            // late.
             Some((Decision::Write(write, answer), expected)) if !is_late(&write) => {
                 let key = operation.to_key();
                 let swap = self.store.compare_and_swap(&key, &change(&write, expected.as_ref(), 0));
                 match swap.try_take() {
-                    // The usual case ends here, without another move of anything.
+                    // The common case ends here.
                     Ok(Ok(CasResult::Written)) => {
                         self.engines.notify_others(&key);
                         return Execution::Done(operation.stored(&answer, &write.next, now));
@@ -204,14 +228,14 @@ impl<S: CompareAndSwap + ?Sized> Inner<S> {
             _ => Request::Load(self.store.load(&operation.to_key())),
         };
         match request.try_take() {
-            Ok(response) => self.go_on(operation, now, response),
+            Ok(response) => self.run(operation, now, response),
             Err(request) => self.later(operation, Attempts::new(now), request),
         }
     }
 
-    /// Continues an operation after its first response.
+    /// Runs the loop on the caller's stack, beginning with the first response.
     #[inline(never)]
-    fn go_on(
+    fn run(
         self: &Arc<Self>,
         operation: &mut Operation<'_>,
         now: Timestamp,
@@ -220,7 +244,7 @@ impl<S: CompareAndSwap + ?Sized> Inner<S> {
         let mut attempts = Attempts::new(now);
         let key = operation.to_key();
         loop {
-            let next = match attempts.take(response, |record, now| operation.decide(record, now)) {
+            let next = match attempts.on_response(response, |record, now| operation.decide(record, now)) {
                 Step::Stored(answer, next) => {
                     self.engines.notify_others(&key);
                     return Execution::Done(operation.stored(&answer, &next, attempts.now));
@@ -236,6 +260,7 @@ impl<S: CompareAndSwap + ?Sized> Inner<S> {
         }
     }
 
+    /// Continues the loop in a future.
     fn later(
         self: &Arc<Self>,
         operation: &mut Operation<'_>,
@@ -256,7 +281,7 @@ impl<S: CompareAndSwap + ?Sized> Inner<S> {
         }
     }
 
-    /// Carries out a plain write, which is not tried again.
+    /// Performs a plain conditional write, without retries.
     #[inline(never)]
     fn swap(self: &Arc<Self>, change: OwnedConditionalWrite, key: Key) -> Reply<Executed> {
         let inner = Arc::clone(self);
@@ -270,7 +295,7 @@ impl<S: CompareAndSwap + ?Sized> Inner<S> {
     }
 }
 
-/// Nothing in it is pinned in place: the replies are behind their own boxes.
+/// No field is pinned in place: the replies have their own boxes.
 impl<S: ?Sized> Unpin for InFlight<S> {}
 
 impl<S: CompareAndSwap + ?Sized> Future for InFlight<S> {
@@ -280,7 +305,8 @@ impl<S: CompareAndSwap + ?Sized> Future for InFlight<S> {
         let this = &mut *self;
         while let Poll::Ready(response) = this.request.poll(context) {
             let operation = &this.operation;
-            let next = match this.attempts.take(response, |record, now| operation.decide(record, now)) {
+            let decide = |record: Option<&Record>, now| operation.decide(record, now);
+            let next = match this.attempts.on_response(response, decide) {
                 Step::Stored(answer, next) => {
                     this.inner.engines.notify_others(operation.key());
                     return Poll::Ready(Ok(Executed::stored(answer, next, this.attempts.now)));
@@ -296,6 +322,7 @@ impl<S: CompareAndSwap + ?Sized> Future for InFlight<S> {
     }
 }
 
+/// Returns the conditional write of a decision. An outcome gets a limited time window.
 fn change<'a>(write: &'a Write, expected: Option<&'a Record>, rounds: u32) -> ConditionalWrite<'a> {
     let mut change = write.change(expected);
     if write.is_outcome {
@@ -315,7 +342,7 @@ impl Request {
         Self::Swap(reply, Some(Attempt { next, answer }))
     }
 
-    /// Returns the response if it is there already, else the request, which was not polled.
+    /// Returns the response if it is available, and else the request, without polling it.
     #[inline]
     #[expect(clippy::result_large_err, reason = "the request is moved on either way")]
     fn try_take(self) -> Result<Response, Self> {
@@ -345,11 +372,17 @@ impl Request {
 
 impl Attempts {
     fn new(now: Timestamp) -> Self {
-        Self { rounds: 0, doubts: 0, doubt: None, unconfirmed: Unconfirmed::default(), now }
+        Self {
+            rounds: 0,
+            indeterminate: 0,
+            indeterminate_error: None,
+            unconfirmed: Unconfirmed::default(),
+            now,
+        }
     }
 
     #[inline]
-    fn take(
+    fn on_response(
         &mut self,
         response: Response,
         decide: impl FnOnce(Option<&Record>, Timestamp) -> Decision,
@@ -359,47 +392,47 @@ impl Attempts {
             Response::Swap(Ok(CasResult::WrittenAs(next)), Attempt { answer, .. }) => {
                 Step::Stored(answer, next)
             }
-            Response::Swap(Ok(CasResult::Conflict(seen)), _) => self.decide(seen, false, decide),
-            Response::Swap(Ok(CasResult::Rejected(seen)), _) | Response::Load(Ok(seen)) => {
-                self.decide(seen, true, decide)
+            Response::Swap(Ok(CasResult::Conflict(current)), _) => self.decide(current, false, decide),
+            Response::Swap(Ok(CasResult::Rejected(current)), _) | Response::Load(Ok(current)) => {
+                self.decide(current, true, decide)
             }
-            Response::Swap(Err(error @ StoreError::Indeterminate { .. }), Attempt { next, answer }) => {
-                self.doubts += 1;
-                if self.doubts > MAX_DOUBTS {
+            Response::Swap(Err(error @ StoreError::Indeterminate(_)), Attempt { next, answer }) => {
+                self.indeterminate += 1;
+                if self.indeterminate > MAX_INDETERMINATE {
                     return Step::Failed(error);
                 }
-                self.doubt = Some(Box::new(error));
+                self.indeterminate_error = Some(Box::new(error));
                 self.unconfirmed.add(next, answer);
                 Step::Next(Next::Load)
             }
             Response::Swap(Err(error), _) | Response::Load(Err(error)) => {
-                Step::Failed(self.doubt.take().map_or(error, |doubt| *doubt))
+                Step::Failed(self.indeterminate_error.take().map_or(error, |indeterminate| *indeterminate))
             }
         }
     }
 
-    /// Decides upon the record that was read. Unless its time is `exact`, it may run ahead of the store's clock.
+    /// Decides on the current record. If its time is not `exact`, it may be ahead of the store's
+    /// clock.
     fn decide(
         &mut self,
-        seen: Snapshot,
+        current: Snapshot,
         exact: bool,
         decide: impl FnOnce(Option<&Record>, Timestamp) -> Decision,
     ) -> Step {
-        self.now = self.now.max(seen.now);
-        if let Some(record) = &seen.record
+        self.now = self.now.max(current.now);
+        if let Some(record) = &current.record
             && let Some(answer) = self.unconfirmed.find(record)
         {
             return Step::Stored(found(record, answer), record.clone());
         }
         self.rounds += 1;
         if self.rounds > MAX_ROUNDS {
-            let reason =
-                format!("it refused a change {MAX_ROUNDS} times in a row; it does not keep its contract");
-            return Step::Failed(StoreError::Unavailable { reason });
+            let reason = format!("it rejected a write {MAX_ROUNDS} times in a row, against its contract");
+            return Step::Failed(StoreError::unavailable(reason));
         }
-        match decide(seen.record.as_ref(), seen.now) {
+        match decide(current.record.as_ref(), current.now) {
             Decision::Write(write, _) if is_late(&write) && !exact => Step::Next(Next::Load),
-            Decision::Write(write, answer) => Step::Next(Next::Swap(seen.record, write, answer)),
+            Decision::Write(write, answer) => Step::Next(Next::Swap(current.record, write, answer)),
             Decision::Answer(answer) => Step::Answered(Ok(answer)),
             Decision::Refuse(error) => Step::Answered(Err(error)),
         }

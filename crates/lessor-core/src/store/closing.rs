@@ -1,4 +1,4 @@
-//! The closing of an engine as its store sees it: the deadline, the progress and the result.
+//! The deadline, the progress and the result of closing an engine and its store.
 
 use std::sync::Arc;
 
@@ -6,20 +6,23 @@ use parking_lot::Mutex;
 
 use crate::data::time::Timestamp;
 
-/// The result of closing an engine.
+/// The result of closing an engine. See [`Engine::close`](crate::Engine::close).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Closed {
-    /// All leases that were dropped were given up at the store. The others lapse with their ttl.
+    /// Whether all dropped leases were abandoned at the store. The others lapse at the end of their
+    /// ttl.
     pub gave_up: bool,
-    /// The store is closed, and has released what it held, such as its folder. Else it goes on closing in the background.
+    /// Whether the store is closed and has released its resources, such as its folder. If not, the
+    /// closing continues in the background.
     pub released: bool,
-    /// The store has done all of its housekeeping. Else the rest is left for when it is opened again.
+    /// Whether the store has completed its housekeeping. If not, the rest is done after the next
+    /// opening.
     pub tidied: bool,
 }
 
 impl Closed {
-    /// Returns whether every step was done.
+    /// Returns whether every step was completed.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.gave_up && self.released && self.tidied
@@ -30,12 +33,12 @@ impl Closed {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CloseStep {
-    /// Leases that were dropped are given up at the store.
+    /// Dropped leases are being abandoned at the store.
     #[default]
     Leases,
     /// The store is being closed.
     Store,
-    /// Everything is over.
+    /// The closing is complete.
     Over,
 }
 
@@ -45,25 +48,26 @@ pub enum CloseStep {
 pub struct CloseProgress {
     /// The current step.
     pub step: CloseStep,
-    /// The part of it that is done, in the unit of `total`.
+    /// The completed part of the step, in the unit of `total`.
     pub done: u64,
-    /// The approximate total: bytes of a file store that is being compacted. 0 if it is unknown.
+    /// The approximate size of the step, such as the number of bytes in a compaction of a file
+    /// store. 0 if it is unknown.
     pub total: u64,
 }
 
-/// A view of how far a closing is. Made by [`Close::progress`](crate::Close::progress).
+/// Observes the progress of a closing. Created by [`Close::progress`](crate::Close::progress).
 #[derive(Clone, Debug)]
 pub struct CloseWatch(pub(crate) Report);
 
 impl CloseWatch {
-    /// Returns the current progress of the closing.
+    /// Returns the current progress.
     #[must_use]
     pub fn get(&self) -> CloseProgress {
         self.0.get()
     }
 }
 
-/// The progress of a closing, shared by those that report it and those that read it.
+/// The progress of a closing, shared by the reporting and the observing parties.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Report(Arc<Mutex<CloseProgress>>);
 
@@ -77,7 +81,7 @@ impl Report {
     }
 }
 
-/// A request to close a store: see [`Store::close`](crate::Store::close).
+/// A request to close a store. See [`Store::close`](crate::Store::close).
 #[derive(Clone, Debug)]
 pub struct Closing {
     pub(crate) until: Timestamp,
@@ -85,24 +89,25 @@ pub struct Closing {
 }
 
 impl Closing {
-    /// A closing that stops its housekeeping at `until`.
+    /// Returns a request whose housekeeping has to end at `until`, in the store's time.
     #[must_use]
     pub fn until(until: Timestamp) -> Self {
         Self { until, report: Report::default() }
     }
 
-    /// When the store's housekeeping has to end, in the store's time.
+    /// Returns the time at which the store's housekeeping has to end, in the store's time.
     #[must_use]
     pub fn deadline(&self) -> Timestamp {
         self.until
     }
 
-    /// Says how far the store's housekeeping is.
+    /// Reports the progress of the store's housekeeping, in a unit of the store's choice. A `total`
+    /// of 0 means that the total is unknown.
     pub fn report(&self, done: u64, total: u64) {
         *self.report.0.lock() = CloseProgress { step: CloseStep::Store, done, total };
     }
 
-    /// The progress so far.
+    /// Returns the current progress.
     #[must_use]
     pub fn progress(&self) -> CloseProgress {
         self.report.get()

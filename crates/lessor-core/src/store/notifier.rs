@@ -1,17 +1,19 @@
-//! The notifications of a store to the engines over it.
+//! The notifications that a store sends to the engines over it.
 
 use std::fmt;
 use std::sync::{Arc, Weak};
 
 use crate::data::key::Key;
 
-/// Receives a store's notifications of changes that another party made.
+/// Receives a store's notifications of changes by another party.
 pub(crate) trait Listener: Send + Sync {
     fn key_changed(&self, key: &Key);
     fn all_changed(&self);
 }
 
-/// A store's notifier of one engine, whose waiters and holders it wakes. Cheap to clone; does not keep the engine alive.
+/// Notifies one engine of changes by another party. The engine then wakes waiters and holders.
+///
+/// Cheap to clone. Does not keep the engine alive.
 #[derive(Clone)]
 pub struct ChangeNotifier(Weak<dyn Listener>);
 
@@ -28,14 +30,14 @@ impl ChangeNotifier {
         }
     }
 
-    /// Reports that the store's clock made a step, or that any record may have changed.
+    /// Reports that any record may have changed, or that the store's clock has been set.
     pub fn all_changed(&self) {
         if let Some(listener) = self.0.upgrade() {
             listener.all_changed();
         }
     }
 
-    /// Returns whether the engine is gone, so that the notifier can be dropped.
+    /// Returns whether the engine has been dropped. The notifier can then be removed.
     #[must_use]
     pub fn is_stale(&self) -> bool {
         self.0.strong_count() == 0

@@ -1,4 +1,4 @@
-//! The engines over a store.
+//! The list of the engines over a store.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use crate::data::key::Key;
 use crate::store::notifier::ChangeNotifier;
 
-/// The engines over a store. Each is notified of changes that another party makes.
+/// The engines over a store. Each engine is notified of changes by other parties.
 #[derive(Debug, Default)]
 pub struct Subscribers {
     engines: Mutex<Vec<ChangeNotifier>>,
@@ -15,7 +15,7 @@ pub struct Subscribers {
 }
 
 impl Subscribers {
-    /// Adds an engine, and removes those that are gone.
+    /// Adds an engine, and removes engines that have been dropped.
     pub fn add(&self, engine: ChangeNotifier) {
         let mut engines = self.engines.lock();
         engines.retain(|engine| !engine.is_stale());
@@ -27,8 +27,8 @@ impl Subscribers {
         self.engines.lock().clone()
     }
 
-    /// Notifies the engines that one of them changed the record under `key`. The engine that made the change knows already, so a single
-    /// engine is not notified.
+    /// Notifies the engines that one of them has changed the record under `key`. A single engine is
+    /// not notified, because it made the change itself.
     #[inline]
     pub fn notify_others(&self, key: &Key) {
         if self.are_several() {
@@ -36,18 +36,19 @@ impl Subscribers {
         }
     }
 
-    /// Returns whether there are several engines.
+    /// Returns whether there is more than one engine.
     #[inline]
     #[must_use]
     pub fn are_several(&self) -> bool {
         self.are_several.load(Ordering::Acquire)
     }
 
-    /// Notifies all engines that another party changed the record under `key`.
+    /// Notifies all engines that another party has changed the record under `key`.
     #[cold]
     pub fn notify(&self, key: &Key) {
         self.all().iter().for_each(|engine| engine.key_changed(key));
     }
+
     /// Notifies all engines that any record may have changed.
     pub fn notify_all(&self) {
         self.all().iter().for_each(ChangeNotifier::all_changed);

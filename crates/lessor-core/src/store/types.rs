@@ -1,4 +1,4 @@
-//! The data that a store and its caller exchange.
+//! The requests and replies of a store.
 
 use crate::data::key::Key;
 use crate::data::record::Record;
@@ -7,64 +7,95 @@ use crate::data::store_error::StoreError;
 use crate::data::time::Timestamp;
 use crate::sync::pending::Pending;
 
-/// A store's answer, which is there at once or comes later. It borrows nothing from the store.
+/// A store's reply, which may be available immediately or arrive later. Borrows nothing from the
+/// store.
 pub type Reply<T> = Pending<'static, Result<T, StoreError>>;
 
-/// The answer to a conditional write.
+/// The reply to a conditional write.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum CasResult {
-    /// The record is stored, as durably as the store declares.
+    /// The record is stored, with the durability that the store declares.
     Written,
-    /// This record is stored in place of the given one. [`ConditionalWrite::stamped`](crate::store::ConditionalWrite::stamped) returned it.
+    /// This record is stored instead of the given one. It was returned by
+    /// [`ConditionalWrite::stamped`](crate::store::ConditionalWrite::stamped).
     WrittenAs(Record),
-    /// Another record is stored than the expected one: this. Nothing was changed.
+    /// The stored record is this one and not the expected one. Nothing was changed.
     Conflict(Snapshot),
-    /// The record was the expected one, but the clock is outside of the time window, or the new token does not exceed those that
-    /// were purged. Nothing was changed. The engine decides again by the time in this snapshot.
+    /// The stored record is the expected one, but the clock is outside of the time window, or the
+    /// new token is not higher than all purged ones. Nothing was changed. The engine decides again
+    /// with the time of this snapshot.
     Rejected(Snapshot),
 }
 
 /// A request to list records.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Scan {
     /// The prefix of the keys.
     pub prefix: String,
     /// The key after which the list begins.
     pub after: Option<Key>,
-    /// The maximum number of records. At least one is listed if there is any.
+    /// The maximum number of records. The store returns at least one if there is any.
     pub limit: usize,
 }
 
-/// A part of a listing.
+impl Scan {
+    /// Returns a request for up to `limit` records whose keys begin with `prefix` and follow
+    /// `after`.
+    pub fn new(prefix: impl Into<String>, after: Option<Key>, limit: usize) -> Self {
+        Self { prefix: prefix.into(), after, limit }
+    }
+}
+
+/// A page of a listing.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Page {
-    /// In key order.
+    /// The keys and their records, in key order.
     pub entries: Vec<(Key, Record)>,
-    /// Where the next page begins, if there may be one: pass it as [`Scan::after`].
+    /// The cursor of the next page, to be passed as [`Scan::after`]. `None` after the last page.
     pub next: Option<Key>,
-    /// The store's clock at or before the reading of the page's records.
+    /// The store's time. Not later than the reading of any of the records.
     pub now: Timestamp,
 }
 
-/// What one call of [`Store::purge`](crate::Store::purge) did.
+impl Page {
+    /// Returns a page of `entries`, after which the list continues with `next`.
+    #[must_use]
+    pub fn new(entries: Vec<(Key, Record)>, next: Option<Key>, now: Timestamp) -> Self {
+        Self { entries, next, now }
+    }
+}
+
+/// The result of one call of [`Store::purge`](crate::Store::purge).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Purged {
-    /// How many records were dropped, at most the call's limit.
+    /// The number of removed records, at most the limit of the call.
     pub dropped: usize,
-    /// There may be more to drop by now. False once nothing is due.
+    /// Whether more records may be due. False if nothing is due any more.
     pub more: bool,
 }
 
-/// What an acknowledged write survives.
+impl Purged {
+    /// Returns the result of a call that removed `dropped` records.
+    #[must_use]
+    pub const fn new(dropped: usize, more: bool) -> Self {
+        Self { dropped, more }
+    }
+}
+
+/// The kind of failure that an acknowledged write survives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Durability {
-    /// Nothing: it is gone with the process.
+    /// None. Writes are lost when the process ends.
     Volatile,
-    /// The death of the process, `kill -9` included.
+    /// The end of the process, including `kill -9`.
     Process,
     /// Power loss.
     Disk,
-    /// What the server was configured to survive.
+    /// The failures that the server is configured to survive.
     Server,
 }

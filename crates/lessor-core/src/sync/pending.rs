@@ -1,4 +1,4 @@
-//! The answer of an operation: there already, or to come.
+//! [`Pending`], the result of an operation, and blocking waits for it.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -12,13 +12,31 @@ use parking_lot::{Condvar, Mutex};
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// The answer of an operation: `.await` it under any executor, or [`wait`](Self::wait) for it on a plain thread.
+/// The result of an operation that may still be in progress. Async code awaits it under any
+/// executor. Plain threads call [`wait`](Self::wait).
 ///
-/// An operation begins when it is called, not when it is first polled. Dropping a `Pending` does not undo the
-/// operation: it has happened, or will, or never happens, and the lease's state is one that the contract allows.
+/// An operation begins when its method is called, not when the `Pending` is first polled. A result
+/// that is available immediately, as with the in-memory store, costs neither an allocation nor a
+/// thread switch.
 ///
-/// An answer that is there at once, as the in-memory store gives it, costs no allocation and no hand-off.
-#[must_use = "the answer says whether the operation succeeded; `.await` it or `.wait()` for it"]
+/// # Cancellation safety
+///
+/// Dropping a `Pending` ends the wait but does not undo the operation. The store either performs
+/// the whole operation or none of it. A lease that was granted to a dropped `Pending` is abandoned
+/// in the background.
+///
+/// # Examples
+///
+/// ```
+/// use lessor_core::Pending;
+///
+/// let answer = Pending::ready(20).map(|answer| answer + 1);
+/// assert_eq!(answer.wait(), 21);
+///
+/// let answer = Pending::later(async { 21 });
+/// assert_eq!(answer.wait(), 21);
+/// ```
+#[must_use = "the result shows whether the operation succeeded; `.await` it or `.wait()` for it"]
 pub struct Pending<'a, T>(State<'a, T>);
 
 enum State<'a, T> {
@@ -28,18 +46,23 @@ enum State<'a, T> {
 }
 
 impl<'a, T> Pending<'a, T> {
-    /// An answer that is there.
+    /// Returns a `Pending` that is ready.
     #[inline]
     pub const fn ready(answer: T) -> Self {
         Self(State::Ready(answer))
     }
 
-    /// An answer to come. The future may be polled by any executor, or by [`wait`](Self::wait).
+    /// Returns a `Pending` that resolves with `future`, which any executor or [`wait`](Self::wait)
+    /// may poll.
     pub fn later(future: impl Future<Output = T> + Send + 'a) -> Self {
         Self(State::Later(Box::pin(future)))
     }
 
-    /// The answer if it is there already, else the same `Pending`.
+    /// Returns the result if it is available already.
+    ///
+    /// # Errors
+    ///
+    /// Returns the same `Pending` if the result is not available yet. The future is not polled.
     #[inline]
     pub fn try_take(self) -> Result<T, Self> {
         match self.0 {
@@ -48,20 +71,23 @@ impl<'a, T> Pending<'a, T> {
         }
     }
 
-    /// Turns the answer into another, at once if it is there.
+    /// Applies `f` to the result: immediately if it is available already.
     #[inline]
-    pub fn map<U>(self, turn: impl FnOnce(T) -> U + Send + 'a) -> Pending<'a, U>
+    pub fn map<U>(self, f: impl FnOnce(T) -> U + Send + 'a) -> Pending<'a, U>
     where
         T: 'a,
     {
         match self.0 {
-            State::Ready(answer) => Pending::ready(turn(answer)),
-            State::Later(future) => Pending::later(async move { turn(future.await) }),
+            State::Ready(answer) => Pending::ready(f(answer)),
+            State::Later(future) => Pending::later(async move { f(future.await) }),
             State::Taken => Pending(State::Taken),
         }
     }
 
-    /// Parks this thread until the answer is there. Never call it on a thread that drives other futures.
+    /// Blocks the current thread until the result is available, and returns it.
+    ///
+    /// Must not be called on a thread that drives other futures, such as a worker of an async
+    /// runtime.
     #[inline]
     pub fn wait(self) -> T {
         match self.try_take() {
@@ -72,101 +98,114 @@ impl<'a, T> Pending<'a, T> {
 }
 
 thread_local! {
-    /// The waker of the innermost [`block_on`] that this thread is in.
+    /// The waker of the innermost [`block_on`] that is running on this thread.
     static WAITING: RefCell<Option<Waker>> = const { RefCell::new(None) };
-    /// What this thread waits with, unless it is in use.
-    static BELL: Cell<Option<(Arc<Bell>, Waker)>> = const { Cell::new(None) };
+    /// The parker that this thread waits with. `None` while it is in use.
+    static PARKER: Cell<Option<(Arc<Parker>, Waker)>> = const { Cell::new(None) };
 }
 
-/// Wakes one waiting thread. It works on a thread that is being torn down as well, and within another wait.
+/// Wakes one waiting thread. Unlike `std::thread::park`, it also works on a thread that is being
+/// torn down, and nested in another wait.
 #[derive(Default)]
-struct Bell {
-    has_rung: Mutex<bool>,
-    rings: Condvar,
+struct Parker {
+    notified: Mutex<bool>,
+    condvar: Condvar,
 }
 
-impl Bell {
+impl Parker {
     fn new() -> (Arc<Self>, Waker) {
-        let bell = Arc::new(Self::default());
-        let waker = Waker::from(Arc::clone(&bell));
-        (bell, waker)
+        let parker = Arc::new(Self::default());
+        let waker = Waker::from(Arc::clone(&parker));
+        (parker, waker)
     }
 
     fn wait(&self) {
-        let mut has_rung = self.has_rung.lock();
-        while !*has_rung {
-            self.rings.wait(&mut has_rung);
+        let mut notified = self.notified.lock();
+        while !*notified {
+            self.condvar.wait(&mut notified);
         }
-        *has_rung = false;
+        *notified = false;
     }
 }
 
-impl Wake for Bell {
+impl Wake for Parker {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        *self.has_rung.lock() = true;
-        self.rings.notify_one();
+        *self.notified.lock() = true;
+        self.condvar.notify_one();
     }
 }
 
-/// Parks this thread until `future` is ready.
+/// Runs a future to completion on the current thread, and returns its result.
 ///
-/// The same as any executor's `block_on`, for a future that uses leases, and better on a thread that has nothing else to do: a store
-/// may then block as in [`Pending::wait`], which spares it a hand-over to a thread of its own. Never call it on a thread that drives
-/// other futures.
+/// Prefer it to an executor's `block_on` for futures that use leases: a store may then perform I/O
+/// on this thread instead of handing it to another one.
+///
+/// Must not be called on a thread that drives other futures, such as a worker of an async runtime.
+///
+/// # Examples
+///
+/// ```
+/// assert_eq!(lessor_core::block_on(async { 42 }), 42);
+/// ```
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let (bell, waker) = BELL.try_with(Cell::take).ok().flatten().unwrap_or_else(Bell::new);
+    let (parker, waker) = PARKER.try_with(Cell::take).ok().flatten().unwrap_or_else(Parker::new);
     let mut context = Context::from_waker(&waker);
     let mut future = pin!(future);
     let answer = loop {
-        // The mark is set around each poll. A thread that is being torn down has none, and a store does not block there.
+        // The waker is registered around each poll. On a thread that is being torn down that is
+        // impossible, and stores do not block there.
         let outer = WAITING.try_with(|waiting| waiting.replace(Some(waker.clone()))).ok().flatten();
-        let marked = Marked { outer };
+        let guard = WaitingGuard { outer };
         let polled = future.as_mut().poll(&mut context);
-        drop(marked);
+        drop(guard);
         match polled {
             Poll::Ready(answer) => break answer,
-            Poll::Pending => bell.wait(),
+            Poll::Pending => parker.wait(),
         }
     };
-    // An old waker that is still about makes the next wait look once too often at most.
-    let _ = BELL.try_with(|kept| kept.set(Some((bell, waker))));
+    // A clone of the waker that outlives this call can only cause one spurious poll in the next.
+    let _ = PARKER.try_with(|kept| kept.set(Some((parker, waker))));
     answer
 }
 
-/// Restores the mark of the [`block_on`] outside of this one, also after a panic.
-struct Marked {
+/// Restores the waker of the enclosing [`block_on`], also after a panic.
+struct WaitingGuard {
     outer: Option<Waker>,
 }
 
-impl Drop for Marked {
+impl Drop for WaitingGuard {
     fn drop(&mut self) {
         let _ = WAITING.try_with(|waiting| waiting.replace(self.outer.take()));
     }
 }
 
-/// Whether the thread that polls a store's reply has nothing else to do than to wait for it, as in [`Pending::wait`]. The
-/// reply's future may then block, and so do itself what would otherwise have to be handed to another thread.
+/// Returns whether the current thread is inside [`Pending::wait`] or [`block_on`](crate::block_on).
+///
+/// A store's future may then perform blocking I/O in `poll` instead of handing it to another
+/// thread.
 #[must_use]
 pub fn may_block() -> bool {
     WAITING.try_with(|waiting| waiting.borrow().is_some()).unwrap_or(false)
 }
 
-/// Whether `waker` belongs to the [`block_on`] that this thread is in, so that invoking it runs no caller's code.
+/// Returns whether `waker` belongs to the innermost [`block_on`] of this thread. Invoking such a
+/// waker runs no caller's code.
 pub(crate) fn is_own_waker(waker: &Waker) -> bool {
     let is_own =
         |waiting: &RefCell<Option<Waker>>| waiting.borrow().as_ref().is_some_and(|own| own.will_wake(waker));
     WAITING.try_with(is_own).unwrap_or(false)
 }
 
-/// Unparks a thread of an engine. Unparking is remembered, so a wake-up between a poll and the park that follows is not lost.
+/// A waker that unparks a thread of an engine. `unpark` leaves a token, so a wake-up between a poll
+/// and the `park` that follows is not lost.
 pub(crate) struct Unpark(Thread);
 
 impl Unpark {
-    /// A waker that unparks the current thread.
+    /// Returns a waker that unparks the current thread.
     pub(crate) fn waker() -> Waker {
         Waker::from(Arc::new(Self(thread::current())))
     }
@@ -182,13 +221,13 @@ impl Wake for Unpark {
     }
 }
 
-/// No field is ever pinned in place: an answer is moved out, and the future is behind its own box.
+/// No field is pinned in place: a result is moved out, and the future has its own box.
 impl<T> Unpin for Pending<'_, T> {}
 
 impl<T> Future for Pending<'_, T> {
     type Output = T;
 
-    /// Pends for ever if it is polled again after it answered; it does not panic.
+    /// Does not panic when polled after completion, but stays pending.
     #[inline]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
         match std::mem::replace(&mut self.0, State::Taken) {

@@ -1,7 +1,8 @@
-//! Which keys are watched, for writers that must not take a lock to find out.
+//! A counting filter of the watched keys. Writers query it without taking a lock.
 //!
-//! A writer asks after each write whether its key is watched. Almost always it is not, and the answer takes two loads then: how many keys are
-//! watched at all, and how many of those share a slot with this one.
+//! After each write, the writer queries whether its key is watched. Almost always it is not, and
+//! the query takes two atomic loads: the number of all watched keys, and the number of those in the
+//! key's slot.
 
 use std::hash::{BuildHasher, Hash};
 
@@ -9,8 +10,8 @@ use foldhash::fast::RandomState;
 
 use crate::sync::primitives::{AtomicUsize, Ordering, PRESENCE_SLOTS};
 
-/// A count of watched keys per slot. It orders nothing by itself: see the fences of
-/// [`registry`](crate::run::wait::registry).
+/// Counts of watched keys, in total and per slot. All accesses are relaxed; the ordering comes from
+/// the fences in [`registry`](crate::run::wait::registry).
 pub(crate) struct Presence {
     all: AtomicUsize,
     slots: Box<[AtomicUsize]>,
@@ -53,18 +54,18 @@ impl Presence {
 
     fn slot(&self, key: &impl Hash) -> Option<&AtomicUsize> {
         let hash = self.hasher.hash_one(key);
-        let place = usize::try_from(hash % self.slots.len().max(1) as u64).ok()?;
-        self.slots.get(place)
+        let index = usize::try_from(hash % self.slots.len().max(1) as u64).ok()?;
+        self.slots.get(index)
     }
 }
 
-// The model checker has its own.
+// These tests use std's atomics, so they do not run under the model checker.
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_reported_from_its_first_watcher_to_its_last() {
+    fn a_key_is_reported_until_its_last_watcher_is_removed() {
         let presence = Presence::default();
         assert!(!presence.may_have(&"key"));
         presence.add(&"key");
@@ -75,12 +76,13 @@ mod tests {
         assert!(!presence.may_have(&"key"));
     }
 
-    /// Each write took the lock of all watched keys as soon as one lease was watched, which held up that lease's renewals.
+    /// As soon as one lease was watched, each write took the lock of all watched keys, which
+    /// delayed the renewals of that lease.
     #[test]
-    fn most_keys_are_not_reported_while_some_are_watched() {
+    fn most_unwatched_keys_are_not_reported_while_others_are_watched() {
         let presence = Presence::default();
         (0..16).for_each(|number| presence.add(&number));
         let reported = (1_000..2_000).filter(|number| presence.may_have(number)).count();
-        assert!(reported < 250, "{reported} of 1000 keys that nobody watches were reported");
+        assert!(reported < 250, "{reported} of 1000 unwatched keys were reported");
     }
 }

@@ -1,4 +1,4 @@
-//! An event that many callers may wait for.
+//! An event that many futures can wait for.
 
 use std::task::Context;
 
@@ -6,8 +6,10 @@ use parking_lot::Mutex;
 
 use crate::sync::wakers::{CallerWaker, Notifier};
 
-/// Those who wait for an event. Whoever waits registers and then looks at what the event is about; whoever changes that
-/// notifies afterwards.
+/// The wakers of the futures that wait for an event.
+///
+/// No wake-up is lost if each future registers before it checks the condition, and each writer
+/// changes the condition before it calls [`notify`](Self::notify).
 #[derive(Default)]
 pub(crate) struct Signal(Mutex<Waiting>);
 
@@ -18,16 +20,17 @@ struct Waiting {
 }
 
 impl Signal {
-    /// Has the next notification wake the future that is being polled. `place` is the future's own, `None` at first.
-    pub(crate) fn register(&self, place: &mut Option<u64>, context: &Context<'_>) {
+    /// Registers the future that is being polled for the next notification. `registration` belongs
+    /// to the future and is `None` at first.
+    pub(crate) fn register(&self, registration: &mut Option<u64>, context: &Context<'_>) {
         let waker = CallerWaker::of(context);
         let mut waiting = self.0.lock();
-        let id = *place.get_or_insert_with(|| {
+        let id = *registration.get_or_insert_with(|| {
             waiting.count += 1;
             waiting.count
         });
         let known = waiting.wakers.iter_mut().find(|(known, _)| *known == id);
-        let former = match known {
+        let replaced = match known {
             Some((_, known)) => Some(std::mem::replace(known, waker)),
             None => {
                 waiting.wakers.push((id, waker));
@@ -35,21 +38,21 @@ impl Signal {
             }
         };
         drop(waiting);
-        // The waker's destructor is a caller's code: it runs outside of the lock.
-        drop(former);
+        // The destructor of a waker is a caller's code, so it runs outside of the lock.
+        drop(replaced);
     }
 
-    /// Takes a registration back.
-    pub(crate) fn leave(&self, place: Option<u64>) {
-        let Some(id) = place else { return };
+    /// Removes a registration.
+    pub(crate) fn unregister(&self, registration: Option<u64>) {
+        let Some(id) = registration else { return };
         let mut waiting = self.0.lock();
         let at = waiting.wakers.iter().position(|(known, _)| *known == id);
-        let former = at.map(|at| waiting.wakers.swap_remove(at));
+        let removed = at.map(|at| waiting.wakers.swap_remove(at));
         drop(waiting);
-        drop(former);
+        drop(removed);
     }
 
-    /// Wakes all that are registered.
+    /// Wakes all registered futures.
     pub(crate) fn notify(&self, notifier: &Notifier) {
         let wakers = std::mem::take(&mut self.0.lock().wakers);
         notifier.wake(wakers.into_iter().map(|(_, waker)| waker));
@@ -77,15 +80,15 @@ mod tests {
         }
     }
 
-    fn register(signal: &Signal, place: &mut Option<u64>) -> Arc<Count> {
+    fn register(signal: &Signal, registration: &mut Option<u64>) -> Arc<Count> {
         let count = Arc::new(Count::default());
         let waker = Waker::from(Arc::clone(&count));
-        signal.register(place, &Context::from_waker(&waker));
+        signal.register(registration, &Context::from_waker(&waker));
         count
     }
 
-    /// The wakers run on the notifier's thread, in their order.
-    fn woken(count: &Count) {
+    /// Waits until the waker was invoked, which happens on a thread of the notifier.
+    fn expect_woken(count: &Count) {
         for _ in 0..6_000 {
             if count.0.load(Ordering::SeqCst) > 0 {
                 return;
@@ -96,30 +99,30 @@ mod tests {
     }
 
     #[test]
-    fn all_that_are_registered_are_woken_by_their_latest_waker() {
+    fn all_registered_futures_are_woken_by_their_latest_waker() {
         let (signal, notifier) = (Signal::default(), Notifier::new());
         let (mut one, mut other) = (None, None);
         let replaced = register(&signal, &mut one);
         let second = register(&signal, &mut other);
         let first = register(&signal, &mut one);
         signal.notify(&notifier);
-        woken(&first);
-        woken(&second);
+        expect_woken(&first);
+        expect_woken(&second);
         assert_eq!(replaced.0.load(Ordering::SeqCst), 0);
     }
 
     #[test]
-    fn one_that_has_left_is_not_woken_and_takes_nobody_along() {
+    fn an_unregistered_future_is_not_woken_and_the_others_are() {
         let (signal, notifier) = (Signal::default(), Notifier::new());
         let (mut one, mut other, mut last) = (None, None, None);
         let first = register(&signal, &mut one);
-        let gone = register(&signal, &mut other);
+        let second = register(&signal, &mut other);
         let third = register(&signal, &mut last);
-        signal.leave(other);
-        signal.leave(None);
+        signal.unregister(other);
+        signal.unregister(None);
         signal.notify(&notifier);
-        woken(&first);
-        woken(&third);
-        assert_eq!(gone.0.load(Ordering::SeqCst), 0);
+        expect_woken(&first);
+        expect_woken(&third);
+        assert_eq!(second.0.load(Ordering::SeqCst), 0);
     }
 }

@@ -1,8 +1,10 @@
-//! Wakes callers' futures where a waker that panics or blocks harms nobody else.
+//! Wakes callers' futures on separate threads, so that a waker that panics or blocks harms no other
+//! caller.
 //!
-//! A waker is a caller's code: an executor's, mostly, but anything may be behind it. The threads that renew leases, read for
-//! waiters or carry out writes must not run it. They hand it to a [`Notifier`], which invokes it on a thread of its
-//! own. While one waker blocks, another thread takes over the rest within a millisecond.
+//! A waker is a caller's code. Usually it belongs to an executor, but it may do anything. The
+//! threads that renew leases, read for waiters or perform writes must not run it. They hand it to a
+//! [`Notifier`], which invokes it on another thread. If one waker blocks, another thread takes over
+//! the remaining ones within a millisecond.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -17,52 +19,57 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::sync::pending::is_own_waker;
 
-/// The most threads that one notifier starts: so many wakers may block before the next one is held up.
+/// The maximum number of threads of one notifier. If this many wakers block, later ones are
+/// delayed.
 const MAX_THREADS: usize = 64;
-/// How long a thread without work is kept.
-const LINGER: Duration = Duration::from_secs(10);
-/// How long a watching thread lets the others get on with the queue before it helps.
-const PATIENCE: Duration = Duration::from_millis(1);
+/// The time after which an idle thread ends.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The time after which the watching thread helps with a queue that the other threads do not empty.
+const BLOCKED_AFTER: Duration = Duration::from_millis(1);
 
 thread_local! {
-    /// Only the futures of an engine or of a store are polled on this thread.
+    /// Whether only futures of an engine or of a store are polled on this thread.
     static OWN_THREAD: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Marks this thread as one that polls nothing but the futures of an engine or of a store. Their wakers are invoked in place.
+/// Marks the current thread as one that polls only futures of an engine or of a store. Their wakers
+/// are invoked in place.
 ///
-/// A store whose own thread waits for what a [`Notifier`] reports calls it on that thread. Otherwise callers' wakers that block could hold up the
-/// store itself.
+/// A store calls this on each of its threads that waits to be woken by a [`Notifier`]. Otherwise
+/// callers' wakers that block could delay the store itself.
 pub fn mark_own_thread() {
     OWN_THREAD.set(true);
 }
 
-/// The waker of a caller that waits, and whether it may be invoked in place.
+/// The waker of a waiting caller.
 pub struct CallerWaker {
     waker: Waker,
-    /// The waker is that of [`block_on`](crate::block_on) or of a thread that polls only an engine's or a store's futures.
+    /// Whether the waker runs no caller's code: it belongs to [`block_on`](crate::block_on), or to
+    /// a thread that polls only futures of an engine or of a store.
     in_place: bool,
 }
 
 impl CallerWaker {
-    /// The waker of the future that is being polled.
+    /// Returns the waker of the future that is being polled.
     #[must_use]
     pub fn of(context: &Context<'_>) -> Self {
         let in_place = OWN_THREAD.get() || is_own_waker(context.waker());
         Self { waker: context.waker().clone(), in_place }
     }
 
-    /// Whether it wakes the same task as the future that is being polled.
+    /// Returns whether the waker wakes the task of the future that is being polled.
     #[must_use]
     pub fn is_of(&self, context: &Context<'_>) -> bool {
         self.waker.will_wake(context.waker())
     }
 }
 
-/// Invokes callers' wakers, each at most once, in the order in which they come unless one of them blocks.
+/// Invokes callers' wakers, each at most once. The order is that of the calls of
+/// [`wake`](Self::wake), unless a waker blocks.
 ///
-/// Its threads start with the first foreign waker and end when there has been nothing to do for ten seconds, or with the last
-/// clone of the notifier. A waker that panics is reported by `tracing` and otherwise ignored.
+/// Wakers that run a caller's code are invoked on threads of the notifier. The first such waker
+/// starts a thread. A thread ends after ten idle seconds, or with the last clone of the notifier. A
+/// waker that panics is reported by `tracing` and otherwise ignored.
 #[derive(Clone)]
 pub struct Notifier(Arc<Handle>);
 
@@ -71,7 +78,7 @@ struct Handle(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
-    /// Notified where there is something to do.
+    /// Notified when there is work.
     work: Condvar,
     /// Never notified: the watching thread sleeps on it.
     watch: Condvar,
@@ -82,21 +89,21 @@ struct State {
     queue: VecDeque<Waker>,
     threads: usize,
     idle: usize,
-    /// A thread is about to watch, or watches, whether the others get on.
+    /// Whether a thread checks that the others make progress, or is about to.
     watching: bool,
-    /// The next thread that wakes up has to watch first.
+    /// Whether the next thread that wakes up has to become the watching one.
     watch_next: bool,
     closed: bool,
 }
 
 impl Notifier {
-    /// A notifier without threads.
+    /// Returns a notifier. No thread is started yet.
     #[must_use]
     pub fn new() -> Self {
         Self(Arc::new(Handle(Arc::default())))
     }
 
-    /// Wakes all of them. Returns at once; foreign wakers are invoked soon, on another thread.
+    /// Invokes all `wakers`. Returns without waiting for those that run on another thread.
     pub fn wake(&self, wakers: impl IntoIterator<Item = CallerWaker>) {
         let mut foreign = wakers.into_iter().filter_map(|caller| {
             if caller.in_place {
@@ -111,7 +118,7 @@ impl Notifier {
         let mut state = shared.state.lock();
         state.queue.push_back(first);
         state.queue.extend(foreign);
-        shared.call_a_thread(state);
+        shared.assign_thread(state);
     }
 }
 
@@ -141,17 +148,17 @@ impl Drop for Handle {
 }
 
 impl Shared {
-    /// Has an idle thread, or else a new one, look at the queue.
-    fn call_a_thread(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
+    /// Wakes an idle thread, or starts another one, to work on the queue.
+    fn assign_thread(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
         if state.idle > 0 {
             self.work.notify_one();
             return;
         }
-        // The others may be at work, or blocked. A thread that watches finds out which of the two.
+        // The other threads may be working or blocked. The watching thread finds out which.
         let started =
-            if state.threads == 0 { self.start(&mut state) } else { self.have_the_queue_watched(&mut state) };
+            if state.threads == 0 { self.start(&mut state) } else { self.start_watching(&mut state) };
         if matches!(started, Started::NoThread) {
-            // No thread can be had. A waker that blocks is the lesser evil than one that is lost.
+            // The system has no thread left. Blocking here is better than losing a wake-up.
             let queue = std::mem::take(&mut state.queue);
             drop(state);
             queue.into_iter().for_each(invoke);
@@ -176,14 +183,14 @@ impl Shared {
         loop {
             if std::mem::take(&mut state.watch_next) {
                 if !state.queue.is_empty() {
-                    self.watch.wait_for(&mut state, PATIENCE);
+                    self.watch.wait_for(&mut state, BLOCKED_AFTER);
                 }
                 state.watching = false;
             }
             while let Some(waker) = state.queue.pop_front() {
-                // This waker may block: another thread has to see to the rest of the queue then.
+                // This waker may block. Then another thread has to work on the rest of the queue.
                 if !state.queue.is_empty() {
-                    let _ = self.have_the_queue_watched(&mut state);
+                    let _ = self.start_watching(&mut state);
                 }
                 MutexGuard::unlocked(&mut state, || invoke(waker));
             }
@@ -191,7 +198,7 @@ impl Shared {
                 break;
             }
             state.idle += 1;
-            let timed_out = self.work.wait_for(&mut state, LINGER).timed_out();
+            let timed_out = self.work.wait_for(&mut state, IDLE_TIMEOUT).timed_out();
             state.idle -= 1;
             if timed_out && state.queue.is_empty() && !state.watch_next {
                 break;
@@ -200,7 +207,8 @@ impl Shared {
         state.threads -= 1;
     }
 
-    fn have_the_queue_watched(self: &Arc<Self>, state: &mut State) -> Started {
+    /// Makes an idle or another thread the watching one, unless there is one already.
+    fn start_watching(self: &Arc<Self>, state: &mut State) -> Started {
         if state.watching {
             return Started::Enough;
         }
@@ -217,19 +225,19 @@ impl Shared {
     }
 }
 
-/// The outcome of asking for one more thread.
+/// The outcome of a request for another thread.
 enum Started {
     Yes,
-    /// No other is needed, or allowed.
+    /// No other thread is needed, or the limit is reached.
     Enough,
-    /// The system has none.
+    /// The system cannot start a thread.
     NoThread,
 }
 
 fn invoke(waker: Waker) {
     let woken = catch_unwind(AssertUnwindSafe(|| waker.wake()));
     let Err(panic) = woken else { return };
-    // The destructor of what was thrown is a caller's code as well, and so is what receives the event.
+    // The destructor of the panic's payload and the subscriber of the event are callers' code too.
     std::mem::forget(catch_unwind(AssertUnwindSafe(|| {
         drop(panic);
         tracing::error!("the waker of a caller's future panicked; the future may never be polled again");

@@ -64,7 +64,7 @@ impl Switches {
 }
 
 fn refused<T>() -> Reply<T> {
-    Pending::ready(Err(StoreError::Unavailable { reason: "switched off by the test".to_owned() }))
+    Pending::ready(Err(StoreError::unavailable("switched off by the test")))
 }
 
 impl SwapLayer for Switches {

@@ -27,7 +27,7 @@ const FAILED: u8 = 2;
 
 fn main() -> ExitCode {
     let code = run().unwrap_or_else(|error| {
-        eprintln!("lessor-file: {error}");
+        eprintln!("lessor-file: {error:#}");
         FAILED
     });
     ExitCode::from(code)

@@ -1,6 +1,6 @@
 //! Summaries of records, without anything confidential.
 
-use lessor_core::{DecodeError, Key, Record, RecordHeader, Stage};
+use lessor_core::{DecodeError, Key, Record, RecordHeader};
 use serde::Serialize;
 
 /// A record without its confidential parts, and its location. Times are in µs since 1970, sizes in
@@ -69,7 +69,7 @@ impl RecordSummary {
         let record = record.as_ref();
         Self {
             key,
-            stage: stage(outline),
+            stage: outline.stage.as_str(),
             token: outline.token.as_u64(),
             version: outline.version.as_u64(),
             attempt: outline.attempt,
@@ -85,15 +85,5 @@ impl RecordSummary {
             offset,
             lsn,
         }
-    }
-}
-
-pub(crate) fn stage(outline: &RecordHeader) -> &'static str {
-    match outline.stage {
-        Stage::InProgress => "in_progress",
-        Stage::Completed => "completed",
-        Stage::Failed => "failed",
-        Stage::Released => "released",
-        Stage::Forgotten => "forgotten",
     }
 }

@@ -19,7 +19,7 @@ use serde::Serialize;
 use lessor_vfs::Vfs;
 
 use crate::check::report::{self, Position, Verdict};
-use crate::check::summary::{ReadableRecord, stage};
+use crate::check::summary::ReadableRecord;
 use crate::check::walk::{self, Listed, Walk};
 use crate::format::checkpoint::{CheckpointStart, CheckpointWriter, SyncedCheckpoint};
 use crate::format::entry::{self, Entry};
@@ -123,7 +123,7 @@ struct Survivors {
 }
 
 pub(crate) fn plan(vfs: &dyn Vfs, start: TruncateFrom) -> Result<Option<Plan>, Error> {
-    let invalid = |reason| Error::Invalid { what: "frame to truncate from", reason };
+    let invalid = |reason: String| Error::invalid("frame to truncate from", reason);
     let is_sound = match report::read(vfs, &mut |_| {})?.report.verdict {
         Verdict::Sound { .. } if start == TruncateFrom::Damage => return Ok(None),
         Verdict::Sound { .. } => true,
@@ -133,7 +133,7 @@ pub(crate) fn plan(vfs: &dyn Vfs, start: TruncateFrom) -> Result<Option<Plan>, E
                 "{}, and the log cannot be truncated without this file; restore a backup",
                 damage.reason
             );
-            return Err(StoreError::Corrupt { place, reason }.into());
+            return Err(StoreError::corrupt(place, reason).into());
         }
         Verdict::Damaged(_) => false,
     };
@@ -294,7 +294,7 @@ impl Lost {
 impl Survivors {
     fn put(&mut self, key: &Key, lsn: u64, record: &RecordHeader) {
         self.seen += 1;
-        let restored = OlderState { lsn, stage: stage(record), version: record.version.as_u64() };
+        let restored = OlderState { lsn, stage: record.stage.as_str(), version: record.version.as_u64() };
         match self.winners.get_mut(key) {
             Some((_, there)) if there.lsn > lsn => {}
             Some(there) => *there = (self.seen, restored),

@@ -176,7 +176,7 @@ pub(crate) fn random_id() -> Result<LogId, Problem> {
     let failed = |error: getrandom::Error| Problem::Io {
         place: "the system's random number generator".to_owned(),
         doing: "reading",
-        error: io::Error::other(error.to_string()),
+        error: error.into(),
     };
     getrandom::fill(&mut id).map_err(failed)?;
     Ok(id)

@@ -43,7 +43,7 @@ fn a_purge_checks_due_records_and_hardly_any_others() {
         put(&index, &format!("over {number}"), slot(NOW + 1_000_000 * (1 + number % 60), 2));
     }
     let (purged, tokens) = purge(&index, NOW + 61_000_000, 512);
-    assert_eq!((purged, tokens.len()), (Purged { dropped: 100, more: false }, 100));
+    assert_eq!((purged, tokens.len()), (Purged::new(100, false), 100));
     assert_eq!(index.len(), 100_000);
     // Until the week is over, each record is checked a few times.
     let (mut looks, mut gone) = (0, 0);
@@ -88,7 +88,7 @@ fn a_purge_drops_each_record_at_its_latest_purge_time() {
 fn a_record_is_not_purged_before_it_is_visible() {
     let index = Index::new(0, NOW);
     put(&index, "k", slot(NOW, 1_001));
-    assert_eq!(purge(&index, NOW + 1, 512).0, Purged { dropped: 0, more: false });
+    assert_eq!(purge(&index, NOW + 1, 512).0, Purged::new(0, false));
     put(&index, "k", slot(NOW, 1_000));
     assert_eq!(purge(&index, NOW + 1, 512).0.dropped, 1);
 }

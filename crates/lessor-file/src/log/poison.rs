@@ -3,7 +3,9 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use lessor_core::StoreError;
+use lessor_core::{Cause, StoreError};
+
+use crate::problem::closed;
 
 /// Set by the first failed write or sync, and by a close. Nothing is written from then on.
 #[derive(Debug, Default)]
@@ -16,7 +18,7 @@ pub(crate) struct Poison {
 struct Failure {
     /// The last frame that may be on the disk. FrameReader with higher LSNs were never written.
     last_lsn: u64,
-    reason: String,
+    cause: Cause,
 }
 
 impl Poison {
@@ -29,14 +31,12 @@ impl Poison {
         if !self.is_set() {
             return None;
         }
-        let reason = self.failure.get().map_or("the log is closed", |failure| &failure.reason);
-        Some(StoreError::Unavailable { reason: reason.to_owned() })
+        Some(self.failure().unwrap_or_else(closed))
     }
 
     /// Returns the first failed write or sync. A closed log has none.
     pub(crate) fn failure(&self) -> Option<StoreError> {
-        let reason = self.failure.get()?.reason.clone();
-        Some(StoreError::Unavailable { reason })
+        Some(StoreError::Unavailable(self.failure.get()?.cause.clone()))
     }
 
     /// Returns the error for a write that was staged for frame `lsn` and not acknowledged. The
@@ -44,16 +44,14 @@ impl Poison {
     /// be.
     pub(crate) fn unacknowledged(&self, lsn: u64, error: StoreError) -> StoreError {
         match self.failure.get() {
-            Some(failure) if lsn <= failure.last_lsn => {
-                StoreError::Indeterminate { reason: failure.reason.clone() }
-            }
+            Some(failure) if lsn <= failure.last_lsn => StoreError::Indeterminate(failure.cause.clone()),
             _ => error,
         }
     }
 
     /// Records a failed write or sync, unless one is recorded already.
-    pub(crate) fn fail(&self, last_lsn: u64, reason: String) {
-        let _ = self.failure.set(Failure { last_lsn, reason });
+    pub(crate) fn fail(&self, last_lsn: u64, cause: Cause) {
+        let _ = self.failure.set(Failure { last_lsn, cause });
         self.is_set.store(true, Ordering::Release);
     }
 

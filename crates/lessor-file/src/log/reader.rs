@@ -48,15 +48,14 @@ impl Reader {
                 thread::Builder::new()
                     .name("lessor-file-reader".to_owned())
                     .spawn(move || queue.into_iter().for_each(|job| job()))
-                    .map_err(|error| StoreError::Unavailable {
-                        reason: format!("starting the thread that reads the log: {error}"),
+                    .map_err(|error| {
+                        let reason = "the thread that reads the log could not be started";
+                        StoreError::unavailable(reason).with_source(error)
                     })?;
                 jobs.insert(sender)
             }
         };
-        sender.send(job).map_err(|_| StoreError::Unavailable {
-            reason: "the thread that reads the log has ended".to_owned(),
-        })
+        sender.send(job).map_err(|_| StoreError::unavailable("the thread that reads the log has ended"))
     }
 }
 

@@ -229,7 +229,7 @@ impl Staging {
 pub(crate) fn check_size(record: usize) -> Result<(), StoreError> {
     let most = MAX_FRAME / SECTOR * (SECTOR - 1) - (HEADER_BYTES + ENTRY_OVERHEAD + LONGEST_KEY) as u64;
     if record as u64 > most {
-        return Err(StoreError::TooLarge { size: record as u64, limit: most });
+        return Err(StoreError::too_large(record as u64, most));
     }
     Ok(())
 }

@@ -50,7 +50,11 @@ pub(crate) fn run_if_due(log: &Log, on_step: OnStep<'_>) {
     }
     let outcome = compact(log, on_step);
     if let Err(error) = &outcome {
-        tracing::warn!(%error, place = log.vfs.describe(), "compacting the log failed; the log continues to grow");
+        tracing::warn!(
+            error = format_args!("{error:#}"),
+            place = log.vfs.describe(),
+            "compacting the log failed; the log continues to grow"
+        );
     }
     for request in requests {
         let _ = request.send(outcome.clone());
@@ -162,9 +166,9 @@ pub(crate) fn compact_now(log: &Log, work: &CompactionSize, on_step: OnStep<'_>)
 }
 
 fn name_lost() -> StoreError {
-    let reason =
-        "a sync of the folder failed meanwhile, so the checkpoint's name may not be on the disk".to_owned();
-    StoreError::Unavailable { reason }
+    StoreError::unavailable(
+        "a sync of the folder failed meanwhile, so the checkpoint's name may not be on the disk",
+    )
 }
 
 /// Makes the log continue in a new segment, so that all others can be removed. Returns the first

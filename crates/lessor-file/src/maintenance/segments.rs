@@ -81,7 +81,11 @@ impl<'l> Segments<'l> {
                 let is_unnamed = matches!(problem, Problem::Unnamed { .. });
                 let error = segment_missing(problem);
                 if self.retry.is_none() {
-                    tracing::warn!(%error, place = log.vfs.describe(), "no leases are granted until the disk has space");
+                    tracing::warn!(
+                        error = format_args!("{error:#}"),
+                        place = log.vfs.describe(),
+                        "no leases are granted until the disk has space"
+                    );
                 }
                 let longer = self.retry.map_or(RETRY, |wait| (wait * 2).min(LONGEST_RETRY));
                 self.retry = Some(longer);
@@ -159,10 +163,10 @@ fn may_be_shorter(error: &io::Error) -> bool {
 /// Returns the error for callers whose leases are not granted meanwhile.
 fn segment_missing(problem: Problem) -> StoreError {
     const PREFIX: &str = "no lease is granted until a segment of the log can be made, which is retried";
-    match StoreError::from(problem) {
-        StoreError::Full { reason } => StoreError::Full { reason: format!("{PREFIX}: {reason}") },
-        StoreError::Unavailable { reason } => {
-            StoreError::Unavailable { reason: format!("{PREFIX}: {reason}") }
+    let error = StoreError::from(problem);
+    match error {
+        StoreError::Full(_) | StoreError::Unavailable(_) => {
+            error.map_cause(|cause| cause.map_reason(|reason| format!("{PREFIX}: {reason}")))
         }
         other => other,
     }

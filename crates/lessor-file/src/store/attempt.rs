@@ -67,7 +67,7 @@ impl Log {
 
     fn seen(&self, record: Option<Record>) -> Result<Attempt<Snapshot>, StoreError> {
         Ok(match self.reserved_now() {
-            Some(now) => Attempt::Done(Snapshot { record, now }),
+            Some(now) => Attempt::Done(Snapshot::new(record, now)),
             None => Attempt::Wait(Wait::Reservation),
         })
     }
@@ -149,10 +149,9 @@ impl Log {
                 if let Some(slot) = shard.slot(key).filter(|slot| slot.lsn > visible) {
                     return Ok(Attempt::Wait(Wait::Visible(slot.lsn)));
                 }
-                return Ok(Attempt::Done(SwapAttempt::Answer(CasResult::Rejected(Snapshot {
-                    record: current,
-                    now,
-                }))));
+                return Ok(Attempt::Done(SwapAttempt::Answer(CasResult::Rejected(Snapshot::new(
+                    current, now,
+                )))));
             }
             stamped = change.stamped(now);
         }

@@ -9,6 +9,7 @@ use lessor_core::{Key, Record, StoreError};
 use crate::format::{entry, frame};
 use crate::index::location::Location;
 use crate::log::Log;
+use crate::problem::from_io;
 
 /// A record that was read back, with the LSN of its write.
 pub(super) type ReadRecord = Option<(u64, Record)>;
@@ -42,10 +43,9 @@ fn read(log: &Log, key: &Key, lsn: u64, location: &Location) -> Result<Option<Ve
     let Some(frame) = log.catalog.find(location.file_ref, lsn) else { return Ok(None) };
     let describe = || format!("{}/{}, byte {}", log.vfs.describe(), frame.name, frame.offset);
     let bytes = frame::read_part(&*frame.file, frame.offset, location.position.into(), location.length)
-        .map_err(|error| StoreError::Unavailable { reason: format!("reading {}: {error}", describe()) })?;
+        .map_err(|error| from_io(&format!("reading {} failed", describe()), error))?;
     if entry::checksum(key, &bytes) != location.checksum {
-        let reason = "a record does not match its checksum".to_owned();
-        return Err(StoreError::Corrupt { place: describe(), reason });
+        return Err(StoreError::corrupt(describe(), "a record does not match its checksum"));
     }
     Ok(Some(bytes))
 }

@@ -71,7 +71,7 @@ async fn scan(log: Arc<Log>, query: Scan) -> Result<Page, StoreError> {
             entries.push((key, record));
         }
     }
-    Ok(Page { entries, next, now })
+    Ok(Page::new(entries, next, now))
 }
 
 async fn reserved_now(log: &Arc<Log>) -> Result<Timestamp, StoreError> {

@@ -106,7 +106,7 @@ impl CompareAndSwap for RecordingStore {
     }
 
     fn load(&self, _: &Key) -> Reply<Snapshot> {
-        let nothing = StoreError::Unavailable { reason: "nothing to show".to_owned() };
+        let nothing = StoreError::unavailable("nothing to show");
         Pending::ready(self.seen.lock().clone().ok_or(nothing))
     }
 
@@ -116,7 +116,7 @@ impl CompareAndSwap for RecordingStore {
     }
 
     fn scan(&self, _: Scan) -> Reply<Page> {
-        Pending::ready(Ok(Page { entries: Vec::new(), next: None, now: self.now() }))
+        Pending::ready(Ok(Page::new(Vec::new(), None, self.now())))
     }
 
     fn purge(&self, _: usize) -> Reply<Purged> {

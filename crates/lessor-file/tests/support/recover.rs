@@ -72,7 +72,7 @@ pub(crate) fn recover(bytes: &[u8]) -> Recovered {
         for line in &lines {
             if line.unknown_field.is_some() {
                 let refused = store.load(&line.key).wait();
-                assert!(matches!(refused, Err(StoreError::Incompatible { .. })), "{refused:?}");
+                assert!(matches!(refused, Err(StoreError::Incompatible(_))), "{refused:?}");
                 continue;
             }
             let seen = store.load(&line.key).wait().unwrap();
@@ -112,9 +112,9 @@ fn open_result(disk: &SimDisk, clock: &ManualClock) -> Recovered {
         }
         Err(lessor_core::Error::Store(
             StoreError::Corrupt { .. }
-            | StoreError::Incompatible { .. }
-            | StoreError::Unavailable { .. }
-            | StoreError::Misconfigured { .. },
+            | StoreError::Incompatible(_)
+            | StoreError::Unavailable(_)
+            | StoreError::Misconfigured(_),
         )) => Recovered::Refused,
         Err(other) => panic!("{other}"),
     }

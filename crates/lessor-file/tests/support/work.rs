@@ -136,7 +136,7 @@ impl<'d> Work<'d> {
         };
         match self.write(act, key, &seen) {
             Ok(_) => Ok(()),
-            Err(StoreError::Full { .. }) => Ok(()),
+            Err(StoreError::Full(_)) => Ok(()),
             Err(error) => self.heal(&error.into()),
         }
     }
@@ -182,8 +182,9 @@ impl<'d> Work<'d> {
                 self.saw(key, &seen);
                 Ok(false)
             }
+            Ok(other) => panic!("{other:?}"),
             Err(error) => {
-                if let StoreError::Indeterminate { .. } = error {
+                if let StoreError::Indeterminate(_) = error {
                     self.observed.may_have_stored(key, change.next);
                     self.nothing_is_answered_any_more();
                 }
@@ -200,11 +201,11 @@ impl<'d> Work<'d> {
     /// Checks that no write succeeds after the first failed write or sync.
     fn nothing_is_answered_any_more(&mut self) {
         let key = key("never");
-        let seen = Snapshot { record: None, now: self.clock.now() };
+        let seen = Snapshot::new(None, self.clock.now());
         let change =
             changes::change(&key, &seen, Action::Acquire, LeaseId::from_bytes([255; 16]), 0).unwrap();
         match lessor_testkit::swap(self.store(), &key, &change.borrow()).wait() {
-            Err(StoreError::Unavailable { .. }) => {}
+            Err(StoreError::Unavailable(_)) => {}
             other => panic!("after a failed write: {other:?}; after {:?}", self.observed.trace),
         }
     }
@@ -275,9 +276,7 @@ fn clock_behind(observed: &Observed) -> ManualClock {
 #[track_caller]
 fn must_be_io(error: &Error) {
     match error {
-        Error::Store(
-            StoreError::Unavailable { .. } | StoreError::Full { .. } | StoreError::Indeterminate { .. },
-        ) => {}
+        Error::Store(StoreError::Unavailable(_) | StoreError::Full(_) | StoreError::Indeterminate(_)) => {}
         other => panic!("a disk that was not damaged: {other}"),
     }
 }

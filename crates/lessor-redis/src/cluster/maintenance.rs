@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use lessor_core::StoreError;
+use lessor_core::{Cause, StoreError};
 use redis::{ConnectionAddr, ConnectionInfo, RedisError, Value, cmd};
 use tokio::sync::Notify;
 
@@ -21,7 +21,7 @@ use crate::node::probe::probe;
 use crate::node::schedule::{BACKOFF, CHECK_EVERY, SAMPLE_EVERY};
 use crate::node::server_info::ServerInfo;
 use crate::node::tracking::enable_tracking;
-use crate::protocol::errors::{Effect, describe, is_denied, no_reply};
+use crate::protocol::errors::{cause_of, client_cause, is_denied, timed_out};
 use crate::transport::connection::Connection;
 
 impl Cluster {
@@ -70,17 +70,15 @@ impl Cluster {
         let seeds = &context.address.nodes;
         // All attempts together take a third of the deadline, which leaves time for the nodes.
         let limit = share_of(context.settings.deadline, 3 * seeds.len());
-        let mut problem = no_reply(Effect::Read, "the URL names no server".to_owned());
+        let mut problem = StoreError::unavailable("the URL names no server");
         for seed in seeds {
             let endpoint = seed.addr().to_string();
             let read = async {
                 let mut connection = connect(context, seed.clone(), &endpoint, || {}).await?;
                 cluster_slots(&mut connection).await.map_err(|error| match error.code() {
-                    Some("ERR") if !is_denied(&error) => StoreError::Misconfigured {
-                        reason: format!(
-                            "{endpoint} is not part of a cluster; write `redis://` before its host"
-                        ),
-                    },
+                    Some("ERR") if !is_denied(&error) => StoreError::misconfigured(format!(
+                        "{endpoint} is not part of a cluster; write `redis://` before its host"
+                    )),
                     _ => connect_error(&error, context.request_info(&endpoint, "CLUSTER SLOTS")),
                 })
             };
@@ -90,10 +88,10 @@ impl Cluster {
                         return Ok(());
                     }
                     let reason = format!("{endpoint} knows no node that owns slots");
-                    problem = StoreError::Unavailable { reason };
+                    problem = StoreError::unavailable(reason);
                 }
                 Some(Err(error)) => problem = error,
-                None => problem = no_reply(Effect::Read, format!("{endpoint} did not reply in time")),
+                None => problem = timed_out(&endpoint),
             }
         }
         Err(problem)
@@ -118,7 +116,7 @@ impl Cluster {
         }
         map.nodes.push(Node {
             address: address.clone(),
-            connection: Err("not connected yet".to_owned()),
+            connection: Err(Cause::new("not connected yet")),
             disconnected: Arc::clone(&disconnected),
             first_attempt: None,
         });
@@ -138,7 +136,7 @@ impl Cluster {
         loop {
             let attempt = within(limit, self.connect(address, clock, &mut known)).await;
             let outcome = attempt.unwrap_or_else(|| {
-                let error = no_reply(Effect::Read, format!("{address} did not reply in time"));
+                let error = timed_out(address);
                 Err(ConnectFailure { error, is_misconfigured: false })
             });
             let is_connected = outcome.is_ok();
@@ -146,13 +144,16 @@ impl Cluster {
                 let mut map = self.map.write();
                 let Some(node) = map.node_of_task(address, disconnected) else { return };
                 if let Err(failure) = &outcome {
-                    node.connection = Err(failure.error.to_string());
+                    node.connection = Err(cause_of(&failure.error));
                 }
                 node.first_attempt.get_or_insert(outcome.clone());
             }
             self.changed.notify(usize::MAX);
             if let Err(failure) = outcome {
-                tracing::warn!(error = %failure.error, "connecting to a cluster node failed; trying again");
+                tracing::warn!(
+                    error = format_args!("{:#}", failure.error),
+                    "connecting to a cluster node failed; trying again"
+                );
                 self.map_outdated.notify_one();
                 tokio::time::sleep(backoff).await;
                 backoff = (backoff * 2).min(BACKOFF.1);
@@ -184,7 +185,7 @@ impl Cluster {
             let (cluster, address) = (Weak::clone(&self.this), address.clone());
             move || {
                 if let Some(cluster) = cluster.upgrade() {
-                    cluster.disconnect(&address, generation, "the connection was closed");
+                    cluster.disconnect(&address, generation, Cause::new("the connection was closed"));
                 }
             }
         };
@@ -219,7 +220,7 @@ impl Cluster {
         drop(map);
         // The connection may have been closed before it was published.
         if connection.has_ended() {
-            self.disconnect(address, generation, "the connection was closed");
+            self.disconnect(address, generation, Cause::new("the connection was closed"));
         }
         Ok(())
     }
@@ -253,21 +254,21 @@ impl Cluster {
             let is_due = Duration::from_micros(now.saturating_sub(checked)) >= SAMPLE_EVERY * CHECK_EVERY;
             let work = async {
                 let sample = sample_clock(&context.clock, clock, &mut connection).await;
-                sample.map_err(|error| describe(&error))?;
+                sample.map_err(|error| client_cause(format_args!("the connection failed"), &error))?;
                 match is_due {
                     true => check_again(context, &address.to_string(), &mut connection, known).await,
                     false => Ok(()),
                 }
             };
-            let reason = match within(context.settings.deadline, work).await {
+            let cause = match within(context.settings.deadline, work).await {
                 Some(Ok(())) => {
                     checked = if is_due { now } else { checked };
                     continue;
                 }
-                Some(Err(reason)) => reason,
-                None => "it did not reply in time".to_owned(),
+                Some(Err(cause)) => cause,
+                None => Cause::new("it did not reply in time"),
             };
-            self.disconnect(address, node.generation, &reason);
+            self.disconnect(address, node.generation, cause);
         }
     }
 }
@@ -278,14 +279,14 @@ async fn check_again(
     endpoint: &str,
     connection: &mut Connection,
     known: &mut Option<ServerInfo>,
-) -> Result<(), String> {
-    let server = inspect(context, endpoint, connection).await.map_err(|error| error.to_string())?;
+) -> Result<(), Cause> {
+    let server = inspect(context, endpoint, connection).await.map_err(|error| cause_of(&error))?;
     if known.as_ref() == Some(&server) {
         return Ok(());
     }
     let checked = check_setup(&context.settings, endpoint, &server, known.as_ref());
     *known = Some(server);
-    checked.map_err(|error| error.to_string())
+    checked.map_err(|error| cause_of(&error))
 }
 
 async fn cluster_slots(connection: &mut Connection) -> Result<Value, RedisError> {

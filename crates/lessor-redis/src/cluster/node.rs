@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use lessor_core::StoreError;
+use lessor_core::{Cause, StoreError};
 use tokio::sync::Notify;
 
 use crate::transport::connection::Connection;
@@ -48,7 +48,7 @@ pub(crate) struct NodeConnection {
 pub(super) struct Node {
     pub(super) address: NodeAddress,
     /// The connection, or the reason why there is none.
-    pub(super) connection: Result<NodeConnection, String>,
+    pub(super) connection: Result<NodeConnection, Cause>,
     /// Notified when the connection is lost, or when the node no longer owns slots.
     pub(super) disconnected: Arc<Notify>,
     /// The outcome of the first attempt to connect, once there is one.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use event_listener::Event;
-use lessor_core::{StoreError, Timestamp};
+use lessor_core::{Cause, StoreError, Timestamp};
 use parking_lot::RwLock;
 use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, Value, cmd};
 use tokio::sync::Notify;
@@ -94,7 +94,7 @@ impl Cluster {
     pub(crate) fn close(&self) {
         self.is_closed.store(true, Ordering::SeqCst);
         for node in &mut self.map.write().nodes {
-            node.connection = Err("the store is closed".to_owned());
+            node.connection = Err(Cause::new("the store is closed"));
         }
         self.changed.notify(usize::MAX);
         self.map_outdated.notify_one();
@@ -235,19 +235,21 @@ impl Cluster {
     }
 
     /// Returns the reason why a node has no connection, if there is such a node.
-    pub(crate) fn first_problem(&self) -> Option<String> {
+    pub(crate) fn first_problem(&self) -> Option<Cause> {
         let map = self.map.read();
-        let reason =
-            |node: &Node| node.connection.as_ref().err().map(|reason| format!("{}: {reason}", node.address));
-        map.nodes.iter().find_map(reason)
+        let problem = |node: &Node| {
+            let cause = node.connection.as_ref().err()?.clone();
+            Some(cause.map_reason(|reason| format!("{}: {reason}", node.address)))
+        };
+        map.nodes.iter().find_map(problem)
     }
 
     /// Drops the connection of this generation to a node.
-    pub(crate) fn disconnect(&self, address: &NodeAddress, generation: u64, reason: &str) {
+    pub(crate) fn disconnect(&self, address: &NodeAddress, generation: u64, cause: Cause) {
         let mut map = self.map.write();
         let Some(node) = map.node_mut(address) else { return };
         if node.connection.as_ref().is_ok_and(|connection| connection.generation == generation) {
-            node.connection = Err(reason.to_owned());
+            node.connection = Err(cause);
             node.disconnected.notify_one();
             self.map_outdated.notify_one();
         }

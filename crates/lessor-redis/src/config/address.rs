@@ -27,7 +27,7 @@ impl fmt::Debug for Address {
 }
 
 fn invalid(reason: &str) -> Error {
-    Error::Invalid { what: "store URL", reason: reason.to_owned() }
+    Error::invalid("store URL", reason)
 }
 
 const FORM: &str = "write `redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE][?prefix=NAME]`, with `rediss:` for TLS, or \
@@ -130,7 +130,7 @@ mod tests {
     /// Regression: the last of two contradictory settings was used, and a setting without a name or
     /// a value was ignored.
     #[test]
-    fn p12_settings_that_contradict_each_other_or_say_nothing_are_refused_by_name() {
+    fn p12_contradictory_and_empty_settings_are_refused_with_their_name() {
         for (query, part) in [
             ("prefix=a&prefix=b", "`prefix` is set more than once"),
             ("prefix=a&role=warn&prefix=a", "`prefix` is set more than once"),

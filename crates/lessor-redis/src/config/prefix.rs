@@ -20,12 +20,10 @@ impl Prefix {
     pub(crate) fn new(prefix: &str) -> Result<Self, Error> {
         let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         if prefix.is_empty() || prefix.len() > MAX_PREFIX_LEN || !prefix.bytes().all(is_valid) {
-            return Err(Error::Invalid {
-                what: "prefix",
-                reason: format!(
-                    "it must consist of 1 to {MAX_PREFIX_LEN} letters, digits, '-', '_' or '.', such as `my-app`"
-                ),
-            });
+            let reason = format!(
+                "it must consist of 1 to {MAX_PREFIX_LEN} letters, digits, '-', '_' or '.', such as `my-app`"
+            );
+            return Err(Error::invalid("prefix", reason));
         }
         Ok(Self(format!("{prefix}:")))
     }

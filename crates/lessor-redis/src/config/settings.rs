@@ -77,7 +77,7 @@ impl Settings {
         let range = Duration::from_millis(10)..=Duration::from_secs(60);
         if !range.contains(&self.deadline) {
             let reason = format!("it must be from 10 ms to 1 min, not {:?}", self.deadline);
-            return Err(Error::Invalid { what: "deadline", reason });
+            return Err(Error::invalid("deadline", reason));
         }
         Prefix::new(&self.prefix)
     }

@@ -5,7 +5,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures_lite::future;
-use lessor_core::{StoreError, Timestamp};
+use lessor_core::{Cause, StoreError, Timestamp};
 use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, Value, cmd};
 
 use super::connection_manager::{ActiveRoute, ConnectionManager, DownReason, Route};
@@ -15,7 +15,7 @@ use crate::cluster::node_slots::NodeSlots;
 use crate::cluster::slot::SLOTS;
 use crate::node::clock::SINGLE_SERVER;
 use crate::node::tracking::client_caching;
-use crate::protocol::errors::{Effect, classify, command_name, no_reply};
+use crate::protocol::errors::{Effect, cause_of, classify, command_name, no_reply};
 use crate::protocol::values::text_of;
 
 /// The number of times that the nodes' slots are read until the nodes agree.
@@ -81,8 +81,8 @@ impl ConnectionManager {
             let mut layout: Vec<(NodeAddress, NodeSlots)> = Vec::new();
             while let Some(node) = nodes.pop() {
                 let reply = self.call_node(Some(&node), cmd("CLUSTER").arg("NODES"), Effect::Read).await?;
-                let own = NodeSlots::parse(&text_of(reply)).ok_or_else(|| StoreError::Incompatible {
-                    reason: format!("unexpected reply to CLUSTER NODES from {node}"),
+                let own = NodeSlots::parse(&text_of(reply)).ok_or_else(|| {
+                    StoreError::incompatible(format!("unexpected reply to CLUSTER NODES from {node}"))
                 })?;
                 for target in &own.migrating_to {
                     if !nodes.contains(target)
@@ -102,7 +102,7 @@ impl ConnectionManager {
             cluster.wait_for_change().await;
         }
         let reason = format!("{}: the cluster does not cover all hash slots", self.context.address.endpoint);
-        Err(StoreError::Unavailable { reason })
+        Err(StoreError::unavailable(reason))
     }
 
     /// Sends commands on one key each and returns all replies. A single server receives them as one
@@ -182,7 +182,7 @@ impl ConnectionManager {
             (Some(Err(error)), _) => Err(error),
             (Some(Ok(Ok(reply))), _) => Ok(reply),
             (Some(Ok(Err(_))), None) if self.is_closed() => {
-                Err(StoreError::Unavailable { reason: "the store is closed".to_owned() })
+                Err(StoreError::unavailable("the store is closed"))
             }
             (Some(Ok(Err(error))), None) => {
                 Err(classify(&error, self.context.request_info(&endpoint, &name()), Effect::Read).error)
@@ -190,38 +190,40 @@ impl ConnectionManager {
             (Some(Ok(Err(error))), Some(sent)) => {
                 let failure = classify(&error, self.context.request_info(&endpoint, &name()), effect);
                 if failure.breaks_connection {
-                    self.drop_connection(&sent, &failure.error.to_string());
+                    self.drop_connection(&sent, cause_of(&failure.error));
                 }
                 Err(failure.error)
             }
             (None, None) => {
-                let reason = match (self.current(), self.cluster()) {
-                    (Err(Some(DownReason { text, is_permanent: true })), _) => {
-                        return Err(StoreError::Misconfigured { reason: text });
+                let cause = match (self.current(), self.cluster()) {
+                    (Err(Some(DownReason { cause, is_permanent: true })), _) => {
+                        return Err(StoreError::Misconfigured(cause));
                     }
-                    (Err(Some(reason)), _) => reason.text,
+                    (Err(Some(reason)), _) => reason.cause,
                     (_, Some(cluster)) => {
-                        cluster.first_problem().unwrap_or_else(|| "its nodes do not agree".to_owned())
+                        cluster.first_problem().unwrap_or_else(|| Cause::new("its nodes do not agree"))
                     }
-                    _ => "it was not established in time".to_owned(),
+                    _ => Cause::new("it was not established in time"),
                 };
-                Err(StoreError::Unavailable { reason: format!("no connection to {endpoint}: {reason}") })
+                let cause = cause.map_reason(|reason| format!("no connection to {endpoint}: {reason}"));
+                Err(StoreError::Unavailable(cause))
             }
             (None, Some(sent)) => {
                 let reason =
                     format!("{endpoint} did not reply to {} within {:?}", name(), self.call_timeout());
+                let cause = Cause::new(reason);
                 // Replies arrive in order, so the later ones on this connection would be late too.
-                self.drop_connection(&sent, &reason);
-                Err(no_reply(effect, reason))
+                self.drop_connection(&sent, cause.clone());
+                Err(no_reply(effect, cause))
             }
         }
     }
 
     /// Drops the connection that a request was sent on.
-    fn drop_connection(&self, sent: &SentTo, reason: &str) {
+    fn drop_connection(&self, sent: &SentTo, cause: Cause) {
         match (&sent.node, self.cluster()) {
-            (Some(node), Some(cluster)) => cluster.disconnect(node, sent.generation, reason),
-            _ => self.disconnect(Some(sent.generation), DownReason::transient(reason)),
+            (Some(node), Some(cluster)) => cluster.disconnect(node, sent.generation, cause),
+            _ => self.disconnect(Some(sent.generation), DownReason::transient(cause)),
         }
     }
 }

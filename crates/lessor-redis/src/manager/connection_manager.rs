@@ -5,13 +5,14 @@
 //! connection, on which requests are pipelined. No request is ever sent twice.
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::sync::mpsc;
 
 use event_listener::Event;
 use futures_lite::future;
 use lessor_core::store::mark_own_thread;
-use lessor_core::{Error, StoreError};
+use lessor_core::{Cause, Error, StoreError};
 use parking_lot::RwLock;
 use tokio::sync::Notify;
 
@@ -24,7 +25,7 @@ use crate::node::inspect::{check_setup, inspect, sample_clock};
 use crate::node::probe::probe;
 use crate::node::schedule::{BACKOFF, CHECK_EVERY, SAMPLE_EVERY};
 use crate::node::tracking::enable_tracking;
-use crate::protocol::errors::{Effect, classify, describe, no_reply};
+use crate::protocol::errors::{Effect, cause_of, classify, client_cause, timed_out};
 use crate::transport::connection::Connection;
 use crate::transport::wake::via_notifier;
 
@@ -54,21 +55,21 @@ enum State {
 /// The reason why there is no connection.
 #[derive(Clone)]
 pub(super) struct DownReason {
-    pub(super) text: String,
+    pub(super) cause: Cause,
     /// True if connecting fails until the configuration is changed.
     pub(super) is_permanent: bool,
 }
 
 impl DownReason {
-    pub(super) fn transient(text: impl Into<String>) -> Self {
-        Self { text: text.into(), is_permanent: false }
+    pub(super) fn transient(cause: Cause) -> Self {
+        Self { cause, is_permanent: false }
     }
 
     fn of(error: StoreError) -> Self {
         match error {
-            StoreError::Misconfigured { reason } => Self { text: reason, is_permanent: true },
-            StoreError::Unavailable { reason } => Self::transient(reason),
-            other => Self::transient(other.to_string()),
+            StoreError::Misconfigured(cause) => Self { cause, is_permanent: true },
+            StoreError::Unavailable(cause) => Self::transient(cause),
+            other => Self::transient(cause_of(&other)),
         }
     }
 }
@@ -94,12 +95,12 @@ impl ConnectionManager {
             process: std::process::id(),
             deadlines: Deadlines::new(context.notifier.clone()),
             context: Arc::new(context),
-            state: RwLock::new(State::Down(DownReason::transient("not connected yet"))),
+            state: RwLock::new(State::Down(DownReason::transient(Cause::new("not connected yet")))),
             changed: Event::new(),
             reconnect: Notify::new(),
         });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
-        let runtime = runtime.map_err(|error| Error::Thread { reason: error.to_string() })?;
+        let runtime = runtime.map_err(not_started)?;
         let (sender, first) = mpsc::channel();
         let thread = std::thread::Builder::new().name("lessor-redis".to_owned());
         let background = Arc::clone(&manager);
@@ -107,11 +108,11 @@ impl ConnectionManager {
             mark_own_thread();
             runtime.block_on(future::or(background.maintain(sender), background.watch_deadlines()));
         };
-        thread.spawn(run).map_err(|error| Error::Thread { reason: error.to_string() })?;
+        thread.spawn(run).map_err(not_started)?;
         match first.recv() {
             Ok(Ok(())) => Ok(manager),
             Ok(Err(error)) => Err(error.into()),
-            Err(_) => Err(Error::Thread { reason: "the thread of the store has ended".to_owned() }),
+            Err(_) => Err(Error::Thread(Cause::new("the background thread of the store has ended"))),
         }
     }
 
@@ -134,7 +135,7 @@ impl ConnectionManager {
             let connected = future::or(self.connect(), async {
                 tokio::time::sleep(self.context.settings.deadline).await;
                 let endpoint = &self.context.address.endpoint;
-                Err(no_reply(Effect::Read, format!("{endpoint} did not reply in time")))
+                Err(timed_out(endpoint))
             });
             match connected.await {
                 Ok(()) => {
@@ -151,7 +152,10 @@ impl ConnectionManager {
                         let _ = first.send(Err(error));
                         return;
                     }
-                    tracing::warn!(%error, "connecting to the server failed; trying again");
+                    tracing::warn!(
+                        error = format_args!("{error:#}"),
+                        "connecting to the server failed; trying again"
+                    );
                     self.disconnect(None, DownReason::of(error));
                     tokio::time::sleep(backoff).await;
                     backoff = (backoff * 2).min(BACKOFF.1);
@@ -180,7 +184,7 @@ impl ConnectionManager {
         drop(state);
         // The connection may have been closed before it was published.
         if single.is_some_and(|connection| connection.has_ended()) {
-            self.disconnect(Some(generation), DownReason::transient("the connection was closed"));
+            self.disconnect(Some(generation), DownReason::transient(Cause::new("the connection was closed")));
         }
         self.changed.notify(usize::MAX);
         // Changes made while there was no connection were not reported.
@@ -191,12 +195,15 @@ impl ConnectionManager {
     async fn connect_to_server(self: &Arc<Self>, generation: u64) -> Result<ActiveRoute, StoreError> {
         let context = &*self.context;
         let endpoint = &context.address.endpoint;
-        let no_server = || StoreError::Unavailable { reason: "the URL names no server".to_owned() };
+        let no_server = || StoreError::unavailable("the URL names no server");
         let node = context.address.nodes.first().cloned().ok_or_else(no_server)?;
         let manager = Arc::downgrade(self);
         let on_disconnect = move || {
             if let Some(manager) = manager.upgrade() {
-                manager.disconnect(Some(generation), DownReason::transient("the connection was closed"));
+                manager.disconnect(
+                    Some(generation),
+                    DownReason::transient(Cause::new("the connection was closed")),
+                );
             }
         };
         let mut connection = connect(context, node, endpoint, on_disconnect).await?;
@@ -246,14 +253,14 @@ impl ConnectionManager {
             let work = async {
                 let sample = sample_clock(&context.clock, SINGLE_SERVER, &mut connection).await;
                 sample.map_err(|error| {
-                    let reason = format!("the connection to {endpoint} failed: {}", describe(&error));
-                    DownReason::transient(reason)
+                    let failed = format_args!("the connection to {endpoint} failed");
+                    DownReason::transient(client_cause(failed, &error))
                 })?;
                 if round % CHECK_EVERY == 0 { self.check_again(&mut connection).await } else { Ok(()) }
             };
             let timeout = async {
                 tokio::time::sleep(context.settings.deadline).await;
-                Err(DownReason::transient(format!("{endpoint} did not reply in time")))
+                Err(DownReason::of(timed_out(endpoint)))
             };
             if let Err(reason) = future::or(work, timeout).await {
                 self.disconnect(Some(active.generation), reason);
@@ -321,7 +328,7 @@ impl ConnectionManager {
             let changed = match self.current() {
                 Ok(active) => return Ok(active),
                 Err(None) => {
-                    return Err(StoreError::Unavailable { reason: "the store is closed".to_owned() });
+                    return Err(StoreError::unavailable("the store is closed"));
                 }
                 Err(Some(_)) => self.changed.listen(),
             };
@@ -338,7 +345,11 @@ fn check_process(process: u32) -> Result<(), StoreError> {
     }
     let reason =
         "this process was forked from the one that opened the store; open another store in the child";
-    Err(StoreError::Misconfigured { reason: reason.to_owned() })
+    Err(StoreError::misconfigured(reason))
+}
+
+fn not_started(error: io::Error) -> Error {
+    Error::Thread(Cause::new("the background thread of the store could not be started").with_source(error))
 }
 
 impl fmt::Debug for ConnectionManager {
@@ -360,6 +371,6 @@ mod tests {
     fn a_store_works_only_in_the_process_that_opened_it() {
         assert!(check_process(std::process::id()).is_ok());
         let other = check_process(std::process::id() + 1);
-        assert!(matches!(other, Err(StoreError::Misconfigured { .. })), "{other:?}");
+        assert!(matches!(other, Err(StoreError::Misconfigured(_))), "{other:?}");
     }
 }

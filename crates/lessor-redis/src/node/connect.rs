@@ -6,7 +6,7 @@ use lessor_core::StoreError;
 use redis::{Client, ConnectionInfo, PushInfo, RedisConnectionInfo, RedisError, cmd};
 
 use super::context::ConnectionContext;
-use crate::protocol::errors::{Effect, RequestInfo, classify, describe, is_denied};
+use crate::protocol::errors::{Effect, RequestInfo, classify, client_cause, is_denied};
 use crate::transport::connection::Connection;
 
 /// Classifies an error that occurred before any request of the store was sent.
@@ -17,9 +17,9 @@ pub(crate) fn connect_error(error: &RedisError, request: RequestInfo<'_>) -> Sto
     }
     if error.kind() == redis::ErrorKind::AuthenticationFailed {
         let reason = format!("{endpoint} rejects the user or the password");
-        return StoreError::Misconfigured { reason };
+        return StoreError::misconfigured(reason);
     }
-    StoreError::Unavailable { reason: format!("no connection to {endpoint}: {}", describe(error)) }
+    StoreError::Unavailable(client_cause(format_args!("no connection to {endpoint}"), error))
 }
 
 /// Connects and authenticates, without checking the server. `on_disconnect` is called when the
@@ -67,7 +67,7 @@ fn no_database(endpoint: &str, number: i64, message: &str) -> StoreError {
         "{endpoint} has no database {number} ({message}); name one that it has at the end of the URL, or raise its setting `databases`. A \
          cluster has database 0 only"
     );
-    StoreError::Misconfigured { reason }
+    StoreError::misconfigured(reason)
 }
 
 /// Authenticates and selects the database, as the client library does on its own connections.

@@ -50,7 +50,7 @@ pub(crate) async fn inspect(
         value.unwrap_or_default().trim().to_owned()
     };
     if field("loading") == "1" {
-        return Err(StoreError::Unavailable { reason: format!("{endpoint} {LOADING}") });
+        return Err(StoreError::unavailable(format!("{endpoint} {LOADING}")));
     }
     // On many servers, only administrators may run this command.
     let appendfsync =
@@ -79,7 +79,7 @@ pub(crate) fn check_setup(
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     if version < OLDEST {
         let reason = format!("{endpoint} is Redis {}; use Redis 7.0 or later, or Valkey", server.version);
-        return Err(StoreError::Incompatible { reason });
+        return Err(StoreError::incompatible(reason));
     }
     let fsync = server.appendfsync.as_deref();
     let is_synced = server.appendonly && fsync.is_none_or(|fsync| fsync == "always");
@@ -110,8 +110,8 @@ pub(crate) fn check_setup(
             Check::Require if !is_met => {
                 let reason = format!("{endpoint} {problem}");
                 return Err(match is_permanent {
-                    true => StoreError::Misconfigured { reason },
-                    false => StoreError::Unavailable { reason },
+                    true => StoreError::misconfigured(reason),
+                    false => StoreError::unavailable(reason),
                 });
             }
             Check::Warn if !is_met && previous != Some(server) => tracing::warn!("{endpoint} {problem}"),
@@ -158,7 +158,8 @@ mod tests {
         }
         for version in ["6.2.14", "6.9.240", "2.8", ""] {
             match checked(version) {
-                Err(StoreError::Incompatible { reason }) => {
+                Err(StoreError::Incompatible(cause)) => {
+                    let reason = cause.reason();
                     assert!(reason.contains("host:1") && reason.contains("7.0"), "{reason}");
                 }
                 other => panic!("{version}: {other:?}"),

@@ -7,7 +7,7 @@ use lessor_core::StoreError;
 use redis::{Cmd, RedisError, Value, cmd};
 
 use super::context::ConnectionContext;
-use crate::protocol::errors::{Effect, classify, describe, is_denied};
+use crate::protocol::errors::{Effect, classify, client_cause, is_denied};
 use crate::protocol::script_call::{ScriptArg, ScriptCall};
 use crate::protocol::scripts::SCRIPTS;
 use crate::transport::connection::Connection;
@@ -35,8 +35,8 @@ pub(crate) async fn probe(
     };
     let steps = steps(&name, context.clock.now().as_micros() / 1_000 + LIFETIME_MS);
     let commands: Vec<&Cmd> = steps.iter().map(|(_, command)| command).collect();
-    let replies = connection.pipeline(&commands, || {}).await.map_err(|error| StoreError::Unavailable {
-        reason: format!("the connection to {endpoint} failed: {}", describe(&error)),
+    let replies = connection.pipeline(&commands, || {}).await.map_err(|error| {
+        StoreError::Unavailable(client_cause(format_args!("the connection to {endpoint} failed"), &error))
     })?;
     for ((name, _), reply) in steps.iter().zip(replies) {
         if let Some(error) = error_of(reply).filter(is_denied) {

@@ -1,10 +1,14 @@
 //! Error replies and broken connections, translated into store errors.
 
+use std::error::Error;
 use std::io::ErrorKind::{
-    BrokenPipe, ConnectionAborted, ConnectionReset, InvalidData, OutOfMemory, UnexpectedEof,
+    BrokenPipe, ConnectionAborted, ConnectionReset, HostUnreachable, InvalidData, NetworkUnreachable,
+    OutOfMemory, UnexpectedEof,
 };
+use std::sync::Arc;
+use std::{fmt, io};
 
-use lessor_core::StoreError;
+use lessor_core::{Cause, StoreError};
 use redis::{Arg, Cmd, RedisError};
 
 /// The kind of a request: a write may have changed something when its outcome is unknown.
@@ -25,42 +29,71 @@ pub(crate) struct RequestFailure {
 pub(crate) const LOADING: &str = "is still loading its data";
 
 /// Returns the error for a request that was sent and received no reply.
-pub(crate) fn no_reply(effect: Effect, reason: String) -> StoreError {
+pub(crate) fn no_reply(effect: Effect, cause: Cause) -> StoreError {
     match effect {
-        Effect::Read => StoreError::Unavailable { reason },
-        Effect::Write => StoreError::Indeterminate { reason },
+        Effect::Read => StoreError::Unavailable(cause),
+        Effect::Write => StoreError::Indeterminate(cause),
     }
 }
 
-/// Describes an error of the client side. The text contains nothing that was sent.
-pub(crate) fn describe(error: &RedisError) -> String {
+/// Returns the error for a request that received no reply in time.
+pub(crate) fn timed_out(endpoint: impl fmt::Display) -> StoreError {
+    StoreError::unavailable(format!("{endpoint} did not reply in time"))
+}
+
+/// Returns the cause for an error of the client side, whose reason begins with `failed`. The source is the error of the operating
+/// system or of TLS, if there is one. Other errors of the client library can contain what was sent or received, so they are
+/// described instead.
+pub(crate) fn client_cause(failed: fmt::Arguments<'_>, error: &RedisError) -> Cause {
+    let cause = Cause::new(format!("{failed}: {}", describe(error)));
+    match source_of(error) {
+        Some(source) if io_error_of(error).is_some() => cause.with_shared_source(source),
+        _ => cause,
+    }
+}
+
+/// Returns a cause with the whole text of an error as its reason, and with the error's source.
+pub(crate) fn cause_of(error: &StoreError) -> Cause {
+    let text = error.to_string();
+    match error.cause() {
+        Some(cause) => cause.clone().map_reason(|_| text),
+        None => Cause::new(text),
+    }
+}
+
+/// Describes an error of the client side without the text of its source.
+fn describe(error: &RedisError) -> &str {
     #[cfg(feature = "tls")]
     if let Some(tls) = tls_of(error) {
         return match tls {
-            rustls::Error::InvalidCertificate(_) => format!("its certificate is not trusted: {tls}"),
-            other => format!("TLS failed: {other}"),
+            rustls::Error::InvalidCertificate(_) => "its certificate is not trusted",
+            _ => "TLS failed",
         };
     }
     if error.is_timeout() {
-        return "it did not reply in time".to_owned();
+        return "it did not reply in time";
     }
     if error.is_connection_refusal() {
-        return "connection refused".to_owned();
+        return "connection refused";
     }
-    let Some(failed) = io_error_of(error) else { return error.category().to_owned() };
+    let Some(failed) = io_error_of(error) else { return error.category() };
     match failed.kind() {
-        InvalidData => "its reply is not valid RESP, or too large".to_owned(),
+        InvalidData => "its reply is not valid RESP, or too large",
         BrokenPipe | ConnectionReset | ConnectionAborted | UnexpectedEof => {
-            "the server closed the connection; check its `maxclients` and its `timeout`".to_owned()
+            "the server closed the connection; check its `maxclients` and its `timeout`"
         }
-        _ => failed.to_string(),
+        HostUnreachable | NetworkUnreachable => "the network does not reach the host",
+        _ if failed.to_string().contains("lookup address") => "the host's name could not be resolved",
+        _ => "the operating system reports an error",
     }
 }
 
-fn io_error_of(error: &RedisError) -> Option<&std::io::Error> {
-    use std::error::Error;
-    use std::sync::Arc;
+fn source_of(error: &RedisError) -> Option<Arc<dyn Error + Send + Sync>> {
     // The client library returns the `Arc` itself as the source.
+    error.source()?.downcast_ref().map(Arc::clone)
+}
+
+fn io_error_of(error: &RedisError) -> Option<&io::Error> {
     error.source()?.downcast_ref::<Arc<dyn Error + Send + Sync>>()?.downcast_ref()
 }
 
@@ -123,23 +156,21 @@ pub(crate) fn classify(error: &RedisError, request: RequestInfo<'_>, effect: Eff
         let reason = format!(
             "the reply of {endpoint} to {command} was discarded: replies that were not read yet take 64 MiB already"
         );
-        return RequestFailure { error: no_reply(effect, reason), breaks_connection: false };
+        return RequestFailure { error: no_reply(effect, Cause::new(reason)), breaks_connection: false };
     }
     let Some(code) = error.code() else {
-        let reason = format!("the connection to {endpoint} failed at {command}: {}", describe(error));
-        return RequestFailure { error: no_reply(effect, reason), breaks_connection: true };
+        let cause = client_cause(format_args!("the connection to {endpoint} failed at {command}"), error);
+        return RequestFailure { error: no_reply(effect, cause), breaks_connection: true };
     };
     let message = server_message(error);
-    let unavailable =
-        |what: &str| StoreError::Unavailable { reason: format!("{endpoint} {what} ({message})") };
-    let misconfigured =
-        |what: &str| StoreError::Misconfigured { reason: format!("{endpoint} {what} ({message})") };
+    let unavailable = |what: &str| StoreError::unavailable(format!("{endpoint} {what} ({message})"));
+    let misconfigured = |what: &str| StoreError::misconfigured(format!("{endpoint} {what} ({message})"));
     match code {
         "OOM" => {
             let reason = format!(
                 "{endpoint} has reached its `maxmemory`; raise it, or shorten the retention of results"
             );
-            RequestFailure { error: StoreError::Full { reason }, breaks_connection: false }
+            RequestFailure { error: StoreError::full(reason), breaks_connection: false }
         }
         // The server became a replica in a failover, or has always been one.
         "READONLY" => {
@@ -195,8 +226,6 @@ pub(crate) fn classify(error: &RedisError, request: RequestInfo<'_>, effect: Eff
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-    use std::io;
-
     use super::*;
 
     const REQUEST: RequestInfo<'_> = RequestInfo { endpoint: "host:1", user: "somebody", command: "EVALSHA" };
@@ -223,7 +252,7 @@ mod tests {
             ("ERR max number of clients reached", "maxclients", true),
         ] {
             let RequestFailure { error, breaks_connection: broken } = classified(line);
-            assert!(matches!(&error, StoreError::Unavailable { .. }), "{line}: {error:?}");
+            assert!(matches!(&error, StoreError::Unavailable(_)), "{line}: {error:?}");
             let error = error.to_string();
             assert!(error.contains("host:1") && error.contains(part), "{line}: {error}");
             assert_eq!(broken, breaks_connection, "{line}");
@@ -242,24 +271,45 @@ mod tests {
             ("MOVED 3999 127.0.0.1:6381", "redis+cluster://"),
         ] {
             let RequestFailure { error, .. } = classified(line);
-            assert!(matches!(&error, StoreError::Misconfigured { .. }), "{line}: {error:?}");
+            assert!(matches!(&error, StoreError::Misconfigured(_)), "{line}: {error:?}");
             let error = error.to_string();
             assert!(error.contains("host:1") && error.contains(part), "{line}: {error}");
             assert!(!error.contains("secret"), "{error}");
         }
         let full = classified("OOM command not allowed when used memory > 'maxmemory'.");
-        assert!(matches!(full.error, StoreError::Full { .. }) && !full.breaks_connection, "{full:?}");
+        assert!(matches!(full.error, StoreError::Full(_)) && !full.breaks_connection, "{full:?}");
     }
 
     #[test]
     fn a_broken_connection_makes_a_write_indeterminate_but_not_a_read() {
         let broken = || RedisError::from(io::Error::from(BrokenPipe));
         let write = classify(&broken(), REQUEST, Effect::Write);
-        assert!(
-            matches!(write.error, StoreError::Indeterminate { .. }) && write.breaks_connection,
-            "{write:?}"
-        );
+        assert!(matches!(write.error, StoreError::Indeterminate(_)) && write.breaks_connection, "{write:?}");
         let read = classify(&broken(), REQUEST, Effect::Read);
-        assert!(matches!(read.error, StoreError::Unavailable { .. }) && read.breaks_connection, "{read:?}");
+        assert!(matches!(read.error, StoreError::Unavailable(_)) && read.breaks_connection, "{read:?}");
+    }
+
+    #[test]
+    fn the_error_of_the_operating_system_is_the_source_and_is_shown_once() {
+        let too_many = io::Error::from_raw_os_error(24);
+        let text = too_many.to_string();
+        let error = classify(&too_many.into(), REQUEST, Effect::Write).error;
+        let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+        assert_eq!(source.and_then(io::Error::raw_os_error), Some(24), "{error:?}");
+        assert!(!error.to_string().contains(&text), "{error}");
+        assert!(format!("{error:#}").ends_with(&text), "{error:#}");
+    }
+
+    #[test]
+    fn p11_an_error_of_the_client_library_that_may_quote_data_is_not_a_source() {
+        let quoted =
+            RedisError::from((redis::ErrorKind::UnexpectedReturnType, "type", "a secret".to_owned()));
+        let reply =
+            redis::parse_redis_value(b"-ERR unknown command 'SET', with args beginning with: 'a secret'\r\n");
+        for error in [quoted, reply.unwrap().extract_error().unwrap_err()] {
+            let error = classify(&error, REQUEST, Effect::Write).error;
+            assert!(error.source().is_none(), "{error:?}");
+            assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
+        }
     }
 }

@@ -33,7 +33,7 @@ impl Budget {
                  many calls are made at once",
                 MAX_BYTES >> 20
             );
-            return Err(StoreError::Unavailable { reason });
+            return Err(StoreError::unavailable(reason));
         }
         Ok(charge)
     }
@@ -63,7 +63,7 @@ mod tests {
     fn calls_are_admitted_up_to_a_limit_and_again_after_others_have_ended() {
         let budget = Arc::new(Budget::default());
         let large = budget.charge(2 * MAX_BYTES).unwrap();
-        assert!(matches!(budget.charge(0), Err(StoreError::Unavailable { .. })));
+        assert!(matches!(budget.charge(0), Err(StoreError::Unavailable(_))));
         drop(large);
         let mut charges: Vec<Charge> =
             (0..MAX_BYTES / CALL_OVERHEAD).map(|_| budget.charge(0).unwrap()).collect();

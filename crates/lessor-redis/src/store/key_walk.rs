@@ -64,7 +64,7 @@ impl KeyWalk {
         let Some(restarts_left) = self.restarts_left.checked_sub(1) else {
             let reason =
                 "keys migrate between the cluster's nodes faster than they can be listed; try again later";
-            return Err(StoreError::Unavailable { reason: reason.to_owned() });
+            return Err(StoreError::unavailable(reason));
         };
         self.nodes = layout.iter().map(|(node, _)| Some(node.clone())).collect();
         (self.layout, self.is_second_pass, self.restarts_left) = (layout, is_same, restarts_left);
@@ -82,7 +82,7 @@ impl KeyWalk {
         let Some(node) = self.nodes.last() else { return Ok(None) };
         let mut command = cmd("SCAN");
         command.arg(&self.cursor).arg("MATCH").arg(&self.pattern).arg("COUNT").arg(NAMES_PER_STEP);
-        let unexpected = || StoreError::Incompatible { reason: "unexpected reply to SCAN".to_owned() };
+        let unexpected = || StoreError::incompatible("unexpected reply to SCAN");
         let reply = manager.call_node(node.as_ref(), &command, Effect::Read).await?;
         let Value::Array(mut parts) = reply else { return Err(unexpected()) };
         let (Some(Value::Array(names)), Some(Value::BulkString(next))) = (parts.pop(), parts.pop()) else {

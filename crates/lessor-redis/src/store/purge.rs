@@ -45,11 +45,11 @@ impl Shared {
             }
             if !pass.step(manager).await? {
                 next_purge.at = pass.next();
-                return Ok(Purged { dropped, more: false });
+                return Ok(Purged::new(dropped, false));
             }
         }
         *self.purging.lock() = Some(pass);
-        Ok(Purged { dropped, more: true })
+        Ok(Purged::new(dropped, true))
     }
 }
 

@@ -43,8 +43,7 @@ impl Shared {
             Some(Value::Array(time)) => parse_time(&time),
             _ => None,
         };
-        let now =
-            now.ok_or_else(|| StoreError::Incompatible { reason: "unexpected reply to TIME".to_owned() })?;
+        let now = now.ok_or_else(|| StoreError::incompatible("unexpected reply to TIME"))?;
         manager.context.clock.observe(now);
         let mut entries = Vec::with_capacity(keys.len());
         for (key, value) in keys.into_iter().zip(values) {
@@ -55,7 +54,7 @@ impl Shared {
         }
         let latest = manager.context.clock.now();
         self.drop_late_grants(&mut entries, latest).await?;
-        Ok(Page { entries, next, now })
+        Ok(Page::new(entries, next, now))
     }
 
     /// Removes the entries that arrived too late to be grants. Entries that may have done so are
@@ -77,9 +76,8 @@ impl Shared {
             false => self.manager.call_each(&reads, Effect::Read).await?,
         };
         for ((key, _), reply) in doubtful().zip(replies) {
-            let reply = parse_reply(reply).ok_or_else(|| StoreError::Incompatible {
-                reason: "unexpected reply to a script".to_owned(),
-            })?;
+            let reply =
+                parse_reply(reply).ok_or_else(|| StoreError::incompatible("unexpected reply to a script"))?;
             reread.push(Self::snapshot(key, &reply)?.record);
         }
         let mut reread = reread.into_iter();

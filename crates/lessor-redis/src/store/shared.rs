@@ -38,7 +38,7 @@ impl Shared {
     pub(crate) fn snapshot(key: &Key, reply: &ScriptReply) -> Result<Snapshot, StoreError> {
         let record = reply.record.as_deref().map(|bytes| Self::decode(key, bytes)).transpose()?;
         let record = record.filter(|record| !arrived_late(record, reply.expires_ms));
-        Ok(Snapshot { record, now: reply.now })
+        Ok(Snapshot::new(record, reply.now))
     }
 
     /// Runs a script by its hash. If the server does not have the script, nothing has been
@@ -66,8 +66,9 @@ impl Shared {
                 Ok(ScriptReply { status, record: None, now: context.clock.now(), expires_ms: NO_EXPIRY })
             }
             value => {
-                let reply = parse_reply(value).ok_or_else(|| StoreError::Incompatible {
-                    reason: format!("unexpected reply to a script from {}", context.address.endpoint),
+                let reply = parse_reply(value).ok_or_else(|| {
+                    let endpoint = &context.address.endpoint;
+                    StoreError::incompatible(format!("unexpected reply to a script from {endpoint}"))
                 })?;
                 context.observe_clock(sent, reply.now);
                 Ok(reply)

@@ -38,12 +38,12 @@ impl Shared {
         let name = self.prefix.name(key);
         if self.is_too_old(change.token) {
             let now = self.manager.context.clock.now();
-            return Ok(CasResult::Rejected(Snapshot { record: None, now }));
+            return Ok(CasResult::Rejected(Snapshot::new(None, now)));
         }
         let mut command = Cmd::with_capacity(7, name.len() + change.next().len() + 64);
         command.arg("SET").arg(&name).arg(change.next()).arg("NX").arg("GET").arg("PX").arg(lifetime);
         let (reply, now) = match self.manager.call(&command, Effect::Write, deadline).await {
-            Err(full @ StoreError::Full { .. }) => {
+            Err(full @ StoreError::Full(_)) => {
                 return Box::pin(self.conflict_or_full(key, full, deadline)).await;
             }
             reply => reply?,
@@ -61,7 +61,7 @@ impl Shared {
                     let reply = Box::pin(self.read(key, deadline)).await?;
                     return Box::pin(self.conflict(key, &reply, true, deadline)).await;
                 }
-                Ok(CasResult::Conflict(Snapshot { record: Some(record), now }))
+                Ok(CasResult::Conflict(Snapshot::new(Some(record), now)))
             }
             Value::Nil if self.is_too_old(change.token) => {
                 Box::pin(self.confirm_late_grant(key, change, deadline)).await
@@ -70,7 +70,7 @@ impl Shared {
             _ => {
                 let endpoint = &self.manager.context.address.endpoint;
                 let reason = format!("unexpected reply to SET from {endpoint}");
-                Err(StoreError::Incompatible { reason })
+                Err(StoreError::incompatible(reason))
             }
         }
     }
@@ -84,8 +84,8 @@ impl Shared {
         deadline: u64,
     ) -> Result<CasResult, StoreError> {
         let reply = self.read(key, deadline).await.map_err(|error| match error {
-            StoreError::Unavailable { reason } | StoreError::Misconfigured { reason } => {
-                StoreError::Indeterminate { reason }
+            StoreError::Unavailable(cause) | StoreError::Misconfigured(cause) => {
+                StoreError::Indeterminate(cause)
             }
             other => other,
         })?;
@@ -115,10 +115,10 @@ impl Shared {
         let removed = self.run_script(&SCRIPTS.remove, &call, Effect::Write, deadline).await;
         let removed = removed.map_err(|error| match error {
             // A late record does not count, whether it was removed or not.
-            StoreError::Indeterminate { reason } => StoreError::Unavailable { reason },
+            StoreError::Indeterminate(cause) => StoreError::Unavailable(cause),
             other => other,
         })?;
-        Ok(CasResult::Rejected(Snapshot { record: None, now: removed.now }))
+        Ok(CasResult::Rejected(Snapshot::new(None, removed.now)))
     }
 
     /// Returns the existing record, or the error of a full server if there is none. A full server
@@ -163,7 +163,7 @@ impl Shared {
             // The record is the expected one. The engine has read it as valid before, so it counts.
             _ => {
                 let record = reply.record.as_deref().map(|bytes| Self::decode(key, bytes)).transpose()?;
-                Ok(CasResult::Rejected(Snapshot { record, now: reply.now }))
+                Ok(CasResult::Rejected(Snapshot::new(record, reply.now)))
             }
         }
     }

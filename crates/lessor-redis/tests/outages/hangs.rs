@@ -101,7 +101,7 @@ fn every_call_to_a_server_that_hangs_ends_and_nothing_is_done_twice() {
         ("purge", |engine, _| engine.purge(10).wait().map(drop)),
         ("load", |_, store| Ok(store.load(&Key::new("held 0").unwrap()).wait().map(drop)?)),
         ("scan", |_, store| {
-            let query = Scan { prefix: String::new(), after: None, limit: 5 };
+            let query = Scan::new("", None, 5);
             Ok(store.scan(query).wait().map(drop)?)
         }),
     ];
@@ -178,12 +178,9 @@ fn p6_no_request_follows_one_whose_reply_is_late_on_the_same_connection() {
     let grant = || granted(now(&store)).0;
     server.signal("-STOP");
     let first = put(&store, "first", &grant());
-    assert!(
-        matches!(first, Err(StoreError::Indeterminate { .. })),
-        "the write may still be executed: {first:?}"
-    );
+    assert!(matches!(first, Err(StoreError::Indeterminate(_))), "the write may still be executed: {first:?}");
     let second = put(&store, "second", &grant());
-    assert!(matches!(second, Err(StoreError::Unavailable { .. })), "the write was not sent: {second:?}");
+    assert!(matches!(second, Err(StoreError::Unavailable(_))), "the write was not sent: {second:?}");
     server.signal("-CONT");
     eventually("the store reconnects", || is_there(&store, "first").is_ok());
     assert!(is_there(&store, "first").unwrap(), "the request that had arrived was executed");
@@ -264,13 +261,7 @@ fn the_memory_of_calls_is_limited_while_the_server_hangs() {
     let engine = Engine::with_settings(Arc::new(support::open(&server, &prefix)), settings).unwrap();
     lease(engine.acquire("key").wait()).complete_bytes(&vec![0; 8 << 20]).wait().unwrap();
     let stored = record(&store, "key").unwrap();
-    let change = ConditionalWrite {
-        expected: Some(&stored),
-        next: &stored,
-        not_before: None,
-        not_after: None,
-        is_outcome: false,
-    };
+    let change = ConditionalWrite::new(Some(&stored), &stored);
     let absent = Key::new("absent").unwrap();
     server.signal("-STOP");
     let mut calls = Vec::new();
@@ -283,7 +274,7 @@ fn the_memory_of_calls_is_limited_while_the_server_hangs() {
         assert!(calls.len() <= MOST);
     };
     assert!(
-        matches!(&refused, StoreError::Unavailable { reason } if reason.contains("64 MiB")),
+        matches!(&refused, StoreError::Unavailable(cause) if cause.reason().contains("64 MiB")),
         "{refused:?}"
     );
     // Records count too.
@@ -309,7 +300,7 @@ fn a_write_and_the_read_that_confirms_it_share_one_deadline() {
     server.signal("-STOP");
     let write = put(&store, "key", &grant);
     assert!(
-        matches!(&write, Err(StoreError::Indeterminate { reason }) if reason.contains("did not reply to SET within 300ms")),
+        matches!(&write, Err(StoreError::Indeterminate(cause)) if cause.reason().contains("did not reply to SET within 300ms")),
         "{write:?}"
     );
     server.signal("-CONT");

@@ -30,7 +30,7 @@ fn p2_tokens_rise_after_a_restart_without_persistence() {
                 assert!(next.token() > former.token());
                 assert_eq!(next.attempt(), 1);
                 match former.complete("stale").wait() {
-                    Err(Error::NotHolder { token }) => assert_eq!(token, next.token()),
+                    Err(Error::NotHolder { token, .. }) => assert_eq!(token, next.token()),
                     other => panic!("the holder of a lost grant received {other:?}"),
                 }
             }
@@ -96,7 +96,7 @@ fn p2_promoting_a_replica_loses_only_unreplicated_writes_and_tokens_rise() {
     let again = acquire(&new, "lost");
     assert!(again.token() > lost.token());
     let stale = new.lease_handle("lost", *lost.lease_id()).unwrap().complete("stale").wait();
-    assert!(matches!(stale, Err(Error::NotHolder { token }) if token == again.token()), "{stale:?}");
+    assert!(matches!(stale, Err(Error::NotHolder { token, .. }) if token == again.token()), "{stale:?}");
     let after = acquire(&new, "after");
     for before in [&held, &finished, &half, &lost] {
         assert!(after.token() > before.token(), "of another key, since both clocks agree");

@@ -58,7 +58,7 @@ fn p6_a_request_is_sent_once_whatever_happens_to_its_reply() {
                 assert!(calls <= 1, "{text} was sent {calls} times");
                 match answer {
                     Err(error) => {
-                        let is_in_doubt = matches!(error, StoreError::Indeterminate { .. });
+                        let is_in_doubt = matches!(error, StoreError::Indeterminate(_));
                         assert_eq!(is_in_doubt, what != "load", "{text}: {error}");
                         true
                     }
@@ -73,13 +73,7 @@ fn p6_a_request_is_sent_once_whatever_happens_to_its_reply() {
 }
 
 fn swap(store: &RedisStore, text: &str, expected: &Record, next: &Record) -> Result<CasResult, StoreError> {
-    let change = ConditionalWrite {
-        expected: Some(expected),
-        next,
-        not_before: None,
-        not_after: None,
-        is_outcome: false,
-    };
+    let change = ConditionalWrite::new(Some(expected), next);
     lessor_testkit::swap(store, &key(text), &change).wait()
 }
 
@@ -144,7 +138,7 @@ fn p2_a_fresh_grant_with_a_late_reply_counts_only_if_the_grant_arrived_in_time()
                     assert_eq!((seen.record, stored(&text)), (None, None), "{text}");
                     has_arrived && fault == Fault::RequestLate
                 }
-                other @ CasResult::WrittenAs(_) => panic!("{text}: {other:?}"),
+                other => panic!("{text}: {other:?}"),
             }
         });
         assert!(is_met, "{fault:?} {is_taken_over}");

@@ -94,7 +94,7 @@ fn a_full_server_is_a_clear_error_changes_nothing_and_recovers_with_more_memory(
         ];
         for error in errors {
             let error = error.unwrap_err();
-            assert!(matches!(error, Error::Store(StoreError::Full { .. })), "{error}");
+            assert!(matches!(error, Error::Store(StoreError::Full(_))), "{error}");
             assert!(error.to_string().contains("maxmemory"), "{error}");
         }
         // Reads, listings and purges work, and so do refusals and replays.

@@ -9,7 +9,7 @@ use lessor_core::{
     Ack, Acquisition, Backoff, Engine, Error, GrantEnd, Lease, LeaseId, OnFailed, OnLapsed, State, Timestamp,
     View,
 };
-use lessor_testkit::model::{Ask, Op, Refusal, Said, Shown, Verdict};
+use lessor_testkit::model::{AcquireArgs, Answer, KeyView, Op, Refusal, Resolution};
 use serde_json::{Value, json};
 
 use super::dice::Dice;
@@ -28,16 +28,18 @@ impl Actor {
 
     /// Performs one operation. A holder's operation goes through the lease itself if this actor has
     /// it, unless `by_id` is set.
-    pub(crate) fn perform(&mut self, key: &str, op: &Op, by_id: bool) -> Said {
+    pub(crate) fn perform(&mut self, key: &str, op: &Op, by_id: bool) -> Answer {
         let engine = &self.engine;
         let answer = match op {
             Op::Acquire(request) => self.acquire(key, request),
-            Op::Status => engine.status(key).wait().map(|view| Said::Status(view.as_ref().map(shown))),
-            Op::Forget { force: false } => engine.forget(key).wait().map(Said::Forgotten),
-            Op::Forget { force: true } => engine.forget_forced(key).wait().map(Said::Forgotten),
-            Op::Resolve(Verdict::Completed(result)) => engine.resolve(key).completed(result).wait().map(done),
-            Op::Resolve(Verdict::Failed(code)) => engine.resolve(key).failed(code).wait().map(done),
-            Op::Resolve(Verdict::Released) => engine.resolve(key).released().wait().map(done),
+            Op::Status => engine.status(key).wait().map(|view| Answer::Status(view.as_ref().map(shown))),
+            Op::Forget { force: false } => engine.forget(key).wait().map(Answer::Forgotten),
+            Op::Forget { force: true } => engine.forget_forced(key).wait().map(Answer::Forgotten),
+            Op::Resolve(Resolution::Completed(result)) => {
+                engine.resolve(key).completed(result).wait().map(done)
+            }
+            Op::Resolve(Resolution::Failed(code)) => engine.resolve(key).failed(code).wait().map(done),
+            Op::Resolve(Resolution::Released) => engine.resolve(key).released().wait().map(done),
             Op::Extend { id, .. }
             | Op::Checkpoint { id, .. }
             | Op::Complete { id, .. }
@@ -45,23 +47,23 @@ impl Actor {
             | Op::Release { id }
             | Op::Abandon { id } => self.act(key, id, op, by_id).map(done),
         };
-        answer.unwrap_or_else(|error| Said::Refused(refusal(error)))
+        answer.unwrap_or_else(|error| Answer::Refused(refusal(error)))
     }
 
-    fn acquire(&mut self, key: &str, request: &Ask) -> Result<Said, Error> {
+    fn acquire(&mut self, key: &str, request: &AcquireArgs) -> Result<Answer, Error> {
         let mut acquire = self.engine.acquire(key).ttl(request.ttl).lease_id(request.id);
         acquire = acquire.on_failed(request.on_failed).on_lapsed(request.on_lapsed);
         if let Some(holder) = &request.holder {
             acquire = acquire.holder(holder);
         }
         Ok(match acquire.wait()? {
-            Acquisition::InProgress(view) => Said::InProgress(shown(&view)),
-            Acquisition::Completed(view) => Said::Completed(shown(&view)),
-            Acquisition::Failed(view) => Said::Failed(shown(&view)),
-            Acquisition::InDoubt(view) => Said::InDoubt(shown(&view)),
+            Acquisition::InProgress(view) => Answer::InProgress(shown(&view)),
+            Acquisition::Completed(view) => Answer::Completed(shown(&view)),
+            Acquisition::Failed(view) => Answer::Failed(shown(&view)),
+            Acquisition::InDoubt(view) => Answer::InDoubt(shown(&view)),
             Acquisition::Acquired(lease) => {
                 let former = lease.previous_grant();
-                let answer = Said::Acquired {
+                let answer = Answer::Acquired {
                     token: lease.token().as_u64(),
                     attempt: lease.attempt(),
                     resent: lease.is_duplicate(),
@@ -71,6 +73,7 @@ impl Actor {
                 self.leases.push(lease);
                 answer
             }
+            other => Answer::Refused(Refusal::Other(format!("{other:?}"))),
         })
     }
 
@@ -90,8 +93,8 @@ impl Actor {
     }
 }
 
-fn done(ack: Ack) -> Said {
-    Said::Done {
+fn done(ack: Ack) -> Answer {
+    Answer::Done {
         version: ack.version().as_u64(),
         expires_at: ack.expires_at(),
         late: ack.is_late(),
@@ -102,19 +105,19 @@ fn done(ack: Ack) -> Said {
 fn refusal(error: Error) -> Refusal {
     match error {
         Error::NotFound => Refusal::NotFound,
-        Error::NotHolder { token } => Refusal::NotHolder(token.as_u64()),
+        Error::NotHolder { token, .. } => Refusal::NotHolder(token.as_u64()),
         Error::Lapsed => Refusal::Lapsed,
-        Error::Finished { state } => Refusal::Finished(state),
+        Error::Finished { state, .. } => Refusal::Finished(state),
         Error::Released => Refusal::Released,
-        Error::Busy { ttl_left } => Refusal::Busy(ttl_left),
+        Error::Busy { ttl_left, .. } => Refusal::Busy(ttl_left),
         Error::FingerprintMismatch => Refusal::FingerprintMismatch,
         Error::LeaseIdReused => Refusal::LeaseIdReused,
         other => Refusal::Other(other.to_string()),
     }
 }
 
-fn shown(view: &View) -> Shown {
-    Shown {
+fn shown(view: &View) -> KeyView {
+    KeyView {
         state: view.state(),
         version: view.version().as_u64(),
         attempt: view.attempt(),
@@ -142,7 +145,7 @@ pub(crate) fn draw(dice: &mut Dice, thread: u64, threads: u64) -> Op {
         short => 1 + 2 * short,
     });
     match roll(20) {
-        0..=7 => Op::Acquire(Ask {
+        0..=7 => Op::Acquire(AcquireArgs {
             id,
             ttl,
             holder: Some(format!("thread {thread}")),
@@ -162,7 +165,7 @@ pub(crate) fn draw(dice: &mut Dice, thread: u64, threads: u64) -> Op {
         14 | 15 => Op::Release { id },
         16 => Op::Abandon { id },
         17 => Op::Forget { force: roll(2) == 0 },
-        18 => Op::Resolve(Verdict::Released),
+        18 => Op::Resolve(Resolution::Released),
         _ => Op::Status,
     }
 }
@@ -179,22 +182,22 @@ fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap()
 }
 
-pub(crate) fn to_json(answer: &Said) -> Value {
+pub(crate) fn to_json(answer: &Answer) -> Value {
     match answer {
-        Said::Acquired { token, attempt, resent, checkpoint, former } => {
+        Answer::Acquired { token, attempt, resent, checkpoint, former } => {
             let former = former.as_ref().map(|(ended, holder)| (place_of(&ENDS, ended), holder));
             json!(["acquired", token, attempt, resent, checkpoint, former])
         }
-        Said::InProgress(shown) => json!(["in progress", shown_to_json(shown)]),
-        Said::Completed(shown) => json!(["completed", shown_to_json(shown)]),
-        Said::Failed(shown) => json!(["failed", shown_to_json(shown)]),
-        Said::InDoubt(shown) => json!(["in doubt", shown_to_json(shown)]),
-        Said::Done { version, expires_at, late, repeated } => {
+        Answer::InProgress(shown) => json!(["in progress", shown_to_json(shown)]),
+        Answer::Completed(shown) => json!(["completed", shown_to_json(shown)]),
+        Answer::Failed(shown) => json!(["failed", shown_to_json(shown)]),
+        Answer::InDoubt(shown) => json!(["in doubt", shown_to_json(shown)]),
+        Answer::Done { version, expires_at, late, repeated } => {
             json!(["done", version, expires_at.as_micros(), late, repeated])
         }
-        Said::Status(shown) => json!(["status", shown.as_ref().map(shown_to_json)]),
-        Said::Forgotten(was) => json!(["forgotten", was]),
-        Said::Refused(refusal) => match refusal {
+        Answer::Status(shown) => json!(["status", shown.as_ref().map(shown_to_json)]),
+        Answer::Forgotten(was) => json!(["forgotten", was]),
+        Answer::Refused(refusal) => match refusal {
             Refusal::NotFound => json!(["not found"]),
             Refusal::NotHolder(token) => json!(["not holder", token]),
             Refusal::Lapsed => json!(["lapsed"]),
@@ -208,9 +211,9 @@ pub(crate) fn to_json(answer: &Said) -> Value {
     }
 }
 
-fn shown_to_json(shown: &Shown) -> Value {
-    let Shown { state, version, attempt, ttl_left, retry_after, first_seen_at, done_at, .. } = shown;
-    let Shown { result, result_hash, error_code, error_detail, holder, metadata, .. } = shown;
+fn shown_to_json(shown: &KeyView) -> Value {
+    let KeyView { state, version, attempt, ttl_left, retry_after, first_seen_at, done_at, .. } = shown;
+    let KeyView { result, result_hash, error_code, error_detail, holder, metadata, .. } = shown;
     json!([
         place_of(&STATES, state),
         version,
@@ -244,8 +247,8 @@ fn time_of(value: &Value) -> Timestamp {
     Timestamp::from_micros(value.as_u64().unwrap()).unwrap()
 }
 
-fn shown_of(words: &Value) -> Shown {
-    Shown {
+fn shown_of(words: &Value) -> KeyView {
+    KeyView {
         state: STATES[number_of::<usize>(&words[0])],
         version: number_of(&words[1]),
         attempt: number_of(&words[2]),
@@ -262,10 +265,10 @@ fn shown_of(words: &Value) -> Shown {
     }
 }
 
-pub(crate) fn from_json(words: &Value) -> Said {
-    let refused = Said::Refused;
+pub(crate) fn from_json(words: &Value) -> Answer {
+    let refused = Answer::Refused;
     match words[0].as_str().unwrap() {
-        "acquired" => Said::Acquired {
+        "acquired" => Answer::Acquired {
             token: number_of(&words[1]),
             attempt: number_of(&words[2]),
             resent: words[3].as_bool().unwrap(),
@@ -273,18 +276,18 @@ pub(crate) fn from_json(words: &Value) -> Said {
             former: (!words[5].is_null())
                 .then(|| (ENDS[number_of::<usize>(&words[5][0])], text_of(&words[5][1]))),
         },
-        "in progress" => Said::InProgress(shown_of(&words[1])),
-        "completed" => Said::Completed(shown_of(&words[1])),
-        "failed" => Said::Failed(shown_of(&words[1])),
-        "in doubt" => Said::InDoubt(shown_of(&words[1])),
-        "done" => Said::Done {
+        "in progress" => Answer::InProgress(shown_of(&words[1])),
+        "completed" => Answer::Completed(shown_of(&words[1])),
+        "failed" => Answer::Failed(shown_of(&words[1])),
+        "in doubt" => Answer::InDoubt(shown_of(&words[1])),
+        "done" => Answer::Done {
             version: number_of(&words[1]),
             expires_at: time_of(&words[2]),
             late: words[3].as_bool().unwrap(),
             repeated: words[4].as_bool().unwrap(),
         },
-        "status" => Said::Status((!words[1].is_null()).then(|| shown_of(&words[1]))),
-        "forgotten" => Said::Forgotten(words[1].as_bool().unwrap()),
+        "status" => Answer::Status((!words[1].is_null()).then(|| shown_of(&words[1]))),
+        "forgotten" => Answer::Forgotten(words[1].as_bool().unwrap()),
         "not found" => refused(Refusal::NotFound),
         "not holder" => refused(Refusal::NotHolder(number_of(&words[1]))),
         "lapsed" => refused(Refusal::Lapsed),

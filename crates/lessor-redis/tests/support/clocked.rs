@@ -200,7 +200,7 @@ impl SwapLayer for ExactClockStore {
         let hand = self.hand.clone();
         swap(&*self.store, key, change).map(move |swap| {
             Ok(match swap? {
-                CasResult::Conflict(seen) => CasResult::Conflict(Snapshot { now: hand.now(), ..seen }),
+                CasResult::Conflict(seen) => CasResult::Conflict(Snapshot::new(seen.record, hand.now())),
                 other => other,
             })
         })

@@ -41,8 +41,7 @@ pub(crate) fn over(now: Timestamp) -> Record {
 }
 
 pub(crate) fn put(store: &RedisStore, key: &str, next: &Record) -> Result<CasResult, StoreError> {
-    let change =
-        ConditionalWrite { expected: None, next, not_before: None, not_after: None, is_outcome: false };
+    let change = ConditionalWrite::new(None, next);
     lessor_testkit::swap(store, &Key::new(key).unwrap(), &change).wait()
 }
 
@@ -51,13 +50,7 @@ pub(crate) fn put_old(store: &RedisStore, key: &str, next: &Record) {
     let (grant, _) = granted(now(store));
     let put = put(store, key, &grant).unwrap();
     assert!(matches!(put, CasResult::Written), "{put:?}");
-    let change = ConditionalWrite {
-        expected: Some(&grant),
-        next,
-        not_before: None,
-        not_after: None,
-        is_outcome: false,
-    };
+    let change = ConditionalWrite::new(Some(&grant), next);
     let swap = lessor_testkit::swap(store, &Key::new(key).unwrap(), &change).wait().unwrap();
     assert!(matches!(swap, CasResult::Written), "{swap:?}");
 }

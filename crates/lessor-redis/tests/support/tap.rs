@@ -84,7 +84,7 @@ impl SwapLayer for Tap {
     fn compare_and_swap(&self, key: &Key, change: &ConditionalWrite<'_>) -> Reply<CasResult> {
         let tap = self.clone();
         swap(&*self.store, key, change).map(move |swap| {
-            if matches!(swap, Err(StoreError::Indeterminate { .. })) {
+            if matches!(swap, Err(StoreError::Indeterminate(_))) {
                 tap.indeterminate_writes.fetch_add(1, Ordering::SeqCst);
                 if let Some(on_indeterminate) = &tap.on_indeterminate {
                     on_indeterminate();

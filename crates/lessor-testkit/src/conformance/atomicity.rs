@@ -1,4 +1,4 @@
-//! Swaps on real threads at the same time.
+//! Concurrent swaps on real threads.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use super::tools::*;
 
 const ROUNDS: usize = 60;
 
-/// Of many threads that expect no record, exactly one stores its own.
+/// If many threads expect no record, exactly one stores its record.
 pub fn one_of_many_swaps_on_an_absent_key_wins(factory: Factory<'_>) {
     let subject = factory();
     let (store, now) = (&**subject.store(), subject.now());
@@ -22,12 +22,12 @@ pub fn one_of_many_swaps_on_an_absent_key_wins(factory: Factory<'_>) {
             (swap(store, &key, change(None, &record)), record)
         });
         let won: Vec<_> = answers.iter().filter(|(answer, _)| matches!(answer, CasResult::Written)).collect();
-        assert_eq!(won.len(), 1, "so many won at {key}");
+        assert_eq!(won.len(), 1, "number of winners for {key}");
         assert_eq!(load(store, &key).record.as_ref(), won.first().map(|(_, record)| record));
     }
 }
 
-/// Of many threads that expect the same record, exactly one replaces it.
+/// If many threads expect the same record, exactly one replaces it.
 pub fn one_of_many_swaps_on_one_record_wins(factory: Factory<'_>) {
     let subject = factory();
     let (store, key, now) = (&**subject.store(), key("k"), subject.now());
@@ -39,13 +39,13 @@ pub fn one_of_many_swaps_on_one_record_wins(factory: Factory<'_>) {
             (swap(store, &key, change(Some(&record), &next)), next)
         });
         let won: Vec<_> = answers.iter().filter(|(answer, _)| matches!(answer, CasResult::Written)).collect();
-        assert_eq!(won.len(), 1, "so many replaced one record");
+        assert_eq!(won.len(), 1, "number of replacements of one record");
         record = won.first().map(|(_, next)| next.clone()).expect("one won");
         assert_eq!(load(store, &key).record.as_ref(), Some(&record));
     }
 }
 
-/// Many threads that count by compare-and-swap lose no step.
+/// No increment is lost when many threads count by compare-and-swap.
 pub fn no_swap_is_lost(factory: Factory<'_>) {
     const STEPS: usize = 50;
     let subject = factory();
@@ -59,9 +59,7 @@ pub fn no_swap_is_lost(factory: Factory<'_>) {
                 match swap(store, &key, change(Some(&current), &changed(&current, holder, now))) {
                     CasResult::Written => break,
                     CasResult::Conflict(seen) => current = seen.record.expect("it is there"),
-                    CasResult::WrittenAs(_) | CasResult::Rejected(_) => {
-                        unreachable!("the change depends on no clock")
-                    }
+                    other => panic!("the change depends on no clock: {other:?}"),
                 }
             }
         }
@@ -70,8 +68,8 @@ pub fn no_swap_is_lost(factory: Factory<'_>) {
     assert_eq!(last.version().as_u64(), 1 + (RACERS * STEPS) as u64, "steps were lost");
 }
 
-/// Who loses a race is shown a record that somebody else wrote.
-pub fn a_loser_is_shown_what_a_winner_wrote(factory: Factory<'_>) {
+/// A conflict in a race returns the record that the winner wrote.
+pub fn a_conflict_returns_the_record_of_the_winner(factory: Factory<'_>) {
     let subject = factory();
     let (store, now) = (&**subject.store(), subject.now());
     for round in 0..ROUNDS {
@@ -90,8 +88,8 @@ pub fn a_loser_is_shown_what_a_winner_wrote(factory: Factory<'_>) {
     }
 }
 
-/// Readers beside a writer see versions in the order in which they were written.
-pub fn readers_never_see_a_version_go_back(factory: Factory<'_>) {
+/// Readers see versions in the order in which a concurrent writer writes them.
+pub fn readers_see_versions_in_order(factory: Factory<'_>) {
     let subject = factory();
     let (store, key, now) = (&**subject.store(), key("k"), subject.now());
     let (mut record, holder) = granted(now, LONG);
@@ -121,7 +119,7 @@ pub fn readers_never_see_a_version_go_back(factory: Factory<'_>) {
     });
 }
 
-/// Once a swap was acknowledged, every thread sees it.
+/// Every thread sees an acknowledged swap.
 pub fn an_acknowledged_swap_is_seen_by_every_thread(factory: Factory<'_>) {
     let subject = factory();
     let (store, key, now) = (&**subject.store(), key("k"), subject.now());

@@ -1,4 +1,4 @@
-//! Who gets the lease, with which token.
+//! The granting of leases, and their tokens.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -9,23 +9,25 @@ use super::tools::*;
 
 const ROUNDS: usize = 40;
 
-/// Of many threads that ask for a fresh key, exactly one is granted it; the others learn that it is in progress.
-pub fn p1_one_of_many_acquirers_is_granted(factory: Factory<'_>) {
+/// If many threads acquire a new key, exactly one is granted the lease. The others get *in
+/// progress*.
+pub fn p1_one_of_many_callers_is_granted_the_lease(factory: Factory<'_>) {
     let subject = factory();
     let engine = subject.engine();
     for round in 0..ROUNDS {
         let key = format!("round {round}");
         let answers = race(RACERS, |_| engine.acquire(&key).ttl(LONG).wait().expect("the store works"));
         let granted = answers.iter().filter(|answer| matches!(answer, Acquisition::Acquired(_))).count();
-        assert_eq!(granted, 1, "so many were granted {key}");
+        assert_eq!(granted, 1, "number of grants of {key}");
         for answer in &answers {
             assert!(matches!(answer, Acquisition::Acquired(_) | Acquisition::InProgress(_)), "{answer:?}");
         }
     }
 }
 
-/// Threads that acquire and release one key over and over are never in it together, and their tokens rise.
-pub fn p1_holders_follow_each_other(factory: Factory<'_>) {
+/// The leases of threads that acquire and release one key repeatedly never overlap, and their
+/// tokens rise.
+pub fn p1_leases_of_a_key_never_overlap(factory: Factory<'_>) {
     let subject = factory();
     let engine = subject.engine();
     let inside = AtomicBool::new(false);
@@ -36,7 +38,7 @@ pub fn p1_holders_follow_each_other(factory: Factory<'_>) {
             else {
                 continue;
             };
-            assert!(!inside.swap(true, Ordering::SeqCst), "two hold the lease");
+            assert!(!inside.swap(true, Ordering::SeqCst), "two holders at the same time");
             grants.fetch_add(1, Ordering::SeqCst);
             let token = lease.token().as_u64();
             let former = last_token.swap(token, Ordering::SeqCst);
@@ -62,7 +64,7 @@ pub fn p1_engines_that_share_a_store_share_its_leases(factory: Factory<'_>) {
                 _ => None,
             })
             .collect();
-        assert_eq!(granted.len(), 1, "so many were granted {key}");
+        assert_eq!(granted.len(), 1, "number of grants of {key}");
         for lease in granted {
             lease.complete(&round).wait().expect("the holder may complete it");
         }
@@ -72,8 +74,8 @@ pub fn p1_engines_that_share_a_store_share_its_leases(factory: Factory<'_>) {
     }
 }
 
-/// The token after a release is larger.
-pub fn p2_tokens_rise_over_release(factory: Factory<'_>) {
+/// The token after a release is higher.
+pub fn p2_tokens_rise_after_a_release(factory: Factory<'_>) {
     let subject = factory();
     let engine = subject.engine();
     let mut last = 0;
@@ -86,8 +88,8 @@ pub fn p2_tokens_rise_over_release(factory: Factory<'_>) {
     }
 }
 
-/// The token after a lapse is larger.
-pub fn p2_tokens_rise_over_lapse(factory: Factory<'_>) {
+/// The token after a lapse is higher.
+pub fn p2_tokens_rise_after_a_lapse(factory: Factory<'_>) {
     let subject = factory();
     let engine = subject.engine();
     let mut held = Vec::new();
@@ -99,15 +101,15 @@ pub fn p2_tokens_rise_over_lapse(factory: Factory<'_>) {
     assert!(tokens.is_sorted_by(|one, next| one < next), "{tokens:?}");
 }
 
-/// The token after an operator forgot the key is larger, even if no time has passed.
-pub fn p2_tokens_rise_over_forget_in_the_same_instant(factory: Factory<'_>) {
+/// The token after the key was forgotten is higher, even if no time has passed.
+pub fn p2_tokens_rise_after_forget_in_the_same_instant(factory: Factory<'_>) {
     let subject = factory();
     let engine = subject.engine();
     let mut last = 0;
     for _ in 0..20 {
         let lease = take(engine.acquire("k").ttl(LONG));
         assert!(lease.token().as_u64() > last, "token {} after {last}", lease.token());
-        assert_eq!(lease.attempt(), 1, "a forgotten key begins anew");
+        assert_eq!(lease.attempt(), 1, "the first grant after forget");
         last = lease.token().as_u64();
         assert!(engine.forget_forced("k").wait().expect("an operator may forget it"));
         assert!(engine.status("k").wait().expect("the key can be looked up").is_none());
@@ -115,8 +117,8 @@ pub fn p2_tokens_rise_over_forget_in_the_same_instant(factory: Factory<'_>) {
     }
 }
 
-/// The token after the record was purged is larger.
-pub fn p2_tokens_rise_over_purge(factory: Factory<'_>) {
+/// The token after the record was purged is higher.
+pub fn p2_tokens_rise_after_the_record_was_purged(factory: Factory<'_>) {
     let subject = factory();
     let engine = subject.engine_with(|settings| settings.retention = SHORT);
     let mut last = 0;
@@ -130,22 +132,22 @@ pub fn p2_tokens_rise_over_purge(factory: Factory<'_>) {
     }
 }
 
-/// The token after the end of retention is larger, purged or not.
-pub fn p2_tokens_rise_over_the_end_of_retention(factory: Factory<'_>) {
+/// The token after the end of the retention is higher, whether or not the record was purged.
+pub fn p2_tokens_rise_after_the_end_of_retention(factory: Factory<'_>) {
     let subject = factory();
     let engine = subject.engine_with(|settings| settings.retention = SHORT);
     let mut last = 0;
     for _ in 0..4 {
         let lease = take(engine.acquire("k").ttl(LONG));
         assert!(lease.token().as_u64() > last, "token {} after {last}", lease.token());
-        assert_eq!(lease.attempt(), 1, "after its retention the key begins anew");
+        assert_eq!(lease.attempt(), 1, "the first grant after the retention");
         last = lease.token().as_u64();
         lease.fail("code").wait().expect("the holder may fail it");
         subject.advance(OUTLIVE);
     }
 }
 
-/// A token is the time of its grant in microseconds, or one more than the one before.
+/// A token is the time of its grant in microseconds, or the previous token plus one.
 pub fn p2_a_token_is_at_least_the_time(factory: Factory<'_>) {
     let subject = factory();
     let Some(clock) = subject.exact_clock("p2_a_token_is_at_least_the_time") else { return };
@@ -160,7 +162,7 @@ pub fn p2_a_token_is_at_least_the_time(factory: Factory<'_>) {
     }
 }
 
-/// Whatever changes the record makes its version one larger; whatever does not, does not.
+/// Each write increments the record's version by one. Operations without a write do not change it.
 pub fn p10_the_version_grows_by_one_with_every_write(factory: Factory<'_>) {
     let subject = factory();
     let engine = subject.engine();
@@ -182,7 +184,7 @@ pub fn p10_the_version_grows_by_one_with_every_write(factory: Factory<'_>) {
     assert_eq!(version(&engine), 11);
 }
 
-/// What observers are shown does not hold the lease id, in any form that can be printed.
+/// Nothing that observers can print contains the lease id.
 pub fn p11_no_view_shows_the_lease_id(factory: Factory<'_>) {
     let subject = factory();
     let engine = subject.engine();

@@ -1,4 +1,4 @@
-//! Records of a newer release, with fields that this one does not know and may skip.
+//! Records of a newer release, with skippable fields that this release does not know.
 
 use lessor_core::store::CasResult;
 use lessor_core::{Ack, Error, Key, Lease, LeaseId, Pending, Record, Store};
@@ -6,21 +6,24 @@ use lessor_core::{Ack, Error, Key, Lease, LeaseId, Pending, Record, Store};
 use super::Factory;
 use super::tools::*;
 
-/// Tags 2 and 300, the second one without content.
+/// The skippable fields of the record: tag 2, and tag 300 without contents.
 const OF_RECORD: &[u8] = b"\x02\x05h\xffi\x00y\xac\x02\x00";
-/// Tag 7.
+/// The skippable field of the grant: tag 7.
 const OF_GRANT: &[u8] = b"\x07\x02ok";
 
-/// The end of a record's bytes: skippable fields of the record, and if `is_same_grant` those of the grant.
+/// Returns the end of an encoded record: the skippable fields of the record and, if
+/// `is_same_grant`, those of the grant.
 fn end(is_same_grant: bool) -> Vec<u8> {
     let section = |fields: &[u8]| [&[u8::try_from(fields.len()).unwrap()], fields].concat();
     [section(OF_RECORD), if is_same_grant { section(OF_GRANT) } else { Vec::new() }].concat()
 }
 
-/// The record as a newer release writes it. `record` has none of the fields 7 and up.
+/// Returns the record as a newer release writes it. `record` must not have any of the fields 7 and
+/// up.
 fn as_newer(record: &Record) -> Record {
     let bytes = record.encode();
-    // Format, stage and lease id, then seven numbers, then the bits of the fields that are present.
+    // Skips the format, the stage and the lease id, then seven numbers. The bits of the fields
+    // follow.
     let mut at = 18;
     for _ in 0..7 {
         while bytes[at] >= 0x80 {
@@ -30,12 +33,12 @@ fn as_newer(record: &Record) -> Record {
     }
     assert!(bytes[at] < 0x80, "the record has higher fields already");
     let (head, rest) = (&bytes[..at], &bytes[at + 1..]);
-    // Fields 11 and 12: bits 4 and 5 of the second byte.
+    // Bits 4 and 5 of the second byte stand for the fields 11 and 12.
     let present = [bytes[at] | 0x80, 0b11_0000];
     Record::decode(&[head, &present, rest, &end(true)].concat()).unwrap()
 }
 
-/// A grant that a newer release has changed since: its lease does not know the record as it is now.
+/// Replaces the record of the lease with one that a newer release has changed since the grant.
 fn lease_of_newer(store: &dyn Store, lease: &Lease) -> Record {
     let record = stored(store, lease.key().as_str()).unwrap();
     let lease_id: LeaseId = *lease.lease_id();
@@ -49,7 +52,7 @@ fn put_over(store: &dyn Store, key: &Key, record: &Record, next: &Record) {
     assert!(matches!(swap, CasResult::Written), "{swap:?}");
 }
 
-/// What is stored under `key` ends with the fields that are to be there.
+/// Asserts that the record under `key` ends with the expected fields.
 fn assert_ends(store: &dyn Store, key: &str, is_same_grant: bool, what: &str) {
     let bytes = bytes(store, key).expect("the record is there");
     assert!(bytes.ends_with(&end(is_same_grant)), "unknown fields were not kept: {what}");
@@ -57,8 +60,8 @@ fn assert_ends(store: &dyn Store, key: &str, is_same_grant: bool, what: &str) {
     assert_eq!(listed.map(|(_, record)| record.encode()), Some(bytes), "{what}, listed");
 }
 
-/// Skippable fields that the engine does not know are written back byte for byte by every change of a grant.
-pub fn unknown_fields_outlast_every_change_of_a_grant(factory: Factory<'_>) {
+/// Every change of a grant writes unknown skippable fields back byte for byte.
+pub fn unknown_fields_are_kept_by_every_change_of_a_grant(factory: Factory<'_>) {
     type Change = fn(&Lease) -> Pending<'_, Result<Ack, Error>>;
     let changes: [(&str, Change); 8] = [
         ("extend", |lease| lease.extend(2 * LONG)),
@@ -83,8 +86,8 @@ pub fn unknown_fields_outlast_every_change_of_a_grant(factory: Factory<'_>) {
     }
 }
 
-/// An operator's resolution writes them back as well.
-pub fn unknown_fields_outlast_a_resolution(factory: Factory<'_>) {
+/// An operator's resolution writes unknown skippable fields back byte for byte.
+pub fn unknown_fields_are_kept_by_a_resolution(factory: Factory<'_>) {
     let subject = factory();
     let (store, engine) = (&**subject.store(), subject.engine());
     for name in ["completed", "failed", "released"] {
@@ -102,8 +105,8 @@ pub fn unknown_fields_outlast_a_resolution(factory: Factory<'_>) {
     }
 }
 
-/// A take-over keeps the record's unknown fields and drops those of the former grant.
-pub fn unknown_fields_of_a_grant_end_with_it(factory: Factory<'_>) {
+/// A takeover keeps the unknown fields of the record and drops those of the previous grant.
+pub fn unknown_fields_of_a_grant_are_dropped_by_a_takeover(factory: Factory<'_>) {
     let subject = factory();
     let (store, engine) = (&**subject.store(), subject.engine());
     let lease = take(engine.acquire("k").ttl(LONG).holder("first"));

@@ -1,4 +1,4 @@
-//! Keys that a careless store would mistake.
+//! Keys that a store could confuse or change.
 
 use lessor_core::Key;
 
@@ -94,14 +94,15 @@ fn fill(subject: &Subject, keys: &[Key]) {
     }
 }
 
-/// Keys with braces, spaces, quotes, slashes, wild cards and characters of all kinds hold a record each.
-pub fn hostile_keys_are_kept_as_they_are(factory: Factory<'_>) {
+/// Each key with braces, spaces, quotes, slashes, wildcards and unusual characters has its own
+/// record.
+pub fn unusual_keys_are_stored_unchanged(factory: Factory<'_>) {
     let keys = hostile();
     fill(&factory(), &keys);
 }
 
-/// Keys that differ only by case, by normalisation, by a space or by what follows are different keys.
-pub fn keys_alike_are_not_the_same(factory: Factory<'_>) {
+/// Keys that differ only in case, normalisation, spaces or a suffix are different keys.
+pub fn similar_keys_are_distinct(factory: Factory<'_>) {
     let subject = factory();
     let store = &**subject.store();
     for (one, other) in [
@@ -127,8 +128,8 @@ pub fn keys_alike_are_not_the_same(factory: Factory<'_>) {
     }
 }
 
-/// Keys of 256 characters, up to 1,024 bytes, are kept whole.
-pub fn the_longest_keys_fit(factory: Factory<'_>) {
+/// Keys of 256 characters, up to 1,024 bytes, are stored completely.
+pub fn the_longest_keys_can_be_stored(factory: Factory<'_>) {
     let subject = factory();
     let mut keys = long();
     let last = "x".repeat(255);
@@ -136,8 +137,8 @@ pub fn the_longest_keys_fit(factory: Factory<'_>) {
     fill(&subject, &keys);
 }
 
-/// A listing shows hostile keys as they are, in byte order.
-pub fn scan_lists_hostile_keys_as_they_are(factory: Factory<'_>) {
+/// A listing returns unusual keys unchanged, in byte order.
+pub fn scan_returns_unusual_keys_unchanged(factory: Factory<'_>) {
     let subject = factory();
     let mut keys = hostile();
     keys.extend(long());

@@ -1,4 +1,4 @@
-//! What the passing of time does to a lease.
+//! The effects of time on leases and records.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use super::tools::*;
 
 const INSTANT: Duration = Duration::from_micros(1);
 
-/// A lease is live up to the instant before it expires, and lapsed from then on.
-pub fn p7_a_lease_lives_up_to_its_last_instant(factory: Factory<'_>) {
+/// A lease is live before its expiry, and lapsed from its expiry on.
+pub fn p7_a_lease_is_live_until_its_last_instant(factory: Factory<'_>) {
     let subject = factory();
-    let Some(clock) = subject.exact_clock("p7_a_lease_lives_up_to_its_last_instant") else { return };
+    let Some(clock) = subject.exact_clock("p7_a_lease_is_live_until_its_last_instant") else { return };
     let engine = subject.engine();
     let first = take(engine.acquire("k").ttl(SHORT));
     clock.advance(SHORT - INSTANT);
@@ -27,7 +27,7 @@ pub fn p7_a_lease_lives_up_to_its_last_instant(factory: Factory<'_>) {
     assert_eq!(take(engine.acquire("k")).attempt(), 2);
 }
 
-/// Who acquires a lapsed key takes it over and is told whose it was.
+/// A caller that acquires a lapsed key takes it over, and gets the label of the previous holder.
 pub fn a_lapsed_lease_is_taken_over(factory: Factory<'_>) {
     let subject = factory();
     let engine = subject.engine();
@@ -43,7 +43,7 @@ pub fn a_lapsed_lease_is_taken_over(factory: Factory<'_>) {
     assert_eq!(status(&engine, "k").holder(), Some("second"));
 }
 
-/// What the former holder left at its checkpoint reaches its successor whole.
+/// The checkpoint of the previous holder is passed to its successor unchanged.
 pub fn a_successor_gets_the_checkpoint(factory: Factory<'_>) {
     let subject = factory();
     let engine = subject.engine();
@@ -56,8 +56,8 @@ pub fn a_successor_gets_the_checkpoint(factory: Factory<'_>) {
     assert!(lease.previous_checkpoint_bytes() == Some(&left), "the checkpoint came back changed");
 }
 
-/// An outcome that comes late counts while nobody took over, and says that it came late.
-pub fn an_outcome_may_come_late(factory: Factory<'_>) {
+/// An outcome that is delivered late counts if there was no takeover, and is marked as late.
+pub fn a_late_outcome_counts_before_a_takeover(factory: Factory<'_>) {
     let subject = factory();
     let engine = subject.engine();
     let leases = ["done", "failed", "back"].map(|key| take(engine.acquire(key).ttl(SHORT)));
@@ -71,7 +71,7 @@ pub fn an_outcome_may_come_late(factory: Factory<'_>) {
     assert_eq!(status(&engine, "back").state(), State::Released);
 }
 
-/// What observers saw end does not come back.
+/// A lapsed lease cannot be extended.
 pub fn extend_does_not_revive_a_lapsed_lease(factory: Factory<'_>) {
     let subject = factory();
     let engine = subject.engine();
@@ -84,7 +84,7 @@ pub fn extend_does_not_revive_a_lapsed_lease(factory: Factory<'_>) {
     assert_eq!(status(&engine, "k").state(), State::Lapsed);
 }
 
-/// Extending by less than is left changes nothing about the lease's end.
+/// Extending a lease by less than its remaining time does not change its end.
 pub fn extend_never_shortens(factory: Factory<'_>) {
     let subject = factory();
     let engine = subject.engine();
@@ -96,7 +96,8 @@ pub fn extend_never_shortens(factory: Factory<'_>) {
     assert_eq!(status(&engine, "k").state(), State::InProgress);
 }
 
-/// Where the policy is at most once, a lapsed key is in doubt for everyone until an operator resolves it.
+/// With the at-most-once policy, a lapsed key is in doubt for all callers until an operator
+/// resolves it.
 pub fn a_lapsed_key_stays_in_doubt_until_it_is_resolved(factory: Factory<'_>) {
     let subject = factory();
     let engine = subject.engine();
@@ -120,8 +121,8 @@ pub fn a_lapsed_key_stays_in_doubt_until_it_is_resolved(factory: Factory<'_>) {
     assert!(matches!(engine.resolve("done").failed("late").wait(), Err(Error::Finished { .. })));
 }
 
-/// Dropping a lease is a crash noticed at once: it lapses long before its ttl ends.
-pub fn a_dropped_lease_lapses_at_once(factory: Factory<'_>) {
+/// A dropped lease lapses immediately, long before the end of its ttl.
+pub fn a_dropped_lease_lapses_immediately(factory: Factory<'_>) {
     let subject = factory();
     let engine = subject.engine();
     drop(take(engine.acquire("k").ttl(LONG)));
@@ -130,8 +131,8 @@ pub fn a_dropped_lease_lapses_at_once(factory: Factory<'_>) {
     assert_eq!(lease.previous_grant().map(|former| former.ended()), Some(GrantEnd::Lapsed));
 }
 
-/// After its retention a record counts as absent, purged or not.
-pub fn retention_ends(factory: Factory<'_>) {
+/// After its retention a record counts as absent, whether or not it was purged.
+pub fn a_record_is_absent_after_its_retention(factory: Factory<'_>) {
     let subject = factory();
     let engine = subject.engine_with(|settings| settings.retention = SHORT);
     let done = take(engine.acquire("done").ttl(LONG));
@@ -149,8 +150,8 @@ pub fn retention_ends(factory: Factory<'_>) {
     }
 }
 
-/// While a backoff runs, a failed key stays failed and says when to come again.
-pub fn a_backoff_is_kept(factory: Factory<'_>) {
+/// During a backoff, a failed key stays failed, and the answer contains the time to wait.
+pub fn a_backoff_delays_the_next_attempt(factory: Factory<'_>) {
     let subject = factory();
     let engine = subject.engine();
     let retry = |wait| OnFailed::Retry { max_attempts: 5, backoff: Backoff::fixed(wait) };
@@ -159,7 +160,9 @@ pub fn a_backoff_is_kept(factory: Factory<'_>) {
     assert_eq!((view.state(), view.retry_after()), (State::Failed, Some(Duration::from_secs(5))));
     subject.advance(OUTLIVE);
     assert_eq!(take(engine.acquire("k").on_failed(retry(SHORT))).attempt(), 2);
-    let Some(clock) = subject.exact_clock("a_backoff_is_kept, to its last instant") else { return };
+    let Some(clock) = subject.exact_clock("a_backoff_delays_the_next_attempt, to its last instant") else {
+        return;
+    };
     take(engine.acquire("exact")).fail("code").wait().expect("the holder may");
     clock.advance(SHORT - INSTANT);
     let view = refused(engine.acquire("exact").on_failed(retry(SHORT)));

@@ -1,4 +1,4 @@
-//! Operations, each carried out in one step.
+//! Operations, each of which is executed in one atomic step.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -11,14 +11,15 @@ use lessor_core::{Acquisition, Key, LeaseId, Store};
 use super::Factory;
 use super::tools::*;
 
-/// Sends *extend* to the store, with a retention that outlives everything.
+/// Extends a lease, with a retention that does not end during the test.
 fn extend(store: &dyn Store, key: &Key, holder: LeaseId, ttl: Duration) -> Executed {
     let command = Command::Holder(holder, HolderCommand::Extend { ttl });
-    OwnedOperation::new(key.clone(), command, LONG).send(store).wait().expect("it can be carried out")
+    OwnedOperation::new(key.clone(), command, LONG).send(store).wait().expect("the operation succeeds")
 }
 
-/// An operation is decided upon the record that `load` returns, and `load` returns the record that it leaves.
-pub fn an_operation_agrees_with_load(factory: Factory<'_>) {
+/// An operation is decided on the record that `load` returns, and `load` returns the record that
+/// the operation stored.
+pub fn an_operation_and_load_use_the_same_record(factory: Factory<'_>) {
     let subject = factory();
     let (store, key) = (&**subject.store(), key("k"));
     let (record, holder) = granted(subject.now(), LONG);
@@ -33,8 +34,8 @@ pub fn an_operation_agrees_with_load(factory: Factory<'_>) {
     }
 }
 
-/// An answer without a write rests on the current record.
-pub fn an_answer_is_of_the_current_record(factory: Factory<'_>) {
+/// An answer without a write is based on the current record.
+pub fn an_answer_without_a_write_uses_the_current_record(factory: Factory<'_>) {
     let subject = factory();
     let engine = subject.engine();
     let acquire = || engine.acquire("k").wait().expect("the store answers");
@@ -57,8 +58,8 @@ pub fn a_refused_operation_changes_nothing(factory: Factory<'_>) {
     assert_eq!(bytes(store, "k"), before);
 }
 
-/// A record that a caller has read stays as it was read.
-pub fn an_operation_changes_nothing_that_was_read(factory: Factory<'_>) {
+/// An operation does not change a record that a caller has read.
+pub fn an_operation_does_not_change_records_that_were_read(factory: Factory<'_>) {
     let subject = factory();
     let engine = subject.engine();
     let lease = take(engine.acquire("k"));
@@ -97,17 +98,18 @@ pub fn no_operation_is_lost(factory: Factory<'_>) {
     assert_eq!(last.version().as_u64(), 1 + EACH * RACERS as u64, "a change was lost");
 }
 
-/// A purge judges a record by the state in which an operation left it, whether that made its life shorter or longer.
-pub fn purge_judges_what_an_operation_left(factory: Factory<'_>) {
+/// A purge decides by the record that an operation has stored, whether the operation shortened or
+/// extended its life.
+pub fn purge_uses_the_record_that_an_operation_stored(factory: Factory<'_>) {
     let subject = factory();
     let store = &**subject.store();
-    // A store may keep a record until its token is old enough.
+    // The record has an old token, because a store may keep records with young tokens longer.
     let (record, holder) = granted(subject.now().saturating_sub(LONG), 2 * LONG);
     let shortened = key("shortened");
     put(store, &shortened, &record);
     let release = OwnedOperation::new(shortened, Command::Holder(holder, HolderCommand::Release), SHORT);
-    assert!(release.send(store).wait().expect("it can be carried out").is_write());
-    // On a clock that runs by itself, a short lease may be over before it is extended.
+    assert!(release.send(store).wait().expect("the operation succeeds").is_write());
+    // On a real clock, a short lease may lapse before it is extended, so this is retried.
     let engine = subject.engine_with(|settings| settings.retention = SHORT);
     let prolong = |n: u32| {
         let lease = take(engine.acquire(&format!("prolonged {n}")).ttl(OUTLIVE));
@@ -115,7 +117,7 @@ pub fn purge_judges_what_an_operation_left(factory: Factory<'_>) {
     };
     let prolonged = (0..1_000).find_map(prolong).expect("a lease that was extended in time");
     subject.advance(OUTLIVE + SHORT + OUTLIVE);
-    // A store that estimates the time learns of it by reading.
+    // A store that estimates the time needs further readings until the record is due.
     eventually("the released record is purged", || {
         purge_all(store);
         stored(store, "shortened").is_none()
@@ -123,15 +125,16 @@ pub fn purge_judges_what_an_operation_left(factory: Factory<'_>) {
     assert!(stored(store, prolonged.key()).is_some());
 }
 
-/// An operation is judged by the store's clock at its step: a lease that a reader saw lapse is not extended afterwards.
-pub fn p7_an_operation_is_judged_by_the_clock_at_its_step(factory: Factory<'_>) {
+/// An operation uses the store's clock in its atomic step: a lease that a reader has seen lapse is
+/// not extended afterwards.
+pub fn p7_an_operation_uses_the_clock_of_its_atomic_step(factory: Factory<'_>) {
     let subject = factory();
-    let Some(clock) = subject.exact_clock("p7_an_operation_is_judged_by_the_clock_at_its_step") else {
+    let Some(clock) = subject.exact_clock("p7_an_operation_uses_the_clock_of_its_atomic_step") else {
         return;
     };
     if subject.has_reads_before_commits() {
         println!(
-            "skipped, readers may read before a commit: p7_an_operation_is_judged_by_the_clock_at_its_step"
+            "skipped, readers may read before a commit: p7_an_operation_uses_the_clock_of_its_atomic_step"
         );
         return;
     }

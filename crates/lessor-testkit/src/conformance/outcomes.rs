@@ -1,4 +1,4 @@
-//! What work came to stays, and asking again does not change it.
+//! Outcomes are final, and repeated requests do not change them.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::Factory;
 use super::tools::*;
 use crate::subject::Subject;
 
-/// Everything anyone could try with a finished key, but the operator's `forget`.
+/// Tries every operation on a finished key, except an operator's `forget`.
 fn try_everything(subject: &Subject, engine: &Engine, lease: &Lease) {
     let _ = engine.acquire("k").wait();
     let _ = engine.acquire("k").on_lapsed(OnLapsed::InDoubt).wait();
@@ -31,7 +31,7 @@ fn try_everything(subject: &Subject, engine: &Engine, lease: &Lease) {
     purge_all(&**subject.store());
 }
 
-/// A completed record does not change within its retention, whoever tries what.
+/// No operation changes a completed record within its retention.
 pub fn p3_a_completed_record_does_not_change(factory: Factory<'_>) {
     let subject = factory();
     let engine = subject.engine();
@@ -44,7 +44,7 @@ pub fn p3_a_completed_record_does_not_change(factory: Factory<'_>) {
     assert_eq!(bytes(&**subject.store(), "k"), before);
 }
 
-/// A failed record does not change within its retention, unless a policy says to retry.
+/// No operation changes a failed record within its retention, unless a policy retries.
 pub fn p3_a_failed_record_does_not_change(factory: Factory<'_>) {
     let subject = factory();
     let engine = subject.engine();
@@ -57,8 +57,8 @@ pub fn p3_a_failed_record_does_not_change(factory: Factory<'_>) {
     assert_eq!(bytes(&**subject.store(), "k"), before);
 }
 
-/// The same acquire, sent again under its lease id, is answered with the same grant and writes nothing.
-pub fn p6_an_acquire_sent_again_is_the_same_grant(factory: Factory<'_>) {
+/// A repeated acquire with the same lease id returns the same grant and writes nothing.
+pub fn p6_a_repeated_acquire_returns_the_same_grant(factory: Factory<'_>) {
     let subject = factory();
     let engine = subject.engine();
     let id = lease_id();
@@ -70,8 +70,8 @@ pub fn p6_an_acquire_sent_again_is_the_same_grant(factory: Factory<'_>) {
     assert_eq!(bytes(&**subject.store(), "k"), before);
 }
 
-/// The same complete, sent again, gives the same answer and writes nothing.
-pub fn p6_a_complete_sent_again_writes_nothing(factory: Factory<'_>) {
+/// A repeated complete returns the same answer and writes nothing.
+pub fn p6_a_repeated_complete_writes_nothing(factory: Factory<'_>) {
     let subject = factory();
     let engine = subject.engine();
     let lease = take(engine.acquire("k").ttl(LONG));
@@ -81,12 +81,12 @@ pub fn p6_a_complete_sent_again_writes_nothing(factory: Factory<'_>) {
     assert_eq!((again.version(), again.is_late()), (first.version(), first.is_late()));
     assert!(again.is_duplicate() && !first.is_duplicate());
     let other = refusal(lease.complete(&"another").wait());
-    assert!(matches!(other, Error::Finished { state: State::Completed }), "{other:?}");
+    assert!(matches!(other, Error::Finished { state: State::Completed, .. }), "{other:?}");
     assert_eq!(bytes(&**subject.store(), "k"), before);
 }
 
-/// The same fail, sent again, gives the same answer and writes nothing.
-pub fn p6_a_fail_sent_again_writes_nothing(factory: Factory<'_>) {
+/// A repeated fail returns the same answer and writes nothing.
+pub fn p6_a_repeated_fail_writes_nothing(factory: Factory<'_>) {
     let subject = factory();
     let engine = subject.engine();
     let lease = take(engine.acquire("k").ttl(LONG));
@@ -96,12 +96,12 @@ pub fn p6_a_fail_sent_again_writes_nothing(factory: Factory<'_>) {
     assert_eq!(again.version(), first.version());
     assert!(again.is_duplicate() && !first.is_duplicate());
     let other = refusal(lease.fail("another").wait());
-    assert!(matches!(other, Error::Finished { state: State::Failed }), "{other:?}");
+    assert!(matches!(other, Error::Finished { state: State::Failed, .. }), "{other:?}");
     assert_eq!(bytes(&**subject.store(), "k"), before);
 }
 
-/// The same release, sent again, gives the same answer and writes nothing.
-pub fn p6_a_release_sent_again_writes_nothing(factory: Factory<'_>) {
+/// A repeated release returns the same answer and writes nothing.
+pub fn p6_a_repeated_release_writes_nothing(factory: Factory<'_>) {
     let subject = factory();
     let engine = subject.engine();
     let lease = take(engine.acquire("k").ttl(LONG));
@@ -113,7 +113,7 @@ pub fn p6_a_release_sent_again_writes_nothing(factory: Factory<'_>) {
     assert_eq!(bytes(&**subject.store(), "k"), before);
 }
 
-/// Later callers, on this engine or another, get the first one's result byte for byte, up to a mebibyte.
+/// Later callers, on this engine or another, get the stored result byte for byte, up to 1 MiB.
 pub fn a_result_is_replayed_byte_for_byte(factory: Factory<'_>) {
     let subject = factory();
     let (engine, other) = (subject.engine(), subject.engine());
@@ -130,7 +130,7 @@ pub fn a_result_is_replayed_byte_for_byte(factory: Factory<'_>) {
     }
 }
 
-/// Later callers are told of a failure, with its code and detail.
+/// Later callers get the failure with its code and detail.
 pub fn a_failure_is_replayed_by_default(factory: Factory<'_>) {
     let subject = factory();
     let engine = subject.engine();
@@ -145,8 +145,8 @@ pub fn a_failure_is_replayed_by_default(factory: Factory<'_>) {
     assert_eq!(refused(engine.acquire("c")).error_code(), Some("canceled:why"));
 }
 
-/// A policy to retry opens a failed key again, up to its number of attempts.
-pub fn a_failure_is_retried_where_the_policy_says_so(factory: Factory<'_>) {
+/// A retry policy allows a failed key to be acquired again, up to its number of attempts.
+pub fn a_failure_is_retried_if_the_policy_allows_it(factory: Factory<'_>) {
     let subject = factory();
     let engine = subject.engine();
     let retry = OnFailed::Retry { max_attempts: 3, backoff: Backoff::NONE };
@@ -159,8 +159,9 @@ pub fn a_failure_is_retried_where_the_policy_says_so(factory: Factory<'_>) {
     assert_eq!(refused(engine.acquire("k")).attempt(), 3);
 }
 
-/// After an operator's `forget` the key begins anew; a live one is forgotten only by force.
-pub fn forget_opens_a_finished_key_again(factory: Factory<'_>) {
+/// After `forget`, the next acquire of the key is the first one. A live key is forgotten only by
+/// force.
+pub fn a_forgotten_key_can_be_acquired_again(factory: Factory<'_>) {
     let subject = factory();
     let engine = subject.engine();
     assert!(!engine.forget("k").wait().expect("there is nothing to forget"));
@@ -177,7 +178,7 @@ pub fn forget_opens_a_finished_key_again(factory: Factory<'_>) {
     assert_eq!(take(engine.acquire("k")).attempt(), 1);
 }
 
-/// Of many callers at the same time, one runs the work, and all get its result.
+/// Of many concurrent callers one runs the work, and all get its result.
 pub fn once_runs_the_work_once(factory: Factory<'_>) {
     let subject = factory();
     let engine = subject.engine();
@@ -197,7 +198,7 @@ pub fn once_runs_the_work_once(factory: Factory<'_>) {
         let callers: Vec<_> = (0..RACERS).map(caller).collect();
         let results: Vec<_> =
             callers.iter().map(|caller| within_patience("a caller of `once`", caller)).collect();
-        assert_eq!(runs.load(Ordering::SeqCst), 1, "the work was run so often");
+        assert_eq!(runs.load(Ordering::SeqCst), 1, "number of runs");
         assert!(results.iter().all(|result| Some(result) == results.first()), "{results:?}");
         assert!(matches!(engine.acquire(&key).wait(), Ok(Acquisition::Completed(_))));
     }

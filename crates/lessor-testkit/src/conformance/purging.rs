@@ -1,4 +1,4 @@
-//! Dropping what nobody may miss.
+//! The removal of records whose retention has ended.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -14,8 +14,8 @@ fn numbered(prefix: &str, count: usize) -> Vec<Key> {
     (0..count).map(|number| key(&format!("{prefix}{number}"))).collect()
 }
 
-/// Records whose retention has ended are dropped.
-pub fn purge_drops_what_is_due(factory: Factory<'_>) {
+/// Records whose retention has ended are removed.
+pub fn purge_removes_due_records(factory: Factory<'_>) {
     let subject = factory();
     let store = &**subject.store();
     let over = numbered("over", 30);
@@ -31,7 +31,7 @@ pub fn purge_drops_what_is_due(factory: Factory<'_>) {
 }
 
 /// Records whose retention has not ended are kept: live, lapsed, finished and released ones.
-pub fn purge_drops_nothing_that_is_not_due(factory: Factory<'_>) {
+pub fn purge_keeps_records_that_are_not_due(factory: Factory<'_>) {
     let subject = factory();
     let store = &**subject.store();
     let now = subject.now();
@@ -54,12 +54,12 @@ pub fn purge_drops_nothing_that_is_not_due(factory: Factory<'_>) {
     }
 }
 
-/// A record is kept until the very instant of its [`purge_at`](Record::purge_at).
+/// A record is kept until its [`purge_at`](Record::purge_at), to the microsecond.
 ///
-/// A store may keep tokens that are younger than an hour for longer.
-pub fn purge_judges_the_exact_instant(factory: Factory<'_>) {
+/// The record is old, because a store may keep records with tokens younger than an hour longer.
+pub fn purge_removes_a_record_exactly_at_its_purge_time(factory: Factory<'_>) {
     let subject = factory();
-    let Some(clock) = subject.exact_clock("purge_judges_the_exact_instant") else { return };
+    let Some(clock) = subject.exact_clock("purge_removes_a_record_exactly_at_its_purge_time") else { return };
     let store = &**subject.store();
     let hour = Duration::from_secs(3600);
     let record = released(subject.now().saturating_sub(hour), hour + SHORT);
@@ -72,11 +72,13 @@ pub fn purge_judges_the_exact_instant(factory: Factory<'_>) {
     assert_eq!(load(store, &key("k")).record, None);
 }
 
-/// A grant made by a reading of the clock from before a purge has a token above those that were purged, or is refused.
+/// A grant that was decided with a clock reading from before a purge has a token above all purged
+/// ones, or is rejected.
 ///
-/// The story: a caller reads the clock and is suspended; others acquire the key, finish and are purged; then the
-/// caller's grant arrives, over nothing, with a lower token than was seen before.
-pub fn p2_a_grant_by_an_old_reading_does_not_undercut_what_was_purged(factory: Factory<'_>) {
+/// A caller reads the clock and is suspended. Others acquire the key, complete it, and the record
+/// is purged. Then the caller's grant arrives, expects no record, and has a lower token than the
+/// purged one.
+pub fn p2_a_delayed_grant_gets_no_token_below_a_purged_one(factory: Factory<'_>) {
     let subject = factory();
     let store = &**subject.store();
     let past = subject.now().saturating_sub(Duration::from_secs(3600));
@@ -91,10 +93,10 @@ pub fn p2_a_grant_by_an_old_reading_does_not_undercut_what_was_purged(factory: F
     put(store, &key("k"), &some(subject.now()));
 }
 
-/// One call drops at most as many records as it was told, and says how many.
+/// One call removes at most `limit` records, and returns their number.
 ///
-/// A store may drop records whose retention has ended by itself as well.
-pub fn purge_drops_at_most_its_limit(factory: Factory<'_>) {
+/// A store may also remove records whose retention has ended on its own.
+pub fn purge_removes_at_most_its_limit(factory: Factory<'_>) {
     let subject = factory();
     let store = &**subject.store();
     for key in numbered("over", 10) {
@@ -103,17 +105,20 @@ pub fn purge_drops_at_most_its_limit(factory: Factory<'_>) {
     let mut dropped = 0;
     for _ in 0..10 {
         let now = store.purge(3).wait().expect("the store can be purged").dropped;
-        assert!(now <= 3, "{now} records were dropped for a limit of 3");
+        assert!(now <= 3, "{now} records were removed with a limit of 3");
         dropped += now;
         let left = list(store, "", 100).len();
-        assert!(left + dropped <= 10, "{dropped} were said to be dropped, but {left} of 10 are left");
+        assert!(
+            left + dropped <= 10,
+            "{dropped} records were reported as removed, but {left} of 10 are left"
+        );
     }
     assert_eq!(list(store, "", 100), []);
 }
 
-/// A record whose token is still ahead of the clock is kept even if its retention has ended: the next grant's token
-/// has to be larger.
-pub fn p2_purge_never_drops_a_token_floor(factory: Factory<'_>) {
+/// A record whose token is ahead of the clock is kept even if its retention has ended, because the
+/// next token must be higher.
+pub fn p2_purge_keeps_a_token_that_is_ahead_of_the_clock(factory: Factory<'_>) {
     let subject = factory();
     let store = &**subject.store();
     let now = subject.now();
@@ -123,24 +128,28 @@ pub fn p2_purge_never_drops_a_token_floor(factory: Factory<'_>) {
     put(store, &key("floor"), &floor);
     put(store, &key("over"), &due(now));
     purge_all(store);
-    assert_eq!(load(store, &key("floor")).record.as_ref(), Some(&floor), "the token's floor was dropped");
+    assert_eq!(
+        load(store, &key("floor")).record.as_ref(),
+        Some(&floor),
+        "the record with the highest token was purged"
+    );
     let lease = take(subject.engine().acquire("floor"));
     assert!(lease.token() > floor.token(), "token {} after {}", lease.token(), floor.token());
 }
 
-/// A record that is written anew while a purge runs is kept.
-pub fn purge_never_drops_what_was_written_meanwhile(factory: Factory<'_>) {
+/// A record that is written again while a purge runs is kept.
+pub fn purge_keeps_records_that_are_written_meanwhile(factory: Factory<'_>) {
     let subject = factory();
     let store = &**subject.store();
     let now = subject.now();
     let keys = numbered("k", 64);
     for round in 0..50 {
-        // With tokens above those of the rounds before, as grants have them.
+        // The tokens are above those of earlier rounds, as those of grants are.
         let due = due(now.saturating_add(Duration::from_micros(round)));
         for key in &keys {
             let old = load(store, key).record;
             let answer = swap_in(store, key, old.as_ref(), &due);
-            // What is due may have gone between the two.
+            // The record may have been purged between the two calls.
             assert!(matches!(answer, CasResult::Written | CasResult::Conflict(_)));
         }
         let done = AtomicBool::new(false);
@@ -161,12 +170,12 @@ pub fn purge_never_drops_what_was_written_meanwhile(factory: Factory<'_>) {
                 .collect();
             let lost = written.iter().find(|(key, fresh)| load(store, key).record.as_ref() != Some(fresh));
             done.store(true, Ordering::SeqCst);
-            assert!(lost.is_none(), "it was purged although it had been written anew: {lost:?}");
+            assert!(lost.is_none(), "a record that was written again was purged: {lost:?}");
         });
     }
 }
 
-/// Whoever looks through an engine cannot tell whether a purge has run.
+/// Nothing that an engine returns depends on whether a purge has run.
 pub fn p9_purge_is_invisible_to_readers(factory: Factory<'_>) {
     let subject = factory();
     let engine = subject.engine_with(|settings| settings.retention = SHORT);

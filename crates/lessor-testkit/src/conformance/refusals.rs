@@ -1,4 +1,4 @@
-//! Whoever is refused has changed nothing.
+//! Refused operations change nothing.
 
 use lessor_core::{Error, Key};
 
@@ -6,8 +6,8 @@ use super::Factory;
 use super::stays_open::StaysOpen;
 use super::tools::*;
 
-/// Strangers and operators without force leave a live record as it was.
-pub fn p4_refusals_leave_a_live_record_byte_for_byte(factory: Factory<'_>) {
+/// Operations without the lease id, and of operators without force, leave a live record unchanged.
+pub fn p4_refused_operations_leave_a_live_record_unchanged(factory: Factory<'_>) {
     let subject = factory();
     let engine = subject.engine();
     let lease = take(engine.acquire("k").ttl(LONG).fingerprint("request"));
@@ -24,7 +24,7 @@ pub fn p4_refusals_leave_a_live_record_byte_for_byte(factory: Factory<'_>) {
     ];
     for answer in answers {
         let error = refusal(answer);
-        assert!(matches!(error, Error::NotHolder { token } if token == lease.token()), "{error:?}");
+        assert!(matches!(error, Error::NotHolder { token, .. } if token == lease.token()), "{error:?}");
         assert_eq!(bytes(&**subject.store(), "k"), before);
     }
     assert!(matches!(engine.forget("k").wait(), Err(Error::Busy { .. })));
@@ -36,7 +36,8 @@ pub fn p4_refusals_leave_a_live_record_byte_for_byte(factory: Factory<'_>) {
     lease.release().wait().expect("the lease is still the holder's");
 }
 
-/// A holder whose lease lapsed and was taken over changes nothing any more, and is told the successor's token.
+/// The operations of a holder whose lease was taken over change nothing, and return the successor's
+/// token.
 pub fn p4_a_superseded_holder_changes_nothing(factory: Factory<'_>) {
     let subject = factory().map_store(StaysOpen::over);
     let engine = subject.engine();
@@ -57,7 +58,7 @@ pub fn p4_a_superseded_holder_changes_nothing(factory: Factory<'_>) {
             stale.abandon().wait(),
         ] {
             let error = refusal(answer);
-            assert!(matches!(error, Error::NotHolder { token } if token == holder.token()), "{error:?}");
+            assert!(matches!(error, Error::NotHolder { token, .. } if token == holder.token()), "{error:?}");
         }
         assert_eq!(bytes(&**subject.store(), "k"), before);
     };
@@ -69,7 +70,7 @@ pub fn p4_a_superseded_holder_changes_nothing(factory: Factory<'_>) {
     assert_eq!(status(&engine, "k").result::<String>().expect("there is a result"), "the successor's");
 }
 
-/// The same key for another request is refused, whatever state it is in.
+/// An acquire of the same key for another request is refused in every state.
 pub fn p4_another_fingerprint_is_refused(factory: Factory<'_>) {
     let subject = factory();
     let engine = subject.engine();
@@ -87,8 +88,8 @@ pub fn p4_another_fingerprint_is_refused(factory: Factory<'_>) {
     assert!(refused(engine.acquire("k")).is_finished());
 }
 
-/// Results, checkpoints and metadata over the limit are refused before anything is written.
-pub fn p4_what_is_too_large_is_refused_before_anything_is_written(factory: Factory<'_>) {
+/// Results, checkpoints and metadata over the limits are refused before anything is written.
+pub fn p4_oversized_values_are_refused_before_any_write(factory: Factory<'_>) {
     let subject = factory();
     let engine = subject.engine_with(|settings| {
         settings.max_result = 100;
@@ -114,8 +115,8 @@ pub fn p4_what_is_too_large_is_refused_before_anything_is_written(factory: Facto
     lease.complete_bytes(&[0; 100]).wait().expect("it is within the limit");
 }
 
-/// Who holds nothing, because there is no record, is told so and writes none.
-pub fn p4_holders_of_nothing_are_told_so(factory: Factory<'_>) {
+/// A holder's operation on a key without a record is refused and creates none.
+pub fn p4_operations_on_a_key_without_a_record_are_refused(factory: Factory<'_>) {
     let subject = factory();
     let engine = subject.engine();
     let nobody = engine.lease_handle("k", lease_id()).expect("a valid key");
@@ -134,7 +135,7 @@ pub fn p4_holders_of_nothing_are_told_so(factory: Factory<'_>) {
     assert_eq!(stored(&**subject.store(), "k"), None);
 }
 
-/// What cannot be a key is refused everywhere, and reaches no store.
+/// Malformed keys are refused by every operation and never reach the store.
 pub fn p12_malformed_keys_are_refused(factory: Factory<'_>) {
     let subject = factory();
     let engine = subject.engine();

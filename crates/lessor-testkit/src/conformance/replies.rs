@@ -1,4 +1,4 @@
-//! Replies that no caller waits for.
+//! Replies that are dropped or awaited elsewhere, and honest errors.
 
 use std::sync::Arc;
 use std::thread;
@@ -10,8 +10,8 @@ use super::Factory;
 use super::tools::*;
 use crate::retrying;
 
-/// A dropped reply leaves the old record or the new one, and the key can be written as before.
-pub fn a_dropped_reply_leaves_all_or_nothing(factory: Factory<'_>) {
+/// After a dropped reply the old or the new record is stored, and the key can still be written.
+pub fn a_write_with_a_dropped_reply_is_complete_or_absent(factory: Factory<'_>) {
     let subject = factory();
     let (store, key, now) = (&**subject.store(), key("k"), subject.now());
     let (mut record, holder) = granted(now, LONG);
@@ -20,7 +20,7 @@ pub fn a_dropped_reply_leaves_all_or_nothing(factory: Factory<'_>) {
         let next = changed(&record, holder, now);
         drop(retrying::swap(store, &key, &change(Some(&record), &next)));
         drop(store.load(&key));
-        // The write that nobody waited for may still land between these two.
+        // The write without a waiting caller may still take effect between these two.
         for _ in 0..2 {
             let found = load(store, &key).record.expect("it is there");
             assert!(found == record || found == next, "neither the old record nor the new one");
@@ -33,15 +33,13 @@ pub fn a_dropped_reply_leaves_all_or_nothing(factory: Factory<'_>) {
             match swap(store, &key, change(Some(&record), &next)) {
                 CasResult::Written => record = next,
                 CasResult::Conflict(seen) => record = seen.record.expect("it is there"),
-                CasResult::WrittenAs(_) | CasResult::Rejected(_) => {
-                    unreachable!("the change depends on no clock")
-                }
+                other => panic!("the change depends on no clock: {other:?}"),
             }
         }
     }
 }
 
-/// A reply does not belong to the thread that asked.
+/// A reply may be awaited on another thread than the one that sent the request.
 pub fn replies_may_be_awaited_on_another_thread(factory: Factory<'_>) {
     let subject = factory();
     let (store, key) = (Arc::clone(subject.store()), key("k"));
@@ -54,17 +52,14 @@ pub fn replies_may_be_awaited_on_another_thread(factory: Factory<'_>) {
     assert_eq!(seen.expect("the store can be read").record, Some(record));
 }
 
-/// Where a store answers that nothing happened, nothing did.
-pub fn an_error_that_says_nothing_happened_is_right(factory: Factory<'_>) {
+/// If the store's error states that nothing was changed, nothing was changed.
+pub fn an_error_that_states_no_change_is_accurate(factory: Factory<'_>) {
     let subject = factory();
     let store = &**subject.store();
     for number in 0..200 {
         let key = key(&format!("k{number}"));
         let answer = retrying::swap(store, &key, &change(None, &some(subject.now()))).wait();
-        if let Err(
-            StoreError::Unavailable { .. } | StoreError::Misconfigured { .. } | StoreError::Full { .. },
-        ) = answer
-        {
+        if let Err(StoreError::Unavailable(_) | StoreError::Misconfigured(_) | StoreError::Full(_)) = answer {
             eventually("the store can be read again", || store.load(&key).wait().is_ok());
             let found = load(store, &key).record;
             assert_eq!(found, None, "the store answered that nothing was changed");

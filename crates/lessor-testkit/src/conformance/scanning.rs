@@ -10,7 +10,8 @@ use super::Factory;
 use super::tools::*;
 use crate::subject::Subject;
 
-/// Fills the store with `count` records, written in an order that is not theirs.
+/// Fills the store with `count` records, which are written in another order than that of their
+/// keys.
 fn fill(subject: &Subject, prefix: &str, count: usize) -> BTreeMap<Key, Record> {
     let mut records = BTreeMap::new();
     for number in 0..count {
@@ -23,14 +24,14 @@ fn fill(subject: &Subject, prefix: &str, count: usize) -> BTreeMap<Key, Record> 
     records
 }
 
-/// There is nothing to list in an empty store.
+/// An empty store has an empty listing.
 pub fn an_empty_store_lists_nothing(factory: Factory<'_>) {
     let subject = factory();
     assert_eq!(list(&**subject.store(), "", 10), []);
     assert_eq!(list(&**subject.store(), "a", 1), []);
 }
 
-/// Records come in the order of their keys, byte by byte.
+/// Records are listed in the byte order of their keys.
 pub fn scan_lists_in_key_order(factory: Factory<'_>) {
     let subject = factory();
     let store = &**subject.store();
@@ -46,7 +47,7 @@ pub fn scan_lists_in_key_order(factory: Factory<'_>) {
     }
 }
 
-/// Only keys that begin with the prefix are listed, and no character of it means anything but itself.
+/// Only keys that begin with the prefix are listed, and no character of the prefix is a wildcard.
 pub fn scan_filters_by_prefix(factory: Factory<'_>) {
     let subject = factory();
     let store = &**subject.store();
@@ -65,8 +66,8 @@ pub fn scan_filters_by_prefix(factory: Factory<'_>) {
     }
 }
 
-/// Pages of any size show every record once.
-pub fn scan_shows_every_record_once_whatever_the_page(factory: Factory<'_>) {
+/// Pages of any size contain every record once.
+pub fn scan_returns_every_record_once_for_any_page_size(factory: Factory<'_>) {
     let subject = factory();
     fill(&subject, "x", 5);
     let records: Vec<_> = fill(&subject, "k", 60).into_iter().collect();
@@ -75,8 +76,8 @@ pub fn scan_shows_every_record_once_whatever_the_page(factory: Factory<'_>) {
     }
 }
 
-/// A listing goes on behind its cursor, whether there is a record under it or not.
-pub fn scan_goes_on_behind_a_cursor_that_is_no_key(factory: Factory<'_>) {
+/// A listing continues after its cursor, whether or not there is a record under it.
+pub fn scan_continues_after_a_cursor_without_a_record(factory: Factory<'_>) {
     let subject = factory();
     let store = &**subject.store();
     for name in ["b", "d", "f"] {
@@ -89,8 +90,8 @@ pub fn scan_goes_on_behind_a_cursor_that_is_no_key(factory: Factory<'_>) {
     }
 }
 
-/// A listing shows the very records.
-pub fn scan_shows_the_records_that_load_shows(factory: Factory<'_>) {
+/// A listing contains the same records as `load` returns.
+pub fn scan_returns_the_same_records_as_load(factory: Factory<'_>) {
     let subject = factory();
     let store = &**subject.store();
     for (number, record) in variety(subject.now(), b"result").iter().enumerate() {
@@ -103,8 +104,9 @@ pub fn scan_shows_the_records_that_load_shows(factory: Factory<'_>) {
     }
 }
 
-/// Records that stay in place appear exactly once, in order, while others are written and purged between the pages.
-pub fn scan_shows_records_that_stay_once_while_others_come_and_go(factory: Factory<'_>) {
+/// Records that exist throughout appear exactly once, in order, while others are written and purged
+/// between the pages.
+pub fn scan_returns_unchanged_records_once_while_others_change(factory: Factory<'_>) {
     let subject = factory();
     let store = &**subject.store();
     let now = subject.now();

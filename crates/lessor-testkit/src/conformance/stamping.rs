@@ -1,10 +1,10 @@
-//! Outcomes have the time of their write.
+//! Outcomes carry the time of their write.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use lessor_core::rules::{Command, Decision, HolderCommand, decide};
-use lessor_core::store::{CasResult, ConditionalWrite};
+use lessor_core::store::CasResult;
 use lessor_core::{Clock, Engine};
 
 use super::Factory;
@@ -12,9 +12,9 @@ use super::tools::*;
 use crate::faulty::Level;
 use crate::jumping::Jumps;
 
-/// An outcome that is written later than it was decided is stored as it is, or as `ConditionalWrite::stamped` says; and the answer says
-/// which.
-pub fn a_stamped_outcome_is_the_one_that_is_stored(factory: Factory<'_>) {
+/// An outcome that is written later than it was decided is stored unchanged, or as
+/// `ConditionalWrite::stamped` returns it. The reply states which.
+pub fn the_reply_to_an_outcome_matches_the_stored_record(factory: Factory<'_>) {
     let subject = factory();
     let (store, key, now) = (&**subject.store(), key("k"), subject.now());
     let (grant, holder) = granted(now, LONG);
@@ -41,8 +41,8 @@ pub fn a_stamped_outcome_is_the_one_that_is_stored(factory: Factory<'_>) {
     }
 }
 
-/// A change without an outcome is stored as it is, whenever it was decided.
-pub fn what_is_no_outcome_is_stored_as_it_is(factory: Factory<'_>) {
+/// A write without an outcome is stored unchanged, independent of the time of its decision.
+pub fn a_write_without_an_outcome_is_stored_unchanged(factory: Factory<'_>) {
     let subject = factory();
     let (store, key, now) = (&**subject.store(), key("k"), subject.now());
     let (grant, holder) = granted(now, LONG);
@@ -50,18 +50,18 @@ pub fn what_is_no_outcome_is_stored_as_it_is(factory: Factory<'_>) {
     let next = changed(&grant, holder, now);
     subject.advance(Duration::from_millis(5));
     let end = Some(grant.expires_at());
-    let change = ConditionalWrite { not_after: end, ..change(Some(&grant), &next) };
+    let change = change(Some(&grant), &next).with_window(None, end);
     assert!(matches!(swap(store, &key, change), CasResult::Written));
     assert_eq!(load(store, &key).record, Some(next));
 }
 
-/// The story: a completion was decided while the lease lived, and written five seconds after it had lapsed. It said "not
-/// late", and its time was that of the decision.
-pub fn lateness_is_judged_at_the_write(factory: Factory<'_>) {
+/// A completion was decided while the lease was live, and written five seconds after it had lapsed.
+/// It was marked as not late, and carried the time of the decision.
+pub fn lateness_is_decided_at_the_write(factory: Factory<'_>) {
     for level in [Level::Operations, Level::Swaps] {
         for (jump, late) in [(Duration::from_millis(300), false), (Duration::from_secs(5), true)] {
             let subject = factory();
-            let Some(clock) = subject.exact_clock("lateness_is_judged_at_the_write") else { return };
+            let Some(clock) = subject.exact_clock("lateness_is_decided_at_the_write") else { return };
             let (store, jumps) = Jumps::over(Arc::clone(subject.store()), clock.clone(), level);
             let engine = Engine::new(Arc::clone(&store)).expect("an engine");
             for outcome in ["complete", "fail", "release"] {

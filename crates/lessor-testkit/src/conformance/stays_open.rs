@@ -1,4 +1,5 @@
-//! A store that stays open when an engine over it is closed, so that a promise can look at what the closing left.
+//! A store that stays open when its engine is closed, so that a promise can examine the result of
+//! the closing.
 
 use std::sync::Arc;
 

@@ -1,10 +1,10 @@
-//! What is written is what is read, and nothing is written over something unexpected.
+//! Reads return what was written, and swaps replace only the expected record.
 
 use super::Factory;
 use super::tools::*;
 
-/// `load` shows the record that `swap` stored.
-pub fn load_shows_what_swap_stored(factory: Factory<'_>) {
+/// `load` returns the record that a swap stored.
+pub fn load_returns_the_stored_record(factory: Factory<'_>) {
     let subject = factory();
     let (store, key) = (&**subject.store(), key("k"));
     let record = some(subject.now());
@@ -18,8 +18,8 @@ pub fn a_key_never_written_has_no_record(factory: Factory<'_>) {
     assert_eq!(stored(&**subject.store(), "k"), None);
 }
 
-/// A change that expects no record is refused where there is one.
-pub fn absence_is_expected_in_vain_where_there_is_a_record(factory: Factory<'_>) {
+/// A swap that expects no record conflicts with an existing one.
+pub fn a_swap_that_expects_no_record_conflicts_with_a_record(factory: Factory<'_>) {
     let subject = factory();
     let (store, key) = (&**subject.store(), key("k"));
     let (first, second) = (some(subject.now()), some(subject.now()));
@@ -28,8 +28,8 @@ pub fn absence_is_expected_in_vain_where_there_is_a_record(factory: Factory<'_>)
     assert_eq!(load(store, &key).record, Some(first));
 }
 
-/// A change that expects a record is refused where there is none.
-pub fn a_record_is_expected_in_vain_where_there_is_none(factory: Factory<'_>) {
+/// A swap that expects a record conflicts if there is none.
+pub fn a_swap_that_expects_a_record_conflicts_with_none(factory: Factory<'_>) {
     let subject = factory();
     let (store, key) = (&**subject.store(), key("k"));
     let (first, second) = (some(subject.now()), some(subject.now()));
@@ -37,7 +37,7 @@ pub fn a_record_is_expected_in_vain_where_there_is_none(factory: Factory<'_>) {
     assert_eq!(load(store, &key).record, None);
 }
 
-/// Who expects an earlier version of the record is refused.
+/// A swap that expects an earlier version of the record conflicts.
 pub fn swap_compares_the_version(factory: Factory<'_>) {
     let subject = factory();
     let (store, key, now) = (&**subject.store(), key("k"), subject.now());
@@ -53,7 +53,7 @@ pub fn swap_compares_the_version(factory: Factory<'_>) {
     assert_eq!(load(store, &key).record, Some(second));
 }
 
-/// Who expects another grant of the same version is refused.
+/// A swap that expects another grant with the same version conflicts.
 pub fn swap_compares_the_token(factory: Factory<'_>) {
     let subject = factory();
     let (store, key, now) = (&**subject.store(), key("k"), subject.now());
@@ -66,8 +66,8 @@ pub fn swap_compares_the_token(factory: Factory<'_>) {
     assert_eq!(load(store, &key).record, Some(theirs));
 }
 
-/// A conflict shows what is stored, neither what was expected nor what was to be written.
-pub fn a_conflict_shows_the_current_record_and_changes_nothing(factory: Factory<'_>) {
+/// A conflict returns the stored record, and neither the expected nor the new one.
+pub fn a_conflict_returns_the_current_record_and_changes_nothing(factory: Factory<'_>) {
     let subject = factory();
     let (store, key) = (&**subject.store(), key("k"));
     for record in variety(subject.now(), b"result") {
@@ -80,8 +80,8 @@ pub fn a_conflict_shows_the_current_record_and_changes_nothing(factory: Factory<
     }
 }
 
-/// Each swap that expects what the one before it stored is stored.
-pub fn swaps_chain(factory: Factory<'_>) {
+/// Each swap that expects the record of the previous one is stored.
+pub fn consecutive_swaps_are_stored(factory: Factory<'_>) {
     let subject = factory();
     let (store, key, now) = (&**subject.store(), key("k"), subject.now());
     let (mut record, holder) = granted(now, LONG);
@@ -95,8 +95,8 @@ pub fn swaps_chain(factory: Factory<'_>) {
     }
 }
 
-/// A write under one key changes no other.
-pub fn keys_do_not_touch_each_other(factory: Factory<'_>) {
+/// A write under one key changes no other key.
+pub fn a_write_changes_no_other_key(factory: Factory<'_>) {
     let subject = factory();
     let store = &**subject.store();
     let all: Vec<_> = (0..100).map(|n| (key(&format!("k{n}")), granted(subject.now(), LONG))).collect();
@@ -113,8 +113,8 @@ pub fn keys_do_not_touch_each_other(factory: Factory<'_>) {
     }
 }
 
-/// Records of every kind come back as they were, to the last byte.
-pub fn records_come_back_byte_for_byte(factory: Factory<'_>) {
+/// Records of every kind are returned unchanged, byte for byte.
+pub fn records_are_returned_byte_for_byte(factory: Factory<'_>) {
     let subject = factory();
     let store = &**subject.store();
     let result: Vec<u8> = (0..=255).chain((0..=255).rev()).collect();
@@ -127,8 +127,8 @@ pub fn records_come_back_byte_for_byte(factory: Factory<'_>) {
     }
 }
 
-/// A result of a whole mebibyte comes back as it was, from `load`, from a conflict and from `scan`.
-pub fn a_mebibyte_comes_back_whole(factory: Factory<'_>) {
+/// A result of 1 MiB is returned unchanged by `load`, in a conflict, and by `scan`.
+pub fn a_result_of_a_mebibyte_is_returned_unchanged(factory: Factory<'_>) {
     let subject = factory();
     let (store, key) = (&**subject.store(), key("large"));
     let mut noise = 1_u32;

@@ -6,15 +6,15 @@ use super::Factory;
 use super::tools::*;
 use crate::subject::Subject;
 
-/// Moves a clock that does not run by itself.
+/// Advances a manual clock.
 fn tick(subject: &Subject) {
     if let Some(clock) = subject.manual_clock() {
         clock.advance(Duration::from_micros(7));
     }
 }
 
-/// Whatever thread asks, the time is never before what any thread was told.
-pub fn p7_now_never_runs_backwards_over_threads(factory: Factory<'_>) {
+/// The time never runs backwards, even between threads.
+pub fn p7_now_never_runs_backwards_between_threads(factory: Factory<'_>) {
     let subject = factory();
     let (store, clock) = (&**subject.store(), subject.manual_clock());
     let high = High::default();
@@ -31,8 +31,8 @@ pub fn p7_now_never_runs_backwards_over_threads(factory: Factory<'_>) {
     });
 }
 
-/// The times that come with records never run backwards either.
-pub fn p7_what_was_seen_never_runs_backwards(factory: Factory<'_>) {
+/// The times that come with records never run backwards.
+pub fn p7_times_of_replies_never_run_backwards(factory: Factory<'_>) {
     let subject = factory();
     let (store, there) = (&**subject.store(), key("k"));
     put(store, &there, &some(subject.now()));
@@ -50,8 +50,8 @@ pub fn p7_what_was_seen_never_runs_backwards(factory: Factory<'_>) {
     }
 }
 
-/// `now` may run ahead of the clock that changes are judged by, but never lags behind it.
-pub fn p7_now_does_not_lag_behind_what_was_seen(factory: Factory<'_>) {
+/// `now` may be ahead of the clock that decides writes, but is never behind it.
+pub fn p7_now_is_never_behind_the_time_of_a_reply(factory: Factory<'_>) {
     let subject = factory();
     let (store, key) = (&**subject.store(), key("k"));
     put(store, &key, &some(subject.now()));
@@ -68,7 +68,7 @@ pub fn p7_now_does_not_lag_behind_what_was_seen(factory: Factory<'_>) {
     }
 }
 
-/// The store's time goes on.
+/// The store's time advances.
 pub fn p7_time_passes(factory: Factory<'_>) {
     let subject = factory();
     let (store, key) = (&**subject.store(), key("k"));

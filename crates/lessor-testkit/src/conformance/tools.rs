@@ -1,4 +1,4 @@
-//! What the promises share.
+//! Functions shared by the promises.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Barrier, mpsc};
@@ -12,19 +12,19 @@ use lessor_core::{
 };
 
 use crate::clock::ManualClock;
+use crate::environment::number_from_env;
 use crate::plain::PlainStore;
-use crate::state_machine::number_from_env;
 
-/// Threads in a race.
+/// The number of threads in a race.
 pub(crate) const RACERS: usize = 8;
-/// A lease that does not lapse while a test runs.
+/// The ttl of a lease that does not lapse during a test.
 pub(crate) const LONG: Duration = Duration::from_secs(3600);
-/// A lease to be outlived.
+/// The ttl of a lease that lapses during a test.
 pub(crate) const SHORT: Duration = Duration::from_millis(20);
-/// Longer than a short lease, with room for a store whose `now` runs a little ahead.
+/// A time that is longer than [`SHORT`] even for a store whose `now` is a little ahead.
 pub(crate) const OUTLIVE: Duration = Duration::from_millis(40);
 
-/// Only a wake-up that was lost takes this long: the environment's `LESSOR_PATIENCE` in seconds, by default 60.
+/// Returns the time after which a wake-up counts as lost: `LESSOR_PATIENCE` in seconds, by default 60.
 fn patience() -> Duration {
     Duration::from_secs(number_from_env("LESSOR_PATIENCE", 60).into())
 }
@@ -44,41 +44,41 @@ fn written(record: Option<&Record>, command: &Command, now: Timestamp, retention
     }
 }
 
-/// A record of a grant for `ttl` made at `now`, with its lease id.
+/// Returns a record of a grant for `ttl` made at `now`, and its lease id.
 pub(crate) fn granted(now: Timestamp, ttl: Duration) -> (Record, LeaseId) {
     let lease_id = lease_id();
     let acquire = Acquire::new(lease_id, ttl);
     (written(None, &Command::Acquire(acquire), now, LONG), lease_id)
 }
 
-/// Some record.
+/// Returns a record of a new grant.
 pub(crate) fn some(now: Timestamp) -> Record {
     granted(now, LONG).0
 }
 
-/// The same grant, changed: its version is one more.
+/// Returns a later version of the record, with the same grant.
 pub(crate) fn changed(record: &Record, lease_id: LeaseId, now: Timestamp) -> Record {
     let longer = record.expires_at().saturating_since(now) + Duration::from_secs(1);
     written(Some(record), &Command::Holder(lease_id, HolderCommand::Extend { ttl: longer }), now, LONG)
 }
 
-/// A record that was released at `at` and is kept for `retention` from then on.
+/// Returns a record that was released at `at` and is kept for `retention`.
 pub(crate) fn released(at: Timestamp, retention: Duration) -> Record {
     let (record, lease_id) = granted(at, LONG);
     written(Some(&record), &Command::Holder(lease_id, HolderCommand::Release), at, retention)
 }
 
-/// What an operator who forgot the key at `at` leaves of a grant whose token is that of `token_at`.
+/// Returns the tombstone of a grant made at `token_at` and forgotten at `at`.
 pub(crate) fn forgotten(token_at: Timestamp, at: Timestamp) -> Record {
     written(Some(&granted(token_at, LONG).0), &Command::Forget { force: true }, at, LONG)
 }
 
-/// A record whose retention is over.
+/// Returns a record whose retention has ended.
 pub(crate) fn due(now: Timestamp) -> Record {
     released(now.saturating_sub(Duration::from_secs(3600)), Duration::from_secs(1))
 }
 
-/// Records of every stage, with everything in them that a record can have.
+/// Returns records of every stage, with all the fields that a record can have.
 pub(crate) fn variety(now: Timestamp, result: &[u8]) -> Vec<Record> {
     let clock = ManualClock::starting_at(now);
     let store = std::sync::Arc::new(lessor_core::Cas::new(PlainStore::new(clock)));
@@ -125,26 +125,26 @@ pub(crate) fn load(store: &dyn Store, key: &Key) -> Snapshot {
     store.load(key).wait().expect("the store can be read")
 }
 
-/// The record under `key`, if there is one.
+/// Returns the record under `key`.
 pub(crate) fn stored(store: &dyn Store, text: &str) -> Option<Record> {
     load(store, &key(text)).record
 }
 
-/// What an observer could compare: the record, byte for byte.
+/// Returns the record in encoded form.
 pub(crate) fn bytes(store: &dyn Store, text: &str) -> Option<Vec<u8>> {
     stored(store, text).map(|record| record.encode())
 }
 
 pub(crate) fn change<'a>(expected: Option<&'a Record>, next: &'a Record) -> ConditionalWrite<'a> {
-    ConditionalWrite { expected, next, not_before: None, not_after: None, is_outcome: false }
+    ConditionalWrite::new(expected, next)
 }
 
 pub(crate) fn swap(store: &dyn Store, key: &Key, change: ConditionalWrite<'_>) -> CasResult {
     crate::retrying::swap(store, key, &change).wait().expect("the store can be written")
 }
 
-/// Swaps in a record that may be of long ago. A store may refuse such a one over nothing, since it may not know what was dropped there; then
-/// one of now goes first.
+/// Writes a record that may be old. If a store rejects it because its token may be below a purged
+/// one, a current record is written first and then replaced.
 pub(crate) fn swap_in(store: &dyn Store, key: &Key, old: Option<&Record>, record: &Record) -> CasResult {
     match (old, swap(store, key, change(old, record))) {
         (None, CasResult::Rejected(seen)) => {
@@ -158,32 +158,32 @@ pub(crate) fn swap_in(store: &dyn Store, key: &Key, old: Option<&Record>, record
     }
 }
 
-/// Puts a record where there is none.
+/// Writes a record under a key without one.
 pub(crate) fn put(store: &dyn Store, key: &Key, record: &Record) {
     let swap = swap_in(store, key, None, record);
-    assert!(matches!(swap, CasResult::Written), "a record was refused under the fresh key {key:?}: {swap:?}");
+    assert!(matches!(swap, CasResult::Written), "a record was rejected under the new key {key:?}: {swap:?}");
 }
 
-/// The record that a conflict shows.
+/// Returns the snapshot of a conflict.
 pub(crate) fn conflict(swap: CasResult) -> Snapshot {
     match swap {
         CasResult::Conflict(seen) => seen,
-        other => panic!("a conflict was to be expected, not {other:?}"),
+        other => panic!("expected a conflict, not {other:?}"),
     }
 }
 
 pub(crate) fn out_of_window(swap: CasResult) -> Snapshot {
     match swap {
         CasResult::Rejected(seen) => seen,
-        other => panic!("the clock was outside of the window, but the answer is {other:?}"),
+        other => panic!("expected a rejection because of the window, not {other:?}"),
     }
 }
 
 pub(crate) fn page(store: &dyn Store, prefix: &str, after: Option<Key>, limit: usize) -> Page {
-    store.scan(Scan { prefix: prefix.to_owned(), after, limit }).wait().expect("the store can be listed")
+    store.scan(Scan::new(prefix, after, limit)).wait().expect("the store can be listed")
 }
 
-/// All entries, page by page.
+/// Returns all entries, page by page.
 pub(crate) fn list(store: &dyn Store, prefix: &str, limit: usize) -> Vec<(Key, Record)> {
     let mut entries = Vec::new();
     let mut after = None;
@@ -199,7 +199,7 @@ pub(crate) fn list(store: &dyn Store, prefix: &str, limit: usize) -> Vec<(Key, R
     panic!("the listing has no end");
 }
 
-/// Purges until there is nothing left to purge.
+/// Purges until nothing is due.
 pub(crate) fn purge_all(store: &dyn Store) {
     while store.purge(1000).wait().expect("the store can be purged").more {}
 }
@@ -207,18 +207,19 @@ pub(crate) fn purge_all(store: &dyn Store) {
 pub(crate) fn take(request: lessor_core::AcquireRequest<'_>) -> Lease {
     match request.wait().expect("the key can be acquired") {
         Acquisition::Acquired(lease) => lease,
-        other => panic!("the lease was to be granted, not {other:?}"),
+        other => panic!("expected a granted lease, not {other:?}"),
     }
 }
 
-/// The view that an acquire is answered with, when it is not granted.
+/// Returns the view of an acquire that is not granted.
 pub(crate) fn refused(request: lessor_core::AcquireRequest<'_>) -> View {
     match request.wait().expect("the key can be asked for") {
-        Acquisition::Acquired(lease) => panic!("the lease was granted to a second one: {lease:?}"),
+        Acquisition::Acquired(lease) => panic!("the lease was granted twice: {lease:?}"),
         Acquisition::InProgress(view)
         | Acquisition::Completed(view)
         | Acquisition::Failed(view)
         | Acquisition::InDoubt(view) => view,
+        other => panic!("the acquire was answered with {other:?}"),
     }
 }
 
@@ -228,12 +229,12 @@ pub(crate) fn status(engine: &Engine, key: &str) -> View {
 
 pub(crate) fn refusal<T>(answer: Result<T, Error>) -> Error {
     match answer {
-        Ok(_) => panic!("it was to be refused"),
+        Ok(_) => panic!("expected a refusal"),
         Err(error) => error,
     }
 }
 
-/// Runs `racer` on many threads that start together, and returns what each came to.
+/// Runs `racer` on many threads that start together, and returns their results.
 pub(crate) fn race<T: Send>(racers: usize, racer: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let start = Barrier::new(racers);
     thread::scope(|scope| {
@@ -247,7 +248,7 @@ pub(crate) fn race<T: Send>(racers: usize, racer: impl Fn(usize) -> T + Sync) ->
     })
 }
 
-/// Runs `what` on a thread of its own; a test that hangs says where.
+/// Runs `what` on another thread, so that a test that hangs can report where.
 pub(crate) fn in_background<T: Send + 'static>(
     what: impl FnOnce() -> T + Send + 'static,
 ) -> mpsc::Receiver<T> {
@@ -260,18 +261,18 @@ pub(crate) fn within_patience<T>(what: &str, answer: &mpsc::Receiver<T>) -> T {
     answer.recv_timeout(patience()).unwrap_or_else(|error| panic!("{what}: {error}"))
 }
 
-/// Looks again and again until `done`.
+/// Polls until `done` returns true.
 pub(crate) fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     let pause = Duration::from_millis(2);
     let mut waited = Duration::ZERO;
     while !done() {
         assert!(waited < patience(), "it never happened: {what}");
-        crate::subject::really_wait(pause);
+        crate::subject::sleep(pause);
         waited += pause;
     }
 }
 
-/// The highest number seen by any thread.
+/// The highest number that any thread has set.
 #[derive(Default)]
 pub(crate) struct High(AtomicU64);
 

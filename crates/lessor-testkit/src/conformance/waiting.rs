@@ -1,4 +1,4 @@
-//! Those who wait are woken.
+//! Waiters are woken.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ use super::stays_open::StaysOpen;
 use super::tools::*;
 use crate::subject::Subject;
 
-/// So long that only a wake-up ends the wait, even if the clock is moved on.
+/// A timeout that does not end during a test, even if the clock is advanced.
 const FOR_EVER: Duration = Duration::from_secs(1_000_000_000);
 
 fn wait_for(engine: &Engine) -> mpsc::Receiver<Option<View>> {
@@ -20,8 +20,8 @@ fn wait_for(engine: &Engine) -> mpsc::Receiver<Option<View>> {
     in_background(move || engine.wait_for("k", FOR_EVER).wait().expect("the store works"))
 }
 
-/// Moves a clock that stands still by small steps until there is an answer: waiters look now and then by themselves
-/// where nothing wakes them.
+/// Advances a manual clock in small steps until there is an answer, because waiters poll if nothing
+/// wakes them.
 fn while_time_passes<T>(subject: &Subject, what: &str, answer: &mpsc::Receiver<T>) -> T {
     let mut got = None;
     eventually(what, || {
@@ -32,7 +32,7 @@ fn while_time_passes<T>(subject: &Subject, what: &str, answer: &mpsc::Receiver<T
     got.unwrap()
 }
 
-/// Completing wakes who waits on the same engine, without any time passing.
+/// Completing wakes the waiters on the same engine without any time passing.
 pub fn a_waiter_is_woken_when_the_work_is_done(factory: Factory<'_>) {
     let subject = factory();
     let engine = subject.engine();
@@ -48,7 +48,7 @@ pub fn a_waiter_is_woken_when_the_work_is_done(factory: Factory<'_>) {
     }
 }
 
-/// Releasing wakes who waits.
+/// Releasing the lease wakes its waiters.
 pub fn a_waiter_is_woken_when_the_lease_is_released(factory: Factory<'_>) {
     let subject = factory();
     let engine = subject.engine();
@@ -59,7 +59,7 @@ pub fn a_waiter_is_woken_when_the_lease_is_released(factory: Factory<'_>) {
     assert_eq!(view.state(), State::Released);
 }
 
-/// Dropping a lease wakes who waits.
+/// Dropping the lease wakes its waiters.
 pub fn a_waiter_is_woken_when_the_lease_is_dropped(factory: Factory<'_>) {
     let subject = factory();
     let engine = subject.engine();
@@ -70,7 +70,7 @@ pub fn a_waiter_is_woken_when_the_lease_is_dropped(factory: Factory<'_>) {
     assert_eq!(view.state(), State::Lapsed);
 }
 
-/// The end of the lease's time wakes who waits.
+/// The end of the lease wakes its waiters.
 pub fn a_waiter_is_woken_when_the_lease_lapses(factory: Factory<'_>) {
     let subject = factory();
     let engine = subject.engine();
@@ -81,19 +81,20 @@ pub fn a_waiter_is_woken_when_the_lease_lapses(factory: Factory<'_>) {
     assert_eq!(view.state(), State::Lapsed);
 }
 
-/// What another engine did is noticed: at once where the store gives hints, else at the next look.
-pub fn a_waiter_hears_of_another_engine(factory: Factory<'_>) {
+/// A waiter detects a change by another engine: immediately if the store sends hints, and otherwise
+/// at its next poll.
+pub fn a_waiter_detects_changes_by_another_engine(factory: Factory<'_>) {
     let subject = factory();
     let (engine, other) = (subject.engine(), subject.engine());
     let lease = take(other.acquire("k").ttl(Duration::from_secs(80_000)));
     let waiter = wait_for(&engine);
     lease.complete(&5).wait().expect("the holder may");
-    let view = while_time_passes(&subject, "a waiter hears of another engine", &waiter);
+    let view = while_time_passes(&subject, "a waiter detects the change", &waiter);
     assert_eq!(view.expect("there is a record").result::<u32>().expect("there is a result"), 5);
 }
 
-/// Many who wait for one holder all get its result, and none of them runs the work.
-pub fn many_waiters_get_the_first_ones_result(factory: Factory<'_>) {
+/// Many callers that wait for one holder get its result, and none of them runs the work.
+pub fn many_waiters_get_one_result(factory: Factory<'_>) {
     let subject = factory();
     let engine = subject.engine();
     let lease = take(engine.acquire("k").ttl(LONG));
@@ -117,10 +118,10 @@ pub fn many_waiters_get_the_first_ones_result(factory: Factory<'_>) {
     assert_eq!(runs.load(Ordering::SeqCst), 0);
 }
 
-/// A lease that is kept alive is renewed as time passes, so nobody takes it over.
-pub fn a_kept_lease_outlives_its_ttl(factory: Factory<'_>) {
+/// A lease that is kept alive is renewed as time passes, so it is not taken over.
+pub fn keep_alive_extends_a_lease_beyond_its_ttl(factory: Factory<'_>) {
     let subject = factory();
-    let Some(clock) = subject.exact_clock("a_kept_lease_outlives_its_ttl") else { return };
+    let Some(clock) = subject.exact_clock("keep_alive_extends_a_lease_beyond_its_ttl") else { return };
     let engine = subject.engine();
     let lease = take(engine.acquire("k").ttl(Duration::from_secs(30))).keep_alive();
     for _ in 0..20 {
@@ -133,8 +134,8 @@ pub fn a_kept_lease_outlives_its_ttl(factory: Factory<'_>) {
     lease.complete(&1).wait().expect("it is the holder's still");
 }
 
-/// `close` returns once every lease that was dropped is given up at the store.
-pub fn closing_gives_up_dropped_leases(factory: Factory<'_>) {
+/// `close` completes when every dropped lease has been abandoned at the store.
+pub fn closing_abandons_dropped_leases(factory: Factory<'_>) {
     let subject = factory().map_store(StaysOpen::over);
     let engine = subject.engine();
     for number in 0..50 {
@@ -150,7 +151,7 @@ pub fn closing_gives_up_dropped_leases(factory: Factory<'_>) {
     }
 }
 
-/// An engine that was closed has done all that there was to do; it grants nothing any more, and can be closed again.
+/// A closed engine has completed all steps, grants no lease, and can be closed again.
 pub fn a_closed_engine_grants_nothing_and_can_be_closed_again(factory: Factory<'_>) {
     let subject = factory();
     let engine = subject.engine();

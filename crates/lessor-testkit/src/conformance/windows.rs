@@ -1,4 +1,4 @@
-//! Changes that depend on the clock.
+//! Writes with a time window.
 
 use std::time::Duration;
 
@@ -18,10 +18,10 @@ fn between(
     change
 }
 
-/// A change is stored just before its `not_after`, and refused from that instant on.
-pub fn a_change_is_refused_from_its_not_after_on(factory: Factory<'_>) {
+/// A write is stored just before its `not_after`, and rejected from then on.
+pub fn a_write_is_rejected_from_its_not_after_on(factory: Factory<'_>) {
     let subject = factory();
-    let Some(clock) = subject.exact_clock("a_change_is_refused_from_its_not_after_on") else { return };
+    let Some(clock) = subject.exact_clock("a_write_is_rejected_from_its_not_after_on") else { return };
     let store = &**subject.store();
     let next = some(subject.now());
     let end = subject.now().saturating_add(SHORT);
@@ -36,10 +36,10 @@ pub fn a_change_is_refused_from_its_not_after_on(factory: Factory<'_>) {
     out_of_window(swap(store, &key("after"), between(change(None, &next), None, Some(end))));
 }
 
-/// A change is refused just before its `not_before`, and stored from that instant on.
-pub fn a_change_is_refused_until_its_not_before(factory: Factory<'_>) {
+/// A write is rejected just before its `not_before`, and stored from then on.
+pub fn a_write_is_rejected_before_its_not_before(factory: Factory<'_>) {
     let subject = factory();
-    let Some(clock) = subject.exact_clock("a_change_is_refused_until_its_not_before") else { return };
+    let Some(clock) = subject.exact_clock("a_write_is_rejected_before_its_not_before") else { return };
     let store = &**subject.store();
     let next = some(subject.now());
     let begin = subject.now().saturating_add(SHORT);
@@ -52,8 +52,8 @@ pub fn a_change_is_refused_until_its_not_before(factory: Factory<'_>) {
     ));
 }
 
-/// Whatever is refused for its window leaves the key as it was.
-pub fn a_change_outside_of_its_window_changes_nothing(factory: Factory<'_>) {
+/// A write that is rejected because of its window changes nothing.
+pub fn a_write_outside_of_its_window_changes_nothing(factory: Factory<'_>) {
     let subject = factory();
     let (store, key, now) = (&**subject.store(), key("k"), subject.now());
     let (record, holder) = granted(now, LONG);
@@ -68,8 +68,8 @@ pub fn a_change_outside_of_its_window_changes_nothing(factory: Factory<'_>) {
     assert_eq!(load(store, &key).record, Some(record));
 }
 
-/// A change whose window is open is stored.
-pub fn a_change_within_its_window_is_stored(factory: Factory<'_>) {
+/// A write is stored while its window is open.
+pub fn a_write_within_its_window_is_stored(factory: Factory<'_>) {
     let subject = factory();
     let (store, key, now) = (&**subject.store(), key("k"), subject.now());
     let (record, holder) = granted(now, LONG);
@@ -83,8 +83,8 @@ pub fn a_change_within_its_window_is_stored(factory: Factory<'_>) {
     assert_eq!(load(store, &key).record, Some(next));
 }
 
-/// What counts is the time of the write, not the time when the change was made up.
-pub fn the_window_is_judged_at_the_instant_of_the_write(factory: Factory<'_>) {
+/// The window applies to the time of the write, not to the time at which the write was decided.
+pub fn the_window_applies_to_the_time_of_the_write(factory: Factory<'_>) {
     let subject = factory();
     let (store, key, now) = (&**subject.store(), key("k"), subject.now());
     let record = some(now);
@@ -95,8 +95,8 @@ pub fn the_window_is_judged_at_the_instant_of_the_write(factory: Factory<'_>) {
     assert!(matches!(swap(store, &key, opens), CasResult::Written));
 }
 
-/// A change that fits neither the record nor its window is told of the record.
-pub fn a_conflict_comes_before_the_window(factory: Factory<'_>) {
+/// A write that violates both the expected record and the window conflicts.
+pub fn a_conflict_takes_precedence_over_the_window(factory: Factory<'_>) {
     let subject = factory();
     let (store, key, now) = (&**subject.store(), key("k"), subject.now());
     let record = some(now);
@@ -106,8 +106,8 @@ pub fn a_conflict_comes_before_the_window(factory: Factory<'_>) {
     assert_eq!(conflict(swap(store, &key, late)).record, Some(record));
 }
 
-/// Who is refused for the window is shown the record that is there, and a time outside of the window.
-pub fn out_of_window_shows_the_record_and_the_time(factory: Factory<'_>) {
+/// A rejection because of the window returns the current record and a time outside of the window.
+pub fn a_rejection_returns_the_record_and_the_time(factory: Factory<'_>) {
     let subject = factory();
     let (store, key, now) = (&**subject.store(), key("k"), subject.now());
     let (record, holder) = granted(now, LONG);
@@ -118,5 +118,5 @@ pub fn out_of_window_shows_the_record_and_the_time(factory: Factory<'_>) {
     let late = between(change(Some(&record), &next), None, Some(end));
     let seen = out_of_window(swap(store, &key, late));
     assert_eq!(seen.record, Some(record.clone()));
-    assert!(!late.in_window(seen.now), "the time shown, {:?}, is within the window", seen.now);
+    assert!(!late.in_window(seen.now), "the returned time {:?} is within the window", seen.now);
 }

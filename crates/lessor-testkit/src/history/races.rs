@@ -1,4 +1,4 @@
-//! Histories of real threads over a store.
+//! Histories of racing threads over a store.
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,35 +10,36 @@ use lessor_core::{LeaseId, OnFailed, OnLapsed};
 use super::checker::{Recorder, check};
 use crate::actor::Actor;
 use crate::conformance::Factory;
+use crate::environment::number_from_env;
 use crate::faulty::splitmix;
-use crate::model::{Ask, Model, Op, Verdict};
-use crate::state_machine::number_from_env;
+use crate::model::{AcquireArgs, Model, Op, Resolution};
 
 const THREADS: u64 = 4;
 const KEYS: u64 = 2;
 const OPS_PER_THREAD: usize = 12;
 const RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// What was checked.
+/// The extent of a check.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Tally {
-    /// Histories, each of several threads and keys.
+#[non_exhaustive]
+pub struct Summary {
+    /// The number of histories, each of several threads and keys.
     pub histories: usize,
-    /// Operations in all of them.
+    /// The number of operations in all histories.
     pub operations: usize,
 }
 
-/// Has threads race through engines that share a store, while the clock moves on, and checks what each key's operations
-/// were told. As many histories as the environment's `LESSOR_HISTORIES` says, by default 100. Needs a clock that is
-/// set by hand.
+/// Runs threads that race through engines over a shared store while the clock advances, and checks
+/// the answers for each key. The number of histories is `LESSOR_HISTORIES`, by default 100.
+/// Requires a manual clock.
 ///
 /// # Errors
-/// The first history that is not linearizable, in words.
-pub fn check_races(factory: Factory<'_>) -> Result<Tally, String> {
-    let mut tally = Tally::default();
+/// The first history that is not linearizable, as text.
+pub fn check_races(factory: Factory<'_>) -> Result<Summary, String> {
+    let mut summary = Summary::default();
     for seed in 0..u64::from(number_from_env("LESSOR_HISTORIES", 100)) {
         let subject = factory();
-        let Some(clock) = subject.exact_clock("histories of real threads") else { return Ok(tally) };
+        let Some(clock) = subject.exact_clock("histories of real threads") else { return Ok(summary) };
         let recorder = Recorder::new(clock.clone());
         let mut actors: Vec<_> = Vec::new();
         for pair in 0..THREADS / 2 {
@@ -48,14 +49,14 @@ pub fn check_races(factory: Factory<'_>) -> Result<Tally, String> {
             actors.push((2 * pair + 1, Actor::new(engine)));
         }
         run(&recorder, &mut actors, seed);
-        tally.histories += 1;
+        summary.histories += 1;
         for (key, history) in recorder.into_events() {
-            tally.operations += history.len();
+            summary.operations += history.len();
             check(&history, &Model::new(RETENTION)).map_err(|why| format!("seed {seed}, {key}: {why}"))?;
         }
     }
-    println!("{} histories, {} operations are linearizable", tally.histories, tally.operations);
-    Ok(tally)
+    println!("{} histories, {} operations are linearizable", summary.histories, summary.operations);
+    Ok(summary)
 }
 
 fn run(recorder: &Recorder, actors: &mut [(u64, Actor)], seed: u64) {
@@ -82,7 +83,7 @@ fn run(recorder: &Recorder, actors: &mut [(u64, Actor)], seed: u64) {
             start.wait();
             while !done.load(Ordering::SeqCst) {
                 recorder.advance(Duration::from_millis(1));
-                crate::subject::really_wait(Duration::from_micros(50));
+                crate::subject::sleep(Duration::from_micros(50));
             }
         });
         let ends: Vec<_> = racers.into_iter().map(thread::ScopedJoinHandle::join).collect();
@@ -91,7 +92,8 @@ fn run(recorder: &Recorder, actors: &mut [(u64, Actor)], seed: u64) {
     });
 }
 
-/// An operation of one thread: mostly under its own lease ids, of which it has a few, at times under another's.
+/// Returns a random operation of one thread: mostly under one of its own lease ids, sometimes under
+/// another thread's.
 fn draw(random: &mut u64, thread: u64) -> Op {
     let mut roll = |sides: u64| splitmix(random) % sides;
     let owner = if roll(5) == 0 { roll(THREADS) } else { thread };
@@ -101,7 +103,7 @@ fn draw(random: &mut u64, thread: u64) -> Op {
         short => 1 + 2 * short,
     });
     match roll(20) {
-        0..=7 => Op::Acquire(Ask {
+        0..=7 => Op::Acquire(AcquireArgs {
             id,
             ttl,
             holder: Some(format!("thread {thread}")),
@@ -121,7 +123,7 @@ fn draw(random: &mut u64, thread: u64) -> Op {
         14 | 15 => Op::Release { id },
         16 => Op::Abandon { id },
         17 => Op::Forget { force: roll(2) == 0 },
-        18 => Op::Resolve(Verdict::Released),
+        18 => Op::Resolve(Resolution::Released),
         _ => Op::Status,
     }
 }

@@ -1,4 +1,4 @@
-//! What the command line says.
+//! The command line.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -8,44 +8,44 @@ use lexopt::prelude::*;
 
 use crate::chaos::Chaos;
 
-/// The member that is compared where none is named.
+/// The default member that is compared.
 pub(crate) const PAYLOAD: &str = "payload";
-/// Each is a thread.
+/// Each worker is a thread.
 const MAX_WORKERS: usize = 1024;
 
 pub(crate) const HELP: &str = "\
-Works on each webhook delivery exactly once, however often it arrives.
+Processes each webhook delivery exactly once, even if it arrives several times.
 
 usage: webhooks [options]
 
-  --input FILE        deliveries, one JSON object a line; default: a built-in sample
-  --id FIELD          the member that names a delivery; default `delivery`
-  --payload FIELD     the member that has to be the same in all copies of a delivery, and that each has to have; default `payload`,
-                      where there is one
-  --workers N         threads, at most 1024; default 8
-  --store URL         where the leases live: `file:FOLDER`, `memory:` or, built with the feature `redis`,
+  --input FILE        the deliveries, one JSON object per line; default: a built-in sample
+  --id FIELD          the member that identifies a delivery; default `delivery`
+  --payload FIELD     the member that must be present, and equal in all copies of a delivery; default `payload`,
+                      if a delivery has it
+  --workers N         the number of threads, at most 1024; default 8
+  --store URL         the store of the leases: `file:FOLDER`, `memory:` or, built with the feature `redis`,
                       `redis://HOST?prefix=NAME`, which several processes can share; default `file:./leases`
   --ledger FILE       gets one line per piece of work; default FOLDER.ledger.ndjson beside the store's folder,
-                      or with `memory:` a new file among the temporary ones. All processes that share a server share it
+                      or a new temporary file with `memory:`. Processes that share a server must share the ledger
   --overwrite         with `memory:`, empty the ledger first
-  --check             do no work; check the ledger that is there, and list all that was worked on again
-  --ttl DURATION      length of a lease, such as 200ms, 5s, 1m: as long does it take until the work of a process
-                      that was killed is taken over; default 5s, or 200ms with --stall-rate
-  --attempts N        how often work is tried before its failure stands; default 5
+  --check             only check the existing ledger, and list all repeated work
+  --ttl DURATION      the ttl of a lease, such as 200ms, 5s or 1m. The work of a killed process is taken over
+                      after this time; default 5s, or 200ms with --stall-rate
+  --attempts N        the number of attempts before a failure is final; default 5
 
-chaos, each a share from 0 to 1 of all attempts, by default 0:
+chaos, each as a share of all attempts, from 0 to 1; default 0:
   --panic-rate P      the worker panics after the effect and before it is recorded
   --error-rate P      the work returns an error
-  --stall-rate P      the worker stalls past its lease after the effect, comes back and tries to record it
-  --seed N            which attempts these are; default 1
+  --stall-rate P      the worker stalls past its lease after the effect, then continues and tries to record it
+  --seed N            selects the attempts; default 1
 
-Run it again and nothing is done again: the results are there. Kill it in the middle, run it again, and it goes on; what
-was cut off between its effect and the record of it is done a second time, and the check at the end says so. To begin
-anew, remove the store's folder and the ledger.
+A second run repeats no work, because the store has the results. After a kill, the next run continues. Work that was
+interrupted between its effect and the record of it is repeated, and the check at the end reports it. To start over,
+remove the store's folder and the ledger.
 
-With `memory:`, which remembers nothing, the ledger has to be empty or --overwrite be given.
+With `memory:`, which keeps nothing, the ledger must be empty unless --overwrite is given.
 
-exit code: 0 if all is well, 1 if the check found something, 2 if the run could not begin or not go on
+exit code: 0 if all is well, 1 if the check found a problem, 2 if the run could not start or continue
 ";
 
 pub(crate) enum Parsed {
@@ -56,7 +56,7 @@ pub(crate) enum Parsed {
 pub(crate) struct Args {
     pub(crate) input: Option<PathBuf>,
     pub(crate) id: String,
-    /// `None`: [`PAYLOAD`], in deliveries that have it.
+    /// If `None`, [`PAYLOAD`] is compared in deliveries that have it.
     pub(crate) payload: Option<String>,
     pub(crate) workers: usize,
     pub(crate) store: String,
@@ -111,7 +111,7 @@ pub(crate) fn parse() -> Result<Parsed, lexopt::Error> {
         args.ledger = ledger_beside(&args.store);
     }
     if args.ledger.is_none() && args.store.starts_with("redis") {
-        return Err("a store on a server needs --ledger, the same for all who share it".into());
+        return Err("a store on a server needs --ledger, the same for all processes that share it".into());
     }
     if args.ledger.is_none() && args.store.contains('%') {
         return Err("a store whose URL has escapes needs --ledger".into());
@@ -124,7 +124,7 @@ pub(crate) fn parse() -> Result<Parsed, lexopt::Error> {
     Ok(Parsed::Run(Box::new(args)))
 }
 
-/// The ledger that belongs to a store in a folder.
+/// Returns the default ledger of a store in a folder.
 fn ledger_beside(store: &str) -> Option<PathBuf> {
     let folder = store.strip_prefix("file:")?.split('?').next()?.trim_end_matches('/');
     let folder = folder.strip_prefix("//").unwrap_or(folder);
@@ -134,12 +134,12 @@ fn ledger_beside(store: &str) -> Option<PathBuf> {
 fn workers(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(workers) if (1..=MAX_WORKERS).contains(&workers) => Ok(workers),
-        _ => Err(format!("--workers has to be from 1 to {MAX_WORKERS}")),
+        _ => Err(format!("--workers must be from 1 to {MAX_WORKERS}")),
     }
 }
 
 fn at_least_one<N: FromStr + Default + PartialEq>(what: &str, number: N) -> Result<N, lexopt::Error> {
-    if number == N::default() { Err(format!("{what} has to be at least 1").into()) } else { Ok(number) }
+    if number == N::default() { Err(format!("{what} must be at least 1").into()) } else { Ok(number) }
 }
 
 fn rate(text: &str) -> Result<f64, String> {

@@ -1,5 +1,5 @@
-//! What goes wrong, and when. It follows from the seed, the delivery and the attempt alone, so that a run can be repeated
-//! whatever the threads do.
+//! Injected failures. They depend only on the seed, the delivery and the attempt, so that a run can
+//! be repeated independently of the scheduling of threads.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ pub(crate) struct Chaos {
     pub(crate) seed: u64,
 }
 
-/// How an attempt goes.
+/// The fate of an attempt.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
     Work,
@@ -39,7 +39,7 @@ impl Chaos {
     }
 }
 
-/// How long the work takes: 2 to 6 ms, so that twins meet.
+/// Returns the duration of the work: 2 to 6 ms, so that concurrent callers meet.
 pub(crate) fn effort(id: &str) -> Duration {
     Duration::from_micros(2_000 + mix(hash(id)) % 4_000)
 }
@@ -58,7 +58,7 @@ fn mix(seed: u64) -> u64 {
     c ^ (c >> 31)
 }
 
-/// From 0 up to, but not including, 1.
+/// Returns a number from 0 (inclusive) to 1 (exclusive).
 fn share(bits: u64) -> f64 {
     (bits >> 11) as f64 / (1_u64 << 53) as f64
 }

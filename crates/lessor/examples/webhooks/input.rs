@@ -1,4 +1,4 @@
-//! The deliveries, read from a file line by line.
+//! Reads the deliveries from a file, line by line.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -15,9 +15,9 @@ const SAMPLE: &str = include_str!("../data/deliveries.ndjson");
 /// One arrival of a delivery.
 pub(crate) struct Delivery {
     pub(crate) id: String,
-    /// What has to be the same in all copies.
+    /// The part that must be equal in all copies.
     pub(crate) payload: Option<Value>,
-    /// Of the whole line.
+    /// The length of the line.
     pub(crate) bytes: usize,
     pub(crate) line: usize,
 }
@@ -33,7 +33,7 @@ impl Input {
         Self { file: args.input.clone(), id: args.id.clone(), payload: args.payload.clone() }
     }
 
-    /// How many deliveries there are, and their ids; an error if there is a line that is not one.
+    /// Returns the number of deliveries and their ids, or an error if a line is not a delivery.
     pub(crate) fn survey(&self) -> Result<(usize, HashSet<String>), String> {
         let mut deliveries = 0;
         let mut ids = HashSet::new();
@@ -45,7 +45,7 @@ impl Input {
         Ok((deliveries, ids))
     }
 
-    /// In the order of the file. Blank lines are passed over.
+    /// Passes the deliveries to `take` in the order of the file. Skips empty lines.
     pub(crate) fn each(&self, mut take: impl FnMut(Delivery) -> Result<(), String>) -> Result<(), String> {
         let name = self.file.as_ref().map_or("the sample".into(), |path| path.display().to_string());
         let reader: Box<dyn BufRead> = match &self.file {
@@ -83,13 +83,13 @@ impl Input {
     }
 }
 
-/// Refuses devices, pipes and folders: both the input and the ledger are read more than once, to their end.
+/// Refuses devices, pipes and folders, because the input and the ledger are read more than once.
 pub(crate) fn require_regular(path: &Path) -> Result<(), String> {
     let name = path.display();
     match path.metadata() {
-        Ok(metadata) if !metadata.is_file() => Err(format!(
-            "{name}: it is not a regular file, and has to be one, since it is read more than once"
-        )),
+        Ok(metadata) if !metadata.is_file() => {
+            Err(format!("{name}: it must be a regular file, because it is read more than once"))
+        }
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(format!("{name}: {error}")),
         _ => Ok(()),
     }

@@ -1,4 +1,5 @@
-//! The ledger: one line per attempt that had its effect, and the check that nothing was done twice without a reason.
+//! The ledger has one line per attempt with an effect. The check verifies that nothing was done
+//! twice without a reason.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{File, OpenOptions};
@@ -17,7 +18,7 @@ use crate::report::Tally;
 #[serde(untagged)]
 enum Entry<L> {
     Work(L),
-    /// The last line of a run that saw every delivery through. A run without one was cut off.
+    /// The last line of a run that handled all deliveries. A run without it was interrupted.
     End {
         run_ended: u64,
     },
@@ -29,26 +30,27 @@ pub(crate) struct Line {
     pub(crate) attempt: u32,
     pub(crate) token: u64,
     pub(crate) worker: usize,
-    /// When the program was started, in the store's time: tells apart the runs that wrote this ledger.
+    /// The start of the run, in the store's time. Identifies the run.
     pub(crate) run: u64,
     #[serde(rename = "outcome")]
     pub(crate) what: What,
-    /// How the grant before this one ended.
+    /// How the previous grant ended.
     pub(crate) after: Option<After>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum What {
-    /// The effect was made.
+    /// The work had its effect.
     Done,
-    /// It was made, and the worker panicked before it could say so.
+    /// The work had its effect, and the worker panicked before completing the lease.
     Panicked,
     /// The work returned an error.
     Errored,
-    /// It was made, and the worker stalled before it could say so.
+    /// The work had its effect, and the worker stalled before completing the lease.
     Stalled,
-    /// Written by the worker of an earlier line: its lease had been taken over, and it was refused.
+    /// The worker of an earlier line tried to complete a lease that had been taken over, and was
+    /// refused.
     Fenced,
 }
 
@@ -58,6 +60,7 @@ pub(crate) enum After {
     Lapsed,
     Failed,
     Released,
+    Other,
 }
 
 impl From<GrantEnd> for After {
@@ -66,6 +69,7 @@ impl From<GrantEnd> for After {
             GrantEnd::Lapsed => Self::Lapsed,
             GrantEnd::Failed => Self::Failed,
             GrantEnd::Released => Self::Released,
+            _ => Self::Other,
         }
     }
 }
@@ -73,18 +77,19 @@ impl From<GrantEnd> for After {
 pub(crate) struct Ledger {
     path: PathBuf,
     file: File,
-    /// The file's own lock is between processes, not between the threads of one.
+    /// The file lock excludes other processes, but not other threads of this process.
     writing: Mutex<()>,
     run: u64,
-    /// Lines survive what the store survives: else a record could outlive the effect it stands for.
+    /// Whether lines are synced. They must be as durable as the store, so that no record outlives
+    /// its effect.
     durability: Durability,
-    /// Why it could not be written. No more work is done then.
+    /// The error of a failed write, after which no more work is done.
     failure: OnceLock<String>,
 }
 
 impl Ledger {
-    /// Opens a ledger to append to it. One whose store outlives this process may have lines from earlier runs, and of other processes that
-    /// are at work now.
+    /// Opens a ledger for appending. If the store is durable, the ledger may have lines of earlier
+    /// runs and of other running processes.
     pub(crate) fn open(
         path: PathBuf,
         durability: Durability,
@@ -97,7 +102,7 @@ impl Ledger {
         require_regular(&path)?;
         if overwrite && continues {
             return Err(format!(
-                "the store remembers what {name} says; to begin anew, remove the store's folder and the ledger instead of --overwrite"
+                "the store has the records of {name}; to start over, remove the store's folder and the ledger instead of --overwrite"
             ));
         }
         if overwrite {
@@ -111,7 +116,7 @@ impl Ledger {
         }
         if !read(&path)?.lines.is_empty() && !continues {
             return Err(format!(
-                "{name} has lines already, and this store does not remember what was done; take another file or give --overwrite"
+                "{name} has lines already, but this store has no records of that work; give another file or --overwrite"
             ));
         }
         Ok(Self { path, file, writing: Mutex::new(()), run, durability, failure: OnceLock::new() })
@@ -125,17 +130,17 @@ impl Ledger {
         self.run
     }
 
-    /// Why the run cannot go on.
+    /// Returns the error that ends the run.
     pub(crate) fn failure(&self) -> Option<&str> {
         self.failure.get().map(String::as_str)
     }
 
-    /// An error says that the line is not there. It is kept, and ends the run.
+    /// Appends a line. If that fails, the error is kept and ends the run.
     pub(crate) fn append(&self, line: &Line) -> Result<(), Unwritten> {
         self.note(&Entry::Work(line))
     }
 
-    /// Notes that this run saw every delivery through.
+    /// Records that this run has handled all deliveries.
     pub(crate) fn end(&self) -> Result<(), Unwritten> {
         self.note(&Entry::End { run_ended: self.run })
     }
@@ -149,7 +154,8 @@ impl Ledger {
         })
     }
 
-    /// Locked against other workers and other processes, which see all of a line or nothing.
+    /// Writes a line under a lock, so that other workers and processes see it completely or not at
+    /// all.
     fn write(&self, entry: &Entry<&Line>) -> io::Result<()> {
         let mut text = serde_json::to_vec(entry)?;
         text.push(b'\n');
@@ -162,18 +168,18 @@ impl Ledger {
         synced.inspect_err(|_| self.take_back(end - text.len() as u64, end))
     }
 
-    /// Returns where the line ends.
+    /// Writes a line and returns its end.
     fn write_locked(&self, text: &[u8]) -> io::Result<u64> {
         cut_torn_line(&self.file)?;
         let before = self.file.metadata()?.len();
         (&self.file).write_all(text).inspect_err(|_| {
-            // Half a line is no line, and is also cut before the next one.
+            // An incomplete line does not count, and is removed before the next one is written.
             let _ = self.file.set_len(before);
         })?;
         Ok(before + text.len() as u64)
     }
 
-    /// Removes a line that may not last, unless others have written behind it.
+    /// Removes a line that may not be durable, unless other lines follow it.
     fn take_back(&self, begin: u64, end: u64) {
         let _ = self.file.lock();
         if self.file.metadata().is_ok_and(|metadata| metadata.len() == end) {
@@ -183,11 +189,12 @@ impl Ledger {
     }
 }
 
-/// A line that could not be written. [`Ledger::failure`] has the reason.
+/// A line could not be written. [`Ledger::failure`] has the reason.
 #[derive(Debug)]
 pub(crate) struct Unwritten;
 
-/// A process that is killed in the middle of a write leaves half a line: that effect did not take place.
+/// Removes an incomplete last line, which a process leaves that is killed during a write. Its
+/// effect did not happen.
 fn cut_torn_line(mut file: &File) -> io::Result<()> {
     let length = file.metadata()?.len();
     let mut last = [b'\n'];
@@ -202,11 +209,11 @@ fn cut_torn_line(mut file: &File) -> io::Result<()> {
     file.set_len(whole as u64)
 }
 
-/// What a ledger says.
+/// The contents of a ledger.
 #[derive(Default)]
 pub(crate) struct Story {
     pub(crate) lines: Vec<Line>,
-    /// Runs that saw every delivery through.
+    /// The runs that handled all deliveries.
     ended: HashSet<u64>,
 }
 
@@ -215,7 +222,7 @@ pub(crate) fn read(path: &Path) -> Result<Story, String> {
     let cannot = |error: io::Error| format!("{name}: {error}");
     require_regular(path)?;
     let file = File::open(path).map_err(cannot)?;
-    // Another process may be in the middle of a line.
+    // Another process may be writing a line.
     file.lock_shared().map_err(cannot)?;
     let mut story = Story::default();
     for (number, text) in (1..).zip(BufReader::new(file).lines()) {
@@ -230,8 +237,8 @@ pub(crate) fn read(path: &Path) -> Result<Story, String> {
 }
 
 impl Story {
-    /// The lines that were the last words of their worker in a run that did not end: the process died before the effect was on
-    /// record. By run and worker, the token.
+    /// Returns the tokens of the last lines of the workers of interrupted runs, by run and worker.
+    /// Their processes died before the effect was recorded in the store.
     fn cut_off(&self) -> HashSet<(&str, u64)> {
         let mut last = BTreeMap::new();
         for line in self.lines.iter().filter(|line| !self.ended.contains(&line.run)) {
@@ -245,12 +252,12 @@ impl Story {
 #[derive(Default)]
 pub(crate) struct Audit {
     pub(crate) problems: Vec<String>,
-    /// What was worked on again, each with its reason.
+    /// The repeated work, with its reasons.
     pub(crate) again: Vec<String>,
-    /// How often that was because a process died in the middle.
+    /// The number of repetitions because a process died during the work.
     pub(crate) cut_off: usize,
     lines: usize,
-    /// Ids that were worked on more than once.
+    /// The number of ids with repeated work.
     repeated: usize,
 }
 
@@ -259,13 +266,13 @@ impl Audit {
         let lines = self.lines;
         match (self.problems.len(), self.repeated) {
             (0, 0) => format!("{lines} lines, nothing was worked on twice"),
-            (0, ids) => format!("{lines} lines, {ids} ids were worked on more than once, each says why"),
+            (0, ids) => format!("{lines} lines, {ids} ids were worked on more than once, each with a reason"),
             (problems, _) => format!("{lines} lines, {problems} problems"),
         }
     }
 }
 
-/// Checks all of the ledger, and that every id of the input came to its end.
+/// Checks the whole ledger, and that every id of the input has an outcome.
 pub(crate) fn audit(story: &Story, tally: &Tally, ids: &HashSet<String>) -> Audit {
     let lines = &story.lines;
     let mut work: BTreeMap<&str, Vec<&Line>> = BTreeMap::new();
@@ -278,7 +285,7 @@ pub(crate) fn audit(story: &Story, tally: &Tally, ids: &HashSet<String>) -> Audi
 
     let mut audit = Audit { lines: lines.len(), ..Audit::default() };
     for (id, attempts) in &mut work {
-        // Each worker writes at a time of its own; the tokens say in which order the grants were made.
+        // Workers write at different times. The tokens give the order of the grants.
         attempts.sort_by_key(|line| line.token);
         audit.repeated += usize::from(attempts.len() > 1);
         for pair in attempts.windows(2) {
@@ -326,8 +333,8 @@ pub(crate) fn audit(story: &Story, tally: &Tally, ids: &HashSet<String>) -> Audi
 
 const CUT_OFF: &str = "cut off, its process died before the effect was on record";
 
-/// Why it was worked on again, or what is wrong with that. Two witnesses have to agree: the one who was there before, and
-/// the engine's word to the one who came after.
+/// Returns the reason for repeated work, or the problem with it. The earlier line and the engine's
+/// report about the previous grant must agree.
 fn explain(
     first: &Line,
     then: &Line,

@@ -1,15 +1,15 @@
-//! The core of a webhook receiver: deliveries arrive more than once and at the same time; each is worked on exactly once,
-//! and every duplicate gets the first one's result.
+//! The core of a webhook receiver. Deliveries arrive more than once and concurrently. Each is
+//! processed exactly once, and every duplicate gets the result.
 //!
 //! ```text
 //!  file ──► queue ──► N workers ──► engine.once(id) ──┬─► the work, whose effect is one line in the ledger
-//!                                                     └─► a twin's result
+//!                                                     └─► the result of another call
 //! ```
 //!
-//! `cargo run --release -p lessor --example webhooks` runs a built-in sample; `-- --help` says what else there is. The leases
-//! are in a folder: run it again, and everything is replayed; kill it in the middle, and the next run goes on. Chaos
-//! switches make workers panic, stall past their lease and return errors. At the end the ledger is read again and
-//! checked: whatever was worked on twice has to say why.
+//! `cargo run --release -p lessor --example webhooks` runs a built-in sample, and `-- --help` lists
+//! the options. The leases are in a folder: a second run replays everything, and a run after a kill
+//! continues. Chaos options make workers panic, stall past their lease, and return errors. At the
+//! end the ledger is checked: all repeated work must have a reason.
 
 mod args;
 mod chaos;
@@ -35,13 +35,13 @@ use ledger::{Audit, Ledger};
 use report::{Frame, Tally};
 use worker::Worker;
 
-/// What the check found wrong, and what kept the program from doing its job.
+/// The exit code if the check found problems, or if the program could not run.
 const CHECK_FAILED: u8 = 1;
 const REFUSED: u8 = 2;
 
-/// How much of what was worked on again is listed after a run.
+/// The maximum number of repetitions that a run lists.
 const SHOWN: usize = 10;
-/// As long as the ledger is kept, so is what it stands for.
+/// The retention of records, which must be as long as the ledger is kept.
 const RETENTION: Duration = Duration::from_hours(10 * 365 * 24);
 
 fn main() -> ExitCode {
@@ -65,13 +65,14 @@ fn refuse(error: &str) -> ExitCode {
     ExitCode::from(REFUSED)
 }
 
-/// Says whether everything was handled and the ledger is in order.
+/// Returns whether all deliveries were handled and the ledger has no problems.
 fn run(args: &Args) -> Result<bool, String> {
     if let (true, Some(path)) = (args.check, &args.ledger) {
         let audit = ledger::audit(&ledger::read(path)?, &Tally::default(), &HashSet::new());
         return Ok(conclude(path, &Tally::default(), &audit, usize::MAX));
     }
-    // The whole input is looked at before any work is begun: one bad line at the end does not leave half of it done.
+    // The whole input is checked before the work begins, so that an invalid line at the end does
+    // not leave half of it done.
     let input = Input::new(args);
     let (deliveries, ids) = input.survey()?;
 
@@ -96,7 +97,7 @@ fn run(args: &Args) -> Result<bool, String> {
     Ok(conclude(ledger.path(), &tally, &audit, SHOWN))
 }
 
-/// Says what the check came to, over the lines of earlier runs as well.
+/// Prints the result of the check, including lines of earlier runs.
 fn conclude(path: &Path, tally: &Tally, audit: &Audit, shown: usize) -> bool {
     println!("\nledger {}: {}", path.display(), audit.summary());
     for again in audit.again.iter().take(shown) {
@@ -114,8 +115,8 @@ fn conclude(path: &Path, tally: &Tally, audit: &Audit, shown: usize) -> bool {
 
 fn open_engine(args: &Args) -> Result<Engine, String> {
     let mut settings = Settings::default();
-    // A stalled worker's lease is renewed on its behalf, since only the worker stalls and not the process. This is where
-    // that ends, so that work which hangs is taken over.
+    // The lease of a stalled worker is renewed, because only the worker stalls and not the process.
+    // This limit ends the renewals, so that work which hangs is taken over.
     settings.default_ttl = args.ttl;
     settings.max_hold = args.ttl * 2;
     settings.retention = RETENTION;
@@ -130,7 +131,7 @@ fn fresh_ledger(began: u64) -> PathBuf {
     std::env::temp_dir().join(format!("webhooks-ledger-{began}-{}.ndjson", std::process::id()))
 }
 
-/// Feeds the deliveries to the workers, in the order of the file.
+/// Passes the deliveries to the workers in the order of the file.
 fn work(
     args: &Args,
     engine: &Engine,
@@ -138,7 +139,7 @@ fn work(
     input: &Input,
     deliveries: usize,
 ) -> Result<Tally, String> {
-    // Hidden by itself where standard error is not a terminal.
+    // Hidden if standard error is not a terminal.
     let bar = ProgressBar::new(deliveries as u64);
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} deliveries {per_sec} {eta}") {
         bar.set_style(style);
@@ -151,7 +152,7 @@ fn work(
                 let mut worker = Worker::new(number, args, engine, ledger);
                 let (queue, bar) = (&queue, &bar);
                 let started = thread::Builder::new().spawn_scoped(scope, move || {
-                    // The queue's lock is held while waiting for the next delivery only.
+                    // The queue's lock is held only while waiting for the next delivery.
                     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).recv().ok();
                     while let Some(delivery) = next() {
                         worker.handle(&delivery);
@@ -164,7 +165,7 @@ fn work(
                 })
             })
             .collect();
-        // Workers end when the queue is empty and nobody can add to it, which this return sees to as well.
+        // Workers end when the queue is empty and the sender has been dropped, also on this return.
         let workers = workers?;
         let fed = input.each(|delivery| match ledger.failure() {
             Some(failure) => Err(failure.to_owned()),

@@ -1,4 +1,4 @@
-//! What happened, in numbers.
+//! The summary of a run.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -8,31 +8,32 @@ use crate::worker::Receipt;
 
 #[derive(Default)]
 pub(crate) struct Tally {
-    /// Deliveries whose caller ran the work, got a twin's result, or got a failure that stands.
+    /// Deliveries by outcome: the caller ran the work, got a result from another call, or got a
+    /// final failure.
     pub(crate) executed: usize,
     pub(crate) replayed: usize,
     pub(crate) failed: usize,
-    /// Replays of what was done before this run began.
+    /// Replays of work that was done before this run.
     pub(crate) from_before: usize,
-    /// Outcomes that came after their caller had waited.
+    /// Outcomes for which the caller had waited.
     pub(crate) waited: usize,
-    /// Grants that followed a lapsed one, or a failed one.
+    /// Grants after a lapsed and after a failed one.
     pub(crate) taken_over: usize,
     pub(crate) retried: usize,
-    /// Workers that came back too late and were refused, or late and were not.
+    /// Outcomes that were refused after a takeover, and late outcomes that counted.
     pub(crate) fenced: usize,
     pub(crate) late: usize,
     pub(crate) panicked: usize,
     pub(crate) errored: usize,
     pub(crate) stalled: usize,
     pub(crate) receipts: HashMap<String, Receipt>,
-    /// Ids whose failure stands.
+    /// Ids with a final failure.
     pub(crate) failures: HashSet<String>,
     pub(crate) troubles: Vec<String>,
 }
 
 impl Tally {
-    /// Everyone who sends the same delivery gets the same receipt.
+    /// Checks that all copies of a delivery get the same receipt.
     pub(crate) fn receive(&mut self, receipt: &Receipt) {
         let first = self.receipts.entry(receipt.id.clone()).or_insert_with(|| receipt.clone());
         if first != receipt {
@@ -59,7 +60,7 @@ impl Tally {
     }
 }
 
-/// What the table says beside the tally.
+/// The other rows of the table.
 pub(crate) struct Frame {
     pub(crate) deliveries: usize,
     pub(crate) distinct: usize,
@@ -74,10 +75,10 @@ pub(crate) fn print(tally: &Tally, audit: &Audit, frame: &Frame) {
     row("executed", tally.executed);
     row("replayed", tally.replayed);
     row("  from earlier runs", tally.from_before);
-    row("waited for a twin", tally.waited);
+    row("waited for another", tally.waited);
     row("taken over", tally.taken_over);
     row("  cut off, all runs", audit.cut_off);
-    row("tried again", tally.retried);
+    row("retried", tally.retried);
     row("failed", tally.failed);
     row("fenced", tally.fenced);
     if frame.has_chaos {

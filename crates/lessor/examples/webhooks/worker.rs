@@ -1,4 +1,4 @@
-//! A worker: takes a delivery through the guard, as often as its sender would send it again.
+//! A worker. It handles a delivery, and repeats it as its sender would.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -13,7 +13,7 @@ use crate::input::Delivery;
 use crate::ledger::{Ledger, Line, What};
 use crate::report::Tally;
 
-/// What whoever sent the delivery gets for it, every time it is sent.
+/// The answer to the sender of a delivery, for every copy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Receipt {
     pub(crate) id: String,
@@ -38,18 +38,18 @@ impl<'a> Worker<'a> {
         self.tally
     }
 
-    /// Sees a delivery through: to its receipt, or to a failure that stands.
+    /// Handles a delivery until there is a receipt or a final failure.
     pub(crate) fn handle(&mut self, delivery: &Delivery) {
         while self.ledger.failure().is_none() {
             let mut grant = None;
-            // A panic of the work is on record when it arrives here, under the code `panicked`.
+            // A panic of the work has been stored with the code `panicked` when it arrives here.
             let Ok(ran) = catch_unwind(AssertUnwindSafe(|| self.once(delivery, &mut grant))) else {
                 continue;
             };
             match ran {
                 Ok(outcome) => return self.note(&outcome),
-                // This attempt failed; sent again, the delivery is tried again as the policy has it. Where the ledger failed,
-                // nothing is.
+                // The attempt failed. It is repeated according to the policy, unless the ledger
+                // failed.
                 Err(
                     OnceError::Work(Trouble::Chaos | Trouble::Lost | Trouble::Ledger)
                     | OnceError::Released(Err(_))
@@ -64,8 +64,8 @@ impl<'a> Worker<'a> {
                         return;
                     }
                 },
-                // Too late: somebody took over, and this outcome does not count. The ledger is told, because the
-                // effect was made.
+                // Another caller took over, so the outcome was refused. The ledger gets a line,
+                // because the work had its effect.
                 Err(OnceError::Lost(_)) => {
                     self.tally.fenced += 1;
                     if let Some(line) = grant
@@ -100,7 +100,7 @@ impl<'a> Worker<'a> {
         once.run(|lease| self.work(delivery, lease, grant))
     }
 
-    /// The work itself. Its effect is one line in the ledger.
+    /// Does the work. Its effect is one line in the ledger.
     fn work(
         &mut self,
         delivery: &Delivery,
@@ -113,16 +113,16 @@ impl<'a> Worker<'a> {
             Some(_) => self.tally.retried += 1,
             None => {}
         }
-        // Chaos has its bounds: where everybody stalled every time, nobody would ever get done.
+        // The number of failures is limited, so that every delivery is finished eventually.
         let fate = match lease.attempt() {
             attempt if attempt <= self.args.attempts => self.args.chaos.fate(&delivery.id, attempt),
             _ => Fate::Work,
         };
         pause(effort(&delivery.id));
 
-        // The last look before the effect. It cannot be the very last: see what a stall does.
+        // The last check before the effect. The worker may still stall after it.
         if lease.is_lost() {
-            // Nothing was done yet, so there is nothing to explain. It may be too late to say even this.
+            // There was no effect, so no line is needed. The release may be refused.
             let _ = lease.release().wait();
             return Err(Trouble::Lost);
         }
@@ -143,7 +143,7 @@ impl<'a> Worker<'a> {
             after: after.map(Into::into),
         };
         if self.ledger.append(&line).is_err() {
-            // Without its line there was no effect, and the next run does the work.
+            // Without its line there was no effect. The next run does the work.
             let _ = lease.release().wait();
             return Err(Trouble::Ledger);
         }
@@ -152,7 +152,7 @@ impl<'a> Worker<'a> {
             Fate::Work => {}
             Fate::Panic => {
                 self.tally.panicked += 1;
-                // As `panic!` does, but without a message on the terminal for each of them.
+                // Panics without a message on the terminal.
                 resume_unwind(Box::new("chaos"));
             }
             Fate::Error => {
@@ -161,8 +161,8 @@ impl<'a> Worker<'a> {
             }
             Fate::Stall => {
                 self.tally.stalled += 1;
-                // Past the ttl, and past what keep-alive adds to it. Others are let in meanwhile; coming back, this
-                // worker goes on as if nothing had happened, and is refused.
+                // Stalls for longer than the ttl and the renewals of keep-alive. Another caller
+                // takes over meanwhile. The worker then continues, and is refused.
                 pause(self.args.ttl * 4);
             }
         }
@@ -173,7 +173,7 @@ impl<'a> Worker<'a> {
         let tally = &mut self.tally;
         tally.replayed += usize::from(outcome.is_replay());
         tally.executed += usize::from(!outcome.is_replay());
-        // The store's clock goes on over a restart, and tokens follow it.
+        // The store's clock continues after a restart, and tokens follow it.
         let is_from_before = outcome.value().token < self.ledger.run();
         tally.from_before += usize::from(outcome.is_replay() && is_from_before);
         tally.waited += usize::from(outcome.has_waited());
@@ -197,7 +197,7 @@ pub(crate) enum Trouble {
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Chaos => f.write_str("the work met with chaos"),
+            Self::Chaos => f.write_str("injected failure"),
             Self::Lost => f.write_str("the lease was lost before the effect"),
             Self::Ledger => f.write_str("the ledger cannot be written"),
         }

@@ -1,4 +1,4 @@
-//! Runs the examples as a user would.
+//! Runs the examples as a user does.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "what fails here fails the test")]
 #![allow(dead_code, reason = "each test file uses a part of it")]
@@ -11,7 +11,8 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-/// The example's program. Built here, so that a stale one is never run: the tests alone would not bring it up to date.
+/// Returns a command for the example's program. It is built here, because `cargo test` alone does
+/// not rebuild it.
 pub(crate) fn example(name: &str) -> Command {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| {
@@ -53,7 +54,7 @@ pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// The number in the table's row of this name.
+/// Returns the number in the row of the table with this name.
 pub(crate) fn row(output: &Output, name: &str) -> u64 {
     let text = stdout(output);
     let line =
@@ -68,14 +69,14 @@ pub(crate) fn number_from_env(name: &str, default: u64) -> u64 {
     }
 }
 
-/// A share from 0 to 1 that differs from run to run.
+/// Returns a number from 0 to 1 that differs from run to run.
 pub(crate) fn random() -> f64 {
     use std::hash::{BuildHasher, Hasher, RandomState};
     let bits = RandomState::new().build_hasher().finish();
     (bits >> 11) as f64 / (1_u64 << 53) as f64
 }
 
-#[expect(clippy::disallowed_methods, reason = "a kill comes at any moment")]
+#[expect(clippy::disallowed_methods, reason = "a process may be killed at any time")]
 pub(crate) fn pause(time: Duration) {
     std::thread::sleep(time);
 }

@@ -1,4 +1,4 @@
-//! A Redis server of the test's own.
+//! A Redis server for a test.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-/// A server on loopback, in a folder of its own. A shell ends it when this process is gone, however that ends.
+/// A server on loopback with its own folder. A shell ends the server when this process has ended in
+/// any way.
 pub(crate) struct Server {
     shell: Child,
     pub(crate) port: u16,
@@ -16,7 +17,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// `None`, and said so, where there is no server to test with, unless `CI` is set.
+    /// Starts a server. Returns `None`, with a message, if no server is installed, unless `CI` is
+    /// set.
     pub(crate) fn start() -> Option<Self> {
         let program = std::env::var_os("LESSOR_REDIS_SERVER").unwrap_or_else(|| "redis-server".into());
         let version = Command::new(&program).arg("--version").stdout(Stdio::null()).status();

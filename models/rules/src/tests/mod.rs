@@ -9,15 +9,15 @@ use stateright::{Checker, HasDiscoveries, Model};
 
 use crate::config::{Config, Kind, Left, Met};
 use crate::model::Action;
-use crate::words::Who;
+use crate::words::CallerKind;
 
-/// Two callers of a local store, and no event.
+/// Returns a model with two callers of a local store, and without events.
 fn base(name: &'static str) -> Config {
     Config {
         name,
         kind: Kind::Local,
-        callers: vec![Who::default(), Who::default()],
-        deeds: vec![],
+        callers: vec![CallerKind::default(), CallerKind::default()],
+        holder_ops: vec![],
         operations: vec![],
         left: Left::default(),
         orphans: 1,
@@ -30,11 +30,11 @@ fn base(name: &'static str) -> Config {
     }
 }
 
-fn who(print: u8) -> Who {
-    Who { print: Some(print), ..Who::default() }
+fn who(print: u8) -> CallerKind {
+    CallerKind { print: Some(print), ..CallerKind::default() }
 }
 
-/// Broken promises, each with the shortest sequence of events that leads there.
+/// The broken promises, each with the shortest sequence of events that leads there.
 type Found = Vec<(&'static str, Vec<Action>)>;
 
 /// Visits every state.

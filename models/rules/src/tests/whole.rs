@@ -1,9 +1,9 @@
-//! The models that visit every state, in which no promise is broken.
+//! The models that visit every state and break no promise.
 
 use super::{base, explore, who};
 use crate::config::{Config, Event, Kind as StoreKind, Left, Work};
 use crate::table::Kind;
-use crate::words::{Operation, Who};
+use crate::words::{CallerKind, Operation};
 
 const EVERY_WORK: [Work; 7] = [
     Work::Extend,
@@ -22,12 +22,12 @@ const EVERY_OPERATION: [Operation; 5] = [
     Operation::ResolveReleased,
 ];
 
-/// Enlarges the models, for runs that may take hours.
+/// Returns by how much the models are enlarged, for runs that may take hours.
 fn more() -> u8 {
     std::env::var("LESSOR_RULES").ok().and_then(|more| more.parse().ok()).unwrap_or(0)
 }
 
-/// The answers and the events show that the model reaches what it is meant to check.
+/// Explores a model. The expected answers and events show that it reaches what it has to check.
 fn breaks_nothing(config: &Config, answers: &[Kind], events: &[Event]) {
     let found = explore(config, true);
     assert!(found.is_empty(), "{found:#?}");
@@ -39,9 +39,9 @@ fn breaks_nothing(config: &Config, answers: &[Kind], events: &[Event]) {
 
 #[test]
 #[cfg_attr(debug_assertions, ignore = "visits too many states for an unoptimised build; add --release")]
-fn p1_p3_p4_p10_holders_and_operators_come_to_what_the_table_has() {
+fn p1_p3_p4_p10_holders_and_operators_get_the_answers_of_the_table() {
     let config = Config {
-        deeds: EVERY_WORK.to_vec(),
+        holder_ops: EVERY_WORK.to_vec(),
         operations: EVERY_OPERATION.to_vec(),
         left: Left { acquires: 2, acts: 2 + more(), operations: 1, jumps: 1, ..Left::default() },
         ..base("holders and operators")
@@ -69,7 +69,7 @@ fn p1_p3_p4_p10_holders_and_operators_come_to_what_the_table_has() {
 #[cfg_attr(debug_assertions, ignore = "visits too many states for an unoptimised build; add --release")]
 fn p1_p6_lost_requests_and_replies_change_no_answer() {
     let config = Config {
-        deeds: EVERY_WORK.to_vec(),
+        holder_ops: EVERY_WORK.to_vec(),
         left: Left {
             acquires: 2,
             acts: 1,
@@ -94,8 +94,12 @@ fn p1_p6_lost_requests_and_replies_change_no_answer() {
 #[cfg_attr(debug_assertions, ignore = "visits too many states for an unoptimised build; add --release")]
 fn rule_5_6_8_policies_and_fingerprints_are_kept() {
     let config = Config {
-        callers: vec![Who { retries: true, ..who(1) }, Who { in_doubt: true, ..who(2) }, Who::default()],
-        deeds: vec![Work::Complete, Work::Fail, Work::Release],
+        callers: vec![
+            CallerKind { retries: true, ..who(1) },
+            CallerKind { in_doubt: true, ..who(2) },
+            CallerKind::default(),
+        ],
+        holder_ops: vec![Work::Complete, Work::Fail, Work::Release],
         operations: vec![Operation::Forget, Operation::ResolveFailed],
         left: Left { acquires: 3, acts: 1, operations: 1, jumps: 1 + more(), ..Left::default() },
         ..base("policies and fingerprints")
@@ -111,7 +115,7 @@ fn rule_5_6_8_policies_and_fingerprints_are_kept() {
 #[cfg_attr(debug_assertions, ignore = "visits too many states for an unoptimised build; add --release")]
 fn p1_p7_a_clock_that_is_ahead_ends_no_lease_early() {
     let config = Config {
-        deeds: vec![Work::Extend, Work::Complete, Work::Release],
+        holder_ops: vec![Work::Extend, Work::Complete, Work::Release],
         ahead: Some(150_000),
         left: Left { acquires: 3, acts: 1 + more(), jumps: 2, ..Left::default() },
         ..base("a clock that is ahead")
@@ -121,9 +125,9 @@ fn p1_p7_a_clock_that_is_ahead_ends_no_lease_early() {
 
 #[test]
 #[cfg_attr(debug_assertions, ignore = "visits too many states for an unoptimised build; add --release")]
-fn p2_tokens_rise_over_a_purge_in_a_local_store() {
+fn p2_tokens_rise_after_a_purge_in_a_local_store() {
     let config = Config {
-        deeds: vec![Work::Complete, Work::Release],
+        holder_ops: vec![Work::Complete, Work::Release],
         left: Left { acquires: 3, acts: 1, agains: more(), ticks: 1, jumps: 2, doubts: 1, ..Left::default() },
         ..base("purging, local")
     };
@@ -132,10 +136,10 @@ fn p2_tokens_rise_over_a_purge_in_a_local_store() {
 
 #[test]
 #[cfg_attr(debug_assertions, ignore = "visits too many states for an unoptimised build; add --release")]
-fn p2_tokens_rise_over_a_purge_on_a_server() {
+fn p2_tokens_rise_after_a_purge_on_a_server() {
     let config = Config {
         kind: StoreKind::Server,
-        deeds: vec![Work::Complete],
+        holder_ops: vec![Work::Complete],
         left: Left {
             acquires: 2 + more(),
             acts: 1,
@@ -156,10 +160,10 @@ fn p2_tokens_rise_over_a_purge_on_a_server() {
 
 #[test]
 #[cfg_attr(debug_assertions, ignore = "visits too many states for an unoptimised build; add --release")]
-fn rule_8_11_no_answer_to_a_waiter_is_older_than_its_question() {
+fn rule_8_11_no_answer_to_a_waiter_is_older_than_its_wait() {
     let config = Config {
         callers: vec![who(1), who(1), who(2)],
-        deeds: vec![Work::Complete, Work::Fail, Work::Release],
+        holder_ops: vec![Work::Complete, Work::Fail, Work::Release],
         operations: vec![Operation::Forget],
         waits: true,
         left: Left {
@@ -184,7 +188,7 @@ fn rule_8_11_no_answer_to_a_waiter_is_older_than_its_question() {
 #[cfg_attr(debug_assertions, ignore = "visits too many states for an unoptimised build; add --release")]
 fn p6_p10_two_handles_on_a_lease_write_no_version_twice() {
     let config = Config {
-        deeds: vec![Work::Extend, Work::Complete, Work::Fail],
+        holder_ops: vec![Work::Extend, Work::Complete, Work::Fail],
         left: Left { acquires: 1, acts: 2 + more(), handles: 1, doubts: 1, jumps: 1, ..Left::default() },
         ..base("two handles")
     };

@@ -1,4 +1,4 @@
-//! Running a piece of work, and storing what it came to.
+//! Runs a piece of work and stores its outcome.
 
 use std::any::Any;
 use std::fmt::Display;
@@ -11,10 +11,11 @@ use futures_lite::{FutureExt, future};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::outcome::{How, OnceError, Outcome};
+use super::outcome::{Details, OnceError, Outcome};
 use crate::api::lease::Lease;
 use crate::api::within::Working;
-use crate::data::error::{Error, ErrorKind};
+use crate::data::error::Error;
+use crate::data::error_kind::ErrorKind;
 use crate::data::payload::Payload;
 use crate::data::state::State;
 use crate::data::time::Monotonic;
@@ -27,19 +28,21 @@ use crate::sync::pending::{Pending, block_on};
 pub const PANICKED: &str = "panicked";
 /// The error code of work that returned an error.
 pub const ERRORED: &str = "error";
-/// The error code of work whose result could not be stored: too large, or not to be serialized.
+/// The error code of work whose result could not be stored, because it was too large or would not
+/// read back.
 pub const RESULT_REFUSED: &str = "result_refused";
 
-/// What the engine itself notes about a failure is kept up to this many bytes.
+/// The maximum size of the error detail that the engine records, in bytes.
 const MAX_DETAIL: usize = 4096;
-/// How often an outcome is sent while the store does not answer, and the first pause; each is twice the one before.
-const TRIES: u32 = 6;
+/// The maximum number of attempts to send an outcome while the store does not answer.
+const ATTEMPTS: u32 = 6;
+/// The pause after the first attempt. Doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
 type Panic = Box<dyn Any + Send>;
 type Delivered<T, E> = Result<Outcome<T>, OnceError<T, E>>;
 
-/// Runs the work and stores what it came to.
+/// Runs the work and stores its outcome.
 pub(super) fn run<T, E>(
     engine: &Shared,
     lease: &Lease,
@@ -54,7 +57,7 @@ where
     block_on(deliver(engine, lease, worked, waited))
 }
 
-/// The same for async work, which is dropped when the lease is lost.
+/// Runs async work and stores its outcome. The work is dropped when the lease is lost.
 pub(super) async fn run_async<T, E>(
     engine: &Shared,
     lease: &Lease,
@@ -65,7 +68,8 @@ where
     T: Serialize + DeserializeOwned,
     E: Display,
 {
-    // Whatever of the caller's own runs is inside: the call that makes the future, its polls, and its drop.
+    // All of the caller's code runs inside: the call that creates the future, its polls, and its
+    // drop.
     let raced = AssertUnwindSafe(async {
         let mut work = pin!(async { Some(work(lease).await) });
         let work = poll_fn(|context| {
@@ -85,7 +89,7 @@ where
     }
 }
 
-/// Calls the caller's code as a part of the work of `lease`.
+/// Runs the caller's code as part of the work of `lease`, and catches a panic.
 fn guarded<R>(lease: &Lease, call: impl FnOnce() -> R) -> Result<R, Panic> {
     catch_unwind(AssertUnwindSafe(|| {
         let _working = Working::on(lease);
@@ -93,7 +97,7 @@ fn guarded<R>(lease: &Lease, call: impl FnOnce() -> R) -> Result<R, Panic> {
     }))
 }
 
-/// Stores what the work came to.
+/// Stores the outcome of the work.
 async fn deliver<T, E>(
     engine: &Shared,
     lease: &Lease,
@@ -121,7 +125,7 @@ where
                 Err(error) => Err(undelivered(Ok(value), error)),
             }
         }
-        // The work was done: running it again would not make its result any smaller.
+        // The work was done. Another run would produce the same result.
         (Ok(Made::Refused(error)), Ok(value)) => {
             Err(match fail(engine, lease, RESULT_REFUSED, Some(&error.to_string())).await {
                 Ok(_) => OnceError::Refused { value, error },
@@ -129,12 +133,12 @@ where
             })
         }
         (Ok(Made::Failure(text)), Err(error)) => Err(match fail(engine, lease, ERRORED, Some(&text)).await {
-            // The work has failed the lease itself, with a code of its own.
+            // The work has failed the lease itself, with another code.
             Ok(_) | Err(Error::Finished { state: State::Failed }) => OnceError::Work(error),
             Err(problem) => undelivered(Err(error), problem),
         }),
         (Err(panic), work) => {
-            // Not while the panic goes on: a second one would end the process.
+            // Dropped before the panic is resumed, because a second panic would abort the process.
             let dropped = guarded(lease, || drop(work));
             let ended = panicked(engine, lease, panic).await;
             drop(dropped);
@@ -144,7 +148,7 @@ where
     }
 }
 
-/// What is to be stored.
+/// The outcome to store.
 enum Made {
     Result(Payload),
     Refused(Error),
@@ -158,14 +162,12 @@ impl Made {
 }
 
 fn outcome<T>(lease: &Lease, value: T, ack: Ack, waited: bool) -> Outcome<T> {
-    let after = lease.previous_grant().map(|former| former.ended());
-    Outcome {
-        value,
-        how: How { replayed: false, waited, late: ack.is_late(), attempt: lease.attempt(), after },
-    }
+    let after = lease.previous_grant().map(|previous| previous.ended());
+    let attempt = lease.attempt();
+    Outcome { value, details: Details { replayed: false, waited, late: ack.is_late(), attempt, after } }
 }
 
-/// Why what the work returned does not count.
+/// Returns the error for work whose outcome was not stored.
 fn undelivered<T, E>(work: Result<T, E>, error: Error) -> OnceError<T, E> {
     match error {
         Error::Released => OnceError::Released(work),
@@ -175,13 +177,13 @@ fn undelivered<T, E>(work: Result<T, E>, error: Error) -> OnceError<T, E> {
     }
 }
 
-/// Stores that the caller's code panicked, and lets the panic go on.
+/// Stores that the caller's code panicked, and resumes the panic.
 async fn panicked<T, E>(engine: &Shared, lease: &Lease, panic: Panic) -> OnceError<T, E> {
     match fail(engine, lease, PANICKED, None).await {
-        // The work has settled the lease itself before it panicked.
+        // The work ended the lease itself before it panicked.
         Ok(_) | Err(Error::Finished { .. } | Error::Released) => {}
         Err(error) => {
-            tracing::warn!(key = %lease.key(), %error, "that the work panicked could not be stored");
+            tracing::warn!(key = %lease.key(), %error, "the failure of work that panicked could not be stored");
         }
     }
     resume_unwind(panic)
@@ -196,10 +198,10 @@ async fn fail(
     send(engine, || lease.fail_for(code, detail.map(shorten))).await
 }
 
-/// Sends an outcome, again where the store does not answer.
+/// Sends an outcome, and retries while the store does not answer.
 async fn send<'a>(engine: &Shared, act: impl Fn() -> Pending<'a, Result<Ack, Error>>) -> Result<Ack, Error> {
     let mut pause = FIRST_PAUSE;
-    for _ in 1..TRIES {
+    for _ in 1..ATTEMPTS {
         match act().await {
             Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Indeterminate) => {
                 let at = Monotonic::now().saturating_add(pause);

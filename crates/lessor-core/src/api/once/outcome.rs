@@ -1,4 +1,4 @@
-//! What a piece of work came to, for one caller of it.
+//! The outcome of a piece of work, as one caller gets it.
 
 use std::fmt;
 
@@ -7,15 +7,17 @@ use crate::data::record::GrantEnd;
 use crate::data::state::State;
 use crate::data::view::View;
 
-/// What became of the work, for one caller of it.
+/// The outcome of successful work, as one caller of [`Once::run`](crate::Once::run) gets it.
+///
+/// `Debug` does not show the value.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Outcome<T> {
     pub(super) value: T,
-    pub(super) how: How,
+    pub(super) details: Details,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct How {
+pub(super) struct Details {
     pub(super) replayed: bool,
     pub(super) waited: bool,
     pub(super) late: bool,
@@ -23,58 +25,69 @@ pub(super) struct How {
     pub(super) after: Option<GrantEnd>,
 }
 
-/// Why there is no value, or why the value does not count.
+/// The reason for which [`Once::run`](crate::Once::run) returns no outcome.
 ///
-/// Work that was done is never lost: where its outcome does not count or could not be stored, the error carries what the work
-/// returned. [`into_work`](Self::into_work) takes it out.
+/// The error contains what the work returned, if it ran to its end in this call.
+/// [`into_work`](Self::into_work) returns it.
 ///
-/// `Debug` shows no value.
+/// `Debug` does not show the value.
 #[non_exhaustive]
 pub enum OnceError<T, E> {
-    /// The work ran now and returned this error. The failure is kept under the code `error`, or under the code that the work gave
-    /// itself, and replayed to every later caller: the work runs again only if a policy retries.
+    /// The work ran in this call and returned this error. The failure is stored with the code
+    /// [`ERRORED`](crate::ERRORED), or the code that the work set itself, and is replayed to later
+    /// callers. The work runs again only if a caller's policy retries.
     Work(E),
-    /// The work failed before. It did not run now, and runs again only if a policy retries.
+    /// The work failed in an earlier call. It did not run in this call, and runs again only if a
+    /// caller's policy retries.
     Failed(View),
-    /// Somebody else is still at it, and the caller did not want to wait longer. The work did not run now.
+    /// Another caller is still running the work, and the timeout has passed. The work did not run
+    /// in this call.
     InProgress(View),
-    /// A holder vanished in the middle; an operator has to resolve it. The work did not run now, and does not run again before
-    /// that.
+    /// The last lease lapsed without an outcome, and the policy leaves the decision to an operator.
+    /// The work did not run in this call, and does not run again until the key is resolved.
     InDoubt(View),
-    /// The lease was lost while the work ran: somebody else may be doing the work again, or has done it. This is what the work
-    /// returned, which does not count; `None` for async work that was dropped in the middle.
+    /// The lease was lost while the work ran. Another caller may be running the work, or may have
+    /// finished it. Contains what the work returned, which is discarded, or `None` for async work
+    /// that was dropped before its end.
     Lost(Option<Result<T, E>>),
-    /// The work handed its lease back, and then returned this. Nothing is kept: the next caller runs the work again.
+    /// The work released its lease before it returned this. Nothing is stored, and the next caller
+    /// runs the work again.
     Released(Result<T, E>),
-    /// The lease was settled with another outcome while the work ran, by the work itself or by an operator. That outcome stands
-    /// and is replayed; the work does not run again.
+    /// The work itself or an operator gave the record another outcome while the work ran. That
+    /// outcome is final and is replayed.
+    #[non_exhaustive]
     Overruled {
-        /// How the lease was settled.
+        /// The state of the record.
         state: State,
-        /// What the work returned, which does not count.
+        /// What the work returned, which is discarded.
         work: Result<T, E>,
     },
-    /// The work returned a value that cannot be kept: it is too large, or its JSON would not read back. The failure
-    /// `result_refused` is kept and replayed in its place: the work runs again only if a policy retries.
+    /// The result of the work is too large, or its JSON would not read back. The failure
+    /// [`RESULT_REFUSED`](crate::RESULT_REFUSED) is stored instead and is replayed. The work runs
+    /// again only if a caller's policy retries.
+    #[non_exhaustive]
     Refused {
-        /// What the work returned.
+        /// The value that the work returned.
         value: T,
-        /// Why it cannot be kept.
+        /// The reason for which the value was not stored.
         error: Error,
     },
-    /// The work was done, but the store did not keep its outcome, or did not say so: the work may run again.
+    /// The work was done, but its outcome could not be stored, or the store's reply was lost. The
+    /// work may run again.
+    #[non_exhaustive]
     Unrecorded {
         /// What the work returned.
         work: Result<T, E>,
-        /// What the store said last.
+        /// The last error.
         error: Error,
     },
-    /// The key could not be acquired, or its result not be read. The work did not run now.
+    /// The key could not be acquired, or its result could not be read. The work did not run in this
+    /// call.
     Engine(Error),
 }
 
 impl<T, E> OnceError<T, E> {
-    /// What the work returned, if it ran to its end in this call.
+    /// Returns what the work returned, if it ran to its end in this call.
     pub fn into_work(self) -> Option<Result<T, E>> {
         match self {
             Self::Work(error) => Some(Err(error)),
@@ -101,18 +114,20 @@ impl<T, E: fmt::Display> fmt::Display for OnceError<T, E> {
             }
             Self::InProgress(_) => f.write_str("the work is still in progress elsewhere"),
             Self::InDoubt(_) => f.write_str(
-                "a former holder vanished in the middle of the work; look at its effects, then resolve the key",
+                "the last lease lapsed without an outcome; check the effects of the work, then resolve the key",
             ),
-            Self::Lost(_) => f.write_str("the lease was lost while the work ran, so its outcome does not count"),
+            Self::Lost(_) => {
+                f.write_str("the lease was lost while the work ran, so its outcome is discarded")
+            }
             Self::Released(Ok(_)) => {
-                f.write_str("the work released its lease before it returned, so its value is not kept")
+                f.write_str("the work released its lease before it returned, so its value is not stored")
             }
             Self::Released(Err(error)) => write!(f, "the work released its lease and failed: {error}"),
             Self::Overruled { state, .. } => {
-                write!(f, "the work was {state} with another outcome before it returned, and that one stands")
+                write!(f, "the work was {state} with another outcome before it returned, and that one is final")
             }
             Self::Refused { .. } => {
-                f.write_str("the work was done, but its result cannot be kept; this failure is kept in its place")
+                f.write_str("the work was done, but its result cannot be stored; this failure is stored instead")
             }
             Self::Unrecorded { work: Ok(_), .. } => {
                 f.write_str("the work was done, but its outcome could not be stored")
@@ -135,7 +150,7 @@ impl<T, E: fmt::Debug + fmt::Display> std::error::Error for OnceError<T, E> {
     }
 }
 
-/// Values are left out: results do not belong into logs.
+/// Values are omitted, because results must not appear in logs.
 impl<T, E: fmt::Debug> fmt::Debug for OnceError<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = |work: &Result<T, E>| match work {
@@ -165,45 +180,46 @@ impl<T, E: fmt::Debug> fmt::Debug for OnceError<T, E> {
 }
 
 impl<T> Outcome<T> {
-    /// The value that the work returned.
+    /// Returns a reference to the value that the work returned.
     pub fn value(&self) -> &T {
         &self.value
     }
 
-    /// The value that the work returned.
+    /// Returns the value that the work returned.
     pub fn into_value(self) -> T {
         self.value
     }
 
-    /// The work was run by somebody else, or earlier; this is its result.
+    /// Returns whether the work ran in another call, whose result this is.
     pub fn is_replay(&self) -> bool {
-        self.how.replayed
+        self.details.replayed
     }
 
-    /// A concurrent caller did the same work, and this caller waited for it.
+    /// Returns whether this caller waited for a concurrent caller that ran the same work.
     pub fn has_waited(&self) -> bool {
-        self.how.waited
+        self.details.waited
     }
 
-    /// The work ended after its lease had lapsed, but before anybody else began: it counts.
+    /// Returns whether the work ended after its lease had lapsed. The outcome counts, because no
+    /// other caller had acquired the key.
     pub fn is_late(&self) -> bool {
-        self.how.late
+        self.details.late
     }
 
-    /// How many grants it took.
+    /// Returns the number of grants of the key, up to the successful one.
     pub fn attempt(&self) -> u32 {
-        self.how.attempt
+        self.details.attempt
     }
 
-    /// If this caller ran the work and there was a grant before: how that one ended.
+    /// Returns how the previous grant ended, if there was one and the work ran in this call.
     pub fn took_over_after(&self) -> Option<GrantEnd> {
-        self.how.after
+        self.details.after
     }
 }
 
-/// The value is left out: results do not belong into logs.
+/// The value is omitted, because results must not appear in logs.
 impl<T> fmt::Debug for Outcome<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Outcome").field("how", &self.how).finish_non_exhaustive()
+        f.debug_struct("Outcome").field("details", &self.details).finish_non_exhaustive()
     }
 }

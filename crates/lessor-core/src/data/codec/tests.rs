@@ -13,7 +13,7 @@ use crate::rules::tests::plain::{HOLDER, OTHER, Plain, RETENTION, SEC, T, TTL, a
 use crate::rules::tests::walk::{play, steps};
 use crate::rules::{Acquire, Command, Decision, HolderCommand, Resolution, decide};
 
-/// A record of each stage with every field that it can have, and the least one.
+/// Returns a record of each stage with all fields that it can have, and one with the fewest.
 fn samples() -> [(&'static str, Plain); 6] {
     let rich = Plain::rich();
     let ended = |stage| Plain { stage, version: 8, keep_until: T + TTL + RETENTION, ..rich.clone() };
@@ -57,7 +57,7 @@ fn golden(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format!("{name}.hex"))
 }
 
-/// Thirty-two bytes a line.
+/// Returns hexadecimal digits, 32 bytes per line.
 fn to_hex(bytes: &[u8]) -> String {
     bytes
         .chunks(32)
@@ -70,9 +70,9 @@ fn from_hex(text: &str) -> Vec<u8> {
     digits.chunks(2).map(|pair| u8::try_from(pair[0] * 16 + pair[1]).unwrap()).collect()
 }
 
-/// What one release has stored every later one has to read: these files are from the first release of format 1 and
-/// never change. A new format gets new files beside them. `LESSOR_WRITE_GOLDEN=1 cargo test
-/// -p lessor-core golden_records` writes them.
+/// Every release must read the records of all earlier ones. These files are from the first release
+/// of format 1 and never change. A new format gets additional files.
+/// `LESSOR_WRITE_GOLDEN=1 cargo test -p lessor-core golden_records` writes them.
 #[test]
 fn golden_records_are_read_and_written_byte_for_byte() {
     for (name, plain) in samples() {
@@ -101,7 +101,7 @@ fn the_golden_files_are_those_of_the_samples() {
 }
 
 #[test]
-fn a_newer_format_is_refused_by_name() {
+fn a_newer_format_is_refused_with_its_number() {
     for (name, plain) in samples() {
         for found in FORMAT_VERSION + 1..=u8::MAX {
             let mut bytes = plain.bytes();
@@ -111,12 +111,12 @@ fn a_newer_format_is_refused_by_name() {
             assert!(error.to_string().contains(&format!("format {found}")), "{error}");
         }
     }
-    // Whatever a newer format looks like: its first byte is all that is read.
+    // Only the first byte of a newer format is read.
     assert_eq!(Record::decode(&[2]).unwrap_err(), DecodeError::NewerFormat { found: 2 });
     assert!(matches!(Record::decode(&[0]), Err(DecodeError::Damaged { at: 0, .. })));
 }
 
-/// The sample's bytes with these bits set in "fields present".
+/// Returns the sample's bytes with additional bits set in "fields present".
 fn with_bits(plain: &Plain, bits: u64) -> Vec<u8> {
     let head = plain.head().len();
     let bytes = plain.bytes();
@@ -126,22 +126,22 @@ fn with_bits(plain: &Plain, bits: u64) -> Vec<u8> {
 }
 
 #[test]
-fn an_unknown_required_field_is_refused_by_name_and_its_head_is_read() {
+fn an_unknown_required_field_is_refused_with_its_number_and_the_head_is_read() {
     assert_eq!(KNOWN, (1 << 13) - 1, "fields 0 to 12 are known");
     for (name, plain) in samples() {
         let known = Record::header(&plain.bytes()).unwrap();
         assert_eq!((known.unknown_field, known.purge_at()), (None, plain.record().purge_at()), "{name}");
         for number in 13..64 {
-            // A higher one beside it makes no difference, nor does what the fields hold.
+            // A higher unknown field and the contents of the fields make no difference.
             for bits in [1 << number, 1 << number | 1 << 63] {
                 for behind in [&[][..], b"behind"] {
                     let bytes = [&with_bits(&plain, bits), behind].concat();
                     let error = Record::decode(&bytes).unwrap_err();
                     assert_eq!(error, DecodeError::UnknownField { number }, "{name}");
-                    let StoreError::Incompatible { reason } = StoreError::undecodable("key \"k\"", error)
-                    else {
+                    let StoreError::Incompatible(cause) = StoreError::undecodable("key \"k\"", error) else {
                         panic!("{name}: {error} is not incompatible")
                     };
+                    let reason = cause.reason();
                     assert!(reason.contains(&format!("field {number},")), "{reason}");
                     assert!(reason.contains("key \"k\"") && reason.contains("upgrade"), "{reason}");
                     let outline = Record::header(&bytes).unwrap();
@@ -153,7 +153,7 @@ fn an_unknown_required_field_is_refused_by_name_and_its_head_is_read() {
     }
 }
 
-/// One form only: records that are equal would else differ as bytes.
+/// Equal records must have equal bytes.
 #[test]
 fn p12_skippable_fields_have_one_form() {
     let bytes = |fields: &'static [u8]| Plain { of_record: Some(fields), ..Plain::granted() }.bytes();
@@ -179,7 +179,7 @@ fn p12_skippable_fields_have_one_form() {
 }
 
 #[test]
-fn p12_every_truncation_and_every_byte_too_many_is_refused() {
+fn p12_every_truncation_and_every_extra_byte_is_refused() {
     let mut cases = 0;
     for (name, plain) in samples() {
         let bytes = plain.bytes();
@@ -196,10 +196,11 @@ fn p12_every_truncation_and_every_byte_too_many_is_refused() {
     println!("{cases} truncated or lengthened records");
 }
 
-/// Stores checksum whole records; what is theirs to find is a change of a number or a text, which leaves another record.
-/// It must not leave a second way to write one, or records that are equal would differ as bytes.
+/// A flipped bit in a number or a text may produce another valid record, which the checksums of
+/// stores detect. It must never produce a second encoding of a record, because equal records must
+/// have equal bytes.
 #[test]
-fn p12_every_flipped_bit_is_refused_or_makes_another_record_in_the_one_form_that_it_has() {
+fn p12_every_flipped_bit_is_refused_or_makes_another_record_in_its_only_form() {
     let (mut refused, mut others) = (0, 0);
     for (name, plain) in samples() {
         let bytes = plain.bytes();
@@ -221,7 +222,8 @@ fn p12_every_flipped_bit_is_refused_or_makes_another_record_in_the_one_form_that
     assert!(refused > 0 && others > 0);
 }
 
-/// Results and checkpoints carry their SHA-256: of them, no bit can change unseen, nor of the hash.
+/// Results and checkpoints are stored with their SHA-256, so every changed bit in the contents or
+/// the hash is detected.
 #[test]
 fn damage_to_a_result_or_checkpoint_is_always_found() {
     let [_, (_, in_progress), (_, completed), ..] = samples();
@@ -268,7 +270,7 @@ fn p12_numbers_have_one_form_and_stay_in_range() {
     assert!(Record::decode(&with(&first_seen)).is_ok());
 }
 
-/// A length is the first thing that damage would make huge.
+/// Damage can turn a length into a huge number.
 #[test]
 fn p12_a_length_beyond_the_input_is_refused() {
     let plain = Plain { holder: Some("h"), ..Plain::granted() };
@@ -280,7 +282,7 @@ fn p12_a_length_beyond_the_input_is_refused() {
     assert!(Record::decode(&[head, &leb128(1), b"h"].concat()).is_ok());
 }
 
-/// Skippable fields of any tags and contents, in their one form.
+/// Generates skippable fields with arbitrary tags and contents, in their only form.
 fn fields() -> impl Strategy<Value = Option<&'static [u8]>> {
     let tag = prop_oneof![0..200_u64, any::<u64>()];
     let content = proptest::collection::vec(any::<u8>(), 0..300);
@@ -292,7 +294,8 @@ fn fields() -> impl Strategy<Value = Option<&'static [u8]>> {
     })
 }
 
-/// Everything that changes a record and keeps it: when, what, and whether it makes a new grant.
+/// Returns all kinds of changes of a record: their times, the commands, and whether they make a
+/// grant.
 fn changes() -> [(u64, Command, bool); 12] {
     let act = |act| Command::Holder(id(HOLDER), act);
     let ttl = Duration::from_micros(2 * TTL);
@@ -364,7 +367,7 @@ proptest! {
         check_canonical(&bytes)?;
     }
 
-    /// Bytes that begin like a record get further than arbitrary ones.
+    /// Bytes that begin like a record reach more of the decoder than arbitrary ones.
     #[test]
     fn p12_records_with_bytes_replaced_never_panic(
         sample in 0..6_usize,

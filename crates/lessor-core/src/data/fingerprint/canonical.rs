@@ -11,9 +11,13 @@ use crate::data::error::Error;
 use crate::data::value::json_value;
 
 impl Fingerprint {
-    /// Of a value, through its JSON with the members of objects in order: two values that serialize to the same JSON
-    /// have the same fingerprint, whatever order a map yields its entries in. Refused is what JSON cannot tell apart, such as
-    /// `NaN` and `()`.
+    /// Returns the fingerprint of a value: the hash of its JSON, with the members of objects sorted
+    /// by name. The iteration order of maps does not matter.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Json`] if the value contains something that JSON cannot represent unambiguously,
+    /// such as `NaN` or `Some(None)`.
     pub fn of<T: Serialize + ?Sized>(request: &T) -> Result<Self, Error> {
         let request = json_value("fingerprint", request)?;
         let mut hasher = HashWriter(Sha256::new());
@@ -35,7 +39,8 @@ impl Write for HashWriter {
     }
 }
 
-/// serde_json keeps members sorted by default, but any crate in the build can switch that off for all.
+/// Writes JSON with sorted members. `serde_json` sorts them by default, but any crate of the build
+/// can disable that with a feature.
 fn write_canonical(value: &Value, out: &mut HashWriter) -> io::Result<()> {
     match value {
         Value::Array(items) => {
@@ -65,9 +70,9 @@ mod tests {
     use super::*;
     use std::collections::HashMap;
 
-    /// The story: serde_json writes NaN as null, so two different requests had one fingerprint.
+    /// `serde_json` writes NaN as null, so two different requests had the same fingerprint.
     #[test]
-    fn what_json_cannot_tell_apart_has_no_fingerprint() {
+    fn ambiguous_json_has_no_fingerprint() {
         for error in [Fingerprint::of(&f64::NAN), Fingerprint::of(&[f32::INFINITY])] {
             let error = error.unwrap_err().to_string();
             assert!(error.contains("fingerprint") && error.contains("NaN"), "{error}");
@@ -77,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_json_has_equal_fingerprints_whatever_the_order_of_a_map() {
+    fn equal_json_has_equal_fingerprints_for_any_order_of_members() {
         let forward: HashMap<_, _> = (0..100).map(|n| (n.to_string(), vec![n])).collect();
         let backward: HashMap<_, _> = (0..100).rev().map(|n| (n.to_string(), vec![n])).collect();
         assert_eq!(Fingerprint::of(&forward).unwrap(), Fingerprint::of(&backward).unwrap());

@@ -1,7 +1,8 @@
-//! JSON that reads back as what was written.
+//! A JSON serializer that refuses values which would not read back unchanged.
 //!
-//! serde_json writes floats that are not finite as `null`, and `Some(None)` as well. The first caller of some work would get its value,
-//! and each later one something else, or an error. So these are refused, wherever in a value they are.
+//! `serde_json` writes floats that are not finite as `null`, and `Some(None)` too. The caller that
+//! did the work would get one value, and later callers another one or an error. So these are
+//! refused in every position of a value.
 
 use serde::ser::{
     Error as _, Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant,
@@ -9,15 +10,15 @@ use serde::ser::{
 };
 
 const NOT_FINITE: &str =
-    "it holds a float that is NaN or infinite, which JSON cannot express; use None or a text in its place";
-const NULL_IN_SOME: &str = "it holds `Some` of something that JSON writes as null, which would read back as `None`; \
+    "it contains a float that is NaN or infinite, which JSON cannot represent; use None or a string instead";
+const NULL_IN_SOME: &str = "it contains `Some` of a value that JSON writes as null, which would read back as `None`; \
                             put the inner value into a struct or an enum";
-const KEY: &str = "it holds a map with a key that JSON cannot express; use text or whole numbers as keys, or a list of pairs";
-const LARGE_INTEGER: &str = "it holds an integer of more than 64 bits; use a text in its place";
-const OTHER: &str = "its own implementation of Serialize failed";
+const KEY: &str = "it contains a map with a key that JSON cannot represent; use strings or integers as keys, or a list of pairs";
+const LARGE_INTEGER: &str = "it contains an integer of more than 64 bits; use a string instead";
+const OTHER: &str = "its implementation of Serialize failed";
 
-/// What is wrong with the value, and what would be right. The text of an error of the value's own is not repeated: it
-/// may quote the value.
+/// Returns the problem with the value and its solution. The message of an error from the value's
+/// own `Serialize` is not used, because it may quote the value.
 pub(super) fn reason(error: &serde_json::Error) -> &'static str {
     let text = error.to_string();
     match [NOT_FINITE, NULL_IN_SOME, LARGE_INTEGER].into_iter().find(|known| *known == text) {
@@ -27,10 +28,10 @@ pub(super) fn reason(error: &serde_json::Error) -> &'static str {
     }
 }
 
-/// Passes everything on to a serializer for JSON, but what would not read back.
+/// Forwards to a JSON serializer. Refuses values that would not read back.
 pub(super) struct Strict<S> {
     inner: S,
-    /// The value is the content of a `Some`.
+    /// Whether the value is the content of a `Some`.
     in_some: bool,
 }
 
@@ -40,7 +41,7 @@ impl<S> Strict<S> {
     }
 }
 
-/// A part of a value, to be written through [`Strict`] as well.
+/// A part of a value, which is written through [`Strict`] too.
 struct Part<'a, T: ?Sized> {
     value: &'a T,
     in_some: bool,

@@ -26,7 +26,7 @@ enum Shape<T> {
     Struct { field: T },
 }
 
-/// Every place in a value that a part of it can be in.
+/// Calls `check` with the error for `bad` in every position of a value.
 fn everywhere<T: Serialize + Clone>(bad: T, check: impl Fn(String)) {
     check(refused(&bad));
     check(refused(&(bad.clone(),)));
@@ -42,7 +42,7 @@ fn everywhere<T: Serialize + Clone>(bad: T, check: impl Fn(String)) {
 }
 
 #[test]
-fn floats_that_are_not_finite_are_refused_wherever_they_are() {
+fn floats_that_are_not_finite_are_refused_in_every_position() {
     for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
         everywhere(bad, |text| assert!(text.contains("NaN or infinite"), "{text}"));
     }
@@ -50,7 +50,7 @@ fn floats_that_are_not_finite_are_refused_wherever_they_are() {
 }
 
 #[test]
-fn some_of_what_is_written_as_null_is_refused_wherever_it_is() {
+fn some_of_null_is_refused_in_every_position() {
     let check = |text: String| assert!(text.contains("`Some`"), "{text}");
     everywhere(Some(None::<u8>), check);
     everywhere(Some(()), check);
@@ -62,14 +62,14 @@ fn some_of_what_is_written_as_null_is_refused_wherever_it_is() {
 }
 
 #[test]
-fn keys_that_json_has_no_words_for_are_refused() {
+fn map_keys_that_json_cannot_represent_are_refused() {
     for text in [refused(&HashMap::from([((1, 2), 3)])), refused(&HashMap::from([(None::<u8>, 3)]))] {
         assert!(text.contains("a map with a key"), "{text}");
     }
 }
 
 #[test]
-fn what_a_value_says_about_its_own_failure_is_not_repeated() {
+fn the_error_of_a_failed_serialization_does_not_quote_the_value() {
     struct Secretive;
     impl Serialize for Secretive {
         fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
@@ -77,10 +77,10 @@ fn what_a_value_says_about_its_own_failure_is_not_repeated() {
         }
     }
     let text = refused(&vec![Secretive]);
-    assert!(!text.contains("s3cret") && text.contains("its own implementation"), "{text}");
+    assert!(!text.contains("s3cret") && text.contains("its implementation of Serialize"), "{text}");
 }
 
-/// A value with a part of each kind that serde knows.
+/// A value that uses each kind of serde's data model.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Rich {
     none: Option<u8>,
@@ -103,7 +103,7 @@ enum Variant {
 }
 
 #[test]
-fn whatever_is_accepted_is_written_as_serde_json_writes_it_and_reads_back() {
+fn accepted_values_are_written_like_serde_json_and_read_back() {
     let rich = Rich {
         none: None,
         some: Some(vec![None, Some(-1)]),
@@ -126,8 +126,8 @@ fn whatever_is_accepted_is_written_as_serde_json_writes_it_and_reads_back() {
     assert!(json_value("result", &u128::MAX).unwrap_err().to_string().contains("64 bits"));
 }
 
-/// The story: the first caller got a float, and each later one its neighbour, since JSON was parsed by a quicker way that is not always
-/// exact.
+/// The first caller got a float, and later callers its neighbour, because `serde_json`'s faster
+/// parser of floats is not always exact.
 #[test]
 fn floats_read_back_bit_for_bit() {
     let mut bits = 0x9e37_79b9_7f4a_7c15_u64;
@@ -143,7 +143,7 @@ fn floats_read_back_bit_for_bit() {
 }
 
 #[test]
-fn what_would_not_read_back_is_refused() {
+fn a_value_that_does_not_read_back_is_refused() {
     #[derive(Serialize, Deserialize)]
     #[serde(transparent)]
     struct Skewed(#[serde(serialize_with = "as_text")] u8);
@@ -151,6 +151,6 @@ fn what_would_not_read_back_is_refused() {
         serializer.collect_str(&format_args!("number {number}"))
     }
     let error = json_payload_that_reads_back("result", &Skewed(1), 1000).unwrap_err();
-    assert!(error.to_string().contains("does not read back"), "{error}");
+    assert!(error.to_string().contains("cannot be read as its type"), "{error}");
     assert!(!error.to_string().contains("number"), "{error}");
 }

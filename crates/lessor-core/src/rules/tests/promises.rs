@@ -83,7 +83,7 @@ fn p2_tokens_rise_over_forget_within_one_microsecond() {
 
 /// Once a store has dropped a record nobody remembers its token: the clock has to be past it by then.
 #[test]
-fn p2_tokens_rise_over_a_purge() {
+fn p2_tokens_rise_after_a_purge() {
     // Its token ran ahead of the clock, and its retention ends before the clock catches up.
     let ahead = Plain {
         token: T + 10 * RETENTION,

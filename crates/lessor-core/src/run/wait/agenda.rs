@@ -1,4 +1,4 @@
-//! What the reading thread has to do, and when.
+//! The schedule of the thread that reads for waiters.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -10,47 +10,50 @@ use parking_lot::Mutex;
 use super::entry::Entry;
 use crate::data::time::{Monotonic, Timestamp};
 
-/// So many readings may be under way at the same time; the others wait in line.
+/// The maximum number of readings in flight at the same time. The others are queued.
 pub(super) const MAX_READINGS: usize = 256;
-/// So many entries are looked after between two looks at the clock.
+/// The maximum number of entries handled between two readings of the clock.
 const BATCH: usize = 64;
 
 #[derive(Default)]
 pub(super) struct Agenda {
     lists: Mutex<Lists>,
-    /// Readings whose reply is still to come.
+    /// The number of readings in flight.
     readings: Arc<AtomicUsize>,
-    /// Notified when there is something to do earlier than the thread expects.
+    /// Notified when work becomes due earlier than the thread expects.
     earlier: Arc<Event>,
 }
 
 #[derive(Default)]
 struct Lists {
-    /// Readings that were asked for and have not begun.
+    /// Entries with a requested reading that has not begun.
     read: VecDeque<Entry>,
     read_at: BTreeMap<(Timestamp, usize), Entry>,
     pass_on_at: BTreeMap<(Monotonic, usize), Entry>,
-    /// When the thread looks by itself; `None` while it is at work.
+    /// The times until which the thread sleeps. `None` while it is running.
     planned: Option<(Timestamp, Monotonic)>,
 }
 
+/// A piece of work.
 pub(super) enum Item {
+    /// A requested reading has to begin.
     Read(Entry),
-    /// The record was read last some time ago, or its lease has run out.
+    /// The polling interval has passed, or the lease has ended: a reading has to be requested.
     Due(Entry),
+    /// The key has to be offered to the next contender.
     PassOn(Entry),
 }
 
-/// A reading under way. Dropped when the store has answered.
-pub(super) struct UnderWay {
+/// A reading in flight. Dropped when the store has answered.
+pub(super) struct InFlight {
     readings: Arc<AtomicUsize>,
     earlier: Arc<Event>,
 }
 
-impl Drop for UnderWay {
+impl Drop for InFlight {
     fn drop(&mut self) {
         self.readings.fetch_sub(1, Ordering::Relaxed);
-        // Others may wait in line.
+        // Other readings may be queued.
         self.earlier.notify(1);
     }
 }
@@ -60,18 +63,18 @@ impl Agenda {
         self.readings.load(Ordering::Relaxed)
     }
 
-    pub(super) fn begin_reading(&self) -> UnderWay {
+    pub(super) fn begin_reading(&self) -> InFlight {
         self.readings.fetch_add(1, Ordering::Relaxed);
-        UnderWay { readings: Arc::clone(&self.readings), earlier: Arc::clone(&self.earlier) }
+        InFlight { readings: Arc::clone(&self.readings), earlier: Arc::clone(&self.earlier) }
     }
 
-    /// Has the thread carry out a reading that was asked for.
+    /// Queues a requested reading for the thread.
     pub(super) fn read_soon(&self, entry: Entry) {
         self.lists.lock().read.push_back(entry);
         self.earlier.notify(1);
     }
 
-    /// Has the thread look at the entry at `at`, and not when it was to look so far.
+    /// Schedules a reading of the entry for `at`, in place of the time scheduled before.
     pub(super) fn read_at(&self, entry: &Entry, at: Timestamp) {
         let mut lists = self.lists.lock();
         lists.unschedule(entry);
@@ -83,6 +86,7 @@ impl Agenda {
         }
     }
 
+    /// Schedules the next offer of the entry's key.
     pub(super) fn pass_on_at(&self, entry: &Entry, at: Monotonic) {
         let mut lists = self.lists.lock();
         lists.pass_on_at.insert((at, id(entry)), Arc::clone(entry));
@@ -92,17 +96,18 @@ impl Agenda {
         }
     }
 
-    /// Nobody waits for the entry's key any more.
-    pub(super) fn forget(&self, entry: &Entry) {
+    /// Removes the scheduled reading of an entry without waiters.
+    pub(super) fn unschedule(&self, entry: &Entry) {
         self.lists.lock().unschedule(entry);
     }
 
-    /// Returns a listener that is notified when there is something to do earlier than planned.
+    /// Returns a listener that is notified when work becomes due earlier than planned.
     pub(super) fn earlier(&self) -> EventListener {
         self.earlier.listen()
     }
 
-    /// Takes what is due. Also returns when to look again, if nothing is due.
+    /// Returns the work that is due. If none is due, also returns the times at which the next will
+    /// be.
     pub(super) fn take_due(
         &self,
         now: Timestamp,
@@ -145,7 +150,7 @@ impl Lists {
     }
 }
 
-/// The entry's address: it is unique for as long as the agenda holds the entry.
+/// Returns the entry's address, which is unique for as long as the agenda holds the entry.
 fn id(entry: &Entry) -> usize {
     Arc::as_ptr(entry).addr()
 }

@@ -1,4 +1,4 @@
-//! A key that somebody waits for, with the readings of its record.
+//! The registry's entry for a key, with the types of this engine.
 
 use std::sync::Arc;
 
@@ -8,6 +8,6 @@ use crate::data::snapshot::Snapshot;
 use crate::data::store_error::StoreError;
 use crate::sync::wakers::CallerWaker;
 
-/// The result of a reading of a record.
+/// The result of reading a record.
 pub(crate) type Reading = Result<Snapshot, StoreError>;
 pub(super) type Entry = Arc<Watched<Key, Reading, CallerWaker>>;

@@ -1,14 +1,16 @@
-//! Where those who wait for a key register: one entry per key that is waited for.
+//! The registry of waiters: one entry per key that has waiters.
 //!
-//! Nobody is answered from what was seen before they came. Each reading of a record has a number, counted from when the
-//! reading *begins*; a waiter accepts only readings with a higher number than the last one that had begun when it came. A write
-//! is no answer but a reason to read again.
+//! No waiter is answered with data from before it registered. Readings of a record are numbered
+//! when they *begin*. A waiter accepts only readings with a higher number than the last one that
+//! had begun when it registered. A write through this engine is not an answer; it causes another
+//! reading.
 //!
-//! A key that is free without an outcome is *offered* to one contender at a time. One that does not take the offer, or is not
-//! done with its try, within [`OFFER`] loses it to the next.
+//! A key that is free and has no outcome is *offered* to one contender at a time. A contender that
+//! does not take the offer, or does not finish its attempt to acquire the key, within [`OFFER`]
+//! loses it to the next.
 //!
-//! This file is all of the hand-made synchronisation between waiters, readers and writers. It knows neither stores nor leases,
-//! so that the package `models` can check every interleaving of it.
+//! This file has the synchronisation between waiters, readers and writers. It knows neither stores
+//! nor leases, so that the package `lessor-models` can check all interleavings of it.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -17,69 +19,71 @@ use std::sync::atomic::AtomicU64;
 use crate::sync::presence::Presence;
 use crate::sync::primitives::{Arc, Mutex, Ordering, fence};
 
-/// How long an offer lasts, in microseconds of real time.
+/// The duration of an offer, in microseconds of real time.
 pub(crate) const OFFER: u64 = 20_000;
-/// A waiter is given an error only after so many readings in a row have failed.
+/// The number of consecutive failed readings after which waiters receive the error.
 const FAILURES: u32 = 3;
 
-/// What a reading means to those who wait.
+/// The state of a key, as far as it matters to waiters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Meaning {
-    /// Somebody holds the key.
+pub(crate) enum Availability {
+    /// The key has a live lease.
     Held,
-    /// There is an outcome.
+    /// The key has an outcome.
     Finished,
-    /// Nobody holds the key, and there is no outcome.
+    /// The key has neither a live lease nor an outcome.
     Free,
 }
 
-/// What a waiter makes of a reading.
+/// The conclusion that a waiter draws from a reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NextStep<T> {
+    /// The wait ends.
     Answer(T),
-    /// Nothing follows from it.
+    /// The wait goes on.
     Wait,
-    /// The key may be acquired.
+    /// The key can be acquired.
     Try,
 }
 
-/// What a waiter's look comes to.
+/// The result of [`Watched::check`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Looked<T> {
+pub(crate) enum Checked<T> {
     Answer(T),
-    /// It is this waiter's turn to try for the key.
-    Turn,
+    /// The key is offered to this waiter, which may try to acquire it.
+    MayTry,
     Nothing,
 }
 
-/// A waiter's number within its entry; they grow.
+/// The number of a waiter within its entry. Numbers rise and are not reused.
 pub(crate) type Ticket = u64;
 
 type Entry<K, R, W> = Arc<Watched<K, R, W>>;
 
-/// All keys that are waited for. `R` is a reading, `W` what wakes a waiter.
+/// The keys that have waiters. `R` is the type of a reading, `W` that of a waker.
 pub(crate) struct Registry<K, R, W> {
     watched: Presence,
     entries: Mutex<HashMap<K, Entry<K, R, W>>>,
 }
 
-/// One key that is waited for.
+/// The entry of a key that has waiters.
 pub(crate) struct Watched<K, R, W> {
     pub(crate) key: K,
-    /// When the reading thread looks at the key next. For its own use.
+    /// The time of the next scheduled reading. Only the agenda uses it.
     pub(crate) read_at: AtomicU64,
     state: Mutex<State<R, W>>,
 }
 
 struct State<R, W> {
-    /// In the order of their tickets. Those who have left are removed once they are the greater part.
+    /// In the order of their tickets. Waiters that have left are removed when they are the
+    /// majority.
     waiters: Vec<Waiter<W>>,
     left: usize,
     tickets: Ticket,
-    /// How many readings have begun.
+    /// The number of readings that have begun.
     begun: u64,
     in_flight: bool,
-    /// Somebody came, or something was written, after the reading in flight began.
+    /// Whether another reading was requested after the one in flight began.
     again: bool,
     failures: u32,
     latest: Option<Latest<R>>,
@@ -90,14 +94,14 @@ struct Waiter<W> {
     ticket: Ticket,
     has_left: bool,
     contends: bool,
-    /// Only readings that began after this one count.
+    /// The waiter accepts only readings with a higher number.
     since: u64,
     waker: Option<W>,
 }
 
 struct Latest<R> {
     number: u64,
-    meaning: Meaning,
+    availability: Availability,
     reading: R,
 }
 
@@ -107,21 +111,21 @@ struct Offer {
     until: u64,
 }
 
-/// What follows from a change of an entry, to be done outside of its lock.
-#[must_use = "waiters sleep on if nobody does what follows"]
-pub(crate) struct Follows<W> {
-    /// Who has to be woken.
+/// The consequences of a change of an entry, which the caller carries out without holding its lock.
+#[must_use = "waiters are not woken until the effects are carried out"]
+pub(crate) struct Effects<W> {
+    /// The waiters to wake.
     pub(crate) wake: Vec<W>,
-    /// A reading has to begin now.
+    /// Whether the caller has to begin a reading.
     pub(crate) read: bool,
-    /// When [`Watched::pass_on`] has to be called.
+    /// The time at which [`Watched::pass_on`] has to be called.
     pub(crate) pass_on_at: Option<u64>,
-    /// Nobody waits for the key any more.
+    /// Whether the key has no waiters any more.
     pub(crate) ended: bool,
 }
 
-impl<W> Follows<W> {
-    fn nothing() -> Self {
+impl<W> Effects<W> {
+    fn none() -> Self {
         Self { wake: Vec::new(), read: false, pass_on_at: None, ended: false }
     }
 }
@@ -133,37 +137,40 @@ impl<K, R, W> Default for Registry<K, R, W> {
 }
 
 impl<K: Hash + Eq + Clone, R, W> Registry<K, R, W> {
-    /// How many keys are waited for.
+    /// Returns the number of keys that have waiters.
     pub(crate) fn watched(&self) -> usize {
         self.watched.count()
     }
 
-    /// Returns whether a caller may wait for `key`.
+    /// Returns whether `key` may have waiters.
     #[inline]
     pub(crate) fn may_have(&self, key: &K) -> bool {
         self.watched.may_have(key)
     }
 
-    /// The entry of a key that was just written, if anybody waits for it. Takes no lock where nobody does, as a rule.
+    /// Returns the entry of a key that was just written, if the key has waiters. Usually takes no
+    /// lock otherwise.
     #[inline]
-    pub(crate) fn written(&self, key: &K) -> Option<Entry<K, R, W>> {
-        // The write comes before this look, and a waiter registers before its first reading begins. With the two
-        // fences, either this sees the waiter or that reading sees the write.
+    pub(crate) fn find_after_write(&self, key: &K) -> Option<Entry<K, R, W>> {
+        // The writer writes before it checks for waiters. A waiter registers before its first
+        // reading begins. With the two fences, either this check sees the waiter or that reading
+        // sees the write.
         fence(Ordering::SeqCst);
         if self.may_have(key) { self.find(key) } else { None }
     }
 
-    /// The entry of a key, if anybody waits for it.
+    /// Returns the entry of a key, if the key has waiters.
     pub(crate) fn find(&self, key: &K) -> Option<Entry<K, R, W>> {
         self.entries.lock().get(key).map(Arc::clone)
     }
 
-    /// All entries.
+    /// Returns all entries.
     pub(crate) fn all(&self) -> Vec<Entry<K, R, W>> {
         self.entries.lock().values().map(Arc::clone).collect()
     }
 
-    /// Registers a waiter. A reading that begins from now on answers it: the caller asks for one.
+    /// Registers a waiter, which accepts readings that begin after this call. The caller has to
+    /// request one.
     pub(crate) fn join(&self, key: &K, contends: bool) -> (Entry<K, R, W>, Ticket) {
         let mut entries = self.entries.lock();
         let watched = match entries.get(key) {
@@ -175,33 +182,33 @@ impl<K: Hash + Eq + Clone, R, W> Registry<K, R, W> {
                 watched
             }
         };
-        // Under the lock of all entries, so that the entry is not removed in between.
+        // The lock of all entries is still held, so the entry cannot be removed in between.
         let ticket = watched.state.lock().join(contends);
         drop(entries);
         fence(Ordering::SeqCst);
         (watched, ticket)
     }
 
-    /// Removes a waiter, and the entry with the last one. A waiter that leaves with an offer has the key read again, which
-    /// lets the next one try.
-    pub(crate) fn leave(&self, watched: &Entry<K, R, W>, ticket: Ticket) -> Follows<W> {
+    /// Removes a waiter, and with the last waiter also the entry. If the key was offered to the
+    /// waiter, the record is read again, so that the next contender may try.
+    pub(crate) fn leave(&self, watched: &Entry<K, R, W>, ticket: Ticket) -> Effects<W> {
         let mut entries = self.entries.lock();
         let mut state = watched.state.lock();
         let (waker, had_offer) = state.leave(ticket);
-        let mut follows = Follows::nothing();
-        follows.ended = state.is_empty();
-        let entry = if follows.ended {
+        let mut effects = Effects::none();
+        effects.ended = state.is_empty();
+        let entry = if effects.ended {
             self.watched.remove(&watched.key);
             entries.remove(&watched.key)
         } else {
-            follows.read = had_offer && state.ask();
+            effects.read = had_offer && state.request_reading();
             None
         };
         drop(state);
         drop(entries);
-        // Outside of the locks: what is dropped may be a caller's.
+        // Dropped outside of the locks, because the destructor of a waker is a caller's code.
         drop((waker, entry));
-        follows
+        effects
     }
 }
 
@@ -221,71 +228,73 @@ impl<K, R, W> Watched<K, R, W> {
         Self { key, read_at: AtomicU64::new(0), state: Mutex::new(state) }
     }
 
-    /// Asks for a reading that begins from now on. True if the caller has to begin it; else one is in flight, after which another
-    /// one follows.
-    pub(crate) fn ask(&self) -> bool {
-        self.state.lock().ask()
+    /// Requests a reading that begins after this call. Returns whether the caller has to begin it.
+    /// If not, one is in flight, and another follows after it.
+    pub(crate) fn request_reading(&self) -> bool {
+        self.state.lock().request_reading()
     }
 
-    /// Takes in the reading that was in flight, or its failure. Waiters are given a failure once too many came in a row.
-    pub(crate) fn publish(&self, reading: Result<(Meaning, R), R>, now: u64) -> Follows<W> {
+    /// Publishes the result of the reading in flight: the availability of the key with the reading,
+    /// or a failure. Waiters receive a failure only after [`FAILURES`] consecutive ones.
+    pub(crate) fn publish(&self, result: Result<(Availability, R), R>, now: u64) -> Effects<W> {
         let mut state = self.state.lock();
-        state.failures = if reading.is_ok() { 0 } else { state.failures.saturating_add(1) };
-        let kept = match reading {
-            Ok(kept) => Some(kept),
-            // A failure is an answer for all who wait, as an outcome is.
-            Err(failure) => (state.failures >= FAILURES).then_some((Meaning::Finished, failure)),
+        state.failures = if result.is_ok() { 0 } else { state.failures.saturating_add(1) };
+        let published = match result {
+            Ok(published) => Some(published),
+            // A failure ends the wait of all waiters, as an outcome does.
+            Err(failure) => (state.failures >= FAILURES).then_some((Availability::Finished, failure)),
         };
-        let mut follows = match kept {
-            Some((meaning, reading)) => state.keep(meaning, reading, now),
-            None => Follows::nothing(),
+        let mut effects = match published {
+            Some((availability, reading)) => state.set_latest(availability, reading, now),
+            None => Effects::none(),
         };
         state.in_flight = false;
         if std::mem::take(&mut state.again) {
-            follows.read = state.ask();
+            effects.read = state.request_reading();
         }
-        follows
+        effects
     }
 
-    /// Takes an offer that has run out from its waiter, and gives it to the next.
-    pub(crate) fn pass_on(&self, now: u64) -> Follows<W> {
+    /// Withdraws an offer that has expired, and offers the key to the next contender.
+    pub(crate) fn pass_on(&self, now: u64) -> Effects<W> {
         self.state.lock().pass_on(now)
     }
 
-    /// Looks at the latest reading on behalf of a waiter; registers `waker` if nothing comes of it.
-    pub(crate) fn look<T>(
+    /// Applies `judge` to the latest reading on behalf of a waiter. Registers `waker` if the result
+    /// is [`Checked::Nothing`].
+    pub(crate) fn check<T>(
         &self,
         ticket: Ticket,
         now: u64,
         waker: W,
         judge: impl FnOnce(&R) -> NextStep<T>,
-    ) -> (Looked<T>, Follows<W>) {
+    ) -> (Checked<T>, Effects<W>) {
         let mut state = self.state.lock();
-        let mut follows = Follows::nothing();
-        let judged = match state.reading_for(ticket) {
+        let mut effects = Effects::none();
+        let next = match state.reading_for(ticket) {
             Some(reading) => judge(reading),
             None => NextStep::Wait,
         };
-        let looked = match judged {
-            NextStep::Answer(answer) => Looked::Answer(answer),
+        let checked = match next {
+            NextStep::Answer(answer) => Checked::Answer(answer),
             NextStep::Try if state.take_offer(ticket, now) => {
-                follows.pass_on_at = Some(now + OFFER);
-                Looked::Turn
+                effects.pass_on_at = Some(now + OFFER);
+                Checked::MayTry
             }
-            NextStep::Try | NextStep::Wait => Looked::Nothing,
+            NextStep::Try | NextStep::Wait => Checked::Nothing,
         };
-        let former = match (&looked, state.waiter(ticket)) {
-            (Looked::Nothing, Some(waiter)) => waiter.waker.replace(waker),
+        let unused = match (&checked, state.waiter(ticket)) {
+            (Checked::Nothing, Some(waiter)) => waiter.waker.replace(waker),
             _ => Some(waker),
         };
         drop(state);
-        drop(former);
-        (looked, follows)
+        drop(unused);
+        (checked, effects)
     }
 
-    /// The waiter's try was in vain: from now on it waits for a reading that begins after this. True if the caller has
-    /// to begin one.
-    pub(crate) fn tried(&self, ticket: Ticket) -> bool {
+    /// Continues the wait of a waiter that could not acquire the key. Readings that began earlier
+    /// are ignored. Returns whether the caller has to begin a reading.
+    pub(crate) fn attempt_failed(&self, ticket: Ticket) -> bool {
         let mut state = self.state.lock();
         if state.offer.is_some_and(|offer| offer.to == ticket) {
             state.offer = None;
@@ -294,17 +303,17 @@ impl<K, R, W> Watched<K, R, W> {
         if let Some(waiter) = state.waiter(ticket) {
             waiter.since = begun;
         }
-        state.ask()
+        state.request_reading()
     }
 
-    /// Whether nobody waits for the key any more.
+    /// Returns whether the key has no waiters any more.
     pub(crate) fn is_abandoned(&self) -> bool {
         self.state.lock().is_empty()
     }
 
-    /// The latest reading that counts for the waiter.
-    pub(crate) fn seen<T>(&self, ticket: Ticket, see: impl FnOnce(&R) -> T) -> Option<T> {
-        self.state.lock().reading_for(ticket).map(see)
+    /// Passes the latest reading to `f`, if the waiter accepts it.
+    pub(crate) fn latest<T>(&self, ticket: Ticket, f: impl FnOnce(&R) -> T) -> Option<T> {
+        self.state.lock().reading_for(ticket).map(f)
     }
 }
 
@@ -317,7 +326,7 @@ impl<R, W> State<R, W> {
         ticket
     }
 
-    /// The waiter's waker, and whether the key was offered to it.
+    /// Returns the waiter's waker, and whether the key was offered to the waiter.
     fn leave(&mut self, ticket: Ticket) -> (Option<W>, bool) {
         let Some(waiter) = self.waiter(ticket) else { return (None, false) };
         waiter.has_left = true;
@@ -330,7 +339,7 @@ impl<R, W> State<R, W> {
         let had_offer = self.offer.is_some_and(|offer| offer.to == ticket);
         if had_offer {
             self.offer = None;
-            // What the waiter did with its offer is not known.
+            // The waiter may have used the offer, so the latest reading may be outdated.
             self.latest = None;
         }
         (waker, had_offer)
@@ -345,7 +354,7 @@ impl<R, W> State<R, W> {
         self.waiters.get_mut(at).filter(|waiter| !waiter.has_left)
     }
 
-    fn ask(&mut self) -> bool {
+    fn request_reading(&mut self) -> bool {
         if self.in_flight {
             self.again = true;
             return false;
@@ -360,64 +369,67 @@ impl<R, W> State<R, W> {
         self.latest.as_ref().filter(|latest| latest.number > since).map(|latest| &latest.reading)
     }
 
-    fn keep(&mut self, meaning: Meaning, reading: R, now: u64) -> Follows<W> {
+    fn set_latest(&mut self, availability: Availability, reading: R, now: u64) -> Effects<W> {
         let number = self.begun;
-        self.latest = Some(Latest { number, meaning, reading });
-        let mut follows = Follows::nothing();
-        match meaning {
-            Meaning::Held => self.offer = None,
-            Meaning::Finished => {
+        self.latest = Some(Latest { number, availability, reading });
+        let mut effects = Effects::none();
+        match availability {
+            Availability::Held => self.offer = None,
+            Availability::Finished => {
                 self.offer = None;
                 let answered = self.waiters.iter_mut().filter(|waiter| waiter.since < number);
-                follows.wake = answered.filter_map(|waiter| waiter.waker.take()).collect();
+                effects.wake = answered.filter_map(|waiter| waiter.waker.take()).collect();
             }
-            Meaning::Free => {
+            Availability::Free => {
                 let answered =
                     self.waiters.iter_mut().filter(|waiter| waiter.since < number && !waiter.contends);
-                follows.wake = answered.filter_map(|waiter| waiter.waker.take()).collect();
+                effects.wake = answered.filter_map(|waiter| waiter.waker.take()).collect();
                 if self.offer.is_none_or(|offer| offer.until <= now) {
                     let next = self.pass_on(now);
-                    follows.wake.extend(next.wake);
-                    follows.pass_on_at = next.pass_on_at;
+                    effects.wake.extend(next.wake);
+                    effects.pass_on_at = next.pass_on_at;
                 }
             }
         }
-        follows
+        effects
     }
 
-    /// Offers the key to the next contender that sleeps, behind the one that had the last offer.
-    fn pass_on(&mut self, now: u64) -> Follows<W> {
-        let mut follows = Follows::nothing();
-        let former = match self.offer {
+    /// Offers the key to the next sleeping contender, in the order of tickets after the one that
+    /// had the last offer.
+    fn pass_on(&mut self, now: u64) -> Effects<W> {
+        let mut effects = Effects::none();
+        let previous = match self.offer {
             Some(offer) if offer.until > now => {
-                follows.pass_on_at = Some(offer.until);
-                return follows;
+                effects.pass_on_at = Some(offer.until);
+                return effects;
             }
-            former => former.map_or(0, |offer| offer.to),
+            expired => expired.map_or(0, |offer| offer.to),
         };
-        // Where nobody sleeps, the next one who looks may try.
+        // If no contender sleeps, the next one that checks may try.
         self.offer = None;
-        let Some(latest) = self.latest.as_ref().filter(|latest| latest.meaning != Meaning::Held) else {
-            return follows;
+        let Some(latest) = self.latest.as_ref().filter(|latest| latest.availability != Availability::Held)
+        else {
+            return effects;
         };
         let number = latest.number;
         let may_try = |waiter: &&mut Waiter<W>| {
             waiter.contends && !waiter.has_left && waiter.since < number && waiter.waker.is_some()
         };
         let (before, behind) = {
-            let at = self.waiters.partition_point(|waiter| waiter.ticket <= former);
+            let at = self.waiters.partition_point(|waiter| waiter.ticket <= previous);
             self.waiters.split_at_mut(at)
         };
         let next = behind.iter_mut().find(may_try).or_else(|| before.iter_mut().find(may_try));
         if let Some(waiter) = next {
-            follows.wake.extend(waiter.waker.take());
+            effects.wake.extend(waiter.waker.take());
             self.offer = Some(Offer { to: waiter.ticket, until: now + OFFER });
-            follows.pass_on_at = Some(now + OFFER);
+            effects.pass_on_at = Some(now + OFFER);
         }
-        follows
+        effects
     }
 
-    /// Whether the waiter may try for the key, which is offered to it from now on.
+    /// Offers the key to the waiter, and returns true, unless another waiter has an offer that has
+    /// not expired.
     fn take_offer(&mut self, ticket: Ticket, now: u64) -> bool {
         if self.offer.is_some_and(|offer| offer.to != ticket && offer.until > now) {
             return false;

@@ -14,12 +14,12 @@ use crate::store::operation::{Execution, Operation};
 use crate::store::types::{Durability, Page, Purged, Reply, Scan};
 use crate::sync::pending::Pending;
 
-/// A store that has a clock and no records.
+/// A store with a clock and without records.
 #[derive(Debug, Default)]
 struct OnlyAClock(AtomicU64);
 
 fn no_records<T>() -> Reply<T> {
-    Pending::ready(Err(StoreError::Unavailable { reason: "this store has no records".to_owned() }))
+    Pending::ready(Err(StoreError::unavailable("this store has no records")))
 }
 
 impl Store for OnlyAClock {
@@ -47,8 +47,8 @@ impl Store for OnlyAClock {
     fn subscribe(&self, _: ChangeNotifier) {}
 }
 
-/// Thousands of leases that are given up at once keep the thread of the leases busy. A renewal that is due meanwhile does not
-/// wait for the last of them.
+/// Thousands of leases that are abandoned together keep the thread for leases busy. A renewal that
+/// becomes due meanwhile does not wait for the last of them.
 #[test]
 fn p7_a_timer_fires_although_there_is_always_a_task_to_run() {
     const DUE: u64 = 1_000_000;
@@ -68,12 +68,12 @@ fn p7_a_timer_fires_although_there_is_always_a_task_to_run() {
     worker.spawner().spawn(async move {
         store.0.store(DUE, Ordering::SeqCst);
         let mut count = 0;
-        while !woken.load(Ordering::SeqCst) && count < 4 * TASKS_PER_LOOK {
+        while !woken.load(Ordering::SeqCst) && count < 4 * TASKS_PER_CHECK {
             count += 1;
             future::yield_now().await;
         }
         sender.send(count).unwrap();
     });
     let polls = polls.recv().unwrap();
-    assert!(polls < 4 * TASKS_PER_LOOK, "no timer fired while {polls} tasks ran");
+    assert!(polls < 4 * TASKS_PER_CHECK, "no timer fired while {polls} tasks ran");
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::data::cause::Cause;
 use crate::data::error::Error;
 use crate::data::key::Key;
 use crate::data::record::Record;
@@ -106,5 +107,5 @@ impl fmt::Debug for OwnedOperation {
 
 #[cold]
 pub(super) fn no_lease_id() -> Error {
-    Error::Randomness { reason: "no lease id could be drawn".to_owned() }
+    Error::Randomness(Cause::new("no lease id could be drawn"))
 }

@@ -26,7 +26,7 @@ fn acquire() -> Acquire {
 fn without_id(run: impl FnOnce(&mut Operation<'_>)) -> bool {
     let (mut acquire, mut made, mut is_refused) = (acquire(), None, false);
     let mut sink = |report: Report<'_>| match report {
-        Report::Refused(Error::Randomness { .. }) => is_refused = true,
+        Report::Refused(Error::Randomness(_)) => is_refused = true,
         other => unreachable!("{}", matches!(other, Report::Granted(_))),
     };
     let kept = Duration::from_secs(1);
@@ -45,8 +45,8 @@ fn p1_nothing_is_granted_without_a_lease_id() {
     without_id(|operation| {
         let owned = operation.to_owned();
         let executed = owned.apply((&mut slot).into(), None, at(1_000_000));
-        assert!(matches!(executed.outcome, Outcome::Refused(Error::Randomness { .. })));
-        assert!(matches!(owned.decide(None, at(1_000_000)), Decision::Refuse(Error::Randomness { .. })));
+        assert!(matches!(executed.outcome, Outcome::Refused(Error::Randomness(_))));
+        assert!(matches!(owned.decide(None, at(1_000_000)), Decision::Refuse(Error::Randomness(_))));
         assert!(operation.lease_id().is_none());
     });
     assert!(slot.is_none());

@@ -1,17 +1,18 @@
-//! The leases that are given up at the store in the background.
+//! The leases without a holder that the background ends at the store.
 
 use std::collections::VecDeque;
 
 use event_listener::Event;
 use parking_lot::Mutex;
 
-/// So many leases are given up at the same time; the others wait in line, where each takes less room.
-const GIVING_UP: usize = 64;
+/// The maximum number of leases that are abandoned at the same time. The others are queued, which
+/// takes less memory than a task.
+const MAX_RUNNING: usize = 64;
 
-/// The leases of an engine that are to be given up, each described by a `T`.
-pub(crate) struct GivenUp<T> {
+/// The leases of an engine that have to be abandoned, each described by a `T`.
+pub(crate) struct AbandonQueue<T> {
     queue: Mutex<Queue<T>>,
-    /// Notified when no lease is left to be given up.
+    /// Notified when no lease is left.
     drained: Event,
 }
 
@@ -20,26 +21,26 @@ struct Queue<T> {
     running: usize,
 }
 
-impl<T> Default for GivenUp<T> {
+impl<T> Default for AbandonQueue<T> {
     fn default() -> Self {
         Self { queue: Mutex::new(Queue { waiting: VecDeque::new(), running: 0 }), drained: Event::new() }
     }
 }
 
-impl<T> GivenUp<T> {
-    /// Adds a lease. Returns the lease with which the caller has to begin, unless enough are under way: then one of those who called
-    /// before takes it with [`next`](Self::next).
+impl<T> AbandonQueue<T> {
+    /// Adds a lease. Returns a lease that the caller has to abandon, in a new task. Returns `None`
+    /// if enough tasks are running; one of them takes the lease with [`next`](Self::next).
     pub(crate) fn add(&self, lease: T) -> Option<T> {
         let mut queue = self.queue.lock();
         queue.waiting.push_back(lease);
-        if queue.running >= GIVING_UP {
+        if queue.running >= MAX_RUNNING {
             return None;
         }
         queue.running += 1;
         queue.waiting.pop_front()
     }
 
-    /// Returns the next lease for a caller that has given one up; `None` ends its turn.
+    /// Returns the next lease for a task that has abandoned one. `None` ends the task.
     pub(crate) fn next(&self) -> Option<T> {
         let mut queue = self.queue.lock();
         let next = queue.waiting.pop_front();
@@ -52,7 +53,7 @@ impl<T> GivenUp<T> {
         next
     }
 
-    /// Resolves once no lease is left to be given up.
+    /// Resolves when no lease is left.
     pub(crate) async fn drain(&self) {
         while self.queue.lock().running > 0 {
             let drained = self.drained.listen();
