@@ -1,12 +1,12 @@
-//! `cargo xtask deep`: what a stable toolchain cannot do.
+//! `cargo xtask deep`: checks that need a nightly toolchain.
 
 use crate::shell::Shell;
 
-/// What is fuzzed: the targets of `fuzz/`.
+/// The fuzz targets of `fuzz/`.
 const FUZZED: [&str; 2] = ["decode", "recover"];
 
-/// Miri interprets the tests and finds undefined behaviour, data races and leaks. Then the fuzzer runs for
-/// `LESSOR_FUZZ_SECONDS` on each target, by default 60.
+/// Runs the tests under Miri, which finds undefined behaviour, data races and leaks. Then runs the
+/// fuzzer for `LESSOR_FUZZ_SECONDS` on each target, by default 60.
 pub(crate) fn run(shell: &Shell) -> Result<(), String> {
     let missing = |what: &str, install: &str| format!("{what} is not installed; run `{install}`");
     let Some(components) = shell
@@ -28,7 +28,7 @@ pub(crate) fn run(shell: &Shell) -> Result<(), String> {
     if shell.program("cargo-fuzz").args(&["--version"]).output().is_none() {
         return Err(missing("cargo-fuzz", "cargo install --locked cargo-fuzz"));
     }
-    // The clock and random bits come from the machine, by way of libc: Miri knows no raw system calls.
+    // The clock and random bits are read through libc, because Miri supports no raw system calls.
     let miri =
         ["run", "nightly", "cargo", "miri", "test", "--lib", "-p", "lessor-core", "-p", "lessor-memory"];
     shell
@@ -41,7 +41,7 @@ pub(crate) fn run(shell: &Shell) -> Result<(), String> {
     FUZZED.iter().try_for_each(|target| fuzz(shell, target))
 }
 
-/// What the fuzzer finds worth keeping goes to a folder of its own; the seeds stay as they are.
+/// Fuzzes one target. Inputs worth keeping go to a separate folder, and the seeds are not changed.
 fn fuzz(shell: &Shell, target: &str) -> Result<(), String> {
     let seconds = std::env::var("LESSOR_FUZZ_SECONDS").unwrap_or_else(|_| "60".to_owned());
     let found = shell.target.join("corpus").join(target);
@@ -53,7 +53,7 @@ fn fuzz(shell: &Shell, target: &str) -> Result<(), String> {
     shell
         .program("rustup")
         .args(&run)
-        // A killed holder is played by a lease that is leaked.
+        // A test simulates a killed holder by leaking its lease.
         .args(&["-print_final_stats=1", "-timeout=30", "-rss_limit_mb=2048", "-detect_leaks=0"])
         .current_dir(&shell.root.join("fuzz"))
         .env("CARGO_TARGET_DIR", shell.target.join("fuzz"))

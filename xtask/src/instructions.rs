@@ -1,8 +1,9 @@
-//! How many instructions the in-memory paths take. Unlike times, counts do not depend on how busy the machine is, so a path that
-//! became slower shows even where nobody could measure it.
+//! Counts the instructions of the in-memory paths. Unlike times, counts do not depend on the load
+//! of the machine, so small regressions are visible.
 //!
-//! A path is run N and 2 N times with the same preparation, and the difference is divided by N. Only the thread that calls is
-//! counted: how often the engine's own thread is woken is up to chance.
+//! A path is run N and 2 N times with the same preparation, and the difference is divided by N.
+//! Only the calling thread is counted, because the number of wake-ups of the engine's thread is
+//! random.
 
 mod baseline;
 
@@ -14,12 +15,12 @@ use crate::shell::Shell;
 use crate::step::{Asked, End};
 use baseline::{Baseline, Compared};
 
-/// What is guarded.
+/// A guarded path.
 struct Guarded {
     path: &'static str,
-    /// The same work on a map by hand, counted for comparison.
+    /// The same work on a map written by hand, for comparison.
     rival: Option<&'static str>,
-    /// How often it is counted; the least is taken.
+    /// The number of counts, of which the least is used.
     goes: u32,
 }
 
@@ -29,19 +30,20 @@ const PATHS: [Guarded; 6] = [
     Guarded { path: "replayed", rival: Some("rival-replayed"), goes: 1 },
     Guarded { path: "extended", rival: None, goes: 1 },
     Guarded { path: "lapsed", rival: None, goes: 1 },
-    // It hands the renewal to the engine's thread: by chance that has to be woken, or is awake.
+    // This path hands the renewal to the engine's thread, which may or may not have to be woken.
     Guarded { path: "once", rival: None, goes: 3 },
 ];
 
-/// 80 keys per shard of the in-memory store, and then 160: both well between two steps in which a shard grows, so that
-/// chance in how keys spread hardly matters.
+/// 80 and 160 keys per shard of the in-memory store. Both are between two steps of a shard's
+/// growth, so that the distribution of keys hardly matters.
 const N: u64 = 10_240;
 
-/// Has the C library copy memory in the way that it does on every x86-64 processor, so that counts do not depend on which one it is.
+/// Makes the C library copy memory in the same way on every x86-64 processor, so that counts do not
+/// depend on the processor.
 const PLAIN: &str = "glibc.cpu.hwcaps=-AVX2,-AVX2_Usable,-AVX_Fast_Unaligned_Load,-ERMS,-FSRM";
 
 const FILE: &str = "benches/instructions.txt";
-const NONE: &str = "THERE IS NO valgrind AND IT CANNOT BE INSTALLED, so no instructions were counted; install it and see \
+const NONE: &str = "valgrind IS MISSING AND CANNOT BE INSTALLED, so no instructions were counted; install it and see \
                     that it is on the PATH";
 
 /// Compares with the baseline.
@@ -79,7 +81,7 @@ fn count(shell: &Shell) -> Result<Baseline, String> {
         twice
             .checked_sub(once)
             .map(|more| more / N)
-            .ok_or_else(|| format!("{path}: twice the work took less"))
+            .ok_or_else(|| format!("{path}: twice the work took fewer instructions"))
     };
     let mut paths = Vec::new();
     for Guarded { path, rival, goes } in PATHS {
@@ -89,7 +91,7 @@ fn count(shell: &Shell) -> Result<Baseline, String> {
     Ok(Baseline { counted_with: toolchain(shell), paths })
 }
 
-/// The instructions of the calling thread, all in all.
+/// Returns the number of instructions of the calling thread.
 fn counted(shell: &Shell, folder: &Path, path: &str, count: u64) -> Result<u64, String> {
     let out = folder.join("callgrind.out");
     let into = format!("--callgrind-out-file={}", out.display());
@@ -109,7 +111,7 @@ fn counted(shell: &Shell, folder: &Path, path: &str, count: u64) -> Result<u64, 
     total.ok_or_else(|| format!("{} has no total", first.display()))
 }
 
-/// What counts depend on besides the sources: the compiler, and the C library that allocates.
+/// Returns what counts depend on besides the sources: the compiler and the C library.
 fn toolchain(shell: &Shell) -> String {
     let rustc = shell.program("rustc").args(&["--version", "--verbose"]).output().unwrap_or_default();
     let mut lines = rustc.lines();

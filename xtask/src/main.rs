@@ -1,4 +1,5 @@
-//! One command file, shared by people and CI: `cargo xtask test`, `deep`, `mutants`, `instructions`, `bench`.
+//! The commands of the repository, for people and CI: `cargo xtask test`, `deep`, `mutants`,
+//! `instructions`, `bench`.
 
 mod deep;
 mod imports;
@@ -16,17 +17,17 @@ use shell::Shell;
 const HELP: &str = "\
 usage: cargo xtask <task>
 
-  test [STEP…]    everything that CI runs, on a stable toolchain; or only the steps named:
+  test [STEP…]    runs what CI runs, on a stable toolchain, or only the named steps:
                   redis fmt imports clippy tests models rules doctests docs features msrv instructions mutants deny
                   advisories
-  mutants         plants faults in the sources, one at a time, and has the test meant for each catch it;
-                  LESSOR_MUTANTS=a,b limits it to those whose name contains a or b
+  mutants         plants faults in the sources, one at a time, and checks that their tests detect them;
+                  LESSOR_MUTANTS=a,b selects the faults whose name contains a or b
   instructions    counts the instructions of the in-memory paths under valgrind and compares them with
                   benches/instructions.txt; --bless writes that file
-  deep            what needs a nightly toolchain: Miri over the core and the in-memory store, and
-                  LESSOR_FUZZ_SECONDS (60) of fuzzing each of the decoders and recovery
-  bench [ARG…]    the benchmarks of all stores beside what people use instead, as a page with plots in
-                  target/benchmarks; --help shows what can be chosen
+  deep            runs what needs a nightly toolchain: Miri on the core and the in-memory store, and the
+                  fuzzers of the decoders and of recovery, for LESSOR_FUZZ_SECONDS (60) each
+  bench [ARG…]    measures all stores and alternatives, and writes a page with plots to
+                  target/benchmarks; --help lists the options
 ";
 
 fn main() -> ExitCode {
@@ -42,7 +43,7 @@ fn main() -> ExitCode {
         "instructions" => match rest {
             [] => steps::run(&shell, &["instructions".to_owned()]),
             [bless] if bless == "--bless" => instructions::bless(&shell),
-            _ => Err(format!("instructions takes --bless or nothing\n\n{HELP}")),
+            _ => Err(format!("instructions accepts only --bless\n\n{HELP}")),
         },
         "deep" => deep::run(&shell),
         "bench" => bench(&shell, rest),
@@ -62,14 +63,12 @@ fn main() -> ExitCode {
     }
 }
 
-/// Arguments that come later count.
+/// Later arguments override earlier ones.
 fn bench(shell: &Shell, rest: &[String]) -> Result<(), String> {
-    // The table is of the in-memory store, whose build is shorter alone.
+    // The table covers only the in-memory store, which builds faster alone.
     let is_table = rest.iter().any(|argument| argument == "--table");
     if !is_table && package::REDIS.provide(shell).is_none() {
-        println!(
-            "THERE IS NO redis-server AND IT CANNOT BE INSTALLED, so nothing of the Redis store is measured"
-        );
+        println!("redis-server IS MISSING AND CANNOT BE INSTALLED, so the Redis store is not measured");
     }
     let out = shell.target.join("benchmarks").display().to_string();
     let stores = if is_table { "--no-default-features" } else { "--all-features" };

@@ -2,31 +2,32 @@
 
 use crate::shell::Shell;
 
-/// The server that the tests of the Redis store need.
+/// The server for the tests of the Redis store.
 pub(crate) const REDIS: Package = Package {
     name: "redis-server",
     version: |said| said.split(' ').find_map(|word| word.strip_prefix("v=")),
 };
 
-/// Counts instructions.
+/// The program that counts instructions.
 pub(crate) const VALGRIND: Package =
     Package { name: "valgrind", version: |said| said.trim().strip_prefix("valgrind-") };
 
-/// A program, and the package of the same name that has it.
+/// A program, and the distribution's package of the same name.
 pub(crate) struct Package {
     name: &'static str,
-    /// Finds the version in what `--version` says.
+    /// Finds the version in the output of `--version`.
     version: fn(&str) -> Option<&str>,
 }
 
 impl Package {
-    /// Its version, if it is there.
+    /// Returns the version of the program, if it is installed.
     fn version(&self, shell: &Shell) -> Option<String> {
         let said = shell.program(self.name).args(&["--version"]).output()?;
         (self.version)(&said).map(str::to_owned)
     }
 
-    /// Installs the distribution's package unless the program is there. Returns its version; `None` if it cannot be installed.
+    /// Installs the distribution's package if the program is missing. Returns its version, or
+    /// `None` if it cannot be installed.
     pub(crate) fn provide(&self, shell: &Shell) -> Option<String> {
         const UPDATE: &[&str] = &["apt-get", "update"];
         let install: &[&str] = &["apt-get", "install", "--yes", "--no-install-recommends", self.name];
@@ -34,7 +35,7 @@ impl Package {
             return Some(version);
         }
         for right in [&["env"][..], &["sudo", "--non-interactive"]] {
-            // The list of packages may be older than the packages.
+            // The local list of packages may be outdated.
             for tasks in [&[install][..], &[UPDATE, install]] {
                 let run = |task: &&[&str]| {
                     let words = [right, &["DEBIAN_FRONTEND=noninteractive"], task].concat();

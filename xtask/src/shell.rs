@@ -1,16 +1,16 @@
-//! Running programs.
+//! Runs programs.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Where the workspace and its build artefacts are.
+/// The folders of the workspace and of its build artefacts.
 pub(crate) struct Shell {
     pub(crate) root: PathBuf,
     pub(crate) target: PathBuf,
 }
 
-/// A program with its arguments, run in the workspace's root.
+/// A program with its arguments, to be run in the workspace's root.
 pub(crate) struct Program {
     command: Command,
     line: String,
@@ -24,7 +24,7 @@ impl Shell {
         Self { root, target }
     }
 
-    /// The cargo that runs this task.
+    /// Returns a command for the cargo that runs this task.
     pub(crate) fn cargo(&self, args: &[&str]) -> Program {
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
         let mut program = self.program(&cargo).args(args);
@@ -59,14 +59,14 @@ impl Program {
         self
     }
 
-    /// Runs it with its output on the terminal; an error unless it succeeds.
+    /// Runs the program with its output on the terminal. Fails unless it succeeds.
     pub(crate) fn run(mut self) -> Result<(), String> {
         println!("$ {}", self.line);
         let status = self.command.status().map_err(|error| format!("{}: {error}", self.line))?;
         if status.success() { Ok(()) } else { Err(format!("`{}` failed ({status})", self.line)) }
     }
 
-    /// Runs it and keeps what it says: whether it succeeded, standard output, and standard error.
+    /// Runs the program. Returns whether it succeeded, its standard output and its standard error.
     pub(crate) fn capture(mut self) -> Result<(bool, String, String), String> {
         self.command.stdin(Stdio::null());
         let output = self.command.output().map_err(|error| format!("{}: {error}", self.line))?;
@@ -74,7 +74,7 @@ impl Program {
         Ok((output.status.success(), text(&output.stdout), text(&output.stderr)))
     }
 
-    /// What it says, if it can be run and succeeds.
+    /// Returns the standard output, if the program can be run and succeeds.
     pub(crate) fn output(self) -> Option<String> {
         self.capture().ok().filter(|(succeeded, ..)| *succeeded).map(|(_, out, _)| out)
     }

@@ -1,17 +1,18 @@
-//! What the steps of `cargo xtask test` are given, and what they answer.
+//! The arguments and results of the steps of `cargo xtask test`.
 
 use std::time::{Duration, Instant};
 
-/// How a step ended.
+/// The end of a step.
 pub(crate) enum End {
     Passed,
-    /// With what was found, for the summary.
+    /// Passed, with a note for the summary.
     PassedWith(String),
-    /// Could not be run here, and why.
+    /// Could not be run on this machine, for this reason.
     Skipped(String),
 }
 
-/// How much a step is asked for: what cannot be had here is an error where it is, and skipped where it is not.
+/// The way in which a step was requested. A missing tool is an error if the step was named, and
+/// skips it otherwise.
 #[derive(Clone, Copy)]
 pub(crate) struct Asked {
     pub(crate) by_name: bool,
@@ -19,7 +20,7 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    /// Worth minutes of building a tool for.
+    /// Returns whether a tool should be built, which takes minutes.
     pub(crate) fn for_sure(self) -> bool {
         self.by_name || self.by_ci
     }

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: what CI runs.
+//! `cargo xtask test`: the steps that CI runs.
 
 use std::fs;
 
@@ -29,7 +29,7 @@ const STEPS: &[(&str, Step)] = &[
     ("advisories", advisories),
 ];
 
-/// Runs all steps even if one fails, and says at the end how each went.
+/// Runs all steps, even if one fails, and prints a summary.
 pub(crate) fn run(shell: &Shell, chosen: &[String]) -> Result<(), String> {
     for name in chosen {
         if !STEPS.iter().any(|(known, _)| known == name) {
@@ -66,9 +66,9 @@ pub(crate) fn run(shell: &Shell, chosen: &[String]) -> Result<(), String> {
     if failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", failed.join(", "))) }
 }
 
-/// A server for the tests of the Redis store.
+/// Installs the server for the tests of the Redis store.
 fn server(shell: &Shell, asked: Asked) -> Result<End, String> {
-    const NONE: &str = "THERE IS NO redis-server AND IT CANNOT BE INSTALLED, so the tests of the Redis store do nothing; \
+    const NONE: &str = "redis-server IS MISSING AND CANNOT BE INSTALLED, so the tests of the Redis store do nothing; \
                         install it and see that it is on the PATH";
     match REDIS.provide(shell) {
         Some(version) => Ok(End::PassedWith(format!("redis-server {version}"))),
@@ -89,7 +89,7 @@ fn clippy(shell: &Shell, _: Asked) -> Result<End, String> {
     Ok(End::Passed)
 }
 
-/// Benchmarks are built by clippy; running them is no test.
+/// Benchmarks are built by clippy, and not run as tests.
 fn tests(shell: &Shell, _: Asked) -> Result<End, String> {
     shell
         .cargo(&[
@@ -106,7 +106,8 @@ fn tests(shell: &Shell, _: Asked) -> Result<End, String> {
     Ok(End::Passed)
 }
 
-/// The hand-made synchronisation under the model checker, built apart since its primitives are others.
+/// Runs the models of the synchronisation under the model checker, built separately because their
+/// primitives differ.
 fn models(shell: &Shell, _: Asked) -> Result<End, String> {
     let target = shell.target.join("loom");
     let test = shell.cargo(&["test", "--package", "lessor-models", "--release", "--lib"]);
@@ -114,18 +115,19 @@ fn models(shell: &Shell, _: Asked) -> Result<End, String> {
     Ok(End::Passed)
 }
 
-/// The rules and the retry loop in every order of events, built for speed: millions of states are visited.
+/// Runs the models of the rules and of the retry loop, with optimisations because they have
+/// millions of states.
 fn rules(shell: &Shell, _: Asked) -> Result<End, String> {
     let test = ["test", "--package", "lessor-rules-model", "--release", "--lib", "--", "--nocapture"];
     let (passed, out, err) = shell.cargo(&test).capture()?;
     print!("{out}{err}");
     if !passed {
         return Err(
-            "a model breaks a promise, or a planted fault is not found; the way there is printed above"
+            "a model breaks a guarantee, or a planted fault is not found; the sequence of events is printed above"
                 .to_owned(),
         );
     }
-    // `model NAME: N states, …` and `fault NAME: …`
+    // The lines have the forms `model NAME: N states, …` and `fault NAME: …`.
     let states =
         out.lines().filter_map(|line| line.strip_prefix("model ")?.split_once(": ")?.1.split_once(' '));
     let counts: Vec<u64> = states.filter_map(|(count, _)| count.parse().ok()).collect();
@@ -150,7 +152,7 @@ fn docs(shell: &Shell, _: Asked) -> Result<End, String> {
     Ok(End::Passed)
 }
 
-/// Every combination of the features of `lessor`.
+/// Checks all combinations of the features of `lessor`.
 fn features(shell: &Shell, _: Asked) -> Result<End, String> {
     let manifest = shell.root.join("crates/lessor/Cargo.toml");
     let manifest =
@@ -171,12 +173,12 @@ fn features(shell: &Shell, _: Asked) -> Result<End, String> {
         let features = ["--no-default-features", "--features", &chosen, "--", "-D", "warnings"];
         shell.cargo(&["clippy", "--package", "lessor"]).args(&features).run()?;
     }
-    // Cargo builds `redis` once, with the features that the application selects.
+    // Cargo builds `redis` once, with all features that the application selects.
     shell.cargo(&["check", "--package", "lessor-redis", "--features", "redis/num-bigint"]).run()?;
     Ok(End::PassedWith(format!("{combinations} combinations, and redis with its default features")))
 }
 
-/// The oldest toolchain that the manifest promises.
+/// Checks with the oldest toolchain that the manifest allows.
 fn msrv(shell: &Shell, asked: Asked) -> Result<End, String> {
     let manifest = shell.root.join("Cargo.toml");
     let manifest =
@@ -209,7 +211,7 @@ fn all_mutants(shell: &Shell, _: Asked) -> Result<End, String> {
     mutants::run(shell).map(End::PassedWith)
 }
 
-/// Licences, sources, and crates that should not be there.
+/// Checks licences, sources, and banned crates.
 fn deny(shell: &Shell, asked: Asked) -> Result<End, String> {
     let Some(program) = cargo_deny(shell, asked)? else { return Ok(End::Skipped(NO_DENY.to_owned())) };
     let offline = std::env::var_os("CARGO_NET_OFFLINE").map_or(&[][..], |_| &["--offline"]);
@@ -217,7 +219,7 @@ fn deny(shell: &Shell, asked: Asked) -> Result<End, String> {
     Ok(End::Passed)
 }
 
-/// Known vulnerabilities. The list of them is on GitHub, so this needs the network.
+/// Checks for known vulnerabilities. The list of them is on GitHub, so this needs the network.
 fn advisories(shell: &Shell, asked: Asked) -> Result<End, String> {
     let Some(program) = cargo_deny(shell, asked)? else { return Ok(End::Skipped(NO_DENY.to_owned())) };
     let (passed, out, err) = shell.program(&program).args(&["check", "advisories"]).capture()?;
@@ -226,15 +228,16 @@ fn advisories(shell: &Shell, asked: Asked) -> Result<End, String> {
         return Ok(End::Passed);
     }
     if err.contains("failed to fetch advisory database") && !asked.by_name {
-        let reason = "THE LIST OF VULNERABILITIES CANNOT BE REACHED FROM HERE, nothing was looked up";
+        let reason = "THE LIST OF VULNERABILITIES CANNOT BE REACHED, nothing was checked";
         return Ok(End::Skipped(reason.to_owned()));
     }
-    Err("cargo-deny found advisories, or could not look for them".to_owned())
+    Err("cargo-deny found advisories, or could not check for them".to_owned())
 }
 
-const NO_DENY: &str = "cargo-deny is not installed; `cargo install --locked cargo-deny`, or name this step to have it installed";
+const NO_DENY: &str =
+    "cargo-deny is not installed; run `cargo install --locked cargo-deny`, or name this step to install it";
 
-/// The program. Building it takes minutes, so that is done only where it was asked for.
+/// Returns the program. Building it takes minutes, so it is built only on request.
 fn cargo_deny(shell: &Shell, asked: Asked) -> Result<Option<String>, String> {
     let tools = shell.target.join("tools");
     let own = tools.join("bin/cargo-deny").display().to_string();

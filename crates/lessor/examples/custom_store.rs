@@ -18,12 +18,12 @@ use lessor::{Clock, CompareAndSwap, Durability, Key, Pending, Record, Timestamp,
 /// Records in a sorted map behind one lock.
 #[derive(Debug)]
 pub(crate) struct MapStore {
-    kept: Mutex<Kept>,
+    state: Mutex<State>,
     clock: Arc<dyn Clock>,
 }
 
 #[derive(Debug, Default)]
-struct Kept {
+struct State {
     records: BTreeMap<Key, Record>,
     /// The highest token of all purged records.
     purged: Option<Token>,
@@ -31,11 +31,11 @@ struct Kept {
 
 impl MapStore {
     pub(crate) fn with_clock(clock: Arc<dyn Clock>) -> Self {
-        Self { kept: Mutex::default(), clock }
+        Self { state: Mutex::default(), clock }
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -45,28 +45,28 @@ impl CompareAndSwap for MapStore {
     }
 
     fn load(&self, key: &Key) -> Reply<Snapshot> {
-        let kept = self.kept();
-        Pending::ready(Ok(Snapshot::new(kept.records.get(key).cloned(), self.clock.now())))
+        let state = self.state();
+        Pending::ready(Ok(Snapshot::new(state.records.get(key).cloned(), self.clock.now())))
     }
 
     fn compare_and_swap(&self, key: &Key, change: &ConditionalWrite<'_>) -> Reply<CasResult> {
-        let mut kept = self.kept();
-        let seen = Snapshot::new(kept.records.get(key).cloned(), self.clock.now());
-        Pending::ready(Ok(if !change.matches(seen.record.as_ref()) {
-            CasResult::Conflict(seen)
-        } else if !change.in_window(seen.now) || !change.is_above_floor(kept.purged) {
-            CasResult::Rejected(seen)
+        let mut state = self.state();
+        let current = Snapshot::new(state.records.get(key).cloned(), self.clock.now());
+        Pending::ready(Ok(if !change.matches(current.record.as_ref()) {
+            CasResult::Conflict(current)
+        } else if !change.in_window(current.now) || !change.is_above_floor(state.purged) {
+            CasResult::Rejected(current)
         } else {
-            kept.records.insert(key.clone(), change.next.clone());
+            state.records.insert(key.clone(), change.next.clone());
             CasResult::Written
         }))
     }
 
     fn scan(&self, query: Scan) -> Reply<Page> {
-        let kept = self.kept();
+        let state = self.state();
         let from = query.after.map_or(Bound::Unbounded, Bound::Excluded);
         let matching =
-            kept.records.range((from, Bound::Unbounded)).filter(|(key, _)| key.starts_with(&query.prefix));
+            state.records.range((from, Bound::Unbounded)).filter(|(key, _)| key.starts_with(&query.prefix));
         let entries: Vec<_> =
             matching.take(query.limit).map(|(key, record)| (key.clone(), record.clone())).collect();
         let next =
@@ -75,14 +75,14 @@ impl CompareAndSwap for MapStore {
     }
 
     fn purge(&self, limit: usize) -> Reply<Purged> {
-        let (now, mut kept) = (self.clock.now(), self.kept());
-        let over = kept.records.iter().filter(|(_, record)| record.purge_at() <= now);
-        let over: Vec<Key> = over.map(|(key, _)| key.clone()).take(limit).collect();
-        for key in &over {
-            let token = kept.records.remove(key).map(|record| record.token());
-            kept.purged = kept.purged.max(token);
+        let (now, mut state) = (self.clock.now(), self.state());
+        let due = state.records.iter().filter(|(_, record)| record.purge_at() <= now);
+        let due: Vec<Key> = due.map(|(key, _)| key.clone()).take(limit).collect();
+        for key in &due {
+            let token = state.records.remove(key).map(|record| record.token());
+            state.purged = state.purged.max(token);
         }
-        Pending::ready(Ok(Purged::new(over.len(), over.len() == limit)))
+        Pending::ready(Ok(Purged::new(due.len(), due.len() == limit)))
     }
 
     fn durability(&self) -> Durability {
@@ -105,7 +105,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             scope.spawn(work);
         }
     });
-    println!("eight threads asked, the work ran {} time(s)", runs.load(Ordering::Relaxed));
+    println!("eight threads called, the work ran {} time(s)", runs.load(Ordering::Relaxed));
 
     for (key, view) in engine.list("job:", None, 100).wait()?.entries {
         println!("{key}: {}, version {}", view.state(), view.version());

@@ -1,4 +1,4 @@
-//! The modules of a crate, the names in them, and the paths that its files mention.
+//! The modules of a crate, their names, and the paths in its files.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,12 +9,12 @@ use syn::punctuated::Punctuated;
 use syn::visit::Visit;
 use syn::{Attribute, Expr, Item, ItemUse, Lit, Meta, Token, UseTree, Visibility};
 
-/// Index of a file in [`Crate::files`].
+/// The index of a file in [`Crate::files`].
 pub(super) type FileId = usize;
-/// Index of a module in [`Crate::modules`]. The root is 0.
+/// The index of a module in [`Crate::modules`]. The root is 0.
 pub(super) type ModuleId = usize;
 
-/// A crate as its sources say it is, without code that is only built for tests.
+/// A crate, without code that is built only for tests.
 #[derive(Default)]
 pub(super) struct Crate {
     pub(super) files: Vec<PathBuf>,
@@ -25,16 +25,17 @@ pub(super) struct Crate {
 pub(super) struct Module {
     pub(super) file: FileId,
     pub(super) parent: Option<ModuleId>,
-    /// By name. There may be several: a type and a function may share a name, and so may items of which one is built.
+    /// The definitions of each name. There may be several, because a type and a function may share
+    /// a name, and items may be built conditionally.
     pub(super) names: BTreeMap<String, Vec<Named>>,
     /// The modules whose names are all imported.
     pub(super) globs: Vec<Vec<String>>,
 }
 
-/// What a name in a module stands for.
+/// The meaning of a name in a module.
 pub(super) enum Named {
     Module(ModuleId),
-    /// Defined in the file that the module is in, or in this one.
+    /// Defined in the file of the module, or in this one.
     Item(FileId),
     /// Imported from this path.
     Import(Vec<String>),
@@ -45,11 +46,11 @@ pub(super) struct Mention {
     pub(super) module: ModuleId,
     pub(super) line: usize,
     pub(super) path: Vec<String>,
-    /// It is in a `use`.
+    /// Whether it is in a `use`.
     pub(super) is_import: bool,
 }
 
-/// Reads a crate from its root file on.
+/// Parses a crate, beginning with its root file.
 pub(super) fn read(root: &Path) -> Result<Crate, String> {
     let mut found = Crate::default();
     let folder = root.parent().unwrap_or(Path::new("")).to_path_buf();
@@ -99,7 +100,7 @@ impl Crate {
         self.modules.len() - 1
     }
 
-    /// `folder` has the files of child modules, `beside` is what `#[path]` starts from.
+    /// `folder` has the files of child modules, and `beside` is the base of `#[path]`.
     fn items(
         &mut self,
         items: &[Item],
@@ -186,7 +187,7 @@ impl Crate {
             Item::Union(item) => &item.ident,
             Item::Macro(item) => {
                 if let Some(ident) = &item.ident {
-                    // An exported macro is a name of the root, wherever it is.
+                    // An exported macro is a name of the root module.
                     let is_exported =
                         item.attrs.iter().any(|attribute| attribute.path().is_ident("macro_export"));
                     self.name(if is_exported { 0 } else { module }, plain(ident), Named::Item(file));
@@ -217,7 +218,7 @@ impl Crate {
     }
 }
 
-/// One of the paths that a `use` imports.
+/// A path that a `use` imports.
 struct Leaf {
     path: Vec<String>,
     /// `None` if it imports all names.
@@ -250,7 +251,7 @@ fn leaves_of(tree: &UseTree, before: &mut Vec<String>, leaves: &mut Vec<Leaf>) {
     }
 }
 
-/// The path, and the name that it is imported under: `a::b::{self}` is `a::b` under the name `b`.
+/// Returns the path and its local name: `a::b::{self}` is `a::b` with the name `b`.
 fn with(before: &[String], last: String) -> (Vec<String>, Option<String>) {
     let mut path = before.to_vec();
     if last != "self" || path.is_empty() {
@@ -264,7 +265,7 @@ fn line_of(span: proc_macro2::Span) -> usize {
     span.start().line
 }
 
-/// A name without `r#`.
+/// Returns a name without `r#`.
 fn plain(ident: &proc_macro2::Ident) -> String {
     let name = ident.to_string();
     name.strip_prefix("r#").map_or(name.clone(), str::to_owned)
@@ -278,7 +279,7 @@ fn path_attribute(attributes: &[Attribute]) -> Option<String> {
     Some(text.value())
 }
 
-/// Whether the code is only built for tests.
+/// Returns whether the code is built only for tests.
 fn is_test(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         attribute.path().is_ident("test")
@@ -323,13 +324,13 @@ struct Mentions<'c> {
 
 impl Mentions<'_> {
     fn mention(&mut self, path: Vec<String>, line: usize) {
-        // A name alone is defined or imported in the module.
+        // A single name is defined or imported in the module.
         if path.len() > 1 {
             self.found.mentions.push(Mention { module: self.module, line, path, is_import: false });
         }
     }
 
-    /// The paths among the tokens that a macro is given.
+    /// Collects the paths among the tokens of a macro call.
     fn tokens(&mut self, tokens: TokenStream) {
         let mut path: Vec<String> = Vec::new();
         let (mut line, mut colons) = (0, 0);
@@ -362,7 +363,7 @@ impl Mentions<'_> {
 impl<'ast> Visit<'ast> for Mentions<'_> {
     fn visit_item(&mut self, item: &'ast Item) {
         match item {
-            // Of a function's body.
+            // The items of a function's body.
             Item::Use(import) => {
                 let mut leaves = Vec::new();
                 leaves_of(&import.tree, &mut Vec::new(), &mut leaves);
@@ -404,6 +405,6 @@ impl<'ast> Visit<'ast> for Mentions<'_> {
     /// `pub(in crate::a)` imports nothing.
     fn visit_visibility(&mut self, _: &'ast Visibility) {}
 
-    /// Neither do attributes, but for those of derived code, which cannot be followed.
+    /// Attributes import nothing, except for derived code, which is not analysed.
     fn visit_attribute(&mut self, _: &'ast Attribute) {}
 }

@@ -1,20 +1,21 @@
-//! Which file imports which, and the circles in that.
+//! The imports between files, and their circles.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::crates::{Crate, FileId, Mention, ModuleId, Named};
 
-/// For each pair of files, the lines at which the first imports the second.
+/// For each pair of files, the lines in which the first imports the second.
 pub(super) type Edges = BTreeMap<(FileId, FileId), BTreeSet<usize>>;
 
-/// A path that begins in the crate but leads nowhere that is known.
+/// A path that begins in the crate but cannot be resolved.
 pub(super) struct Lost {
     pub(super) file: FileId,
     pub(super) line: usize,
     pub(super) path: String,
 }
 
-/// The end of a path, and the files that it depends on: that which defines it, and those that import it on the way.
+/// The end of a path, and the files that it depends on: the one that defines it, and those that
+/// re-export it.
 #[derive(Clone)]
 struct Found {
     target: Target,
@@ -27,7 +28,8 @@ const OUTSIDE: Found = Found { target: Target::Item, files: BTreeSet::new() };
 #[derive(Clone, Copy, PartialEq)]
 enum Target {
     Module(ModuleId),
-    /// An item of this crate or another. What follows it in a path, such as a variant, is its own.
+    /// An item of this or another crate. Further parts of the path, such as a variant, belong to
+    /// it.
     Item,
 }
 
@@ -37,7 +39,7 @@ pub(super) fn edges(of: &Crate) -> (Edges, Vec<Lost>) {
         let Mention { module, line, path, is_import } = mention;
         let Some(from) = of.modules.get(*module).map(|module| module.file) else { continue };
         if !is_import && !begins_with_a_module(of, *module, path) {
-            // It begins with a name that is imported by a `use`, which counts already.
+            // The path begins with a name that a `use` imports, which is counted already.
             continue;
         }
         let found = resolve(of, *module, path, &mut Vec::new());
@@ -46,7 +48,7 @@ pub(super) fn edges(of: &Crate) -> (Edges, Vec<Lost>) {
         }
         for Found { target, mut files } in found {
             if let Target::Module(module) = target {
-                // The module itself is imported, or all names in it.
+                // The module itself is imported, or all of its names.
                 files.extend(of.modules.get(module).map(|module| module.file));
             }
             for to in files.into_iter().filter(|to| *to != from) {
@@ -68,7 +70,8 @@ fn is_of_crate(path: &[String]) -> bool {
     path.len() > 1 && path.first().is_some_and(|first| first == "crate" || first == "super")
 }
 
-/// All that a path in a module may stand for. `seen` has the imports that are being followed.
+/// Returns the possible meanings of a path in a module. `seen` has the imports that are being
+/// followed.
 fn resolve<'c>(
     of: &'c Crate,
     module: ModuleId,
@@ -106,7 +109,7 @@ fn resolve<'c>(
     at
 }
 
-/// All that a name in a module may stand for.
+/// Returns the possible meanings of a name in a module.
 fn lookup<'c>(
     of: &'c Crate,
     module: ModuleId,
@@ -148,7 +151,7 @@ fn lookup<'c>(
             }
             for Found { target, files } in found {
                 let Target::Module(from) = target else {
-                    // The variants of an enum, or what another crate has.
+                    // A variant of an enum, or an item of another crate.
                     imported(vec![Found { target, files }], &mut all);
                     continue;
                 };
@@ -162,7 +165,8 @@ fn lookup<'c>(
     all
 }
 
-/// Returns which top-level module imports which, by the index of the module. The root of the crate is not one.
+/// Returns the imports between top-level modules, by the index of the module. The root of the crate
+/// is not one.
 pub(super) fn edges_of_folders(of: &Crate, edges: &Edges) -> Edges {
     let mut imports = Edges::new();
     for ((from, to), lines) in edges {
@@ -175,7 +179,7 @@ pub(super) fn edges_of_folders(of: &Crate, edges: &Edges) -> Edges {
     imports
 }
 
-/// The groups of files of which each imports each other, be it by way of others.
+/// Returns the groups of files that import each other, directly or indirectly.
 pub(super) fn groups(edges: &Edges) -> Vec<BTreeSet<FileId>> {
     let files: BTreeSet<FileId> = edges.keys().flat_map(|(from, to)| [*from, *to]).collect();
     let reached: BTreeMap<FileId, BTreeSet<FileId>> =
@@ -203,7 +207,7 @@ fn reachable(edges: &Edges, from: FileId) -> BTreeSet<FileId> {
     reached
 }
 
-/// A shortest circle, as the files on it; `None` if there is none.
+/// Returns a shortest circle, as the files on it.
 pub(super) fn shortest(edges: &BTreeSet<(FileId, FileId)>) -> Option<Vec<FileId>> {
     let starts: BTreeSet<FileId> = edges.iter().map(|(from, _)| *from).collect();
     let mut best: Option<Vec<FileId>> = None;
@@ -236,9 +240,10 @@ pub(super) fn shortest(edges: &BTreeSet<(FileId, FileId)>) -> Option<Vec<FileId>
     best
 }
 
-/// A smallest set of imports without which there is no circle, and whether it is certain that none is smaller.
+/// Returns a smallest set of imports whose removal opens all circles, and whether it is certain to
+/// be minimal.
 pub(super) fn opening(edges: &BTreeSet<(FileId, FileId)>) -> (Vec<(FileId, FileId)>, bool) {
-    /// Sets that are looked at before one is taken that may not be the smallest.
+    /// The number of examined sets after which a set is returned that may not be minimal.
     const PATIENCE: u32 = 300;
     let mut patience = PATIENCE;
     for size in apart(edges, usize::MAX).. {
@@ -258,7 +263,8 @@ pub(super) fn opening(edges: &BTreeSet<(FileId, FileId)>) -> (Vec<(FileId, FileI
     (taken, false)
 }
 
-/// How many circles there are at least that share no import, counted up to one more than `limit`. Each takes an import of its own to open.
+/// Returns a lower bound of the number of circles without a shared import, up to `limit` + 1. Each
+/// needs its own import to be removed.
 fn apart(edges: &BTreeSet<(FileId, FileId)>, limit: usize) -> usize {
     let (mut rest, mut count) = (edges.clone(), 0);
     while count <= limit {
@@ -269,7 +275,7 @@ fn apart(edges: &BTreeSet<(FileId, FileId)>, limit: usize) -> usize {
     count
 }
 
-/// Whether so many imports are enough; `None` if that was not found out.
+/// Returns whether this number of imports is enough, or `None` if that could not be determined.
 fn within(
     rest: &mut BTreeSet<(FileId, FileId)>,
     size: usize,
@@ -293,7 +299,7 @@ fn within(
     Some(false)
 }
 
-/// The imports of a circle.
+/// Returns the imports of a circle.
 pub(super) fn steps(circle: &[FileId]) -> impl Iterator<Item = (FileId, FileId)> {
     let next = circle.iter().cycle().skip(1);
     circle.iter().zip(next).map(|(from, to)| (*from, *to))

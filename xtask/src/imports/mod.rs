@@ -1,18 +1,21 @@
-//! `cargo xtask test imports`: no file of a crate imports another in a circle, and no folder imports another in a circle.
+//! `cargo xtask test imports`: checks that the files of a crate do not import each other in a
+//! circle, and neither do its folders.
 //!
-//! A folder is a top-level module of the crate, with all that is in it. It imports another folder if one of its files imports a file
-//! there. The root file belongs to no folder.
+//! A folder is a top-level module of the crate with all of its contents. It imports another folder
+//! if one of its files imports a file of that folder. The root file belongs to no folder.
 //!
-//! A file imports another if its code, other than tests, names something that is defined there: in a `use`, or in a path that begins
-//! with `crate`, `super`, `self`, or a module. Names are followed as the compiler follows them, through the tree of modules:
+//! A file imports another if its code, except for tests, names an item of it: in a `use`, or in a
+//! path that begins with `crate`, `super`, `self`, or a module. Names are resolved as the compiler
+//! resolves them, through the tree of modules:
 //!
-//! - `mod child;` imports nothing. Using a name of the child does.
-//! - A name that the path reaches through a `use` in another file, such as a `pub use` of the parent, is imported from both:
-//!   from the file with the `use`, and from the file with the definition.
-//! - A path that ends at a module, as in `use crate::module;` or `use super::*;`, imports the module's file.
-//! - A name that several items share is imported from all of them.
+//! - `mod child;` imports nothing. The use of a name of the child does.
+//! - A name that is reached through a `use` in another file, such as a `pub use` of the parent, is
+//!   imported from both: from the file with the `use`, and from the file with the definition.
+//! - A path that ends at a module, such as `use crate::module;` or `use super::*;`, imports the
+//!   file of the module.
+//! - A name of several items is imported from all of them.
 //!
-//! Not followed is code that macros make, apart from paths among the tokens that they are given.
+//! Code that macros generate is not analysed, except for paths among the tokens of a macro call.
 
 mod crates;
 mod graph;
@@ -29,10 +32,10 @@ use crate::step::{Asked, End};
 use crates::Crate;
 use graph::{Edges, groups, opening, shortest, steps};
 
-/// Crates that may have circles. It is to be emptied: a crate without a circle must not be in it.
+/// The crates that may have circles. A crate without a circle must not be listed.
 const KNOWN: &str = include_str!("known.txt");
 
-/// Looks at every crate of the workspace.
+/// Checks every crate of the workspace.
 pub(crate) fn step(shell: &Shell, _: Asked) -> Result<End, String> {
     let checked = check(&shell.root, &roots(&shell.root)?, &listed(KNOWN))?;
     println!("{}", checked.text);
@@ -47,10 +50,10 @@ fn listed(known: &str) -> Vec<&str> {
     known.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
 }
 
-/// A crate's name and its root file.
+/// The name and the root file of a crate.
 type Root = (String, PathBuf);
 
-/// Every library and program of the workspace.
+/// Returns the libraries and programs of the workspace.
 fn roots(workspace: &Path) -> Result<Vec<Root>, String> {
     let manifest = workspace.join("Cargo.toml");
     let text = fs::read_to_string(&manifest).map_err(|error| format!("{}: {error}", manifest.display()))?;
@@ -92,16 +95,16 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(paths)
 }
 
-/// What was found.
+/// The result of a check.
 struct Checked {
-    /// Every circle, and what would open it.
+    /// The circles, and the imports that would open them.
     text: String,
-    /// How much was looked at.
+    /// The extent of the check.
     summary: String,
     problems: Vec<String>,
 }
 
-/// Looks at crates. Paths are shown from `shown_from` on.
+/// Checks crates. Paths are shown relative to `shown_from`.
 fn check(shown_from: &Path, roots: &[Root], known: &[&str]) -> Result<Checked, String> {
     let (mut text, mut problems) = (String::new(), Vec::new());
     let (mut files, mut imports) = (0, 0);
@@ -112,13 +115,14 @@ fn check(shown_from: &Path, roots: &[Root], known: &[&str]) -> Result<Checked, S
         imports += edges.len();
         let place = |file: usize, line: usize| format!("{}:{line}", shown(&of, file, shown_from));
         for lost in lost {
-            problems.push(format!("{}: {} leads nowhere", place(lost.file, lost.line), lost.path));
+            problems.push(format!("{}: {} cannot be resolved", place(lost.file, lost.line), lost.path));
         }
         let groups = groups(&edges);
         for group in &groups {
             describe(&mut text, name, &of, &edges, group, shown_from);
         }
-        // Where files import each other in circles, their folders may do so too. The circles of files are opened first.
+        // The folders of files in a circle may import each other too. The circles of files have to
+        // be opened first.
         let folder_edges =
             if groups.is_empty() { graph::edges_of_folders(&of, &edges) } else { Edges::new() };
         let folder_groups = graph::groups(&folder_edges);
@@ -132,18 +136,18 @@ fn check(shown_from: &Path, roots: &[Root], known: &[&str]) -> Result<Checked, S
             (false, false) => problems.push(format!("{name}: files import each other in circles")),
             (true, true) => {
                 problems.push(format!(
-                    "{name} has no circle any more; take it out of xtask/src/imports/known.txt"
+                    "{name} has no circle any more; remove it from xtask/src/imports/known.txt"
                 ));
             }
             _ => {}
         }
     }
     for known in known.iter().filter(|known| !roots.iter().any(|(name, _)| name == *known)) {
-        problems.push(format!("xtask/src/imports/known.txt names {known}, and there is no such crate"));
+        problems.push(format!("xtask/src/imports/known.txt names {known}, which is not a crate"));
     }
     let listed = match known.len() {
         0 => String::new(),
-        count => format!(", with circles in {count} crates that are known"),
+        count => format!(", with known circles in {count} crates"),
     };
     let summary = format!("{files} files of {} crates, {imports} imports{listed}", roots.len());
     let _ = write!(text, "{summary}");
@@ -155,7 +159,7 @@ fn shown(of: &Crate, file: usize, from: &Path) -> String {
     path.strip_prefix(from).unwrap_or(path).display().to_string()
 }
 
-/// Describes a group of folders: a circle, with the files that import each other across it.
+/// Describes a circle of folders, with the files that import each other.
 fn describe_folders(
     text: &mut String,
     name: &str,
@@ -183,7 +187,7 @@ fn describe_folders(
     }
 }
 
-/// A group of files: a circle with its lines, and the imports to take away.
+/// Describes a circle of files with its lines, and the imports to remove.
 fn describe(text: &mut String, name: &str, of: &Crate, edges: &Edges, group: &BTreeSet<usize>, from: &Path) {
     let inner: BTreeSet<(usize, usize)> =
         edges.keys().filter(|(from, to)| group.contains(from) && group.contains(to)).copied().collect();
@@ -198,11 +202,8 @@ fn describe(text: &mut String, name: &str, of: &Crate, edges: &Edges, group: &BT
     }
     let (taken, is_smallest) = opening(&inner);
     let least = if is_smallest { "at least" } else { "some" };
-    let _ = writeln!(
-        text,
-        "  to open all circles among them, take away {least} {} imports, such as",
-        taken.len()
-    );
+    let _ =
+        writeln!(text, "  to open all circles among them, remove {least} {} imports, such as", taken.len());
     for edge in taken {
         let _ = writeln!(text, "    {}", arrow(edge));
     }

@@ -1,4 +1,4 @@
-//! The check on small made-up crates.
+//! Tests the check with small crates.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::{Checked, check, listed, roots};
 
-/// A workspace with one crate, `made-up`, of these files.
+/// Creates a workspace with one crate, `made-up`, with these files.
 fn made(files: &[(&str, &str)]) -> TempDir {
     let folder = TempDir::new().unwrap();
     fs::write(folder.path().join("Cargo.toml"), "members = [\"crates/*\"]\n").unwrap();
@@ -29,7 +29,7 @@ fn checked(files: &[(&str, &str)]) -> Checked {
     checked_with(files, "")
 }
 
-/// What is imported, as `importer imports imported` for each pair in a circle of two, else the problems.
+/// Asserts the imports of a circle, given as `importer imports imported`.
 fn assert_circle(files: &[(&str, &str)], arrows: &[&str]) {
     let Checked { text, problems, .. } = checked(files);
     assert_eq!(problems, ["made-up: files import each other in circles"], "{text}");
@@ -62,7 +62,7 @@ fn a_circle_is_found_with_its_files_and_lines() {
             "src/a.rs imports src/b.rs in line 2",
             "src/b.rs imports src/c.rs in line 5",
             "src/c.rs imports src/a.rs in line 1, 2",
-            "take away at least 1 imports",
+            "remove at least 1 imports",
         ],
     );
     let [root, a, b, _] = files;
@@ -113,7 +113,7 @@ fn code_of_tests_and_declared_modules_import_nothing() {
         let b = format!("pub struct B;\n{way}\n");
         assert_none(&[("lib.rs", ROOT), ("a.rs", "use crate::b::B;\npub struct A(B);\n"), ("b.rs", &*b)], 1);
     }
-    // Built without tests as well.
+    // This code is also built without tests.
     let b = "pub struct B;\n#[cfg(any(test, unix))]\nuse crate::a::A;\n#[cfg(not(test))]\nuse crate::a::A as Other;\n";
     let files = [("lib.rs", ROOT), ("a.rs", "use crate::b::B;\npub struct A(B);\n"), ("b.rs", b)];
     assert_circle(&files, &["src/b.rs imports src/a.rs in line 3, 5"]);
@@ -121,18 +121,18 @@ fn code_of_tests_and_declared_modules_import_nothing() {
 
 #[test]
 fn a_parent_is_imported_only_for_what_its_own_file_has() {
-    // By way of the parent to a sibling.
+    // A sibling is reached through the parent.
     let sibling = ("a/two.rs", "use super::one::One;\nuse crate::a::one;\npub struct Two(One);\n");
     let one = ("a/one.rs", "pub struct One;\n");
     assert_none(&[("lib.rs", "mod a;\n"), ("a.rs", "mod one;\nmod two;\n"), one, sibling], 1);
-    // A definition of the parent, which uses the child.
+    // The child uses a definition of the parent, which uses the child.
     let child = ("a/one.rs", "use super::A;\npub struct One(A);\n");
     let parent = ("a.rs", "mod one;\npub struct A;\nfn f() -> Option<one::One> { None }\n");
     assert_circle(
         &[("lib.rs", "mod a;\n"), parent, child],
         &["src/a.rs imports src/a/one.rs in line 3", "src/a/one.rs imports src/a.rs in line 1"],
     );
-    // Without that use, there is no circle.
+    // Without that use there is no circle.
     assert_none(&[("lib.rs", "mod a;\n"), ("a.rs", "mod one;\npub struct A;\n"), child], 1);
 }
 
@@ -155,7 +155,7 @@ fn a_re_exported_name_is_imported_from_the_re_export_and_from_the_definition() {
             &["src/a.rs imports src/a/two.rs in line 4", "src/a/two.rs imports src/a.rs in line 1"],
         );
     }
-    // By way of a glob, and names of another crate.
+    // Names are reached through a glob, and belong to another crate.
     let globbed =
         ("a.rs", "mod one;\nmod two;\npub use one::*;\npub use std::rc::Rc;\npub use elsewhere::*;\n");
     let two = ("a/two.rs", "use super::{One, Other, Rc};\npub struct Two(One, Rc<Other>);\n");
@@ -192,21 +192,21 @@ fn folders_that_import_each_other_are_found_where_no_file_does() {
     ] {
         assert!(text.contains(line), "{line:?} is missing in:\n{text}");
     }
-    // An inline module is a folder too, and the root file is in none.
+    // An inline module is a folder too, and the root file belongs to none.
     let inline = "mod a { pub mod one; pub mod two; }\nmod b;\npub use a::one::One;\n";
     let Checked { text, problems, .. } =
         checked(&[("lib.rs", inline), files[2], files[3], files[4], files[5]]);
     assert_eq!(problems, ["made-up: folders import each other in circles"], "{text}");
-    // A folder may import another whose files know nothing of it.
+    // A folder may import another one whose files do not import it.
     let [root, a, one, _, b, three] = files;
     assert_none(&[root, a, one, ("a/two.rs", "pub struct Two;\n"), b, three], 2);
 }
 
-/// A hole in the check would else look like a crate without circles.
+/// Without this, a path that the check cannot resolve would hide a circle.
 #[test]
 fn a_path_that_leads_nowhere_is_an_error() {
     let Checked { problems, .. } = checked(&[("lib.rs", "mod a;\n"), ("a.rs", "\nuse crate::nowhere::B;\n")]);
-    assert_eq!(problems, ["crates/made-up/src/a.rs:2: crate::nowhere::B leads nowhere"]);
+    assert_eq!(problems, ["crates/made-up/src/a.rs:2: crate::nowhere::B cannot be resolved"]);
     let folder = made(&[("lib.rs", "mod not_there;\n")]);
     let error = check(folder.path(), &roots(folder.path()).unwrap(), &[]).err().unwrap();
     assert!(error.contains("`mod not_there` is not found"), "{error}");
@@ -214,25 +214,22 @@ fn a_path_that_leads_nowhere_is_an_error() {
 
 #[test]
 fn the_smallest_set_opens_all_circles() {
-    // a and b import each other, and so do b and c, c and a: three imports are needed.
+    // a and b import each other, and so do b and c, and c and a. Three imports have to be removed.
     let files = [
         ("lib.rs", "mod a;\nmod b;\nmod c;\n"),
         ("a.rs", "use crate::{b, c};\n"),
         ("b.rs", "use crate::{a, c};\n"),
         ("c.rs", "use crate::{a, b};\n"),
     ];
-    assert_circle(&files, &["take away at least 3 imports"]);
-    // Two circles that share an import.
+    assert_circle(&files, &["remove at least 3 imports"]);
+    // Two circles share an import.
     let files = [
         ("lib.rs", "mod a;\nmod b;\nmod c;\n"),
         ("a.rs", "use crate::b;\n"),
         ("b.rs", "use crate::{a, c};\n"),
         ("c.rs", "use crate::a;\n"),
     ];
-    assert_circle(
-        &files,
-        &["take away at least 1 imports, such as\n    src/a.rs imports src/b.rs in line 1"],
-    );
+    assert_circle(&files, &["remove at least 1 imports, such as\n    src/a.rs imports src/b.rs in line 1"]);
 }
 
 #[test]
@@ -241,9 +238,9 @@ fn the_list_of_known_crates_can_only_shrink() {
     let none = [("lib.rs", ROOT), ("a.rs", "use crate::b;\n"), ("b.rs", "")];
     let Checked { summary, problems, .. } = checked_with(&circle, "# why\nmade-up\n");
     assert!(problems.is_empty(), "{problems:?}");
-    assert_eq!(summary, "3 files of 1 crates, 2 imports, with circles in 1 crates that are known");
+    assert_eq!(summary, "3 files of 1 crates, 2 imports, with known circles in 1 crates");
     let Checked { problems, .. } = checked_with(&none, "made-up\n");
-    assert_eq!(problems, ["made-up has no circle any more; take it out of xtask/src/imports/known.txt"]);
+    assert_eq!(problems, ["made-up has no circle any more; remove it from xtask/src/imports/known.txt"]);
     let Checked { problems, .. } = checked_with(&none, "gone\n");
-    assert_eq!(problems, ["xtask/src/imports/known.txt names gone, and there is no such crate"]);
+    assert_eq!(problems, ["xtask/src/imports/known.txt names gone, which is not a crate"]);
 }

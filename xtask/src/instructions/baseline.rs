@@ -1,31 +1,33 @@
-//! Counts before and now.
+//! The baseline of instruction counts.
 
 use std::fmt::Write;
 
 use crate::step::End;
 
-/// By how much a path may grow, in percent. Counts were seen to repeat to within 0.2 %; `once` only to within 4 %, since by chance
-/// the engine's thread, to which it hands the renewal, is awake or has to be woken.
+/// The growth of a path that is accepted, in percent. Counts repeat to within 0.2 %, but `once`
+/// only to within 4 %, because the engine's thread, to which it hands the renewal, may or may not
+/// have to be woken.
 fn allowed(path: &str) -> u64 {
     if path == "once" { 10 } else { 3 }
 }
 
-/// Instructions per operation, and what they were counted with.
+/// The instructions per operation, and the versions that they depend on.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Baseline {
     pub(crate) counted_with: String,
-    /// The path, lessor's count, and that of the map by hand.
+    /// The path, lessor's count, and that of the map written by hand.
     pub(crate) paths: Vec<(String, u64, Option<u64>)>,
 }
 
-/// What comparing two came to.
+/// The result of a comparison.
 pub(crate) struct Compared {
     pub(crate) verdict: Result<End, String>,
     pub(crate) table: String,
 }
 
 impl Baseline {
-    /// The first line says what it was counted with, each other line is a path, its count, and the rival's if there is one.
+    /// Parses a baseline. The first line has the versions. Each other line has a path, its count,
+    /// and the rival's if there is one.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut lines = text.lines();
         let counted_with = lines.next().unwrap_or_default().to_owned();
@@ -36,7 +38,7 @@ impl Baseline {
             words.next().is_none().then_some((name, count, rival))
         };
         let paths = lines.map(|line| {
-            path(line).ok_or_else(|| format!("the baseline's line {line:?} is no path and count"))
+            path(line).ok_or_else(|| format!("the line {line:?} of the baseline is not a path and a count"))
         });
         Ok(Self { counted_with, paths: paths.collect::<Result<_, _>>()? })
     }
@@ -51,7 +53,7 @@ impl Baseline {
         text
     }
 
-    /// Fails if a path takes noticeably more now. The rival is only shown.
+    /// Fails if a path takes noticeably more instructions. The rival is only shown.
     pub(crate) fn compare(&self, now: &Self) -> Compared {
         let mut table = "path          before       now    change   dashmap by hand\n".to_owned();
         let mut grown = Vec::new();
@@ -78,9 +80,9 @@ impl Baseline {
             )))
         } else if !grown.is_empty() {
             let grown = grown.join(", ");
-            Err(format!("over the baseline: {grown}; if it has to be, {bless}"))
+            Err(format!("over the baseline: {grown}; if that is necessary, {bless}"))
         } else if !shrunk.is_empty() {
-            // Otherwise what was gained could be lost again unseen.
+            // Without a new baseline, the improvement could be lost unnoticed.
             Ok(End::PassedWith(format!("better than the baseline: {}; {bless}", shrunk.join(", "))))
         } else {
             Ok(End::PassedWith(format!("{} paths, none over the baseline", now.paths.len())))
@@ -93,7 +95,7 @@ fn shown(count: Option<u64>) -> String {
     count.map_or("-".to_owned(), |count| count.to_string())
 }
 
-/// With one decimal, in whole numbers.
+/// Formats a change with one decimal, without floating-point numbers.
 fn percent(before: u64, now: u64) -> String {
     let sign = if now < before { '-' } else { '+' };
     let per_mille = before.abs_diff(now) * 1000 / before.max(1);

@@ -1,4 +1,4 @@
-//! The faults of opening a store by its URL, and of what an error asks the caller to do.
+//! Faults of opening a store by its URL, and of the classification of errors.
 
 use crate::mutants::list::{Mutant, Test};
 
@@ -15,7 +15,7 @@ pub(crate) const FACADE: &[Mutant] = &[
         },
     },
     Mutant {
-        name: "kind-of-a-misconfigured-store-asks-for-another-try",
+        name: "misconfigured-store-is-retried",
         file: "crates/lessor-core/src/data/store_error.rs",
         find: "Self::Misconfigured(_) => ErrorKind::Misconfigured,",
         replace: "Self::Misconfigured(_) => ErrorKind::Unavailable,",

@@ -1,5 +1,5 @@
-//! The faults. To add one: name it after what goes wrong, copy the text to replace from the source, and name the test that
-//! has to fail.
+//! The faults. A new fault is named after its effect. It has the text to replace, copied from the
+//! source, and the test that must fail.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ pub(crate) struct Mutant {
     pub(crate) test: Test,
 }
 
-/// A test that has to fail.
+/// A test that must fail.
 #[derive(Clone, Copy)]
 pub(crate) struct Test {
     pub(crate) package: &'static str,
@@ -48,31 +48,31 @@ const fn memory(target: &'static [&'static str], filter: &'static str) -> Test {
 /// The package whose tests run under the model checker.
 pub(crate) const MODELS: &str = "lessor-models";
 
-/// Every interleaving of waiters and writers.
+/// A test of the synchronisation under the model checker.
 const fn model(filter: &'static str) -> Test {
     Test { package: MODELS, target: &["--lib"], filter }
 }
 
-/// The table of the contract, walked through.
+/// The test of the contract's table.
 const TABLE: Test = core("rules::tests::table::the_machine_does_what_the_contracts_table_says");
 
 pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
-        name: "key-of-257-characters-is-let-in",
+        name: "key-of-257-characters-is-accepted",
         file: "crates/lessor-core/src/data/key.rs",
         find: "if chars > MAX_KEY_CHARS {",
         replace: "if chars > MAX_KEY_CHARS + 1 {",
         test: core("key::tests::p12_only_1_to_256_characters_without_controls_are_a_key"),
     },
     Mutant {
-        name: "delete-character-is-let-in",
+        name: "delete-character-is-accepted-in-a-key",
         file: "crates/lessor-core/src/data/key.rs",
         find: "low.wrapping_add(all(1))",
         replace: "low.wrapping_add(all(0))",
         test: core("key::tests::p12_only_1_to_256_characters_without_controls_are_a_key"),
     },
     Mutant {
-        name: "ttl-over-the-maximum-is-let-in",
+        name: "ttl-over-the-maximum-is-accepted",
         file: "crates/lessor-core/src/rules/settings.rs",
         find: "if ttl < MIN_TTL || ttl > self.max_ttl {",
         replace: "if ttl < MIN_TTL {",
@@ -93,7 +93,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         test: core("time::tests::p7_the_system_clock_never_runs_backwards_and_starts_at_its_floor"),
     },
     Mutant {
-        name: "part-of-a-microsecond-rounds-to-nothing",
+        name: "part-of-a-microsecond-rounds-to-zero",
         file: "crates/lessor-core/src/data/time.rs",
         find: "duration.subsec_nanos().div_ceil(1000)",
         replace: "duration.subsec_nanos() / 1000",
@@ -107,7 +107,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         test: core("lease_id::tests::p11_debug_hides_the_lease_id_and_the_text_form_round_trips"),
     },
     Mutant {
-        name: "sign-passes-for-a-digit-of-a-lease-id",
+        name: "sign-is-accepted-in-a-lease-id",
         file: "crates/lessor-core/src/data/lease_id.rs",
         find: " || !digits.bytes().all(|byte| byte.is_ascii_hexdigit())",
         replace: "",
@@ -128,14 +128,14 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         test: TABLE,
     },
     Mutant {
-        name: "stale-holder-acts",
+        name: "superseded-holder-acts",
         file: "crates/lessor-core/src/rules.rs",
         find: "        if !kept.is_held_by(lease_id) {\n            return Transition::Refuse(Error::NotHolder",
         replace: "        if kept.attempt() == 0 {\n            return Transition::Refuse(Error::NotHolder",
         test: TABLE,
     },
     Mutant {
-        name: "lease-lives-in-its-last-instant",
+        name: "lease-is-live-at-its-expiry",
         file: "crates/lessor-core/src/rules.rs",
         find: "now < self.expires_at",
         replace: "now <= self.expires_at",
@@ -156,7 +156,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         test: core("rules::tests::promises::an_extension_counts_only_if_it_is_written_while_the_lease_lives"),
     },
     Mutant {
-        name: "token-counts-and-forgets-the-time",
+        name: "token-is-only-a-counter",
         file: "crates/lessor-core/src/data/record.rs",
         find: "now.as_micros().max(previous.map_or(0, |token| token.0) + 1)",
         replace: "previous.map_or(1, |token| token.0 + 1)",
@@ -177,42 +177,42 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         test: model("no_wake_up_is_lost_between_the_first_reading_and_a_write"),
     },
     Mutant {
-        name: "waiter-reads-before-it-is-seen-waiting",
+        name: "waiter-reads-before-it-is-registered",
         file: "crates/lessor-core/src/run/wait/registry.rs",
         find: "        fence(Ordering::SeqCst);\n        (watched, ticket)",
         replace: "        (watched, ticket)",
         test: model("no_wake_up_is_lost_between_the_first_reading_and_a_write"),
     },
     Mutant {
-        name: "waiter-is-answered-by-a-reading-from-before-it-came",
+        name: "waiter-accepts-an-earlier-reading",
         file: "crates/lessor-core/src/run/wait/registry.rs",
         find: ".filter(|latest| latest.number > since)",
         replace: ".filter(|latest| latest.number >= since)",
         test: model("no_waiter_accepts_a_reading_that_began_before_it_registered"),
     },
     Mutant {
-        name: "question-during-a-reading-is-forgotten",
+        name: "request-during-a-reading-is-forgotten",
         file: "crates/lessor-core/src/run/wait/registry.rs",
         find: "            self.again = true;\n",
         replace: "",
         test: model("no_waiter_accepts_a_reading_that_began_before_it_registered"),
     },
     Mutant {
-        name: "two-contenders-have-the-turn",
+        name: "two-contenders-may-try-at-once",
         file: "crates/lessor-core/src/run/wait/registry.rs",
         find: "offer.to != ticket && offer.until > now",
         replace: "offer.to != ticket && offer.until < now",
         test: model("contenders_try_one_at_a_time_and_each_gets_a_try"),
     },
     Mutant {
-        name: "waiter-that-goes-away-keeps-the-offer",
+        name: "waiter-that-leaves-keeps-the-offer",
         file: "crates/lessor-core/src/run/wait/registry.rs",
         find: "effects.read = had_offer && state.request_reading();",
         replace: "let _ = had_offer;",
         test: model("an_offer_passes_on_when_its_contender_leaves"),
     },
     Mutant {
-        name: "offer-that-is-not-taken-stays",
+        name: "offer-never-expires",
         file: "crates/lessor-core/src/run/wait/registry.rs",
         find: "Some(offer) if offer.until > now => {",
         replace: "Some(offer) if offer.until > now || offer.until > 0 => {",
@@ -276,21 +276,21 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         ),
     },
     Mutant {
-        name: "tasks-hold-the-timers-up",
+        name: "tasks-delay-the-timers",
         file: "crates/lessor-core/src/run/worker.rs",
         find: "                ran += 1;\n",
         replace: "                ran *= 1;\n",
         test: core("p7_a_timer_fires_although_there_is_always_a_task_to_run"),
     },
     Mutant {
-        name: "held-key-is-not-looked-at",
+        name: "held-key-is-never-checked",
         file: "crates/lessor-core/src/run/holders.rs",
         find: "self.insert(grant, granted_at.saturating_add(settings.poll_every), Some(renewal));",
         replace: "self.insert(grant, Timestamp::MAX, Some(renewal));",
         test: core_in(&["--test", "holding"], "rule_15_a_held_key_is_looked_at_every_poll_every"),
     },
     Mutant {
-        name: "held-key-is-looked-at-once",
+        name: "held-key-is-checked-only-once",
         file: "crates/lessor-core/src/run/tasks.rs",
         find: "holders.finish_step(&*grant, before.saturating_add(shared.settings.poll_every), None);",
         replace: "let _ = before;\n    holders.finish_step(&*grant, Timestamp::MAX, None);",
@@ -304,7 +304,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         test: core_in(&["--test", "holding"], "a_purge_goes_on_until_nothing_is_due_and_in_bounded_steps"),
     },
     Mutant {
-        name: "watched-key-is-not-reported-to-its-second-watcher",
+        name: "key-is-unwatched-with-its-first-watcher",
         file: "crates/lessor-core/src/sync/presence.rs",
         find: "            slot.fetch_sub(1, Ordering::Relaxed);",
         replace: "            slot.store(0, Ordering::Relaxed);",
@@ -335,7 +335,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         ),
     },
     Mutant {
-        name: "clock-that-fails-stands-still",
+        name: "failed-clock-stands-still",
         file: "crates/lessor-core/src/run/tasks.rs",
         find: "next = shared.clock.now().saturating_add(shared.settings.purge_every);",
         replace: "match shared.store.now().await { Ok(now) => next = now.saturating_add(shared.settings.purge_every), Err(_) => return }",
@@ -359,7 +359,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         test: core_in(&["--test", "holding"], "rule_15_no_waker_of_a_caller"),
     },
     Mutant {
-        name: "leases-that-are-given-up-do-not-wait-in-line",
+        name: "abandoned-leases-are-not-queued",
         file: "crates/lessor-core/src/run/abandoned.rs",
         find: "if queue.running >= MAX_RUNNING {",
         replace: "if queue.running >= MAX_RUNNING * 1_000 {",
@@ -373,7 +373,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         test: core_in(&["--test", "holding"], "p7_a_lease_is_renewed_while_a_purge_does_not_return"),
     },
     Mutant {
-        name: "acquire-that-is-dropped-leaves-its-lease",
+        name: "dropped-acquire-keeps-its-lease",
         file: "crates/lessor-core/src/api/acquire.rs",
         find: "if let Some(lease_id) = self.lease_id {",
         replace: "if let Some(lease_id) = self.lease_id.filter(|_| false) {",
@@ -383,7 +383,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         ),
     },
     Mutant {
-        name: "holder-hears-too-late-that-its-lease-is-lost",
+        name: "holder-is-notified-too-late-of-a-lost-lease",
         file: "crates/lessor-core/src/api/lease.rs",
         find: "Some(granted) => granted.expires_at.as_micros().saturating_sub(margin),",
         replace: "Some(granted) => granted.expires_at.as_micros().saturating_add(10 * margin),",
@@ -411,7 +411,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         test: memory(&["--test", "lost_replies"], "p6_one_lost_reply_is_found_out_without_the_callers_help"),
     },
     Mutant {
-        name: "doubt-is-forgotten",
+        name: "indeterminate-write-is-forgotten",
         file: "crates/lessor-core/src/store/cas.rs",
         find: "self.indeterminate_error = Some(Box::new(error));",
         replace: "let _ = error;",
@@ -428,7 +428,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         test: core_in(&["--test", "redaction"], "p11_nothing_that_can_be_printed"),
     },
     Mutant {
-        name: "repeated-answer-forgets-that-it-was-late",
+        name: "duplicate-answer-is-not-late",
         file: "crates/lessor-core/src/rules/transition.rs",
         find: "late: body.is_late(), repeated",
         replace: "late: body.is_late() && !repeated, repeated",
@@ -449,7 +449,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         test: core("codec::tests::an_unknown_required_field_is_refused_with_its_number_and_the_head_is_read"),
     },
     Mutant {
-        name: "unknown-required-field-is-called-damage",
+        name: "unknown-required-field-is-reported-as-damage",
         file: "crates/lessor-core/src/data/store_error.rs",
         find: "DecodeError::NewerFormat { .. } | DecodeError::UnknownField { .. } => {",
         replace: "DecodeError::UnknownField { .. } => Self::Corrupt { place: place.into(), reason: error.to_string() },\n            DecodeError::NewerFormat { .. } => {",
@@ -476,7 +476,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         ),
     },
     Mutant {
-        name: "skippable-fields-of-the-grant-outlast-it",
+        name: "skippable-fields-of-the-grant-are-kept-by-the-next",
         file: "crates/lessor-core/src/rules/transition.rs",
         find: "            attributes.of_grant = None;",
         replace: "",
@@ -490,7 +490,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         test: core("codec::tests::p12_skippable_fields_have_one_form"),
     },
     Mutant {
-        name: "damaged-result-is-believed",
+        name: "damaged-result-is-accepted",
         file: "crates/lessor-core/src/data/payload.rs",
         find: "(sha256(bytes) == digest)",
         replace: "(sha256(bytes) == digest || !bytes.is_empty())",
@@ -504,7 +504,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         test: memory(&["--test", "conformance"], "on_a_manual_clock::swapping::swap_compares_the_version"),
     },
     Mutant {
-        name: "swap-does-not-ask-the-clock",
+        name: "swap-ignores-the-time-window",
         file: "crates/lessor-core/src/store/operation.rs",
         find: "if !change.is_above_floor(floor) || !change.in_window(now) {",
         replace: "if !change.is_above_floor(floor) {",
@@ -521,7 +521,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         ),
     },
     Mutant {
-        name: "purge-drops-what-was-written-meanwhile",
+        name: "purge-removes-records-written-meanwhile",
         file: "crates/lessor-memory/src/table.rs",
         find: "if record.purge_at() <= now && due.len() < limit {",
         replace: "if due.len() < limit {",
@@ -531,21 +531,21 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         ),
     },
     Mutant {
-        name: "forgotten-record-waits-for-its-retention",
+        name: "forgotten-record-is-kept-for-its-retention",
         file: "crates/lessor-memory/src/store.rs",
         find: "let is_due = applied.is_end() && purge_at <= now;",
         replace: "let is_due = applied.is_end() && purge_at > now;",
         test: memory(&["--test", "purge"], "p9_a_forgotten_record_is_dropped_at_once"),
     },
     Mutant {
-        name: "record-that-lives-longer-is-never-purged",
+        name: "extended-record-is-never-purged",
         file: "crates/lessor-memory/src/nodes.rs",
         find: "chunk.due = earliest.unwrap_or(Timestamp::MAX);",
         replace: "let _ = (&chunk.due, earliest);\n            chunk.due = Timestamp::MAX;",
         test: memory(&["--test", "purge"], "p9_a_record_whose_lease_was_extended_is_purged_at_its_time"),
     },
     Mutant {
-        name: "record-that-ends-early-is-purged-late",
+        name: "completed-record-is-purged-after-its-lease-only",
         file: "crates/lessor-memory/src/nodes.rs",
         find: "chunk.due = chunk.due.min(purge_at);",
         replace: "let _ = (&chunk.due, purge_at);",
@@ -580,7 +580,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         test: memory(&["--test", "copies"], "p1_a_recent_time_does_not_prolong_a_lease_or_a_retention"),
     },
     Mutant {
-        name: "grant-in-one-step-undercuts-what-was-purged",
+        name: "grant-in-one-step-ignores-purged-tokens",
         file: "crates/lessor-core/src/rules.rs",
         find: "self.record.map(Record::token).or(self.floor)",
         replace: "self.record.map(Record::token)",
@@ -615,21 +615,21 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         test: core_in(&["--test", "waiting"], "the_engine_purges_by_itself"),
     },
     Mutant {
-        name: "dropped-lease-is-not-given-up",
+        name: "dropped-lease-is-not-abandoned",
         file: "crates/lessor-core/src/api/lease.rs",
         find: "            abandon(&grant.shared, grant.key.clone(), grant.lease_id);",
         replace: "            let _ = (grant, abandon);",
         test: core_in(&["--test", "executors"], "tokio_on_one_thread"),
     },
     Mutant {
-        name: "lease-that-is-given-up-ends-by-the-estimate",
+        name: "abandoned-lease-ends-at-the-estimated-time",
         file: "crates/lessor-core/src/api/lease.rs",
         find: "            _ if matches!(act, HolderCommand::Abandon) => Guess::None,\n",
         replace: "",
         test: core_in(&["--test", "estimated_clock"], "a_lease_that_is_given_up_ends_by_the_clock_itself"),
     },
     Mutant {
-        name: "engine-forgets-a-write-in-doubt-once-it-has-looked",
+        name: "unconfirmed-write-is-forgotten-after-one-reading",
         file: "crates/lessor-core/src/store/cas.rs",
         find: "        self.rounds += 1;\n        if self.rounds > MAX_ROUNDS {",
         replace: "        self.unconfirmed = Unconfirmed::default();\n        self.rounds += 1;\n        if self.rounds > MAX_ROUNDS {",

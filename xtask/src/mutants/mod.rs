@@ -1,8 +1,9 @@
-//! Faults planted in the sources, one at a time. Each has to be caught by the test that is meant for it: a test that
-//! cannot fail proves nothing.
+//! Plants faults in the sources, one at a time. Each must be detected by the test that is meant for
+//! it, because a test that cannot fail proves nothing.
 //!
-//! [`list`], [`values`], [`mod@file`], [`redis`] and [`facade`] have them. A fault whose source text is no longer there exactly once, or that does not compile, is stale, and
-//! that is an error too.
+//! The faults are in [`list`], [`values`], [`mod@file`], [`redis`] and [`facade`]. A fault whose
+//! source text does not occur exactly once, or that does not compile, is outdated, which is an
+//! error too.
 
 mod facade;
 mod file;
@@ -26,10 +27,10 @@ use redis::REDIS;
 use sandbox::{PATIENCE, Ran, Sandbox};
 use values::VALUES;
 
-/// The faults that CI plants, so that it stays short. `cargo xtask mutants` plants all.
+/// The faults that CI plants, which are only a part. `cargo xtask mutants` plants all.
 const IN_CI: &str = include_str!("ci.txt");
 
-/// Returns `caught N of N`.
+/// Plants the selected faults. Returns `caught N of N`.
 pub(crate) fn run(shell: &Shell) -> Result<String, String> {
     let in_ci =
         || if std::env::var_os("CI").is_some() { IN_CI.trim().replace('\n', ",") } else { String::new() };
@@ -45,7 +46,7 @@ pub(crate) fn run(shell: &Shell) -> Result<String, String> {
         .collect();
     chosen.sort_by_key(|mutant| mutant.test.package);
     if chosen.is_empty() {
-        return Err("LESSOR_MUTANTS names none that there is".to_owned());
+        return Err("no fault has a name that contains LESSOR_MUTANTS".to_owned());
     }
     let sandboxes = [Sandbox::new(shell, "front")?, Sandbox::new(shell, "back")?];
     let patience = prove_tests_pass(&sandboxes, &chosen)?;
@@ -61,8 +62,9 @@ pub(crate) fn run(shell: &Shell) -> Result<String, String> {
     if problems.is_empty() { Ok(count) } else { Err(format!("{count}\n  {}", problems.join("\n  "))) }
 }
 
-/// Does `work` on each of `items`, and gathers what it comes to. One sandbox takes them from the front, the other from the back: as items are
-/// sorted by package, hardly anything is built in both.
+/// Applies `work` to each of `items` and collects the results. One sandbox processes them from the
+/// front, and the other from the back. Items are sorted by package, so few packages are built in
+/// both.
 fn each<I: Send, T: Send>(
     sandboxes: &[Sandbox<'_>; 2],
     items: impl IntoIterator<Item = I>,
@@ -86,8 +88,8 @@ fn each<I: Send, T: Send>(
     })
 }
 
-/// A fault is caught only if its test passes without it. Returns how long each test may take with one: so much longer than
-/// without that it has to hang.
+/// Checks that all tests pass without a fault. Returns the time limit of each test with a fault,
+/// which is so much longer than without that only a hang exceeds it.
 fn prove_tests_pass(
     sandboxes: &[Sandbox<'_>; 2],
     chosen: &[&Mutant],
@@ -96,7 +98,7 @@ fn prove_tests_pass(
         chosen.iter().map(|mutant| ((mutant.test.package, mutant.test.to_string()), mutant.test)).collect();
     let outcomes = each(sandboxes, tests, |sandbox, ((_, name), test)| {
         Some(match sandbox.run(test, PATIENCE) {
-            Ran::Passed { tests: 0, .. } => Err(format!("{name}: there is no such test")),
+            Ran::Passed { tests: 0, .. } => Err(format!("{name}: the test does not exist")),
             Ran::Passed { took, .. } => Ok((name, took * 10 + Duration::from_secs(10))),
             Ran::Failed => Err(format!("{name} fails")),
             Ran::Hung => Err(format!("{name} does not end")),
@@ -106,12 +108,12 @@ fn prove_tests_pass(
     let problems: Vec<String> = outcomes.iter().filter_map(|outcome| outcome.clone().err()).collect();
     match problems.is_empty() {
         true => Ok(outcomes.into_iter().flatten().collect()),
-        false => Err(format!("without any fault already:\n  {}", problems.join("\n  "))),
+        false => Err(format!("without any fault:\n  {}", problems.join("\n  "))),
     }
 }
 
-/// Tests that race real threads may miss a fault when the machine is busy with something else, so each has more than one
-/// go at it.
+/// Runs the test of a fault. Tests that race real threads may miss a fault on a busy machine, so
+/// each has more than one attempt.
 const GOES: usize = 3;
 
 fn try_out(sandbox: &Sandbox, mutant: &Mutant, patience: Duration) -> Result<(), String> {
@@ -120,8 +122,8 @@ fn try_out(sandbox: &Sandbox, mutant: &Mutant, patience: Duration) -> Result<(),
         match sandbox.run(mutant.test, patience) {
             Ran::Failed | Ran::Hung => return Ok(()),
             Ran::Passed { .. } => {}
-            Ran::NotBuilt(error) => return Err(format!("stale, it does not compile:\n{error}")),
+            Ran::NotBuilt(error) => return Err(format!("outdated, does not compile:\n{error}")),
         }
     }
-    Err(format!("{} passes all the same, {GOES} times", mutant.test))
+    Err(format!("{} passes in spite of the fault, {GOES} times", mutant.test))
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::mutants::list::{MODELS, Mutant, Test};
 use crate::shell::Shell;
 
-/// A test that takes longer hangs, when nothing is known of it yet.
+/// The time limit of a test whose duration is not known yet.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
 pub(crate) struct Sandbox<'a> {
@@ -18,10 +18,10 @@ pub(crate) struct Sandbox<'a> {
     target: PathBuf,
 }
 
-/// How a test ended.
+/// The end of a test.
 pub(crate) enum Ran {
     Passed {
-        /// How many tests the filter let through.
+        /// The number of tests that match the filter.
         tests: usize,
         took: Duration,
     },
@@ -31,7 +31,7 @@ pub(crate) enum Ran {
 }
 
 impl<'a> Sandbox<'a> {
-    /// There may be several at the same time, under different names.
+    /// Creates a sandbox. Several with different names can exist at the same time.
     pub(crate) fn new(shell: &'a Shell, name: &str) -> Result<Self, String> {
         let base = shell.target.join("mutants").join(name);
         let sandbox = Self { shell, root: base.join("src"), target: base.join("target") };
@@ -43,10 +43,12 @@ impl<'a> Sandbox<'a> {
     pub(crate) fn plant(&self, mutant: &Mutant) -> Result<Planted, String> {
         let path = self.root.join(mutant.file);
         let original =
-            fs::read_to_string(&path).map_err(|error| format!("stale, {}: {error}", mutant.file))?;
+            fs::read_to_string(&path).map_err(|error| format!("outdated, {}: {error}", mutant.file))?;
         match original.matches(mutant.find).count() {
             1 => {}
-            count => return Err(format!("stale, its text is {count} times in {}, not once", mutant.file)),
+            count => {
+                return Err(format!("outdated, its text occurs {count} times in {}, not once", mutant.file));
+            }
         }
         let planted = original.replacen(mutant.find, mutant.replace, 1);
         fs::write(&path, planted).map_err(|error| format!("{}: {error}", mutant.file))?;
@@ -56,10 +58,10 @@ impl<'a> Sandbox<'a> {
     pub(crate) fn run(&self, test: Test, patience: Duration) -> Ran {
         let build = ["test", "--quiet", "--no-run", "--message-format=json", "--package", test.package];
         let build = self.shell.cargo(&build).args(test.target).current_dir(&self.root);
-        // Faults are built over and over: nothing that only a debugger needs.
+        // Without debug information, which takes time to build.
         let build = build.env("CARGO_PROFILE_DEV_DEBUG", "0");
         let build = match test.package {
-            // Built with the model checker's primitives, so apart from everything else.
+            // Built in a separate folder, because the primitives are those of the model checker.
             MODELS => {
                 let models = self.target.join("models");
                 build.env("CARGO_TARGET_DIR", models).env("RUSTFLAGS", "--cfg loom")
@@ -77,18 +79,18 @@ impl<'a> Sandbox<'a> {
         self.watch(test, &program, patience).unwrap_or_else(Ran::NotBuilt)
     }
 
-    /// Where cargo would run the package's tests.
+    /// Returns the folder in which cargo would run the package's tests.
     fn folder(&self, package: &str) -> PathBuf {
         if package == MODELS { self.root.join("models") } else { self.root.join("crates").join(package) }
     }
 
-    /// Runs the test program itself, since cargo's death would not be its end.
+    /// Runs the test program directly, because ending cargo would not end it.
     fn watch(&self, test: Test, program: &Path, patience: Duration) -> Result<Ran, String> {
         let said = self.target.join("said");
         let file = fs::File::create(&said).map_err(|error| error.to_string())?;
         let mut child = Command::new(program)
             .arg(test.filter)
-            // Whatever a fault keeps from coming is not waited for as long as it might take on some machine.
+            // Shortens waits for events that a fault may prevent.
             .env("LESSOR_PATIENCE", "4")
             .current_dir(self.folder(test.package))
             .stdin(Stdio::null())
@@ -110,8 +112,8 @@ impl<'a> Sandbox<'a> {
     }
 }
 
-/// The program of a test, if cargo's message names one. A package's own programs are built along with its tests: what the
-/// message says of its target is that it could be tested, what it says of its profile is that it is a test.
+/// Returns the program of a test that a message of cargo names. A package's programs are built
+/// along with its tests, so the message's profile must be that of a test.
 fn executable(message: &str) -> Option<&str> {
     let (_, profile) = message.split_once(r#""profile":{"#)?;
     let (profile, rest) = profile.split_once('}')?;
@@ -119,7 +121,7 @@ fn executable(message: &str) -> Option<&str> {
     profile.contains(r#""test":true"#).then_some(rest.split_once('"')?.0)
 }
 
-/// Whether it succeeded, and after how long; `None` if it had to be ended.
+/// Returns whether the program succeeded, and its duration. `None` if it had to be ended.
 #[expect(
     clippy::disallowed_methods,
     reason = "watches a program, which the standard library has no call for"
@@ -139,7 +141,7 @@ fn wait(child: &mut Child, patience: Duration) -> std::io::Result<Option<(bool, 
     }
 }
 
-/// A fault in the sandbox; dropping it takes it out.
+/// A fault in the sandbox. Dropping it removes the fault.
 pub(crate) struct Planted {
     path: PathBuf,
     original: String,
@@ -153,7 +155,7 @@ impl Drop for Planted {
     }
 }
 
-/// Makes `to` a copy of `from`. What is the same is not written, so that cargo does not build it again.
+/// Copies `from` to `to`. Equal files are not written, so that cargo does not rebuild them.
 fn mirror(from: &Path, to: &Path, is_root: bool) -> std::io::Result<()> {
     fs::create_dir_all(to)?;
     let mut kept = Vec::new();

@@ -1,4 +1,4 @@
-//! Faults in what becomes of outcomes and values: their time, their acknowledgement, and what is kept of them.
+//! Faults of outcomes and values: their time, their acknowledgement, and their storage.
 
 use crate::mutants::list::{Mutant, Test};
 
@@ -16,7 +16,7 @@ const fn memory(target: &'static [&'static str], filter: &'static str) -> Test {
 
 pub(crate) const VALUES: &[Mutant] = &[
     Mutant {
-        name: "equal-token-outruns-a-purged-one",
+        name: "token-equal-to-a-purged-one-is-accepted",
         file: "crates/lessor-core/src/data/write.rs",
         find: "self.next.token() > purged",
         replace: "self.next.token() >= purged",
@@ -37,7 +37,7 @@ pub(crate) const VALUES: &[Mutant] = &[
         test: unit("ids_do_not_repeat_in_the_engine_of_a_forked_child"),
     },
     Mutant {
-        name: "stream-of-another-process-goes-on",
+        name: "stream-of-another-process-is-used",
         file: "crates/lessor-core/src/run/random.rs",
         find: "self.process != std::process::id()",
         replace: "self.process == 0",
@@ -51,7 +51,7 @@ pub(crate) const VALUES: &[Mutant] = &[
         test: core(&["--test", "news"], "a_lease_that_ends_by_a_later_reading"),
     },
     Mutant {
-        name: "guessed-swap-wakes-nobody",
+        name: "guessed-swap-wakes-no-waiter",
         file: "crates/lessor-core/src/store/operation.rs",
         find: "        self.report(answer, next);\n        (self.sink)(Report::Written(next, now));",
         replace: "        let _ = now;\n        self.report(answer, next);",
@@ -86,28 +86,28 @@ pub(crate) const VALUES: &[Mutant] = &[
         test: core(&["--test", "once_outcomes"], "the_default_holder"),
     },
     Mutant {
-        name: "hash-as-a-word-is-not-recognised",
+        name: "sha256-given-as-a-hash-is-not-recognised",
         file: "crates/lessor-core/src/rules.rs",
         find: "(Some(known), None) => known == result_hash(result.bytes(), None),",
         replace: "(Some(_), None) => false,",
         test: unit("p6_the_same_result"),
     },
     Mutant {
-        name: "page-of-nothing",
+        name: "page-of-zero-keys-is-allowed",
         file: "crates/lessor-core/src/api/engine.rs",
         find: "(1..=MAX_PAGE).contains",
         replace: "(0..=MAX_PAGE).contains",
         test: core(&["--test", "once_outcomes"], "a_listing_of_no_keys"),
     },
     Mutant {
-        name: "found-write-is-acknowledged-as-made",
+        name: "found-write-is-not-a-duplicate",
         file: "crates/lessor-core/src/rules.rs",
         find: "Answer::Done(_) => ack(record.body(), true),",
         replace: "Answer::Done(_) => ack(record.body(), false),",
         test: memory(&["--test", "late_writes"], "p10_two_equal_writes"),
     },
     Mutant {
-        name: "one-doubt-fewer",
+        name: "one-retry-of-an-indeterminate-write-fewer",
         file: "crates/lessor-core/src/store/cas.rs",
         find: "const MAX_INDETERMINATE: u32 = 3;",
         replace: "const MAX_INDETERMINATE: u32 = 2;",
@@ -146,7 +146,7 @@ pub(crate) const VALUES: &[Mutant] = &[
         test: memory(&["--test", "late_writes"], "a_view_is_of"),
     },
     Mutant {
-        name: "slow-store-never-takes-an-outcome",
+        name: "slow-store-never-accepts-an-outcome",
         file: "crates/lessor-core/src/store/cas.rs",
         find: "(1 << rounds.min(MAX_DOUBLINGS))",
         replace: "(1 << (rounds & 0))",
@@ -188,7 +188,7 @@ pub(crate) const VALUES: &[Mutant] = &[
         test: core(&["--test", "once_outcomes"], "once_from_inside_of_its_own_work"),
     },
     Mutant {
-        name: "dying-thread-cannot-wait",
+        name: "thread-being-torn-down-cannot-wait",
         file: "crates/lessor-core/src/sync/pending.rs",
         find: "WAITING.try_with(|waiting| waiting.replace(Some(waker.clone()))).ok().flatten()",
         replace: "WAITING.with(|waiting| waiting.replace(Some(waker.clone())))",
