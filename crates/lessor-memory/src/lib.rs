@@ -333,7 +333,7 @@ mod tests {
         assert!(entries < 2 * SPARE, "{entries} entries of {} records", store.len());
         // The record has an entry still.
         acquire("key").complete("last").wait().unwrap();
-        clock.advance(engine.settings().retention);
+        clock.advance(engine.settings().limits.retention);
         while engine.purge(100).wait().unwrap() > 0 {}
         assert!(store.is_empty(), "{} records are left", store.len());
     }

@@ -68,7 +68,7 @@ impl<'a> AcquireRequest<'a> {
     pub(crate) fn new(shared: &'a Arc<Handle>, key: &'a str) -> Self {
         let acquire = Acquire {
             lease_id: NO_LEASE,
-            ttl: shared.settings.default_ttl,
+            ttl: shared.settings.limits.default_ttl,
             holder: None,
             metadata: None,
             fingerprint: None,
@@ -78,10 +78,10 @@ impl<'a> AcquireRequest<'a> {
         Self { shared, key, acquire, chosen: false, refused: None }
     }
 
-    /// Length of the lease: 1 ms up to [`Settings::max_ttl`](crate::Settings::max_ttl). Default
-    /// [`Settings::default_ttl`](crate::Settings::default_ttl).
+    /// Length of the lease: 1 ms up to [`Limits::max_ttl`](field@crate::Limits::max_ttl). Default
+    /// [`Limits::default_ttl`](field@crate::Limits::default_ttl).
     pub fn ttl(self, ttl: Duration) -> Self {
-        let checked = self.shared.settings.check_ttl(ttl);
+        let checked = self.shared.settings.limits.check_ttl(ttl);
         self.with(checked, |acquire, ttl| acquire.ttl = ttl)
     }
 
@@ -92,7 +92,7 @@ impl<'a> AcquireRequest<'a> {
 
     /// Anything that serializes to a JSON object of limited size. Observers see it.
     pub fn metadata<T: Serialize + ?Sized>(self, metadata: &T) -> Self {
-        let checked = self.shared.settings.check_metadata(metadata);
+        let checked = self.shared.settings.limits.check_metadata(metadata);
         self.with(checked, |acquire, metadata| acquire.metadata = Some(metadata))
     }
 
@@ -158,7 +158,7 @@ impl<'a> AcquireRequest<'a> {
             Report::Written(record, now) => written = Some((record.clone(), now)),
             report => answer = finish.rare(report, &mut granted),
         };
-        let retention = shared.settings.retention;
+        let retention = shared.settings.limits.retention;
         let mut operation =
             Operation::acquire(&***shared, retention, text, &mut key, acquire, chosen, &mut sink);
         match shared.store.execute(&mut operation) {

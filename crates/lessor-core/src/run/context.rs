@@ -49,7 +49,7 @@ impl Shared {
 
     /// Sends a command to the store.
     pub(crate) fn send(&self, key: &Key, command: Command) -> Reply<Executed> {
-        OwnedOperation::new(key.clone(), command, self.settings.retention).send(&*self.store)
+        OwnedOperation::new(key.clone(), command, self.settings.limits.retention).send(&*self.store)
     }
 
     /// Handles the store's reply: notifies waiters and holders if a record was written, and returns
