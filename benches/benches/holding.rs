@@ -47,8 +47,8 @@ fn main() {
         .unwrap_or(4_000_000);
     let store = Arc::new(MemoryStore::new());
     let mut settings = Settings::default();
-    settings.retention = Duration::from_secs(20);
-    settings.purge_every = Duration::from_millis(200);
+    settings.limits.retention = Duration::from_secs(20);
+    settings.schedule.purge_every = Duration::from_millis(200);
     let engine = Engine::with_settings(store.clone(), settings).expect("an engine");
     let counts = Arc::new(Counts::default());
     let stop = Arc::new(AtomicBool::new(false));

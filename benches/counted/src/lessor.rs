@@ -39,7 +39,7 @@ impl Drop for Rest {
 impl Default for Lessor {
     fn default() -> Self {
         let mut settings = Settings::default();
-        settings.default_ttl = TTL;
+        settings.limits.default_ttl = TTL;
         let store = Arc::new(MemoryStore::new());
         let engine = Engine::with_settings(store.clone(), settings).expect("the settings are valid");
         Self { engine, held: Mutex::default(), rest: Rest(store) }

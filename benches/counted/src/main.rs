@@ -57,7 +57,7 @@ fn engine() -> &'static Engine {
 
 fn engine_over(store: MemoryStore) -> &'static Engine {
     let mut settings = Settings::default();
-    settings.default_ttl = TTL;
+    settings.limits.default_ttl = TTL;
     kept(Engine::with_settings(Arc::new(store), settings).expect("the settings are valid"))
 }
 

@@ -89,8 +89,8 @@ pub(crate) fn run(
             let store = log(folder, promise)?;
             let engine = engine(store.clone(), |settings| {
                 if let Some(retention) = work.retention() {
-                    settings.retention = retention;
-                    settings.purge_every = PURGE_EVERY;
+                    settings.limits.retention = retention;
+                    settings.schedule.purge_every = PURGE_EVERY;
                 }
             })?;
             let sample = measure_warm(engine.clone(), work, workload);

@@ -75,8 +75,8 @@ fn lessor(retention: Option<Duration>) -> Result<Engine, String> {
 fn lessor_over(store: Arc<MemoryStore>, retention: Option<Duration>) -> Result<Engine, String> {
     engine(store, |settings| {
         if let Some(retention) = retention {
-            settings.retention = retention;
-            settings.purge_every = PURGE_EVERY;
+            settings.limits.retention = retention;
+            settings.schedule.purge_every = PURGE_EVERY;
         }
     })
 }

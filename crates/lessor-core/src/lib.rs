@@ -79,7 +79,7 @@ pub use data::state::State;
 pub use data::time::{Clock, SystemClock, Timestamp};
 pub use data::view::View;
 pub use rules::Ack;
-pub use rules::settings::{Backoff, OnFailed, OnLapsed, Settings};
+pub use rules::settings::{Backoff, Limits, OnFailed, OnLapsed, Schedule, Settings};
 pub use store::cas::Cas;
 pub use store::closing::{CloseProgress, CloseStep, CloseWatch, Closed, Closing};
 pub use store::{CompareAndSwap, Durability, Store, StoreError};

@@ -184,7 +184,7 @@ fn failed_readings_end_a_wait_only_when_three_come_in_a_row() {
     let (store, driven) = switched(&clock);
     let engine = Engine::new(driven.clone()).unwrap();
     let lease = engine.acquire("key").ttl(2 * HOUR).wait().unwrap();
-    let step = engine.settings().poll_every;
+    let step = engine.settings().schedule.poll_every;
     let read = |count: usize| {
         for _ in 0..count {
             let before = store.loads.load(Ordering::SeqCst);
@@ -219,7 +219,7 @@ fn a_waiter_notices_what_another_process_wrote_within_poll_every() {
     let lease = acquire(&other, "key");
     let waiting = engine.wait_for("key", HOUR);
     lease.complete("done").wait().unwrap();
-    clock.advance(engine.settings().poll_every);
+    clock.advance(engine.settings().schedule.poll_every);
     assert_eq!(waiting.wait().unwrap().unwrap().state(), State::Completed);
 }
 

@@ -58,7 +58,7 @@ fn p7_a_lease_is_renewed_while_a_purge_does_not_return() {
     let clock = ManualClock::new();
     let (store, driven) = switched(&clock);
     let mut settings = Settings::default();
-    settings.purge_every = Duration::from_secs(1);
+    settings.schedule.purge_every = Duration::from_secs(1);
     let engine = Engine::with_settings(driven.clone(), settings).unwrap();
     let lease = acquire(&engine, "key").keep_alive();
     let closed = store.purge_gate.lock();
@@ -96,7 +96,7 @@ fn a_purge_goes_on_until_nothing_is_due_and_in_bounded_steps() {
         acquire(&engine, &format!("key {number}")).complete(&number).wait().unwrap();
     }
     // The clock makes one step: the purge is due once.
-    clock.advance(engine.settings().retention + engine.settings().purge_every);
+    clock.advance(engine.settings().limits.retention + engine.settings().schedule.purge_every);
     eventually("all are purged", || store.is_empty());
     let purges = store.purges.load(Ordering::SeqCst);
     assert!(purges > 9, "5000 records were purged in {purges} steps");
@@ -170,7 +170,7 @@ fn rule_15_lost_fires_within_poll_every_without_a_hint() {
     assert!(!lease.is_lost(), "nothing has notified the engine yet");
     thread::scope(|scope| {
         let lost = scope.spawn(|| lease.lost().wait());
-        let step = engine.settings().poll_every / 4;
+        let step = engine.settings().schedule.poll_every / 4;
         let mut passed = Duration::ZERO;
         eventually("lost", || {
             clock.advance(step);
@@ -186,12 +186,12 @@ fn rule_15_lost_fires_within_poll_every_without_a_hint() {
 fn rule_15_a_held_key_is_looked_at_every_poll_every() {
     let records = Arc::new(MemoryStore::new());
     let mut settings = Settings::default();
-    settings.poll_every = Duration::from_millis(20);
+    settings.schedule.poll_every = Duration::from_millis(20);
     let (silent, driven) = silent(&records, &ManualClock::new());
     let engine = Engine::with_settings(driven, settings).unwrap();
     let other = Engine::new(records).unwrap();
     // The renewal is due after eight hours.
-    let lease = match engine.acquire("key").ttl(engine.settings().max_ttl).wait().unwrap() {
+    let lease = match engine.acquire("key").ttl(engine.settings().limits.max_ttl).wait().unwrap() {
         Acquisition::Acquired(lease) => lease.keep_alive(),
         other => panic!("{other:?}"),
     };
@@ -299,7 +299,7 @@ fn a_clock_that_fails_for_a_while_ends_neither_renewals_nor_waits_nor_purges() {
     let clock = ManualClock::new();
     let (store, driven) = switched(&clock);
     let mut settings = Settings::default();
-    settings.purge_every = Duration::from_secs(5);
+    settings.schedule.purge_every = Duration::from_secs(5);
     let engine = Engine::with_settings(driven.clone(), settings).unwrap();
     let kept = acquire(&engine, "kept").keep_alive();
     let held = acquire(&engine, "held");
@@ -406,7 +406,7 @@ fn a_lease_is_renewed_up_to_max_hold_and_no_longer() {
     let clock = ManualClock::new();
     let (_, store) = switched(&clock);
     let mut settings = Settings::default();
-    settings.max_hold = 2 * TTL;
+    settings.limits.max_hold = 2 * TTL;
     let engine = Engine::with_settings(store, settings).unwrap();
     let lease = acquire(&engine, "key").keep_alive();
     for _ in 0..5 {

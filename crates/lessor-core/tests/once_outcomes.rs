@@ -53,7 +53,7 @@ fn is_kept(engine: &Engine, key: &str, expected: &str) {
 #[test]
 fn a_small_limit_for_results_loses_no_failure() {
     let mut settings = Settings::default();
-    (settings.max_result, settings.max_error_detail) = (8, 0);
+    (settings.limits.max_result, settings.limits.max_error_detail) = (8, 0);
     let (engine, _clock) = with(settings);
     let failed = engine.once("error").run(|_| Err::<u8, _>("an error of more than eight bytes"));
     assert!(matches!(failed, Err(OnceError::Work(_))));

@@ -108,7 +108,7 @@ impl World {
         let talkative = Arc::new(Retrying::over(Talkative { inner, said: Mutex::default() }));
         let store = Arc::new(Layered(Operations(Arc::clone(&talkative))));
         let mut settings = Settings::default();
-        (settings.max_result, settings.max_error_detail) = (64, 64);
+        (settings.limits.max_result, settings.limits.max_error_detail) = (64, 64);
         let engine = Engine::with_settings(store, settings).unwrap();
         Self { clock, talkative, engine, looks: Looks::default() }
     }

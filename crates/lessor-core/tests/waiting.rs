@@ -189,7 +189,7 @@ fn once_gives_up_waiting_when_it_was_told_to() {
 fn a_kept_lease_outlives_its_ttl_and_ends_with_max_hold() {
     let clock = ManualClock::new();
     let mut settings = Settings::default();
-    settings.max_hold = 10 * TTL;
+    settings.limits.max_hold = 10 * TTL;
     let store = clock.driving(Arc::new(MemoryStore::with_clock(Arc::new(clock.clone()))));
     let engine = Engine::with_settings(store, settings).unwrap();
     let lease = acquire(&engine, "key").keep_alive();
@@ -267,7 +267,7 @@ fn a_panic_is_stored_as_a_failure_and_goes_on() {
 #[test]
 fn a_result_that_is_too_large_is_refused_and_not_worked_for_again() {
     let (engine, _clock) = still();
-    let large = "x".repeat(engine.settings().max_result);
+    let large = "x".repeat(engine.settings().limits.max_result);
     let lease = acquire(&engine, "by hand");
     assert!(matches!(lease.complete(&large).wait(), Err(Error::TooLarge { what: "result", .. })));
     lease.complete("smaller").wait().unwrap();
@@ -327,7 +327,7 @@ fn the_engine_purges_by_itself() {
     let store = Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())));
     let engine = Engine::new(clock.driving(store.clone())).unwrap();
     acquire(&engine, "key").complete("result").wait().unwrap();
-    let far = engine.settings().retention + 2 * engine.settings().purge_every;
+    let far = engine.settings().limits.retention + 2 * engine.settings().schedule.purge_every;
     eventually("purged", || {
         clock.advance(far);
         store.is_empty()

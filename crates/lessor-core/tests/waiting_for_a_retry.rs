@@ -88,7 +88,7 @@ fn a_waiter_that_would_retry_waits_for_news_when_another_engine_was_quicker() {
     let store = Watched::store();
     let mut settings = Settings::default();
     // Nobody looks by the clock: whatever is asked is asked because of something that happened.
-    settings.poll_every = Duration::from_secs(5);
+    settings.schedule.poll_every = Duration::from_secs(5);
     let open = || Engine::with_settings(store.clone(), settings.clone()).unwrap();
     let (ours, theirs) = (open(), open());
 

@@ -40,8 +40,8 @@
 //! # Cost
 //! A write is one append to a preallocated file and one `fdatasync`, which concurrent writers
 //! share. A record takes about 200 bytes of memory with a key of some twenty characters. In
-//! addition, finished records are cached up to [`Settings::cache`]; others are read from the disk
-//! on demand.
+//! addition, finished records are cached up to [`field@Settings::cache`]; others are read from the
+//! disk on demand.
 //!
 //! Opening reads the whole log once, which takes about 0.7 s for a million records on two virtual
 //! cores.

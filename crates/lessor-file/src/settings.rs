@@ -12,8 +12,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// # let folder = tempfile::tempdir()?;
 /// # let folder = folder.path().join("leases");
-/// let mut settings = Settings::default();
-/// settings.sync = SyncMode::Process;
+/// let settings = Settings::new().sync(SyncMode::Process);
 /// let store = FileStore::builder().settings(settings).open(&folder)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -27,10 +26,11 @@ pub struct Settings {
     #[serde(with = "humantime_serde")]
     pub sync_every: Duration,
     /// The length of the first segment file in bytes: a multiple of 512, from 4 KiB to 1 GiB. Each
-    /// next segment is twice as long, up to [`max_segment`](Self::max_segment). Default: 64 KiB.
+    /// next segment is twice as long, up to [`max_segment`](field@Self::max_segment). Default: 64
+    /// KiB.
     pub first_segment: u64,
     /// The length of the longest segment file in bytes: a multiple of 512, from
-    /// [`first_segment`](Self::first_segment) to 1 GiB. Default: 64 MiB.
+    /// [`first_segment`](field@Self::first_segment) to 1 GiB. Default: 64 MiB.
     pub max_segment: u64,
     /// The log is compacted when it has grown by at least this many bytes and by twice the length
     /// of the last checkpoint. Default: 32 MiB.
@@ -53,8 +53,8 @@ pub enum SyncMode {
     #[default]
     Disk,
     /// The write survives the death of the process, including `kill -9`. Every write is handed to
-    /// the operating system before it is acknowledged, and synced within [`Settings::sync_every`].
-    /// A power loss may lose the latest writes.
+    /// the operating system before it is acknowledged, and synced within
+    /// [`field@Settings::sync_every`]. A power loss may lose the latest writes.
     Process,
 }
 
@@ -85,7 +85,39 @@ impl Default for Settings {
     }
 }
 
+/// Defines the setters.
+macro_rules! setters {
+    ($($name:ident: $type:ty,)*) => {
+        impl Settings {
+            $(
+                #[doc = concat!("Sets [`", stringify!($name), "`](field@Self::", stringify!($name), ").")]
+                #[must_use]
+                pub fn $name(mut self, $name: $type) -> Self {
+                    self.$name = $name;
+                    self
+                }
+            )*
+        }
+    };
+}
+
+setters! {
+    sync: SyncMode,
+    sync_every: Duration,
+    first_segment: u64,
+    max_segment: u64,
+    compact_at: u64,
+    cache: u64,
+    lock_wait: Duration,
+}
+
 impl Settings {
+    /// Returns the default settings.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
     /// Checks the limits of all settings. Opening a store calls this.
     ///
     /// # Errors

@@ -12,8 +12,7 @@ use lessor_testkit::ManualClock;
 
 fn open(disk: &SimDisk, settings: &Settings) -> Result<Engine, Error> {
     let opener = FileStore::builder().settings(settings.clone()).clock(Arc::new(ManualClock::new()));
-    let mut limits = lessor_core::Settings::default();
-    limits.max_metadata = 1 << 20;
+    let limits = lessor_core::Settings::new().max_metadata(1 << 20);
     Engine::with_settings(Arc::new(opener.open_on(Arc::new(disk.clone()))?), limits)
 }
 

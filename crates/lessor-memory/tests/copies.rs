@@ -114,7 +114,7 @@ fn p1_a_recent_time_does_not_prolong_a_lease_or_a_retention() {
     assert!(second.token() > lease.token());
     let _ = second.complete("done").wait().unwrap();
     read(&engine, "key");
-    clock.advance(engine.settings().retention - Duration::from_millis(1));
+    clock.advance(engine.settings().limits.retention - Duration::from_millis(1));
     assert_eq!(read(&engine, "key").state(), State::Completed);
     clock.advance(Duration::from_millis(1));
     drop(granted(&engine, "key"));

@@ -26,9 +26,9 @@ fn p9_memory_stays_bounded_under_one_off_keys() {
     let clock = ManualClock::new();
     let store = Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())));
     let mut settings = Settings::default();
-    settings.retention = RETENTION;
+    settings.limits.retention = RETENTION;
     // The test purges by itself, to know when.
-    settings.purge_every = Duration::from_secs(10 * 365 * 24 * 3600);
+    settings.schedule.purge_every = Duration::from_secs(10 * 365 * 24 * 3600);
     let engine = Engine::with_settings(clock.driving(store.clone()), settings).unwrap();
     let bound = KEPT + usize::try_from(PER_PURGE).unwrap() + 1;
     let (mut most, mut dropped) = (0, 0);
@@ -67,8 +67,8 @@ fn every_engine_purges_by_itself_as_time_passes() {
         let clock = ManualClock::new();
         let store = Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())));
         let mut settings = Settings::default();
-        settings.retention = RETENTION;
-        settings.purge_every = Duration::from_secs(60);
+        settings.limits.retention = RETENTION;
+        settings.schedule.purge_every = Duration::from_secs(60);
         let engine = Engine::with_settings(clock.driving(store.clone()), settings).unwrap();
         for number in 0..10 {
             let answer = engine.acquire(&format!("one-off:{number}")).wait().unwrap();
@@ -157,7 +157,7 @@ fn p9_a_record_whose_lease_was_extended_is_purged_at_its_time() {
     let clock = ManualClock::new();
     let store = Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())));
     let mut settings = Settings::default();
-    settings.retention = RETENTION;
+    settings.limits.retention = RETENTION;
     let engine = Engine::with_settings(clock.driving(store.clone()), settings).unwrap();
     let ttl = Duration::from_secs(60);
     let Acquisition::Acquired(lease) = engine.acquire("key").ttl(ttl).wait().unwrap() else {
@@ -181,7 +181,7 @@ fn purge_takes_no_more_than_its_limit_and_leaves_the_rest_readable() {
     let store = MemoryStore::with_clock(Arc::new(clock.clone()));
     let store = Arc::new(store);
     let mut settings = Settings::default();
-    settings.retention = RETENTION;
+    settings.limits.retention = RETENTION;
     let engine = Engine::with_settings(clock.driving(store.clone()), settings).unwrap();
     for number in 0..50 {
         let Acquisition::Acquired(lease) = engine.acquire(&format!("k{number}")).wait().unwrap() else {

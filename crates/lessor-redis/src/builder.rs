@@ -25,7 +25,7 @@ impl RedisStore {
     /// `prefix`, `persistence`, `eviction` and `role`; see [`Settings`].
     ///
     /// Blocks the current thread until the server has been checked, at most for
-    /// [`Settings::deadline`].
+    /// [`field@Settings::deadline`].
     ///
     /// # Errors
     /// - [`Error::Invalid`] if the URL or a setting is not valid.
@@ -65,10 +65,10 @@ impl RedisStore {
 ///
 /// use lessor_redis::{Check, RedisStore, Settings};
 ///
-/// let mut settings = Settings::default();
-/// settings.prefix = "my-app".to_owned();
-/// settings.deadline = Duration::from_secs(2);
-/// settings.persistence = Check::Require;
+/// let settings = Settings::new()
+///     .prefix("my-app")
+///     .deadline(Duration::from_secs(2))
+///     .persistence(Check::Require);
 /// let store = RedisStore::builder().settings(settings).open("redis://127.0.0.1/0")?;
 /// # Ok::<(), lessor_core::Error>(())
 /// ```

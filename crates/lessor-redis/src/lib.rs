@@ -26,7 +26,7 @@
 //! A reply means that the server has executed the command. The server's configuration decides what
 //! survives after that. With `appendonly yes` and `appendfsync always`, acknowledged writes survive
 //! a crash of the server. With less, they may not even survive its restart.
-//! [`Settings::persistence`] selects the reaction to a server that is configured for less.
+//! [`field@Settings::persistence`] selects the reaction to a server that is configured for less.
 //!
 //! **A failover can lose acknowledged writes**, because Redis replicates asynchronously. A lease
 //! that is lost in this way is granted again while its first holder still works. A result that is
@@ -46,8 +46,8 @@
 //! expires earlier by the difference.
 //!
 //! # Errors
-//! A request that receives no reply within half of [`Settings::deadline`] fails. The other half is
-//! left for the engine to find out whether the write took effect.
+//! A request that receives no reply within half of [`field@Settings::deadline`] fails. The other
+//! half is left for the engine to find out whether the write took effect.
 //!
 //! - [`StoreError::Unavailable`](lessor_core::StoreError::Unavailable): nothing was sent, or the
 //!   server rejected the request.
@@ -74,7 +74,7 @@
 //!
 //! # Required permissions
 //! A server with access control lists needs a user with the following permissions, and no channels.
-//! `PREFIX` is [`Settings::prefix`].
+//! `PREFIX` is [`field@Settings::prefix`].
 //!
 //! ```text
 //! ACL SETUSER lessor on >PASSWORD ~PREFIX:* +get +set +del +pexpiretime +scan +eval +evalsha +eval_ro +evalsha_ro +time +info +client|tracking +client|caching

@@ -375,7 +375,7 @@ fn waiters_on_every_node_are_woken_by_writes_of_another_process() {
     let prefix = support::prefix();
     let mut settings = lessor_core::Settings::default();
     // Polling alone would take two minutes for all waiters.
-    settings.poll_every = Duration::from_secs(5);
+    settings.schedule.poll_every = Duration::from_secs(5);
     let waiting = Engine::with_settings(Arc::new(open(cluster, &prefix)), settings).unwrap();
     let working = Engine::new(Arc::new(open(cluster, &prefix))).unwrap();
     let woken = AtomicU64::new(0);

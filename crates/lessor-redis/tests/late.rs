@@ -54,7 +54,7 @@ impl World {
 
     fn rival(&self) -> Engine {
         let mut settings = Settings::default();
-        settings.retention = Duration::from_secs(1);
+        settings.limits.retention = Duration::from_secs(1);
         Engine::with_settings(Arc::clone(&self.rival) as Arc<dyn Store>, settings).unwrap()
     }
 

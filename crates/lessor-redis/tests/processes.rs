@@ -131,7 +131,7 @@ fn race(process: u64, port: u16, prefix: &str, clock: &Path) {
     let store = Arc::new(builder.open(&format!("redis://127.0.0.1:{port}/0")).unwrap());
     let clock = Arc::new(ClockFile::open(clock));
     let mut settings = Settings::default();
-    settings.retention = RETENTION;
+    settings.limits.retention = RETENTION;
     let hand = ClockControl::File(Arc::clone(&clock));
     let engine = Engine::with_settings(ExactClockStore::over(store, hand), settings).unwrap();
     report("ready");

@@ -132,7 +132,7 @@ struct Run {
 
 impl Run {
     fn new(subject: Subject) -> Self {
-        let engine = || Actor::new(subject.engine_with(|settings| settings.retention = RETENTION));
+        let engine = || Actor::new(subject.engine_with(|settings| settings.limits.retention = RETENTION));
         let actors = (0..ENGINES).map(|_| engine()).collect();
         let models = vec![Model::new(RETENTION); usize::from(KEYS)];
         let mut run = Self {

@@ -137,7 +137,7 @@ impl Subject {
     #[expect(clippy::expect_used, reason = "a test kit's verdict is a panic")]
     pub fn engine_with(&self, edit: impl FnOnce(&mut Settings)) -> Engine {
         let mut settings = Settings::default();
-        settings.purge_every = Duration::from_secs(10 * 365 * 24 * 3600);
+        settings.schedule.purge_every = Duration::from_secs(10 * 365 * 24 * 3600);
         edit(&mut settings);
         Engine::with_settings(Arc::clone(&self.store), settings).expect("an engine over the store")
     }

@@ -117,8 +117,7 @@ pub fn open(url: &str) -> Result<Engine, Error> {
 /// ```
 /// use std::time::Duration;
 ///
-/// let mut settings = lessor::Settings::default();
-/// settings.retention = Duration::from_hours(24);
+/// let settings = lessor::Settings::new().retention(Duration::from_hours(24));
 /// let engine = lessor::open_with("memory:", settings)?;
 /// # Ok::<(), lessor::Error>(())
 /// ```

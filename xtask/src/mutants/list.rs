@@ -74,8 +74,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "ttl-over-the-maximum-is-accepted",
         file: "crates/lessor-core/src/rules/settings.rs",
-        find: "if ttl < MIN_TTL || ttl > self.max_ttl {",
-        replace: "if ttl < MIN_TTL {",
+        find: "check_duration(\"ttl\", ttl, self.max_ttl)",
+        replace: "check_duration(\"ttl\", ttl, MAX_DURATION)",
         test: core("settings::tests::p12_ttls_and_settings_out_of_range_are_refused"),
     },
     Mutant {
@@ -285,14 +285,14 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "held-key-is-never-checked",
         file: "crates/lessor-core/src/run/holders.rs",
-        find: "self.insert(grant, granted_at.saturating_add(settings.poll_every), Some(renewal));",
+        find: "self.insert(grant, granted_at.saturating_add(settings.schedule.poll_every), Some(renewal));",
         replace: "self.insert(grant, Timestamp::MAX, Some(renewal));",
         test: core_in(&["--test", "holding"], "rule_15_a_held_key_is_looked_at_every_poll_every"),
     },
     Mutant {
         name: "held-key-is-checked-only-once",
         file: "crates/lessor-core/src/run/tasks.rs",
-        find: "holders.finish_step(&*grant, before.saturating_add(shared.settings.poll_every), None);",
+        find: "holders.finish_step(&*grant, before.saturating_add(shared.settings.schedule.poll_every), None);",
         replace: "let _ = before;\n    holders.finish_step(&*grant, Timestamp::MAX, None);",
         test: core_in(&["--test", "holding"], "rule_15_a_held_key_is_looked_at_every_poll_every"),
     },
@@ -337,8 +337,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "failed-clock-stands-still",
         file: "crates/lessor-core/src/run/tasks.rs",
-        find: "next = shared.clock.now().saturating_add(shared.settings.purge_every);",
-        replace: "match shared.store.now().await { Ok(now) => next = now.saturating_add(shared.settings.purge_every), Err(_) => return }",
+        find: "next = shared.clock.now().saturating_add(shared.settings.schedule.purge_every);",
+        replace: "match shared.store.now().await { Ok(now) => next = now.saturating_add(shared.settings.schedule.purge_every), Err(_) => return }",
         test: core_in(
             &["--test", "holding"],
             "a_clock_that_fails_for_a_while_ends_neither_renewals_nor_waits_nor_purges",

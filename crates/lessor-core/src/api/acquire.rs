@@ -69,15 +69,15 @@ const NO_LEASE: LeaseId = LeaseId::from_bytes([0; 16]);
 impl<'a> AcquireRequest<'a> {
     #[inline]
     pub(crate) fn new(shared: &'a Arc<Handle>, key: &'a str) -> Self {
-        let ttl = whole_micros(shared.settings.default_ttl);
+        let ttl = whole_micros(shared.settings.limits.default_ttl);
         Self { shared, key, ttl, lease_id: None, options: None, refused: None }
     }
 
-    /// Length of the lease: 1 ms up to [`Settings::max_ttl`](crate::Settings::max_ttl). Default
-    /// [`Settings::default_ttl`](crate::Settings::default_ttl).
+    /// Length of the lease: 1 ms up to [`Limits::max_ttl`](field@crate::Limits::max_ttl). Default
+    /// [`Limits::default_ttl`](field@crate::Limits::default_ttl).
     #[inline]
     pub fn ttl(mut self, ttl: Duration) -> Self {
-        match self.shared.settings.check_ttl(ttl) {
+        match self.shared.settings.limits.check_ttl(ttl) {
             Ok(ttl) => self.ttl = whole_micros(ttl),
             Err(error) => self.refuse(error),
         }
@@ -96,7 +96,7 @@ impl<'a> AcquireRequest<'a> {
 
     /// Anything that serializes to a JSON object of limited size. Observers see it.
     pub fn metadata<T: Serialize + ?Sized>(self, metadata: &T) -> Self {
-        let checked = self.shared.settings.check_metadata(metadata);
+        let checked = self.shared.settings.limits.check_metadata(metadata);
         self.with(checked, |options, metadata| options.metadata = Some(metadata))
     }
 
@@ -159,7 +159,7 @@ impl<'a> AcquireRequest<'a> {
             Report::Written(record, now) => written = Some((record.clone(), now)),
             report => answer = finish.rare(report, &mut granted),
         };
-        let retention = shared.settings.retention;
+        let retention = shared.settings.limits.retention;
         let mut operation =
             Operation::acquire(&***shared, retention, text, &mut key, acquire, chosen, &mut sink);
         match shared.store.execute(&mut operation) {

@@ -167,7 +167,8 @@ impl Engine {
     ///
     /// The state comes from a reading of the record that began after the call. The record is read
     /// again after each change through this engine, after each notification of the store, and every
-    /// [`Settings::poll_every`]. One reading answers all waiters of the key.
+    /// [`Schedule::poll_every`](field@crate::Schedule::poll_every). One reading answers all waiters
+    /// of the key.
     ///
     /// # Errors
     ///
@@ -275,7 +276,7 @@ impl Engine {
     }
 
     /// Removes up to `limit` records whose retention has ended, and returns their number. The
-    /// engine does this itself every [`Settings::purge_every`].
+    /// engine does this itself every [`Schedule::purge_every`](field@crate::Schedule::purge_every).
     ///
     /// # Errors
     ///

@@ -86,7 +86,7 @@ pub struct Lease {
 
 impl LeaseHandle {
     pub(crate) fn by_id(shared: Arc<Handle>, key: Key, lease_id: LeaseId) -> Self {
-        let ttl = shared.settings.default_ttl;
+        let ttl = shared.settings.limits.default_ttl;
         Self::new(shared, key, lease_id, ttl, None)
     }
 
@@ -133,7 +133,7 @@ impl LeaseHandle {
 
     /// Holds the lease for at least `ttl` from now; never shortens it. Refused with [`Error::Lapsed`] once it has lapsed.
     pub fn extend(&self, ttl: Duration) -> Pending<'_, Result<Ack, Error>> {
-        match self.0.shared.settings.check_ttl(ttl) {
+        match self.0.shared.settings.limits.check_ttl(ttl) {
             Ok(ttl) => self.act(HolderCommand::Extend { ttl }),
             Err(error) => Pending::ready(Err(error)),
         }
@@ -142,7 +142,7 @@ impl LeaseHandle {
     /// Leaves a value for whoever takes over if this holder dies. Does not extend the lease.
     pub fn checkpoint<T: Serialize + ?Sized>(&self, value: &T) -> Pending<'_, Result<Ack, Error>> {
         self.act_on(
-            json_payload("checkpoint", value, self.0.shared.settings.max_checkpoint)
+            json_payload("checkpoint", value, self.0.shared.settings.limits.max_checkpoint)
                 .map(HolderCommand::Checkpoint),
         )
     }
@@ -150,7 +150,7 @@ impl LeaseHandle {
     /// The same as [`checkpoint`](Self::checkpoint), for raw bytes.
     pub fn checkpoint_bytes(&self, bytes: &[u8]) -> Pending<'_, Result<Ack, Error>> {
         self.act_on(
-            payload("checkpoint", bytes, self.0.shared.settings.max_checkpoint)
+            payload("checkpoint", bytes, self.0.shared.settings.limits.max_checkpoint)
                 .map(HolderCommand::Checkpoint),
         )
     }
@@ -160,7 +160,7 @@ impl LeaseHandle {
     /// as long as nobody else acquired the key: [`Ack::is_late`].
     #[inline]
     pub fn complete<T: Serialize + ?Sized>(&self, result: &T) -> Pending<'_, Result<Ack, Error>> {
-        let result = json_payload("result", result, self.0.shared.settings.max_result);
+        let result = json_payload("result", result, self.0.shared.settings.limits.max_result);
         self.act_on(result.map(|result| HolderCommand::Complete(result, None)))
     }
 
@@ -173,27 +173,27 @@ impl LeaseHandle {
     /// word count as the same when a completion is sent again.
     pub fn complete_bytes_as(&self, result: &[u8], hash: Option<&str>) -> Pending<'_, Result<Ack, Error>> {
         let hash = hash.map(check_result_hash).transpose();
-        let result = payload("result", result, self.0.shared.settings.max_result);
+        let result = payload("result", result, self.0.shared.settings.limits.max_result);
         self.act_on(result.and_then(|result| Ok(HolderCommand::Complete(result, hash?))))
     }
 
     /// Delivers a failure, which is replayed to every later caller unless its policy says to retry. The code has 1 to 256
     /// characters.
     pub fn fail(&self, code: &str) -> Pending<'_, Result<Ack, Error>> {
-        self.act_on(failure(&self.0.shared.settings, code, None).map(HolderCommand::Fail))
+        self.act_on(failure(&self.0.shared.settings.limits, code, None).map(HolderCommand::Fail))
     }
 
-    /// The same as [`fail`](Self::fail), with details of up to [`Settings::max_error_detail`](crate::Settings::max_error_detail)
-    /// bytes.
+    /// The same as [`fail`](Self::fail), with details of up to
+    /// [`Limits::max_error_detail`](field@crate::Limits::max_error_detail) bytes.
     pub fn fail_with(&self, code: &str, detail: &str) -> Pending<'_, Result<Ack, Error>> {
-        self.act_on(failure(&self.0.shared.settings, code, Some(detail)).map(HolderCommand::Fail))
+        self.act_on(failure(&self.0.shared.settings.limits, code, Some(detail)).map(HolderCommand::Fail))
     }
 
     /// The same as [`fail`](Self::fail), with a value as details, kept as JSON: [`View::failure`](crate::View::failure) gives it
     /// back.
     pub fn fail_as<T: Serialize + ?Sized>(&self, code: &str, detail: &T) -> Pending<'_, Result<Ack, Error>> {
         let failure = json_text("error detail", detail)
-            .and_then(|detail| failure(&self.0.shared.settings, code, Some(&detail)));
+            .and_then(|detail| failure(&self.0.shared.settings.limits, code, Some(&detail)));
         self.act_on(failure.map(HolderCommand::Fail))
     }
 
@@ -261,7 +261,7 @@ impl LeaseHandle {
             _ => answer = Some(Err(Error::unexpected())),
         };
         let shared = &grant.shared;
-        let retention = shared.settings.retention;
+        let retention = shared.settings.limits.retention;
         let act = (&grant.lease_id, &act);
         let mut operation =
             Operation::act(&***shared, retention, &grant.key, &mut made, act, guess, &mut sink);
@@ -510,7 +510,7 @@ impl Lease {
     /// that it was taken away. Pends for ever once an outcome was delivered.
     ///
     /// What is done through this engine is noticed at once. What another process does is noticed by the store's notifications, and at the
-    /// latest after [`Settings::poll_every`](crate::Settings::poll_every).
+    /// latest after [`Schedule::poll_every`](field@crate::Schedule::poll_every).
     pub fn lost(&self) -> Pending<'_, ()> {
         if self.is_lost() {
             return Pending::ready(());
@@ -529,8 +529,9 @@ impl Lease {
         }
     }
 
-    /// Renews the lease in the background, on a thread of the engine, for as long as this is neither dropped nor finished, up to
-    /// [`Settings::max_hold`](crate::Settings::max_hold). If renewing fails, [`lost`](Self::lost) resolves in time.
+    /// Renews the lease in the background, on a thread of the engine, for as long as this is
+    /// neither dropped nor finished, up to [`Limits::max_hold`](field@crate::Limits::max_hold). If
+    /// renewing fails, [`lost`](Self::lost) resolves in time.
     pub fn keep_alive(self) -> Self {
         let grant = &self.held.0;
         if let (true, Some(granted)) = (grant.is_open(), &grant.granted) {

@@ -75,22 +75,22 @@ impl<'a> Once<'a> {
 
     /// Sets the ttl of the lease. The lease is renewed while the work runs, so the ttl is the time
     /// after which another caller can take over from a holder that has died. From 1 ms to
-    /// [`Settings::max_ttl`](crate::Settings::max_ttl). Default:
-    /// [`Settings::default_ttl`](crate::Settings::default_ttl).
+    /// [`Limits::max_ttl`](field@crate::Limits::max_ttl). Default:
+    /// [`Limits::default_ttl`](field@crate::Limits::default_ttl).
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.request = self.request.ttl(ttl);
         self
     }
 
     /// Sets a label of the holder for observers, of at most 1024 bytes. Default:
-    /// [`Settings::holder`](crate::Settings::holder).
+    /// [`Settings::holder`](field@crate::Settings::holder).
     pub fn holder(mut self, holder: &str) -> Self {
         self.request = self.request.holder(holder);
         self
     }
 
     /// Sets metadata for observers. It must serialize to a JSON object of at most
-    /// [`Settings::max_metadata`](crate::Settings::max_metadata) bytes. Default: none.
+    /// [`Limits::max_metadata`](field@crate::Limits::max_metadata) bytes. Default: none.
     pub fn metadata<M: Serialize + ?Sized>(mut self, metadata: &M) -> Self {
         self.request = self.request.metadata(metadata);
         self

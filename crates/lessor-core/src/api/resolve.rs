@@ -33,15 +33,15 @@ impl<'a> Resolve<'a> {
     }
 
     /// Stores that the work was done, with this result. The result is stored as JSON of at most
-    /// [`Settings::max_result`](crate::Settings::max_result) bytes.
+    /// [`Limits::max_result`](field@crate::Limits::max_result) bytes.
     pub fn completed<T: Serialize + ?Sized>(self, result: &T) -> Pending<'static, Result<Ack, Error>> {
-        let result = json_payload("result", result, self.engine.settings.max_result);
+        let result = json_payload("result", result, self.engine.settings.limits.max_result);
         self.to(result.map(|result| Resolution::Completed(result, None)))
     }
 
     /// Stores that the work failed, with this error code of 1 to 256 characters.
     pub fn failed(self, code: &str) -> Pending<'static, Result<Ack, Error>> {
-        let failure = failure(&self.engine.settings, code, None);
+        let failure = failure(&self.engine.settings.limits, code, None);
         self.to(failure.map(Resolution::Failed))
     }
 

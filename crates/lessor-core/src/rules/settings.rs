@@ -8,12 +8,14 @@ use crate::data::error::Error;
 use crate::data::record::Failure;
 use crate::data::time::Timestamp;
 use crate::data::value::json_value;
+use crate::data::view::MAX_RETRY_AFTER;
 
-/// The limits and defaults of an engine. In serialised form, durations are text such as `"5m"`,
-/// `"24h"` or `"7days"`.
+/// The settings of an engine: the limits of its leases and records, the schedule of its background
+/// work, and the label of its holders.
 ///
-/// All engines that share records should have the same settings. If they differ, each engine
-/// applies its own to the records that it writes.
+/// In serialised form, durations are text such as `"5m"`, `"24h"` or `"7days"`. All engines that
+/// share records should have the same limits. If they differ, each engine applies its own to the
+/// records that it writes. Creating an engine checks the settings.
 ///
 /// # Examples
 ///
@@ -24,17 +26,36 @@ use crate::data::value::json_value;
 /// use lessor_core::{Engine, Settings};
 /// use lessor_memory::MemoryStore;
 ///
-/// let mut settings = Settings::default();
-/// settings.default_ttl = Duration::from_secs(30);
-/// settings.holder = Some("worker-1".to_owned());
+/// let settings = Settings::new()
+///     .default_ttl(Duration::from_secs(30))
+///     .retention(Duration::from_hours(24))
+///     .holder("worker-1");
 /// let engine = Engine::with_settings(Arc::new(MemoryStore::new()), settings)?;
-/// assert_eq!(engine.settings().max_result, 1 << 20);
+/// assert_eq!(engine.settings().limits.max_result, 1 << 20);
+///
+/// let settings = Settings::new().max_ttl(Duration::from_secs(10));
+/// let settings = settings.default_ttl(Duration::from_secs(30));
+/// let error = Engine::with_settings(Arc::new(MemoryStore::new()), settings).unwrap_err();
+/// assert_eq!(error.to_string(), "invalid default_ttl: 30s is not between 1ms and 10s");
 /// # Ok::<(), lessor_core::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Settings {
+    /// The limits and defaults of leases and records.
+    pub limits: Limits,
+    /// The schedule of the background work.
+    pub schedule: Schedule,
+    /// The label of holders that give none, at most 1024 bytes. Default: none.
+    pub holder: Option<String>,
+}
+
+/// The limits and defaults of leases and records.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Limits {
     /// The ttl of a lease if the caller gives none. Default: 5 min.
     #[serde(with = "humantime_serde")]
     pub default_ttl: Duration,
@@ -47,13 +68,6 @@ pub struct Settings {
     /// The time for which finished, released and abandoned records stay readable. Default: 7 days.
     #[serde(with = "humantime_serde")]
     pub retention: Duration,
-    /// The interval between purges of records whose retention has ended. Default: 1 min.
-    #[serde(with = "humantime_serde")]
-    pub purge_every: Duration,
-    /// The interval at which the records of waiters and watched leases are read, to find changes
-    /// without a notification. At most 5 s. Default: 1 s.
-    #[serde(with = "humantime_serde")]
-    pub poll_every: Duration,
     /// The maximum size of a result, in bytes, at least 1. Default: 1 MiB.
     pub max_result: usize,
     /// The maximum size of an error detail, in bytes. 0 allows none. Default: 1 MiB. Details that
@@ -63,11 +77,23 @@ pub struct Settings {
     pub max_checkpoint: usize,
     /// The maximum size of metadata, in bytes of JSON. 0 allows none. Default: 2048.
     pub max_metadata: usize,
-    /// The label of holders that give none, at most 1024 bytes. Default: none.
-    pub holder: Option<String>,
 }
 
-impl Default for Settings {
+/// The schedule of an engine's background work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Schedule {
+    /// The interval between purges of records whose retention has ended. Default: 1 min.
+    #[serde(with = "humantime_serde")]
+    pub purge_every: Duration,
+    /// The interval at which the records of waiters and watched leases are read, to find changes
+    /// without a notification. At most 5 s. Default: 1 s.
+    #[serde(with = "humantime_serde")]
+    pub poll_every: Duration,
+}
+
+impl Default for Limits {
     fn default() -> Self {
         const HOUR: Duration = Duration::from_secs(3600);
         Self {
@@ -75,16 +101,71 @@ impl Default for Settings {
             max_ttl: 24 * HOUR,
             max_hold: 24 * HOUR,
             retention: 7 * 24 * HOUR,
-            purge_every: Duration::from_secs(60),
-            poll_every: Duration::from_secs(1),
             max_result: 1 << 20,
             max_error_detail: 1 << 20,
             max_checkpoint: 1 << 20,
             max_metadata: 2048,
-            holder: None,
         }
     }
 }
+
+impl Default for Schedule {
+    fn default() -> Self {
+        Self { purge_every: Duration::from_secs(60), poll_every: Duration::from_secs(1) }
+    }
+}
+
+/// Defines the setters of a part of the settings, on the part and on the settings.
+macro_rules! setters {
+    ($part:ident: $Part:ident { $($name:ident: $type:ty,)* }) => {
+        impl $Part {
+            /// Returns the default values.
+            #[must_use]
+            pub fn new() -> Self {
+                Self::default()
+            }
+
+            $(
+                #[doc = concat!("Sets [`", stringify!($name), "`](field@Self::", stringify!($name), ").")]
+                #[must_use]
+                pub fn $name(mut self, $name: $type) -> Self {
+                    self.$name = $name;
+                    self
+                }
+            )*
+        }
+
+        impl Settings {
+            $(
+                #[doc = concat!(
+                    "Sets [`", stringify!($Part), "::", stringify!($name), "`](field@", stringify!($Part), "::",
+                    stringify!($name), ")."
+                )]
+                #[must_use]
+                pub fn $name(mut self, $name: $type) -> Self {
+                    self.$part.$name = $name;
+                    self
+                }
+            )*
+        }
+    };
+}
+
+setters!(limits: Limits {
+    default_ttl: Duration,
+    max_ttl: Duration,
+    max_hold: Duration,
+    retention: Duration,
+    max_result: usize,
+    max_error_detail: usize,
+    max_checkpoint: usize,
+    max_metadata: usize,
+});
+
+setters!(schedule: Schedule {
+    purge_every: Duration,
+    poll_every: Duration,
+});
 
 const MIN_TTL: Duration = Duration::from_millis(1);
 /// The maximum of all durations, about ten years, so that sums with timestamps stay in range.
@@ -97,38 +178,57 @@ const MAX_RESULT_HASH: usize = 128;
 const MAX_ERROR_CODE: usize = 256;
 
 impl Settings {
-    /// Checks that every setting is in its range.
+    /// Returns the default settings.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the label of holders that give none.
+    #[must_use]
+    pub fn holder(mut self, holder: impl Into<String>) -> Self {
+        self.holder = Some(holder.into());
+        self
+    }
+
+    /// Checks that every setting is in its range. Creating an engine calls this.
     ///
     /// # Errors
     ///
     /// [`Error::Invalid`] names the first setting that is not.
     pub fn validate(&self) -> Result<(), Error> {
-        let bounds = [
-            ("default_ttl", self.default_ttl, MIN_TTL, self.max_ttl),
-            ("max_ttl", self.max_ttl, MIN_TTL, MAX_DURATION),
-            ("max_hold", self.max_hold, MIN_TTL, MAX_DURATION),
-            ("retention", self.retention, MIN_TTL, MAX_DURATION),
-            ("purge_every", self.purge_every, MIN_TTL, MAX_DURATION),
-            ("poll_every", self.poll_every, MIN_TTL, crate::data::view::MAX_RETRY_AFTER),
-        ];
-        for (what, value, least, most) in bounds {
-            if value < least || value > most {
-                return Err(Error::invalid(what, format!("{value:?} is not between {least:?} and {most:?}")));
-            }
+        self.limits.validate()?;
+        self.schedule.validate()?;
+        self.holder.as_deref().map_or(Ok(()), |holder| check_holder(holder).map(drop))
+    }
+}
+
+impl Schedule {
+    fn validate(&self) -> Result<(), Error> {
+        check_duration("purge_every", self.purge_every, MAX_DURATION)?;
+        check_duration("poll_every", self.poll_every, MAX_RETRY_AFTER)
+    }
+}
+
+impl Limits {
+    fn validate(&self) -> Result<(), Error> {
+        for (what, value, most) in [
+            ("default_ttl", self.default_ttl, self.max_ttl),
+            ("max_ttl", self.max_ttl, MAX_DURATION),
+            ("max_hold", self.max_hold, MAX_DURATION),
+            ("retention", self.retention, MAX_DURATION),
+        ] {
+            check_duration(what, value, most)?;
         }
         if self.max_result == 0 {
             let reason = "with 0 bytes no work could be completed; allow at least 1";
             return Err(Error::invalid("max_result", reason));
         }
-        self.holder.as_deref().map_or(Ok(()), |holder| check_holder(holder).map(drop))
+        Ok(())
     }
 
     pub(crate) fn check_ttl(&self, ttl: Duration) -> Result<Duration, Error> {
-        if ttl < MIN_TTL || ttl > self.max_ttl {
-            let most = self.max_ttl;
-            return Err(Error::invalid("ttl", format!("{ttl:?} is not between {MIN_TTL:?} and {most:?}")));
-        }
-        Ok(ttl)
+        check_duration("ttl", ttl, self.max_ttl).map(|()| ttl)
     }
 
     pub(crate) fn check_detail(&self, detail: &str) -> Result<Box<str>, Error> {
@@ -147,11 +247,18 @@ impl Settings {
     }
 }
 
-/// Returns the failure with this code and detail, if the settings allow them.
-pub(crate) fn failure(settings: &Settings, code: &str, detail: Option<&str>) -> Result<Failure, Error> {
+/// Returns the failure with this code and detail, if the limits allow them.
+pub(crate) fn failure(limits: &Limits, code: &str, detail: Option<&str>) -> Result<Failure, Error> {
     let code = check_error_code(code)?;
-    let detail = detail.map(|detail| settings.check_detail(detail)).transpose()?;
+    let detail = detail.map(|detail| limits.check_detail(detail)).transpose()?;
     Ok(Failure { code, detail })
+}
+
+fn check_duration(what: &'static str, value: Duration, most: Duration) -> Result<(), Error> {
+    if value < MIN_TTL || value > most {
+        return Err(Error::invalid(what, format!("{value:?} is not between {MIN_TTL:?} and {most:?}")));
+    }
+    Ok(())
 }
 
 fn check_size(what: &'static str, size: usize, limit: usize) -> Result<(), Error> {
@@ -284,33 +391,38 @@ mod tests {
     fn the_defaults_are_those_of_the_contract_and_valid() {
         let settings = Settings::default();
         settings.validate().unwrap();
-        assert_eq!(settings.default_ttl, Duration::from_secs(300));
-        assert_eq!(settings.max_ttl, Duration::from_secs(86_400));
-        assert_eq!(settings.retention, Duration::from_secs(7 * 86_400));
-        assert_eq!((settings.max_result, settings.max_metadata), (1_048_576, 2048));
+        let limits = settings.limits;
+        assert_eq!(limits.default_ttl, Duration::from_secs(300));
+        assert_eq!(limits.max_ttl, Duration::from_secs(86_400));
+        assert_eq!(limits.retention, Duration::from_secs(7 * 86_400));
+        assert_eq!((limits.max_result, limits.max_metadata), (1_048_576, 2048));
     }
 
     #[test]
     fn p12_ttls_and_settings_out_of_range_are_refused() {
-        let settings = Settings::default();
+        let limits = Limits::new();
         for bad in [Duration::ZERO, Duration::from_micros(999), Duration::from_secs(86_401), Duration::MAX] {
-            assert!(settings.check_ttl(bad).is_err(), "{bad:?}");
+            assert!(limits.check_ttl(bad).is_err(), "{bad:?}");
         }
-        for good in [MIN_TTL, settings.max_ttl] {
-            assert_eq!(settings.check_ttl(good).unwrap(), good);
+        for good in [MIN_TTL, limits.max_ttl] {
+            assert_eq!(limits.check_ttl(good).unwrap(), good);
         }
-        assert!(Settings { retention: Duration::ZERO, ..Settings::default() }.validate().is_err());
-        assert!(Settings { poll_every: Duration::from_secs(6), ..Settings::default() }.validate().is_err());
-        assert!(Settings { default_ttl: Duration::MAX, ..Settings::default() }.validate().is_err());
+        for (name, settings) in [
+            ("retention", Settings::new().retention(Duration::ZERO)),
+            ("default_ttl", Settings::new().default_ttl(Duration::MAX)),
+            ("poll_every", Settings::new().poll_every(Duration::from_secs(6))),
+            ("purge_every", Settings::new().purge_every(Duration::ZERO)),
+        ] {
+            let error = settings.validate().unwrap_err();
+            assert!(error.to_string().contains(name), "{error}");
+        }
     }
 
     #[test]
     fn p12_settings_and_policies_that_allow_nothing_are_refused() {
-        let error = Settings { max_result: 0, ..Settings::default() }.validate().unwrap_err();
+        let error = Settings::new().max_result(0).validate().unwrap_err();
         assert!(error.to_string().contains("max_result"), "{error}");
-        Settings { max_result: 1, max_checkpoint: 0, max_metadata: 0, ..Settings::default() }
-            .validate()
-            .unwrap();
+        Settings::new().max_result(1).max_checkpoint(0).max_metadata(0).validate().unwrap();
         let retry = |max_attempts| OnFailed::Retry { max_attempts, backoff: Backoff::NONE };
         let error = retry(0).check().unwrap_err();
         assert!(error.to_string().contains("max_attempts"), "{error}");
@@ -323,7 +435,7 @@ mod tests {
             for error in [check_holder(bad).unwrap_err(), check_error_code(bad).unwrap_err()] {
                 assert!(error.to_string().contains("control character"), "{error}");
             }
-            assert!(Settings { holder: Some(bad.to_owned()), ..Settings::default() }.validate().is_err());
+            assert!(Settings::new().holder(bad).validate().is_err());
         }
         for good in ["host-1 (worker 2)", "ключ", "🦀"] {
             assert_eq!(&*check_holder(good).unwrap(), good);
@@ -333,13 +445,24 @@ mod tests {
 
     #[test]
     fn settings_are_serialised_with_readable_durations() {
-        let text = r#"{"default_ttl": "30s", "retention": "3days"}"#;
+        let text = r#"{"limits": {"default_ttl": "30s", "retention": "3days"}, "holder": "worker-1"}"#;
         let settings: Settings = serde_json::from_str(text).unwrap();
-        assert_eq!(settings.default_ttl, Duration::from_secs(30));
-        assert_eq!(settings.max_ttl, Duration::from_secs(86_400));
+        let expected = Settings::new().default_ttl(Duration::from_secs(30)).holder("worker-1");
+        assert_eq!(settings, expected.retention(Duration::from_secs(3 * 86_400)));
         let again = serde_json::from_str(&serde_json::to_string(&settings).unwrap()).unwrap();
         assert_eq!(settings, again);
-        assert!(serde_json::from_str::<Settings>(r#"{"default_tll": "30s"}"#).is_err());
+        for unknown in [r#"{"limits": {"default_tll": "30s"}}"#, r#"{"default_ttl": "30s"}"#] {
+            assert!(serde_json::from_str::<Settings>(unknown).is_err(), "{unknown}");
+        }
+    }
+
+    #[test]
+    fn a_part_of_the_settings_can_be_built_apart() {
+        let mut settings = Settings::new();
+        settings.limits = Limits::new().retention(Duration::from_secs(9)).max_result(7);
+        settings.schedule = Schedule::new().poll_every(Duration::from_secs(2));
+        let expected = Settings::new().retention(Duration::from_secs(9)).max_result(7);
+        assert_eq!(settings, expected.poll_every(Duration::from_secs(2)));
     }
 
     #[test]

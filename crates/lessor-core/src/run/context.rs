@@ -51,7 +51,7 @@ impl Shared {
     pub(crate) fn send(&self, key: &Key, command: &Command) -> Reply<Executed> {
         let mut executed = Executed::from(Outcome::Refused(Error::unexpected()));
         let mut sink = |report: Report<'_>| executed.receive(report);
-        let (retention, mut made) = (self.settings.retention, None);
+        let (retention, mut made) = (self.settings.limits.retention, None);
         let mut operation = Operation::command(self, retention, key, &mut made, command, &mut sink);
         match self.store.execute(&mut operation) {
             Execution::Done(_) => Pending::ready(Ok(executed)),

@@ -114,9 +114,9 @@ impl Holders {
         granted_at: Timestamp,
         settings: &Settings,
     ) {
-        let until = granted_at.saturating_add(settings.max_hold);
+        let until = granted_at.saturating_add(settings.limits.max_hold);
         let renewal = Renewal { renew_at: granted_at.saturating_add(grant.ttl() / 3), until };
-        self.insert(grant, granted_at.saturating_add(settings.poll_every), Some(renewal));
+        self.insert(grant, granted_at.saturating_add(settings.schedule.poll_every), Some(renewal));
     }
 
     /// Adds the lease if it is not watched yet, and adds `renewal` to its entry if that has none.

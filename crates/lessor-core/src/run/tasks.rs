@@ -25,7 +25,7 @@ const MIN_RETRY: Duration = Duration::from_millis(1);
 pub(crate) fn start(shared: &Arc<Shared>) {
     let (engine, background) = (Arc::downgrade(shared), &shared.background);
     // The first period begins now, even if the thread starts late.
-    let first = shared.clock.now().saturating_add(shared.settings.purge_every);
+    let first = shared.clock.now().saturating_add(shared.settings.schedule.purge_every);
     background.purger.spawner().spawn(purge_periodically(engine.clone(), first));
     background.leases.spawner().spawn(watch_leases(engine.clone()));
     background.readers.spawner().spawn(run_readings(engine));
@@ -79,7 +79,7 @@ async fn purge_periodically(engine: Weak<Shared>, mut next: Timestamp) {
             future::yield_now().await;
         }
         let Some(shared) = engine.upgrade() else { return };
-        next = shared.clock.now().saturating_add(shared.settings.purge_every);
+        next = shared.clock.now().saturating_add(shared.settings.schedule.purge_every);
     }
 }
 
@@ -129,7 +129,7 @@ async fn renew(shared: Arc<Shared>, grant: Arc<dyn WatchedGrant>) {
             ttl
         }
     };
-    let check_at = before.saturating_add(shared.settings.poll_every);
+    let check_at = before.saturating_add(shared.settings.schedule.poll_every);
     shared.watches.holders.finish_step(&*grant, check_at, Some(before.saturating_add(pause)));
 }
 
@@ -141,7 +141,7 @@ async fn check(shared: Arc<Shared>, grant: Arc<dyn WatchedGrant>) {
         Ok(snapshot) => holders.observe(key, snapshot.record.as_ref(), snapshot.now),
         Err(error) => tracing::debug!(%key, %error, "the record of a held lease could not be read"),
     }
-    holders.finish_step(&*grant, before.saturating_add(shared.settings.poll_every), None);
+    holders.finish_step(&*grant, before.saturating_add(shared.settings.schedule.poll_every), None);
 }
 
 /// Reads records for waiters, on the thread for readers.

@@ -4,7 +4,7 @@
 //! immediately, on the caller's own thread if the store answers without delay. Its result answers
 //! all waiters that registered before it began. The record is read again when this engine writes
 //! it, when the store sends a hint, when its lease ends, and every
-//! [`poll_every`](crate::Settings::poll_every).
+//! [`poll_every`](field@crate::Schedule::poll_every).
 
 mod agenda;
 mod entry;

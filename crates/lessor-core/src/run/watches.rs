@@ -32,7 +32,7 @@ impl Watches {
             Arc::clone(clock),
             background.readers.spawner(),
             background.notifier.clone(),
-            settings.poll_every,
+            settings.schedule.poll_every,
             Arc::clone(&holders),
         );
         Self { waiters: Arc::new(waiters), holders }

@@ -56,10 +56,8 @@ impl FileStore {
 ///
 /// # let folder = tempfile::tempdir()?;
 /// # let folder = folder.path().join("leases");
-/// let mut settings = Settings::default();
-/// settings.cache = 16 << 20;
 /// let store = FileStore::builder()
-///     .settings(settings)
+///     .settings(Settings::new().cache(16 << 20))
 ///     .on_progress(|progress| println!("{} of {} bytes", progress.done, progress.total))
 ///     .open(&folder)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())

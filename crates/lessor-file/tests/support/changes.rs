@@ -80,8 +80,8 @@ impl Default for Recorder {
     fn default() -> Self {
         let store = Arc::new(RecordingStore::default());
         let mut settings = Settings::default();
-        settings.retention = RETENTION;
-        settings.purge_every = Duration::from_secs(10 * 365 * 24 * 3600);
+        settings.limits.retention = RETENTION;
+        settings.schedule.purge_every = Duration::from_secs(10 * 365 * 24 * 3600);
         let engine = Engine::with_settings(Arc::new(Cas::new(Arc::clone(&store))), settings).unwrap();
         Self { store, engine }
     }

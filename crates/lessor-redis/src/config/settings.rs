@@ -15,9 +15,7 @@ use super::prefix::Prefix;
 /// ```
 /// use lessor_redis::{Check, Settings};
 ///
-/// let mut settings = Settings::default();
-/// settings.prefix = "my-app".to_owned();
-/// settings.persistence = Check::Require;
+/// let settings = Settings::new().prefix("my-app").persistence(Check::Require);
 /// ```
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -72,7 +70,43 @@ impl Default for Settings {
     }
 }
 
+/// Defines the setters.
+macro_rules! setters {
+    ($($name:ident: $type:ty,)*) => {
+        impl Settings {
+            $(
+                #[doc = concat!("Sets [`", stringify!($name), "`](field@Self::", stringify!($name), ").")]
+                #[must_use]
+                pub fn $name(mut self, $name: $type) -> Self {
+                    self.$name = $name;
+                    self
+                }
+            )*
+        }
+    };
+}
+
+setters! {
+    deadline: Duration,
+    persistence: Check,
+    eviction: Check,
+    role: Check,
+}
+
 impl Settings {
+    /// Returns the default settings.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets [`prefix`](field@Self::prefix).
+    #[must_use]
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
     pub(crate) fn validate(&self) -> Result<Prefix, Error> {
         let range = Duration::from_millis(10)..=Duration::from_secs(60);
         if !range.contains(&self.deadline) {

@@ -257,7 +257,7 @@ fn the_memory_of_calls_is_limited_while_the_server_hangs() {
     let store = support::open(&server, &prefix);
     let key = Key::new("key").unwrap();
     let mut settings = lessor_core::Settings::default();
-    settings.max_result = 8 << 20;
+    settings.limits.max_result = 8 << 20;
     let engine = Engine::with_settings(Arc::new(support::open(&server, &prefix)), settings).unwrap();
     lease(engine.acquire("key").wait()).complete_bytes(&vec![0; 8 << 20]).wait().unwrap();
     let stored = record(&store, "key").unwrap();

@@ -120,7 +120,7 @@ pub fn p2_tokens_rise_after_forget_in_the_same_instant(factory: Factory<'_>) {
 /// The token after the record was purged is higher.
 pub fn p2_tokens_rise_after_the_record_was_purged(factory: Factory<'_>) {
     let subject = factory();
-    let engine = subject.engine_with(|settings| settings.retention = SHORT);
+    let engine = subject.engine_with(|settings| settings.limits.retention = SHORT);
     let mut last = 0;
     for _ in 0..4 {
         let lease = take(engine.acquire("k").ttl(LONG));
@@ -135,7 +135,7 @@ pub fn p2_tokens_rise_after_the_record_was_purged(factory: Factory<'_>) {
 /// The token after the end of the retention is higher, whether or not the record was purged.
 pub fn p2_tokens_rise_after_the_end_of_retention(factory: Factory<'_>) {
     let subject = factory();
-    let engine = subject.engine_with(|settings| settings.retention = SHORT);
+    let engine = subject.engine_with(|settings| settings.limits.retention = SHORT);
     let mut last = 0;
     for _ in 0..4 {
         let lease = take(engine.acquire("k").ttl(LONG));

@@ -134,7 +134,7 @@ pub fn a_dropped_lease_lapses_immediately(factory: Factory<'_>) {
 /// After its retention a record counts as absent, whether or not it was purged.
 pub fn a_record_is_absent_after_its_retention(factory: Factory<'_>) {
     let subject = factory();
-    let engine = subject.engine_with(|settings| settings.retention = SHORT);
+    let engine = subject.engine_with(|settings| settings.limits.retention = SHORT);
     let done = take(engine.acquire("done").ttl(LONG));
     done.complete(&1).wait().expect("the holder may");
     let gone = take(engine.acquire("gone").ttl(LONG));

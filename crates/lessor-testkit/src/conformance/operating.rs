@@ -110,7 +110,7 @@ pub fn purge_uses_the_record_that_an_operation_stored(factory: Factory<'_>) {
     let release = OwnedOperation::new(shortened, Command::Holder(holder, HolderCommand::Release), SHORT);
     assert!(release.send(store).wait().expect("the operation succeeds").is_write());
     // On a real clock, a short lease may lapse before it is extended, so this is retried.
-    let engine = subject.engine_with(|settings| settings.retention = SHORT);
+    let engine = subject.engine_with(|settings| settings.limits.retention = SHORT);
     let prolong = |n: u32| {
         let lease = take(engine.acquire(&format!("prolonged {n}")).ttl(OUTLIVE));
         lease.extend(LONG).wait().ok().map(|_| lease)

@@ -178,7 +178,7 @@ pub fn purge_keeps_records_that_are_written_meanwhile(factory: Factory<'_>) {
 /// Nothing that an engine returns depends on whether a purge has run.
 pub fn p9_purge_is_invisible_to_readers(factory: Factory<'_>) {
     let subject = factory();
-    let engine = subject.engine_with(|settings| settings.retention = SHORT);
+    let engine = subject.engine_with(|settings| settings.limits.retention = SHORT);
     for name in ["done", "failed", "back", "forgotten", "dropped"] {
         let lease = take(engine.acquire(name).ttl(LONG));
         match name {

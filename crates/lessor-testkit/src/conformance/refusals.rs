@@ -92,9 +92,9 @@ pub fn p4_another_fingerprint_is_refused(factory: Factory<'_>) {
 pub fn p4_oversized_values_are_refused_before_any_write(factory: Factory<'_>) {
     let subject = factory();
     let engine = subject.engine_with(|settings| {
-        settings.max_result = 100;
-        settings.max_checkpoint = 50;
-        settings.max_metadata = 20;
+        settings.limits.max_result = 100;
+        settings.limits.max_checkpoint = 50;
+        settings.limits.max_metadata = 20;
     });
     let big = std::collections::BTreeMap::from([("a", "x".repeat(20))]);
     let answer = engine.acquire("k").metadata(&big).wait();

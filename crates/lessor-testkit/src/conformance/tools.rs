@@ -83,7 +83,7 @@ pub(crate) fn variety(now: Timestamp, result: &[u8]) -> Vec<Record> {
     let clock = ManualClock::starting_at(now);
     let store = std::sync::Arc::new(lessor_core::Cas::new(PlainStore::new(clock)));
     let mut settings = Settings::default();
-    settings.max_result = settings.max_result.max(result.len());
+    settings.limits.max_result = settings.limits.max_result.max(result.len());
     let engine = Engine::with_settings(store.clone(), settings).unwrap();
     let mut records = Vec::new();
     let mut note = || records.push(stored(&*store, "k").unwrap());

@@ -44,7 +44,7 @@ pub fn check_races(factory: Factory<'_>) -> Result<Summary, String> {
         let mut actors: Vec<_> = Vec::new();
         for pair in 0..THREADS / 2 {
             // Two threads share an engine, and all share the store.
-            let engine = subject.engine_with(|settings| settings.retention = RETENTION);
+            let engine = subject.engine_with(|settings| settings.limits.retention = RETENTION);
             actors.push((2 * pair, Actor::new(engine.clone())));
             actors.push((2 * pair + 1, Actor::new(engine)));
         }

@@ -114,12 +114,9 @@ fn conclude(path: &Path, tally: &Tally, audit: &Audit, shown: usize) -> bool {
 }
 
 fn open_engine(args: &Args) -> Result<Engine, String> {
-    let mut settings = Settings::default();
     // The lease of a stalled worker is renewed, because only the worker stalls and not the process.
     // This limit ends the renewals, so that work which hangs is taken over.
-    settings.default_ttl = args.ttl;
-    settings.max_hold = args.ttl * 2;
-    settings.retention = RETENTION;
+    let settings = Settings::new().default_ttl(args.ttl).max_hold(args.ttl * 2).retention(RETENTION);
     lessor::open_with(&args.store, settings).map_err(|error| error.to_string())
 }
 

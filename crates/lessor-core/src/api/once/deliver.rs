@@ -112,7 +112,7 @@ where
         Ok(work) => work,
         Err(panic) => return Err(panicked(engine, lease, panic).await),
     };
-    let limit = engine.settings.max_result;
+    let limit = engine.settings.limits.max_result;
     // Serialize, Deserialize and Display are the caller's code too.
     let made = guarded(lease, || match &work {
         Ok(value) => Made::of(json_payload_that_reads_back("result", value, limit)),
