@@ -107,7 +107,7 @@ fn p9_a_record_that_ends_before_its_lease_is_purged_at_its_time() {
     let clock = ManualClock::new();
     let store = Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())));
     let mut settings = Settings::default();
-    settings.retention = RETENTION;
+    settings.limits.retention = RETENTION;
     let engine = Engine::with_settings(clock.driving(store.clone()), settings).unwrap();
     let answer = engine.acquire("key").ttl(Duration::from_secs(3600)).wait().unwrap();
     let Acquisition::Acquired(lease) = answer else { panic!("a fresh key was not granted") };
@@ -123,7 +123,7 @@ fn p9_a_purge_ends_when_nothing_is_due() {
     let clock = ManualClock::new();
     let store = Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())));
     let mut settings = Settings::default();
-    settings.retention = RETENTION;
+    settings.limits.retention = RETENTION;
     let engine = Engine::with_settings(clock.driving(store.clone()), settings).unwrap();
     for number in 0..10_000 {
         let answer = engine.acquire(&format!("key:{number}")).wait().unwrap();
