@@ -230,7 +230,7 @@ impl LeaseHandle {
 
     /// Whether this is a holder of `key` in `store` that has not settled or lost it, as far as is known.
     pub(crate) fn holds(&self, store: &Arc<dyn Store>, key: &str) -> bool {
-        &*self.0.key == key
+        self.0.key.as_bytes() == key.as_bytes()
             && std::ptr::addr_eq(Arc::as_ptr(&self.0.shared.store), Arc::as_ptr(store))
             && self.0.standing() == OPEN
     }

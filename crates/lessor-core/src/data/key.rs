@@ -161,7 +161,8 @@ impl Hash for Key {
     /// Hashes the key like a `str`, because it can be borrowed as one.
     #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.as_str().hash(state);
+        state.write(self.as_bytes());
+        state.write_u8(0xff);
     }
 }
 
@@ -290,10 +291,12 @@ mod tests {
         let texts: Vec<String> =
             (1..64).flat_map(|length| ["a", "b", "é"].map(|char| char.repeat(length))).collect();
         let hasher = foldhash::fast::RandomState::default();
+        let std_hasher = std::hash::RandomState::new();
         for text in &texts {
             let key = Key::new(text).unwrap();
             assert_eq!(key.as_str(), text);
             assert_eq!(hasher.hash_one(&key), hasher.hash_one(text.as_str()));
+            assert_eq!(std_hasher.hash_one(&key), std_hasher.hash_one(text.as_str()));
             for other in &texts {
                 let other_key = Key::new(other).unwrap();
                 assert_eq!(key.cmp(&other_key), text.cmp(other));
