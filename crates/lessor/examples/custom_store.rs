@@ -5,15 +5,19 @@
 use std::error::Error;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use lessor::{Cas, Engine, SystemClock};
+use lessor::Engine;
+use lessor::store::{Cas, SystemClock};
 
 // ANCHOR: store
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use lessor::store::{CasResult, Closing, ConditionalWrite, Page, Purged, Reply, Scan, Snapshot};
-use lessor::{Clock, CompareAndSwap, Durability, Key, Pending, Record, Timestamp, Token};
+use lessor::store::{
+    CasResult, Clock, Closing, CompareAndSwap, ConditionalWrite, Durability, Page, Purged, Record, Reply,
+    Scan, Snapshot,
+};
+use lessor::{Key, Pending, Timestamp, Token};
 
 /// Records in a sorted map behind one lock.
 #[derive(Debug)]

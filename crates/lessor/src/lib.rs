@@ -61,11 +61,35 @@
 //! | `redis` | the Redis store, `RedisStore` |
 //! | `redis-tls` | TLS for the Redis store |
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod url;
 
 use std::sync::Arc;
 
-pub use lessor_core::*;
+pub use lessor_core::{
+    Ack, AcquireRequest, Acquisition, Backoff, Cause, Close, CloseProgress, CloseStep, CloseWatch, Closed,
+    Durability, ERRORED, Engine, Error, ErrorKind, Fingerprint, GrantEnd, JsonError, Key, KeyError, Lease,
+    LeaseHandle, LeaseId, LeaseIdError, Limits, Listing, MAX_KEY_CHARS, OnFailed, OnLapsed, Once, OnceError,
+    OutOfRange, Outcome, PANICKED, Pending, PreviousGrant, RESULT_REFUSED, Resolve, Schedule, Settings,
+    State, Store, StoreError, Timestamp, Token, Version, View, block_on,
+};
+
+/// The interface for authors of stores.
+///
+/// The guide [Writing a store](https://github.com/lessor/lessor/blob/main/docs/writing-a-store.md)
+/// explains it, and the crate `lessor-testkit` has the conformance suite.
+pub mod store {
+    pub use lessor_core::store::{
+        Applied, CallerWaker, CasResult, ChangeNotifier, Closing, CompareAndSwap, ConditionalWrite,
+        Durability, Executed, Execution, Notifier, Operation, OwnedConditionalWrite, OwnedOperation, Page,
+        Purged, RecordSlot, Reply, Scan, Snapshot, Store, StoreError, Subscribers, Unconfirmed,
+        mark_own_thread, may_block,
+    };
+    pub use lessor_core::{
+        Cas, Clock, DecodeError, FORMAT_VERSION, Record, RecordHeader, Stage, SystemClock,
+    };
+}
 
 /// The file store.
 #[cfg(feature = "file")]

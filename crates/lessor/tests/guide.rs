@@ -9,7 +9,7 @@ mod custom_store;
 
 use std::sync::Arc;
 
-use lessor::Cas;
+use lessor::store::Cas;
 use lessor_testkit::{ManualClock, Subject, conformance};
 
 const GUIDE: &str = include_str!("../../../docs/writing-a-store.md");

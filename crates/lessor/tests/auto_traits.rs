@@ -1,0 +1,66 @@
+//! The public types can be sent to and shared with other threads, which the compiler checks.
+
+use std::error::Error;
+
+use lessor::store::{
+    Applied, CallerWaker, Cas, CasResult, ChangeNotifier, Closing, CompareAndSwap, ConditionalWrite,
+    DecodeError, Executed, Notifier, OwnedConditionalWrite, OwnedOperation, Page, Purged, Record,
+    RecordHeader, Scan, Snapshot, Stage, Store, Subscribers, SystemClock, Unconfirmed,
+};
+use lessor::{
+    Ack, AcquireRequest, Acquisition, Backoff, Cause, Close, CloseProgress, CloseStep, CloseWatch, Closed,
+    Durability, Engine, ErrorKind, Fingerprint, GrantEnd, JsonError, Key, KeyError, Lease, LeaseHandle,
+    LeaseId, LeaseIdError, Limits, Listing, OnFailed, OnLapsed, Once, OnceError, OutOfRange, Outcome,
+    Pending, PreviousGrant, Resolve, Schedule, Settings, State, StoreError, Timestamp, Token, Version, View,
+};
+
+const fn send<T: Send>() {}
+const fn send_sync<T: Send + Sync + ?Sized>() {}
+const fn unpin<T: Unpin>() {}
+const fn error<T: Error + Send + Sync + 'static>() {}
+const fn clone_send_sync<T: Clone + Send + Sync>() {}
+
+macro_rules! all {
+    ($check:ident: $($type:ty),* $(,)?) => {
+        const _: () = { $($check::<$type>();)* };
+    };
+}
+
+// What an application uses.
+all!(clone_send_sync: Engine, LeaseHandle, Key, View, Settings, Limits, Schedule, Cause, CloseWatch, AcquireRequest<'_>);
+all!(send_sync: Lease, Once<'_>, Resolve<'_>, Acquisition, Outcome<u8>, Listing, Ack, PreviousGrant);
+all!(send_sync: Backoff, Closed, CloseProgress, CloseStep, Durability, ErrorKind, Fingerprint, GrantEnd);
+all!(send_sync: LeaseId, OnFailed, OnLapsed, State, Timestamp, Token, Version);
+all!(send: Pending<'static, u8>, Close);
+all!(unpin: Pending<'static, u8>, Close);
+all!(error: lessor::Error, StoreError, Cause, JsonError, KeyError, LeaseIdError, OutOfRange);
+all!(error: OnceError<u8, std::io::Error>);
+
+// What a store uses.
+all!(clone_send_sync: Record, Snapshot, Page, Scan, CasResult, ChangeNotifier, Notifier, Closing, SystemClock);
+all!(send_sync: ConditionalWrite<'_>, OwnedConditionalWrite, OwnedOperation, Executed, Applied, Purged);
+all!(send_sync: RecordHeader, Stage, Subscribers, Unconfirmed<u8>, CallerWaker);
+all!(send_sync: dyn Store, dyn CompareAndSwap, Cas<dyn CompareAndSwap>);
+all!(error: DecodeError);
+
+#[cfg(feature = "memory")]
+all!(send_sync: lessor::MemoryStore);
+#[cfg(feature = "file")]
+all!(send_sync: lessor::FileStore, lessor::file::Settings);
+#[cfg(feature = "redis")]
+all!(send_sync: lessor::RedisStore, lessor::redis::Settings);
+
+/// A future that uses leases can be spawned on an executor with several threads.
+#[test]
+#[cfg(feature = "memory")]
+fn the_futures_of_the_engine_can_be_sent_to_other_threads() {
+    fn is_send(_: &impl Send) {}
+    let engine = lessor::open("memory:").expect("the URL is valid");
+    let work = async {
+        let acquired = engine.acquire("key").await;
+        let outcome = engine.once("other").run_async(async |_lease| Ok::<_, String>(1)).await;
+        (acquired.is_ok(), outcome.is_ok())
+    };
+    is_send(&work);
+    assert_eq!(lessor::block_on(work), (true, true));
+}
