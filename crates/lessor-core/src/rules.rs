@@ -250,7 +250,7 @@ impl<'a> Evaluation<'a> {
         let Some(kept) = self.kept() else { return Transition::Refuse(Error::NotFound) };
         let body = kept.body();
         if !kept.is_held_by(lease_id) {
-            return Transition::Refuse(Error::NotHolder { token: body.token });
+            return Transition::Refuse(Error::NotHolder { token: body.token() });
         }
         match body.stage {
             Stage::InProgress => self.act_in_progress(kept, act),

@@ -352,9 +352,9 @@ impl Grant {
             return;
         }
         let Some(body) = record.map(Record::body) else { return self.end(SUPERSEDED) };
-        if body.token > granted.token || (body.token == granted.token && body.lease_id != self.lease_id) {
+        if body.token() > granted.token || (body.token() == granted.token && body.lease_id != self.lease_id) {
             self.end(SUPERSEDED);
-        } else if body.token == granted.token {
+        } else if body.token() == granted.token {
             match body.stage {
                 Stage::InProgress if body.is_live(now) => {}
                 Stage::InProgress => self.end(LAPSED),
@@ -470,8 +470,8 @@ impl Lease {
 
     /// The grant before this one and how it ended, if there was one.
     #[must_use]
-    pub fn previous_grant(&self) -> Option<&PreviousGrant> {
-        self.grant().granted.as_ref().and_then(|granted| granted.attributes()?.former.as_ref())
+    pub fn previous_grant(&self) -> Option<PreviousGrant<'_>> {
+        self.grant().granted.as_ref().and_then(Granted::previous_grant)
     }
 
     /// The checkpoint that earlier holders left.

@@ -47,10 +47,8 @@
 use crate::data::fingerprint::Fingerprint;
 use crate::data::hash::sha256;
 use crate::data::lease_id::LeaseId;
-use crate::data::payload::{Payload, ShortResult};
-use crate::data::record::{
-    Attributes, Body, Failure, GrantEnd, PreviousGrant, Record, RecordHeader, Stage, Token, Version,
-};
+use crate::data::payload::Payload;
+use crate::data::record::{Body, Failure, GrantEnd, Record, RecordHeader, Stage, Token, Version};
 use crate::data::time::Timestamp;
 
 /// The format version that this library writes, and the newest one that it reads.
@@ -145,8 +143,7 @@ fn encode(body: &Body, bytes: &mut Vec<u8>) {
     let attributes = body.attributes();
     let failure = attributes.failure.as_ref();
     let detail = failure.and_then(|failure| failure.detail.as_deref());
-    let former = attributes.former.as_ref();
-    let former_holder = former.and_then(|former| former.holder.as_deref());
+    let former_holder = attributes.previous_holder.as_deref();
     let done = has_done_at(body.stage);
     let present = [
         (done, DONE_AT),
@@ -158,7 +155,7 @@ fn encode(body: &Body, bytes: &mut Vec<u8>) {
         (attributes.result_hash.is_some(), RESULT_HASH),
         (failure.is_some(), ERROR_CODE),
         (detail.is_some(), ERROR_DETAIL),
-        (former.is_some(), FORMER),
+        (body.previous_end.is_some(), FORMER),
         (former_holder.is_some(), FORMER_HOLDER),
         (attributes.of_record.is_some(), OF_RECORD),
         (attributes.of_grant.is_some(), OF_GRANT),
@@ -174,9 +171,9 @@ fn encode(body: &Body, bytes: &mut Vec<u8>) {
     out.byte(FORMAT_VERSION);
     out.tag(&STAGES, body.stage);
     out.0.extend_from_slice(&body.lease_id.to_bytes());
-    out.varint(body.first_seen_at().as_micros());
-    out.since(body.acquired_at, body.first_seen_at());
-    out.varint(body.token.as_u64() - body.acquired_at.as_micros());
+    out.varint(body.first_seen_at.as_micros());
+    out.since(body.acquired_at, body.first_seen_at);
+    out.varint(body.token().as_u64() - body.acquired_at.as_micros());
     out.since(body.expires_at, body.acquired_at);
     out.since(body.keep_until, body.acquired_at);
     out.varint(body.version.as_u64());
@@ -195,8 +192,8 @@ fn encode(body: &Body, bytes: &mut Vec<u8>) {
     out.text(attributes.result_hash.as_deref());
     out.text(failure.map(|failure| &*failure.code));
     out.text(detail);
-    if let Some(former) = former {
-        out.tag(&ENDED, former.ended);
+    if let Some(end) = body.previous_end {
+        out.tag(&ENDED, end);
     }
     out.text(former_holder);
     for fields in [&attributes.of_record, &attributes.of_grant].into_iter().flatten() {
@@ -313,33 +310,27 @@ fn decode(bytes: &[u8]) -> Result<Body, DecodeError> {
         return Err(input.damaged("bytes left over"));
     }
     let failure = code.map(|code| Failure { code, detail });
-    let former = ended.map(|ended| PreviousGrant { ended, holder: former_holder });
-    let attributes = Attributes {
-        holder,
-        metadata,
-        fingerprint,
-        checkpoint,
-        long_result: None,
-        first_seen_at: (first_seen_at != acquired_at).then_some(first_seen_at),
-        result_hash,
-        failure,
-        former,
-        of_record,
-        of_grant,
-    };
     let mut body = Body {
-        lease_id,
-        token,
         version,
-        acquired_at,
         expires_at,
         done_at,
         keep_until,
-        attempt,
         stage,
-        short_result: ShortResult::none(),
-        attributes: attributes.into_shared(),
+        previous_end: ended,
+        ..Body::in_progress(lease_id, first_seen_at, attempt)
     };
+    body.edit_attributes(|attributes| {
+        attributes.holder = holder;
+        attributes.metadata = metadata;
+        attributes.fingerprint = fingerprint;
+        attributes.checkpoint = checkpoint;
+        attributes.result_hash = result_hash;
+        attributes.failure = failure;
+        attributes.previous_holder = former_holder;
+        attributes.of_record = of_record;
+        attributes.of_grant = of_grant;
+    });
+    body.set_grant(acquired_at, token);
     if let Some(result) = result {
         body.set_result(&result);
     }

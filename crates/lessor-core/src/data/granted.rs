@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use crate::data::lease_id::LeaseId;
-use crate::data::payload::ShortResult;
-use crate::data::record::{Attributes, Body, Record, Stage, Token, Version};
+use crate::data::record::{Attributes, Body, GrantEnd, PreviousGrant, Record, Token, Version};
 use crate::data::time::Timestamp;
 
 /// A record in progress without its lease id and the place of its result: what a holder keeps of its grant.
@@ -14,7 +13,9 @@ pub(crate) struct Granted {
     pub(crate) expires_at: Timestamp,
     pub(crate) attempt: u32,
     version: Version,
+    first_seen_at: Timestamp,
     acquired_at: Timestamp,
+    previous_end: Option<GrantEnd>,
     keep_until: Timestamp,
     attributes: Option<Arc<Attributes>>,
 }
@@ -23,11 +24,13 @@ impl Granted {
     #[inline]
     pub(crate) fn of(body: &Body) -> Self {
         Self {
-            token: body.token,
+            token: body.token(),
             expires_at: body.expires_at,
             attempt: body.attempt,
             version: body.version,
+            first_seen_at: body.first_seen_at,
             acquired_at: body.acquired_at,
+            previous_end: body.previous_end,
             keep_until: body.keep_until,
             attributes: body.attributes.clone(),
         }
@@ -37,20 +40,22 @@ impl Granted {
         self.attributes.as_deref()
     }
 
+    pub(crate) fn previous_grant(&self) -> Option<PreviousGrant<'_>> {
+        let holder = self.attributes().and_then(|attributes| attributes.previous_holder.as_deref());
+        self.previous_end.map(|ended| PreviousGrant { ended, holder })
+    }
+
     /// Returns the record.
     pub(crate) fn record(&self, lease_id: LeaseId) -> Record {
-        Record::new(Body {
-            lease_id,
-            token: self.token,
+        let mut body = Body {
             version: self.version,
-            acquired_at: self.acquired_at,
             expires_at: self.expires_at,
-            done_at: Timestamp::EPOCH,
             keep_until: self.keep_until,
-            attempt: self.attempt,
-            stage: Stage::InProgress,
-            short_result: ShortResult::none(),
+            previous_end: self.previous_end,
             attributes: self.attributes.clone(),
-        })
+            ..Body::in_progress(lease_id, self.first_seen_at, self.attempt)
+        };
+        body.set_grant(self.acquired_at, self.token);
+        Record::new(body)
     }
 }

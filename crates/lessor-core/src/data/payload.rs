@@ -72,8 +72,8 @@ pub(crate) struct ShortResult {
 }
 
 impl ShortResult {
-    /// A result of 64 bytes fits, and a record has no padding.
-    const CAPACITY: usize = 66;
+    /// With this capacity a record has no padding.
+    const CAPACITY: usize = 64;
     const NONE: u8 = u8::MAX;
 
     #[inline]

@@ -151,8 +151,8 @@ pub struct Record(Body);
 #[derive(Clone, PartialEq)]
 pub(crate) struct Body {
     pub(crate) lease_id: LeaseId,
-    pub(crate) token: Token,
     pub(crate) version: Version,
+    pub(crate) first_seen_at: Timestamp,
     pub(crate) acquired_at: Timestamp,
     pub(crate) expires_at: Timestamp,
     /// When the work was completed or failed, or the lease released; else the epoch.
@@ -161,6 +161,10 @@ pub(crate) struct Body {
     pub(crate) keep_until: Timestamp,
     pub(crate) attempt: u32,
     pub(crate) stage: Stage,
+    /// The end of the grant before this one, if there was one.
+    pub(crate) previous_end: Option<GrantEnd>,
+    /// The token less the time of the grant in µs, which is mostly 0. [`APART`] if the token is an attribute.
+    pub(crate) token_lead: u8,
     /// The result, if it is short.
     pub(crate) short_result: ShortResult,
     /// The parts that most records do not have. `None` if there is none of them.
@@ -175,23 +179,26 @@ pub(crate) struct Attributes {
     pub(crate) checkpoint: Option<Box<Payload>>,
     /// The result, if it is not short.
     pub(crate) long_result: Option<Box<Payload>>,
-    /// The time of the first grant, if it is not that of the last one.
-    pub(crate) first_seen_at: Option<Timestamp>,
+    /// The token, if it is far from the time of the grant.
+    pub(crate) token: Option<Token>,
     /// The caller's own word for the result.
     pub(crate) result_hash: Option<Box<str>>,
     pub(crate) failure: Option<Failure>,
-    pub(crate) former: Option<PreviousGrant>,
+    /// The label of the previous grant's holder.
+    pub(crate) previous_holder: Option<Box<str>>,
     /// Encoded fields that only a newer library knows, kept until the record ends.
     pub(crate) of_record: Option<Box<[u8]>>,
     /// Encoded fields that only a newer library knows, kept until the next grant.
     pub(crate) of_grant: Option<Box<[u8]>>,
 }
 
+const APART: u8 = u8::MAX;
+
 /// The grant before this one, and how it ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PreviousGrant {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PreviousGrant<'a> {
     pub(crate) ended: GrantEnd,
-    pub(crate) holder: Option<Box<str>>,
+    pub(crate) holder: Option<&'a str>,
 }
 
 /// How a grant ended that was followed by another.
@@ -206,17 +213,17 @@ pub enum GrantEnd {
     Failed,
 }
 
-impl PreviousGrant {
+impl<'a> PreviousGrant<'a> {
     /// How it ended.
     #[must_use]
-    pub fn ended(&self) -> GrantEnd {
+    pub fn ended(self) -> GrantEnd {
         self.ended
     }
 
     /// The label of its holder.
     #[must_use]
-    pub fn holder(&self) -> Option<&str> {
-        self.holder.as_deref()
+    pub fn holder(self) -> Option<&'a str> {
+        self.holder
     }
 }
 
@@ -238,7 +245,7 @@ impl Record {
     /// with every grant and its version with every change.
     #[must_use]
     pub fn same_write(&self, other: &Self) -> bool {
-        self.0.token == other.0.token
+        self.token() == other.token()
             && self.0.version == other.0.version
             && self.0.stage == other.0.stage
             && self.0.lease_id.to_bytes() == other.0.lease_id.to_bytes()
@@ -250,8 +257,8 @@ impl Record {
     pub fn is_write(&self, other: &Self) -> bool {
         let (this, other) = (&self.0, &other.0);
         this.lease_id == other.lease_id
-            && (this.token, this.version, this.attempt, this.stage)
-                == (other.token, other.version, other.attempt, other.stage)
+            && (this.token(), this.version, this.attempt, this.stage)
+                == (other.token(), other.version, other.attempt, other.stage)
             && (this.acquired_at, this.expires_at) == (other.acquired_at, other.expires_at)
             && this.short_result == other.short_result
             && this.attributes == other.attributes
@@ -282,7 +289,7 @@ impl Record {
     /// a grant made after the purge has a larger one.
     #[must_use]
     pub fn purge_at(&self) -> Timestamp {
-        purge_at(self.0.keep_until, self.0.token)
+        purge_at(self.0.keep_until, self.token())
     }
 
     /// Returns whether the answer to an acquire stays the same until `then`, if nobody writes.
@@ -304,7 +311,7 @@ impl Record {
     /// Of the last grant.
     #[must_use]
     pub fn token(&self) -> Token {
-        self.0.token
+        self.0.token()
     }
 
     /// Grows by one with every write.
@@ -328,7 +335,7 @@ impl Record {
     /// When the key was acquired for the first time.
     #[must_use]
     pub fn first_seen_at(&self) -> Timestamp {
-        self.0.first_seen_at()
+        self.0.first_seen_at
     }
 
     /// When the last grant was made.
@@ -439,10 +446,10 @@ impl Body {
             fingerprint: None,
             checkpoint: None,
             long_result: None,
-            first_seen_at: None,
+            token: None,
             result_hash: None,
             failure: None,
-            former: None,
+            previous_holder: None,
             of_record: None,
             of_grant: None,
         };
@@ -456,10 +463,49 @@ impl Body {
         self.attributes = (*attributes != Attributes::default()).then_some(attributes);
     }
 
-    /// Returns the time of the first grant.
+    /// Returns a record in progress whose token and attributes are still to be set.
     #[inline]
-    pub(crate) fn first_seen_at(&self) -> Timestamp {
-        self.attributes.as_ref().and_then(|attributes| attributes.first_seen_at).unwrap_or(self.acquired_at)
+    pub(crate) fn in_progress(lease_id: LeaseId, first_seen_at: Timestamp, attempt: u32) -> Self {
+        Self {
+            lease_id,
+            version: Version::FIRST,
+            first_seen_at,
+            acquired_at: first_seen_at,
+            expires_at: Timestamp::EPOCH,
+            done_at: Timestamp::EPOCH,
+            keep_until: Timestamp::EPOCH,
+            attempt,
+            stage: Stage::InProgress,
+            previous_end: None,
+            token_lead: 0,
+            short_result: ShortResult::none(),
+            attributes: None,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn token(&self) -> Token {
+        match self.token_lead {
+            APART => self.attributes().token.unwrap_or(Token::MAX),
+            lead => Token(self.acquired_at.as_micros() + u64::from(lead)),
+        }
+    }
+
+    /// Sets the time of the grant and its token, which is not below that time. Comes after the attributes.
+    #[inline]
+    pub(crate) fn set_grant(&mut self, acquired_at: Timestamp, token: Token) {
+        self.acquired_at = acquired_at;
+        let lead = u8::try_from(token.0.saturating_sub(acquired_at.as_micros())).unwrap_or(APART);
+        if lead == APART || self.token_lead == APART {
+            self.edit_attributes(|attributes| attributes.token = (lead == APART).then_some(token));
+        }
+        self.token_lead = lead;
+    }
+
+    /// Removes all attributes.
+    pub(crate) fn clear_attributes(&mut self) {
+        let token = self.attributes().token;
+        self.attributes = Attributes { token, ..Attributes::default() }.into_shared();
     }
 
     /// Returns the result's bytes. `None` unless completed.
@@ -496,10 +542,10 @@ impl fmt::Debug for Record {
         let body = &self.0;
         f.debug_struct("Record")
             .field("stage", &body.stage)
-            .field("token", &body.token.0)
+            .field("token", &body.token().0)
             .field("version", &body.version.0)
             .field("attempt", &body.attempt)
-            .field("first_seen_at", &body.first_seen_at())
+            .field("first_seen_at", &body.first_seen_at)
             .field("acquired_at", &body.acquired_at)
             .field("expires_at", &body.expires_at)
             .field("done_at", &body.done_at)

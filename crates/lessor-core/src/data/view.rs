@@ -81,7 +81,7 @@ impl View {
             state,
             attempt: body.attempt,
             version: body.version,
-            first_seen_at: body.first_seen_at(),
+            first_seen_at: body.first_seen_at,
             done_at: body.done_at,
             left: ttl_left,
             short_result: body.short_result.boxed(),

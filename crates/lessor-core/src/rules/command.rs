@@ -87,6 +87,11 @@ impl Acquire {
         Arc::make_mut(self.options.get_or_insert_default())
     }
 
+    #[inline]
+    pub(super) fn has_options(&self) -> bool {
+        self.options.is_some()
+    }
+
     /// Returns the options.
     #[inline]
     #[must_use]

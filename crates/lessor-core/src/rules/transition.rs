@@ -6,7 +6,7 @@ use super::command::{Ack, Acquire, Answer, Decision, Write};
 use crate::data::error::Error;
 use crate::data::lease_id::LeaseId;
 use crate::data::payload::{Payload, ShortResult};
-use crate::data::record::{Body, Failure, GrantEnd, PreviousGrant, Record, Stage, Token, Version};
+use crate::data::record::{Body, Failure, GrantEnd, Record, Stage, Token};
 use crate::data::time::Timestamp;
 use crate::data::write::Window;
 
@@ -71,41 +71,36 @@ impl Grant<'_> {
     /// Returns a record with its first grant. Only the token depends on an earlier record.
     #[inline]
     pub(crate) fn begin(&self) -> Body {
-        Body {
-            lease_id: self.request.lease_id,
-            token: self.token,
-            version: Version::FIRST,
-            acquired_at: self.now,
+        let mut body = Body {
             expires_at: self.expires_at,
-            done_at: Timestamp::EPOCH,
             keep_until: self.keep_until,
-            attempt: 1,
-            stage: Stage::InProgress,
-            short_result: ShortResult::none(),
             attributes: self.request.attributes(),
-        }
+            ..Body::in_progress(self.request.lease_id, self.now, 1)
+        };
+        body.set_grant(self.now, self.token);
+        body
     }
 
     fn again(&self, next: &mut Body, ended: GrantEnd) {
         let (request, options) = (self.request, self.request.options());
-        let first_seen_at = next.first_seen_at();
         next.lease_id = request.lease_id;
-        next.token = self.token;
-        next.acquired_at = self.now;
         next.expires_at = self.expires_at;
         next.done_at = Timestamp::EPOCH;
         next.keep_until = self.keep_until;
         next.attempt = next.attempt.saturating_add(1);
         next.stage = Stage::InProgress;
-        next.edit_attributes(|attributes| {
-            let holder = std::mem::replace(&mut attributes.holder, options.holder.clone());
-            attributes.former = Some(PreviousGrant { ended, holder });
-            attributes.metadata = options.metadata.clone();
-            attributes.fingerprint = options.fingerprint.or(attributes.fingerprint);
-            attributes.first_seen_at = (first_seen_at != self.now).then_some(first_seen_at);
-            attributes.failure = None;
-            attributes.of_grant = None;
-        });
+        next.previous_end = Some(ended);
+        if next.attributes.is_some() || request.has_options() {
+            next.edit_attributes(|attributes| {
+                attributes.previous_holder =
+                    std::mem::replace(&mut attributes.holder, options.holder.clone());
+                attributes.metadata = options.metadata.clone();
+                attributes.fingerprint = options.fingerprint.or(attributes.fingerprint);
+                attributes.failure = None;
+                attributes.of_grant = None;
+            });
+        }
+        next.set_grant(self.now, self.token);
     }
 }
 
@@ -176,11 +171,8 @@ fn forget(next: &mut Body) {
     next.expires_at = next.acquired_at;
     next.keep_until = next.acquired_at;
     next.short_result = ShortResult::none();
-    let first_seen_at = next.first_seen_at();
-    next.attributes = None;
-    if first_seen_at != next.acquired_at {
-        next.edit_attributes(|attributes| attributes.first_seen_at = Some(first_seen_at));
-    }
+    next.previous_end = None;
+    next.clear_attributes();
 }
 
 /// Returns the acknowledgement of a command whose effect the record has.

@@ -58,6 +58,8 @@ fn p2_tokens_rise_though_the_clock_stands_still() {
         record = written(Some(&record), &act(record_id(grants), HolderCommand::Release), at(T));
         record = written(Some(&record), &acquire(record_id(grants + 1)), at(T));
         assert_eq!((record.token().as_u64(), record.attempt()), (T + u64::from(grants), grants + 1));
+        assert_eq!((record.acquired_at(), record.first_seen_at()), (at(T), at(T)));
+        assert!(Record::decode(&record.encode()).is_ok_and(|decoded| decoded == record));
     }
 }
 
