@@ -124,13 +124,16 @@ impl MemoryStore {
         let applied = operation.apply((&mut *record).into(), floor, now);
         if applied.is_write() {
             let purge_at = record.purge_at();
-            // Not before the clock has passed its token: other keys of the shard get tokens above it.
+            // A record is not dropped before the clock has passed its token: other keys of the shard get tokens above it.
             let is_due = applied.is_end() && purge_at <= now;
-            let dropped = if is_due { table.drop_record(hash, number) } else { None };
-            table.changed(number, purge_at);
             shard.count_change(&mut table);
-            drop(table);
-            drop(dropped);
+            if is_due {
+                let dropped = table.drop_record(hash, number);
+                drop(table);
+                drop(dropped);
+            } else {
+                table.changed(number, purge_at);
+            }
         }
         Ok(applied)
     }

@@ -458,8 +458,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "skippable-fields-are-not-kept",
         file: "crates/lessor-core/src/data/codec.rs",
-        find: "        former,\n        of_record,",
-        replace: "        former,\n        of_record: of_record.filter(|_| false),",
+        find: "attributes.of_record = of_record;",
+        replace: "attributes.of_record = of_record.filter(|_| false);",
         test: memory(
             &["--test", "conformance"],
             "growing::unknown_fields_are_kept_by_every_change_of_a_grant",

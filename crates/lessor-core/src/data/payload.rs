@@ -65,6 +65,7 @@ impl fmt::Debug for Payload {
 
 /// The place of a short result in a record. Longer results are kept with the record's attributes.
 #[derive(Clone, Copy, PartialEq)]
+#[repr(C)]
 pub(crate) struct ShortResult {
     /// [`NONE`](Self::NONE) if there is no short result.
     length: u8,

@@ -148,7 +148,9 @@ impl fmt::Debug for Failure {
 #[derive(Clone, PartialEq)]
 pub struct Record(Body);
 
+/// The parts that most operations read lie together, and the result lies behind them.
 #[derive(Clone, PartialEq)]
+#[repr(C)]
 pub(crate) struct Body {
     pub(crate) lease_id: LeaseId,
     pub(crate) version: Version,
@@ -159,6 +161,8 @@ pub(crate) struct Body {
     pub(crate) done_at: Timestamp,
     /// From here on the record counts as absent.
     pub(crate) keep_until: Timestamp,
+    /// The parts that most records do not have. `None` if there is none of them.
+    pub(crate) attributes: Option<Arc<Attributes>>,
     pub(crate) attempt: u32,
     pub(crate) stage: Stage,
     /// The end of the grant before this one, if there was one.
@@ -167,8 +171,6 @@ pub(crate) struct Body {
     pub(crate) token_lead: u8,
     /// The result, if it is short.
     pub(crate) short_result: ShortResult,
-    /// The parts that most records do not have. `None` if there is none of them.
-    pub(crate) attributes: Option<Arc<Attributes>>,
 }
 
 #[derive(Clone, Default, PartialEq)]
