@@ -1,13 +1,15 @@
-//! Leases that are kept alive while millions of records expire and the machine is busy.
+//! Checks leases that are kept alive while millions of records expire and the machine is busy.
 //!
-//! `LESSOR_EXPIRING` records (default 4,000,000) are completed and expire together while others are made. Meanwhile 100 leases of
-//! 300 ms are kept alive, and a rival asks for each of their keys all the time. Another 20 keys change hands by lapsing: each
-//! holder waits for `lost`, and the rival that is granted the key checks that the former holder was notified before.
+//! Two threads complete `LESSOR_EXPIRING` records (default 4,000,000), which expire together, and
+//! then continue to complete others. Meanwhile 100 leases of 300 ms are kept alive, and each of
+//! their keys is requested continuously. Another 20 keys change hands because their leases lapse:
+//! each holder waits for `lost`, and the next holder checks that the former one was notified first.
 //!
-//! Beside all that, a thread that does nothing but sleep for 5 ms at a time notes how late it was woken: a machine that does not run
-//! a thread for longer than a lease can be late cannot keep that lease alive.
+//! A further thread sleeps for 5 ms at a time and measures how late it was woken. A lease cannot be
+//! kept alive on a machine that leaves a thread waiting for longer than the duration of the lease.
 //!
-//! Prints what was seen, and exits with an error if a kept lease was lost, or a holder was notified after another grant.
+//! Prints the counts, and exits with an error if a kept lease was lost, or a holder was notified
+//! after the next grant.
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a benchmark may fail loudly")]
 
@@ -28,9 +30,9 @@ struct Counts {
     kept_leases_lost: AtomicU64,
     hand_overs: AtomicU64,
     notified_late: AtomicU64,
-    /// The former lease was not lost by its own account when the next was granted.
+    /// Counts next grants at which `is_lost` of the former lease returned false.
     held_by_two: AtomicU64,
-    /// The longest time that the thread which only sleeps was late, in µs.
+    /// The longest delay of the thread that only sleeps, in µs.
     longest_stall: AtomicU64,
     filled: AtomicU64,
 }
@@ -38,7 +40,7 @@ struct Counts {
 #[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
 fn main() {
     if std::env::args().skip(1).any(|argument| !argument.starts_with("--")) {
-        // A filter, which is meant for other benchmarks of the package.
+        // The argument is a filter for another benchmark of the package.
         return;
     }
     let expiring: u64 = std::env::var("LESSOR_EXPIRING")
@@ -59,7 +61,7 @@ fn main() {
             let (engine, stop, counts) = (engine.clone(), Arc::clone(&stop), Arc::clone(&counts));
             std::thread::spawn(move || {
                 let mut number = 0;
-                // First the records that expire together, then load beside their end.
+                // First the records that expire together, then load while they expire.
                 while !stop.load(Ordering::Relaxed) {
                     let key = format!("filler {thread} {number}");
                     if let Ok(Acquisition::Acquired(lease)) = engine.acquire(&key).wait() {
@@ -112,7 +114,7 @@ fn main() {
                 filled_at = Some(began.elapsed());
                 println!("{filled} records were completed after {:.1} s", began.elapsed().as_secs_f64());
             }
-            // All of the first have expired and were purged once as many again would be there otherwise.
+            // The first records have expired, and all of them must be purged by now.
             if filled_at.is_some_and(|at| began.elapsed() > at + Duration::from_secs(25)) {
                 break;
             }
@@ -143,8 +145,8 @@ fn main() {
         read(&counts.hand_overs)
     );
     let two = read(&counts.held_by_two);
-    println!("{two} times a key had two holders by their own account");
-    println!("a thread that only sleeps was woken {} ms late at most", read(&counts.longest_stall) / 1_000);
+    println!("{two} times two leases of one key reported not to be lost");
+    println!("a thread that only sleeps was woken at most {} ms late", read(&counts.longest_stall) / 1_000);
     if lost + beside + late + two > 0 {
         std::process::exit(1);
     }
@@ -166,7 +168,7 @@ async fn keep(engine: Engine, number: usize, stop: Arc<AtomicBool>, counts: Arc<
     }
 }
 
-/// One lease after the other lapses, and is taken over as soon as that is possible.
+/// Lets one lease of the key after another lapse. The next is acquired as soon as possible.
 async fn hand_over(engine: Engine, number: usize, stop: Arc<AtomicBool>, counts: Arc<Counts>) {
     let key = format!("lapsing {number}");
     let mut former: Option<(Arc<AtomicBool>, Arc<Lease>)> = None;
@@ -192,7 +194,7 @@ async fn hand_over(engine: Engine, number: usize, stop: Arc<AtomicBool>, counts:
         tokio::spawn(async move {
             lease.lost().await;
             notified.store(true, Ordering::SeqCst);
-            // It goes on holding what it has lost: dropping it would give the key up before its time.
+            // Keep the lost lease: dropping it would release the key before the lease lapses.
             tokio::time::sleep(TTL).await;
         });
     }

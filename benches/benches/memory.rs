@@ -1,6 +1,6 @@
-//! Leases in memory, beside the same thing written by hand: fresh keys, one key that everybody is refused, and
-//! replays, at 1, 2 and 8 threads. For whoever works on lessor: criterion compares with the run before. How lessor compares
-//! with others is the suite's matter.
+//! Leases in memory compared with hand-written equivalents: fresh keys, refusals of one hot key,
+//! and replays, at 1, 2 and 8 threads. For the development of lessor: criterion compares each run
+//! with the run before it. The comparison with alternatives is the benchmark `suite`.
 
 #![expect(clippy::disallowed_methods, reason = "runs are timed")]
 
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use lessor_counted::{Guard, HandDashMap, HandMutexMap, Lessor, Receipt, Told, key};
+use lessor_counted::{Guard, HandDashMap, HandMutexMap, Lessor, Outcome, Receipt, key};
 
 type Make = fn() -> Box<dyn Guard>;
 
@@ -19,11 +19,11 @@ const GUARDS: [Make; 3] = [
     || Box::new(HandMutexMap::default()),
 ];
 const THREADS: [u64; 3] = [1, 2, 8];
-/// Keys per repetition: enough that the map has to grow, as it does in life.
+/// Keys per repetition: enough for the map to grow, as it does in applications.
 const FRESH: u64 = 200_000;
 const REPLAYED: u64 = 100_000;
 
-/// Runs `work(thread, n)` for `count` numbers spread over `threads`, and says how long they took together.
+/// Runs `work(thread, n)` for `count` numbers distributed over `threads`. Returns the total time.
 fn timed(threads: u64, count: u64, work: impl Fn(u64, u64) + Sync) -> Duration {
     let start = Barrier::new(threads as usize + 1);
     let begun = std::thread::scope(|scope| {
@@ -36,7 +36,7 @@ fn timed(threads: u64, count: u64, work: impl Fn(u64, u64) + Sync) -> Duration {
             });
         }
         start.wait();
-        // The scope joins the threads when it ends; what is measured is until then.
+        // The scope joins the threads when it ends. The time is measured until then.
         Instant::now()
     });
     begun.elapsed()
@@ -62,7 +62,7 @@ fn fresh(criterion: &mut Criterion) {
     compare(&mut criterion.benchmark_group("memory/fresh"), FRESH, |threads, guard| {
         let receipt = Receipt::new(1);
         timed(threads, FRESH, |thread, n| {
-            assert_eq!(guard.run(&keys[thread as usize][n as usize], &receipt), Told::Done);
+            assert_eq!(guard.run(&keys[thread as usize][n as usize], &receipt), Outcome::Done);
         })
     });
 }
@@ -73,7 +73,7 @@ fn refused(criterion: &mut Criterion) {
         let receipt = Receipt::new(1);
         guard.hold(&hot);
         timed(threads, 1_000_000, |_, _| {
-            assert!(matches!(guard.run(&hot, &receipt), Told::Refused(_)));
+            assert!(matches!(guard.run(&hot, &receipt), Outcome::Refused(_)));
         })
     });
 }
@@ -87,7 +87,7 @@ fn replayed(criterion: &mut Criterion) {
         }
         timed(threads, 500_000, |thread, n| {
             let key = &keys[((n * 7919 + thread * 104_729) % REPLAYED) as usize];
-            assert!(matches!(guard.run(key, &receipt), Told::Replayed(_)));
+            assert!(matches!(guard.run(key, &receipt), Outcome::Replayed(_)));
         })
     });
 }

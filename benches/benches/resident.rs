@@ -1,10 +1,12 @@
-//! Resident memory per completed record with a 64-byte result, one process per guard so that none reuses another's pages.
+//! Measures the resident memory per completed record with a 64-byte result, in one process per
+//! guard so that none reuses pages of another.
 
 use std::process::Command;
 
 use lessor_counted::{Guard, HandDashMap, Lessor, Receipt, key};
 
-/// A hash map doubles: just before and just after are the best and the worst case.
+/// The capacity of a hash map doubles, so these counts are just before and just after a growth: the
+/// best and the worst case.
 const COUNTS: [u64; 4] = [700_000, 1_000_000, 1_400_000, 2_000_000];
 
 fn main() {
@@ -12,7 +14,7 @@ fn main() {
     match &arguments[1..] {
         [kind, count] if count.parse::<u64>().is_ok() => measure(kind, count.parse().expect("a number")),
         _ => {
-            println!("resident bytes per completed record, key of 24 and result of 64 bytes");
+            println!("resident bytes per completed record, with a key of 24 bytes and a result of 64 bytes");
             for kind in ["lessor", "dashmap"] {
                 for count in COUNTS {
                     let own = std::env::current_exe().expect("this program");

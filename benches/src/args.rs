@@ -1,4 +1,4 @@
-//! Command lines of benchmarks.
+//! Parses command lines of benchmarks.
 
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 
-/// Hands each option and its value to `set`, which says whether there is such an option. What `cargo bench` adds by itself is
-/// passed over. False if the command line is meant for others: a word that is no option is a filter, which all benchmarks of a package
-/// are given.
+/// Passes each option and its value to `set`, which returns whether the option exists, and ignores
+/// the options that `cargo bench` adds. Returns false if the command line is meant for another
+/// benchmark: a word that is not an option is a filter, which cargo passes to all benchmarks of a
+/// package.
 pub(crate) fn read(
     arguments: Vec<OsString>,
     about: &str,

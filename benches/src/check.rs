@@ -9,9 +9,9 @@ use lessor_contention::{Forget, Keys, LeaseService, Reply, Workload};
 const TTL: Duration = Duration::from_secs(60);
 const SHORT_TTL: Duration = Duration::from_millis(1);
 
-/// The work of a key is done once, and its result is replayed. A held key is refused until its lease
-/// lapses.
-pub(crate) fn keeps_its_word(service: &impl LeaseService) {
+/// Checks that a key is executed once, and its result is replayed. A held key is refused until its
+/// lease lapses.
+pub(crate) fn refuses_then_replays(service: &impl LeaseService) {
     block_on(async {
         let lease = service.acquire("one", TTL).await.acquired("one");
         assert!(matches!(service.acquire("one", TTL).await, Reply::InProgress));
@@ -35,8 +35,8 @@ pub(crate) fn keeps_its_word(service: &impl LeaseService) {
     });
 }
 
-/// A held key is refused, also after an extension. For services that keep no result and have no leases as
-/// short as a millisecond.
+/// Checks that a held key is refused, also after an extension. For services that keep no results
+/// and do not support leases as short as a millisecond.
 pub(crate) async fn refuses(service: &impl LeaseService) {
     let keys = ["two", "three"].map(str::to_owned);
     let mut held = service.acquire_all(&keys, TTL).await;
@@ -45,7 +45,8 @@ pub(crate) async fn refuses(service: &impl LeaseService) {
     assert!(matches!(service.acquire("three", TTL).await, Reply::InProgress));
 }
 
-/// A completed key can be removed, and is free then. A held key and an unknown one are not removed.
+/// Checks that a completed key can be removed, and is free then. A held key and an unknown one are
+/// not removed.
 pub(crate) fn forgets_completed_keys_only(service: impl Forget) {
     block_on(async {
         let lease = service.acquire("one", TTL).await.acquired("one");
@@ -62,8 +63,8 @@ pub(crate) fn forgets_completed_keys_only(service: impl Forget) {
     });
 }
 
-/// Several threads request the same keys, and each key is granted once.
-pub(crate) fn is_one_for_many<S: LeaseService>(service: S) {
+/// Checks that each key is granted once if several threads request the same keys.
+pub(crate) fn grants_each_key_once<S: LeaseService>(service: S) {
     let keys = Keys::recorded((0..50).chain(0..50).map(|n| format!("many {n}")));
     let (service, workload) = (Arc::new(service), Workload::threads(4).duration(Duration::from_millis(100)));
     let mut acquired = 0;

@@ -1,4 +1,4 @@
-//! lessor, through its public face.
+//! lessor through its public API.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 #[cfg(feature = "all-stores")]
 use crate::log::Promise;
 
-/// How long what was left to do in the background may take. Not measured.
+/// The time limit for remaining background work, which is not measured.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn engine(store: Arc<dyn Store>, edit: impl FnOnce(&mut Settings)) -> Result<Engine, String> {
@@ -24,13 +24,14 @@ pub(crate) fn engine(store: Arc<dyn Store>, edit: impl FnOnce(&mut Settings)) ->
     Engine::with_settings(store, settings).map_err(|error| error.to_string())
 }
 
-/// Waits for what dropped leases still have the engine do, so that the next one to be measured does not meet it.
+/// Waits for the engine to finish its work for dropped leases, so that it does not disturb the next
+/// measurement.
 pub(crate) fn settle(engine: &Engine) {
-    // A store that could not be left in order says so when it is opened again.
+    // A store with an error reports it when it is opened again.
     let _ = engine.close(PATIENCE).wait();
 }
 
-/// The file log in `folder`. Close it, or the next one to be measured meets the rest of it.
+/// Opens the file log in `folder`. Close it, or its remaining work disturbs the next measurement.
 #[cfg(feature = "all-stores")]
 pub(crate) fn log(folder: &Path, promise: Promise) -> Result<Arc<FileStore>, String> {
     let mut settings = lessor::file::Settings::default();
@@ -42,7 +43,8 @@ pub(crate) fn log(folder: &Path, promise: Promise) -> Result<Arc<FileStore>, Str
     Ok(Arc::new(open.map_err(|error| error.to_string())?))
 }
 
-/// The store on the Redis server of `url`, for callers on threads, or for tasks on that runtime.
+/// Opens the store on the Redis server of `url`, for callers on threads, or for tasks on the given
+/// runtime.
 #[cfg(feature = "all-stores")]
 pub(crate) fn redis(url: &str, runtime: Option<&Runtime>) -> Result<Engine, String> {
     let mut settings = lessor::redis::Settings::default();

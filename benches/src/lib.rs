@@ -1,7 +1,10 @@
-//! Benchmarks of lessor beside its alternatives. Every workload is written once, in `lessor-contention`, for
-//! lessor and for all of its rivals.
+//! Benchmarks of lessor and its alternatives. Every workload is implemented once, in
+//! `lessor-contention`, for lessor and for all alternatives.
 
-#![expect(clippy::disallowed_methods, reason = "the rivals keep time by themselves, and runs are timed")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the alternatives read the clock themselves, and runs are timed"
+)]
 #![cfg_attr(
     not(feature = "all-stores"),
     allow(unused, reason = "the file log and Redis use more than the in-memory store")

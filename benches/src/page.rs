@@ -1,5 +1,5 @@
-//! One page of results with its plots, written for people to read. It follows from the results alone, so that it can be drawn
-//! again from `results.json` without measuring again. Needs nothing of the rest of the package.
+//! A page of results with plots. It is a function of the results alone, so that it can be drawn
+//! from `results.json` without new measurements. It depends on nothing else in the package.
 
 mod canvas;
 mod contention;
@@ -35,11 +35,11 @@ pub(crate) fn value(unit: crate::results::Unit, value: f64) -> String {
     numbers::value(unit, value)
 }
 
-/// What the files of plots end in, beside their theme.
+/// The end of the names of plot files, after the theme.
 const SVG: &str = ".svg";
 
-/// Writes `results.json`, `README.md` and the plots into `folder`, which is made if it is not there. Plots of an earlier run that this
-/// one does not have are removed.
+/// Writes `results.json`, `README.md` and the plots into `folder`, which is created if necessary.
+/// Plots of an earlier run that this one does not have are removed.
 pub fn write(results: &Results, folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     let files = files(results);
@@ -54,7 +54,8 @@ pub fn write(results: &Results, folder: &Path) -> io::Result<()> {
     files.iter().try_for_each(|(name, text)| fs::write(folder.join(name), text))
 }
 
-/// One case per line: what differs between two runs is to be found, and a line per number would make it ten times as long.
+/// Writes one case per line: a line per number would make the file ten times as long, and longer
+/// lines would make differences between runs hard to find.
 fn json(results: &Results) -> serde_json::Result<String> {
     let Results { machine, seconds, cases } = results;
     let machine = serde_json::to_string(machine)?;
@@ -62,7 +63,7 @@ fn json(results: &Results) -> serde_json::Result<String> {
     Ok(format!("{{\"machine\":{machine},\n\"seconds\":{seconds},\n\"cases\":[\n{cases}\n]}}\n"))
 }
 
-/// Names and contents of all but the results themselves.
+/// Returns the names and contents of all files except the results themselves.
 fn files(results: &Results) -> Vec<(String, String)> {
     let sections = sections::of(results);
     let marks = Marks::of(results);

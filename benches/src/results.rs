@@ -1,4 +1,4 @@
-//! What a run of the suite found, as it is written down for others to read.
+//! The results of a run of the suite, in the form that is stored.
 
 #[cfg(test)]
 mod tests;
@@ -7,53 +7,54 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// The contender that the others are rivals of.
+/// The contender that all others are compared with.
 pub const LESSOR: &str = "lessor";
 
-/// A whole run.
+/// The results of a whole run.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Results {
     pub machine: Machine,
-    /// How long the timed runs took together.
+    /// The total time of the timed runs.
     pub seconds: u64,
-    /// In the order in which they are to be shown.
+    /// In the order in which they are presented.
     pub cases: Vec<Case>,
 }
 
-/// The kind of machine, not which one it is.
+/// A description of the machine that does not identify it.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Machine {
     pub processor: String,
     pub cores: usize,
     pub system: String,
-    /// Of the sources that were measured.
+    /// The commit of the sources that were measured.
     pub version: String,
-    /// As `2026-11-24`.
+    /// In the form `2026-11-24`.
     pub date: String,
 }
 
-/// Contenders that did the same, in turns.
+/// Contenders that ran the same workload, in turns.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Case {
-    /// Such as `fresh`; the same for all stores.
+    /// An identifier such as `fresh`, the same for all stores.
     pub workload: String,
-    /// The workload in a few words, such as `Fresh keys`.
+    /// A title such as `Fresh keys`.
     pub title: String,
-    /// One sentence that says what one operation is.
+    /// One sentence that describes one operation.
     pub note: String,
-    /// What these were asked to be: `memory`, `file` or `redis`.
+    /// The kind of store: `memory`, `file` or `redis`.
     pub store: String,
-    /// What tells this case from others of its workload and store, such as `appendfsync always`.
+    /// Distinguishes this case from others with the same workload and store, such as
+    /// `appendfsync always`.
     pub setting: Option<String>,
     pub callers: Callers,
     pub unit: Unit,
-    /// What lessor is compared with: the best of these in each round.
+    /// The contenders that lessor is compared with: in each round, with the best of them.
     pub against: Vec<String>,
-    /// Lessor's first.
+    /// With lessor first.
     pub contenders: Vec<Contender>,
 }
 
-/// Who called, and how many at once.
+/// The kind and the number of concurrent callers.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Callers {
@@ -61,37 +62,37 @@ pub enum Callers {
     Tasks(u64),
 }
 
-/// What a sample's value counts.
+/// The meaning of a sample's value.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
-    /// Operations. More is better.
+    /// Operations per second. More is better.
     PerSecond,
-    /// How long it took. Less is better.
+    /// The duration in seconds. Less is better.
     Seconds,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Contender {
     pub name: String,
-    /// Set for a reference, which does part of the work and grants no leases.
+    /// True for a reference, which does part of the work and grants no leases.
     pub is_reference: bool,
-    /// What whoever compares has to know, or why there are no rounds: one sentence.
+    /// One sentence that a reader needs for the comparison, or the reason that there are no rounds.
     pub note: Option<String>,
-    /// One per round; none if it cannot do this, or could not.
+    /// One sample per round, or none if the contender cannot run the workload.
     pub rounds: Vec<Sample>,
 }
 
 /// One run of one contender.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Sample {
-    /// In the unit of the case. What is no number is passed over.
+    /// In the unit of the case. Values that are not finite numbers are ignored.
     #[serde(deserialize_with = "number_or_null")]
     pub value: f64,
     pub latency: Option<Latency>,
 }
 
-/// Of one operation. In seconds where it is written down.
+/// Latencies of single operations. Stored in seconds.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Latency {
     #[serde(with = "seconds")]
@@ -106,7 +107,7 @@ pub struct Latency {
     pub most: Duration,
 }
 
-/// What rounds came to.
+/// The median and the extremes of the rounds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spread {
     pub median: f64,
@@ -119,8 +120,8 @@ impl Case {
         self.contenders.iter().find(|contender| contender.name == name)
     }
 
-    /// Lessor compared, round by round, with the best of `against` in the same round. Above 1 lessor is better, whatever the
-    /// unit. None if no round has both.
+    /// Returns the ratio of lessor to the best of `against` in each round. Above 1 lessor is
+    /// better, whatever the unit. `None` if no round has both.
     pub fn ratio(&self) -> Option<Spread> {
         self.ratio_to(|contender| self.against.contains(&contender.name))
     }
@@ -130,7 +131,7 @@ impl Case {
         self.ratio_to(|contender| contender.is_reference)
     }
 
-    /// The best of `against`, by its median.
+    /// Returns the best of `against` by its median.
     pub fn rival(&self) -> Option<&Contender> {
         let rivals = self.contenders.iter().filter(|contender| self.against.contains(&contender.name));
         let medians = rivals.filter_map(|rival| Some((rival, self.unit.goodness(rival.spread()?.median))));
@@ -154,7 +155,7 @@ impl Contender {
         Spread::of(self.rounds.iter().map(|sample| sample.value))
     }
 
-    /// The median of each percentile over the rounds that have any.
+    /// Returns the median of each percentile over the rounds that have latencies.
     pub fn latency(&self) -> Option<Latency> {
         let median = |which: fn(Latency) -> Duration| {
             let all = self.rounds.iter().filter_map(|sample| sample.latency);
@@ -180,7 +181,7 @@ impl Callers {
 }
 
 impl Unit {
-    /// A number that is the greater the better `value` is.
+    /// Returns a number that is greater the better `value` is.
     fn goodness(self, value: f64) -> f64 {
         match self {
             Self::PerSecond => value,
@@ -190,7 +191,7 @@ impl Unit {
 }
 
 impl Spread {
-    /// Passes over what cannot have been measured, as when nothing was done in no time.
+    /// Ignores values that cannot be measurements, such as that of a run in which nothing was done.
     pub fn of(values: impl Iterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<_> = values.filter(|value| value.is_finite() && *value >= 0.0).collect();
         values.sort_by(f64::total_cmp);
@@ -200,7 +201,7 @@ impl Spread {
     }
 }
 
-/// JSON has no word for what is no number, and `serde_json` writes null.
+/// JSON cannot represent numbers that are not finite, and `serde_json` writes null for them.
 fn number_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }

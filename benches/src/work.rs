@@ -197,21 +197,21 @@ impl Drop for Purger {
 
 /// Notifications of waiting callers in this process, for stores that have none.
 #[derive(Default)]
-pub(crate) struct Bells {
+pub(crate) struct Notifications {
     /// Checked before the map is locked.
     waiting: AtomicUsize,
-    bells: Mutex<HashMap<String, Arc<Notify>>>,
+    waited_for: Mutex<HashMap<String, Arc<Notify>>>,
 }
 
-impl Bells {
-    /// Waits until `look` finds the result of `key`.
-    pub(crate) async fn wait<T>(&self, key: &str, look: impl Fn() -> Option<T>) -> T {
+impl Notifications {
+    /// Waits until `find` returns the result of `key`.
+    pub(crate) async fn wait<T>(&self, key: &str, find: impl Fn() -> Option<T>) -> T {
         loop {
-            let rung = self.bells.lock().entry(key.to_owned()).or_default().clone().notified_owned();
+            let notified = self.waited_for.lock().entry(key.to_owned()).or_default().clone().notified_owned();
             self.waiting.fetch_add(1, Ordering::SeqCst);
-            let found = look();
+            let found = find();
             if found.is_none() {
-                rung.await;
+                notified.await;
             }
             self.waiting.fetch_sub(1, Ordering::SeqCst);
             if let Some(found) = found {
@@ -221,11 +221,11 @@ impl Bells {
     }
 
     /// Notifies all callers that wait for `key`.
-    pub(crate) fn ring(&self, key: &str) {
+    pub(crate) fn notify(&self, key: &str) {
         if self.waiting.load(Ordering::SeqCst) > 0
-            && let Some(bell) = self.bells.lock().remove(key)
+            && let Some(notify) = self.waited_for.lock().remove(key)
         {
-            bell.notify_waiters();
+            notify.notify_waiters();
         }
     }
 }

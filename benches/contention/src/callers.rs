@@ -57,7 +57,8 @@ impl StartGate {
         self.started.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Opens the gate after `count` callers have arrived, and returns after all of them have started.
+    /// Opens the gate after `count` callers have arrived, and returns after all of them have
+    /// started.
     pub(crate) fn open_for(&self, count: u64) {
         let wait_until_all = |reached: &AtomicU64| {
             while reached.load(Ordering::SeqCst) < count {
@@ -71,7 +72,8 @@ impl StartGate {
     }
 }
 
-/// Runs `work` once per caller. Each `work` ends after `duration`, or earlier if it has no more to do.
+/// Runs `work` once per caller. Each `work` ends after `duration`, or earlier if it has no more to
+/// do.
 pub(crate) fn run<F: Future<Output = CallerRecord> + Send + 'static>(
     callers: Callers,
     duration: Duration,

@@ -6,8 +6,8 @@ use std::sync::Arc;
 /// The number of draws of a distribution before they repeat.
 const DRAWS: usize = 1 << 20;
 
-/// Keys, and the order in which they are requested. The order is the same for every service. Cheap to
-/// clone.
+/// Keys, and the order in which they are requested. The order is the same for every service. Cheap
+/// to clone.
 #[derive(Clone)]
 pub struct Keys {
     names: Arc<[String]>,
@@ -15,9 +15,9 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Returns `count` keys whose popularity follows Zipf's law. With the exponent 1, the second most
-    /// popular key gets half as many requests as the first, and the third a third. With the exponent 0,
-    /// all keys are equally popular.
+    /// Returns `count` keys whose popularity follows Zipf's law. With the exponent 1, the second
+    /// most popular key gets half as many requests as the first, and the third a third. With the
+    /// exponent 0, all keys are equally popular.
     ///
     /// # Panics
     /// If `count` is 0, or the exponent is negative or not a number.
@@ -104,13 +104,14 @@ pub(crate) const AWAITED: &str = "awaited";
 /// The number of digits at the end of a key.
 const DIGITS: usize = 11;
 
-/// Returns a key in the usual form of a word and numbers. It has 24 characters without the prefix, for
-/// at most 10,000 callers.
+/// Returns a key in the usual form of a word and numbers. It has 24 characters without the prefix,
+/// for at most 10,000 callers.
 pub(crate) fn name(prefix: &str, word: &str, caller: u64, n: u64) -> String {
     format!("{prefix}{word}:{caller:04}:{n:011}")
 }
 
-/// A numbered key that is changed in place, because formatting a new one takes as long as some operations.
+/// A numbered key that is changed in place, because formatting a new one takes as long as some
+/// operations.
 pub(crate) struct NumberedKey(Vec<u8>);
 
 impl NumberedKey {

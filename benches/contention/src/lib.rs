@@ -1,8 +1,8 @@
 //! Measures throughput and latency of a lease service while many callers compete for its keys.
 //!
 //! Every [`Engine`](lessor::Engine) can be measured, and everything else that implements
-//! [`LeaseService`]. A [`Workload`] holds the number of callers and the length of a run; each of its
-//! methods runs one kind of request and returns a [`Sample`].
+//! [`LeaseService`]. A [`Workload`] holds the number of callers and the length of a run; each of
+//! its methods runs one kind of request and returns a [`Sample`].
 //!
 //! ```
 //! use std::sync::Arc;
@@ -21,19 +21,21 @@
 //! ```
 //!
 //! # How a run is measured
-//! - All callers start together. Each caller sends its next request when the previous one is answered,
-//!   so a slow service receives fewer requests, and its latencies do not describe requests that arrive
-//!   at a fixed rate.
-//! - [`Sample::per_second`] counts all operations between the start of the first caller and the end of
-//!   the last one.
+//! - All callers start together. Each caller sends its next request when the previous one is
+//!   answered, so a slow service receives fewer requests, and its latencies do not describe
+//!   requests that arrive at a fixed rate.
+//! - [`Sample::per_second`] counts all operations between the start of the first caller and the end
+//!   of the last one.
 //! - Latencies are recorded in a histogram with three significant digits. Every operation is timed
-//!   if the median is at least 2 µs; otherwise one in sixteen is, because reading the clock takes about
-//!   as long as such an operation.
-//! - A service that grants a key twice, or replays a wrong result, ends the measurement with a panic.
-//! - Preparation, such as acquiring the leases that are to be handed over, is not measured. It runs on
-//!   the calling thread: a service that needs an async runtime has to be measured inside that runtime.
-//! - Each workload uses its own keys, and runs once on a store that keeps its records. A further run
-//!   needs another [prefix](Workload::key_prefix).
+//!   if the median is at least 2 µs; otherwise one in sixteen is, because reading the clock takes
+//!   about as long as such an operation.
+//! - A service that grants a key twice, or replays a wrong result, ends the measurement with a
+//!   panic.
+//! - Preparation, such as acquiring the leases that are to be handed over, is not measured. It runs
+//!   on the calling thread: a service that needs an async runtime has to be measured inside that
+//!   runtime.
+//! - Each workload uses its own keys, and runs once on a store that keeps its records. A further
+//!   run needs another [prefix](Workload::key_prefix).
 //! - A single figure is not reliable. Alternate the services under comparison, repeat the runs, and
 //!   compare ratios and medians.
 

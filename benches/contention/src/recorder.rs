@@ -105,8 +105,8 @@ impl Recorder {
         self.began = Instant::now();
     }
 
-    /// Begins an operation. Returns `None` if the run is over and the caller has completed at least one
-    /// operation. Yields from time to time, because a service that answers at once never does.
+    /// Begins an operation. Returns `None` if the run is over and the caller has completed at least
+    /// one operation. Yields from time to time, because a service that answers at once never does.
     #[inline]
     pub(crate) async fn begin(&self) -> Option<Option<Instant>> {
         if self.replies.total() % TURN == TURN - 1 {

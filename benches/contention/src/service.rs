@@ -8,9 +8,9 @@ use lessor::{Acquisition, Engine, Error, Lease, View};
 
 /// A service that grants leases on keys and replays the results of completed keys.
 ///
-/// Operations are futures, so that one workload serves threads and tasks. A service that blocks does so
-/// inside its futures, and is measured with threads only. A service that breaks the contract of a method
-/// ends the measurement with a panic.
+/// Operations are futures, so that one workload serves threads and tasks. A service that blocks
+/// does so inside its futures, and is measured with threads only. A service that breaks the
+/// contract of a method ends the measurement with a panic.
 pub trait LeaseService: Send + Sync + 'static {
     /// The right to work on a key.
     type Lease: Send + 'static;
@@ -33,7 +33,8 @@ pub trait LeaseService: Send + Sync + 'static {
     /// Waits for the result of `key`, which another caller holds.
     fn wait(&self, key: &str) -> impl Future<Output = Self::Result> + Send;
 
-    /// Acquires all of `keys`, which are free, in the fastest way that the service has. Not measured.
+    /// Acquires all of `keys`, which are free, in the fastest way that the service has. Not
+    /// measured.
     fn acquire_all(&self, keys: &[String], ttl: Duration) -> impl Future<Output = Vec<Self::Lease>> + Send {
         async move {
             let mut leases = Vec::with_capacity(keys.len());

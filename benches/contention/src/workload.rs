@@ -78,9 +78,9 @@ impl Workload {
         self
     }
 
-    /// Ends [`requests`](Self::requests) after this number of requests, if that is earlier. The share of
-    /// replays rises during a run, so only runs with the same number of requests can be compared.
-    /// Default: no limit.
+    /// Ends [`requests`](Self::requests) after this number of requests, if that is earlier. The
+    /// share of replays rises during a run, so only runs with the same number of requests can be
+    /// compared. Default: no limit.
     #[must_use]
     pub fn max_requests(mut self, max_requests: u64) -> Self {
         self.max_requests = max_requests;
@@ -127,8 +127,8 @@ impl Workload {
         })
     }
 
-    /// Acquires and completes keys that are new, and removes each of them 1,024 cycles later. The three
-    /// requests together are one operation.
+    /// Acquires and completes keys that are new, and removes each of them 1,024 cycles later. The
+    /// three requests together are one operation.
     pub fn churn<S: Forget>(&self, service: &Arc<S>) -> Sample {
         let parameters = Parameters::new(self, service);
         self.run(move |caller, mut recorder| {
@@ -177,8 +177,8 @@ impl Workload {
         sample
     }
 
-    /// Sends the requests of `keys`. The first caller of a key completes it, and later callers receive
-    /// its result.
+    /// Sends the requests of `keys`. The first caller of a key completes it, and later callers
+    /// receive its result.
     pub fn requests<S: LeaseService>(&self, service: &Arc<S>, keys: &Keys) -> Sample {
         let (parameters, keys) = (Parameters::new(self, service), keys.with_prefix(&self.prefix));
         let share = self.max_requests.div_ceil(self.callers.count().max(1));
@@ -307,10 +307,10 @@ impl Workload {
         })
     }
 
-    /// Waits with all callers for one key, and completes it. [`Sample::elapsed`] is the time from the
-    /// start of the completion until the last caller has the result, and each caller's time is a latency.
-    /// Callers have a tenth of a second to begin to wait. A service that never notifies a caller is
-    /// waited for without limit.
+    /// Waits with all callers for one key, and completes it. [`Sample::elapsed`] is the time from
+    /// the start of the completion until the last caller has the result, and each caller's time is
+    /// a latency. Callers have a tenth of a second to begin to wait. A service that never notifies
+    /// a caller is waited for without limit.
     pub fn waiters<S: LeaseService>(&self, service: &Arc<S>) -> Sample {
         let key = name(&self.prefix, AWAITED, 0, 0);
         let lease = block_on(service.acquire(&key, self.ttl)).acquired(&key);

@@ -1,4 +1,4 @@
-//! lessor in memory, through its public face.
+//! lessor in memory, through its public API.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,27 +7,28 @@ use lessor_core::{Acquisition, Engine, Lease, Settings};
 use lessor_memory::MemoryStore;
 use parking_lot::Mutex;
 
-use crate::{Guard, Receipt, TTL, Told};
+use crate::{Guard, Outcome, Receipt, TTL};
 
 pub struct Lessor {
     // Dropped in this order.
     engine: Engine,
     held: Mutex<Vec<Lease>>,
-    #[cfg_attr(not(test), expect(dead_code, reason = "it is there to be dropped"))]
-    rest: Rest,
+    #[cfg_attr(not(test), expect(dead_code, reason = "it has an effect when it is dropped"))]
+    store: LastOwner,
 }
 
-/// Frees the store where it is dropped, and not before everybody else has let go of it.
+/// Waits, when it is dropped, until nothing else owns the store, and then frees it.
 ///
-/// The engine's own thread is the last to do so. Were it to free the records, it would while the next run is timed.
-pub struct Rest(pub Arc<MemoryStore>);
+/// The engine's own thread is otherwise the last owner, and would free the records while the next
+/// run is timed.
+pub struct LastOwner(pub Arc<MemoryStore>);
 
-/// How long, in milliseconds, to wait for that: whoever leaks a lease waits in vain.
-const PATIENCE: u32 = 10_000;
+/// The longest wait for that, in milliseconds. A leaked lease makes the wait time out.
+const MAX_WAIT_MILLIS: u32 = 10_000;
 
-impl Drop for Rest {
+impl Drop for LastOwner {
     fn drop(&mut self) {
-        for _ in 0..PATIENCE {
+        for _ in 0..MAX_WAIT_MILLIS {
             if Arc::strong_count(&self.0) == 1 {
                 return;
             }
@@ -42,7 +43,7 @@ impl Default for Lessor {
         settings.limits.default_ttl = TTL;
         let store = Arc::new(MemoryStore::new());
         let engine = Engine::with_settings(store.clone(), settings).expect("the settings are valid");
-        Self { engine, held: Mutex::default(), rest: Rest(store) }
+        Self { engine, held: Mutex::default(), store: LastOwner(store) }
     }
 }
 
@@ -51,14 +52,14 @@ impl Guard for Lessor {
         "lessor"
     }
 
-    fn run(&self, key: &str, receipt: &Receipt) -> Told {
+    fn run(&self, key: &str, receipt: &Receipt) -> Outcome {
         match self.engine.acquire(key).wait().expect("acquire") {
             Acquisition::Acquired(lease) => {
                 lease.complete(receipt).wait().expect("complete");
-                Told::Done
+                Outcome::Done
             }
-            Acquisition::InProgress(view) => Told::Refused(view.ttl_left().unwrap_or_default()),
-            Acquisition::Completed(view) => Told::Replayed(view.result().expect("a receipt")),
+            Acquisition::InProgress(view) => Outcome::Refused(view.ttl_left().unwrap_or_default()),
+            Acquisition::Completed(view) => Outcome::Replayed(view.result().expect("a receipt")),
             other => panic!("{other:?}"),
         }
     }
@@ -76,11 +77,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_of_a_run_is_left_for_the_next() {
+    fn a_dropped_guard_frees_its_store() {
         let guard = Lessor::default();
         guard.hold("held");
-        assert_eq!(guard.run("done", &Receipt::new(1)), Told::Done);
-        let store = Arc::downgrade(&guard.rest.0);
+        assert_eq!(guard.run("done", &Receipt::new(1)), Outcome::Done);
+        let store = Arc::downgrade(&guard.store.0);
         assert_eq!(store.upgrade().expect("it is in use").len(), 2);
         drop(guard);
         assert!(store.upgrade().is_none());

@@ -1,6 +1,6 @@
-//! The work that all benchmarks measure, and the guards that people write by hand.
+//! The operations that all benchmarks measure, and hand-written guards to compare with.
 
-#![expect(clippy::disallowed_methods, reason = "the rivals keep time by themselves")]
+#![expect(clippy::disallowed_methods, reason = "the alternatives read the clock themselves")]
 
 mod lessor;
 mod rivals;
@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use lessor::{Lessor, Rest};
+pub use lessor::{LastOwner, Lessor};
 pub use rivals::{HandDashMap, HandMutexMap};
 
-/// How long a lease lasts, here and at the rivals.
+/// The duration of a lease, for lessor and its alternatives.
 pub const TTL: Duration = Duration::from_secs(300);
 
 /// The result of the guarded work: 64 bytes as JSON.
@@ -33,29 +33,29 @@ impl Receipt {
     }
 }
 
-/// What an acquire came to.
+/// The outcome of [`Guard::run`].
 #[derive(Debug, PartialEq)]
-pub enum Told {
-    /// The work was done now.
+pub enum Outcome {
+    /// The work was done by this call.
     Done,
-    /// Somebody holds the key for another so long.
+    /// Another caller holds the key, for this remaining time.
     Refused(Duration),
-    /// It had been done before.
+    /// The work was done before, and this is its result.
     Replayed(Receipt),
 }
 
-/// Something that guards work by a key.
+/// Guards work by a key.
 pub trait Guard: Send + Sync {
     fn name(&self) -> &'static str;
 
-    /// Acquires `key` and, if granted, completes it with `receipt`.
-    fn run(&self, key: &str, receipt: &Receipt) -> Told;
+    /// Acquires `key`, and completes it with `receipt` if granted.
+    fn run(&self, key: &str, receipt: &Receipt) -> Outcome;
 
     /// Acquires `key` and keeps holding it.
     fn hold(&self, key: &str);
 }
 
-/// A key as applications have them: a word, a colon and a number, 24 characters.
+/// Returns a key of the usual form: a word, a colon and a number, 24 characters.
 pub fn key(thread: u64, n: u64) -> String {
     format!("invoice:{thread:04}:{n:011}")
 }

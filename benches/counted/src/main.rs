@@ -1,7 +1,7 @@
-//! Runs one path COUNT times on one thread, for a program that counts instructions.
+//! Runs one operation COUNT times on one thread, for a program that counts instructions.
 //!
-//! What is prepared depends on OF alone, so the difference between two runs is the path itself. The process ends
-//! without tidying up, since that would depend on COUNT.
+//! The preparation depends on OF alone, so the difference between two runs is the operation itself.
+//! The process ends without dropping anything, since the time that takes would depend on COUNT.
 
 use std::mem::ManuallyDrop;
 use std::process::{ExitCode, exit};
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use lessor_core::{Acquisition, Clock, Engine, Lease, Settings, Timestamp};
-use lessor_counted::{Guard, HandDashMap, Receipt, TTL, Told, key};
+use lessor_counted::{Guard, HandDashMap, Outcome, Receipt, TTL, key};
 use lessor_memory::MemoryStore;
 
 const USAGE: &str = "usage: lessor-counted PATH COUNT OF, where PATH is one of\nfresh refused replayed extended lapsed once \
@@ -45,12 +45,12 @@ fn usage() -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Never dropped: what that takes depends on how many records there are.
+/// Leaks the value: the cost of dropping it depends on the number of records.
 fn kept<T>(guard: T) -> &'static T {
     Box::leak(Box::new(guard))
 }
 
-/// The engine that the benchmarks measure: in memory, on the machine's clock.
+/// Returns the engine that the benchmarks measure: in memory, on the machine's clock.
 fn engine() -> &'static Engine {
     engine_over(MemoryStore::new())
 }
@@ -119,13 +119,13 @@ fn lapsed(all: &[String], run: &[String]) {
     }
     clock.0.fetch_add(u64::try_from((TTL * 2).as_micros()).expect("minutes"), Ordering::Relaxed);
     for key in run {
-        // A lease that is given up is work for the janitor.
+        // The background thread releases abandoned leases.
         let lease = ManuallyDrop::new(granted(engine, key));
         assert_eq!(lease.attempt(), 2);
     }
 }
 
-/// Each of them once for the first time, and once again.
+/// Requests each key for the first time, and once again.
 fn once(run: &[String]) {
     let (engine, receipt) = (engine(), Receipt::new(1));
     let once = |key| engine.once(key).run(|_| Ok::<_, String>(receipt.clone())).expect("once");
@@ -138,7 +138,7 @@ fn once(run: &[String]) {
 fn rival_fresh(run: &[String]) {
     let (guard, receipt) = (kept(HandDashMap::default()), Receipt::new(1));
     for key in run {
-        assert_eq!(guard.run(key, &receipt), Told::Done);
+        assert_eq!(guard.run(key, &receipt), Outcome::Done);
     }
 }
 
@@ -147,7 +147,7 @@ fn rival_refused(run: &[String]) {
     let hot = key(1, 0);
     guard.hold(&hot);
     for _ in run {
-        assert!(matches!(guard.run(&hot, &receipt), Told::Refused(left) if left > Duration::ZERO));
+        assert!(matches!(guard.run(&hot, &receipt), Outcome::Refused(left) if left > Duration::ZERO));
     }
 }
 
@@ -157,11 +157,11 @@ fn rival_replayed(all: &[String], run: &[String]) {
         guard.run(key, &receipt);
     }
     for key in run {
-        assert_eq!(guard.run(key, &receipt), Told::Replayed(receipt.clone()));
+        assert_eq!(guard.run(key, &receipt), Outcome::Replayed(receipt.clone()));
     }
 }
 
-/// Stands still but for one step.
+/// A clock that advances only when it is set.
 #[derive(Debug)]
 struct HandClock(AtomicU64);
 

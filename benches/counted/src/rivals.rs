@@ -1,5 +1,5 @@
-//! The guards that people write by hand: a map, an expiry, and the result in place of the lease once it is there.
-//! They do the least that could be called the same: no retention, no fencing token, no failure, no waiter.
+//! Hand-written guards: a map with an expiry per key, and the result in place of the lease once
+//! there is one. They implement the minimum: no retention, no fencing token, no failure, no waiter.
 
 use std::collections::HashMap;
 use std::collections::hash_map;
@@ -9,7 +9,7 @@ use dashmap::DashMap;
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
-use crate::{Guard, Receipt, TTL, Told};
+use crate::{Guard, Outcome, Receipt, TTL};
 
 enum Entry {
     InProgress { lease_id: u128, expires_at: Instant },
@@ -21,13 +21,13 @@ impl Entry {
         Self::InProgress { lease_id, expires_at: now + TTL }
     }
 
-    /// What a later caller is told; `None` if the lease has run out.
-    fn tell(&self, now: Instant) -> Option<Told> {
+    /// Returns the answer for a later caller, or `None` if the lease has lapsed.
+    fn outcome(&self, now: Instant) -> Option<Outcome> {
         match self {
             Self::InProgress { expires_at, .. } if now >= *expires_at => None,
-            Self::InProgress { expires_at, .. } => Some(Told::Refused(*expires_at - now)),
+            Self::InProgress { expires_at, .. } => Some(Outcome::Refused(*expires_at - now)),
             Self::Completed(result) => {
-                Some(Told::Replayed(serde_json::from_slice(result).expect("a receipt")))
+                Some(Outcome::Replayed(serde_json::from_slice(result).expect("a receipt")))
             }
         }
     }
@@ -42,19 +42,19 @@ impl Entry {
     }
 }
 
-/// dashmap's entry API, with foldhash.
+/// Uses dashmap's entry API, with foldhash.
 #[derive(Default)]
 pub struct HandDashMap(DashMap<String, Entry, RandomState>);
 
 impl HandDashMap {
-    fn acquire(&self, key: &str) -> Result<u128, Told> {
+    fn acquire(&self, key: &str) -> Result<u128, Outcome> {
         let (now, lease_id) = (Instant::now(), fastrand::u128(..));
         match self.0.entry(key.to_owned()) {
             dashmap::Entry::Vacant(slot) => {
                 slot.insert(Entry::granted(lease_id, now));
             }
-            dashmap::Entry::Occupied(mut slot) => match slot.get().tell(now) {
-                Some(told) => return Err(told),
+            dashmap::Entry::Occupied(mut slot) => match slot.get().outcome(now) {
+                Some(outcome) => return Err(outcome),
                 None => *slot.get_mut() = Entry::granted(lease_id, now),
             },
         }
@@ -67,12 +67,12 @@ impl Guard for HandDashMap {
         "dashmap by hand"
     }
 
-    fn run(&self, key: &str, receipt: &Receipt) -> Told {
+    fn run(&self, key: &str, receipt: &Receipt) -> Outcome {
         match self.acquire(key) {
-            Err(told) => told,
+            Err(outcome) => outcome,
             Ok(lease_id) => {
                 self.0.get_mut(key).expect("acquired").complete(lease_id, receipt);
-                Told::Done
+                Outcome::Done
             }
         }
     }
@@ -87,14 +87,14 @@ impl Guard for HandDashMap {
 pub struct HandMutexMap(Mutex<HashMap<String, Entry, RandomState>>);
 
 impl HandMutexMap {
-    fn acquire(&self, key: &str) -> Result<u128, Told> {
+    fn acquire(&self, key: &str) -> Result<u128, Outcome> {
         let (now, lease_id) = (Instant::now(), fastrand::u128(..));
         match self.0.lock().entry(key.to_owned()) {
             hash_map::Entry::Vacant(slot) => {
                 slot.insert(Entry::granted(lease_id, now));
             }
-            hash_map::Entry::Occupied(mut slot) => match slot.get().tell(now) {
-                Some(told) => return Err(told),
+            hash_map::Entry::Occupied(mut slot) => match slot.get().outcome(now) {
+                Some(outcome) => return Err(outcome),
                 None => *slot.get_mut() = Entry::granted(lease_id, now),
             },
         }
@@ -107,12 +107,12 @@ impl Guard for HandMutexMap {
         "Mutex<HashMap> by hand"
     }
 
-    fn run(&self, key: &str, receipt: &Receipt) -> Told {
+    fn run(&self, key: &str, receipt: &Receipt) -> Outcome {
         match self.acquire(key) {
-            Err(told) => told,
+            Err(outcome) => outcome,
             Ok(lease_id) => {
                 self.0.lock().get_mut(key).expect("acquired").complete(lease_id, receipt);
-                Told::Done
+                Outcome::Done
             }
         }
     }

@@ -1,5 +1,5 @@
-//! The reference: a bare map and a log with group commit. It does the least that could be called the same: no retention, no
-//! fencing token, no failure, no waiter, no next segment, no compaction.
+//! The reference: a bare map and a log with group commit. It implements the minimum: no retention,
+//! no fencing token, no failure, no waiter, no further segments, no compaction.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -30,7 +30,7 @@ type Refusal = Reply<u128, Arc<[u8]>>;
 type Shard = HashMap<String, Entry, RandomState>;
 
 struct Entry {
-    /// When this is durable.
+    /// The number that must be durable before the entry may be observed.
     number: u64,
     state: State,
 }
@@ -41,7 +41,7 @@ enum State {
 }
 
 impl<C: Commit> BareLog<C> {
-    /// Opens what is in `folder`, and begins a new file if there is nothing.
+    /// Opens the log in `folder`, or creates one.
     pub(super) fn open(folder: &Path, promise: Promise) -> Self {
         let path = folder.join(FILE);
         let Ok(old) = File::open(&path) else {
@@ -55,7 +55,7 @@ impl<C: Commit> BareLog<C> {
     fn recover(&self, key: &str, body: &[u8]) {
         let mut shard = self.shard(key).lock();
         let state = match body.try_into() {
-            // Its time is over: the process that held it is gone.
+            // The lease has ended, since the process that held it has.
             Ok(id) => State::Held { lease_id: u128::from_le_bytes(id), expires_at: Instant::now() },
             Err(_) => State::Completed(body.into()),
         };
@@ -75,15 +75,15 @@ impl<C: Commit> BareLog<C> {
 
     fn shard(&self, key: &str) -> &Mutex<Shard> {
         let hash = self.hasher.hash_one(key);
-        // The lower bits choose the place in the shard.
+        // The lower bits of the hash choose the bucket in the shard.
         &self.shards[(hash >> 58) as usize]
     }
 
-    /// The grant, and when it counts.
+    /// Returns the lease id, and the ticket to wait for until the grant is durable.
     fn stage_grant(&self, key: &str, ttl: Duration) -> Result<(u128, Ticket), Refusal> {
         let mut shard = self.shard(key).lock();
         match shard.get(key) {
-            // What is not on the disk yet is nobody's to see.
+            // Callers must not observe what is not on the disk yet.
             Some(Entry { number, .. }) if !self.commit.group().is_durable(*number) => {
                 return Err(Reply::InProgress);
             }
@@ -134,7 +134,7 @@ impl<C: Commit> LeaseService for BareLog<C> {
                 self.commit.settle(ticket).await;
                 Reply::Acquired(lease_id)
             }
-            Err(told) => told,
+            Err(reply) => reply,
         }
     }
 
@@ -147,14 +147,14 @@ impl<C: Commit> LeaseService for BareLog<C> {
     }
 
     async fn wait(&self, _: &str) -> Arc<[u8]> {
-        panic!("it wakes nobody");
+        panic!("waiting is not supported");
     }
 
     async fn acquire_all(&self, keys: &[String], ttl: Duration) -> Vec<u128> {
         let staged: Vec<_> = keys.iter().map(|key| self.stage_grant(key, ttl)).collect();
         let mut lease_ids = Vec::with_capacity(keys.len());
         for staged in staged {
-            let (lease_id, ticket) = staged.unwrap_or_else(|told| panic!("{told:?}"));
+            let (lease_id, ticket) = staged.unwrap_or_else(|reply| panic!("{reply:?}"));
             lease_ids.push(lease_id);
             self.commit.settle(ticket).await;
         }
@@ -163,10 +163,10 @@ impl<C: Commit> LeaseService for BareLog<C> {
 }
 
 impl<C: Commit> Filled for BareLog<C> {
-    /// A file of exactly what that many cycles write.
+    /// Writes a file with the exact size that the given number of cycles takes.
     fn fill(&self, count: u64) {
         let path = self.folder.join(FILE);
-        std::fs::remove_file(&path).expect("the file as it was begun");
+        std::fs::remove_file(&path).expect("the file was created");
         let mut file = LogFile::create(&path, count * (GRANTED + COMPLETED) as u64, Promise::Process);
         let mut bytes = Vec::new();
         for n in 0..count {

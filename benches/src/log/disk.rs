@@ -1,5 +1,5 @@
-//! The file of the bare log: preallocated, filled with zeros and synced before anything is timed, then written from its start to its
-//! end and over again. Nothing but the data has to reach the disk when it is synced.
+//! The file of the bare log: preallocated, filled with zeros and synced before the measurement,
+//! then written from start to end repeatedly. A sync has to write nothing but the data.
 
 use std::fs::{File, OpenOptions};
 use std::io::Read;
@@ -8,7 +8,8 @@ use std::path::Path;
 
 use super::Promise;
 
-/// What lessor writes for a grant and for a completion, with a key of 24 and a result of 64 bytes.
+/// The sizes that lessor writes for a grant and for a completion, with a key of 24 bytes and a
+/// result of 64 bytes.
 pub(super) const GRANTED: usize = 72;
 pub(super) const COMPLETED: usize = 172;
 
@@ -24,8 +25,9 @@ pub(super) struct LogFile {
 impl LogFile {
     pub(super) fn create(path: &Path, size: u64, promise: Promise) -> Self {
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(path).expect("a new file");
-        // In small pieces: what is written in large ones is cached in large folios, and a later write of a few bytes has to
-        // look at all of its folio's blocks, which made it four times as long and each sync a sixth longer (Linux 6.18, ext4).
+        // Written in small pieces. Large writes are cached in large folios, and a later write of a
+        // few bytes checks all blocks of its folio, which made writes four times and syncs a sixth
+        // longer (Linux 6.18, ext4).
         let zeros = vec![0; 16 << 10];
         let size = size.next_multiple_of(zeros.len() as u64);
         for offset in (0..size).step_by(zeros.len()) {
@@ -47,7 +49,8 @@ impl LogFile {
     }
 }
 
-/// Appends a frame of `size` bytes: its length, a CRC32C over the rest, the key's and the body's lengths, both, and zeros.
+/// Appends a frame of `size` bytes: its length, a CRC32C over the rest, the key's and the body's
+/// lengths, both, and zeros.
 pub(super) fn frame(out: &mut Vec<u8>, key: &str, body: &[u8], size: usize) {
     let start = out.len();
     let size = size.max(HEAD + key.len() + body.len());
@@ -62,7 +65,7 @@ pub(super) fn frame(out: &mut Vec<u8>, key: &str, body: &[u8], size: usize) {
     out[start + 4..start + 8].copy_from_slice(&crc.to_le_bytes());
 }
 
-/// Hands the key and the body of each frame to `each`, up to the first that is none.
+/// Passes the key and the body of each frame to `each`, up to the first invalid frame.
 pub(super) fn replay(mut file: File, mut each: impl FnMut(&str, &[u8])) {
     let mut buffer = vec![0; 1 << 20];
     let mut filled = 0;

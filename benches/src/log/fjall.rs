@@ -1,4 +1,5 @@
-//! fjall. A key's lock is held until its write is durable, so that nobody is told what could still be lost.
+//! fjall. A lock per key is held until the write is durable, so that no caller receives an answer
+//! that could still be lost.
 
 use std::hash::BuildHasher;
 use std::path::Path;
@@ -8,7 +9,7 @@ use foldhash::fast::RandomState;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::Promise;
-use super::kv::{AT_ONCE, Store};
+use super::kv::{RECORDS_PER_TRANSACTION, Store};
 
 pub(super) struct Fjall {
     database: Database,
@@ -34,10 +35,10 @@ impl Fjall {
 }
 
 impl Store for Fjall {
-    fn read<T>(&self, key: &str, look: impl FnOnce(Option<&[u8]>) -> T) -> T {
-        // What is inserted can be seen before it is durable.
+    fn read<T>(&self, key: &str, with: impl FnOnce(Option<&[u8]>) -> T) -> T {
+        // An insertion is visible before it is durable.
         let _lock = self.lock(key);
-        look(self.leases.get(key).expect("get").as_deref())
+        with(self.leases.get(key).expect("get").as_deref())
     }
 
     fn update(&self, key: &str, change: impl Fn(Option<&[u8]>) -> Option<Vec<u8>>) {
@@ -54,7 +55,7 @@ impl Store for Fjall {
         let mut records = records.peekable();
         while records.peek().is_some() {
             let mut batch = self.database.batch();
-            for (key, value) in records.by_ref().take(AT_ONCE) {
+            for (key, value) in records.by_ref().take(RECORDS_PER_TRANSACTION) {
                 batch.insert(&self.leases, key, value);
             }
             batch.commit().expect("commit");

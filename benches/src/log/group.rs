@@ -1,8 +1,9 @@
-//! Group commit in two ways: whoever comes first commits for all that gathered, or a thread of its own does.
+//! Group commit in two ways: the first caller commits for all, or a separate thread does.
 //!
-//! No lock is held while the disk works. All who wait for a batch share one condition variable, because waking them
-//! one by one costs more than the sync. Before it writes, the committer yields for as long as its batch still grows
-//! towards the size of the last one: those it has just woken are on their way.
+//! No lock is held during disk operations. All callers that wait for a batch share one condition
+//! variable, because waking them one by one costs more than the sync. Before it writes, the
+//! committer yields as long as its batch grows towards the size of the last one: the callers that
+//! it has just woken are about to join it.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,25 +16,25 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::disk::LogFile;
 
-/// Who commits.
+/// A way to commit.
 pub(super) trait Commit: Send + Sync + 'static {
     fn new(file: LogFile) -> Self;
 
     fn group(&self) -> &Group;
 
-    /// Has `frame` written with the next batch.
+    /// Adds `frame` to the next batch.
     fn stage(&self, frame: impl FnOnce(&mut Vec<u8>)) -> Ticket;
 
-    /// Until that batch is on the disk.
+    /// Waits until the ticket's batch is on the disk.
     fn settle(&self, ticket: Ticket) -> impl Future<Output = ()> + Send;
 }
 
-/// What gathers for the next commit.
+/// The frames of the next commit.
 pub(super) struct Group {
     queue: Mutex<Queue>,
     more: parking_lot::Condvar,
     file: Mutex<LogFile>,
-    /// Everything staged up to this number is on the disk.
+    /// The number of the last frame that is on the disk.
     durable: AtomicU64,
 }
 
@@ -43,9 +44,9 @@ struct Queue {
     batch: Arc<Batch>,
     staged: u64,
     count: u64,
-    /// How many the last batch had.
+    /// The number of frames in the last batch.
     last: u64,
-    /// Somebody leads, or is about to.
+    /// True while a caller leads, or is about to.
     led: bool,
     stopping: bool,
 }
@@ -66,12 +67,12 @@ struct Waiting {
 enum Step {
     #[default]
     Waits,
-    /// One of those who wait is to lead.
+    /// One of the waiting callers must become the leader.
     WantsLeader,
     Done,
 }
 
-/// A place in a batch.
+/// A frame's place in a batch.
 pub(super) struct Ticket {
     batch: Arc<Batch>,
     leads: bool,
@@ -98,7 +99,7 @@ impl Group {
         }
     }
 
-    /// Whether what was staged with this number is on the disk.
+    /// Returns whether the frame with this number is on the disk.
     pub(super) fn is_durable(&self, number: u64) -> bool {
         self.durable.load(Ordering::Acquire) >= number
     }
@@ -112,7 +113,7 @@ impl Group {
         (queue, ticket)
     }
 
-    /// Commits what has gathered, and is back before those who wait for it are told.
+    /// Commits the queue. Returns before the callers that wait for the batch are notified.
     fn commit<'g>(&'g self, mut queue: MutexGuard<'g, Queue>) -> (MutexGuard<'g, Queue>, Arc<Batch>) {
         let mut had = queue.count;
         while had < queue.last {
@@ -137,7 +138,7 @@ impl Group {
 
 impl Batch {
     fn lock(&self) -> StdMutexGuard<'_, Waiting> {
-        self.waiting.lock().expect("nobody panics here")
+        self.waiting.lock().expect("no thread panics while it holds this lock")
     }
 
     fn finish(&self) {
@@ -156,7 +157,7 @@ impl Batch {
         self.changed.notify_one();
     }
 
-    /// True if the one who waited is to lead.
+    /// Returns true if the caller must become the leader.
     fn wait(&self) -> bool {
         let mut waiting = self.lock();
         loop {
@@ -166,13 +167,15 @@ impl Batch {
                     waiting.step = Step::Waits;
                     return true;
                 }
-                Step::Waits => waiting = self.changed.wait(waiting).expect("nobody panics here"),
+                Step::Waits => {
+                    waiting = self.changed.wait(waiting).expect("no thread panics while it holds this lock")
+                }
             }
         }
     }
 }
 
-/// For the thread of its own only: a future does not lead.
+/// For [`Writer`] only: a future cannot become the leader.
 impl Future for Ticket {
     type Output = ();
 
@@ -186,7 +189,7 @@ impl Future for Ticket {
     }
 }
 
-/// Whoever comes first commits for all that gathered. For threads: it blocks.
+/// The first caller commits for all. For threads, since it blocks.
 pub(super) struct Leader(Group);
 
 impl Leader {
@@ -224,7 +227,7 @@ impl Commit for Leader {
     }
 }
 
-/// A thread of its own commits for all that gathered. For tasks.
+/// A separate thread commits for all. For tasks.
 pub(super) struct Writer {
     group: Arc<Group>,
     thread: Option<JoinHandle<()>>,

@@ -1,5 +1,5 @@
-//! The guard that people write by hand on an embedded key-value store: look, and if there is nothing, write within a
-//! transaction. It does the least that could be called the same.
+//! A hand-written guard on an embedded key-value store: read the key, and if it is absent, write it
+//! within a transaction. It implements the minimum.
 
 use std::cell::Cell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -7,36 +7,37 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use lessor_contention::{LeaseService, Reply};
 
 use super::{Filled, key, result};
-use crate::work::Bells;
+use crate::work::Notifications;
 
 /// An embedded key-value store.
 pub(super) trait Store: Send + Sync + 'static {
-    /// Shows `look` the value under `key`.
-    fn read<T>(&self, key: &str, look: impl FnOnce(Option<&[u8]>) -> T) -> T;
+    /// Passes the value of `key` to `with`.
+    fn read<T>(&self, key: &str, with: impl FnOnce(Option<&[u8]>) -> T) -> T;
 
-    /// Atomically puts what `change` makes of the value, or leaves it if that is nothing, and is as durable as
-    /// promised when it returns. `change` may be asked again; what it says last counts.
+    /// Atomically replaces the value with what `change` returns, or keeps it if that is `None`.
+    /// Durable as promised when it returns. `change` may be called repeatedly; the last call
+    /// counts.
     fn update(&self, key: &str, change: impl Fn(Option<&[u8]>) -> Option<Vec<u8>>);
 
-    /// Puts all of `records`, durably, in as few transactions as is sensible.
+    /// Writes all of `records`, durably, in as few transactions as practical.
     fn put_all(&self, records: impl Iterator<Item = (String, Vec<u8>)>);
 }
 
-/// How many records one transaction of a [`Store::put_all`] should have.
-pub(super) const AT_ONCE: usize = 10_000;
+/// The number of records per transaction of [`Store::put_all`].
+pub(super) const RECORDS_PER_TRANSACTION: usize = 10_000;
 
-pub(super) struct ByHand<S>(S, Bells);
+pub(super) struct ByHand<S>(S, Notifications);
 
 const HELD: u8 = 0;
 const COMPLETED: u8 = 1;
 
 impl<S: Store> ByHand<S> {
     pub(super) fn new(store: S) -> Self {
-        Self(store, Bells::default())
+        Self(store, Notifications::default())
     }
 
-    fn look(&self, key: &str) -> Option<Reply<u128, Vec<u8>>> {
-        self.0.read(key, |record| record.and_then(tell))
+    fn current_reply(&self, key: &str) -> Option<Reply<u128, Vec<u8>>> {
+        self.0.read(key, |record| record.and_then(reply_to))
     }
 
     /// Replaces the record of the holder.
@@ -53,20 +54,20 @@ impl<S: Store> LeaseService for ByHand<S> {
     type Result = Vec<u8>;
 
     async fn acquire(&self, key: &str, ttl: Duration) -> Reply<u128, Vec<u8>> {
-        if let Some(told) = self.look(key) {
-            return told;
+        if let Some(reply) = self.current_reply(key) {
+            return reply;
         }
         let lease_id = fastrand::u128(..);
         let granted = held(lease_id, ttl);
-        // Somebody may have come first.
-        let told = Cell::new(None);
+        // Another caller may have been faster.
+        let reply = Cell::new(None);
         self.0.update(key, |record| {
-            let there = record.and_then(tell);
-            let grant = there.is_none().then(|| granted.clone());
-            told.set(there);
+            let found = record.and_then(reply_to);
+            let grant = found.is_none().then(|| granted.clone());
+            reply.set(found);
             grant
         });
-        told.into_inner().unwrap_or(Reply::Acquired(lease_id))
+        reply.into_inner().unwrap_or(Reply::Acquired(lease_id))
     }
 
     async fn extend(&self, key: &str, by: &mut u128, ttl: Duration) {
@@ -75,7 +76,7 @@ impl<S: Store> LeaseService for ByHand<S> {
 
     async fn complete(&self, key: &str, by: u128, result: &[u8]) {
         self.replace(key, by, &completed(result));
-        self.1.ring(key);
+        self.1.notify(key);
     }
 
     async fn wait(&self, key: &str) -> Vec<u8> {
@@ -96,7 +97,7 @@ impl<S: Store> Filled for ByHand<S> {
     }
 
     fn shown(&self, key: &str) -> Option<Vec<u8>> {
-        match self.look(key) {
+        match self.current_reply(key) {
             Some(Reply::Completed(result)) => Some(result),
             _ => None,
         }
@@ -112,8 +113,8 @@ fn completed(result: &[u8]) -> Vec<u8> {
     [&[COMPLETED][..], result].concat()
 }
 
-/// What a later caller is told; `None` if the lease has run out.
-fn tell(record: &[u8]) -> Option<Reply<u128, Vec<u8>>> {
+/// Returns the answer for a later caller, or `None` if the lease has lapsed.
+fn reply_to(record: &[u8]) -> Option<Reply<u128, Vec<u8>>> {
     match record {
         [COMPLETED, result @ ..] => Some(Reply::Completed(result.to_vec())),
         [HELD, rest @ ..] => {

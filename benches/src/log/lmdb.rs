@@ -5,7 +5,7 @@ use std::path::Path;
 use lmdb::{Database, DatabaseFlags, Environment, EnvironmentFlags, RwTransaction, Transaction, WriteFlags};
 
 use super::Promise;
-use super::kv::{AT_ONCE, Store};
+use super::kv::{RECORDS_PER_TRANSACTION, Store};
 
 pub(super) struct Lmdb {
     environment: Environment,
@@ -45,9 +45,9 @@ impl Lmdb {
 }
 
 impl Store for Lmdb {
-    fn read<T>(&self, key: &str, look: impl FnOnce(Option<&[u8]>) -> T) -> T {
+    fn read<T>(&self, key: &str, with: impl FnOnce(Option<&[u8]>) -> T) -> T {
         let transaction = self.environment.begin_ro_txn().expect("begin");
-        look(self.get(&transaction, key))
+        with(self.get(&transaction, key))
     }
 
     fn update(&self, key: &str, change: impl Fn(Option<&[u8]>) -> Option<Vec<u8>>) {
@@ -62,7 +62,7 @@ impl Store for Lmdb {
         let mut records = records.peekable();
         while records.peek().is_some() {
             self.write(|transaction| {
-                for (key, value) in records.by_ref().take(AT_ONCE) {
+                for (key, value) in records.by_ref().take(RECORDS_PER_TRANSACTION) {
                     transaction.put(self.leases, &key, &value, WriteFlags::empty()).expect("put");
                 }
             });

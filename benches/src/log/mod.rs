@@ -1,4 +1,4 @@
-//! Guards in files: lessor, embedded databases with a guard written by hand, and a bare log.
+//! Guards in files: lessor, embedded databases with a hand-written guard, and a bare log.
 
 mod bare_log;
 mod disk;
@@ -21,21 +21,21 @@ use self::kv::ByHand;
 use crate::lessor::{engine, log, settle};
 use crate::work::{Contender, PURGE_EVERY, Work, measure_warm};
 
-/// What an answer survives.
+/// The events that acknowledged writes survive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Promise {
-    /// Power loss: synced before it is given.
+    /// Power loss: writes are synced before they are acknowledged.
     Disk,
-    /// The death of the process. For filling in what is then opened.
+    /// The end of the process. For filling stores that are opened later.
     Process,
 }
 
-/// How finished keys are named.
+/// Returns the key of a completed record.
 fn key(n: u64) -> String {
     format!("invoice:0000:{n:011}")
 }
 
-/// The result of the key.
+/// Returns the result of that key.
 fn result(n: u64) -> Vec<u8> {
     format!("{n:064}").into_bytes()
 }
@@ -51,7 +51,7 @@ pub(crate) const CONTENDERS: [Contender; 7] = [
     Contender {
         name: "redb",
         is_reference: false,
-        note: "a transaction per write, which callers do not share, Durability::Immediate",
+        note: "a transaction per write, not shared between callers, Durability::Immediate",
     },
     Contender {
         name: "fjall",
@@ -67,12 +67,12 @@ pub(crate) const CONTENDERS: [Contender; 7] = [
     Contender {
         name: "LMDB",
         is_reference: false,
-        note: "a transaction per write, which syncs, and which callers do not share",
+        note: "a synced transaction per write, not shared between callers",
     },
     Contender {
         name: "bare log",
         is_reference: true,
-        note: "a map and a file, preallocated, written and synced once for all who wait; no retention, no compaction",
+        note: "a map and a preallocated file, written and synced once for all waiting callers; no retention, no compaction",
     },
 ];
 
@@ -114,12 +114,12 @@ pub(crate) fn run(
     })
 }
 
-/// A guard that can be filled with finished records.
+/// A guard that can be filled with completed records.
 trait Filled {
-    /// Completes the first `count` keys, in whatever way is quickest.
+    /// Completes the first `count` keys in the fastest way.
     fn fill(&self, count: u64);
 
-    /// The result of a key.
+    /// Returns the result of a key.
     fn shown(&self, key: &str) -> Option<Vec<u8>>;
 }
 

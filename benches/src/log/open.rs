@@ -1,8 +1,9 @@
-//! Opening a store with many finished records: how long until it gives its first answer, what it holds in memory then, and
-//! what it takes on the disk. After a clean close, and after the process was killed while the store was open.
+//! Opening a store with many completed records: the time until its first answer, its memory then,
+//! and its size on the disk. After a clean close, and after the process was killed while the store
+//! was open.
 //!
-//! Each store is filled by one process and opened by another, so that nothing is left over in memory. The files are in
-//! the system's cache.
+//! Each store is filled by one process and opened by another, so that nothing remains in memory.
+//! The files are in the system's cache.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -18,7 +19,7 @@ use crate::suite::cases::End;
 
 const MARK: &str = "--child";
 
-/// A store with so many finished records, to be opened again and again.
+/// A store with completed records, to be opened repeatedly.
 pub(crate) struct Full {
     name: String,
     folder: PathBuf,
@@ -36,7 +37,7 @@ impl Full {
         Ok(Self { name: name.to_owned(), folder: folder.to_owned(), records, allocated })
     }
 
-    /// Opens a copy. Returns the seconds that took, and the bytes of memory that it holds.
+    /// Opens a copy. Returns the time in seconds, and the bytes of memory that the store takes.
     pub(crate) fn open(&self) -> Result<(f64, f64), String> {
         let (filled, copy) = (self.folder.join("filled"), self.folder.join("copy"));
         copy_folder(&filled, &copy).map_err(text)?;
@@ -56,7 +57,7 @@ enum Task {
 const TASKS: [(&str, Task); 3] =
     [("fill", Task::Fill(End::Clean)), ("fill-and-die", Task::Fill(End::Killed)), ("open", Task::Open)];
 
-/// What a process of its own is to do.
+/// A task for a separate process.
 pub(crate) struct Child {
     task: Task,
     name: String,
@@ -72,7 +73,7 @@ impl Child {
         (mark == MARK).then_some(Self { task: *task, name, folder, records: records.to_str()?.parse().ok()? })
     }
 
-    /// Runs it in a process of its own, and gives back the seconds and the bytes that it tells.
+    /// Runs the task in a separate process. Returns the seconds and the bytes that it prints.
     fn spawn(&self) -> Result<(f64, f64), String> {
         let word = TASKS.iter().find(|(_, task)| *task == self.task).map(|(word, _)| *word).expect("a task");
         let own = std::env::current_exe().map_err(text)?;
@@ -85,41 +86,42 @@ impl Child {
             .stderr(Stdio::inherit())
             .spawn()
             .map_err(text)?;
-        let mut told = String::new();
-        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut told).map_err(text)?;
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).map_err(text)?;
         if self.task == Task::Fill(End::Killed) {
             child.kill().map_err(text)?;
         }
         child.wait().map_err(text)?;
-        let numbers: Vec<f64> = told.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+        let numbers: Vec<f64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
         match numbers[..] {
             [seconds, bytes] => Ok((seconds, bytes)),
-            _ => Err(format!("the process said {told:?}")),
+            _ => Err(format!("the process printed {line:?}")),
         }
     }
 
     pub(crate) fn run(&self) -> Result<(), String> {
         let (before, begun) = (resident(), Instant::now());
-        // What is filled in is handed to the operating system; what is opened promises what stores promise by default.
+        // Filling only passes the data to the operating system. An opened store has the default
+        // durability.
         let promise = if self.task == Task::Open { Promise::Disk } else { Promise::Process };
         let guard = super::open(&self.name, &self.folder, promise)?;
         match self.task {
             Task::Open => {
                 let last = self.records - 1;
                 assert_eq!(guard.shown(&key(last)), Some(result(last)), "the record is there");
-                tell(begun.elapsed(), resident().saturating_sub(before));
+                print(begun.elapsed(), resident().saturating_sub(before));
             }
             Task::Fill(End::Clean) => {
                 guard.fill(self.records);
                 drop(guard);
-                tell(begun.elapsed(), 0);
+                print(begun.elapsed(), 0);
             }
             Task::Fill(End::Killed) => {
                 guard.fill(self.records);
-                // What runs in the background comes to its end, so that an idle store is killed.
+                // Wait for background work to finish, so that an idle store is killed.
                 std::thread::sleep(Duration::from_secs(2));
-                tell(begun.elapsed(), 0);
-                // Until it is killed, or whoever wanted to do that is gone.
+                print(begun.elapsed(), 0);
+                // Wait to be killed, or for the parent process to end.
                 let _ = std::io::stdin().read(&mut [0]);
             }
         }
@@ -127,11 +129,11 @@ impl Child {
     }
 }
 
-fn tell(took: Duration, bytes: u64) {
+fn print(took: Duration, bytes: u64) {
     println!("{} {bytes}", took.as_secs_f64());
 }
 
-/// This process's resident bytes.
+/// Returns the resident bytes of this process.
 fn resident() -> u64 {
     let status = fs::read_to_string("/proc/self/status").expect("Linux's /proc");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
@@ -139,7 +141,7 @@ fn resident() -> u64 {
     kib * 1024
 }
 
-/// The files' lengths and what they have allocated.
+/// Returns the total of the files' lengths and of their allocated bytes.
 fn size(folder: &Path) -> std::io::Result<(u64, u64)> {
     let (mut length, mut allocated) = (0, 0);
     for entry in fs::read_dir(folder)? {
@@ -162,7 +164,7 @@ fn copy_folder(from: &Path, to: &Path) -> std::io::Result<()> {
             copy_folder(&entry.path(), &target)?;
         } else {
             fs::copy(entry.path(), &target)?;
-            // Or whoever opens it would pay for the copying with its first sync.
+            // Otherwise the first sync of the opened store would include the copying.
             File::open(target)?.sync_all()?;
         }
     }
@@ -173,7 +175,7 @@ fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-/// lessor with its log, which is closed in the end.
+/// lessor with its log, which is closed when this is dropped.
 pub(super) struct Lessor(lessor::Engine, std::sync::Arc<lessor::FileStore>);
 
 impl Lessor {
@@ -190,11 +192,11 @@ impl Drop for Lessor {
 }
 
 impl Filled for Lessor {
-    /// Many at once, who share commits.
+    /// Completes many keys concurrently, which share commits.
     fn fill(&self, count: u64) {
-        const AT_ONCE: usize = 4096;
+        const RECORDS_PER_TRANSACTION: usize = 4096;
         let all: Vec<u64> = (0..count).collect();
-        for some in all.chunks(AT_ONCE) {
+        for some in all.chunks(RECORDS_PER_TRANSACTION) {
             let keys: Vec<String> = some.iter().map(|n| key(*n)).collect();
             let asked: Vec<_> = keys.iter().map(|key| self.0.acquire(key).send()).collect();
             let granted = |answer| match answer {

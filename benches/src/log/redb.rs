@@ -5,7 +5,7 @@ use std::path::Path;
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 
 use super::Promise;
-use super::kv::{AT_ONCE, Store};
+use super::kv::{RECORDS_PER_TRANSACTION, Store};
 
 const LEASES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("leases");
 
@@ -26,7 +26,7 @@ impl Redb {
         opened
     }
 
-    /// `work` says whether to commit.
+    /// `work` returns whether to commit.
     fn write(
         &self,
         durability: Durability,
@@ -43,10 +43,10 @@ impl Redb {
 }
 
 impl Store for Redb {
-    fn read<T>(&self, key: &str, look: impl FnOnce(Option<&[u8]>) -> T) -> T {
+    fn read<T>(&self, key: &str, with: impl FnOnce(Option<&[u8]>) -> T) -> T {
         let table = self.database.begin_read().expect("begin").open_table(LEASES).expect("table");
         let value = table.get(key).expect("get");
-        look(value.as_ref().map(|value| value.value()))
+        with(value.as_ref().map(|value| value.value()))
     }
 
     fn update(&self, key: &str, change: impl Fn(Option<&[u8]>) -> Option<Vec<u8>>) {
@@ -60,13 +60,13 @@ impl Store for Redb {
         let mut records = records.peekable();
         while records.peek().is_some() {
             self.write(Durability::None, |table| {
-                for (key, value) in records.by_ref().take(AT_ONCE) {
+                for (key, value) in records.by_ref().take(RECORDS_PER_TRANSACTION) {
                     table.insert(key.as_str(), value.as_slice()).expect("insert");
                 }
                 true
             });
         }
-        // With what it needs to be opened quickly after a crash.
+        // Includes the data that makes opening fast after a crash.
         let mut last = self.database.begin_write().expect("begin");
         last.set_quick_repair(true);
         last.commit().expect("commit");

@@ -21,8 +21,8 @@ impl Sled {
 }
 
 impl Store for Sled {
-    fn read<T>(&self, key: &str, look: impl FnOnce(Option<&[u8]>) -> T) -> T {
-        look(self.database.get(key).expect("get").as_deref())
+    fn read<T>(&self, key: &str, with: impl FnOnce(Option<&[u8]>) -> T) -> T {
+        with(self.database.get(key).expect("get").as_deref())
     }
 
     fn update(&self, key: &str, change: impl Fn(Option<&[u8]>) -> Option<Vec<u8>>) {

@@ -1,5 +1,5 @@
-//! SQLite: one table, an upsert to acquire, an update to complete. Each statement is a transaction that takes the write
-//! lock as it begins, so that nobody has to begin again.
+//! SQLite: one table, an upsert to acquire, an update to complete. Each statement is a transaction
+//! that takes the write lock first, so that none has to be restarted.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,23 +9,24 @@ use lessor_contention::{LeaseService, Reply};
 use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension, Params, params};
 
-use super::kv::{AT_ONCE, now};
+use super::kv::{RECORDS_PER_TRANSACTION, now};
 use super::{Filled, Promise, key, result};
-use crate::work::{Bells, Purger};
+use crate::work::{Notifications, Purger};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 type Id = [u8; 16];
 
 pub(super) struct Sqlite {
-    /// SQLite has one writer at a time anyway, and where each takes long, waiting for a mutex is twice as fast as SQLite's polling.
+    /// SQLite has a single writer anyway, and for long transactions a mutex is twice as fast as
+    /// SQLite's polling.
     writer: Arc<Mutex<Connection>>,
     /// One for each thread that reads.
     others: Mutex<Vec<Connection>>,
     path: PathBuf,
     promise: Promise,
     retention: Duration,
-    bells: Bells,
+    notifications: Notifications,
     _purger: Option<Purger>,
 }
 
@@ -38,15 +39,15 @@ const ACQUIRE: &str = "INSERT INTO leases VALUES (?1, ?2, ?3, NULL) ON CONFLICT 
 const EXTEND: &str =
     "UPDATE leases SET until = ?3 WHERE key = ?1 AND lease_id = ?2 AND result IS NULL AND until > ?4";
 
-/// From then on `until` is how long the result is kept.
+/// Once the record is completed, `until` is the end of its retention.
 const COMPLETE: &str =
     "UPDATE leases SET result = ?3, until = ?4 WHERE key = ?1 AND lease_id = ?2 AND result IS NULL";
 
 const FILL: &str = "INSERT INTO leases VALUES (?1, ?2, ?3, ?4)";
 
-const LOOK: &str = "SELECT until, result FROM leases WHERE key = ?1";
+const SELECT: &str = "SELECT until, result FROM leases WHERE key = ?1";
 
-/// What is over is found by an index, where anything ever is.
+/// Expired records are found by an index, in workloads where records expire.
 const INDEX: &str = "CREATE INDEX IF NOT EXISTS over ON leases (until) WHERE result IS NOT NULL";
 const PURGE: &str = "DELETE FROM leases WHERE result IS NOT NULL AND until <= ?1";
 
@@ -67,7 +68,7 @@ impl Sqlite {
         });
         Self {
             _purger: purger,
-            bells: Bells::default(),
+            notifications: Notifications::default(),
             writer,
             others: Mutex::default(),
             path,
@@ -84,15 +85,16 @@ impl Sqlite {
         done
     }
 
-    /// How many rows a statement has changed.
+    /// Returns the number of rows that a statement changed.
     fn write(&self, statement: &str, params: impl Params) -> usize {
         self.writer.lock().prepare_cached(statement).expect("statement").execute(params).expect(statement)
     }
 
-    fn look(&self, key: &str) -> Option<Reply<Id, Vec<u8>>> {
+    fn current_reply(&self, key: &str) -> Option<Reply<Id, Vec<u8>>> {
         self.with_connection(|connection| {
-            let mut look = connection.prepare_cached(LOOK).expect("statement");
-            look.query_row([key], |row| Ok(tell(row.get(0)?, row.get(1)?)))
+            let mut statement = connection.prepare_cached(SELECT).expect("statement");
+            statement
+                .query_row([key], |row| Ok(reply_to(row.get(0)?, row.get(1)?)))
                 .optional()
                 .expect("select")
                 .flatten()
@@ -105,7 +107,7 @@ impl Sqlite {
         while records.peek().is_some() {
             let transaction = writer.transaction().expect("begin");
             let mut insert = transaction.prepare_cached(FILL).expect("statement");
-            for (key, lease_id, until, result) in records.by_ref().take(AT_ONCE) {
+            for (key, lease_id, until, result) in records.by_ref().take(RECORDS_PER_TRANSACTION) {
                 insert.execute(params![key, lease_id, until, result]).expect("insert");
             }
             drop(insert);
@@ -114,8 +116,8 @@ impl Sqlite {
     }
 }
 
-/// What a later caller is told; `None` if the lease has run out.
-fn tell(until: i64, result: Option<Vec<u8>>) -> Option<Reply<Id, Vec<u8>>> {
+/// Returns the answer for a later caller, or `None` if the lease has lapsed.
+fn reply_to(until: i64, result: Option<Vec<u8>>) -> Option<Reply<Id, Vec<u8>>> {
     match result {
         Some(result) => Some(Reply::Completed(result)),
         None => (until > micros()).then_some(Reply::InProgress),
@@ -151,14 +153,14 @@ impl LeaseService for Sqlite {
     type Result = Vec<u8>;
 
     async fn acquire(&self, key: &str, ttl: Duration) -> Reply<Id, Vec<u8>> {
-        if let Some(told) = self.look(key) {
-            return told;
+        if let Some(reply) = self.current_reply(key) {
+            return reply;
         }
         let (lease_id, now) = (draw(), micros());
         match self.write(ACQUIRE, params![key, lease_id, now + in_micros(ttl), now]) {
             1 => Reply::Acquired(lease_id),
-            // Somebody came first.
-            _ => self.look(key).expect("a record"),
+            // Another caller was faster.
+            _ => self.current_reply(key).expect("a record"),
         }
     }
 
@@ -170,11 +172,11 @@ impl LeaseService for Sqlite {
     async fn complete(&self, key: &str, by: Id, result: &[u8]) {
         let keep_until = micros() + in_micros(self.retention);
         assert_eq!(self.write(COMPLETE, params![key, by, result, keep_until]), 1);
-        self.bells.ring(key);
+        self.notifications.notify(key);
     }
 
     async fn wait(&self, key: &str) -> Vec<u8> {
-        self.bells.wait(key, || self.shown(key)).await
+        self.notifications.wait(key, || self.shown(key)).await
     }
 
     async fn acquire_all(&self, keys: &[String], ttl: Duration) -> Vec<Id> {
@@ -193,7 +195,7 @@ impl Filled for Sqlite {
     }
 
     fn shown(&self, key: &str) -> Option<Vec<u8>> {
-        match self.look(key) {
+        match self.current_reply(key) {
             Some(Reply::Completed(result)) => Some(result),
             _ => None,
         }

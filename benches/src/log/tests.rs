@@ -1,9 +1,9 @@
 use std::path::Path;
 
 use super::*;
-use crate::check::{is_one_for_many, keeps_its_word};
+use crate::check::{grants_each_key_once, refuses_then_replays};
 
-/// Hands each contender's guard, on a fresh folder, to `with`.
+/// Passes each contender's guard, on a new folder, to `with`.
 macro_rules! each {
     ($with:ident) => {
         let folders: Vec<_> = (0..7).map(|_| tempfile::tempdir().expect("a folder")).collect();
@@ -19,29 +19,29 @@ macro_rules! each {
 }
 
 #[test]
-fn every_contender_does_the_work_once_replays_it_and_refuses_what_is_held() {
+fn every_contender_grants_each_key_once_and_replays_and_refuses_it() {
     macro_rules! check {
         ($guard:expr) => {
-            keeps_its_word(&$guard)
+            refuses_then_replays(&$guard)
         };
     }
     each!(check);
 }
 
 #[test]
-fn many_threads_share_keys_and_each_is_worked_on_once() {
+fn each_key_is_granted_once_to_many_threads() {
     macro_rules! check {
         ($guard:expr) => {
-            is_one_for_many($guard)
+            grants_each_key_once($guard)
         };
     }
     each!(check);
     let folder = tempfile::tempdir().expect("a folder");
-    is_one_for_many(bare_log::BareLog::<group::Leader>::open(folder.path(), Promise::Disk));
+    grants_each_key_once(bare_log::BareLog::<group::Leader>::open(folder.path(), Promise::Disk));
 }
 
 #[test]
-fn what_was_filled_in_is_there_when_the_store_is_opened_again() {
+fn filled_records_are_present_after_reopening() {
     for contender in &CONTENDERS {
         let folder = tempfile::tempdir().expect("a folder");
         let fill =

@@ -14,8 +14,8 @@ use super::maps::Entry;
 pub(super) struct Moka(Cache<String, Arc<Mutex<Entry>>, RandomState>);
 
 impl Moka {
-    /// With a retention, a key is evicted that long after its acquire, completed or not. Without one,
-    /// no key is.
+    /// With a retention, a key is evicted that long after its acquire, completed or not. Without
+    /// one, no key is.
     pub(super) fn new(retention: Option<Duration>) -> Self {
         let mut builder = Cache::builder();
         if let Some(retention) = retention {

@@ -1,9 +1,9 @@
-//! Lease services written by hand over a map. An entry is a holder with an expiry, or the result that
-//! takes its place. They do the minimum: no fencing token, no failure, and retention only where that is
-//! measured.
+//! Lease services written by hand over a map. An entry is a holder with an expiry, or the result
+//! that takes its place. They do the minimum: no fencing token, no failure, and retention only
+//! where that is measured.
 //!
-//! Each map is used in the fastest way that it offers: an entry that exists is found without an owned
-//! key, and a reply that changes nothing takes a shared lock where the map has one.
+//! Each map is used in the fastest way that it offers: an entry that exists is found without an
+//! owned key, and a reply that changes nothing takes a shared lock where the map has one.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,7 +19,8 @@ use tokio::sync::Notify;
 
 use crate::work::Purger;
 
-/// The number of shards. The same as lessor's: the more there are, the shorter is the growth of one.
+/// The number of shards. The same as lessor's: the more there are, the shorter is the growth of
+/// one.
 pub(super) const SHARDS: usize = 128;
 
 pub(super) type EntryReply = Reply<u128, Arc<[u8]>>;
@@ -212,7 +213,8 @@ impl Map for Locked {
     }
 }
 
-/// quick_cache with foldhash, and a capacity that no run reaches: an evicted key would be granted twice.
+/// quick_cache with foldhash, and a capacity that no run reaches: an evicted key would be granted
+/// twice.
 pub(super) struct Quick(Cache<String, Entry, UnitWeighter, RandomState>);
 
 /// The expected number of entries, which the cache takes as a hint.

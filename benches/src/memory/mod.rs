@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use lessor::{Engine, MemoryStore};
 use lessor_contention::{Sample, Workload};
-use lessor_counted::Rest;
+use lessor_counted::LastOwner;
 
 use self::maps::ByHand;
 use crate::lessor::{engine, settle};
@@ -52,7 +52,7 @@ pub(crate) fn run(name: &str, work: &Work, workload: &Workload) -> Result<Sample
     Ok(match name {
         "lessor" => {
             let store = Arc::new(MemoryStore::new());
-            let _rest = Rest(store.clone());
+            let _rest = LastOwner(store.clone());
             let engine = lessor_over(store, retention)?;
             let sample = measure(engine.clone(), work, workload);
             settle(&engine);

@@ -3,7 +3,7 @@ use std::time::Duration;
 use lessor_contention::{Forget, LeaseService, Reply, Workload};
 
 use super::*;
-use crate::check::{forgets_completed_keys_only, is_one_for_many, keeps_its_word};
+use crate::check::{forgets_completed_keys_only, grants_each_key_once, refuses_then_replays};
 
 const TTL: Duration = Duration::from_secs(60);
 
@@ -20,12 +20,12 @@ macro_rules! each {
 }
 
 #[test]
-fn every_contender_does_the_work_once_replays_it_and_refuses_what_is_held() {
+fn every_contender_grants_each_key_once_and_replays_and_refuses_it() {
     fn check(service: impl LeaseService) {
-        keeps_its_word(&service);
+        refuses_then_replays(&service);
     }
     each!(check, None);
-    each!(is_one_for_many, None);
+    each!(grants_each_key_once, None);
 }
 
 #[test]
@@ -34,7 +34,7 @@ fn every_contender_forgets_completed_keys_only() {
 }
 
 #[test]
-fn every_contender_wakes_all_who_wait() {
+fn every_contender_notifies_all_waiting_callers() {
     for contender in CONTENDERS.iter().filter(|contender| !contender.is_reference) {
         let handle = crate::work::runtime().handle();
         let workload = Workload::tasks(50).spawn_with(|task| drop(handle.spawn(task)));
@@ -44,7 +44,7 @@ fn every_contender_wakes_all_who_wait() {
 }
 
 #[test]
-fn where_purging_is_measured_every_contender_purges() {
+fn every_contender_of_the_purge_workload_purges() {
     fn check(service: impl LeaseService) {
         lessor::block_on(async {
             let lease = service.acquire("key", TTL).await.acquired("key");
@@ -59,7 +59,7 @@ fn where_purging_is_measured_every_contender_purges() {
 
 /// A cache that evicted a key would grant it a second time.
 #[test]
-fn no_contender_drops_a_key_of_many() {
+fn no_contender_loses_a_key_among_many() {
     const KEYS: u64 = 50_000;
     fn check(service: impl Forget) {
         lessor::block_on(async {

@@ -1,4 +1,4 @@
-//! Writes SVG. Text stays text, colours are classes of a style sheet.
+//! Writes SVG. Text is written as text, and colours are classes of a style sheet.
 
 use super::marks::{Mark, Shape};
 use super::theme::Theme;
@@ -62,14 +62,14 @@ impl Canvas {
         self.push(&format!("<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\"{class}/>"));
     }
 
-    /// What a contender's values are marked with; nothing for what has no shape.
+    /// The shape that marks a contender's values. References have none.
     pub(super) fn mark(&mut self, at: Place, mark: &Mark) {
         if let Some(shape) = mark.shape {
             self.shape(at, shape, 1.0, &format!("mark {}", mark.class));
         }
     }
 
-    /// `size` is 1 for what is about as large as a letter.
+    /// `size` is 1 for a shape about as large as a letter.
     pub(super) fn shape(&mut self, (x, y): Place, shape: Shape, size: f64, class: &str) {
         let class = of_class(class);
         let around = |corners: u32, radius: f64, turn: f64, inner: f64| -> Vec<Place> {
@@ -95,7 +95,7 @@ impl Canvas {
         self.push(&format!("<polygon points=\"{}\"{class}/>", points(&corners)));
     }
 
-    /// The whole document. Title and description are for those who do not see it.
+    /// Returns the whole document. Title and description are for screen readers.
     pub(super) fn document(&self, theme: &Theme, title: &str, description: &str) -> String {
         let (width, height) = (number(self.width), number(self.height));
         format!(
@@ -116,7 +116,7 @@ impl Canvas {
     }
 }
 
-/// How wide `text` is at most, in the fonts of the style sheet.
+/// Returns the greatest possible width of `text` in the fonts of the style sheet.
 pub(super) fn width(text: &str, size: f64) -> f64 {
     let ems = |c: char| match c {
         'i' | 'j' | 'l' | '.' | ',' | ':' | '\'' | '|' | '!' => 0.3,
@@ -129,7 +129,7 @@ pub(super) fn width(text: &str, size: f64) -> f64 {
     text.chars().map(ems).sum::<f64>() * size
 }
 
-/// `text`, cut where it would become wider than `most`.
+/// Returns `text`, truncated to the width `most`.
 pub(super) fn fitting(text: &str, size: f64, most: f64) -> String {
     if width(text, size) <= most {
         return text.to_owned();
@@ -146,7 +146,7 @@ pub(super) fn fitting(text: &str, size: f64, most: f64) -> String {
     cut
 }
 
-/// Lines of whole words, none wider than `most` unless a word is.
+/// Returns lines of whole words, none wider than `most` unless a single word is.
 pub(super) fn wrapped(text: &str, size: f64, most: f64) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
@@ -169,14 +169,14 @@ fn points(places: &[Place]) -> String {
     places.iter().map(|&(x, y)| format!("{},{}", number(x), number(y))).collect::<Vec<_>>().join(" ")
 }
 
-/// A tenth of a pixel is enough.
+/// Rounds to a tenth of a pixel.
 fn number(value: f64) -> String {
     let text = format!("{value:.1}");
     let text = text.strip_suffix(".0").unwrap_or(&text);
     if text == "-0" { "0".to_owned() } else { text.to_owned() }
 }
 
-/// What XML has no place for even when escaped is replaced.
+/// Replaces characters that XML cannot represent even when escaped.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

@@ -1,4 +1,4 @@
-//! What becomes of throughput when callers are added: on one key, and on a key each.
+//! Throughput by number of callers, on one key and on a key each, relative to one caller.
 
 use super::figure::{Figure, Panel};
 use super::lines::{self, Line};
@@ -31,8 +31,8 @@ pub(super) fn figure(section: &Section<'_>, marks: &Marks) -> Option<Figure> {
     let panels: Vec<_> = panels.into_iter().map(Panel::Lines).collect();
     Figure::of_panels(
         format!("contention-{}", section.slug),
-        format!("{}: what more callers bring", section.name()),
-        "Throughput beside the same contender's with one caller. Below 1×, callers are in each other's way.",
+        format!("{}: effect of more callers", section.name()),
+        "Throughput relative to the same contender's with one caller. Below 1×, callers slow each other down.",
         format!("Throughput relative to one caller. {}", words.join(" ")),
         &panels,
     )
@@ -44,7 +44,7 @@ fn panel<'a>(series: &Series<'a>, marks: &Marks) -> Option<lines::Panel<'a>> {
     let callers = callers_plural(series.first().callers);
     let panel = lines::Panel {
         title: series.title.clone(),
-        subtitle: format!("by number of {callers}; 1× is its own figure with one"),
+        subtitle: format!("by number of {callers}; 1× is the contender's own throughput with one"),
         places: series.cases.iter().map(|case| numbers::count(case.callers.count() as f64)).collect(),
         places_are: callers.to_owned(),
         missing: missing.collect(),
@@ -56,7 +56,7 @@ fn panel<'a>(series: &Series<'a>, marks: &Marks) -> Option<lines::Panel<'a>> {
     (!panel.lines.is_empty()).then_some(panel)
 }
 
-/// None without a figure for one caller.
+/// Returns `None` without a value for one caller.
 fn line<'a>(series: &Series<'a>, name: &'a str, marks: &Marks) -> Option<Line<'a>> {
     let one = series.first().contender(name)?.spread()?.median;
     if one <= 0.0 {
@@ -77,7 +77,10 @@ fn in_words(panel: &lines::Panel<'_>) -> Option<String> {
     let last = line.values.last().copied().flatten()?;
     let callers = panel.places.last()?;
     let times = numbers::ratio(last.median);
-    Some(format!("{}: lessor does {times} times as much with {callers} {}.", panel.title, panel.places_are))
+    Some(format!(
+        "{}: lessor has {times} times the throughput with {callers} {}.",
+        panel.title, panel.places_are
+    ))
 }
 
 fn tick(at: f64) -> String {

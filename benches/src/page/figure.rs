@@ -5,19 +5,19 @@ use super::canvas::{Anchor, Area, Canvas, fitting};
 use super::theme::Theme;
 use super::{lines, rows};
 
-/// As wide as what GitHub shows beside nothing else.
+/// The width of GitHub's content column.
 pub(super) const WIDTH: f64 = 800.0;
 pub(super) const MARGIN: f64 = 20.0;
-/// Below the heading of a figure.
+/// The space below the heading of a figure.
 pub(super) const TOP: f64 = 74.0;
 const GUTTER: f64 = 28.0;
 const COLUMNS: usize = 2;
 
 pub(super) struct Figure {
-    /// Names its files.
+    /// The stem of its file names.
     pub(super) name: String,
     pub(super) title: String,
-    /// What is to be seen, in words.
+    /// A description of the plot in words.
     pub(super) description: String,
     pub(super) canvas: Canvas,
 }
@@ -36,7 +36,7 @@ impl Figure {
         self.canvas.document(theme, &self.title, &self.description)
     }
 
-    /// Panels side by side, in rows. None if there are none.
+    /// Lays out panels in rows. `None` if there are none.
     pub(super) fn of_panels(
         name: String,
         title: String,

@@ -1,13 +1,15 @@
-//! Labels beside what they name, without one over another.
+//! Places labels beside their values without overlap.
 
-/// Moves labels apart by `gap`, each as little as can be, within `low..=high`. If they do not fit, the gap becomes smaller.
+/// Moves labels apart to a distance of `gap` within `low..=high`, each by as little as possible. If
+/// they do not fit, the gap is reduced.
 pub(super) fn apart(wanted: &[f64], gap: f64, (low, high): (f64, f64)) -> Vec<f64> {
     let mut order: Vec<_> = (0..wanted.len()).collect();
     order.sort_by(|&one, &other| wanted[one].total_cmp(&wanted[other]));
     let gaps = order.len().saturating_sub(1) as f64;
     let gap = if gaps > 0.0 { gap.min((high - low) / gaps) } else { gap };
 
-    // With the gaps taken out it is enough that none comes before the last: those who do share their mean.
+    // Without the gaps, the labels only have to be in order. Labels that would be out of order
+    // share their mean.
     let mut groups: Vec<(f64, usize)> = Vec::new();
     for (rank, &at) in order.iter().enumerate() {
         let mut group = (wanted[at] - rank as f64 * gap, 1);

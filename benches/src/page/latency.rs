@@ -1,4 +1,4 @@
-//! How long one operation takes, by percentile, where callers meet.
+//! Latency percentiles of one operation, for workloads in which callers contend.
 
 use std::cmp::Reverse;
 
@@ -10,7 +10,7 @@ use super::scale::Round;
 use super::sections::{Section, callers_word};
 use crate::results::{Case, Contender, Spread, Unit};
 
-/// Those that tell most about waiting for one another come first.
+/// The workloads that show the most about contention, the best first.
 const TELLING: [&str; 5] = ["zipf", "refused", "takeover", "purge", "fresh"];
 const PANELS: usize = 2;
 const PERCENTILES: [&str; 5] = ["p50", "p90", "p99", "p99.9", "max"];
@@ -21,14 +21,14 @@ pub(super) fn figure(section: &Section<'_>, marks: &Marks) -> Option<Figure> {
     let tails: Vec<_> = cases.iter().filter_map(|(title, case)| in_words(title, case)).collect();
     Figure::of_panels(
         format!("latency-{}", section.slug),
-        format!("{}: how long one operation takes", section.name()),
+        format!("{}: latency of one operation", section.name()),
         "Percentiles within a round; medians, and bars over all rounds. Logarithmic; lower is better.",
         format!("Latencies by percentile. {}", tails.join(" ")),
         &panels,
     )
 }
 
-/// One case per workload: the one with the most callers that has latencies.
+/// Chooses one case per workload: the one with the most callers that has latencies.
 fn chosen<'a>(section: &Section<'a>) -> Vec<(String, &'a Case)> {
     let has_latency = |case: &&&Case| case.contenders.iter().any(|contender| contender.latency().is_some());
     let cases = section.series.iter().filter_map(|series| {
@@ -52,7 +52,7 @@ fn panel<'a>(title: &str, case: &'a Case, marks: &Marks) -> lines::Panel<'a> {
         case.contenders.iter().partition(|contender| contender.latency().is_some());
     lines::Panel {
         title: title.to_owned(),
-        subtitle: "time of one operation".to_owned(),
+        subtitle: "latency of one operation".to_owned(),
         places: PERCENTILES.map(str::to_owned).into(),
         places_are: String::new(),
         lines: with
@@ -85,5 +85,7 @@ fn in_words(title: &str, case: &Case) -> Option<String> {
     let latency = case.contender(crate::results::LESSOR)?.latency()?;
     let [p50, p99, most] =
         [latency.p50, latency.p99, latency.most].map(|time| numbers::time(time.as_secs_f64()));
-    Some(format!("{title}: lessor takes {p50} at the median, {p99} at the 99th percentile, {most} at most."))
+    Some(format!(
+        "{title}: lessor takes {p50} at the median, {p99} at the 99th percentile, and at most {most}."
+    ))
 }

@@ -1,4 +1,4 @@
-//! A panel of lines: one per contender, named where it ends.
+//! A panel of lines: one per contender, with its name at the end.
 
 use super::canvas::{Anchor, Area, Canvas, fitting, width};
 use super::labels;
@@ -7,30 +7,30 @@ use super::scale::{Round, Scale, extent};
 use crate::results::Spread;
 
 pub(super) const FONT: f64 = 11.5;
-/// What a panel has above its plot, and below.
+/// The space above the plot of a panel, and below.
 const ABOVE: f64 = 46.0;
 const PLOT: f64 = 156.0;
 const BELOW: f64 = 24.0;
-/// What a line about those without results takes.
+/// The height of the line that names contenders without results.
 pub(super) const FOOTNOTE: f64 = 18.0;
 const LEFT: f64 = 46.0;
-/// Between grid lines, at least.
+/// The minimum distance between grid lines.
 const TICKS: f64 = 26.0;
-/// From the end of a line to the name beside it.
+/// The distance from the end of a line to its name.
 const LEAD: f64 = 16.0;
 const LABELS: (f64, f64) = (40.0, 118.0);
 
 pub(super) struct Panel<'a> {
     pub(super) title: String,
     pub(super) subtitle: String,
-    /// What the places from left to right are called.
+    /// The labels of the positions from left to right.
     pub(super) places: Vec<String>,
     pub(super) places_are: String,
     pub(super) lines: Vec<Line<'a>>,
-    /// Those who could be expected here.
+    /// The contenders without results.
     pub(super) missing: Vec<&'a str>,
     pub(super) round: Round,
-    /// A value that others are read against.
+    /// A value to compare the others with.
     pub(super) reference: Option<f64>,
     pub(super) tick: fn(f64) -> String,
 }
@@ -38,7 +38,7 @@ pub(super) struct Panel<'a> {
 pub(super) struct Line<'a> {
     pub(super) name: &'a str,
     pub(super) mark: Mark,
-    /// One for each place.
+    /// One value per position.
     pub(super) values: Vec<Option<Spread>>,
 }
 
@@ -48,13 +48,14 @@ impl Panel<'_> {
         ABOVE + PLOT + BELOW + footnote
     }
 
-    /// How wide the names beside the lines are.
+    /// Returns the width of the names beside the lines.
     pub(super) fn labels(&self) -> f64 {
         let widest = self.lines.iter().map(|line| width(line.name, FONT)).fold(0.0, f64::max);
         widest.clamp(LABELS.0, LABELS.1)
     }
 
-    /// `labels` is what names get: the same for all panels of a figure, so that their plots are alike.
+    /// `labels` is the width for names, the same for all panels of a figure so that their plots
+    /// align.
     pub(super) fn draw(&self, canvas: &mut Canvas, area: Area, labels: f64) {
         heading(canvas, area, &self.title, &self.subtitle);
         footnote(canvas, Area { height: self.height(), ..area }, &self.missing);
@@ -94,7 +95,7 @@ impl Panel<'_> {
         }
     }
 
-    /// Lessor's last, above the others. Says where each ends.
+    /// Draws lessor's line last, above the others. Returns the end of each line.
     fn draw_lines(&self, canvas: &mut Canvas, plot: &Area, scale: &Scale) -> Vec<(&Line<'_>, (f64, f64))> {
         let mut lines: Vec<_> = self.lines.iter().collect();
         lines.sort_by_key(|line| (line.name == crate::results::LESSOR, line.mark.shape.is_some()));
@@ -120,7 +121,7 @@ impl Panel<'_> {
         ends
     }
 
-    /// The outermost places keep some distance from the edges, so that marks do not stand on them.
+    /// The outermost positions keep a distance from the edges, so that marks do not touch them.
     fn x(&self, plot: &Area, at: usize) -> f64 {
         let inset = 12.0;
         match self.places.len() {

@@ -1,4 +1,4 @@
-//! How contenders are told apart: each has the same colour and shape in all figures.
+//! The marks of contenders: each has the same colour and shape in all figures.
 
 use std::collections::BTreeMap;
 
@@ -16,22 +16,24 @@ pub(super) enum Shape {
     Star,
 }
 
-/// Rivals get these in turn. As there are more shapes than colours, two of one colour have different shapes.
+/// The marks of rivals, in turn. As there are more shapes than colours, two with one colour have
+/// different shapes.
 const SHAPES: [Shape; 6] =
     [Shape::Square, Shape::Diamond, Shape::Up, Shape::Down, Shape::Pentagon, Shape::Star];
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Mark {
-    /// In the style sheet.
+    /// The class in the style sheet.
     pub(super) class: String,
-    /// None for what is no guard.
+    /// `None` for references.
     pub(super) shape: Option<Shape>,
 }
 
 pub(super) struct Marks(BTreeMap<String, usize>);
 
 impl Marks {
-    /// Numbers rivals so that two who meet differ; who never meet may share a colour.
+    /// Numbers rivals so that two of the same store differ. Rivals without a common store may share
+    /// a colour.
     pub(super) fn of(results: &Results) -> Self {
         let mut met: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         let mut order: Vec<&str> = Vec::new();

@@ -1,11 +1,11 @@
-//! Numbers as people read them: two or three digits that count.
+//! Formats numbers with two or three significant digits.
 
 use crate::results::Unit;
 
 /// Keeps a number and its unit on one line.
 pub(super) const THIN: char = '\u{202f}';
 
-/// In the unit of a case.
+/// Formats a value in the unit of a case.
 pub(super) fn value(unit: Unit, value: f64) -> String {
     match unit {
         Unit::PerSecond => rate(value),
@@ -13,7 +13,7 @@ pub(super) fn value(unit: Unit, value: f64) -> String {
     }
 }
 
-/// Such as `1.23 M`.
+/// Formats a count such as `1.23 M`.
 pub(super) fn rate(value: f64) -> String {
     let value = rounded(value);
     match value {
@@ -24,7 +24,7 @@ pub(super) fn rate(value: f64) -> String {
     }
 }
 
-/// Such as `12.3 ms`.
+/// Formats a duration such as `12.3 ms`.
 pub(super) fn time(seconds: f64) -> String {
     let seconds = rounded(seconds);
     match seconds {
@@ -36,7 +36,7 @@ pub(super) fn time(seconds: f64) -> String {
     }
 }
 
-/// With two decimals; more below a tenth, because 0.00 would say nothing, and fewer where they say nothing.
+/// Formats a ratio with two decimals, more below a tenth, and fewer above ten.
 pub(super) fn ratio(value: f64) -> String {
     match value {
         v if v > 1e6 => format!(">{THIN}{}", count(1e6)),
@@ -48,7 +48,7 @@ pub(super) fn ratio(value: f64) -> String {
     }
 }
 
-/// A whole number, with a thin space every three digits.
+/// Formats a whole number, with a thin space every three digits.
 pub(super) fn count(value: f64) -> String {
     let digits = format!("{value:.0}");
     let mut out = String::new();
@@ -61,7 +61,7 @@ pub(super) fn count(value: f64) -> String {
     out
 }
 
-/// At a grid line: as short as can be.
+/// Formats the label of a grid line, as short as possible.
 pub(super) fn tick(unit: Unit, at: f64) -> String {
     let text = value(unit, at);
     let (number, unit) = text.split_once(THIN).unwrap_or((&text, ""));
@@ -76,7 +76,7 @@ fn with_unit(value: f64, unit: &str) -> String {
     format!("{}{THIN}{unit}", digits(value))
 }
 
-/// Three digits that count, at most.
+/// Formats a number with at most three significant digits.
 fn digits(value: f64) -> String {
     match value {
         v if v >= 1e6 => format!("{v:.1e}"),
@@ -87,7 +87,7 @@ fn digits(value: f64) -> String {
     }
 }
 
-/// To three digits, so that 999.9 k becomes 1 M before its unit is chosen.
+/// Rounds to three digits, so that 999.9 k becomes 1 M before its unit is chosen.
 fn rounded(value: f64) -> f64 {
     if !value.is_finite() || value <= 0.0 {
         return 0.0;

@@ -1,4 +1,4 @@
-//! Lessor beside the best rival in everything that was measured, at a glance.
+//! An overview of all ratios of lessor to the best rival.
 
 use super::canvas::{Anchor, Area, Canvas, fitting, width, wrapped};
 use super::figure::{Figure, MARGIN, WIDTH, headings};
@@ -6,20 +6,20 @@ use super::marks::Shape;
 use super::numbers;
 use super::scale::{Scale, extent};
 use super::sections::{Section, Series, store_name};
-use super::summary::{Tally, Verdict};
+use super::summary::{Counts, Verdict};
 use crate::results::{Callers, Case, Spread};
 
 const FONT: f64 = 11.5;
-/// Sections beside each other; more go below.
+/// The number of sections side by side. Further sections are below.
 const COLUMNS: usize = 4;
 const LABELS: f64 = 112.0;
-/// Where the number of callers stands, and where the ratio does.
+/// The positions of the number of callers, and of the ratio.
 const CALLERS: f64 = 44.0;
 const VALUES: f64 = 46.0;
 /// The distance of texts from the edges of a column.
 const INSET: f64 = 8.0;
 const LANE: f64 = 14.0;
-/// Between threads and tasks.
+/// The space between threads and tasks.
 const GAP: f64 = 5.0;
 const LINE: f64 = 14.0;
 const PADDING: f64 = 7.0;
@@ -27,13 +27,13 @@ const TOP: f64 = 92.0;
 const HEADER: f64 = 52.0;
 const FOOTER: f64 = 24.0;
 const BETWEEN: f64 = 20.0;
-/// Powers of two beyond which a ratio is an arrow: far enough to see that it is far.
+/// The power of two beyond which a ratio is drawn as an arrow.
 const FARTHEST: i32 = 3;
 
-/// A workload, over all sections.
+/// A workload of all sections.
 struct Row<'a> {
     workload: &'a str,
-    /// If only this workload knows it.
+    /// Set for a setting that belongs to this workload only.
     setting: Option<&'a str>,
     label: Vec<String>,
 }
@@ -46,8 +46,8 @@ struct Overview<'a, 'b> {
 }
 
 pub(super) fn figure(sections: &[Section<'_>]) -> Figure {
-    let title = "Lessor beside the best rival";
-    let tally = Tally::of(sections.iter().flat_map(Section::cases));
+    let title = "Lessor compared with the best rival";
+    let counts = Counts::of(sections.iter().flat_map(Section::cases));
     let columns = sections.len().div_ceil(sections.len().div_ceil(COLUMNS).max(1)).max(1);
     let column = (WIDTH - 2.0 * MARGIN - LABELS) / columns as f64;
     let overview = Overview {
@@ -72,10 +72,10 @@ pub(super) fn figure(sections: &[Section<'_>]) -> Figure {
         overview.draw(&mut canvas, band, y, height);
         y += height + BETWEEN;
     }
-    Figure { name: "overview".to_owned(), title: title.to_owned(), description: tally.in_words(), canvas }
+    Figure { name: "overview".to_owned(), title: title.to_owned(), description: counts.in_words(), canvas }
 }
 
-/// A workload that only a later section has comes after the one that it follows there.
+/// A workload that only a later section has is inserted after the one that precedes it there.
 fn rows<'a>(sections: &[Section<'a>]) -> Vec<Row<'a>> {
     let mut rows: Vec<Row<'a>> = Vec::new();
     for section in sections {
@@ -99,7 +99,7 @@ fn key<'a>(section: &Section<'a>, series: &Series<'a>) -> (&'a str, Option<&'a s
     (&first.workload, first.setting.as_deref().filter(|_| section.setting.is_none()))
 }
 
-/// The same for all sections, with 1 on it.
+/// Returns the common scale of all sections, which contains 1.
 fn scale(sections: &[Section<'_>], places: (f64, f64)) -> Scale {
     let ratios = sections.iter().flat_map(Section::cases).filter_map(Case::ratio).flat_map(extent);
     let ratios: Vec<_> = ratios.filter(|ratio| *ratio > 0.0).map(f64::log2).collect();
@@ -230,7 +230,7 @@ impl<'a> Overview<'a, '_> {
     }
 }
 
-/// Where lanes begin, and how high they are together.
+/// Returns the position of each lane, and their total height.
 fn offsets(lanes: &[(&Case, Spread)]) -> (Vec<f64>, f64) {
     let mut whole = 0.0;
     let mut offsets = Vec::new();
@@ -253,7 +253,7 @@ fn class(verdict: Verdict) -> &'static str {
     }
 }
 
-/// What is hollow has its edge outside.
+/// Returns the size of a mark. Hollow ones are smaller, since their outline is drawn outside.
 fn size(class: &str) -> f64 {
     if class.starts_with("hollow") { 0.85 } else { 1.05 }
 }

@@ -1,8 +1,8 @@
-//! The page itself.
+//! The page's text.
 
 use super::figure::{Figure, WIDTH};
 use super::sections::{Section, store_name};
-use super::summary::{Tally, losses};
+use super::summary::{Counts, losses};
 use super::{SVG, numbers, summary, tables};
 use crate::results::Results;
 
@@ -54,15 +54,13 @@ fn minutes(seconds: u64) -> String {
 }
 
 fn in_short(sections: &[Section<'_>], overview: &Figure) -> String {
-    let mut out = String::from("## In short\n\n");
-    out.push_str(&Tally::of(sections.iter().flat_map(Section::cases)).in_words());
+    let mut out = String::from("## Summary\n\n");
+    out.push_str(&Counts::of(sections.iter().flat_map(Section::cases)).in_words());
     out.push_str("\n\n");
     out.push_str(&picture(overview));
     match losses(sections) {
         Some(losses) => {
-            out.push_str(
-                "**Where lessor loses**, as the share of what the best rival achieves, the worst first:\n\n",
-            );
+            out.push_str("**Where lessor is worse**, as the ratio to the best rival, the worst first:\n\n");
             out.push_str(&losses);
             out.push('\n');
         }
@@ -88,7 +86,7 @@ fn workloads(results: &Results) -> String {
             lines.push(line);
         }
     }
-    format!("## What one operation is\n\n{}\n", lines.concat())
+    format!("## Workloads\n\n{}\n", lines.concat())
 }
 
 fn how_to_read(results: &Results) -> String {
@@ -101,7 +99,7 @@ fn how_to_read(results: &Results) -> String {
         _ => "no rounds".to_owned(),
     };
     format!(
-        "## How it was measured, and how to read it\n\n\
+        "## Method and notation\n\n\
          - All contenders of a case do the same work in turns, in {rounds}. Only one of them runs at a time, and a slow phase of the machine affects all of them.\n\
          - A **ratio** compares lessor's figure with the best rival's of the same round. The page shows the median of the rounds, and names the rival with the best median. Above 1, lessor is better, also where less time is better.\n\
          - A **number** is the median of the rounds. Brackets, and bars in the plots, show the least and the greatest. Contenders whose bars overlap are equal within the accuracy.\n\
@@ -111,7 +109,7 @@ fn how_to_read(results: &Results) -> String {
     )
 }
 
-/// What contenders say of themselves; why somebody has no result stands with the case.
+/// Lists the notes of the contenders. The reason that one has no result is given with the case.
 fn not_comparable(results: &Results) -> String {
     let mut lines: Vec<String> = Vec::new();
     for case in &results.cases {
@@ -127,7 +125,7 @@ fn not_comparable(results: &Results) -> String {
     if lines.is_empty() {
         String::new()
     } else {
-        format!("## What to know when comparing\n\n{}\n", lines.concat())
+        format!("## Notes on the contenders\n\n{}\n", lines.concat())
     }
 }
 
@@ -140,7 +138,7 @@ fn picture(figure: &Figure) -> String {
     )
 }
 
-/// `text` with nothing in it that Markdown or HTML would take for its own, on one line.
+/// Returns `text` on one line, with the characters escaped that Markdown or HTML would interpret.
 pub(super) fn cell(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

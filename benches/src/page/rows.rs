@@ -1,4 +1,4 @@
-//! A panel of rows: one per contender, the best first, each with its number.
+//! A panel of rows: one per contender, the best first, each with its value.
 
 use super::canvas::{Anchor, Area, Canvas, fitting, width};
 use super::lines::{FONT, FOOTNOTE, footnote, heading};
@@ -12,7 +12,7 @@ const BELOW: f64 = 20.0;
 const ROW: f64 = 21.0;
 const NAMES: (f64, f64) = (44.0, 130.0);
 const VALUES: f64 = 58.0;
-/// Between grid lines, at least: their labels are beside each other.
+/// The minimum distance between grid lines, whose labels are side by side.
 const TICKS: f64 = 50.0;
 
 pub(super) struct Panel<'a> {

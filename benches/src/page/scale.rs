@@ -4,34 +4,35 @@ use std::ops::RangeInclusive;
 
 use crate::results::Spread;
 
-/// The least factor between the ends of a scale.
+/// The minimum ratio between the ends of a scale.
 const SHORTEST: f64 = 4.0;
-/// What stays free at each end, as a share of the whole.
+/// The margin at each end, as a share of the whole.
 const ROOM: f64 = 0.06;
-/// Beyond this is nothing that can have been measured, and no scale could show it beside the rest.
+/// The range of plausible measurements. Values outside it are not drawn.
 const SANE: RangeInclusive<f64> = 1e-15..=1e15;
 
 #[derive(Clone, Debug)]
 pub(super) struct Scale {
     low: f64,
     high: f64,
-    /// Where `low` and `high` are, in pixels.
+    /// The positions of `low` and `high`, in pixels.
     from: f64,
     to: f64,
     pub(super) ticks: Vec<f64>,
 }
 
-/// Which numbers are round.
+/// The numbers at which grid lines are drawn.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Round {
     /// 1, 2, 5, 10, …; or 1, 3, 10, …; or powers of ten.
     Decimal,
-    /// … ½, 1, 2, 4, …; as decimal where there would be too many.
+    /// … ½, 1, 2, 4, …; or decimal if these would be too many.
     Twos,
 }
 
 impl Scale {
-    /// Covers all of `values` with a little room on both sides. Grid lines are, on the average, `between` pixels apart or more. None if there is none that has a place on it.
+    /// Returns a scale that covers all of `values` with a margin on both sides. Grid lines are
+    /// `between` pixels or more apart on average. `None` if there is no plausible value.
     pub(super) fn covering(
         values: impl Iterator<Item = f64>,
         round: Round,
@@ -41,7 +42,7 @@ impl Scale {
         let values: Vec<_> = values.filter(|value| SANE.contains(value)).collect();
         let least = values.iter().copied().min_by(f64::total_cmp)?;
         let most = values.iter().copied().max_by(f64::total_cmp)?;
-        // Noise would fill the plot if a scale could be as short as the values are alike.
+        // With a shorter scale, noise would fill the plot if all values are similar.
         let stretch = (SHORTEST / (most / least)).max(1.0).sqrt();
         let room = (most / least).max(SHORTEST).powf(ROOM);
         let (low, high) = (least / stretch / room, most * stretch * room);
@@ -55,7 +56,7 @@ impl Scale {
 
     pub(super) fn at(&self, value: f64) -> f64 {
         let share = (value / self.low).ln() / (self.high / self.low).ln();
-        // Not a number if the value was not one.
+        // NaN if the value was.
         let share = if share.is_nan() { 0.0 } else { share.clamp(0.0, 1.0) };
         self.from + (self.to - self.from) * share
     }
@@ -65,12 +66,12 @@ impl Scale {
     }
 }
 
-/// All that a scale of these has to cover.
+/// Returns the values that a scale must cover.
 pub(super) fn extent(spread: Spread) -> [f64; 3] {
     [spread.least, spread.median, spread.most]
 }
 
-/// The closest round numbers that are not too many.
+/// Returns the closest round numbers of which there are not too many.
 fn ticks(low: f64, high: f64, round: Round, most: usize) -> Vec<f64> {
     let twos = matches!(round, Round::Twos).then(|| powers(2.0, &[1.0], low, high));
     let steps: [&[f64]; 2] = [&[1.0, 2.0, 5.0], &[1.0, 3.0]];
@@ -82,7 +83,7 @@ fn ticks(low: f64, high: f64, round: Round, most: usize) -> Vec<f64> {
     candidates.find(|ticks| ticks.len() <= most).unwrap_or_default()
 }
 
-/// Multiples of powers of `base` within `low..=high`.
+/// Returns multiples of powers of `base` within `low..=high`.
 fn powers(base: f64, multiples: &[f64], low: f64, high: f64) -> Vec<f64> {
     let exponent = |value: f64| value.log(base).floor() as i32;
     let exponents = exponent(low)..=exponent(high);

@@ -1,25 +1,26 @@
-//! Cases, put together by what is shown together.
+//! Groups cases by section.
 
 use crate::results::{Callers, Case, Results, Unit};
 
-/// A part of the page: a store, or one of several settings of it.
+/// A section of the page: a store, or one of several settings of it.
 pub(super) struct Section<'a> {
     pub(super) store: &'a str,
     pub(super) setting: Option<&'a str>,
-    /// Part of file names and anchors; no other section's.
+    /// Unique among the sections. Part of file names and anchors.
     pub(super) slug: String,
     pub(super) series: Vec<Series<'a>>,
 }
 
-/// One workload with more and more callers.
+/// One workload with increasing numbers of callers.
 pub(super) struct Series<'a> {
-    /// Of a kind, the fewest callers first; at least one.
+    /// At least one case, all with the same kind of callers, the fewest first.
     pub(super) cases: Vec<&'a Case>,
-    /// What it is called within its section.
+    /// The title within its section.
     pub(super) title: String,
 }
 
-/// In the order of the results. A setting that only one workload knows makes no section of its own.
+/// Returns sections in the order of the results. A setting with a single workload is not a section
+/// of its own.
 pub(super) fn of(results: &Results) -> Vec<Section<'_>> {
     let mut sections: Vec<Section<'_>> = Vec::new();
     for case in &results.cases {
@@ -70,7 +71,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Such as `Redis, appendonly no`.
+    /// Returns a name such as `Redis, appendonly no`.
     pub(super) fn name(&self) -> String {
         let store = store_name(self.store);
         self.setting.map_or_else(|| store.to_owned(), |setting| format!("{store}, {setting}"))
@@ -96,7 +97,7 @@ impl<'a> Series<'a> {
         self.first().unit
     }
 
-    /// Names of those who take part, in the order of the cases.
+    /// Returns the contenders' names in the order of the cases.
     pub(super) fn names(&self) -> Vec<&'a str> {
         let mut names: Vec<&str> = Vec::new();
         for contender in self.cases.iter().flat_map(|case| &case.contenders) {
@@ -107,13 +108,13 @@ impl<'a> Series<'a> {
         names
     }
 
-    /// Whether `name` has a round anywhere.
+    /// Returns whether `name` has a round in any case.
     pub(super) fn has(&self, name: &str) -> bool {
         let contenders = self.cases.iter().filter_map(|case| case.contender(name));
         contenders.into_iter().any(|contender| contender.spread().is_some())
     }
 
-    /// Those who have none.
+    /// Returns the contenders without rounds.
     pub(super) fn missing(&self) -> Vec<&'a str> {
         self.names().into_iter().filter(|name| !self.has(name)).collect()
     }
@@ -132,7 +133,7 @@ pub(super) fn store_name(store: &str) -> &str {
     }
 }
 
-/// Such as `threads`.
+/// Returns a word such as `threads`.
 pub(super) fn callers_word(callers: Callers) -> &'static str {
     match (callers, callers.count()) {
         (Callers::Threads(_), 1) => "thread",
@@ -142,7 +143,7 @@ pub(super) fn callers_word(callers: Callers) -> &'static str {
     }
 }
 
-/// The same, however many they are.
+/// Returns the plural for any number.
 pub(super) fn callers_plural(callers: Callers) -> &'static str {
     match callers {
         Callers::Threads(_) => "threads",

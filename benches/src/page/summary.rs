@@ -1,4 +1,4 @@
-//! What the ratios come to, in words and tables.
+//! Summarizes the ratios in words and tables.
 
 use std::collections::BTreeSet;
 
@@ -9,9 +9,9 @@ use crate::results::{Case, LESSOR, Spread};
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Verdict {
-    /// In every round.
+    /// Better in every round.
     Better,
-    /// Rounds on both sides.
+    /// Better in some rounds, and worse in others.
     Level,
     Worse,
 }
@@ -26,27 +26,27 @@ impl Verdict {
     }
 }
 
-/// How often lessor was what.
+/// The number of cases with each verdict.
 #[derive(Debug, Default, Eq, PartialEq)]
-pub(super) struct Tally {
+pub(super) struct Counts {
     better: usize,
     level: usize,
     worse: usize,
     without: usize,
 }
 
-impl Tally {
+impl Counts {
     pub(super) fn of<'a>(cases: impl Iterator<Item = &'a Case>) -> Self {
-        let mut tally = Self::default();
+        let mut counts = Self::default();
         for case in cases {
             *match case.ratio().map(Verdict::of) {
-                Some(Verdict::Better) => &mut tally.better,
-                Some(Verdict::Level) => &mut tally.level,
-                Some(Verdict::Worse) => &mut tally.worse,
-                None => &mut tally.without,
+                Some(Verdict::Better) => &mut counts.better,
+                Some(Verdict::Level) => &mut counts.level,
+                Some(Verdict::Worse) => &mut counts.worse,
+                None => &mut counts.without,
             } += 1;
         }
-        tally
+        counts
     }
 
     pub(super) fn in_words(&self) -> String {
@@ -63,7 +63,8 @@ impl Tally {
     }
 }
 
-/// Where the median is below 1, one line per workload and section, the worst first. None if there is none.
+/// Lists ratios below 1, one line per workload and section, the worst first. `None` if there are
+/// none.
 pub(super) fn losses(sections: &[Section<'_>]) -> Option<String> {
     let mut lines: Vec<_> = sections.iter().flat_map(losses_of).collect();
     lines.sort_by(|(one, _), (other, _)| one.total_cmp(other));
@@ -83,7 +84,7 @@ fn losses_of(section: &Section<'_>) -> Vec<(f64, String)> {
     lines.collect()
 }
 
-/// The worst ratio of one workload, and all that are below 1 in words.
+/// Returns the worst ratio of one workload, and a description of all that are below 1.
 fn loss(series: &[&Series<'_>]) -> Option<(f64, String)> {
     let by_series = series.iter().map(|series| lost_by(series)).filter(|lost| !lost.is_empty());
     let by_series: Vec<_> = by_series.collect();
@@ -111,7 +112,8 @@ fn lost_by<'a>(series: &Series<'a>) -> Vec<(&'a Case, Spread)> {
     ratios.filter(|(_, ratio)| ratio.median < 1.0).collect()
 }
 
-/// The ratios of one section: a table for each kind of callers, and one of what was measured with one number of callers.
+/// Returns the ratios of one section: a table for each kind of callers, and one of the workloads
+/// with a single number of callers.
 pub(super) fn tables(section: &Section<'_>) -> String {
     let (many, one): (Vec<_>, Vec<_>) = section.series.iter().partition(|series| series.cases.len() > 1);
     let tables = ["threads", "tasks"].map(|kind| {
@@ -156,7 +158,7 @@ fn at_one(section: &Section<'_>, series: &[&Series<'_>]) -> String {
     format!("| {} | |\n|:--|---|\n{}\n", cell(&section.name()), lines.concat())
 }
 
-/// Where there is nothing to compare with, why.
+/// Returns the ratio, or the reason that there is none.
 fn ratio_cell(case: &Case) -> String {
     let reference =
         case.ratio_to_reference().map(|ratio| format!("reference {}", numbers::ratio(ratio.median)));
@@ -172,7 +174,7 @@ fn ratio_cell(case: &Case) -> String {
     format!("{median} ({least} – {most})<br><sub>{}{reference}</sub>", cell(&rival.name))
 }
 
-/// For the middle of a sentence; abbreviations stay.
+/// Returns the text for the middle of a sentence. Abbreviations are kept.
 fn lower_first(text: &str) -> String {
     let mut rest = text.chars();
     match (rest.next(), rest.clone().next()) {

@@ -1,11 +1,11 @@
-//! The numbers of a section, as tables.
+//! The tables of a section.
 
 use super::numbers;
 use super::readme::cell;
 use super::sections::{Section, Series, callers_plural};
 use crate::results::{Contender, LESSOR, Unit};
 
-/// One table per workload: a line per contender, a column per number of callers.
+/// Returns one table per workload: a line per contender, a column per number of callers.
 pub(super) fn write(section: &Section<'_>) -> String {
     section.series.iter().map(table).collect()
 }
@@ -14,7 +14,7 @@ fn table(series: &Series<'_>) -> String {
     let case = series.first();
     let unit = match series.unit() {
         Unit::PerSecond => "per second",
-        Unit::Seconds => "time, less is better",
+        Unit::Seconds => "duration, less is better",
     };
     let mut out = format!("**{}** – {}\n\n", cell(&series.title), cell(&case.note));
     let callers = callers_plural(case.callers);
@@ -54,7 +54,7 @@ fn value_cell(unit: Unit, contender: &Contender) -> Option<String> {
     Some(out)
 }
 
-/// With the reason, where one was given.
+/// Names the contenders without results, with the reason if there is one.
 fn left_out(series: &Series<'_>, name: &str) -> String {
     let notes = series.cases.iter().filter_map(|case| case.contender(name)?.note.as_deref());
     match notes.into_iter().next() {
@@ -63,7 +63,7 @@ fn left_out(series: &Series<'_>, name: &str) -> String {
     }
 }
 
-/// Lessor's medians, for those who see no plots.
+/// Returns lessor's medians in words, for screen readers.
 pub(super) fn in_words(section: &Section<'_>) -> String {
     let series = section.series.iter().filter_map(|series| {
         let medians = series.cases.iter().filter_map(|case| {

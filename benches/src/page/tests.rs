@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::files;
 use crate::results::{Callers, Case, Contender, LESSOR, Machine, Results, Sample, Unit};
 
-/// Two rivals, of whom `b` cannot do it.
+/// Two rivals, of which `b` cannot run the workload.
 fn small() -> Results {
     let contender = |name: &str, is_reference, values: &[f64]| Contender {
         name: name.to_owned(),
@@ -45,7 +45,7 @@ fn small() -> Results {
     Results { machine, seconds: 90, cases }
 }
 
-/// Of every kind of damage that results can have.
+/// Results with every kind of damage.
 fn broken() -> Vec<Results> {
     let nothing = Results { cases: Vec::new(), ..small() };
     let mut no_rounds = small();
@@ -71,7 +71,7 @@ fn broken() -> Vec<Results> {
     vec![nothing, no_rounds, no_contenders, no_rivals, no_lessor, no_numbers, no_words]
 }
 
-/// As users may name things, and as they should not.
+/// Long names, and names with markup.
 fn odd_names() -> Results {
     let mut results = fixture::results();
     for case in &mut results.cases {
@@ -80,7 +80,7 @@ fn odd_names() -> Results {
         case.setting = case
             .setting
             .take()
-            .map(|setting| format!("{setting}/../\\<&>\" that goes on and on for longer than there is room"));
+            .map(|setting| format!("{setting}/../\\<&>\" that is longer than the space for it"));
         for contender in
             case.contenders.iter_mut().filter(|each| each.name == "dashmap" || each.name == "by hand")
         {
@@ -95,7 +95,7 @@ fn odd_names() -> Results {
     results
 }
 
-/// More of everything than there is room for beside each other.
+/// More sections, rivals and callers than fit side by side.
 fn crowded() -> Results {
     let mut results = fixture::results();
     let mut others = results.cases.clone();
@@ -120,12 +120,12 @@ fn files_of(results: &Results) -> BTreeMap<String, String> {
     let files = files(results);
     let count = files.len();
     let files: BTreeMap<_, _> = files.into_iter().collect();
-    assert_eq!(files.len(), count, "no file is written twice");
+    assert_eq!(files.len(), count, "file names are unique");
     files
 }
 
 fn page_of(results: &Results) -> String {
-    files_of(results).remove("README.md").expect("there is a page")
+    files_of(results).remove("README.md").expect("README.md is written")
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn the_same_results_make_the_same_files() {
 }
 
 #[test]
-fn the_page_can_be_drawn_again_from_what_was_written() {
+fn the_page_is_the_same_when_drawn_from_results_json() {
     let folder = tempfile::tempdir().expect("a folder");
     for results in all() {
         super::write(&results, folder.path()).expect("it can be written");
@@ -147,7 +147,7 @@ fn the_page_can_be_drawn_again_from_what_was_written() {
 }
 
 #[test]
-fn plots_of_an_earlier_run_go_and_nothing_else_does() {
+fn plots_of_an_earlier_run_are_removed_and_other_files_are_kept() {
     let folder = tempfile::tempdir().expect("a folder");
     let has = |name: &str| folder.path().join(name).exists();
     super::write(&fixture::results(), folder.path()).expect("it can be written");
@@ -160,7 +160,7 @@ fn plots_of_an_earlier_run_go_and_nothing_else_does() {
 }
 
 #[test]
-fn results_with_holes_make_a_page_all_the_same() {
+fn incomplete_results_make_a_page() {
     for results in broken() {
         let folder = tempfile::tempdir().expect("a folder");
         super::write(&results, folder.path()).expect("it can be written");

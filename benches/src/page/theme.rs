@@ -1,7 +1,8 @@
-//! Colours. They are fit for those who see fewer of them: simulated for the three kinds of dichromacy, any two of one theme stay apart,
-//! and each has a contrast of 3 or more with the surface. Shapes tell contenders apart as well.
+//! Colours that are distinguishable with colour blindness: simulated for the three kinds of
+//! dichromacy, any two of one theme remain distinct, and each has a contrast of 3 or more with the
+//! surface. Shapes distinguish contenders as well.
 
-/// All that differs between two drawings of a figure.
+/// The differences between the themes.
 pub(super) struct Theme {
     pub(super) name: &'static str,
     pub(super) surface: &'static str,
@@ -42,7 +43,7 @@ pub(super) const THEMES: [Theme; 2] = [
 ];
 
 impl Theme {
-    /// Rules for the classes that drawings use.
+    /// Returns the rules for the classes that drawings use.
     pub(super) fn style(&self) -> String {
         let Self { surface, ink, muted, grid, axis, reference, lessor, rivals, .. } = self;
         let mut style = format!(
@@ -66,7 +67,7 @@ impl Theme {
              .reference{{color:{reference}}}\n\
              .lessor{{color:{lessor}}}\n"
         );
-        // The colour that stays apart from lessor's in all eyes.
+        // The colour that remains distinct from lessor's with any colour blindness.
         style.push_str(&format!(".worse{{color:{}}}\n", rivals[0]));
         for (at, colour) in rivals.iter().enumerate() {
             style.push_str(&format!(".rival{at}{{color:{colour}}}\n"));

@@ -1,4 +1,4 @@
-//! How much each contender does, by workload, the more callers there are.
+//! Throughput of each contender, by workload and number of callers.
 
 use super::figure::{Figure, Panel};
 use super::lines::{self, Line};
@@ -18,7 +18,7 @@ pub(super) fn figure(section: &Section<'_>, marks: &Marks) -> Option<Figure> {
         many.chain(one.into_iter().map(|series| Panel::Rows(at_one(series, marks)))).collect();
     Figure::of_panels(
         format!("throughput-{}", section.slug),
-        format!("{}: how much each contender does", section.name()),
+        format!("{}: throughput of each contender", section.name()),
         "Medians, and bars over all rounds; logarithmic scales. A dashed line is a reference without leases, and not a limit.",
         format!("One plot per workload. Lessor's medians: {}.", tables::in_words(section)),
         &panels,
@@ -44,7 +44,7 @@ fn by_callers<'a>(series: &Series<'a>, marks: &Marks) -> lines::Panel<'a> {
     }
 }
 
-/// Those who have any rounds.
+/// Returns the contenders with any rounds.
 fn lines<'a>(series: &Series<'a>, marks: &Marks) -> Vec<Line<'a>> {
     let names = series.names().into_iter().filter(|name| series.has(name));
     names
@@ -70,7 +70,7 @@ fn at_one<'a>(series: &Series<'a>, marks: &Marks) -> rows::Panel<'a> {
         title: series.title.clone(),
         subtitle: match series.unit() {
             Unit::PerSecond => format!("per second, {callers}; more is better"),
-            Unit::Seconds => format!("time, {callers}; less is better"),
+            Unit::Seconds => format!("duration, {callers}; less is better"),
         },
         unit: series.unit(),
         rows: case.contenders.iter().filter_map(row).collect(),

@@ -1,6 +1,7 @@
-//! The guard that people write by hand: `SET key holder NX GET PX`, which also says who holds the key or what its result is, and scripts
-//! that put the result, or a longer lease, in place of the holder. It does the least that could be called the same: no retention of
-//! its own, no fencing token, no failure, no waiter, no answer for a lost reply.
+//! A hand-written guard: `SET key holder NX GET PX`, which also returns the holder or the result,
+//! and scripts that replace the holder with the result or a longer lease. It implements the
+//! minimum: no retention of its own, no fencing token, no failure, no waiter, no handling of lost
+//! replies.
 
 use std::time::{Duration, SystemTime};
 
@@ -12,12 +13,12 @@ use redis::{AsyncConnectionConfig, Client, Cmd, Connection, IntoConnectionInfo, 
 
 use crate::work::POLL_EVERY;
 
-/// As long as lessor waits for an answer.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How long a result is kept.
+/// The same as lessor's default.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The retention of results.
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// Puts something in place of the holder.
+/// Replaces the holder.
 const REPLACE: &str = "
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
@@ -26,7 +27,7 @@ return 1";
 const HELD: u8 = b'H';
 const RESULT: u8 = b'R';
 
-/// A holder as it is stored: when its time is over, and who it is.
+/// Encodes a holder: the end of its lease, and its id.
 fn holder(lease_id: u128, ttl: Duration) -> Vec<u8> {
     let until = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970") + ttl;
     [&[HELD][..], &lease_id.to_le_bytes(), &until.as_micros().to_le_bytes()].concat()
@@ -42,19 +43,19 @@ fn result(result: &[u8]) -> Vec<u8> {
     [&[RESULT][..], result].concat()
 }
 
-/// What a caller is told who found this, or who found nothing and so is the holder.
-fn tell(there: Option<Vec<u8>>, holder: Vec<u8>) -> Reply<Vec<u8>, Vec<u8>> {
-    match there {
+/// Returns the answer for a caller that found this value. A caller that found none is the holder.
+fn reply_to(value: Option<Vec<u8>>, holder: Vec<u8>) -> Reply<Vec<u8>, Vec<u8>> {
+    match value {
         None => Reply::Acquired(holder),
-        Some(there) => shown(there).map_or(Reply::InProgress, Reply::Completed),
+        Some(value) => shown(value).map_or(Reply::InProgress, Reply::Completed),
     }
 }
 
-/// The result, if it is one.
-fn shown(mut there: Vec<u8>) -> Option<Vec<u8>> {
-    (there.first() == Some(&RESULT)).then(|| {
-        there.remove(0);
-        there
+/// Returns the result if the value is one.
+fn shown(mut value: Vec<u8>) -> Option<Vec<u8>> {
+    (value.first() == Some(&RESULT)).then(|| {
+        value.remove(0);
+        value
     })
 }
 
@@ -70,7 +71,7 @@ fn replace<'s>(
     replace
 }
 
-/// The holder with more time.
+/// Encodes the same holder with a longer lease.
 fn longer(held: &[u8], ttl: Duration) -> Vec<u8> {
     holder(u128::from_le_bytes(held[1..17].try_into().expect("an id")), ttl)
 }
@@ -82,11 +83,12 @@ pub(super) struct AsyncHand {
 }
 
 impl AsyncHand {
-    /// On the runtime it is called on.
+    /// Uses the runtime that it is called on.
     pub(super) async fn connect(url: &str) -> Result<Self, String> {
-        // As much as lessor has it buffer.
-        let config =
-            AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE)).set_pipeline_buffer_size(1024);
+        // The same as lessor's.
+        let config = AsyncConnectionConfig::new()
+            .set_response_timeout(Some(RESPONSE_TIMEOUT))
+            .set_pipeline_buffer_size(1024);
         let client = client(url)?;
         let connection = client.get_multiplexed_async_connection_with_config(&config).await.map_err(text)?;
         Ok(Self { connection, replace: Script::new(REPLACE) })
@@ -104,8 +106,8 @@ impl LeaseService for AsyncHand {
 
     async fn acquire(&self, key: &str, ttl: Duration) -> Reply<Vec<u8>, Vec<u8>> {
         let holder = holder(fastrand::u128(..), ttl);
-        let there = set(key, &holder, ttl).query_async(&mut self.connection.clone()).await.expect("SET");
-        tell(there, holder)
+        let value = set(key, &holder, ttl).query_async(&mut self.connection.clone()).await.expect("SET");
+        reply_to(value, holder)
     }
 
     async fn extend(&self, key: &str, held: &mut Vec<u8>, ttl: Duration) {
@@ -120,8 +122,8 @@ impl LeaseService for AsyncHand {
 
     async fn wait(&self, key: &str) -> Vec<u8> {
         loop {
-            let there = redis::cmd("GET").arg(key).query_async(&mut self.connection.clone()).await;
-            if let Some(result) = shown(there.expect("GET")) {
+            let value = redis::cmd("GET").arg(key).query_async(&mut self.connection.clone()).await;
+            if let Some(result) = shown(value.expect("GET")) {
                 return result;
             }
             tokio::time::sleep(POLL_EVERY).await;
@@ -142,7 +144,7 @@ impl LeaseService for AsyncHand {
     }
 }
 
-/// For threads, each of which has a connection of its own while it is at it.
+/// For threads, each of which uses a connection exclusively during an operation.
 pub(super) struct BlockingHand {
     connections: Mutex<Vec<Connection>>,
     replace: Script,
@@ -153,7 +155,7 @@ impl BlockingHand {
         let client = client(url)?;
         let connect = |_| {
             let connection = client.get_connection().map_err(text)?;
-            connection.set_read_timeout(Some(PATIENCE)).map_err(text)?;
+            connection.set_read_timeout(Some(RESPONSE_TIMEOUT)).map_err(text)?;
             Ok(connection)
         };
         let connections = (0..threads).map(connect).collect::<Result<_, String>>()?;
@@ -179,8 +181,8 @@ impl LeaseService for BlockingHand {
 
     async fn acquire(&self, key: &str, ttl: Duration) -> Reply<Vec<u8>, Vec<u8>> {
         let holder = holder(fastrand::u128(..), ttl);
-        let there = self.with_connection(|connection| set(key, &holder, ttl).query(connection).expect("SET"));
-        tell(there, holder)
+        let value = self.with_connection(|connection| set(key, &holder, ttl).query(connection).expect("SET"));
+        reply_to(value, holder)
     }
 
     async fn extend(&self, key: &str, held: &mut Vec<u8>, ttl: Duration) {
@@ -195,8 +197,8 @@ impl LeaseService for BlockingHand {
 
     async fn wait(&self, key: &str) -> Vec<u8> {
         loop {
-            let there = self.with_connection(|connection| redis::cmd("GET").arg(key).query(connection));
-            if let Some(result) = shown(there.expect("GET")) {
+            let value = self.with_connection(|connection| redis::cmd("GET").arg(key).query(connection));
+            if let Some(result) = shown(value.expect("GET")) {
                 return result;
             }
             std::thread::sleep(POLL_EVERY);
@@ -204,7 +206,7 @@ impl LeaseService for BlockingHand {
     }
 }
 
-/// What is small is sent at once, as lessor has it.
+/// Sends small packets immediately, as lessor does.
 fn client(url: &str) -> Result<Client, String> {
     let info = url.into_connection_info().map_err(text)?;
     let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));

@@ -1,4 +1,4 @@
-//! rslock. It guards, but knows nothing of a result: whoever comes next is granted the lock again.
+//! rslock. It keeps no results: the next caller is granted the lock again.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use rslock::{Lock, LockError, LockManager};
 pub(super) struct Locks(LockManager);
 
 impl Locks {
-    /// One that does not try again by itself.
+    /// Does not retry.
     pub(super) fn new(url: &str) -> Self {
         let mut locks = LockManager::new(vec![url]);
         locks.set_retry(1, Duration::from_millis(1));
@@ -37,6 +37,6 @@ impl LeaseService for Locks {
     }
 
     async fn wait(&self, _: &str) -> Vec<u8> {
-        panic!("it keeps no result")
+        panic!("results are not supported")
     }
 }

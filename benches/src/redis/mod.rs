@@ -1,4 +1,5 @@
-//! Guards on Redis: lessor, scripts written by hand on the same client, a crate for locks, and what the server can do at most.
+//! Guards on Redis: lessor, hand-written scripts on the same client, a lock crate, and the server's
+//! limit.
 
 mod hand;
 mod locks;
@@ -21,7 +22,7 @@ pub(crate) const CONTENDERS: [Contender; 4] = [
     Contender {
         name: "lessor",
         is_reference: false,
-        note: "one store, and so one connection, for all callers; for tasks it is told of their runtime",
+        note: "one store, and so one connection, for all callers; for tasks it runs on their runtime",
     },
     Contender {
         name: "by hand",
@@ -32,16 +33,16 @@ pub(crate) const CONTENDERS: [Contender; 4] = [
     Contender {
         name: "rslock",
         is_reference: false,
-        note: "SET NX PX and a script to unlock, on one multiplexed connection: keeps no result, and unlocks after a refusal",
+        note: "SET NX PX and a script to unlock, on one multiplexed connection: keeps no results, and calls the script after a refusal too",
     },
     Contender {
         name: "redis-benchmark",
         is_reference: true,
-        note: "redis-benchmark SET with as many connections, or for tasks as many requests in the pipeline of one; two count as a cycle",
+        note: "redis-benchmark SET with one connection per thread, or for tasks one connection with one pipelined request per task; two requests count as a cycle",
     },
 ];
 
-/// On a server of its own, with its files in `folder`.
+/// Starts a server with its files in `folder`, and measures on it.
 pub(crate) fn run(
     name: &str,
     work: &Work,
@@ -67,7 +68,7 @@ pub(crate) fn run(
             sample
         }
         ("by hand", Callers::Threads(threads)) => {
-            // One for whoever prepares.
+            // One more for the preparation.
             measured(hand::BlockingHand::connect(&url, threads + 1)?, work, workload)
         }
         ("by hand", Callers::Tasks(_)) => {
@@ -78,7 +79,7 @@ pub(crate) fn run(
 }
 
 fn measured(guard: impl LeaseService, work: &Work, workload: &Workload) -> Sample {
-    // What prepares runs on this thread, and a multiplexed connection needs its runtime's timers.
+    // The preparation runs on this thread, and a multiplexed connection needs its runtime's timers.
     let _entered = runtime().enter();
     crate::suite::sample(*work, &measure_warm(guard, work, workload))
 }

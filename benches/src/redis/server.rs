@@ -1,4 +1,5 @@
-//! A server of the benchmark's own: on loopback, on a free port, with its files in a folder that it is given, gone with this process.
+//! A server of the benchmark's own: on loopback, on a free port, with its files in a given folder.
+//! It ends with this process.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -19,23 +20,23 @@ impl Mode {
     }
 }
 
-/// What the server on the PATH says of itself, if there is one.
+/// Returns the version that the server on the PATH prints, if there is one.
 pub(crate) fn version() -> Option<String> {
-    let told = Command::new("redis-server").arg("--version").output().ok()?;
-    Some(String::from_utf8_lossy(&told.stdout).trim().to_owned())
+    let output = Command::new("redis-server").arg("--version").output().ok()?;
+    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 pub(crate) struct Server {
-    /// Ends the server when its standard input ends, and so with this process, however that ends.
+    /// Ends the server when its standard input is closed, which happens however this process ends.
     shell: Child,
     pub(crate) port: u16,
 }
 
 impl Server {
     pub(crate) fn start(folder: &Path, mode: Mode) -> Result<Self, String> {
-        // As the server will name it.
+        // The path that the server reports.
         let folder = &folder.canonicalize().map_err(|error| error.to_string())?;
-        // Somebody else may be faster to take the port.
+        // Another process may take the port first.
         for _ in 0..3 {
             let server = Self::run(folder, mode).map_err(|error| format!("redis-server: {error}"))?;
             if server.is_up(folder) {
@@ -75,10 +76,10 @@ impl Server {
         Ok(Self { shell, port })
     }
 
-    /// Waits until this server, and no other one, answers.
+    /// Waits until this server, and not another one, answers.
     fn is_up(&self, folder: &Path) -> bool {
-        let patience = Instant::now() + Duration::from_secs(10);
-        while Instant::now() < patience {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while Instant::now() < deadline {
             if self.folder().is_ok_and(|answer| Path::new(answer.trim()) == folder) {
                 return true;
             }
@@ -91,7 +92,7 @@ impl Server {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
         stream.write_all(b"CONFIG GET dir\r\n")?;
-        // A pair: how long the name is, the name, how long the value is, the value.
+        // A pair: length of the name, name, length of the value, value.
         BufReader::new(stream).lines().nth(4).unwrap_or_else(|| Ok(String::new()))
     }
 }

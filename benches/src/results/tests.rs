@@ -4,7 +4,7 @@ use super::{Callers, Case, Contender, LESSOR, Latency, Sample, Spread, Unit};
 
 #[test]
 fn a_ratio_compares_with_the_best_rival_of_the_same_round() {
-    // The rivals are best in different rounds; a ratio of medians would be 15 / 10.
+    // The best rival differs between rounds. A ratio of medians would be 15 / 10.
     let case = case(
         Unit::PerSecond,
         &[(LESSOR, &[10.0, 20.0, 15.0]), ("a", &[5.0, 40.0, 10.0]), ("b", &[20.0, 4.0, 10.0])],
@@ -20,7 +20,7 @@ fn a_ratio_above_one_means_that_lessor_is_better_in_seconds_as_well() {
 }
 
 #[test]
-fn who_is_not_a_rival_does_not_count() {
+fn contenders_that_are_not_rivals_are_not_compared() {
     let mut case = case(Unit::PerSecond, &[(LESSOR, &[10.0]), ("a", &[5.0]), ("floor", &[100.0])]);
     case.against = vec!["a".to_owned()];
     case.contenders[2].is_reference = true;
@@ -30,7 +30,7 @@ fn who_is_not_a_rival_does_not_count() {
 }
 
 #[test]
-fn rounds_that_one_side_lacks_are_passed_over() {
+fn rounds_without_both_results_are_ignored() {
     let some = case(Unit::PerSecond, &[(LESSOR, &[10.0, 10.0, 10.0]), ("a", &[5.0]), ("b", &[])]);
     assert_eq!(some.ratio(), Some(Spread { median: 2.0, least: 2.0, most: 2.0 }));
     assert_eq!(case(Unit::PerSecond, &[(LESSOR, &[1.0]), ("a", &[])]).ratio(), None);
@@ -39,12 +39,12 @@ fn rounds_that_one_side_lacks_are_passed_over() {
     assert_eq!(
         case(Unit::PerSecond, &[(LESSOR, &[1.0]), ("a", &[0.0])]).ratio(),
         None,
-        "infinitely better is no number"
+        "an infinite ratio is ignored"
     );
 }
 
 #[test]
-fn the_best_rival_is_the_quickest_whatever_the_unit() {
+fn the_best_rival_is_the_fastest_in_any_unit() {
     let contenders: &[(&str, &[f64])] =
         &[(LESSOR, &[9.0]), ("a", &[1.0, 1.0, 9.0]), ("b", &[2.0, 2.0, 2.0]), ("c", &[])];
     let rival = |unit| case(unit, contenders).rival().map(|rival| rival.name.clone());
@@ -53,7 +53,7 @@ fn the_best_rival_is_the_quickest_whatever_the_unit() {
 }
 
 #[test]
-fn the_median_of_an_even_number_is_between_the_two_in_the_middle() {
+fn the_median_of_an_even_number_is_the_mean_of_the_middle_two() {
     assert_eq!(
         Spread::of([4.0, 1.0, 2.0, 9.0].into_iter()),
         Some(Spread { median: 3.0, least: 1.0, most: 9.0 })
@@ -66,7 +66,7 @@ fn the_median_of_an_even_number_is_between_the_two_in_the_middle() {
 }
 
 #[test]
-fn what_is_written_down_is_what_is_read() {
+fn stored_results_are_read_unchanged() {
     let mut case = case(Unit::Seconds, &[(LESSOR, &[0.1, 0.3]), ("a", &[])]);
     let latency = |nanos| Latency {
         p50: Duration::from_nanos(nanos),

@@ -20,20 +20,20 @@ usage: cargo xtask bench [OPTION…]
   --records N      records to open a store with; default 1000000
   --out FOLDER     where the results are written as a page with plots; default: nowhere";
 
-/// What is to be run, and how long.
+/// The workloads to run, and their length.
 #[derive(Debug)]
 pub(super) struct Options {
     pub(super) rounds: usize,
     pub(super) length: Duration,
     pub(super) out: Option<PathBuf>,
-    /// Set if only the table of ratios is wanted.
+    /// True to print only the table of ratios.
     pub(super) is_table: bool,
     records: u64,
     only: Vec<String>,
 }
 
 impl Options {
-    /// Reads the command line. `None` if it is meant for others.
+    /// Parses the command line. `None` if it is meant for another benchmark.
     pub(super) fn parse(arguments: Vec<OsString>) -> Result<Option<Self>, String> {
         let mut options = Self {
             rounds: 5,

@@ -1,4 +1,4 @@
-//! What is measured: which workload, on which store, by how many callers, and who takes part.
+//! The cases: a workload on a store, by a number of callers, with its contenders.
 
 use std::time::Duration;
 
@@ -39,17 +39,17 @@ pub(crate) enum Store {
     Redis,
 }
 
-/// Contenders that do the same.
+/// A case: contenders that run the same workload.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) store: Store,
     pub(crate) work: Work,
     pub(crate) callers: Callers,
-    /// How much longer than others it takes.
+    /// The length of a run as a multiple of the usual.
     pub(crate) factor: u32,
     pub(crate) mode: Mode,
     pub(crate) end: End,
-    /// Those who take part; all of the store's if there are none.
+    /// The contenders, or all of the store's if empty.
     only: &'static [&'static str],
 }
 
@@ -68,7 +68,7 @@ const NO_REFERENCE: &[&str] = &[
     "LMDB",
     "by hand",
 ];
-/// Contenders that remove old records.
+/// The contenders that remove old records.
 const PURGING: &[&str] = &[
     "lessor",
     "dashmap by hand",
@@ -78,7 +78,7 @@ const PURGING: &[&str] = &[
     "moka",
     "SQLite",
 ];
-/// Those that have a form for threads.
+/// The contenders with an implementation for threads.
 const BLOCKING: &[&str] = &["lessor", "by hand", "redis-benchmark"];
 const LOCKS: &[&str] = &["lessor", "by hand", "rslock"];
 const NO_LOCKS: &[&str] = &["lessor", "by hand"];
@@ -117,7 +117,7 @@ impl Plan {
         Self { factor, ..self }
     }
 
-    /// What tells it from others of its workload and store.
+    /// Returns what distinguishes it from other cases with the same workload and store.
     pub(crate) fn setting(&self) -> Option<String> {
         match (self.store, self.work, self.end) {
             (Store::Redis, ..) => Some(self.mode.name().to_owned()),
@@ -164,7 +164,7 @@ fn in_memory() -> Vec<Plan> {
         plans.extend([1, 2, 8].map(|threads| plan(work, Callers::Threads(threads), only)));
     }
     plans.push(plan(Work::Waiters, WAITERS, NO_REFERENCE));
-    // Long enough for what is half a second old to be dropped for a while.
+    // Long enough for records that are half a second old to be removed during most of the run.
     plans.push(plan(Work::Purge, Callers::Threads(2), PURGING).longer(6));
     plans
 }
@@ -202,7 +202,7 @@ fn on_redis() -> Vec<Plan> {
             plan(Work::Renewals, some, LOCKS),
             plan(Work::Waiters, WAITERS, NO_LOCKS),
         ];
-        // What writes nothing is the same on both.
+        // Workloads without writes are the same with both.
         let others = others.into_iter().filter(|plan| mode == Mode::Volatile || plan.work != Work::Refused);
         let fresh = tasks.into_iter().chain(threads);
         plans.extend(fresh.chain(others).map(|plan| Plan { mode, ..plan }));

@@ -1,4 +1,4 @@
-//! What kind of machine this is.
+//! A description of the machine.
 
 use std::process::Command;
 
@@ -9,10 +9,10 @@ pub(super) fn describe() -> Machine {
     Machine {
         processor: processor().unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
         cores,
-        system: told("uname", &["-sr"]).unwrap_or_else(|| std::env::consts::OS.to_owned()),
-        version: told("git", &["describe", "--always", "--dirty"])
+        system: output_of("uname", &["-sr"]).unwrap_or_else(|| std::env::consts::OS.to_owned()),
+        version: output_of("git", &["describe", "--always", "--dirty"])
             .unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned()),
-        date: told("date", &["-u", "+%Y-%m-%d"]).unwrap_or_default(),
+        date: output_of("date", &["-u", "+%Y-%m-%d"]).unwrap_or_default(),
     }
 }
 
@@ -22,7 +22,7 @@ fn processor() -> Option<String> {
     Some(line.split_once(':')?.1.trim().to_owned())
 }
 
-fn told(program: &str, arguments: &[&str]) -> Option<String> {
+fn output_of(program: &str, arguments: &[&str]) -> Option<String> {
     let output =
         Command::new(program).args(arguments).output().ok().filter(|output| output.status.success())?;
     Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())

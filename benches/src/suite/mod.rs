@@ -1,4 +1,4 @@
-//! The whole suite: every contender does every workload, in turns, several times.
+//! The whole suite: every contender runs every workload, in turns, several times.
 
 mod args;
 pub(crate) mod cases;
@@ -16,7 +16,8 @@ use crate::page;
 use crate::results::{Latency, Results, Sample};
 use crate::work::Work;
 
-/// Runs what the command line asks for, with its files under `folder`, and writes the results where they are asked for.
+/// Runs the cases that the command line selects, with files in `folder`, and writes the results to
+/// the folder that it selects.
 pub fn main(folder: &Path) -> Result<(), String> {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     #[cfg(feature = "all-stores")]
@@ -33,11 +34,11 @@ pub fn main(folder: &Path) -> Result<(), String> {
     print!("{}", rounds::summary(&results));
     let Some(out) = &options.out else { return Ok(()) };
     page::write(&results, out).map_err(|error| format!("{}: {error}", out.display()))?;
-    println!("\nthe page is {}", out.join("README.md").display());
+    println!("\nthe page was written to {}", out.join("README.md").display());
     Ok(())
 }
 
-/// As it is written down.
+/// Converts a sample to the form that is stored.
 pub(crate) fn sample(work: Work, sample: &lessor_contention::Sample) -> Sample {
     let lessor_contention::Latency { p50, p90, p99, p999, max, .. } = sample.latency;
     let value = match work {

@@ -1,5 +1,6 @@
-//! Contenders take turns, round after round. A disk or a core that others share is slow for half a minute now and then: so
-//! all cases take turns as well, and each round begins with another contender.
+//! Contenders take turns, round after round. A shared disk or core is slow for half a minute now
+//! and then. Therefore the cases take turns as well, and each round has another order of
+//! contenders.
 
 use std::fmt::Write;
 use std::fs::File;
@@ -19,14 +20,14 @@ use crate::work::{Work, runtime};
 #[cfg(feature = "all-stores")]
 use crate::{log, redis};
 
-/// Everything, and how many seconds it took.
+/// Runs all cases. Returns the results, and the duration in seconds.
 pub(super) fn all(options: &Options, folder: &Path) -> (Vec<Case>, u64) {
     let began = Instant::now();
     let mut plans = options.plans();
     #[cfg(feature = "all-stores")]
     if plans.iter().any(|plan| plan.store == Store::Redis) && redis::server::version().is_none() {
         plans.retain(|plan| plan.store != Store::Redis);
-        eprintln!("SKIPPED: THERE IS NO redis-server ON THE PATH, NOTHING OF THE REDIS STORE IS MEASURED");
+        eprintln!("SKIPPED: there is no redis-server on the PATH, so the Redis store is not measured");
     }
     let mut cases: Vec<Case> = plans.iter().map(|plan| begin(plan, options)).collect();
     for round in 0..options.rounds {
@@ -86,7 +87,7 @@ fn begin(plan: &Plan, options: &Options) -> Case {
     }
 }
 
-/// One round of one case. Who cannot be run is told of, and left out from then on.
+/// Runs one round of one case. A contender that fails is reported, and omitted from then on.
 fn turn(plan: &Plan, case: &mut Case, options: &Options, folder: &Path, round: usize) {
     for contender in in_turn(&mut case.contenders, round) {
         if contender.rounds.len() < round {
@@ -118,11 +119,11 @@ fn run(name: &str, plan: &Plan, options: &Options, folder: &Path) -> Result<Samp
         #[cfg(feature = "all-stores")]
         Store::Redis => redis::run(name, &plan.work, &workload, plan.callers, (plan.mode, length), folder),
         #[cfg(not(feature = "all-stores"))]
-        Store::File | Store::Redis => Err("this store is not built in".to_owned()),
+        Store::File | Store::Redis => Err("this store is not compiled in".to_owned()),
     }
 }
 
-/// All of them are filled first, and then opened in turns.
+/// Fills the stores of all contenders first, and then opens them in turns.
 #[cfg(feature = "all-stores")]
 fn openings(plan: &Plan, case: &mut Case, records: u64, options: &Options, folder: &Path) {
     let setting = case.setting.clone().unwrap_or_default();
@@ -157,7 +158,8 @@ fn openings(plan: &Plan, case: &mut Case, records: u64, options: &Options, folde
     });
 }
 
-/// Those who take turns, in another order each round: who comes after a light one has it better.
+/// Returns the contenders in another order for each round, since a run is faster after one with a
+/// low load.
 fn in_turn<T>(all: &mut [T], round: usize) -> Vec<&mut T> {
     let mut order: Vec<_> = all.iter_mut().collect();
     fastrand::Rng::with_seed(round as u64).shuffle(&mut order);
@@ -168,12 +170,12 @@ fn on_fresh_folder<T>(parent: &Path, run: impl FnOnce(&Path) -> T) -> T {
     let folder = tempfile::Builder::new().prefix("bench-").tempdir_in(parent).expect("a folder");
     let done = run(folder.path());
     folder.close().expect("what was made can be removed");
-    // Or the next one's syncs would pay for what this one left behind.
+    // Otherwise the syncs of the next contender would write this one's remaining data.
     File::open(parent).and_then(|folder| folder.sync_all()).expect("sync");
     done
 }
 
-/// A line for each case, for whoever watches.
+/// Returns one line per case for the terminal.
 pub(super) fn summary(results: &Results) -> String {
     let mut out = String::new();
     let _ = writeln!(out, "lessor against the best of its rivals, round by round; above 1 it is better\n");

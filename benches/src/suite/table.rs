@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_has_a_line_per_workload_a_column_per_number_of_callers_and_the_spread() {
+    fn the_table_has_a_line_per_workload_and_a_column_per_number_of_callers() {
         let machine = Machine {
             processor: String::new(),
             cores: 1,

@@ -1,4 +1,4 @@
-//! Dropping any future at any await point leaves a state that the contract allows, and no lease that nobody owns.
+//! Dropping a future at any await point leaves a valid state, and no lease without an owner.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -22,7 +22,7 @@ fn late_engine() -> (Engine, Arc<LateStore>) {
     (Engine::new(store.clone()).unwrap(), store)
 }
 
-/// Polls `future` so often, with a waker that does nothing, and drops it.
+/// Polls `future` this many times, with a waker that does nothing, and drops it.
 fn poll_and_drop(future: impl Future, times: usize) {
     let mut future = Box::pin(future);
     for _ in 0..times {
@@ -33,26 +33,27 @@ fn poll_and_drop(future: impl Future, times: usize) {
     }
 }
 
-/// Until nobody holds the key: what was given up in the background has arrived.
+/// Waits until the key is not held, so that abandoned leases have reached the store. Returns its
+/// state.
 fn settle(engine: &Engine, key: &str) -> Option<State> {
     engine.wait_for(key, SOON).wait().unwrap().map(|view| view.state())
 }
 
 #[test]
-fn an_acquire_that_is_dropped_leaves_no_lease_that_nobody_owns() {
+fn a_dropped_acquire_leaves_no_lease_without_an_owner() {
     for polls in 0..4 {
         let (engine, store) = late_engine();
         let shut = store.gate.lock();
         poll_and_drop(engine.acquire("key").ttl(LONG).send(), polls);
         drop(shut);
-        // The grant was on its way, and so was the order to give it up.
+        // The grant and the abandonment were in flight.
         assert!(matches!(settle(&engine, "key"), None | Some(State::Lapsed)), "after {polls} polls");
         assert!(matches!(engine.acquire("key").wait().unwrap(), Acquisition::Acquired(_)));
     }
 }
 
 #[test]
-fn a_completion_that_is_dropped_happened_or_can_be_sent_again() {
+fn a_dropped_completion_has_happened_or_can_be_repeated() {
     for polls in 0..4 {
         let (engine, store) = late_engine();
         let Acquisition::Acquired(lease) = engine.acquire("key").ttl(LONG).wait().unwrap() else { panic!() };
@@ -68,7 +69,7 @@ fn a_completion_that_is_dropped_happened_or_can_be_sent_again() {
 }
 
 #[test]
-fn once_that_is_dropped_while_its_work_runs_gives_the_lease_up() {
+fn a_dropped_once_abandons_its_lease() {
     let (engine, _store) = late_engine();
     let work = engine.once("key").ttl(LONG).run_async(async |_| {
         std::future::pending::<()>().await;
@@ -84,8 +85,9 @@ fn once_that_is_dropped_while_its_work_runs_gives_the_lease_up() {
 }
 
 #[test]
-fn a_waiter_that_goes_away_with_the_turn_passes_it_on() {
-    // The story to prevent: one waiter is woken to take over, is cancelled at that very moment, and all others sleep on.
+fn a_dropped_waiter_passes_its_offer_on() {
+    // The case to prevent: one waiter is woken to take over and cancelled at that moment, and all
+    // others sleep on.
     for _ in 0..1_000 {
         if let Some(outcome) = turn_of_one_that_goes_away() {
             assert_eq!(outcome.expect("somebody got the turn"), "taken over");
@@ -95,8 +97,9 @@ fn a_waiter_that_goes_away_with_the_turn_passes_it_on() {
     panic!("no waiter went away with the turn");
 }
 
-/// What the last of four waiters gets when the first three are dropped, one of them with the turn; `None` if none had it at
-/// that moment, since other threads take part in when it is handed on.
+/// Returns the result of the last of four waiters after the first three were dropped, one of them
+/// with the offer. Returns `None` if none had the offer at that moment, which other threads
+/// influence.
 fn turn_of_one_that_goes_away() -> Option<Option<String>> {
     let (engine, store) = late_engine();
     let Acquisition::Acquired(lease) = engine.acquire("key").ttl(LONG).wait().unwrap() else { panic!() };
@@ -111,7 +114,7 @@ fn turn_of_one_that_goes_away() -> Option<Option<String>> {
     }
     lease.release().wait().unwrap();
     let last = twins.pop()?;
-    // A twin swaps once when it comes, and then only when it has the turn.
+    // A concurrent caller swaps once at the beginning, and then only when it has the offer.
     let swaps = store.swaps.load(Ordering::SeqCst);
     let one_tries = poll_all(&mut twins) && store.swaps.load(Ordering::SeqCst) == swaps + 1;
     drop(twins);
@@ -130,7 +133,7 @@ fn poll<F: Future>(future: &mut std::pin::Pin<Box<F>>, context: &mut Context<'_>
     future.as_mut().poll(context)
 }
 
-/// A generous deadline without a runtime: a thread that sleeps.
+/// Returns a future that resolves after a generous time, without a runtime.
 fn sleep(time: Duration) -> impl Future<Output = ()> {
     let done = event_listener::Event::new();
     let listener = done.listen();
@@ -142,7 +145,7 @@ fn sleep(time: Duration) -> impl Future<Output = ()> {
 }
 
 #[test]
-fn a_pending_that_was_answered_does_not_panic_when_polled_again() {
+fn a_completed_pending_does_not_panic_when_polled_again() {
     let (engine, _store) = late_engine();
     let mut status = engine.status("key");
     let mut context = Context::from_waker(Waker::noop());

@@ -1,4 +1,5 @@
-//! A decoder that believed a length it reads would let a few damaged bytes ask for terabytes.
+//! A decoder that trusted lengths in its input would try to allocate terabytes for a few damaged
+//! bytes.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
@@ -9,10 +10,10 @@ use std::sync::Arc;
 use lessor_core::{Acquisition, Engine, Key, Record, Store};
 use lessor_memory::MemoryStore;
 
-/// The record, its optional fields and their headers, whatever is in them.
+/// The maximum size of a decoded record, its optional fields and their headers, beyond the input.
 const CONSTANT: usize = 512;
 
-/// Everything that decoding ever allocates counts, even if it is given back before it ends.
+/// Returns the number of all allocated bytes, including those that are freed again.
 fn allocated(bytes: &[u8]) -> usize {
     let counted = allocation_counter::measure(|| drop(Record::decode(bytes)));
     usize::try_from(counted.bytes_total).unwrap()
@@ -38,7 +39,7 @@ fn golden() -> Vec<(String, Vec<u8>)> {
 
 #[test]
 fn p12_decoding_never_allocates_more_than_the_input_is_long_plus_a_constant() {
-    // Lengths that fit nothing, in the encoding that the format uses.
+    // Lengths that fit nothing, in the encoding of the format.
     let huge: [&[u8]; 5] = [
         &[0xff],
         &[0xff, 0xff, 0x03],

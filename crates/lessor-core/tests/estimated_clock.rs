@@ -1,5 +1,5 @@
-//! A store on a server can only estimate the server's time: `now` runs ahead. Whatever depends on the exact instant is
-//! judged by the clock itself, at the write.
+//! A store on a server can only estimate the server's time, so `now` is ahead. Decisions that
+//! depend on the exact time use the server's clock, at the write.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -47,7 +47,7 @@ fn engine() -> (Engine, ManualClock) {
     counting(&Arc::default())
 }
 
-/// The number is that of the reads.
+/// Returns an engine whose store counts its reads.
 fn counting(loads: &Arc<AtomicUsize>) -> (Engine, ManualClock) {
     let clock = ManualClock::new();
     let store = clock.driving(Arc::new(MemoryStore::with_clock(Arc::new(clock.clone()))));
@@ -63,10 +63,10 @@ fn take(acquired: Acquisition) -> Lease {
 }
 
 #[test]
-fn p7_no_lease_is_taken_over_before_the_clock_itself_has_reached_its_end() {
+fn p7_no_lease_is_taken_over_before_the_exact_clock_reaches_its_end() {
     let (engine, clock) = engine();
     let lease = take(engine.acquire("key").ttl(TTL).wait().unwrap());
-    // By the estimate the lease has lapsed; by the clock it lives for another second.
+    // The lease has lapsed by the estimate, but is live for another second by the clock.
     clock.advance(TTL + AHEAD - Duration::from_secs(1));
     let Acquisition::InProgress(view) = engine.acquire("key").wait().unwrap() else { panic!("P1, P7") };
     assert_eq!(view.ttl_left(), Some(Duration::from_secs(1)));
@@ -76,7 +76,7 @@ fn p7_no_lease_is_taken_over_before_the_clock_itself_has_reached_its_end() {
 }
 
 #[test]
-fn p7_no_failure_is_tried_again_before_its_backoff_is_over_by_the_clock_itself() {
+fn p7_no_failure_is_retried_before_the_exact_clock_reaches_the_end_of_its_backoff() {
     let (engine, clock) = engine();
     let retry = OnFailed::Retry { max_attempts: 2, backoff: Backoff::fixed(TTL) };
     take(engine.acquire("key").wait().unwrap()).fail("code").wait().unwrap();
@@ -87,7 +87,7 @@ fn p7_no_failure_is_tried_again_before_its_backoff_is_over_by_the_clock_itself()
 }
 
 #[test]
-fn a_lease_that_lives_by_the_clock_can_be_extended_although_the_estimate_says_no() {
+fn a_lease_that_is_live_by_the_exact_clock_can_be_extended() {
     let (engine, clock) = engine();
     let lease = take(engine.acquire("key").ttl(TTL).wait().unwrap());
     clock.advance(TTL + AHEAD - Duration::from_secs(1));
@@ -97,10 +97,10 @@ fn a_lease_that_lives_by_the_clock_can_be_extended_although_the_estimate_says_no
     assert!(matches!(lease.extend(TTL).wait(), Err(Error::Lapsed)));
 }
 
-/// The story: the next look was due at a time of the clock itself, which `now` had passed long before, for instance because a
-/// server's clock had been set back. So whoever waited had the store read as fast as it could answer.
+/// The next poll was due at a time of the server's clock that `now` had passed long before, for
+/// example because the server's clock had been set back. So waiters read the store without a pause.
 #[test]
-fn p7_a_waiter_does_not_read_without_a_pause_while_the_estimate_is_ahead_of_the_lease() {
+fn p7_a_waiter_pauses_between_readings_while_the_estimate_is_ahead() {
     let loads = Arc::new(AtomicUsize::new(0));
     let (engine, clock) = counting(&loads);
     let lease = take(engine.acquire("key").ttl(AHEAD / 2).wait().unwrap());
@@ -118,12 +118,13 @@ fn p7_a_waiter_does_not_read_without_a_pause_while_the_estimate_is_ahead_of_the_
     drop(lease);
 }
 
-/// The story: a lease that was given up ended by the estimate, and lived on until the clock itself had come to that.
+/// An abandoned lease ended at the estimated time, and stayed live until the clock reached it.
 #[test]
-fn a_lease_that_is_given_up_ends_by_the_clock_itself() {
+fn an_abandoned_lease_ends_by_the_exact_clock() {
     let (engine, clock) = engine();
     let lease = take(engine.acquire("key").ttl(TTL).wait().unwrap());
-    // Further than the estimate was ahead when it was granted: before that it is seen as it was then.
+    // The step is larger than the estimate was ahead at the grant. Before that the lease is seen as
+    // it was then.
     clock.advance(2 * AHEAD);
     lease.abandon().wait().unwrap();
     assert_eq!(engine.status("key").wait().unwrap().unwrap().state(), State::Lapsed);

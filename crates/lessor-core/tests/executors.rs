@@ -1,5 +1,5 @@
-//! No runtime is needed, and any will do: the same body on plain threads, tokio, smol and an executor written by hand,
-//! over a store that answers at once and one that answers later.
+//! The library works with any executor: the same test runs on plain threads, Tokio, smol and a
+//! minimal executor, over a store that answers immediately and one that answers later.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -18,7 +18,7 @@ use lessor_memory::MemoryStore;
 
 const SOON: Duration = Duration::from_secs(20);
 
-/// A holder, a twin that waits for it, and everything a holder can do.
+/// Performs all operations of a holder, with a concurrent caller that waits for it.
 async fn body(engine: Engine) {
     let Acquisition::Acquired(lease) = engine.acquire("job").ttl(SOON).await.unwrap() else { panic!() };
     assert!(matches!(engine.acquire("job").await.unwrap(), Acquisition::InProgress(_)));
@@ -74,7 +74,7 @@ fn plain_threads_need_no_executor() {
     }
 }
 
-/// The rest of the body, once more, on the thread's own parker.
+/// Performs the rest of the test on new keys, with the library's `block_on`.
 async fn body_on_fresh_keys(engine: Engine) {
     let ran = engine.once("other").run_async(async |lease| Ok::<_, String>(lease.attempt())).await.unwrap();
     assert_eq!(ran.into_value(), 1);
@@ -104,7 +104,7 @@ fn smol() {
 }
 
 #[test]
-fn an_executor_written_by_hand() {
+fn a_minimal_executor() {
     struct Unpark(Thread);
     impl Wake for Unpark {
         fn wake(self: Arc<Self>) {

@@ -1,4 +1,5 @@
-//! An answer is never older than its question, is for the caller's own request, and depends on no other caller being polled.
+//! An answer is never older than its request, belongs to the caller's own request, and does not
+//! depend on other callers being polled.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -33,7 +34,8 @@ fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// Polls with a waker that does nothing, as a caller does that holds a future and does not come back to it.
+/// Polls with a waker that does nothing, like a caller that keeps a future without polling it
+/// again.
 fn poll_for_a_while<F: Future>(mut future: Pin<&mut F>) {
     for _ in 0..20 {
         assert!(poll(future.as_mut()).is_pending());
@@ -51,16 +53,16 @@ fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     panic!("never happened: {what}");
 }
 
-/// Stores on a clock that stands still, so that only notifications end a wait.
+/// Returns stores whose clocks stand still, so that only notifications end a wait.
 fn stores() -> [Arc<dyn Store>; 2] {
     let memory = || MemoryStore::with_clock(Arc::new(ManualClock::new()));
     [Arc::new(memory()), Arc::new(late(Arc::new(memory())))]
 }
 
-/// One waiter was held and not polled. Another, who came after the key had been released and granted again, was answered
-/// "released" after 12 µs: by what the first one's reading had seen.
+/// A waiter was kept and not polled. Another one, which registered after the key had been released
+/// and granted again, got "released" from the first one's reading.
 #[test]
-fn rule_11_a_waiter_is_not_answered_by_what_an_earlier_waiter_saw() {
+fn rule_11_a_waiter_does_not_get_the_reading_of_an_earlier_waiter() {
     for store in stores() {
         let engine = Engine::new(store).unwrap();
         let first = acquire(&engine, "key");
@@ -76,9 +78,9 @@ fn rule_11_a_waiter_is_not_answered_by_what_an_earlier_waiter_saw() {
     }
 }
 
-/// `once` returned a result that had been forgotten, while a newer grant was live.
+/// `once` returned a result that had been forgotten while a newer grant was live.
 #[test]
-fn rule_11_once_does_not_replay_what_was_forgotten_before_it_was_called() {
+fn rule_11_once_does_not_replay_a_forgotten_result() {
     for store in stores() {
         let engine = Engine::new(store).unwrap();
         let first = acquire(&engine, "key");
@@ -96,7 +98,7 @@ fn rule_11_once_does_not_replay_what_was_forgotten_before_it_was_called() {
     }
 }
 
-/// A waiter for one request was given the outcome of another, where a direct acquire is refused.
+/// A waiter for one request got the outcome of another, although a direct acquire is refused.
 #[test]
 fn rule_8_a_waiter_does_not_get_the_outcome_of_another_request() {
     for store in stores() {
@@ -107,7 +109,7 @@ fn rule_8_a_waiter_does_not_get_the_outcome_of_another_request() {
             let mut waiting =
                 pin!(engine.once(key).fingerprint("A").run_async(async |_| Ok::<_, String>("A".to_owned())));
             poll_for_a_while(waiting.as_mut());
-            // The waiter's turn does not come before another request has the key.
+            // The waiter may try only after another request has acquired the key.
             lapsing.release().wait().unwrap();
             let other = engine.acquire(key).fingerprint("B").wait().unwrap();
             let Acquisition::Acquired(other) = other else { panic!("{other:?}") };
@@ -126,17 +128,17 @@ fn rule_8_a_waiter_does_not_get_the_outcome_of_another_request() {
     }
 }
 
-/// One waiter was woken when the key became free, was not polled, and nobody else was woken: another thread waited for eight
-/// seconds.
+/// A waiter was woken when the key became free, and was not polled. No other waiter was woken, and
+/// another thread waited for eight seconds.
 #[test]
-fn a_waiter_that_is_not_polled_keeps_no_other_from_a_free_key() {
+fn a_waiter_that_is_not_polled_does_not_block_a_free_key() {
     for store in stores() {
         let engine = Engine::new(store).unwrap();
         let lease = acquire(&engine, "key");
         let work = async |_: &Lease| Ok::<_, String>("never polled again".to_owned());
         let mut idle: Vec<_> = (0..3).map(|_| Box::pin(engine.once("key").run_async(work))).collect();
         idle.iter_mut().for_each(|waiter| poll_for_a_while(waiter.as_mut()));
-        // Not in a scope: should they wait for ever, the test fails all the same.
+        // Not in a scope, so that the test fails even if the threads wait forever.
         let others: Vec<_> = (0..3)
             .map(|_| {
                 let engine = engine.clone();
@@ -157,7 +159,7 @@ fn a_waiter_that_is_not_polled_keeps_no_other_from_a_free_key() {
 }
 
 #[test]
-fn the_timeout_of_a_wait_counts_from_the_call() {
+fn the_timeout_of_a_wait_begins_with_the_call() {
     let clock = ManualClock::new();
     let engine = Engine::new(Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())))).unwrap();
     let _lease = engine.acquire("key").ttl(2 * HOUR).wait().unwrap();
@@ -211,7 +213,7 @@ fn failed_readings_end_a_wait_only_when_three_come_in_a_row() {
 }
 
 #[test]
-fn a_waiter_notices_what_another_process_wrote_within_poll_every() {
+fn a_waiter_detects_writes_of_another_process_within_poll_every() {
     let clock = ManualClock::new();
     let records = Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())));
     let engine = Engine::new(silent(&records, &clock).1).unwrap();
@@ -223,9 +225,9 @@ fn a_waiter_notices_what_another_process_wrote_within_poll_every() {
     assert_eq!(waiting.wait().unwrap().unwrap().state(), State::Completed);
 }
 
-/// Each waited-for key had a task with a future of its own: 1.4 kB.
+/// Each key with a waiter had its own task with a future of 1.4 kB.
 #[test]
-fn a_waited_for_key_takes_few_bytes() {
+fn a_key_with_a_waiter_takes_little_memory() {
     const KEYS: usize = 2_000;
     let engine = Engine::new(Arc::new(MemoryStore::with_clock(Arc::new(ManualClock::new())))).unwrap();
     let keys: Vec<String> = (0..KEYS).map(|number| format!("key number {number:06}")).collect();
@@ -240,7 +242,7 @@ fn a_waited_for_key_takes_few_bytes() {
     let bytes = usize::try_from(info.bytes_current).unwrap() / KEYS;
     println!("{bytes} bytes per key that is waited for, with its waiter's future");
     assert!(bytes < 1_000, "{bytes} bytes per key that is waited for");
-    // Only the tables stay as large as they were: no entry, no timer and no future is left.
+    // The tables keep their size. No entry, timer or future is left.
     let freed = -allocation_counter::measure(|| drop(waits)).bytes_current;
     let freed = usize::try_from(freed).unwrap() / KEYS;
     assert!(freed * 10 > bytes * 8, "of {bytes} bytes per key only {freed} are given back");

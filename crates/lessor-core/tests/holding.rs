@@ -1,4 +1,5 @@
-//! A holder comes first: its lease is renewed, and the holder notified of its loss, whatever else the engine or its callers do.
+//! Holders have priority: leases are renewed, and holders are notified of a loss, independent of
+//! all other work of the engine and its callers.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -33,7 +34,7 @@ fn version(engine: &Engine, key: &str) -> u64 {
     engine.status(key).wait().unwrap().unwrap().version().as_u64()
 }
 
-/// Until `done`, or a generous deadline.
+/// Polls until `done` returns true, up to a generous deadline.
 fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     for _ in 0..6000 {
         if done() {
@@ -51,8 +52,9 @@ fn renewed(engine: &Engine, clock: &ManualClock, key: &str) {
     eventually("the lease is renewed", || version(engine, key) > before);
 }
 
-/// A purge of four million records ran on the only background thread of the engine. Leases that were kept alive were not renewed
-/// meanwhile, others were granted their keys, and `lost` fired long after that.
+/// A purge of four million records ran on the only background thread of the engine. Meanwhile
+/// leases that were kept alive were not renewed, other callers were granted their keys, and `lost`
+/// fired too late.
 #[test]
 fn p7_a_lease_is_renewed_while_a_purge_does_not_return() {
     let clock = ManualClock::new();
@@ -72,7 +74,7 @@ fn p7_a_lease_is_renewed_while_a_purge_does_not_return() {
 }
 
 #[test]
-fn an_engines_threads_end_with_its_last_handle_and_let_go_of_the_store() {
+fn an_engines_threads_end_with_its_last_handle_and_release_the_store() {
     let clock = ManualClock::new();
     for store in stores(&clock) {
         let left = Arc::downgrade(&store);
@@ -86,26 +88,27 @@ fn an_engines_threads_end_with_its_last_handle_and_let_go_of_the_store() {
     }
 }
 
-/// The purge did not yield between its batches either: it asked for the next one for as long as there was more.
+/// The purge did not yield between its slices: it continued as long as there was more.
 #[test]
-fn a_purge_goes_on_until_nothing_is_due_and_in_bounded_steps() {
+fn a_purge_continues_in_bounded_steps_until_nothing_is_due() {
     let clock = ManualClock::new();
     let (store, driven) = switched(&clock);
     let engine = Engine::new(driven.clone()).unwrap();
     for number in 0..5_000 {
         acquire(&engine, &format!("key {number}")).complete(&number).wait().unwrap();
     }
-    // The clock makes one step: the purge is due once.
+    // The clock is advanced once, so the purge is due once.
     clock.advance(engine.settings().limits.retention + engine.settings().schedule.purge_every);
     eventually("all are purged", || store.is_empty());
     let purges = store.purges.load(Ordering::SeqCst);
     assert!(purges > 9, "5000 records were purged in {purges} steps");
 }
 
-/// A second handle gave the lease up. The first one's `extend` was refused, but its `is_lost` stayed false, even once somebody
-/// else held the key; and with keep-alive `lost` came only with the next renewal.
+/// After a lease was abandoned through a second handle, the first one's `extend` was refused, but
+/// its `is_lost` stayed false, even after another caller had acquired the key. With keep-alive,
+/// `lost` fired only at the next renewal.
 #[test]
-fn rule_15_lost_fires_when_the_lease_is_given_up_through_another_handle() {
+fn rule_15_lost_fires_when_the_lease_is_abandoned_through_another_handle() {
     for store in stores(&ManualClock::new()) {
         let engine = Engine::new(store).unwrap();
         let kept = acquire(&engine, "kept").keep_alive();
@@ -124,10 +127,11 @@ fn rule_15_lost_fires_when_the_lease_is_given_up_through_another_handle() {
     }
 }
 
-/// `lost` fired after 3.3 s of a ttl of ten, and after 100 s of the default ttl, though the key was taken away in the same
-/// engine. The clock of this test stands still: no renewal comes to notice it.
+/// `lost` fired after 3.3 s with a ttl of 10 s, and after 100 s with the default ttl, although the
+/// same engine had removed the lease. The clock of this test stands still, so no renewal detects
+/// it.
 #[test]
-fn rule_15_lost_fires_at_once_when_an_operator_forces_the_key_away() {
+fn rule_15_lost_fires_immediately_when_an_operator_forgets_the_key() {
     for store in stores(&ManualClock::new()) {
         let engine = Engine::new(store).unwrap();
         let kept = acquire(&engine, "kept").keep_alive();
@@ -147,9 +151,9 @@ fn rule_15_lost_fires_at_once_when_an_operator_forces_the_key_away() {
     }
 }
 
-/// The same, where another engine over the same records takes the key away and the store notifies this one.
+/// Another engine over the same records removes the lease, and the store notifies this engine.
 #[test]
-fn rule_15_lost_fires_by_the_stores_hint() {
+fn rule_15_lost_fires_after_a_hint_of_the_store() {
     let store = Arc::new(MemoryStore::with_clock(Arc::new(ManualClock::new())));
     let (one, other) = (Engine::new(store.clone()).unwrap(), Engine::new(store).unwrap());
     let lease = acquire(&one, "key").keep_alive();
@@ -157,7 +161,8 @@ fn rule_15_lost_fires_by_the_stores_hint() {
     lease.lost().wait();
 }
 
-/// The same, where nothing notifies this engine: its background looks every `poll_every`.
+/// Another engine removes the lease without a notification, so this engine detects it at its next
+/// poll.
 #[test]
 fn rule_15_lost_fires_within_poll_every_without_a_hint() {
     let clock = ManualClock::new();
@@ -181,9 +186,9 @@ fn rule_15_lost_fires_within_poll_every_without_a_hint() {
     });
 }
 
-/// On a clock that runs by itself: the steps of one that is set by hand are hints.
+/// Uses a real clock, because advancing a manual one sends hints.
 #[test]
-fn rule_15_a_held_key_is_looked_at_every_poll_every() {
+fn rule_15_a_held_key_is_checked_every_poll_every() {
     let records = Arc::new(MemoryStore::new());
     let mut settings = Settings::default();
     settings.schedule.poll_every = Duration::from_millis(20);
@@ -211,7 +216,7 @@ fn rule_15_lost_fires_in_time_while_the_store_does_not_answer() {
         move || lease.lost().wait()
     });
     let closed = store.gate.lock();
-    // A renewal, or a look at the record before it.
+    // The request in flight is a renewal, or a check of the record before it.
     let requests = || store.swaps.load(Ordering::SeqCst) + store.loads.load(Ordering::SeqCst);
     let before = requests();
     clock.advance(TTL / 3);
@@ -230,7 +235,7 @@ impl Wake for Panics {
     }
 }
 
-/// Blocks until it is let go.
+/// Blocks until it is released.
 struct Blocks {
     gate: Mutex<()>,
     blocked: AtomicUsize,
@@ -247,10 +252,10 @@ fn poll_once<F: Future>(future: Pin<&mut F>, waker: &Waker) {
     assert!(future.poll(&mut Context::from_waker(waker)).is_pending());
 }
 
-/// A caller's waker that panicked ended the background thread for good. One that blocked kept other leases from being renewed,
-/// and their holders from being notified.
+/// A caller's waker that panicked ended the background thread. One that blocked delayed the
+/// renewals of other leases and the notifications of their holders.
 #[test]
-fn rule_15_no_waker_of_a_caller_keeps_another_lease_from_being_renewed_or_its_holder_from_being_notified() {
+fn rule_15_no_callers_waker_delays_the_renewals_or_notifications_of_other_leases() {
     for panics in [true, false] {
         let clock = ManualClock::new();
         let store = clock.driving(Arc::new(MemoryStore::with_clock(Arc::new(clock.clone()))));
@@ -293,9 +298,10 @@ impl Wake for Noticed {
     }
 }
 
-/// A single failed look at the clock ended the renewals of a lease, the reader of a waited-for key, and purging, for good.
+/// A single failed reading of the clock ended the renewals of a lease, the readings for a waiter,
+/// and purging.
 #[test]
-fn a_clock_that_fails_for_a_while_ends_neither_renewals_nor_waits_nor_purges() {
+fn a_clock_that_fails_temporarily_does_not_end_renewals_waits_or_purges() {
     let clock = ManualClock::new();
     let (store, driven) = switched(&clock);
     let mut settings = Settings::default();
@@ -313,7 +319,7 @@ fn a_clock_that_fails_for_a_while_ends_neither_renewals_nor_waits_nor_purges() {
         eventually("a purge has begun", || store.purges.load(Ordering::SeqCst) > purges);
         store.clock_fails.store(true, Ordering::SeqCst);
         clock.advance(TTL / 3);
-        // The purge ends, and the background looks at its timers, without a clock.
+        // The purge ends, and the background checks its timers, without a clock.
         drop(closed);
         thread::park_timeout(Duration::from_millis(50));
         store.clock_fails.store(false, Ordering::SeqCst);
@@ -331,9 +337,9 @@ fn a_clock_that_fails_for_a_while_ends_neither_renewals_nor_waits_nor_purges() {
     });
 }
 
-/// Many leases were given up at once. Each was a task of its own in the background, with its request under way.
+/// Each of many abandoned leases had its own task with a request in flight.
 #[test]
-fn leases_that_are_given_up_wait_in_line_and_take_little_room() {
+fn abandoned_leases_are_queued_and_take_little_memory() {
     let store = Arc::new(late(Arc::new(MemoryStore::new())));
     let engine = Engine::new(store.clone()).unwrap();
     let leases: Vec<Lease> = (0..2_000).map(|number| acquire(&engine, &format!("key {number}"))).collect();
@@ -359,7 +365,7 @@ fn lost_does_not_fire_after_an_outcome() {
             poll_once(lost.as_mut(), Waker::noop());
             lease.complete("done").wait().unwrap();
             assert!(!lease.is_lost());
-            // Forced away afterwards: the work is over, and nobody has to stop.
+            // The record is removed after the outcome, so the holder need not stop.
             assert!(engine.forget_forced(lease.key()).wait().unwrap());
             thread::park_timeout(Duration::from_millis(20));
             poll_once(lost.as_mut(), Waker::noop());
@@ -369,7 +375,7 @@ fn lost_does_not_fire_after_an_outcome() {
 }
 
 #[test]
-fn a_holder_that_is_told_that_there_is_no_record_has_lost_its_lease() {
+fn a_lease_without_a_record_is_lost() {
     let clock = ManualClock::new();
     let records = Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())));
     let engine = Engine::new(silent(&records, &clock).1).unwrap();
@@ -382,7 +388,7 @@ fn a_holder_that_is_told_that_there_is_no_record_has_lost_its_lease() {
 }
 
 #[test]
-fn a_renewal_that_fails_is_tried_again() {
+fn a_failed_renewal_is_retried() {
     let clock = ManualClock::new();
     let (store, driven) = switched(&clock);
     let engine = Engine::new(driven.clone()).unwrap();
@@ -402,7 +408,7 @@ fn a_renewal_that_fails_is_tried_again() {
 }
 
 #[test]
-fn a_lease_is_renewed_up_to_max_hold_and_no_longer() {
+fn a_lease_is_renewed_for_at_most_max_hold() {
     let clock = ManualClock::new();
     let (_, store) = switched(&clock);
     let mut settings = Settings::default();
@@ -413,7 +419,7 @@ fn a_lease_is_renewed_up_to_max_hold_and_no_longer() {
         renewed(&engine, &clock, "key");
     }
     let last = version(&engine, "key");
-    // In steps in which a renewal would be due, and would come in time.
+    // Time passes in steps in which a renewal becomes due and is in time.
     for _ in 0..4 {
         clock.advance(TTL / 4);
         thread::park_timeout(Duration::from_millis(30));
@@ -423,7 +429,7 @@ fn a_lease_is_renewed_up_to_max_hold_and_no_longer() {
 }
 
 #[test]
-fn a_lease_by_a_foreign_id_is_not_lost_by_what_happens_to_the_key() {
+fn a_handle_with_another_lease_id_is_not_lost_with_the_key() {
     let engine = Engine::new(Arc::new(MemoryStore::new())).unwrap();
     let lease = acquire(&engine, "key").keep_alive();
     let stranger = LeaseId::from_bytes([7; 16]);

@@ -1,4 +1,4 @@
-//! Operations that the store carries out in one step.
+//! Operations that the store executes in one step.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 
 const TTL: Duration = Duration::from_secs(60);
 
-/// Time passes before the next operation. Loads are counted.
+/// Lets time pass before the next operation, and counts loads.
 struct Paused {
     inner: MemoryStore,
     clock: ManualClock,
@@ -61,18 +61,19 @@ fn state(engine: &Engine) -> State {
 }
 
 #[test]
-fn p1_an_operation_is_judged_by_the_clock_at_its_step() {
+fn p1_an_operation_uses_the_clock_of_its_step() {
     let (engine, store, _) = paused();
     let lease = acquire(&engine);
-    // The caller is suspended, and comes back when other callers have seen its lease lapse.
+    // The caller is suspended, and continues after other callers have seen its lease lapse.
     *store.pause.lock() = TTL;
     assert!(matches!(lease.extend(TTL).wait(), Err(Error::Lapsed)));
     assert_eq!(state(&engine), State::Lapsed);
 }
 
-/// Refusals and replays show the record at the step at which it was read, not at an earlier reading of the clock.
+/// Refusals and replays show the record at the time at which it was read, and not at an earlier
+/// reading of the clock.
 #[test]
-fn rule_12_a_refusal_is_judged_by_the_clock_at_its_step() {
+fn rule_12_a_refusal_uses_the_clock_of_its_step() {
     let (engine, store, clock) = paused();
     let _lease = acquire(&engine);
     *store.pause.lock() = Duration::from_secs(20);
@@ -83,7 +84,7 @@ fn rule_12_a_refusal_is_judged_by_the_clock_at_its_step() {
 }
 
 #[test]
-fn p2_a_grant_in_one_step_outruns_every_purged_token() {
+fn p2_a_grant_in_one_step_gets_a_token_above_all_purged_ones() {
     let now = 1_000_000;
     for floor in [now - 1, now, now + 1, now + 1_000] {
         let command = Command::Acquire(Acquire::new(LeaseId::from_bytes([7; 16]), TTL));
@@ -124,7 +125,7 @@ fn a_waiter_is_woken_by_work_that_ends_in_one_step() {
 }
 
 #[test]
-fn p6_an_outcome_that_is_sent_again_is_recognised_and_written_once() {
+fn p6_a_repeated_outcome_is_recognised_and_written_once() {
     let (engine, ..) = paused();
     let lease = acquire(&engine);
     let first = lease.complete("done").wait().unwrap();

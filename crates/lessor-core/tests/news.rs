@@ -1,4 +1,4 @@
-//! Waiters are woken by a write, whichever way it takes to the store.
+//! Waiters are woken by a write in any form.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -15,7 +15,7 @@ use lessor_testkit::{Layer, Layered, Retrying, SwapLayer};
 const TTL: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A clock that moves without a word: nothing but a write can end a wait.
+/// A clock that advances without notifications, so that only a write can end a wait.
 #[derive(Debug, Default)]
 struct Silent(AtomicU64);
 
@@ -30,7 +30,7 @@ impl Clock for Silent {
 struct Counts {
     clock: Arc<Silent>,
     loads: AtomicUsize,
-    /// So many µs pass before the next read.
+    /// The number of microseconds that pass before the next read.
     pause: AtomicU64,
 }
 
@@ -69,7 +69,8 @@ impl SwapLayer for Counting {
     }
 }
 
-/// An engine, and the counts of its store, which carries out operations in one step or by a retry loop.
+/// An engine, and the counts of its store, which executes operations in one step or by a retry
+/// loop.
 struct Counted {
     engine: Engine,
     counts: Arc<Counts>,
@@ -105,7 +106,8 @@ fn acquire(engine: &Engine) -> Lease {
     }
 }
 
-/// Waits in `waits`, whose loads `counts` counts. Once it has read the record, `write` runs, and has to wake it.
+/// Waits in `waits`, whose loads `counts` counts. After the waiter has read the record, runs
+/// `write`, which must wake it.
 fn is_woken(waits: &Engine, counts: &Counts, expected: State, write: impl FnOnce()) {
     let before = counts.loads.load(Ordering::SeqCst);
     let waiting = waits.wait_for("key", HOUR);
@@ -126,7 +128,7 @@ fn is_woken(waits: &Engine, counts: &Counts, expected: State, write: impl FnOnce
 }
 
 #[test]
-fn a_write_that_is_guessed_and_made_at_once_wakes_its_waiters() {
+fn a_guessed_write_that_succeeds_immediately_wakes_its_waiters() {
     let Counted { engine, counts, .. } = Counted::new(false);
     let lease = acquire(&engine);
     is_woken(&engine, &counts, State::Completed, || {
@@ -144,14 +146,14 @@ fn an_operation_in_one_step_wakes_waiters_in_another_engine() {
     });
 }
 
-/// A lease was given up by a clock that was read later than the call began. By the earlier reading it was still alive, so
-/// that there seemed to be nothing to report.
+/// A lease was abandoned at a clock reading later than the beginning of the call. By the earlier
+/// reading it was still live, so no notification was sent.
 #[test]
-fn a_lease_that_ends_by_a_later_reading_of_the_clock_wakes_its_waiters() {
+fn a_lease_that_ends_at_a_later_clock_reading_wakes_its_waiters() {
     let Counted { engine, counts, .. } = Counted::new(false);
     let lease = acquire(&engine);
     is_woken(&engine, &counts, State::Lapsed, || {
-        // Less than the time after which waiters read again by themselves.
+        // Less than the polling interval of waiters.
         counts.pause.store(10_000, Ordering::SeqCst);
         lease.abandon().wait().unwrap();
     });

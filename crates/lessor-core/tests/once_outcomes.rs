@@ -1,4 +1,5 @@
-//! What `once` keeps of the work, whatever becomes of it: panics, values that cannot be kept, and leases that end early.
+//! The outcomes that `once` stores: for panics, values that cannot be stored, and leases that end
+//! early.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -41,15 +42,16 @@ fn code(engine: &Engine, key: &str) -> Option<String> {
     engine.status(key).wait().unwrap().unwrap().error_code().map(str::to_owned)
 }
 
-/// The work ran and its failure is kept under this code; and it does not run again.
+/// Asserts that the work ran, that its failure is stored with this code, and that it does not run
+/// again.
 fn is_kept(engine: &Engine, key: &str, expected: &str) {
     assert_eq!(code(engine, key).as_deref(), Some(expected));
     let again = engine.once(key).run(|_| -> Result<String, String> { panic!("the work runs again") });
     assert!(matches!(again, Err(OnceError::Failed(view)) if view.error_code() == Some(expected)));
 }
 
-/// The story: a small limit for results was applied to the text of the work's error. Nothing was stored, and the work ran again
-/// and again.
+/// A small limit for results was applied to the text of the work's error. Nothing was stored, and
+/// the work ran again each time.
 #[test]
 fn a_small_limit_for_results_loses_no_failure() {
     let mut settings = Settings::default();
@@ -65,7 +67,7 @@ fn a_small_limit_for_results_loses_no_failure() {
     assert_eq!(value, "more than eight bytes");
     assert!(matches!(error, Error::TooLarge { what: "result", .. }));
     is_kept(&engine, "large", "result_refused");
-    // The limit for callers is another one.
+    // Callers have a separate limit.
     let Acquisition::Acquired(lease) = engine.acquire("by hand").wait().unwrap() else { panic!() };
     let refused = lease.fail_with("code", "x").wait().unwrap_err();
     assert!(matches!(refused, Error::TooLarge { what: "error detail", limit: 0, .. }), "{refused}");
@@ -73,7 +75,7 @@ fn a_small_limit_for_results_loses_no_failure() {
 }
 
 #[test]
-fn a_long_text_of_an_error_is_cut() {
+fn a_long_error_text_is_truncated() {
     let (engine, _clock) = still();
     let failed = engine.once("key").run(|_| Err::<u8, _>("é".repeat(1 << 20)));
     assert!(matches!(failed, Err(OnceError::Work(_))));
@@ -101,7 +103,7 @@ impl fmt::Display for Panics {
     }
 }
 
-/// A value that panics when it is read back, or when it is dropped.
+/// A value that panics when it is deserialized or dropped.
 #[derive(Serialize)]
 struct Fragile {
     when_read: bool,
@@ -154,10 +156,10 @@ fn panics(engine: &Engine, key: &str, run: impl FnOnce()) {
     is_kept(engine, key, "panicked");
 }
 
-/// The story: only a panic of the closure, or of the future while it was polled, was stored. One in the value's `Serialize`, in the
-/// error's `Display` or before there was a future left the key open, and the work ran again.
+/// Only a panic of the closure, or of the future while it was polled, was stored. After one in the
+/// value's `Serialize`, in the error's `Display`, or before the future existed, the work ran again.
 #[test]
-fn a_panic_anywhere_in_the_callers_code_is_stored_and_goes_on() {
+fn a_panic_anywhere_in_the_callers_code_is_stored_and_propagated() {
     let (engine, _clock) = still();
     let once = |key: &'static str| engine.once(key);
     panics(&engine, "closure", || drop(once("closure").run(|_| -> Result<(), String> { panic!("closure") })));
@@ -169,13 +171,13 @@ fn a_panic_anywhere_in_the_callers_code_is_stored_and_goes_on() {
     panics(&engine, "worst", || drop(once("worst").run(|_| Ok::<_, String>(Worst))));
 }
 
-/// Makes no future: it panics before.
+/// Panics before it returns a future.
 fn no_future(_: &Lease) -> future::Ready<Result<(), String>> {
     panic!("before there is a future")
 }
 
 #[test]
-fn a_panic_anywhere_in_async_work_is_stored_and_goes_on() {
+fn a_panic_anywhere_in_async_work_is_stored_and_propagated() {
     let (engine, _clock) = still();
     panics(&engine, "call", || drop(future::block_on(engine.once("call").run_async(no_future))));
     panics(&engine, "poll", || {
@@ -190,9 +192,9 @@ fn a_panic_anywhere_in_async_work_is_stored_and_goes_on() {
     });
 }
 
-/// The story: the first caller got `Ok`, and each later one an error or another value.
+/// The first caller got `Ok`, and each later one an error or another value.
 #[test]
-fn a_value_that_would_not_read_back_is_refused_and_given_back() {
+fn a_value_that_would_not_read_back_is_refused_and_returned() {
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     struct Measured(f64);
     let (engine, _clock) = still();
@@ -210,7 +212,7 @@ fn a_value_that_would_not_read_back_is_refused_and_given_back() {
     let outcome = engine.once("keys").run(|_| Ok::<_, String>(map.clone()));
     let Err(OnceError::Refused { value, .. }) = outcome else { panic!("{outcome:?}") };
     assert_eq!(value, map);
-    // By hand as well, with nothing written.
+    // A direct `complete` refuses the value as well, and writes nothing.
     let Acquisition::Acquired(lease) = engine.acquire("by hand").wait().unwrap() else { panic!() };
     assert_eq!(lease.complete(&f64::NAN).wait().unwrap_err().kind(), ErrorKind::Invalid);
     assert_eq!(lease.checkpoint(&Some(())).wait().unwrap_err().kind(), ErrorKind::Invalid);
@@ -221,7 +223,7 @@ fn a_value_that_would_not_read_back_is_refused_and_given_back() {
 }
 
 #[test]
-fn a_reason_that_is_empty_is_none() {
+fn an_empty_reason_counts_as_none() {
     let (engine, _clock) = still();
     for (key, reason, expected) in
         [("none", None, "canceled"), ("empty", Some(""), "canceled"), ("some", Some("why"), "canceled:why")]
@@ -234,15 +236,16 @@ fn a_reason_that_is_empty_is_none() {
     assert_eq!(lease.cancel(Some("two\nlines")).wait().unwrap_err().kind(), ErrorKind::Invalid);
 }
 
-/// Takes what the work returned out of the error.
+/// Returns the value of the work from the error.
 fn work<T, E>(outcome: Result<lessor_core::Outcome<T>, OnceError<T, E>>) -> Option<Result<T, E>> {
     outcome.err().and_then(OnceError::into_work)
 }
 
-/// The story: work that released its lease and returned a value was told that the lease was lost, and one that returned an error that
-/// its failure was kept. Neither was true, and the value was gone.
+/// Work that released its lease and returned a value got the error that the lease was lost. Work
+/// that released its lease and returned an error got the error that its failure was stored. Neither
+/// was true, and the value was lost.
 #[test]
-fn what_the_work_returned_is_never_lost() {
+fn the_value_of_the_work_is_never_lost() {
     let (engine, _clock) = still();
     let value = || "done".to_owned();
     let released = engine.once("a").run(|lease| {
@@ -279,7 +282,7 @@ fn what_the_work_returned_is_never_lost() {
     });
     assert!(matches!(&overruled, Err(OnceError::Overruled { state: State::Failed, .. })), "{overruled:?}");
     assert_eq!(work(overruled), Some(Ok(value())));
-    // The same outcome by hand is no other.
+    // Delivering the same outcome directly is not an error.
     let same = engine.once("e").run(|lease| {
         lease.complete("done").wait().unwrap();
         Ok::<_, String>(value())
@@ -287,7 +290,7 @@ fn what_the_work_returned_is_never_lost() {
     assert_eq!(same.unwrap().value(), "done");
 }
 
-/// Everything that `once` does while its outcome is sent, with the clock moved on so that its pauses end.
+/// Runs `once` while its outcome is being sent, and advances the clock so that its pauses end.
 fn run_through<R: Send>(clock: &ManualClock, run: impl FnOnce() -> R + Send) -> R {
     std::thread::scope(|scope| {
         let running = scope.spawn(run);
@@ -299,13 +302,13 @@ fn run_through<R: Send>(clock: &ManualClock, run: impl FnOnce() -> R + Send) -> 
     })
 }
 
-/// The store does not answer so often, and then it does.
+/// Returns this many faults, after which the store answers.
 fn away(times: usize) -> Vec<Fault> {
     vec![Fault::Unavailable; times]
 }
 
 #[test]
-fn an_outcome_is_sent_again_while_the_store_does_not_answer() {
+fn an_outcome_is_retried_while_the_store_does_not_answer() {
     for times in [1, 5] {
         for works in [true, false] {
             let (engine, faults, clock) = faulty();
@@ -324,12 +327,12 @@ fn an_outcome_is_sent_again_while_the_store_does_not_answer() {
 }
 
 #[test]
-fn an_outcome_that_no_store_takes_comes_back_with_the_stores_error() {
+fn an_outcome_that_cannot_be_stored_is_returned_with_the_error() {
     for works in [true, false] {
         let (engine, faults, clock) = faulty();
         let outcome = run_through(&clock, || {
             engine.once("key").ttl(10 * TTL).run(|_| {
-                // Renewals meet it as well.
+                // Renewals meet the fault too.
                 faults.at_random(1, FaultRates { unavailable: 1000, ..FaultRates::default() });
                 if works { Ok("done".to_owned()) } else { Err("no") }
             })
@@ -345,12 +348,12 @@ fn an_outcome_that_no_store_takes_comes_back_with_the_stores_error() {
     }
 }
 
-/// Work whose lease has lapsed before it ended counts, as long as nobody took over.
+/// Work whose lease lapsed before its end counts, unless there was a takeover.
 #[test]
-fn once_says_that_it_was_late() {
+fn once_reports_a_late_outcome() {
     let (engine, clock) = still();
     let late = engine.once("late").ttl(TTL).run(|lease| {
-        // In one step, so that no renewal comes in between.
+        // The clock is advanced in one step, so that no renewal comes in between.
         clock.advance(2 * TTL);
         assert!(lease.is_lost());
         Ok::<_, String>(1)
@@ -360,7 +363,7 @@ fn once_says_that_it_was_late() {
     assert!(!in_time.unwrap().is_late());
 }
 
-/// Errors of `once` show no value in `Debug`.
+/// `Debug` of the errors of `once` shows no value.
 #[test]
 fn p11_no_error_of_once_shows_a_value() {
     let (engine, _clock) = still();
@@ -381,9 +384,9 @@ fn p11_no_error_of_once_shows_a_value() {
     assert!(!format!("{error:?} {error}").contains("s3cret"));
 }
 
-/// The story: `once` on a key from inside of the work of that same key waited for itself, for ever and without a word.
+/// `once` on a key from within the work of the same key waited for itself forever.
 #[test]
-fn once_from_inside_of_its_own_work_is_refused() {
+fn once_from_within_its_own_work_is_refused() {
     let (engine, _clock) = still();
     let refused = |error: Error| {
         assert_eq!(error.kind(), ErrorKind::Invalid);
@@ -393,7 +396,7 @@ fn once_from_inside_of_its_own_work_is_refused() {
         let Err(OnceError::Engine(error)) = engine.once("key").run(|_| Ok::<_, String>(2)) else { panic!() };
         refused(error);
         refused(engine.wait_for("key", TTL).wait().unwrap_err());
-        // Another key is fine, and so is another thread's business.
+        // Another key is allowed, and so is the same key on another thread.
         let other = engine.once("other").run(|_| {
             let Err(OnceError::Engine(error)) = engine.once("key").run(|_| Ok::<_, String>(2)) else {
                 panic!()
@@ -414,9 +417,9 @@ fn once_from_inside_of_its_own_work_is_refused() {
     assert_eq!(outer.unwrap().into_value(), 3);
 }
 
-/// Two pieces of async work on one thread are not inside of each other, and work that has settled its lease may ask for its key.
+/// Two async works on one thread are not nested, and work that has ended its lease may use its key.
 #[test]
-fn work_that_is_not_inside_of_itself_is_not_refused() {
+fn work_that_is_not_nested_is_not_refused() {
     let (engine, _clock) = still();
     let first = engine.once("one").run_async(async |_| {
         for _ in 0..10 {
@@ -437,14 +440,16 @@ fn work_that_is_not_inside_of_itself_is_not_refused() {
     assert_eq!(settled.unwrap().into_value(), 7);
 }
 
-/// The story: a thread that is being torn down has lost its thread-local values, and a panic there ends the process.
+/// A thread that is being torn down has lost its thread-local values, and a panic there aborts the
+/// process.
 #[test]
 fn once_runs_in_the_destructor_of_a_thread_local() {
     struct AtTheEnd(Engine, Arc<AtomicUsize>);
     impl Drop for AtTheEnd {
         fn drop(&mut self) {
             let Self(engine, ran) = self;
-            // What the engine itself keeps per thread is gone or not, depending on who came first.
+            // The engine's own thread-local values may or may not exist, depending on the order of
+            // destruction.
             let value = engine.once("at the end").run(|_| Ok::<_, String>(1)).unwrap().into_value();
             let again = engine.once("at the end").run(|_| Ok::<_, String>(2)).unwrap().into_value();
             let waited = engine.once("held").wait_timeout(TTL).run(|_| Ok::<_, String>(3)).unwrap();
@@ -484,7 +489,7 @@ fn once_runs_in_the_destructor_of_a_thread_local() {
 }
 
 #[test]
-fn the_default_holder_is_used_where_none_is_named() {
+fn the_default_holder_is_used_if_none_is_given() {
     let mut settings = Settings::default();
     settings.holder = Some("this host".to_owned());
     let (engine, _clock) = with(settings);
@@ -496,7 +501,7 @@ fn the_default_holder_is_used_where_none_is_named() {
 }
 
 #[test]
-fn a_policy_of_no_attempt_is_refused() {
+fn a_policy_without_attempts_is_refused() {
     let (engine, _clock) = still();
     let none = OnFailed::Retry { max_attempts: 0, backoff: lessor_core::Backoff::NONE };
     let refused = engine.once("key").on_failed(none).run(|_| Ok::<_, String>(1)).unwrap_err();
@@ -505,7 +510,7 @@ fn a_policy_of_no_attempt_is_refused() {
 }
 
 #[test]
-fn a_listing_of_no_keys_at_all_is_refused() {
+fn a_listing_with_a_limit_of_zero_is_refused() {
     let (engine, _clock) = still();
     for limit in [0, 10_001, usize::MAX] {
         assert_eq!(engine.list("", None, limit).wait().unwrap_err().kind(), ErrorKind::Invalid, "{limit}");

@@ -1,5 +1,5 @@
-//! P11: whatever gets printed, no lease id, result, metadata, checkpoint or error detail is in it. The types of the machine,
-//! which only the engine can fill, are looked at in `src/machine/tests/redaction.rs`.
+//! P11: no printed value contains a lease id, a result, metadata, a checkpoint or an error detail.
+//! `src/rules/tests/redaction.rs` tests the types that only the engine can create.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
@@ -37,7 +37,7 @@ impl Clock for Hand {
     }
 }
 
-/// Prints everything that the retry loop and the store send to each other, and every operation.
+/// Prints everything that the retry loop and the store exchange, and every operation.
 struct Talkative {
     inner: Arc<dyn Store>,
     said: Mutex<Vec<String>>,
@@ -75,7 +75,7 @@ impl SwapLayer for Talkative {
     }
 }
 
-/// Prints operations in both of their forms.
+/// Prints operations in both forms.
 struct Operations(Arc<Retrying<Talkative>>);
 
 impl Layer for Operations {
@@ -130,7 +130,7 @@ impl World {
         answer
     }
 
-    /// A lease with a checkpoint, under the secret lease id.
+    /// Returns a lease with a checkpoint and the secret lease id.
     fn grant(&self, key: &str) -> Lease {
         let Ok(Acquisition::Acquired(lease)) = self.ask(key, LEASE_ID, OnLapsed::TakeOver) else {
             panic!("{key} is not free");
@@ -143,7 +143,7 @@ impl World {
         self.engine.lease_handle(key, LeaseId::from_bytes(id)).unwrap()
     }
 
-    /// Looks at everything that there is to see of a key.
+    /// Prints everything that can be observed of a key.
     fn survey(&self, key: &str) {
         let view = self.engine.status(key).wait().unwrap();
         self.looks.at("View", &view);
@@ -168,7 +168,7 @@ impl World {
 }
 
 #[test]
-fn p11_nothing_that_can_be_printed_shows_a_lease_id_or_a_content() {
+fn p11_no_printable_value_shows_a_secret() {
     let world = World::new();
     let (engine, looks) = (&world.engine, &world.looks);
     looks.at("LeaseId", &LeaseId::from_bytes(LEASE_ID));
@@ -227,7 +227,7 @@ fn p11_nothing_that_can_be_printed_shows_a_lease_id_or_a_content() {
     looks.at("Forgotten", &engine.forget("lapsing").wait());
     world.survey("lapsing");
 
-    // Arguments that are refused.
+    // Invalid arguments.
     let lease = world.grant("limits");
     world.refused(lease.complete(&RESULT.repeat(9)).wait());
     world.refused(lease.complete_bytes_as(b"", Some(&RESULT.repeat(99))).wait());

@@ -1,4 +1,5 @@
-//! Waiters are woken at once, one of them reads for all, and a lease that is kept alive is lost in time or not at all.
+//! Waiters are woken immediately, one reading serves all of them, and a lease that is kept alive is
+//! lost in time or not at all.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -18,7 +19,7 @@ const TTL: Duration = Duration::from_secs(60);
 const SOON: Duration = Duration::from_secs(20);
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// An engine on a clock that stands still: nothing but a wake-up can end a wait.
+/// Returns an engine whose clock stands still, so that only a wake-up ends a wait.
 fn still() -> (Engine, ManualClock) {
     let clock = ManualClock::new();
     let store = clock.driving(Arc::new(MemoryStore::with_clock(Arc::new(clock.clone()))));
@@ -32,7 +33,7 @@ fn acquire(engine: &Engine, key: &str) -> Lease {
     }
 }
 
-/// Until `done`, or a generous deadline.
+/// Polls until `done` returns true, up to a generous deadline.
 fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     for _ in 0..4000 {
         if done() {
@@ -60,15 +61,16 @@ fn a_thousand_waiters_on_one_key_cost_one_reader() {
             assert_eq!(task.await.unwrap().unwrap().state(), State::Completed);
         }
     }));
-    // One look when it began, one per second that this took; not one per waiter.
+    // One reading at the beginning and one per second, independent of the number of waiters.
     let loads = store.loads.load(Ordering::SeqCst);
     assert!(loads < 100, "{loads} reads for 1000 waiters");
 }
 
-/// A planted fault, the wake-up forgotten, went unnoticed: work that ends before anybody's first look needs no wake-up. So
-/// here it ends after that look, and the clock stands still, so that there is no second one.
+/// A planted fault, a lost wake-up, was not detected, because work that ends before the first
+/// reading needs no wake-up. Here it ends after that reading, and the clock stands still, so there
+/// is no second one.
 #[test]
-fn a_waiter_that_has_looked_is_woken_by_the_end_of_the_work() {
+fn a_waiter_is_woken_by_work_that_ends_after_its_first_reading() {
     for outcome in [State::Completed, State::Failed, State::Released] {
         let store = Arc::new(late(Arc::new(MemoryStore::with_clock(Arc::new(ManualClock::new())))));
         let engine = Engine::new(store.clone()).unwrap();
@@ -133,7 +135,7 @@ fn waiters_are_woken_by_another_engine_over_the_same_store() {
 }
 
 #[test]
-fn a_wait_ends_with_its_timeout_and_shows_who_is_still_at_it() {
+fn a_wait_ends_with_its_timeout_and_returns_the_holder() {
     let (engine, clock) = still();
     let _lease = acquire(&engine, "key");
     thread::scope(|scope| {
@@ -148,7 +150,7 @@ fn a_wait_ends_with_its_timeout_and_shows_who_is_still_at_it() {
 }
 
 #[test]
-fn p1_of_many_twins_one_takes_over_when_the_lease_lapses() {
+fn p1_one_of_many_concurrent_callers_takes_over_a_lapsed_lease() {
     let (engine, clock) = still();
     let stale = acquire(&engine, "key");
     let runs = AtomicUsize::new(0);
@@ -178,7 +180,7 @@ fn p1_of_many_twins_one_takes_over_when_the_lease_lapses() {
 }
 
 #[test]
-fn once_gives_up_waiting_when_it_was_told_to() {
+fn once_waits_at_most_for_its_timeout() {
     let (engine, _clock) = still();
     let _lease = acquire(&engine, "key");
     let outcome = engine.once("key").wait_timeout(Duration::ZERO).run(|_| Ok::<_, String>(1));
@@ -186,7 +188,7 @@ fn once_gives_up_waiting_when_it_was_told_to() {
 }
 
 #[test]
-fn a_kept_lease_outlives_its_ttl_and_ends_with_max_hold() {
+fn keep_alive_extends_a_lease_until_max_hold() {
     let clock = ManualClock::new();
     let mut settings = Settings::default();
     settings.limits.max_hold = 10 * TTL;
@@ -208,7 +210,7 @@ fn a_kept_lease_outlives_its_ttl_and_ends_with_max_hold() {
 }
 
 #[test]
-fn p1_lost_fires_before_anybody_else_can_be_granted() {
+fn p1_lost_fires_before_another_caller_can_be_granted_the_key() {
     let (engine, clock) = still();
     let lease = acquire(&engine, "key");
     assert!(!lease.is_lost());
@@ -220,7 +222,7 @@ fn p1_lost_fires_before_anybody_else_can_be_granted() {
 }
 
 #[test]
-fn a_holder_that_is_superseded_by_force_is_told_at_its_next_renewal() {
+fn a_forcibly_superseded_holder_is_notified_at_its_next_renewal() {
     let (engine, clock) = still();
     let lease = acquire(&engine, "key").keep_alive();
     assert_eq!(engine.forget("key").wait().unwrap_err().kind(), ErrorKind::Busy);
@@ -256,7 +258,7 @@ fn async_work_is_cancelled_when_its_lease_is_lost() {
 }
 
 #[test]
-fn a_panic_is_stored_as_a_failure_and_goes_on() {
+fn a_panic_is_stored_as_a_failure_and_propagated() {
     let (engine, _clock) = still();
     let run = || engine.once("key").run(|_| -> Result<(), String> { panic!("on purpose") });
     assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err());
@@ -265,7 +267,7 @@ fn a_panic_is_stored_as_a_failure_and_goes_on() {
 }
 
 #[test]
-fn a_result_that_is_too_large_is_refused_and_not_worked_for_again() {
+fn an_oversized_result_is_refused_and_its_work_not_repeated() {
     let (engine, _clock) = still();
     let large = "x".repeat(engine.settings().limits.max_result);
     let lease = acquire(&engine, "by hand");
@@ -283,7 +285,7 @@ fn a_result_that_is_too_large_is_refused_and_not_worked_for_again() {
 }
 
 #[test]
-fn work_may_settle_its_own_lease() {
+fn work_may_end_its_own_lease() {
     let (engine, _clock) = still();
     let released = engine.once("key").run(|lease| {
         lease.release().wait().unwrap();
@@ -300,7 +302,7 @@ fn work_may_settle_its_own_lease() {
 }
 
 #[test]
-fn a_failure_may_be_a_value() {
+fn a_failure_can_be_returned_as_a_value() {
     let (engine, _clock) = still();
     acquire(&engine, "key").fail_as("card_declined", &("insufficient funds", 4200)).wait().unwrap();
     let Acquisition::Failed(view) = engine.acquire("key").wait().unwrap() else { panic!() };
@@ -311,7 +313,7 @@ fn a_failure_may_be_a_value() {
 }
 
 #[test]
-fn in_doubt_waits_for_an_operator() {
+fn a_key_in_doubt_waits_for_an_operator() {
     let (engine, clock) = still();
     std::mem::forget(acquire(&engine, "key"));
     clock.advance(TTL);
@@ -322,7 +324,7 @@ fn in_doubt_waits_for_an_operator() {
 }
 
 #[test]
-fn the_engine_purges_by_itself() {
+fn the_engine_purges_periodically() {
     let clock = ManualClock::new();
     let store = Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())));
     let engine = Engine::new(clock.driving(store.clone())).unwrap();

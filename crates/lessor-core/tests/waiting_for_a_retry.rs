@@ -1,6 +1,6 @@
-//! A waiter with a policy to retry once kept one of two cores busy: it saw a failure, asked for the key, heard that another
-//! engine's holder was quicker, looked again at the failure that it had seen, and asked again, until its reader's next look at
-//! the store. It has to wait for news instead.
+//! A waiter with a retry policy kept a core busy. It saw a failure, tried to acquire the key, found
+//! that another engine's holder was faster, and checked the same reading again, until its reader's
+//! next poll. It has to wait for another reading instead.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "what fails here fails the test")]
 
@@ -21,8 +21,8 @@ const RETRY: OnFailed = OnFailed::Retry { max_attempts: 10, backoff: Backoff::NO
 
 type Hook = Box<dyn FnOnce() + Send>;
 
-/// Keeps its engines' hints for the test to give, counts how often it is asked how a key stands, and does something right
-/// after a failed record was read.
+/// Keeps the hints for its engines until the test sends them, counts requests for the state of the
+/// key, and runs an action after a failed record was read.
 struct Watched {
     records: Arc<dyn Store>,
     notifier: Mutex<Vec<ChangeNotifier>>,
@@ -84,10 +84,10 @@ fn pause(time: Duration) {
 }
 
 #[test]
-fn a_waiter_that_would_retry_waits_for_news_when_another_engine_was_quicker() {
+fn a_waiter_with_a_retry_policy_waits_for_another_reading_when_another_engine_was_faster() {
     let store = Watched::store();
     let mut settings = Settings::default();
-    // Nobody looks by the clock: whatever is asked is asked because of something that happened.
+    // Without polling, so that every request is caused by an event.
     settings.schedule.poll_every = Duration::from_secs(5);
     let open = || Engine::with_settings(store.clone(), settings.clone()).unwrap();
     let (ours, theirs) = (open(), open());
@@ -96,11 +96,12 @@ fn a_waiter_that_would_retry_waits_for_news_when_another_engine_was_quicker() {
     let waiter = thread::spawn(move || {
         ours.once(KEY).on_failed(RETRY).run(|_lease| Ok::<_, String>("ours".to_owned())).unwrap().into_value()
     });
-    // The waiter's reader has had its first look.
+    // The waiter's first reading is done.
     while store.asked.load(Ordering::SeqCst) < 3 {
         pause(Duration::from_millis(1));
     }
-    // The first attempt fails, and the other engine begins the second right after our reader saw that.
+    // The first attempt fails, and the other engine begins the second directly after the reader has
+    // seen that.
     let second = Arc::new(Mutex::new(None));
     let (slot, engine) = (Arc::clone(&second), theirs.clone());
     *store.after_failure.lock().unwrap() =

@@ -34,7 +34,7 @@ fn granted(answer: Result<Acquisition, Error>) -> Lease {
 }
 
 #[test]
-fn p6_every_answer_is_the_models_although_replies_are_lost() {
+fn p6_every_answer_is_the_models_with_lost_replies() {
     let tally = state_machine::check_with_lost_replies(&memory, "tests/lost_replies.regressions");
     assert!(tally.commands > tally.cases);
 }
@@ -58,7 +58,7 @@ fn p6_one_lost_reply_is_found_out_without_the_callers_help() {
 
 /// A write in doubt is looked into three times; the fourth time the caller is told.
 #[test]
-fn p6_three_doubts_are_looked_into_and_a_fourth_is_reported() {
+fn p6_three_indeterminate_writes_are_retried_and_a_fourth_is_reported() {
     for (doubts, granted) in [(3, true), (4, false)] {
         let (engine, faults, _subject) = faulty();
         faults.script([Fault::LostRequest, Fault::None].repeat(doubts));

@@ -16,7 +16,7 @@ fn p1_p2_p3_p4_p6_p10_every_answer_is_the_models() {
 }
 
 #[test]
-fn p6_every_answer_is_the_models_although_replies_are_lost() {
+fn p6_every_answer_is_the_models_with_lost_replies() {
     let Some(stores) = Stores::start() else { return };
     let tally = state_machine::check_with_lost_replies(&|| stores.fresh(), "tests/lost_replies.regressions");
     assert!(tally.commands > tally.cases);

@@ -54,7 +54,7 @@ const fn model(filter: &'static str) -> Test {
 }
 
 /// The test of the contract's table.
-const TABLE: Test = core("rules::tests::table::the_machine_does_what_the_contracts_table_says");
+const TABLE: Test = core("rules::tests::table::the_rules_agree_with_the_contracts_table");
 
 pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
@@ -83,7 +83,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         file: "crates/lessor-core/src/rules/settings.rs",
         find: "self.first.saturating_mul(factor).min(self.most)",
         replace: "self.first.saturating_mul(factor.min(1)).min(self.most)",
-        test: core("settings::tests::backoff_doubles_up_to_its_most_and_never_overflows"),
+        test: core("settings::tests::backoff_doubles_up_to_its_maximum_and_never_overflows"),
     },
     Mutant {
         name: "clock-forgets-its-floor",
@@ -153,7 +153,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         file: "crates/lessor-core/src/rules.rs",
         find: "not_after: Some(kept.body().expires_at)",
         replace: "not_after: None",
-        test: core("rules::tests::promises::an_extension_counts_only_if_it_is_written_while_the_lease_lives"),
+        test: core("rules::tests::promises::an_extension_must_be_written_while_the_lease_is_live"),
     },
     Mutant {
         name: "token-is-only-a-counter",
@@ -216,17 +216,14 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         file: "crates/lessor-core/src/run/wait/registry.rs",
         find: "Some(offer) if offer.until > now => {",
         replace: "Some(offer) if offer.until > now || offer.until > 0 => {",
-        test: core_in(
-            &["--test", "fresh_answers"],
-            "a_waiter_that_is_not_polled_keeps_no_other_from_a_free_key",
-        ),
+        test: core_in(&["--test", "fresh_answers"], "a_waiter_that_is_not_polled_does_not_block_a_free_key"),
     },
     Mutant {
         name: "wake-up-is-forgotten",
         file: "crates/lessor-core/src/run/wait/registry.rs",
         find: "if self.may_have(key) { self.find(key) } else { None }",
         replace: "if self.may_have(key) && self.watched() > usize::MAX / 2 { self.find(key) } else { None }",
-        test: core_in(&["--test", "waiting"], "a_waiter_that_has_looked_is_woken_by_the_end_of_the_work"),
+        test: core_in(&["--test", "waiting"], "a_waiter_is_woken_by_work_that_ends_after_its_first_reading"),
     },
     Mutant {
         name: "waiter-gets-the-outcome-of-another-request",
@@ -255,7 +252,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         replace: "",
         test: core_in(
             &["--test", "holding"],
-            "rule_15_lost_fires_at_once_when_an_operator_forces_the_key_away",
+            "rule_15_lost_fires_immediately_when_an_operator_forgets_the_key",
         ),
     },
     Mutant {
@@ -263,7 +260,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         file: "crates/lessor-core/src/run/watches.rs",
         find: "        self.holders.hint(key);\n",
         replace: "",
-        test: core_in(&["--test", "holding"], "rule_15_lost_fires_by_the_stores_hint"),
+        test: core_in(&["--test", "holding"], "rule_15_lost_fires_after_a_hint_of_the_store"),
     },
     Mutant {
         name: "engines-threads-never-end",
@@ -272,7 +269,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         replace: "",
         test: core_in(
             &["--test", "holding"],
-            "an_engines_threads_end_with_its_last_handle_and_let_go_of_the_store",
+            "an_engines_threads_end_with_its_last_handle_and_release_the_store",
         ),
     },
     Mutant {
@@ -287,21 +284,21 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         file: "crates/lessor-core/src/run/holders.rs",
         find: "self.insert(grant, granted_at.saturating_add(settings.schedule.poll_every), Some(renewal));",
         replace: "self.insert(grant, Timestamp::MAX, Some(renewal));",
-        test: core_in(&["--test", "holding"], "rule_15_a_held_key_is_looked_at_every_poll_every"),
+        test: core_in(&["--test", "holding"], "rule_15_a_held_key_is_checked_every_poll_every"),
     },
     Mutant {
         name: "held-key-is-checked-only-once",
         file: "crates/lessor-core/src/run/tasks.rs",
         find: "holders.finish_step(&*grant, before.saturating_add(shared.settings.schedule.poll_every), None);",
         replace: "let _ = before;\n    holders.finish_step(&*grant, Timestamp::MAX, None);",
-        test: core_in(&["--test", "holding"], "rule_15_a_held_key_is_looked_at_every_poll_every"),
+        test: core_in(&["--test", "holding"], "rule_15_a_held_key_is_checked_every_poll_every"),
     },
     Mutant {
         name: "purge-does-one-slice",
         file: "crates/lessor-core/src/run/tasks.rs",
         find: "Ok(purged) if purged.more => {}",
         replace: "Ok(purged) if purged.more && false => {}",
-        test: core_in(&["--test", "holding"], "a_purge_goes_on_until_nothing_is_due_and_in_bounded_steps"),
+        test: core_in(&["--test", "holding"], "a_purge_continues_in_bounded_steps_until_nothing_is_due"),
     },
     Mutant {
         name: "key-is-unwatched-with-its-first-watcher",
@@ -331,7 +328,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         replace: "",
         test: core_in(
             &["--test", "holding"],
-            "rule_15_lost_fires_when_the_lease_is_given_up_through_another_handle",
+            "rule_15_lost_fires_when_the_lease_is_abandoned_through_another_handle",
         ),
     },
     Mutant {
@@ -341,7 +338,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         replace: "match shared.store.now().await { Ok(now) => next = now.saturating_add(shared.settings.schedule.purge_every), Err(_) => return }",
         test: core_in(
             &["--test", "holding"],
-            "a_clock_that_fails_for_a_while_ends_neither_renewals_nor_waits_nor_purges",
+            "a_clock_that_fails_temporarily_does_not_end_renewals_waits_or_purges",
         ),
     },
     Mutant {
@@ -349,21 +346,21 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         file: "crates/lessor-core/src/sync/wakers.rs",
         find: "if caller.in_place {",
         replace: "if caller.in_place || true {",
-        test: core_in(&["--test", "holding"], "rule_15_no_waker_of_a_caller"),
+        test: core_in(&["--test", "holding"], "rule_15_no_callers_waker"),
     },
     Mutant {
         name: "notifier-starts-no-second-thread",
         file: "crates/lessor-core/src/sync/wakers.rs",
         find: "const MAX_THREADS: usize = 64;",
         replace: "const MAX_THREADS: usize = 1;",
-        test: core_in(&["--test", "holding"], "rule_15_no_waker_of_a_caller"),
+        test: core_in(&["--test", "holding"], "rule_15_no_callers_waker"),
     },
     Mutant {
         name: "abandoned-leases-are-not-queued",
         file: "crates/lessor-core/src/run/abandoned.rs",
         find: "if queue.running >= MAX_RUNNING {",
         replace: "if queue.running >= MAX_RUNNING * 1_000 {",
-        test: core_in(&["--test", "holding"], "leases_that_are_given_up_wait_in_line_and_take_little_room"),
+        test: core_in(&["--test", "holding"], "abandoned_leases_are_queued_and_take_little_memory"),
     },
     Mutant {
         name: "purge-runs-on-the-thread-for-leases",
@@ -377,17 +374,14 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         file: "crates/lessor-core/src/api/acquire.rs",
         find: "if let Some(lease_id) = self.lease_id {",
         replace: "if let Some(lease_id) = self.lease_id.filter(|_| false) {",
-        test: core_in(
-            &["--test", "cancellation"],
-            "an_acquire_that_is_dropped_leaves_no_lease_that_nobody_owns",
-        ),
+        test: core_in(&["--test", "cancellation"], "a_dropped_acquire_leaves_no_lease_without_an_owner"),
     },
     Mutant {
         name: "holder-is-notified-too-late-of-a-lost-lease",
         file: "crates/lessor-core/src/api/lease.rs",
         find: "Some(granted) => granted.expires_at.as_micros().saturating_sub(margin),",
         replace: "Some(granted) => granted.expires_at.as_micros().saturating_add(10 * margin),",
-        test: core_in(&["--test", "waiting"], "p1_lost_fires_before_anybody_else_can_be_granted"),
+        test: core_in(&["--test", "waiting"], "p1_lost_fires_before_another_caller_can_be_granted_the_key"),
     },
     Mutant {
         name: "grant-is-made-before-the-lease-has-lapsed-by-the-clock",
@@ -425,7 +419,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         file: "crates/lessor-core/src/data/view.rs",
         find: "attributes: body.attributes.clone(),",
         replace: "attributes: Some(Arc::new(Attributes { holder: Some(body.lease_id.reveal().into()), ..Attributes::default() })),",
-        test: core_in(&["--test", "redaction"], "p11_nothing_that_can_be_printed"),
+        test: core_in(&["--test", "redaction"], "p11_no_printable_value"),
     },
     Mutant {
         name: "duplicate-answer-is-not-late",
@@ -494,7 +488,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         file: "crates/lessor-core/src/data/payload.rs",
         find: "(sha256(bytes) == digest)",
         replace: "(sha256(bytes) == digest || !bytes.is_empty())",
-        test: core("codec::tests::damage_to_a_result_or_checkpoint_is_always_found"),
+        test: core("codec::tests::damage_to_a_result_or_checkpoint_is_always_detected"),
     },
     Mutant {
         name: "swap-ignores-the-version",
@@ -584,7 +578,10 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         file: "crates/lessor-core/src/rules.rs",
         find: "self.record.map(Record::token).or(self.floor)",
         replace: "self.record.map(Record::token)",
-        test: core_in(&["--test", "in_one_step"], "p2_a_grant_in_one_step_outruns_every_purged_token"),
+        test: core_in(
+            &["--test", "in_one_step"],
+            "p2_a_grant_in_one_step_gets_a_token_above_all_purged_ones",
+        ),
     },
     Mutant {
         name: "operation-in-one-step-wakes-no-waiter",
@@ -612,7 +609,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         file: "crates/lessor-core/src/run/tasks.rs",
         find: "while let Some(shared) = engine.upgrade() {",
         replace: "while let Some(shared) = Weak::<Shared>::new().upgrade() {",
-        test: core_in(&["--test", "waiting"], "the_engine_purges_by_itself"),
+        test: core_in(&["--test", "waiting"], "the_engine_purges_periodically"),
     },
     Mutant {
         name: "dropped-lease-is-not-abandoned",
@@ -626,7 +623,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         file: "crates/lessor-core/src/api/lease.rs",
         find: "            _ if matches!(act, HolderCommand::Abandon) => Guess::None,\n",
         replace: "",
-        test: core_in(&["--test", "estimated_clock"], "a_lease_that_is_given_up_ends_by_the_clock_itself"),
+        test: core_in(&["--test", "estimated_clock"], "an_abandoned_lease_ends_by_the_exact_clock"),
     },
     Mutant {
         name: "unconfirmed-write-is-forgotten-after-one-reading",

@@ -20,7 +20,7 @@ pub(crate) const VALUES: &[Mutant] = &[
         file: "crates/lessor-core/src/data/write.rs",
         find: "self.next.token() > purged",
         replace: "self.next.token() >= purged",
-        test: unit("p2_a_token_equal_to_one_that_was_purged"),
+        test: unit("p2_a_token_equal_to_a_purged_one"),
     },
     Mutant {
         name: "operation-grants-without-a-lease-id",
@@ -48,14 +48,14 @@ pub(crate) const VALUES: &[Mutant] = &[
         file: "crates/lessor-core/src/store/cas.rs",
         find: "self.now = self.now.max(current.now);",
         replace: "",
-        test: core(&["--test", "news"], "a_lease_that_ends_by_a_later_reading"),
+        test: core(&["--test", "news"], "a_lease_that_ends_at_a_later_clock_reading"),
     },
     Mutant {
         name: "guessed-swap-wakes-no-waiter",
         file: "crates/lessor-core/src/store/operation.rs",
         find: "        self.report(answer, next);\n        (self.sink)(Report::Written(next, now));",
         replace: "        let _ = now;\n        self.report(answer, next);",
-        test: core(&["--test", "news"], "a_write_that_is_guessed"),
+        test: core(&["--test", "news"], "a_guessed_write"),
     },
     Mutant {
         name: "operation-in-one-step-notifies-no-other-engine",
@@ -69,14 +69,14 @@ pub(crate) const VALUES: &[Mutant] = &[
         file: "crates/lessor-core/src/api/once/deliver.rs",
         find: "for _ in 1..ATTEMPTS {",
         replace: "for _ in ATTEMPTS..ATTEMPTS {",
-        test: core(&["--test", "once_outcomes"], "an_outcome_is_sent_again"),
+        test: core(&["--test", "once_outcomes"], "an_outcome_is_retried"),
     },
     Mutant {
         name: "once-is-never-late",
         file: "crates/lessor-core/src/api/once/deliver.rs",
         find: "late: ack.is_late()",
         replace: "late: false",
-        test: core(&["--test", "once_outcomes"], "once_says_that_it_was_late"),
+        test: core(&["--test", "once_outcomes"], "once_reports_a_late_outcome"),
     },
     Mutant {
         name: "default-holder-is-not-used",
@@ -97,7 +97,7 @@ pub(crate) const VALUES: &[Mutant] = &[
         file: "crates/lessor-core/src/api/engine.rs",
         find: "(1..=MAX_PAGE).contains",
         replace: "(0..=MAX_PAGE).contains",
-        test: core(&["--test", "once_outcomes"], "a_listing_of_no_keys"),
+        test: core(&["--test", "once_outcomes"], "a_listing_with_a_limit_of_zero"),
     },
     Mutant {
         name: "found-write-is-not-a-duplicate",
@@ -111,7 +111,7 @@ pub(crate) const VALUES: &[Mutant] = &[
         file: "crates/lessor-core/src/store/cas.rs",
         find: "const MAX_INDETERMINATE: u32 = 3;",
         replace: "const MAX_INDETERMINATE: u32 = 2;",
-        test: memory(&["--test", "lost_replies"], "p6_three_doubts"),
+        test: memory(&["--test", "lost_replies"], "p6_three_indeterminate_writes"),
     },
     Mutant {
         name: "plain-write-does-not-stamp",
@@ -185,7 +185,7 @@ pub(crate) const VALUES: &[Mutant] = &[
         file: "crates/lessor-core/src/api/within.rs",
         find: "if is_own.unwrap_or(false) {",
         replace: "if is_own.is_err() {",
-        test: core(&["--test", "once_outcomes"], "once_from_inside_of_its_own_work"),
+        test: core(&["--test", "once_outcomes"], "once_from_within_its_own_work"),
     },
     Mutant {
         name: "thread-being-torn-down-cannot-wait",

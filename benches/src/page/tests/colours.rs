@@ -2,10 +2,10 @@ use super::{crowded, files_of, fixture};
 use crate::page::marks::Marks;
 use crate::page::theme::{RIVALS, THEMES};
 
-/// Linear red, green and blue.
+/// Returns linear red, green and blue.
 type Light = [f64; 3];
 
-/// What is left of colours in eyes without one kind of cones: Machado, Oliveira and Fernandes, 2009; severity 1.
+/// The linear colours that dichromats perceive: Machado, Oliveira and Fernandes, 2009; severity 1.
 const EYES: [[Light; 3]; 4] = [
     [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]],
     [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
@@ -25,7 +25,7 @@ fn times(matrix: &[Light; 3], light: Light) -> Light {
     matrix.map(|row| row.iter().zip(light).map(|(one, other)| one * other).sum())
 }
 
-/// In which equal steps look equal: Ottosson's Oklab, 2020.
+/// Converts to Oklab, in which equal distances are perceived as equal: Ottosson, 2020.
 fn oklab(light: Light) -> Light {
     let cones = times(
         &[
@@ -45,7 +45,7 @@ fn oklab(light: Light) -> Light {
     )
 }
 
-/// In the eyes that tell them apart least.
+/// Returns the least distance over all kinds of colour vision.
 fn distance(one: &str, other: &str) -> f64 {
     let distances = EYES.iter().map(|eye| {
         let [one, other] = [one, other].map(|colour| oklab(times(eye, light(colour))));
@@ -54,7 +54,7 @@ fn distance(one: &str, other: &str) -> f64 {
     distances.fold(f64::INFINITY, f64::min)
 }
 
-/// By WCAG 2.
+/// Returns the contrast by WCAG 2.
 fn contrast(one: &str, other: &str) -> f64 {
     let [one, other] = [one, other].map(|colour| {
         let [red, green, blue] = light(colour);
@@ -64,14 +64,14 @@ fn contrast(one: &str, other: &str) -> f64 {
 }
 
 #[test]
-fn contenders_can_be_told_apart_by_all_eyes() {
+fn contenders_are_distinguishable_with_any_colour_vision() {
     for theme in &THEMES {
         let mut colours = vec![theme.lessor, theme.reference];
         colours.extend(theme.rivals);
         for (at, one) in colours.iter().enumerate() {
             assert!(contrast(one, theme.surface) >= 3.0, "{}: {one}", theme.name);
             for other in &colours[at + 1..] {
-                // Twice what is just seen where they lie side by side.
+                // Twice the just noticeable difference of adjacent areas.
                 assert!(distance(one, other) >= 0.04, "{}: {one} and {other}", theme.name);
             }
         }
@@ -79,7 +79,7 @@ fn contenders_can_be_told_apart_by_all_eyes() {
 }
 
 #[test]
-fn text_can_be_read_in_both_themes() {
+fn text_has_enough_contrast_in_both_themes() {
     for theme in &THEMES {
         assert!(contrast(theme.ink, theme.surface) >= 7.0, "{}", theme.name);
         assert!(contrast(theme.muted, theme.surface) >= 4.5, "{}", theme.name);
@@ -87,7 +87,7 @@ fn text_can_be_read_in_both_themes() {
 }
 
 #[test]
-fn rivals_that_meet_look_different_and_look_the_same_everywhere() {
+fn rivals_of_one_store_have_different_marks_and_keep_them_in_all_figures() {
     for results in [fixture::results(), crowded()] {
         let marks = Marks::of(&results);
         for case in &results.cases {
@@ -117,7 +117,7 @@ fn rivals_that_meet_look_different_and_look_the_same_everywhere() {
 }
 
 #[test]
-fn every_class_has_its_rule() {
+fn every_class_has_a_style_rule() {
     for (name, text) in files_of(&crowded()).into_iter().filter(|(name, _)| name.ends_with(".svg")) {
         let style =
             text.split("<style>").nth(1).and_then(|text| text.split("</style>").next()).expect("a style");

@@ -17,7 +17,7 @@ fn texts<'a>(document: &'a Document<'a>) -> impl Iterator<Item = Node<'a, 'a>> {
 }
 
 #[test]
-fn drawings_are_well_formed_and_say_what_they_show() {
+fn drawings_are_well_formed_and_have_descriptions() {
     for results in all() {
         for (name, text) in drawings(&results) {
             let document = parsed(&text);
@@ -87,7 +87,7 @@ fn every_workload_and_contender_is_drawn() {
 }
 
 #[test]
-fn who_has_no_result_is_named_and_not_drawn() {
+fn contenders_without_results_are_named_and_not_drawn() {
     let files = files_of(&small());
     let drawing = parsed(&files["throughput-memory-light.svg"]);
     let of_class = |class: &str| {
@@ -142,9 +142,10 @@ fn nothing_is_drawn_outside() {
     }
 }
 
-/// A column's values touched the next column's numbers of callers, and two columns' headings each other.
+/// Regression test: the values of a column touched the next column's numbers of callers, and two
+/// columns' headings touched each other.
 #[test]
-fn texts_on_one_line_of_the_overview_are_apart() {
+fn texts_on_one_line_of_the_overview_do_not_overlap() {
     for results in [fixture::results(), crowded(), small()] {
         for (name, text) in drawings(&results).filter(|(name, _)| name.starts_with("overview")) {
             let document = parsed(&text);
@@ -215,7 +216,7 @@ fn a_ratio_beyond_the_scale_is_an_arrow_and_its_number() {
 }
 
 #[test]
-fn the_telling_latencies_are_of_different_workloads_with_the_most_callers() {
+fn latencies_are_shown_of_different_workloads_with_the_most_callers() {
     let files = files_of(&fixture::results());
     let document = parsed(&files["latency-redis-appendonly-no-light.svg"]);
     let titles = texts(&document).filter(|node| node.attribute("class") == Some("title"));
@@ -232,11 +233,11 @@ fn workloads_are_shown_in_the_order_of_the_results() {
         node.and_then(|node| node.attribute("y")?.parse::<f64>().ok()).unwrap_or_else(|| panic!("{wanted}"))
     };
     let order = ["Fresh", "One hot", "Hot set", "Hand-over", "A thousand", "Renewals", "Open", "Purge"];
-    assert!(order.map(at).is_sorted(), "a workload of the file log alone is in its place");
+    assert!(order.map(at).is_sorted(), "the workload that only the file log has is in its place");
 }
 
 #[test]
-fn what_has_no_ratio_is_not_passed_over_in_the_overview() {
+fn workloads_without_a_ratio_are_in_the_overview() {
     let mut results = small();
     results.cases.iter_mut().for_each(|case| case.against.clear());
     let files = files_of(&results);

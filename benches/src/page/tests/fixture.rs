@@ -1,5 +1,6 @@
-//! Invented results of all workloads, with what makes plots ugly: a contender a thousand times slower, lines that cross and end
-//! together, one number of callers only, contenders without rounds, names that need escaping.
+//! Invented results of all workloads, with cases that are hard to draw: a contender a thousand
+//! times slower, lines that cross and end together, a single number of callers, contenders without
+//! rounds, names that need escaping.
 
 use std::time::Duration;
 
@@ -7,7 +8,8 @@ use crate::results::{Callers, Case, Contender, LESSOR, Latency, Machine, Results
 
 const ROUNDS: u64 = 5;
 
-/// Who takes part in a store, how quick one caller is, and what becomes of that with more of them (as a power of their number).
+/// The contenders of a store: the speed with one caller, and the exponent of the number of callers
+/// for the speed with more.
 const MEMORY: &[(&str, f64, f64)] = &[
     (LESSOR, 0.9, 0.25),
     ("dashmap", 1.7, 0.2),
@@ -33,13 +35,13 @@ struct Workload {
     title: &'static str,
     note: &'static str,
     unit: Unit,
-    /// Beside fresh keys.
+    /// A factor relative to fresh keys.
     speed: f64,
-    /// Of lessor beside what it would be.
+    /// A further factor for lessor.
     lessor: f64,
-    /// Instead of those of the store.
+    /// Replaces the store's numbers of callers.
     callers: Option<Callers>,
-    /// Only these can do it.
+    /// The contenders that can run the workload, if not all.
     able: Option<&'static [&'static str]>,
 }
 
@@ -47,7 +49,7 @@ const WORKLOADS: [Workload; 8] = [
     Workload {
         name: "fresh",
         title: "Fresh keys",
-        note: "A key that nobody had is acquired and completed with 64 bytes.",
+        note: "A new key is acquired and completed with 64 bytes.",
         unit: Unit::PerSecond,
         speed: 1.0,
         lessor: 1.0,
@@ -57,7 +59,7 @@ const WORKLOADS: [Workload; 8] = [
     Workload {
         name: "refused",
         title: "One hot key, refused",
-        note: "An acquire of the one key, which somebody holds, is refused.",
+        note: "An acquire of the one key, which is held, is refused.",
         unit: Unit::PerSecond,
         speed: 7.0,
         lessor: 1.6,
@@ -67,7 +69,7 @@ const WORKLOADS: [Workload; 8] = [
     Workload {
         name: "zipf",
         title: "Hot set, duplicates replayed",
-        note: "A key by a Zipf distribution: the first caller works, the others get the result.",
+        note: "A key drawn from a Zipf distribution: the first caller completes it, and the others receive the result.",
         unit: Unit::PerSecond,
         speed: 3.0,
         lessor: 1.05,
@@ -77,7 +79,7 @@ const WORKLOADS: [Workload; 8] = [
     Workload {
         name: "takeover",
         title: "Hand-over of lapsed leases",
-        note: "A lease that lapsed is taken over and completed.",
+        note: "A key whose lease has lapsed is acquired and completed.",
         unit: Unit::PerSecond,
         speed: 0.6,
         lessor: 1.4,
@@ -87,7 +89,7 @@ const WORKLOADS: [Workload; 8] = [
     Workload {
         name: "waiters",
         title: "A thousand waiters",
-        note: "From complete until the last of a thousand waiters of one key is awake.",
+        note: "From the completion until the last of a thousand waiting callers has the result.",
         unit: Unit::Seconds,
         speed: 0.003,
         lessor: 0.1,
@@ -107,7 +109,7 @@ const WORKLOADS: [Workload; 8] = [
     Workload {
         name: "open",
         title: "Open with a million records",
-        note: "A store of a million finished records is opened.",
+        note: "A store of a million completed records is opened.",
         unit: Unit::Seconds,
         speed: 0.004,
         lessor: 700.0,
@@ -192,7 +194,7 @@ fn case(
             }
         });
         let note = match (can, name) {
-            (false, _) => Some("it knows no holder that could be told apart."),
+            (false, _) => Some("it cannot distinguish holders."),
             (_, "sled") => Some("It does not flush the drive's cache."),
             (_, "rslock") => Some("It keeps no result & waits 200 ms <after> a refusal."),
             _ => None,

@@ -5,7 +5,7 @@ use crate::page::scale::{Round, Scale};
 use crate::results::Unit;
 
 #[test]
-fn numbers_have_two_or_three_digits_that_count() {
+fn numbers_have_two_or_three_significant_digits() {
     let plain = |text: String| text.replace('\u{202f}', " ");
     let rates =
         [0.0, 0.056, 8.45, 84.49, 99.96, 845.4, 999.6, 1_234.0, 93_749.0, 999_600.0, 1_234_567.0, 2.5e9];
@@ -30,7 +30,7 @@ fn numbers_have_two_or_three_digits_that_count() {
 }
 
 #[test]
-fn scales_cover_all_values_with_a_few_round_lines() {
+fn scales_cover_all_values_with_a_few_grid_lines_at_round_numbers() {
     for (round, values) in [
         (Round::Decimal, &[3.0, 5.0][..]),
         (Round::Decimal, &[7.0, 7.0]),
@@ -51,19 +51,19 @@ fn scales_cover_all_values_with_a_few_round_lines() {
     }
     let scale = Scale::covering([1.0, 100.0].into_iter(), Round::Decimal, (0.0, 100.0), 26.0)
         .expect("there are values");
-    assert!((scale.at(10.0) - 50.0).abs() < 1e-9, "equal ratios are equal distances");
+    assert!((scale.at(10.0) - 50.0).abs() < 1e-9, "equal ratios have equal distances");
     assert!(Scale::covering([0.0, -1.0, f64::NAN].into_iter(), Round::Decimal, (0.0, 1.0), 26.0).is_none());
 }
 
 #[test]
-fn labels_move_no_farther_than_they_must() {
+fn labels_are_moved_as_little_as_possible() {
     assert_eq!(
         apart(&[10.0, 50.0, 90.0], 10.0, (0.0, 100.0)),
         [10.0, 50.0, 90.0],
-        "those who are apart stay"
+        "labels that are apart are not moved"
     );
-    assert_eq!(apart(&[52.0, 48.0], 10.0, (0.0, 100.0)), [55.0, 45.0], "the order stays");
-    assert_eq!(apart(&[0.0, 0.0, 0.0], 10.0, (0.0, 100.0)), [0.0, 10.0, 20.0], "none leaves");
+    assert_eq!(apart(&[52.0, 48.0], 10.0, (0.0, 100.0)), [55.0, 45.0], "the order is kept");
+    assert_eq!(apart(&[0.0, 0.0, 0.0], 10.0, (0.0, 100.0)), [0.0, 10.0, 20.0], "none is moved outside");
     assert_eq!(apart(&[100.0, 100.0], 10.0, (0.0, 100.0)), [90.0, 100.0]);
     assert_eq!(
         apart(&[5.0; 11], 20.0, (0.0, 100.0)),
@@ -73,7 +73,7 @@ fn labels_move_no_farther_than_they_must() {
 }
 
 #[test]
-fn what_does_not_fit_is_cut_or_wrapped() {
+fn long_texts_are_truncated_or_wrapped() {
     assert_eq!(fitting("lessor", 11.5, 100.0), "lessor");
     let cut = fitting("a name that is longer than its column", 11.5, 100.0);
     assert!(cut.ends_with('…') && width(&cut, 11.5) <= 100.0, "{cut}");

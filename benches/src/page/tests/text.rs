@@ -44,19 +44,19 @@ fn ratios_are_those_of_the_rounds() {
 }
 
 #[test]
-fn who_has_no_result_is_named_with_the_reason() {
+fn contenders_without_results_are_named_with_the_reason() {
     let mut results = small();
     assert!(page_of(&results).contains("No result: b."));
     for case in &mut results.cases {
-        case.contenders[2].note = Some("it has no way to.".to_owned());
+        case.contenders[2].note = Some("it has no notifications.".to_owned());
     }
     let page = page_of(&results);
-    assert!(page.contains("No result: b (it has no way to)."));
-    assert!(!page.contains("**b**: it has no way to"), "that is no matter of comparing");
+    assert!(page.contains("No result: b (it has no notifications)."));
+    assert!(!page.contains("**b**: it has no notifications"), "this is not a note for the comparison");
 }
 
 #[test]
-fn where_lessor_loses_is_said_with_the_worst_first() {
+fn losses_are_listed_with_the_worst_first() {
     let page = page_of(&small());
     assert!(
         page.contains("- In memory, fresh keys: **0.75** of _a_ (1 thread; not in every round)\n"),
@@ -72,11 +72,11 @@ fn where_lessor_loses_is_said_with_the_worst_first() {
     let mut best = small();
     best.cases.remove(0);
     let page = page_of(&best);
-    assert!(!page.contains("Where lessor loses") && page.contains("There is no workload in which"));
+    assert!(!page.contains("Where lessor is worse") && page.contains("There is no workload in which"));
 }
 
 #[test]
-fn without_a_rival_nothing_is_claimed() {
+fn nothing_is_compared_without_a_rival() {
     let mut results = small();
     results.cases.iter_mut().for_each(|case| case.against.clear());
     let page = page_of(&results);
@@ -88,7 +88,7 @@ fn without_a_rival_nothing_is_claimed() {
 }
 
 #[test]
-fn what_a_contender_says_of_itself_is_said_once_per_store() {
+fn notes_of_contenders_are_listed_once_per_store() {
     let page = page_of(&fixture::results());
     let count = |text: &str| page.matches(text).count();
     assert_eq!(count("- File log, **sled**: It does not flush the drive's cache.\n"), 1);
@@ -99,7 +99,7 @@ fn what_a_contender_says_of_itself_is_said_once_per_store() {
 }
 
 #[test]
-fn what_it_takes_to_judge_the_numbers_is_said() {
+fn the_page_describes_the_machine_and_the_rounds() {
     let page = page_of(&small());
     for text in [
         "`cargo xtask bench`",

@@ -466,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn backoff_doubles_up_to_its_most_and_never_overflows() {
+    fn backoff_doubles_up_to_its_maximum_and_never_overflows() {
         let backoff = Backoff::exponential(Duration::from_secs(1), Duration::from_secs(10));
         let waits: Vec<_> = (1..=6).map(|attempt| backoff.after(attempt).as_secs()).collect();
         assert_eq!(waits, [1, 2, 4, 8, 10, 10]);

@@ -1,5 +1,5 @@
-//! The machine against the contract: `table` walks every cell of the contract's table, `promises` shows single promises
-//! at their edges, `walk` runs arbitrary sequences.
+//! Tests the rules against the contract. `table` checks every cell of the contract's table,
+//! `promises` checks single guarantees at their limits, and `walk` runs random sequences.
 
 mod cases;
 mod expect;

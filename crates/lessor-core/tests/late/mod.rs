@@ -1,4 +1,4 @@
-//! A store whose replies come later, from another thread, as those of a server do.
+//! A store whose replies come later, from another thread, like those of a server.
 
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
@@ -13,17 +13,17 @@ use parking_lot::Mutex;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// Hands every call to a thread of its own, which carries them out one after the other.
+/// Passes every call to a thread, which performs the calls one after the other.
 pub(crate) struct Late {
     inner: Arc<dyn Store>,
     jobs: Sender<Job>,
     pub(crate) loads: Arc<AtomicUsize>,
     pub(crate) swaps: Arc<AtomicUsize>,
-    /// Replies are held back as long as this is locked.
+    /// Replies are delayed while this is locked.
     pub(crate) gate: Arc<Mutex<()>>,
 }
 
-/// A retry loop over a store whose calls are all handed to another thread.
+/// A retry loop over a store whose calls are performed on another thread.
 pub(crate) type LateStore = Retrying<Late>;
 
 /// Returns a store that answers later than `inner`.

@@ -1,4 +1,4 @@
-//! Secrets with a content of their own, and every way in which a `Debug` could spell one out.
+//! Recognisable secrets, and a search for all forms in which `Debug` could show one.
 
 use std::cell::RefCell;
 use std::fmt::Debug;
@@ -11,14 +11,14 @@ pub(crate) const METADATA: &str = "hidden-metadata";
 pub(crate) const CHECKPOINT: &str = "hidden-checkpoint";
 pub(crate) const DETAIL: &str = "hidden-detail";
 
-/// Everything that was looked at.
+/// Counts the checked values.
 #[derive(Default)]
 pub(crate) struct Looks {
     kinds: RefCell<Vec<String>>,
 }
 
 impl Looks {
-    /// Nothing secret may be in either form of `Debug`.
+    /// Asserts that neither form of `Debug` shows a secret.
     #[track_caller]
     pub(crate) fn at(&self, what: &str, value: &dyn Debug) {
         self.text(what, &format!("{value:?}"));
@@ -37,7 +37,7 @@ impl Looks {
     }
 }
 
-/// The secrets that `text` shows, and the form in which it does.
+/// Returns the secrets in `text`, and the form in which they appear.
 pub(crate) fn found_in(text: &str) -> Vec<(&'static str, String)> {
     let squeezed: String = text.chars().filter(|char| !char.is_whitespace()).collect();
     let squeezed = squeezed.to_lowercase();
@@ -55,7 +55,7 @@ pub(crate) fn found_in(text: &str) -> Vec<(&'static str, String)> {
     secrets.into_iter().flat_map::<Vec<_>, _>(shows).collect()
 }
 
-/// Hexadecimal, lists of numbers, and text; the first bytes alone would be too much already.
+/// Returns hexadecimal digits, lists of numbers, and text, of only the first bytes.
 fn forms(secret: &[u8]) -> Vec<String> {
     let first = &secret[..11];
     let list = |number: fn(&u8) -> String| first.iter().map(number).collect::<Vec<_>>();
@@ -75,7 +75,7 @@ fn forms(secret: &[u8]) -> Vec<String> {
 }
 
 #[test]
-fn the_search_finds_every_way_to_spell_a_secret_out() {
+fn the_search_finds_every_form_of_a_secret() {
     let number = u128::from_be_bytes(LEASE_ID);
     for told in [
         format!("{LEASE_ID:?}"),

@@ -12,30 +12,30 @@ use parking_lot::Mutex;
 pub(crate) struct Switches {
     records: Arc<MemoryStore>,
     below: Arc<dyn Store>,
-    /// `now` fails.
+    /// Whether `now` fails.
     pub(crate) clock_fails: AtomicBool,
-    /// `load` fails.
+    /// Whether `load` fails.
     pub(crate) loads_fail: AtomicBool,
-    /// So many calls of `swap` fail, from now on.
+    /// The number of the next calls of `swap` that fail.
     pub(crate) failing_swaps: AtomicUsize,
     /// `purge` blocks while this is locked.
     pub(crate) purge_gate: Mutex<()>,
-    /// How many calls of `purge` have begun.
+    /// The number of calls of `purge` that have begun.
     pub(crate) purges: AtomicUsize,
     pub(crate) loads: AtomicUsize,
-    /// Engines are not notified of what others write.
+    /// Whether engines are not notified of writes by others.
     is_silent: bool,
 }
 
 /// A retry loop over an in-memory store with switches.
 pub(crate) type Switched = Retrying<Switches>;
 
-/// Returns a store with switches, whose engines are notified of the clock's steps.
+/// Returns a store with switches, whose engines are notified when the clock is advanced.
 pub(crate) fn switched(clock: &ManualClock) -> (Arc<Switched>, Arc<dyn Store>) {
     over(Arc::new(MemoryStore::with_clock(Arc::new(clock.clone()))), clock, false)
 }
 
-/// Returns one more store over the same records, as another process would have it: without hints.
+/// Returns another store over the same records without hints, as another process has it.
 #[allow(dead_code, reason = "not every test shares records")]
 pub(crate) fn silent(records: &Arc<MemoryStore>, clock: &ManualClock) -> (Arc<Switched>, Arc<dyn Store>) {
     over(Arc::clone(records), clock, true)

@@ -225,7 +225,7 @@ fn p12_every_flipped_bit_is_refused_or_makes_another_record_in_its_only_form() {
 /// Results and checkpoints are stored with their SHA-256, so every changed bit in the contents or
 /// the hash is detected.
 #[test]
-fn damage_to_a_result_or_checkpoint_is_always_found() {
+fn damage_to_a_result_or_checkpoint_is_always_detected() {
     let [_, (_, in_progress), (_, completed), ..] = samples();
     let mut flips = 0;
     for (plain, content) in [
@@ -322,7 +322,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn unknown_skippable_fields_come_back_byte_for_byte(
+    fn unknown_skippable_fields_are_kept_byte_for_byte(
         sample in 0..6_usize,
         of_record in fields(),
         of_grant in fields(),
@@ -333,7 +333,7 @@ proptest! {
     }
 
     #[test]
-    fn unknown_skippable_fields_outlast_every_change_and_those_of_a_grant_end_with_it(
+    fn unknown_skippable_fields_are_kept_by_changes_and_those_of_a_grant_dropped_with_it(
         is_rich in any::<bool>(),
         of_record in fields(),
         of_grant in fields(),
@@ -353,7 +353,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_the_machine_writes_is_read_back_as_it_was(steps in steps()) {
+    fn every_record_of_the_rules_round_trips(steps in steps()) {
         for record in play(&steps) {
             let bytes = record.encode();
             let read = Record::decode(&bytes).unwrap();

@@ -1,4 +1,4 @@
-//! What the table test walks: records, questions and instants.
+//! The inputs of the table test: records, commands and times.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::spec_table::Row;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Ask {
-    /// The lease id that the asker names; `NOBODY` where there is none to name.
+    /// The lease id that the caller gives, or `NOBODY`.
     pub(super) id: u8,
     pub(super) what: What,
 }
@@ -58,7 +58,7 @@ impl Ask {
         }
     }
 
-    /// `None` for status, which is a look and no command.
+    /// `None` for a status request, which is not a command.
     pub(super) fn command(&self) -> Option<Command> {
         let act = |act| Some(Command::Holder(id(self.id), act));
         let payload = |text: &str| Payload::new(text.as_bytes());
@@ -95,7 +95,7 @@ impl Ask {
     }
 }
 
-/// Every state, each with as little and with as much as it can have.
+/// Returns records in every state, each with as few and with as many parts as possible.
 pub(super) fn records() -> Vec<Option<Plain>> {
     let bare = Plain::granted();
     let rich = Plain::rich();
@@ -114,7 +114,7 @@ pub(super) fn records() -> Vec<Option<Plain>> {
         Some(bare.clone()),
         Some(rich.clone()),
         Some(Plain { expires: T + 1, keep_until: T + 1 + RETENTION, ..bare.clone() }),
-        // Abandoned: lapsed, and kept from then on.
+        // Abandoned: lapsed, with the retention beginning at that time.
         Some(ended(&rich, Stage::InProgress, T + 20 * SEC, None, T + 20 * SEC)),
         Some(Plain {
             result: Some("\"paid\""),
@@ -142,7 +142,7 @@ pub(super) fn records() -> Vec<Option<Plain>> {
     ]
 }
 
-/// What forgetting leaves: the token, and nothing about anybody.
+/// Returns a tombstone: the token, and nothing about holders.
 pub(crate) fn forgotten(record: &Plain) -> Plain {
     Plain {
         stage: Stage::Forgotten,
@@ -158,10 +158,10 @@ pub(crate) fn forgotten(record: &Plain) -> Plain {
     }
 }
 
-/// Waits after a failure: none, one that ends within retention, and one that does not.
+/// Waits after a failure: none, one that ends within the retention, and one that does not.
 const WAITS: [u64; 3] = [0, 10 * SEC, 2 * RETENTION];
 
-/// Before, at and after each instant at which something changes, and far from all of them.
+/// Returns times before, at and after each change of the record, and far from all changes.
 pub(super) fn instants(record: Option<&Plain>) -> BTreeSet<u64> {
     let mut edges = vec![T];
     if let Some(record) = record {
@@ -169,7 +169,7 @@ pub(super) fn instants(record: Option<&Plain>) -> BTreeSet<u64> {
         if let Some(done) = record.done {
             edges.push(done);
             edges.extend(WAITS.map(|wait| done + wait));
-            // Exponential, see `policies`.
+            // The backoff is exponential, see `policies`.
             edges.push(done + ((3 * SEC) << (record.attempt - 1)).min(8 * SEC));
         }
     }
@@ -178,7 +178,7 @@ pub(super) fn instants(record: Option<&Plain>) -> BTreeSet<u64> {
     instants
 }
 
-/// The wait that a fixed backoff of `policies` stands for.
+/// The wait of the fixed backoff of `policies`.
 pub(super) fn fixed_wait(backoff: Backoff) -> u64 {
     let is = |micros: &&u64| Backoff::fixed(Duration::from_micros(**micros)) == backoff;
     *WAITS.iter().find(is).unwrap()
@@ -188,7 +188,8 @@ fn policies() -> Vec<OnFailed> {
     let wait = |micros| Backoff::fixed(Duration::from_micros(micros));
     let mut policies = vec![OnFailed::Replay];
     policies.extend(WAITS.map(|micros| OnFailed::Retry { max_attempts: 9, backoff: wait(micros) }));
-    // Used up after no grant at all, after the bare records' one and the rich ones' three; one left after three.
+    // The attempts are exhausted before any grant, after the one of the minimal records, and after
+    // the three of the full ones. One is left after three.
     policies
         .extend([0, 1, 3, 4].map(|max_attempts| OnFailed::Retry { max_attempts, backoff: Backoff::NONE }));
     let doubling = Backoff::exponential(Duration::from_secs(3), Duration::from_secs(8));
@@ -196,7 +197,7 @@ fn policies() -> Vec<OnFailed> {
     policies
 }
 
-/// Every question, by everyone.
+/// Returns every command by every caller.
 pub(super) fn asks() -> Vec<Ask> {
     let mut asks = vec![];
     for id in [HOLDER, OTHER, NOBODY] {
@@ -246,7 +247,7 @@ pub(super) fn asks() -> Vec<Ask> {
     asks
 }
 
-/// The word that stands for the bare completed record's result, spelled out by the caller.
+/// Returns the hash of the minimal completed record's result, given by the caller.
 fn paid_in_hex() -> &'static str {
     sha256_hex("\"paid\"").leak()
 }

@@ -1,4 +1,4 @@
-//! From the contract's words to what exactly is told and written.
+//! Turns the words of the contract's table into exact expectations.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::cases::{Ask, What, forgotten};
 use super::plain::{Plain, RETENTION, SEC, sha256_hex};
 use super::spec_table::{Asker, Column, Row, says};
 
-/// What is to be told, and what is to be written on which condition.
+/// The expected answer, and the expected write with its conditions.
 #[derive(Debug)]
 pub(super) struct Expected {
     pub(super) told: Told,
@@ -21,13 +21,13 @@ pub(super) struct Expected {
 #[derive(Debug)]
 pub(super) enum Told {
     Refused(Error),
-    /// The caller holds the grant that was just made, or had made it before.
+    /// The caller holds the lease by this grant, new or repeated.
     Acquired {
         resent: bool,
     },
-    /// How the work stands: which answer it is, and what it shows.
+    /// The expected kind of answer, and the expected view.
     Shown(State, Option<u64>),
-    /// No record to show.
+    /// There is no view.
     Nothing,
     Done {
         late: bool,
@@ -44,7 +44,7 @@ pub(super) struct Write {
     pub(super) is_outcome: bool,
 }
 
-/// The column of the table that `record` is in, for somebody who asks under `id` at `now`.
+/// Returns the column of the table for `record`, for a caller with `id` at `now`.
 pub(super) fn column(record: Option<&Plain>, id: u8, now: u64) -> Column {
     match record {
         None => Column::Absent,
@@ -60,7 +60,7 @@ pub(super) fn column(record: Option<&Plain>, id: u8, now: u64) -> Column {
     }
 }
 
-/// Time within a record never runs backwards: an older reading counts as the record's last grant or outcome.
+/// Returns the effective time. Time within a record never runs backwards.
 pub(super) fn clamp(record: Option<&Plain>, now: u64) -> u64 {
     record.map_or(now, |record| now.max(record.acquired).max(record.done.unwrap_or(0)))
 }
@@ -76,7 +76,7 @@ pub(super) fn expected(record: Option<&Plain>, ask: &Ask, now: u64) -> Expected 
     of_kept(record.unwrap(), ask, now, &words)
 }
 
-/// "Same result" means the same `result_hash`: the caller's own word, else the SHA-256 in hex.
+/// Returns whether the outcome is the same: the same hash of the caller, or else the same SHA-256.
 fn has_the_same_outcome(record: &Plain, ask: &Ask) -> bool {
     let hash = |word: Option<&str>, result: &str| word.map_or_else(|| sha256_hex(result), str::to_owned);
     match ask.what {
@@ -103,7 +103,7 @@ fn of_absent(past: Option<&Plain>, ask: &Ask, now: u64, words: &str) -> Expected
     }
 }
 
-/// A grant with nothing of the record before it but that its token is higher.
+/// Returns a first grant, of which only the token depends on an earlier record.
 fn grant(past: Option<&Plain>, ask: &Ask, now: u64) -> Plain {
     let What::Acquire { ttl, labels, fingerprint, .. } = ask.what else { panic!("{ask:?} grants nothing") };
     Plain {
@@ -121,7 +121,7 @@ fn grant(past: Option<&Plain>, ask: &Ask, now: u64) -> Plain {
 
 fn of_kept(record: &Plain, ask: &Ask, now: u64, words: &str) -> Expected {
     let live = record.stage == Stage::InProgress && now < record.expires;
-    // Rule 8 comes before the table.
+    // Rule 8 precedes the table.
     if let What::Acquire { fingerprint: Some(asked), .. } = ask.what
         && record.fingerprint.is_some_and(|known| known != asked)
     {
@@ -224,8 +224,8 @@ fn of_kept(record: &Plain, ask: &Ask, now: u64, words: &str) -> Expected {
     }
 }
 
-/// A further grant: the key's history, its fingerprint, its checkpoint and unknown fields of the record stay, an outcome
-/// and unknown fields of the former grant do not.
+/// Returns a further grant. It keeps the key's history, fingerprint, checkpoint and the unknown
+/// fields of the record. It drops an outcome and the unknown fields of the previous grant.
 fn grant_again(record: &Plain, ask: &Ask, now: u64, ended: GrantEnd, not_before: Option<u64>) -> Expected {
     if record.id == ask.id {
         return told(Told::Refused(Error::LeaseIdReused));
@@ -270,7 +270,7 @@ fn acquired(next: Plain, not_before: Option<u64>) -> Expected {
     }
 }
 
-/// What changes a record has to reach the store before the record counts as absent.
+/// Expects a write that must reach the store before the record counts as absent.
 fn while_kept(record: &Plain, next: Plain) -> Expected {
     let write = Write { next, not_before: None, not_after: Some(record.keep_until), is_outcome: false };
     Expected { told: Told::Done { late: false, repeated: false }, write: Some(write) }
@@ -283,7 +283,7 @@ impl Expected {
     }
 }
 
-/// One that is not late has to reach the store before it would be.
+/// Expects the write of an outcome. If it is not late, it must reach the store before it would be.
 fn outcome(record: &Plain, next: Plain, late: bool) -> Expected {
     let not_after = if late { record.keep_until } else { record.expires };
     Expected {

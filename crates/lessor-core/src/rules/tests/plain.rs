@@ -1,5 +1,6 @@
-//! Records as plain numbers and words, so that an expectation can be written down in full. They become records by way of
-//! the documented byte layout, written here a second time: nothing of the code under test has a part in it.
+//! Records as plain numbers and strings, so that expectations can be written in full. They are
+//! encoded by a second implementation of the documented format, which shares no code with the
+//! tested one.
 
 use sha2::{Digest, Sha256};
 
@@ -8,13 +9,13 @@ use crate::data::lease_id::LeaseId;
 use crate::data::record::{GrantEnd, Record, Stage};
 use crate::data::time::Timestamp;
 
-/// An instant in November 2023, and units of time in microseconds.
+/// A time in November 2023, and units of time in microseconds.
 pub(crate) const T: u64 = 1_700_000_000_000_000;
 pub(crate) const SEC: u64 = 1_000_000;
 pub(crate) const TTL: u64 = 60 * SEC;
 pub(crate) const RETENTION: u64 = 3600 * SEC;
 
-/// Who may ask. An id is this number, sixteen times over; a tombstone has `NOBODY`.
+/// The callers. An id consists of this number, sixteen times. A tombstone has `NOBODY`.
 pub(crate) const NOBODY: u8 = 0;
 pub(crate) const HOLDER: u8 = 0xa1;
 pub(crate) const OTHER: u8 = 0xb2;
@@ -32,7 +33,7 @@ pub(crate) struct Plain {
     pub(crate) keep_until: u64,
     pub(crate) done: Option<u64>,
     pub(crate) result: Option<&'static str>,
-    /// The holder's own word for the result.
+    /// The holder's hash of the result.
     pub(crate) word: Option<&'static str>,
     pub(crate) holder: Option<&'static str>,
     pub(crate) metadata: Option<&'static str>,
@@ -41,13 +42,13 @@ pub(crate) struct Plain {
     pub(crate) code: Option<&'static str>,
     pub(crate) detail: Option<&'static str>,
     pub(crate) former: Option<(GrantEnd, Option<&'static str>)>,
-    /// Skippable fields as they stand in the record, without their length.
+    /// Encoded skippable fields, without their length.
     pub(crate) of_record: Option<&'static [u8]>,
     pub(crate) of_grant: Option<&'static [u8]>,
 }
 
 impl Plain {
-    /// A first grant to `HOLDER` at `T`, for `TTL`, with nothing optional.
+    /// Returns a first grant to `HOLDER` at `T`, for `TTL`, without optional parts.
     pub(crate) const fn granted() -> Self {
         Self {
             stage: Stage::InProgress,
@@ -74,7 +75,7 @@ impl Plain {
         }
     }
 
-    /// A third grant with everything that one can have, made while the clock stood still.
+    /// Returns a third grant with all optional parts, made without any time passing.
     pub(crate) const fn rich() -> Self {
         Self {
             token: T + 40,
@@ -86,7 +87,7 @@ impl Plain {
             fingerprint: Some(1),
             checkpoint: Some("page 17"),
             former: Some((GrantEnd::Lapsed, Some("worker-2"))),
-            // Tags 3 and 200, the second one empty; tag 0.
+            // Tags 3 and 200, the second one empty, and tag 0.
             of_record: Some(b"\x03\x02hi\xc8\x01\x00"),
             of_grant: Some(b"\x00\x01g"),
             ..Self::granted()
@@ -97,7 +98,7 @@ impl Plain {
         Record::decode(&self.bytes()).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// What precedes "fields present".
+    /// Returns the bytes before "fields present".
     pub(crate) fn head(&self) -> Vec<u8> {
         let mut out = vec![
             1,
@@ -123,7 +124,7 @@ impl Plain {
         out
     }
 
-    /// The bits of "fields present".
+    /// Returns the bits of "fields present".
     pub(crate) fn present(&self) -> u64 {
         (0..).zip(self.fields()).map(|(bit, (is, _))| u64::from(is) << bit).sum()
     }

@@ -1,4 +1,4 @@
-//! Single promises, at their edges.
+//! Single guarantees at their limits.
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ fn acknowledged(record: &Record, command: &Command, now: Timestamp) -> Ack {
 }
 
 #[test]
-fn p2_tokens_rise_though_the_clock_stands_still() {
+fn p2_tokens_rise_while_the_clock_stands_still() {
     let mut record = written(None, &acquire(1), at(T));
     assert_eq!(record.token().as_u64(), T);
     for grants in 1..=1000 {
@@ -63,15 +63,15 @@ fn p2_tokens_rise_though_the_clock_stands_still() {
     }
 }
 
-/// Lease ids 1 and 2 take turns.
+/// Returns the lease ids 1 and 2 in turn.
 fn record_id(grant: u32) -> u8 {
     if grant % 2 == 1 { 1 } else { 2 }
 }
 
-/// A key that was forgotten and acquired anew in the same microsecond would get its old token again, were it not for the
-/// tombstone.
+/// Without the tombstone, a key that is forgotten and acquired again in the same microsecond would
+/// get its old token again.
 #[test]
-fn p2_tokens_rise_over_forget_within_one_microsecond() {
+fn p2_tokens_rise_after_forget_within_one_microsecond() {
     let first = written(None, &acquire(1), at(T));
     let tombstone = written(Some(&first), &Command::Forget { force: true }, at(T));
     assert!(View::of(&tombstone, at(T)).is_none());
@@ -83,10 +83,10 @@ fn p2_tokens_rise_over_forget_within_one_microsecond() {
     );
 }
 
-/// Once a store has dropped a record nobody remembers its token: the clock has to be past it by then.
+/// After a purge the token of a record is not known any more, so the clock must have passed it.
 #[test]
 fn p2_tokens_rise_after_a_purge() {
-    // Its token ran ahead of the clock, and its retention ends before the clock catches up.
+    // The token is ahead of the clock, and the retention ends before the clock reaches it.
     let ahead = Plain {
         token: T + 10 * RETENTION,
         stage: Stage::Released,
@@ -105,7 +105,7 @@ fn p2_tokens_rise_after_a_purge() {
 }
 
 #[test]
-fn p2_tokens_and_instants_that_reach_2_to_53_are_refused() {
+fn p2_tokens_and_times_from_2_pow_53_are_refused() {
     let last = (1 << 53) - 1;
     let used_up = Plain {
         token: last,
@@ -118,7 +118,7 @@ fn p2_tokens_and_instants_that_reach_2_to_53_are_refused() {
     assert_eq!(used_up.record().token(), Token::MAX);
     assert!(matches!(refused(Some(&used_up.record()), &acquire(OTHER), at(T)), Error::ClockOutOfRange));
 
-    // The lease would end past the end of time.
+    // The lease would end after the last timestamp.
     let too_late = Timestamp::from_micros(last - TTL + 1).unwrap();
     assert!(matches!(refused(None, &acquire(OTHER), too_late), Error::ClockOutOfRange));
     let just = Timestamp::from_micros(last - TTL).unwrap();
@@ -126,13 +126,13 @@ fn p2_tokens_and_instants_that_reach_2_to_53_are_refused() {
     assert_eq!(record.expires_at(), Timestamp::MAX);
     let extend = act(OTHER, HolderCommand::Extend { ttl: Duration::from_micros(TTL) });
     assert!(matches!(refused(Some(&record), &extend, too_late), Error::ClockOutOfRange));
-    // A holder can still deliver.
+    // A holder can still deliver its outcome.
     assert!(!acknowledged(&record, &complete(OTHER), too_late).is_late());
     assert_eq!(written(Some(&record), &complete(OTHER), too_late).purge_at(), Timestamp::MAX);
 }
 
 #[test]
-fn retry_after_is_never_more_than_what_is_left_nor_than_five_seconds() {
+fn retry_after_is_at_most_the_time_left_and_five_seconds() {
     let record = Plain::granted().record();
     for left in [1, SEC, 5 * SEC - 1, 5 * SEC, 5 * SEC + 1, TTL] {
         let Decision::Answer(Answer::InProgress(view)) =
@@ -147,7 +147,7 @@ fn retry_after_is_never_more_than_what_is_left_nor_than_five_seconds() {
 }
 
 #[test]
-fn a_backoff_says_when_to_come_back_and_then_the_key_is_granted() {
+fn a_key_is_granted_when_its_backoff_has_passed() {
     let failed = Plain {
         stage: Stage::Failed,
         code: Some("declined"),
@@ -171,7 +171,7 @@ fn a_backoff_says_when_to_come_back_and_then_the_key_is_granted() {
 }
 
 #[test]
-fn an_outcome_that_comes_after_the_lapse_counts_and_says_that_it_is_late() {
+fn an_outcome_after_the_lapse_counts_and_is_marked_as_late() {
     let record = Plain::granted().record();
     let outcomes = [
         complete(HOLDER),
@@ -183,7 +183,7 @@ fn an_outcome_that_comes_after_the_lapse_counts_and_says_that_it_is_late() {
         for late in [T + TTL, T + TTL + RETENTION - 1] {
             let ack = acknowledged(&record, &outcome, at(late));
             assert!(ack.is_late() && !ack.is_duplicate(), "{outcome:?}");
-            // What observers saw end does not come back.
+            // A lapsed lease is not revived.
             assert_eq!(ack.expires_at(), record.expires_at());
         }
         let superseded = written(Some(&record), &acquire(OTHER), at(T + TTL));
@@ -206,9 +206,10 @@ fn extending_never_shortens_and_never_revives() {
     }
 }
 
-/// A holder's reading of the clock may be old by the time that its write arrives: the store is told until when it counts.
+/// The holder may have read the clock long before its write arrives, so the write has a time
+/// window.
 #[test]
-fn an_extension_counts_only_if_it_is_written_while_the_lease_lives() {
+fn an_extension_must_be_written_while_the_lease_is_live() {
     let record = Plain::granted().record();
     let extend = act(HOLDER, HolderCommand::Extend { ttl: Duration::from_micros(TTL) });
     let Decision::Write(change, _) = decide(Some(&record), &extend, at(T), KEPT) else { unreachable!() };
@@ -217,7 +218,7 @@ fn an_extension_counts_only_if_it_is_written_while_the_lease_lives() {
 }
 
 #[test]
-fn p11_a_superseded_holder_learns_the_token_and_not_the_lease_id() {
+fn p11_a_superseded_holder_gets_the_token_and_not_the_lease_id() {
     let former = Plain::granted().record();
     let current = written(Some(&former), &acquire(OTHER), at(T + TTL));
     let error = refused(Some(&current), &complete(HOLDER), at(T + TTL));
@@ -227,7 +228,7 @@ fn p11_a_superseded_holder_learns_the_token_and_not_the_lease_id() {
 }
 
 #[test]
-fn p6_sending_again_what_took_effect_gives_the_same_answer_and_writes_nothing() {
+fn p6_a_repeated_command_gives_the_same_answer_and_writes_nothing() {
     let granted = written(None, &acquire(HOLDER), at(T));
     let again = decide(Some(&granted), &acquire(HOLDER), at(T + 1), KEPT);
     assert!(matches!(again, Decision::Answer(Answer::Resent(record)) if *record == granted));
@@ -250,7 +251,7 @@ fn p6_sending_again_what_took_effect_gives_the_same_answer_and_writes_nothing() 
 }
 
 #[test]
-fn p2_a_token_equal_to_one_that_was_purged_does_not_outrun_it() {
+fn p2_a_token_equal_to_a_purged_one_is_not_above_it() {
     let next = written(None, &acquire(1), at(T));
     let change = crate::store::ConditionalWrite {
         expected: None,
@@ -264,8 +265,8 @@ fn p2_a_token_equal_to_one_that_was_purged_does_not_outrun_it() {
     }
 }
 
-/// The story: with the clock at exactly 0 the first token was 0. A store that never purged anything knows 0 as the highest token that
-/// it dropped, and refused it for ever.
+/// With the clock at exactly 0 the first token was 0. A store that had never purged anything has 0
+/// as its highest purged token, and rejected the grant forever.
 #[test]
 fn p2_the_first_token_is_1_with_the_clock_at_0() {
     let first = written(None, &acquire(1), at(0));
@@ -277,7 +278,7 @@ fn p2_the_first_token_is_1_with_the_clock_at_0() {
 }
 
 #[test]
-fn an_outcome_counts_as_in_time_only_if_it_is_written_while_the_lease_lives() {
+fn an_outcome_is_not_late_only_if_it_is_written_while_the_lease_is_live() {
     let record = Plain::granted().record();
     for outcome in [complete(HOLDER), act(HOLDER, HolderCommand::Release)] {
         for (decided, until) in [(T, T + TTL), (T + TTL, T + TTL + RETENTION)] {
@@ -290,10 +291,11 @@ fn an_outcome_counts_as_in_time_only_if_it_is_written_while_the_lease_lives() {
     }
 }
 
-/// A change was decided within the record's retention and held up until after its end. It then changed a record that counted as
-/// absent, so that the key's next acquire saw another key than one that a purge had emptied in time.
+/// A change was decided within the record's retention and delayed until after its end. It changed a
+/// record that counted as absent, so the key's next acquire saw another state than after a timely
+/// purge.
 #[test]
-fn p9_no_change_counts_that_is_written_after_the_end_of_the_retention() {
+fn p9_a_change_after_the_end_of_the_retention_does_not_count() {
     let lapsed = Plain::granted().record();
     let released =
         Plain { stage: Stage::Released, done: Some(T), keep_until: T + RETENTION, ..Plain::granted() };
@@ -313,9 +315,9 @@ fn p9_no_change_counts_that_is_written_after_the_end_of_the_retention() {
     }
 }
 
-/// A lease that was given up, by an order that arrived after the lease had lapsed, lost the rest of its retention.
+/// An abandon that arrived after the lease had lapsed ended the rest of the record's retention.
 #[test]
-fn p4_a_lease_that_has_lapsed_is_not_given_up_again() {
+fn p4_a_lapsed_lease_is_not_abandoned_again() {
     let record = Plain::granted().record();
     let Decision::Write(change, _) = decide(Some(&record), &act(HOLDER, HolderCommand::Abandon), at(T), KEPT)
     else {
@@ -337,30 +339,31 @@ fn an_outcome_is_stamped_with_the_time_of_its_write() {
         assert_eq!(stamped.keep_until().saturating_since(stamped.done_at()?), KEPT);
         stamped.done_at()
     };
-    // Within a millisecond it is not worth a copy.
+    // Within a millisecond the record is not copied.
     assert_eq!(stamped(T + SEC, T + SEC + MS - 1), None);
     assert_eq!(stamped(T + SEC, T + SEC + MS), Some(at(T + SEC + MS)));
-    // The decision's clock may have been ahead.
+    // The clock of the decision may have been ahead.
     assert_eq!(stamped(T + SEC, T + SEC - MS), Some(at(T + SEC - MS)));
-    // Nothing is done before it was begun, and what is late stays late.
+    // An outcome is never before its grant, and a late one stays late.
     assert_eq!(stamped(T + SEC, T - SEC), Some(at(T)));
     assert_eq!(stamped(T + TTL + SEC, T), Some(at(T + TTL)));
-    // What is no outcome has no such time.
+    // Other changes have no such time.
     let extend = act(HOLDER, HolderCommand::Extend { ttl: Duration::from_micros(TTL) });
     let Decision::Write(change, _) = decide(Some(&record), &extend, at(T), KEPT) else { unreachable!() };
     assert_eq!(change.change(Some(&record)).stamped(at(T + SEC)), None);
 }
 
-/// The holder's word for a result stands for it; without one the SHA-256 does, also where the other side wrote that as its word.
+/// A result is identified by the holder's hash. Without one it is identified by its SHA-256, even
+/// if the other side gave that explicitly.
 #[test]
-fn p6_the_same_result_is_recognised_by_its_word_or_by_its_hash() {
+fn p6_the_same_result_is_recognised_by_the_callers_hash_or_its_sha256() {
     let payload = Payload::new(b"\"paid\"");
     let hex = result_hash(payload.bytes(), None);
     let complete = |bytes: &[u8], word: Option<&str>| {
         act(HOLDER, HolderCommand::Complete(Payload::new(bytes), word.map(Into::into)))
     };
     let granted = written(None, &acquire(HOLDER), at(T));
-    /// The first word; the result and the word that are sent again; whether that is the same result.
+    /// The first hash, the repeated result and hash, and whether that is the same result.
     type Case<'a> = (Option<&'a str>, &'a [u8], Option<&'a str>, bool);
     let cases: &[Case<'_>] = &[
         (None, b"\"paid\"", None, true),

@@ -1,4 +1,4 @@
-//! P11 for the types that only the engine can fill; for all others see `tests/redaction.rs`.
+//! P11 for types that only the engine can create. `tests/redaction.rs` tests the others.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ mod secrets;
 use secrets::{CHECKPOINT, DETAIL, LEASE_ID, Looks, METADATA, OTHER_LEASE_ID, RESULT};
 
 #[test]
-fn p11_no_command_decision_or_answer_shows_a_lease_id_or_a_content() {
+fn p11_no_command_decision_or_answer_shows_a_secret() {
     let looks = Looks::default();
     let result = || Payload::new(RESULT.as_bytes());
     let failure = || Failure { code: "declined".into(), detail: Some(DETAIL.into()) };

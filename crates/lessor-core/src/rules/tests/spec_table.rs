@@ -1,6 +1,6 @@
-//! The contract's table, word for word, and how it is read.
+//! The contract's table, and its parser.
 
-/// `spec.md`, section 2.
+/// Section 2 of the contract.
 const SPEC: &str = "
 | operation | Absent / forgotten | live, other's | live, own lease id | lapsed | Completed | Failed | Released |
 |---|---|---|---|---|---|---|---|
@@ -19,10 +19,12 @@ const SPEC: &str = "
 /// The sentence below the table.
 const NOT_THE_RECORDS_ID: &str = "NotHolder";
 
-/// What the table leaves blank, decided here. An operator has no lease id, so the two live columns are one to him.
+/// The answers that the table leaves open. An operator has no lease id, so the two live columns are
+/// the same for an operator.
 ///
-/// One thing more is decided in `expect`, after the contract's section 1 (each grant has its own lease id): where the
-/// table grants a key again, an acquire under the lease id of the grant that ended is refused with `LeaseIdReused`.
+/// One more answer is in `expect`, according to section 1 of the contract (each grant has its own
+/// lease id): if the table grants a key again, an acquire with the lease id of the ended grant is
+/// refused with `LeaseIdReused`.
 const BLANKS: &str = "
 | forget (operator) | | | Busy unless forced | | | | |
 | resolve (operator, in doubt) | NotFound | Busy | Busy | | | | Released |
@@ -43,7 +45,7 @@ pub(super) enum Row {
 }
 
 impl Row {
-    /// How the row begins.
+    /// Returns the beginning of the row.
     fn name(self) -> &'static str {
         match self {
             Self::Acquire => "acquire",
@@ -59,7 +61,7 @@ impl Row {
         }
     }
 
-    /// Whether it is done under a lease id that has to be the record's.
+    /// Returns whether the operation requires the lease id of the record.
     fn is_holders(self) -> bool {
         !matches!(self, Self::Acquire | Self::Status | Self::Forget | Self::Resolve)
     }
@@ -76,23 +78,23 @@ pub(super) enum Column {
     Released,
 }
 
-/// Who asks.
+/// The kind of a caller.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asker {
-    /// Under the record's lease id.
+    /// A caller with the record's lease id.
     pub(super) own: bool,
-    /// With the outcome that the record has already.
+    /// A caller with the outcome that the record has already.
     pub(super) same: bool,
 }
 
-/// What the table says to `asker`.
+/// Returns the cell of the table for `asker`.
 pub(super) fn says(row: Row, column: Column, asker: Asker) -> String {
     let cell = match cell(SPEC, row, column) {
         Some(cell) => cell,
         None => cell_of_blanks(row, column),
     };
     if row.is_holders() && column != Column::Absent && !asker.own {
-        // A cell that speaks of others has to say the same as the sentence.
+        // A cell that mentions other callers must agree with the sentence.
         for clause in cell.split(" · ").filter_map(|clause| clause.strip_prefix("other's: ")) {
             assert_eq!(clause, NOT_THE_RECORDS_ID);
         }
@@ -104,7 +106,7 @@ pub(super) fn says(row: Row, column: Column, asker: Asker) -> String {
         .to_owned()
 }
 
-/// The clause without its condition, if the condition is the asker's.
+/// Returns the clause without its condition, if the condition applies to the caller.
 fn heard(clause: &str, asker: Asker) -> Option<&str> {
     let conditions = [
         ("own, same result hash: ", asker.own && asker.same),
@@ -134,7 +136,7 @@ fn cell(table: &str, row: Row, column: Column) -> Option<String> {
 }
 
 #[test]
-fn the_columns_stand_in_the_order_of_the_contract() {
+fn the_columns_have_the_order_of_the_contract() {
     let head = SPEC.lines().nth(1).unwrap();
     let names: Vec<_> = head.trim_matches('|').split('|').map(str::trim).collect();
     let columns = [

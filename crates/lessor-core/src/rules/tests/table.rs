@@ -10,10 +10,10 @@ use super::cases::{Ask, asks, instants, records};
 use super::expect::{Expected, Told, Write, clamp, column, expected};
 use super::plain::{NOBODY, Plain, RETENTION, at, id, sha256_hex};
 
-/// Every state × every operation × own, other or no lease id × before, at and after every instant × every policy ×
-/// every fingerprint, against the contract's table.
+/// Compares every state × every operation × own, other or no lease id × before, at and after every
+/// change × every policy × every fingerprint with the contract's table.
 #[test]
-fn the_machine_does_what_the_contracts_table_says() {
+fn the_rules_agree_with_the_contracts_table() {
     let mut cases = 0_u64;
     let mut cells = BTreeMap::<_, u64>::new();
     let asks: Vec<_> = asks().into_iter().map(|ask| (ask, ask.command())).collect();
@@ -43,7 +43,7 @@ fn the_machine_does_what_the_contracts_table_says() {
         println!("{count:>6}  {row:?} × {column:?}");
     }
     println!("{cases} cases in {} cells", cells.len());
-    // Ten rows of seven columns; an operator names no lease id, so his live column is one.
+    // Ten rows with seven columns. An operator has no lease id, so its two live columns are one.
     assert_eq!(cells.len(), 7 * 7 + 3 * 6);
 }
 
@@ -88,7 +88,7 @@ impl Case<'_> {
         must("not_before", change.not_before == write.not_before.map(at))?;
         must("not_after", change.not_after == write.not_after.map(at))?;
         must("is_outcome", change.is_outcome == write.is_outcome)?;
-        // Decided at an instant that the store would refuse, a change could never be made.
+        // A write that was decided at a time that the store would reject could never be made.
         must("due when decided", change.change(self.record).in_window(at(self.now)))?;
         let (next, wanted) = (change.next.encode(), write.next.bytes());
         must(&format!("writes\n{next:02x?}\nnot\n{wanted:02x?}\n"), next == wanted)
@@ -144,7 +144,7 @@ impl Case<'_> {
         must("ttl_left", view.ttl_left() == ttl_left)?;
         must("retry_after", view.retry_after() == retry_after.map(Duration::from_micros))?;
         must("first_seen_at", view.first_seen_at() == at(plain.first_seen))?;
-        // When a lease was released is kept, but it is no outcome.
+        // The time of a release is stored, but a release is not an outcome.
         let done = plain.done.filter(|_| plain.stage != Stage::Released);
         must("done_at", view.done_at() == done.map(at))?;
         must("result", view.result_bytes() == plain.result.map(str::as_bytes))?;

@@ -1,4 +1,4 @@
-//! Arbitrary sequences of commands at arbitrary readings of the clock, against a store that does nothing but keep its
+//! Random sequences of commands with random clock readings, on a minimal store that keeps the
 //! contract.
 
 use std::time::Duration;
@@ -20,9 +20,9 @@ const KEPT: Duration = Duration::from_micros(RETENTION);
 
 #[derive(Clone, Debug)]
 pub(crate) struct Step {
-    /// How far the store's clock moves first.
+    /// The step of the store's clock before the command.
     forward: Move,
-    /// How the command's reading of the clock differs from it.
+    /// The difference of the command's reading of the clock.
     reading: Reading,
     command: Command,
 }
@@ -30,7 +30,7 @@ pub(crate) struct Step {
 #[derive(Clone, Debug)]
 enum Move {
     By(u64),
-    /// To where the record changes by itself, and as many microseconds further.
+    /// To a time at which the record changes, plus this number of microseconds.
     ToExpiry(u64),
     ToEndOfRetention(u64),
     ToPurge(u64),
@@ -44,7 +44,7 @@ enum Reading {
     Anything(u64),
 }
 
-/// Plays `steps` on one key. Yields what was stored, in order.
+/// Performs `steps` on one key. Returns the stored records in order.
 pub(crate) fn play(steps: &[Step]) -> Vec<Record> {
     let mut clock = T;
     let mut stored: Option<Record> = None;
@@ -64,8 +64,9 @@ pub(crate) fn play(steps: &[Step]) -> Vec<Record> {
         let decision = decide(stored.as_ref(), &step.command, reading, KEPT);
         assert_eq!(before, stored.as_ref().map(Record::encode), "P4");
         let Decision::Write(write, answer) = decision else { continue };
-        // The story behind the second condition: a caller read the clock and was suspended; meanwhile the key was
-        // granted, finished and purged by others; then the caller's grant, by its old reading, got a lower token.
+        // Reason for the second condition: a caller read the clock and was suspended while another
+        // grant was made, finished and purged. Its own grant, with the old reading, got a lower
+        // token.
         let change = write.change(stored.as_ref());
         if !change.in_window(now) || !change.is_above_floor(highest_purged) {
             continue;
@@ -83,7 +84,7 @@ pub(crate) fn play(steps: &[Step]) -> Vec<Record> {
     history
 }
 
-/// What has to hold between a record and the one that replaces it.
+/// Checks a record against its predecessor.
 fn check(before: Option<&Record>, next: &Record, step: &Step, now: Timestamp) {
     let case = format!("{before:?} → {next:?} by {:?} at {now:?}", step.command);
     let kept = before.and_then(|before| Some((before, View::of(before, now)?)));
@@ -126,15 +127,15 @@ fn check(before: Option<&Record>, next: &Record, step: &Step, now: Timestamp) {
     assert!(was.is_none() || was == is, "the fingerprint was lost: {case}");
 }
 
-/// P6: the same command again, as after a lost reply.
+/// P6: repeats the command, as after a lost reply.
 fn check_repeat(next: &Record, step: &Step, answer: &Answer, reading: Timestamp) {
     if reading.checked_add(KEPT).is_none() {
-        // At the end of time nothing can be kept.
+        // At the last timestamp no record can be kept.
         return;
     }
     let again = decide(Some(next), &step.command, reading, KEPT);
     let holds = match (&step.command, answer, &again) {
-        // A lease whose end has passed is not resent, and an id is not granted twice.
+        // A lapsed lease is not returned again, and an id is not granted twice.
         (Command::Acquire(_), Answer::Granted, Decision::Answer(Answer::Resent(resent))) => *next == **resent,
         (Command::Holder(_, HolderCommand::Extend { .. } | HolderCommand::Checkpoint(_)), ..) => true,
         (Command::Holder(..), Answer::Done(_), Decision::Answer(Answer::Done(ack))) => {
@@ -257,7 +258,7 @@ fn act() -> impl Strategy<Value = HolderCommand> {
     ]
 }
 
-/// What the engine lets through, and what it never would.
+/// Generates durations that the engine accepts, and others.
 fn duration() -> impl Strategy<Value = Duration> {
     prop_oneof![
         8 => (1000..100 * SEC).prop_map(Duration::from_micros),
