@@ -6,9 +6,9 @@ use std::fmt;
 /// A fault to plant.
 pub(crate) struct Mutant {
     pub(crate) name: &'static str,
-    /// From the root of the workspace.
+    /// The path from the root of the workspace.
     pub(crate) file: &'static str,
-    /// Has to be there exactly once.
+    /// The text to replace, which must occur exactly once.
     pub(crate) find: &'static str,
     pub(crate) replace: &'static str,
     pub(crate) test: Test,

@@ -295,9 +295,9 @@ impl<'a> Operation<'a> {
         !matches!(self.guess, Guess::None)
     }
 
-    /// Creates the lease id and the key, which a grant needs and a refusal does not. Stores call
-    /// this before they lock the record for [`apply`](Self::apply), so that the lock is held for
-    /// less time. Otherwise `apply` does it.
+    /// Creates the lease id and the key, which a grant needs and a refusal does not. A store may
+    /// call this before it locks the record for [`apply`](Self::apply), so that the lock is held
+    /// for less time. Otherwise `apply` does it.
     #[inline]
     pub fn prepare(&mut self) {
         if !self.is_prepared {
