@@ -350,7 +350,7 @@ impl Workload {
     }
 }
 
-/// What each caller needs. Cheap to clone.
+/// The data of each caller. Cheap to clone.
 struct Parameters<S> {
     service: Arc<S>,
     prefix: Arc<str>,

@@ -14,7 +14,7 @@ use crate::log::close_state::CloseLimit;
 use crate::maintenance::compaction::{self, CompactionSize};
 use crate::problem::Problem;
 
-/// How often the log is looked at while a last write is under way.
+/// The interval at which the log is checked while a last write is in progress.
 const TICK: Duration = Duration::from_millis(2);
 /// A log of less than this many bytes is compacted without noticeable delay.
 const LITTLE: u64 = 4 << 20;

@@ -38,7 +38,7 @@ pub struct Settings {
     /// The approximate number of bytes of finished records to keep in memory. Other finished
     /// records are read from the disk on demand. Default: 64 MiB.
     pub cache: u64,
-    /// How long opening waits for another process to release the folder. Default: 1 s.
+    /// The time for which opening waits for another process to release the folder. Default: 1 s.
     #[serde(with = "humantime_serde")]
     pub lock_wait: Duration,
 }

@@ -13,8 +13,8 @@ use crate::log::close_state::CloseLimit;
 use crate::maintenance;
 use crate::settings::SyncMode;
 
-/// How often the writer looks at the log. It leads a frame that was staged two looks ago and that
-/// no other thread leads.
+/// The interval at which the writer checks the log. It leads a frame that was staged two checks
+/// before and that no other thread leads.
 const TICK: Duration = Duration::from_millis(2);
 /// The writer sleeps until it is woken after this many ticks without work.
 const QUIET_TICKS: u32 = 50;

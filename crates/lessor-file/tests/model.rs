@@ -21,13 +21,13 @@ fn log() -> Subject {
 }
 
 #[test]
-fn p1_p2_p3_p4_p6_p10_every_answer_is_the_models() {
+fn p1_p2_p3_p4_p6_p10_answers_equal_the_models() {
     let tally = state_machine::check(&log, "tests/model.regressions");
     assert!(tally.commands > tally.cases);
 }
 
 #[test]
-fn p6_every_answer_is_the_models_with_lost_replies() {
+fn p6_answers_equal_the_models_with_lost_replies() {
     let tally = state_machine::check_with_lost_replies(&log, "tests/lost_replies.regressions");
     assert!(tally.commands > tally.cases);
 }

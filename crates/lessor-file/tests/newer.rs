@@ -1,5 +1,5 @@
-//! A log that a newer release has written to: a record with a required field that this release does not know. The log opens,
-//! the key is refused by name, and the record stays as it is.
+//! A log that a newer release has written to: a record with a required field that this release does
+//! not know. The log opens, the key is refused by name, and the record stays as it is.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -25,7 +25,8 @@ use small::{Story, dump, open, try_open};
 const NEWER: &str = "newer";
 const FIELD: u32 = 13;
 
-/// A killed log with a record under [`NEWER`] that has field 13, and one before and behind it; and the record.
+/// A killed log with a record under [`NEWER`] that has field 13, and one before and behind it; and
+/// the record.
 fn log() -> (SimDisk, ManualClock, LeaseId, Vec<u8>) {
     let mut story = Story::begin();
     story.done("before", "a receipt");
@@ -80,7 +81,7 @@ fn seal(disk: &SimDisk, sector: &mut [u8]) {
     sector[48..52].copy_from_slice(&sum.to_le_bytes());
 }
 
-/// Whether any file of the log holds these bytes in one sector.
+/// Returns whether any file of the log contains these bytes in one sector.
 fn holds(disk: &SimDisk, record: &[u8]) -> bool {
     let mut files = disk.file_names().into_iter().filter(|name| !name.contains("torn"));
     files.any(|name| disk.bytes(&name).windows(record.len()).any(|window| window == record))
@@ -134,7 +135,8 @@ fn p4_a_record_with_an_unknown_field_is_refused_by_name_and_stays_as_it_is() {
     let page = engine.list("be", None, 10).wait().unwrap();
     assert_eq!(page.entries.len(), 2, "a listing without the key");
 
-    // Not even the end of its retention has it dropped: what that means, only the newer release knows.
+    // Not even the end of its retention has it dropped: what that means, only the newer release
+    // knows.
     clock.advance(Duration::from_secs(30 * 86_400));
     engine.purge(1_000).wait().unwrap();
     assert!(store.load(&Key::new("before").unwrap()).wait().unwrap().record.is_none(), "it was due");
@@ -169,7 +171,8 @@ fn the_check_tool_shows_the_head_of_a_record_with_an_unknown_field_and_cuts_arou
     store.close().unwrap();
 }
 
-/// The tokens of a cut count as purged. Those of a newer format cannot be read, so the cut is refused.
+/// The tokens of a cut count as purged. Those of a newer format cannot be read, so the cut is
+/// refused.
 #[test]
 fn p2_records_of_a_newer_format_are_not_cut() {
     let mut story = Story::begin();

@@ -101,7 +101,7 @@ fn p5_an_unsynced_segment_is_not_named_with_sync_process() {
 /// Stops the thread that writes the first frame of the next segment, after its header is written.
 #[derive(Default)]
 struct LeaseHandle {
-    /// Whether it is stopped, and whether it may continue.
+    /// Two flags: it is stopped, and it may continue.
     state: Mutex<(bool, bool)>,
     changed: Condvar,
 }

@@ -1,15 +1,16 @@
-//! The index of a shard: from the hash of a key to the place of its record.
+//! The index of a shard, from the hashes of keys to the numbers of records.
 
-/// A hash table with open addressing, of eight bytes per slot: the upper half is a part of the key's hash, the lower half is the
-/// number of the record plus one. An empty slot is 0.
+/// A hash table with open addressing and eight bytes per slot: the upper half is a part of the
+/// key's hash, and the lower half is the record's number plus one. An empty slot is 0.
 ///
-/// The slots in use are in ascending order of their hashes. An entry lies at or after its home, which rises with the hash, and
-/// there is no empty slot between the two. So a search ends at the first empty slot or larger hash, growth reads and writes
-/// in order, and a removal needs no mark. There is no wrap-around: entries may lie beyond the last home.
+/// The used slots are in ascending order of the hashes. An entry is at or after its home position,
+/// which rises with the hash, without an empty slot in between. So a search ends at the first empty
+/// slot or larger hash, growth reads and writes sequentially, and a removal leaves no mark. There
+/// is no wrap-around: entries may be stored beyond the last home position.
 #[derive(Default)]
 pub(super) struct Index {
     slots: Vec<u64>,
-    /// The number of homes.
+    /// The number of home positions.
     homes: u64,
     /// The number of entries.
     len: usize,
@@ -21,14 +22,14 @@ const FULL: (usize, usize) = (17, 20);
 const SPARSE: (usize, usize) = (1, 5);
 const SMALLEST: u64 = 8;
 
-/// The part of a hash that the index uses, in the upper half of a slot.
+/// Returns the part of a hash that the index uses, in the upper half of a slot.
 #[inline]
 const fn part(hash: u64) -> u64 {
     hash << 32
 }
 
 const fn number(slot: u64) -> u32 {
-    // The lower half.
+    // The number is in the lower half.
     let [a, b, c, d, ..] = slot.to_le_bytes();
     u32::from_le_bytes([a, b, c, d]).wrapping_sub(1)
 }
@@ -66,7 +67,7 @@ impl Index {
         let home = self.home(slot);
         let Some(at) = self.slots.iter().skip(home).position(|other| *other == slot) else { return };
         let mut free = home + at;
-        // The entries behind that are not at home move up by one.
+        // The following entries that are not at their home positions move up by one.
         while let Some(&next) = self.slots.get(free + 1)
             && next != 0
             && self.home(next) <= free
@@ -97,7 +98,7 @@ impl Index {
         }
     }
 
-    /// Puts a slot in its place, and moves those behind it down by one.
+    /// Inserts a slot at its position, and moves the following ones down by one.
     #[inline]
     fn place(&mut self, slot: u64) {
         let mut moved = slot;
@@ -138,7 +139,7 @@ mod tests {
 
     use super::*;
 
-    /// Hashes that differ, that collide in the part that is used, and that lie beside each other.
+    /// Generates hashes that differ, that collide in the part that is used, and that are adjacent.
     fn hash() -> impl Strategy<Value = u64> {
         prop_oneof![
             any::<u64>(),
@@ -159,7 +160,8 @@ mod tests {
     }
 
     proptest! {
-        /// An entry is found from its insertion to its removal, whatever else is inserted and removed.
+        /// An entry is found from its insertion until its removal, whatever else is inserted and
+        /// removed.
         #[test]
         fn entries_are_found_until_they_are_removed(
             steps in prop::collection::vec((any::<bool>(), hash(), any::<prop::sample::Index>()), 1..600),

@@ -1,6 +1,6 @@
-//! The in-memory store of *lessor*. Its records are gone with the process.
+//! The in-memory store of *lessor*. Its records are lost when the process ends.
 //!
-//! The store is for guards within one process, for tests and for benchmarks. All engines over one
+//! Use it for guards within one process, for tests and for benchmarks. All engines over one
 //! `Arc<MemoryStore>` share its records.
 //!
 //! ```
@@ -12,9 +12,9 @@
 //! # Ok::<(), lessor_core::Error>(())
 //! ```
 
+mod copies;
 mod index;
 mod nodes;
-mod sightings;
 mod store;
 mod table;
 

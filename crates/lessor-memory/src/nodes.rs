@@ -1,11 +1,11 @@
-//! The records of a shard, and when each of them may be purged.
+//! The records of a shard, with the time at which each may be purged.
 
 use lessor_core::{Key, Record, Timestamp};
 
-/// Records in chunks of 64, each with a number that it keeps.
+/// Records in chunks of 64. A record keeps its number until it is removed.
 ///
-/// A chunk knows a lower bound of the times at which its records may be purged, so that a purge looks only at chunks with records
-/// that are due. The memory of a chunk without records is released.
+/// Each chunk stores a lower bound of the times at which its records may be purged, so that a purge
+/// reads only chunks with records that are due. The memory of an empty chunk is released.
 #[derive(Default)]
 pub(super) struct Nodes {
     chunks: Vec<Chunk>,
@@ -16,9 +16,9 @@ pub(super) struct Nodes {
 
 struct Chunk {
     nodes: Vec<Node>,
-    /// A bit for each node in use.
+    /// One bit per node, set if the node is in use.
     used: u64,
-    /// No record of the chunk may be purged earlier.
+    /// No record of the chunk may be purged before this time.
     due: Timestamp,
 }
 
@@ -36,7 +36,7 @@ impl Chunk {
     }
 }
 
-/// The number of a record, taken apart.
+/// Splits the number of a record into the number of its chunk and the position within the chunk.
 #[inline]
 fn place(number: u32) -> (usize, usize) {
     ((number / CHUNK) as usize, (number % CHUNK) as usize)
@@ -51,7 +51,7 @@ impl Nodes {
         self.chunks.len()
     }
 
-    /// Returns the number of nodes for which there is memory.
+    /// Returns the number of nodes for which memory is allocated.
     #[cfg(test)]
     pub(super) fn allocated(&self) -> usize {
         self.chunks.iter().map(|chunk| chunk.nodes.capacity()).sum()
@@ -89,8 +89,9 @@ impl Nodes {
             .filter_map(|(number, node)| node.record.as_ref().map(|record| (number, &node.key, record)))
     }
 
-    /// Returns the number of a free node, and the place of its record. [`keep`](Self::keep) makes it the record of a key, unless nothing
-    /// was put there. Returns `None` if there are 2^32 records.
+    /// Returns the number of a free node, and the place for its record. After a record was stored
+    /// there, [`keep`](Self::keep) makes it the record of the key. Returns `None` if there are 2^32
+    /// records.
     #[inline]
     pub(super) fn reserve(&mut self, key: Key) -> Option<(u32, &mut Option<Record>)> {
         let number = match self.open.last() {
@@ -107,7 +108,7 @@ impl Nodes {
         Some((number * CHUNK + at, &mut nodes.get_mut(at as usize)?.record))
     }
 
-    /// Enters the record that was put into a reserved node. Returns whether there is one.
+    /// Adds the record that was stored in a reserved node. Returns whether there is one.
     #[inline]
     pub(super) fn keep(&mut self, number: u32) -> bool {
         let (chunk, at) = place(number);
@@ -127,7 +128,7 @@ impl Nodes {
         let number = u32::try_from(self.chunks.len()).ok().filter(|number| *number < u32::MAX / CHUNK)?;
         let mut chunk = Chunk::new();
         if number > 0 {
-            // The first one grows with its records.
+            // The first chunk grows with its records.
             chunk.nodes.reserve_exact(CHUNK as usize);
         }
         self.chunks.push(chunk);
@@ -145,14 +146,14 @@ impl Nodes {
         }
         chunk.used &= !(1 << at);
         self.len -= 1;
-        // The last open chunk is kept, for the next record.
+        // The last open chunk is kept for the next record.
         if chunk.used == 0 && self.open.len() > 1 {
             *chunk = Chunk::new();
         }
         Some(removed)
     }
 
-    /// Takes account of a changed record.
+    /// Updates the chunk of a record that was changed.
     #[inline]
     pub(super) fn changed(&mut self, number: u32, purge_at: Timestamp) {
         if let Some(chunk) = self.chunks.get_mut(place(number).0) {
@@ -165,7 +166,7 @@ impl Nodes {
         self.chunks.iter().skip(first).position(|chunk| chunk.due <= now).map(|at| first + at)
     }
 
-    /// Sets the lower bound of a chunk to the earliest of its records.
+    /// Sets the lower bound of a chunk to the earliest time of its records.
     pub(super) fn examined(&mut self, chunk: usize) {
         let earliest = self.in_chunk(chunk).map(|(_, _, record)| record.purge_at()).min();
         if let Some(chunk) = self.chunks.get_mut(chunk) {
@@ -178,7 +179,8 @@ impl Nodes {
 mod tests {
     use super::*;
 
-    /// The in-memory store promises at most 190 bytes per record with a result of 64 bytes: these, and up to 12 of the index.
+    /// The in-memory store promises at most 190 bytes per record with a result of 64 bytes: 176
+    /// here, and up to 12 in the index.
     #[test]
     fn a_record_takes_176_bytes() {
         assert_eq!(size_of::<Node>(), 176);

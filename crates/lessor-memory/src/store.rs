@@ -1,4 +1,4 @@
-//! The store over the shards.
+//! The store, which consists of shards.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,43 +12,46 @@ use lessor_core::store::{
 use lessor_core::{Clock, Durability, Key, Pending, Record, Store, StoreError, SystemClock, Timestamp};
 use parking_lot::{Mutex, MutexGuard};
 
+use crate::copies::{self, StoreId};
 use crate::nodes::CHUNK;
-use crate::sightings::{self, StoreId};
 use crate::table::{Table, hash};
 
-/// The number of shards. The more there are, the more rarely two threads meet, and the shorter is the growth of one.
+/// The number of shards. More shards reduce contention, and shorten the time for which a growing
+/// shard is locked.
 const SHARDS: usize = 128;
 
-/// Records in a sharded hash table, with a clock that tests can replace.
+/// A store that keeps records in a sharded hash table, with a replaceable clock.
 ///
-/// - A read and a write take the lock of one shard, among 128. A thread that reads the same key again, which nobody has changed,
+/// - Reads and writes lock one of 128 shards. A thread that reads an unchanged record repeatedly
 ///   takes no lock.
 /// - A record with a result of up to 64 bytes and a key of up to 30 bytes takes at most 190 bytes.
-/// - [`purge`](Store::purge) looks only at records that are due, together with their neighbours in chunks of 64. A record that is
-///   forgotten is dropped at once.
-/// - [`scan`](Store::scan) reads all keys for each page, because a hash table has no order. It is meant for operators.
+/// - [`purge`](Store::purge) reads only records that are due, and their neighbours in chunks of 64.
+///   A forgotten record is dropped immediately.
+/// - [`scan`](Store::scan) reads all keys for each page, because a hash table has no order. It is
+///   meant for operators.
 /// - Keys are hashed with a random seed, so that no caller can choose keys that collide.
 pub struct MemoryStore {
     id: StoreId,
     shards: Box<[Shard]>,
     hasher: RandomState,
     clock: Arc<dyn Clock>,
-    /// The shard at which the next purge begins.
+    /// The shard at which the next purge starts.
     next_purged: AtomicUsize,
     engines: Subscribers,
 }
 
-/// A shard lies on cache lines of its own.
+/// Aligned so that each shard has its own cache lines.
 #[derive(Default)]
 #[repr(align(128))]
 struct Shard {
     table: Mutex<Table>,
-    /// The number of changes of records that existed. Raised under the lock, before it is released.
+    /// The number of changes of existing records. Incremented under the lock, before it is
+    /// released.
     changes: AtomicU64,
 }
 
 impl Shard {
-    /// Counts a change. The lock proves that no other thread does.
+    /// Counts a change. The guard proves that no other thread does the same.
     #[inline]
     fn count_change(&self, _: &mut MutexGuard<'_, Table>) {
         self.changes.store(self.changes.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
@@ -56,13 +59,13 @@ impl Shard {
 }
 
 impl MemoryStore {
-    /// Returns an empty store on the machine's clock.
+    /// Returns an empty store with the machine's clock.
     #[must_use]
     pub fn new() -> Self {
         Self::with_clock(Arc::new(SystemClock::new()))
     }
 
-    /// Returns an empty store on another clock.
+    /// Returns an empty store with another clock.
     #[must_use]
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
         Self {
@@ -75,19 +78,20 @@ impl MemoryStore {
         }
     }
 
-    /// Returns the number of records. Those whose retention has ended count until they are purged.
+    /// Returns the number of records, including those whose retention has ended but which are not
+    /// purged yet.
     #[must_use]
     pub fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.table.lock().len()).sum()
     }
 
-    /// Returns whether there is no record.
+    /// Returns whether the store has no records.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Returns the shard of a hash. Its index uses other bits of the hash.
+    /// Returns the shard of a hash. The shard's index uses other bits of the hash.
     #[inline]
     #[expect(clippy::indexing_slicing, reason = "seven bits are less than the number of shards")]
     fn shard(&self, hash: u64) -> &Shard {
@@ -99,7 +103,7 @@ impl MemoryStore {
         hash(&self.hasher, key)
     }
 
-    /// Carries an operation out under the lock of its key's shard.
+    /// Executes an operation under the lock of its key's shard.
     fn execute_locked(&self, operation: &mut Operation<'_>, hash: u64) -> Result<Applied, StoreError> {
         let shard = self.shard(hash);
         let mut table = shard.table.lock();
@@ -114,17 +118,18 @@ impl MemoryStore {
             && let Some((key, record)) = table.get(number)
             && let Some((answered, now)) = self.read(operation, record)
         {
-            sightings::keep(self.id, hash, shard.changes.load(Ordering::Relaxed), key, record, now);
+            copies::keep(self.id, hash, shard.changes.load(Ordering::Relaxed), key, record, now);
             return Ok(answered);
         }
         let floor = table.floor();
         let Some(record) = table.get_mut(number) else { return Err(no_room()) };
-        // Time and record belong together: the clock is read while the record cannot change.
+        // The clock is read while the record cannot change, so that both are from the same moment.
         let now = self.clock.now();
         let applied = operation.apply((&mut *record).into(), floor, now);
         if applied.is_write() {
             let purge_at = record.purge_at();
-            // A record is not dropped before the clock has passed its token: other keys of the shard get tokens above it.
+            // Not before the clock has passed its token, since other keys of the shard get tokens
+            // above it.
             let is_due = applied.is_end() && purge_at <= now;
             shard.count_change(&mut table);
             if is_due {
@@ -149,7 +154,7 @@ impl MemoryStore {
         operation.answer(record, now).map(|answered| (answered, now))
     }
 
-    /// Calls `each` with every record. The lock of a shard is held for one chunk at a time.
+    /// Calls `each` with every record. A shard is locked for one chunk at a time.
     fn for_each(&self, mut each: impl FnMut(&Key, &Record)) {
         for shard in &self.shards {
             let mut chunk = 0;
@@ -168,18 +173,18 @@ impl MemoryStore {
         let hash = self.hash(key.as_bytes());
         let table = self.shard(hash).table.lock();
         let found = table.find(hash, key.as_bytes()).and_then(|number| table.get(number));
-        // Time and record belong together: the clock is read while the record cannot change.
+        // The clock is read while the record cannot change, so that both are from the same moment.
         (found.map(|(_, record)| record.clone()), self.clock.now())
     }
 
-    /// Purges one shard. Returns how many records were dropped, and how many were examined.
+    /// Purges one shard. Returns the number of dropped records, and of examined records.
     fn purge_shard(&self, shard: &Shard, now: Timestamp, limit: usize) -> (usize, usize) {
         let (mut first, mut examined, mut dropped) = (0, 0, 0);
         while examined < limit {
             let room = (limit - examined).min(CHUNK as usize);
             let mut removed = Vec::with_capacity(room);
             let mut table = shard.table.lock();
-            let Some((chunk, looked_at)) = table.purge(&self.hasher, first, now, room, &mut removed) else {
+            let Some((chunk, read)) = table.purge(&self.hasher, first, now, room, &mut removed) else {
                 break;
             };
             if !removed.is_empty() {
@@ -187,7 +192,7 @@ impl MemoryStore {
             }
             drop(table);
             first = chunk;
-            examined += looked_at.max(1);
+            examined += read.max(1);
             dropped += removed.len();
         }
         (dropped, examined)
@@ -216,7 +221,7 @@ impl Store for MemoryStore {
         if operation.may_read() {
             let changes = self.shard(hash).changes.load(Ordering::Acquire);
             let recent = || self.clock.recent();
-            if let Some(answered) = sightings::answer(self.id, hash, changes, operation, recent) {
+            if let Some(answered) = copies::answer(self.id, hash, changes, operation, recent) {
                 return Execution::Done(answered);
             }
         }

@@ -1,4 +1,4 @@
-//! One shard of the records.
+//! One shard of the store.
 
 use std::hash::{BuildHasher, Hasher};
 
@@ -8,12 +8,12 @@ use lessor_core::{Key, Record, Timestamp, Token};
 use crate::index::Index;
 use crate::nodes::Nodes;
 
-/// The records of one shard by their keys. All access is under one lock.
+/// The records of one shard by key. All access is under one lock.
 #[derive(Default)]
 pub(super) struct Table {
     index: Index,
     nodes: Nodes,
-    /// The highest token of any record that was dropped.
+    /// The highest token of any dropped record.
     floor: Option<Token>,
 }
 
@@ -51,13 +51,14 @@ impl Table {
         self.nodes.get_mut(number)
     }
 
-    /// Returns a place for the record of a key that has none, and its number for [`keep`](Self::keep). Returns `None` if there is no room.
+    /// Returns a place for the record of a key that has none, and its number for
+    /// [`keep`](Self::keep). Returns `None` if the shard is full.
     #[inline]
     pub(super) fn reserve(&mut self, key: Key) -> Option<(u32, &mut Option<Record>)> {
         self.nodes.reserve(key)
     }
 
-    /// Enters the record that was put into a reserved place, if there is one.
+    /// Adds the record that was stored in a reserved place, if there is one.
     #[inline]
     pub(super) fn keep(&mut self, hash: u64, number: u32) {
         if self.nodes.keep(number) {
@@ -65,7 +66,7 @@ impl Table {
         }
     }
 
-    /// Takes account of a changed record.
+    /// Updates the purge time of a record that was changed.
     #[inline]
     pub(super) fn changed(&mut self, number: u32, purge_at: Timestamp) {
         self.nodes.changed(number, purge_at);
@@ -79,9 +80,9 @@ impl Table {
         self.nodes.remove(number)
     }
 
-    /// Drops up to `limit` records of one chunk that are due at `now`, and adds them to `dropped`, so that they are freed after
-    /// the lock is released. Returns the number of the chunk and of the records that were examined; `None` if no chunk from
-    /// `first` on is due.
+    /// Drops up to `limit` records of one chunk that are due at `now`. They are moved to `dropped`,
+    /// so that they are freed after the lock is released. Returns the number of the chunk, and the
+    /// count of records that were examined, or `None` if no chunk from `first` on is due.
     pub(super) fn purge(
         &mut self,
         state: &RandomState,
@@ -132,7 +133,8 @@ mod tests {
         }
     }
 
-    /// Keys that come and go leave nothing behind, and the memory of many records is released with them.
+    /// Records that are created and dropped leave nothing behind, and the memory of many records is
+    /// released with them.
     #[test]
     fn p9_a_shard_is_as_large_as_its_records() {
         let (state, mut table) = (RandomState::default(), Table::default());

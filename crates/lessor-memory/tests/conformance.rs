@@ -1,4 +1,5 @@
-//! The in-memory store keeps every promise, on a clock set by hand and on the machine's own.
+//! The in-memory store passes the conformance tests, with a manual clock and with the machine's
+//! clock.
 
 use std::sync::Arc;
 
@@ -27,7 +28,7 @@ mod on_the_real_clock {
     conformance!(memory);
 }
 
-/// As a store behind a network answers: never at once, and in any order.
+/// Replies arrive like those of a store on the network: later, and in any order.
 mod with_replies_under_way {
     use super::*;
 

@@ -1,5 +1,5 @@
-//! A thread that reads a key again answers from its own copy of the record, without a lock. The copy must never be older than the
-//! question.
+//! A thread that reads a key repeatedly answers from its own copy of the record, without a lock.
+//! The copy must be as new as the request.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -31,14 +31,14 @@ fn shown(engine: &Engine, key: &str) -> View {
     }
 }
 
-/// Reads a key so often that the thread has a copy.
+/// Reads a key often enough that the thread has a copy.
 fn read(engine: &Engine, key: &str) -> View {
     let views = [(); 4].map(|()| shown(engine, key));
     let [.., last] = views;
     last
 }
 
-/// Each change of a record is seen by the next request of a thread that has a copy of the record.
+/// Each change of a record is visible to the next request of a thread with a copy of the record.
 #[test]
 fn rule_11_a_copy_of_a_changed_record_is_not_used() {
     let engine = Engine::new(Arc::new(MemoryStore::new())).unwrap();
@@ -85,7 +85,7 @@ fn rule_8_a_copy_is_not_returned_for_a_request_with_another_fingerprint() {
     }
 }
 
-/// A clock whose recent readings are most of a second old.
+/// A clock whose recent readings are 0.9 seconds old.
 #[derive(Debug)]
 struct Lagging(ManualClock);
 
@@ -99,7 +99,7 @@ impl Clock for Lagging {
     }
 }
 
-/// A lease that has lapsed is granted to the next caller, also if the store's recent time lags behind.
+/// A lapsed lease is granted to the next caller, even if the store's recent time is old.
 #[test]
 fn p1_a_recent_time_does_not_prolong_a_lease_or_a_retention() {
     let clock = ManualClock::new();
@@ -120,12 +120,13 @@ fn p1_a_recent_time_does_not_prolong_a_lease_or_a_retention() {
     drop(granted(&engine, "key"));
 }
 
-/// The number of changes: the environment's `LESSOR_CHANGES`, by default 20,000.
+/// Returns the number of changes: the environment variable `LESSOR_CHANGES`, by default 20,000.
 fn changes() -> u64 {
     std::env::var("LESSOR_CHANGES").ok().and_then(|text| text.parse().ok()).unwrap_or(20_000)
 }
 
-/// A writer publishes the version that it has written, and readers on other threads never see an older one afterwards.
+/// A writer publishes the version that it has written. Readers on other threads must not see an
+/// older one afterwards.
 #[test]
 fn rule_11_readers_on_other_threads_see_what_was_written_before_their_request() {
     let engine = Engine::new(Arc::new(MemoryStore::new())).unwrap();
@@ -147,7 +148,7 @@ fn rule_11_readers_on_other_threads_see_what_was_written_before_their_request() 
             let ack = lease.extend(TTL).wait().unwrap();
             published.store(ack.version().as_u64(), Ordering::Release);
             if number % 8 == 0 {
-                // The readers get the time to make copies.
+                // Gives the readers time to make copies.
                 std::thread::yield_now();
             }
         }
@@ -157,9 +158,9 @@ fn rule_11_readers_on_other_threads_see_what_was_written_before_their_request() 
     println!("{} changes, {read} readings", changes());
 }
 
-/// A reading of the system's clock is recent, and readings of either kind never run backwards on a thread by more than a tick.
+/// Recent readings of the system's clock are monotonic per thread, and never ahead of exact ones.
 #[test]
-fn p7_recent_readings_never_run_backwards_and_lag_little() {
+fn p7_recent_readings_are_monotonic_and_never_ahead() {
     let clock = SystemClock::new();
     let (mut last, mut most) = (Timestamp::EPOCH, Duration::ZERO);
     for _ in 0..200_000 {

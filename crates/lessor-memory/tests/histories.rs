@@ -1,4 +1,4 @@
-//! What real threads were told could have happened one after the other.
+//! The answers that concurrent threads receive are linearizable.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ fn p8_histories_of_real_threads_are_linearizable_per_key() {
 }
 
 #[test]
-fn p8_histories_are_linearizable_although_replies_come_late_and_in_any_order() {
+fn p8_histories_are_linearizable_with_late_replies_in_any_order() {
     let slow = || {
         memory().map_store(|memory| {
             let (store, faults) = Faults::over(memory, Level::Swaps);

@@ -28,12 +28,13 @@ fn jumping(level: Level) -> (Engine, Jumps, ManualClock) {
     (Engine::new(store).unwrap(), jumps, clock)
 }
 
-/// The story: a completion was decided, its thread was suspended, and it was written five seconds after the lease had lapsed. It
-/// said that it was not late, and that the work was done five seconds before it was.
+/// Regression test: a completion was decided, its thread was suspended, and it was written five
+/// seconds after the lease had lapsed. It was reported as in time, with a time of completion that
+/// was five seconds too early.
 #[test]
-fn an_outcome_has_the_time_of_its_write_whatever_passed_since_it_was_decided() {
+fn an_outcome_has_the_time_of_its_write_and_not_of_its_decision() {
     for level in LEVELS {
-        // How much the lease has left at the decision, and what passes until the write, in ms.
+        // The remaining time of the lease at the decision, and the time until the write, in ms.
         let cases = [
             (2_000, 0, false),
             (2_000, 300, false),
@@ -56,9 +57,9 @@ fn an_outcome_has_the_time_of_its_write_whatever_passed_since_it_was_decided() {
     }
 }
 
-/// However long each try takes, one of them gets through.
+/// An outcome is stored although each attempt takes a long time.
 #[test]
-fn an_outcome_gets_through_to_a_store_that_takes_its_time() {
+fn an_outcome_is_stored_in_a_slow_store() {
     let (engine, jumps, clock) = jumping(Level::Swaps);
     let lease = acquire(&engine);
     jumps.jump([Duration::from_secs(10); 1000]);
@@ -67,9 +68,9 @@ fn an_outcome_gets_through_to_a_store_that_takes_its_time() {
     assert_eq!(engine.status("key").wait().unwrap().unwrap().done_at(), Some(clock.now()));
 }
 
-/// What waits in this engine is shown what was stored.
+/// A waiter of the same engine receives the stored time.
 #[test]
-fn a_waiter_is_shown_the_time_that_was_stored() {
+fn a_waiter_receives_the_stored_time() {
     let (engine, jumps, clock) = jumping(Level::Swaps);
     let lease = acquire(&engine);
     let waiting = engine.wait_for("key", TTL);
@@ -78,17 +79,18 @@ fn a_waiter_is_shown_the_time_that_was_stored() {
     assert_eq!(waiting.wait().unwrap().unwrap().done_at(), Some(clock.now()));
 }
 
-/// Reading it lets another thread extend the lease, if it can, and then time pass.
+/// A clock whose next reading lets another thread extend the lease, if it can, and then advances.
 #[derive(Debug)]
-struct Meddling {
+struct InterferingClock {
     clock: ManualClock,
     lease: Mutex<Option<Lease>>,
     extended: Arc<Mutex<Option<bool>>>,
 }
 
-impl Clock for Meddling {
+impl Clock for InterferingClock {
     fn now(&self) -> Timestamp {
-        // In a statement of its own, so that the other thread can read the clock meanwhile.
+        // A separate statement, which unlocks the mutex, so that the other thread can read the
+        // clock.
         let lease = self.lease.lock().take();
         if let Some(lease) = lease {
             let extended = Arc::clone(&self.extended);
@@ -109,19 +111,22 @@ impl Clock for Meddling {
     }
 }
 
-/// The story: a view put together a record and a later reading of the clock. The lease had been extended in between, and was shown
-/// as lapsed.
+/// Regression test: a view combined a record with a later reading of the clock. The lease had been
+/// extended in between, and was shown as lapsed.
 #[test]
-fn a_view_is_of_a_record_and_a_time_that_belong_together() {
+fn a_view_combines_a_record_with_the_time_of_its_reading() {
     let clock = ManualClock::new();
     let extended = Arc::<Mutex<Option<bool>>>::default();
-    let meddling =
-        Arc::new(Meddling { clock: clock.clone(), lease: Mutex::default(), extended: extended.clone() });
-    let store = Arc::new(MemoryStore::with_clock(Arc::clone(&meddling) as Arc<dyn Clock>));
+    let interfering = Arc::new(InterferingClock {
+        clock: clock.clone(),
+        lease: Mutex::default(),
+        extended: extended.clone(),
+    });
+    let store = Arc::new(MemoryStore::with_clock(Arc::clone(&interfering) as Arc<dyn Clock>));
     let lease = acquire(&Engine::new(store.clone()).unwrap());
     clock.advance(TTL - Duration::from_secs(1));
-    *meddling.lease.lock() = Some(lease);
-    // Not through an engine, whose own thread reads the clock as well.
+    *interfering.lease.lock() = Some(lease);
+    // Without an engine, whose background thread reads the clock as well.
     let seen = store.load(&Key::new("key").unwrap()).wait().unwrap();
     let view = View::of(&seen.record.unwrap(), seen.now).unwrap();
     while extended.lock().is_none() {
@@ -131,8 +136,8 @@ fn a_view_is_of_a_record_and_a_time_that_belong_together() {
     assert_eq!(view.state() == State::Lapsed, !was_extended, "it is shown as lapsed, and was extended");
 }
 
-/// The story: two handles of one lease wrote the same at the same time, and the reply to one of them was lost. Both were told that
-/// they had written version 2.
+/// Regression test: two handles of one lease made the same write concurrently, and the reply to one
+/// of them was lost. Both reported that they had written version 2.
 #[test]
 fn p10_two_equal_writes_through_two_handles_are_not_both_acknowledged_as_written() {
     type Write = fn(&lessor_core::LeaseHandle) -> lessor_core::Ack;
@@ -151,7 +156,8 @@ fn p10_two_equal_writes_through_two_handles_are_not_both_acknowledged_as_written
             let (sound, shaky) = (Engine::new(memory).unwrap(), Engine::new(faulty).unwrap());
             let lease = acquire(&sound);
             let other = shaky.lease_handle("key", *lease.lease_id()).unwrap();
-            // The second handle reads, decides and sends; before the engine has looked, the first has written the same.
+            // The second handle reads, decides and sends. Before the engine reads again, the first
+            // handle writes the same.
             faults.script([Fault::None, fault, Fault::HeldRequest]);
             let (first, second) = std::thread::scope(|scope| {
                 let second = scope.spawn(|| write(&other));
@@ -175,10 +181,10 @@ fn p10_two_equal_writes_through_two_handles_are_not_both_acknowledged_as_written
     }
 }
 
-/// The story: with the clock at exactly 0 the first token was 0, which no store takes for higher than that of a record it never
-/// purged. Nothing could be granted.
+/// Regression test: with the clock at 0 the first token was 0, which no store considers higher than
+/// the token of a record that it never purged. Nothing could be granted.
 #[test]
-fn with_the_clock_at_zero_everything_works() {
+fn all_operations_work_with_the_clock_at_zero() {
     for level in LEVELS {
         let clock = ManualClock::starting_at(Timestamp::EPOCH);
         let memory = Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())));

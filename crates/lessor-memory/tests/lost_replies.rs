@@ -1,4 +1,4 @@
-//! P6 over a store that fails: the answer is the same, and everything is written at most once.
+//! P6 over a failing store: answers are the same, and nothing is written twice.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -34,13 +34,13 @@ fn granted(answer: Result<Acquisition, Error>) -> Lease {
 }
 
 #[test]
-fn p6_every_answer_is_the_models_with_lost_replies() {
+fn p6_answers_equal_the_models_with_lost_replies() {
     let tally = state_machine::check_with_lost_replies(&memory, "tests/lost_replies.regressions");
     assert!(tally.commands > tally.cases);
 }
 
 #[test]
-fn p6_one_lost_reply_is_found_out_without_the_callers_help() {
+fn p6_one_lost_reply_is_resolved_by_the_engine() {
     for fault in [Fault::LostReply, Fault::LostRequest, Fault::LateRequest] {
         let (engine, faults, _subject) = faulty();
         faults.script([fault]);
@@ -48,7 +48,7 @@ fn p6_one_lost_reply_is_found_out_without_the_callers_help() {
         assert!(!lease.is_duplicate());
         faults.script([fault]);
         let ack = lease.complete(&1).wait().unwrap();
-        // What was only read back may be another handle's.
+        // A write that was found by reading may be another handle's.
         assert_eq!(ack.is_duplicate(), fault == Fault::LostReply);
         while faults.release_first() {}
         let view = engine.status("k").wait().unwrap().unwrap();
@@ -56,7 +56,7 @@ fn p6_one_lost_reply_is_found_out_without_the_callers_help() {
     }
 }
 
-/// A write in doubt is looked into three times; the fourth time the caller is told.
+/// An indeterminate write is retried three times. The fourth time, the error is returned.
 #[test]
 fn p6_three_indeterminate_writes_are_retried_and_a_fourth_is_reported() {
     for (doubts, granted) in [(3, true), (4, false)] {
@@ -68,16 +68,16 @@ fn p6_three_indeterminate_writes_are_retried_and_a_fourth_is_reported() {
                 assert_eq!(error.kind(), ErrorKind::Indeterminate);
                 assert!(!granted, "after {doubts} doubts");
             }
-            other => unreachable!("nobody else is there: {other:?}"),
+            other => unreachable!("there is no other caller: {other:?}"),
         }
     }
 }
 
 #[test]
-fn p6_a_request_that_lands_after_its_caller_gave_up_counts_once() {
+fn p6_a_request_that_arrives_after_its_error_takes_effect_once() {
     let (engine, faults, _subject) = faulty();
     let id = LeaseId::random().unwrap();
-    // The request is under way, and nobody can be asked what became of it.
+    // The request is delayed, and its effect cannot be determined yet.
     faults.script([Fault::LateRequest, Fault::Unavailable]);
     let error = engine.acquire("k").lease_id(id).wait().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Indeterminate);
@@ -90,26 +90,27 @@ fn p6_a_request_that_lands_after_its_caller_gave_up_counts_once() {
     faults.script([Fault::LateRequest, Fault::Unavailable]);
     assert_eq!(lease.complete(&7).wait().unwrap_err().kind(), ErrorKind::Indeterminate);
     assert!(!lease.complete(&7).wait().unwrap().is_duplicate());
-    // The first one lands at last, on a record that has gone on.
+    // The first request arrives last, when the record has changed.
     assert!(faults.release_first());
     let view = engine.status("k").wait().unwrap().unwrap();
     assert_eq!((view.state(), view.version().as_u64()), (State::Completed, 2));
 }
 
-/// The story: an extension was lost, was not there when the engine looked, and landed while the engine's second write was under
-/// way. That one then met it, did not know it any more, and extended what had been extended.
+/// Regression test: an extension was lost, was not found when the engine read the record, and
+/// arrived while the engine's second write was in flight. The second write did not recognise it,
+/// and extended the lease again.
 #[test]
-fn p6_p10_a_write_that_lands_between_the_look_and_the_second_write_is_recognised() {
+fn p6_p10_a_write_that_arrives_between_the_reading_and_the_second_write_is_recognised() {
     let (engine, faults, subject) = faulty();
     let lease = granted(engine.acquire("k").ttl(Duration::from_secs(60)).wait());
     subject.advance(Duration::from_secs(10));
     faults.script([Fault::LateRequest, Fault::None, Fault::HeldRequest]);
     let mut extension = lease.extend(Duration::from_secs(60));
-    // Until the second write is under way.
+    // Polls until the second write is in flight.
     let mut context = Context::from_waker(Waker::noop());
     assert!(Pin::new(&mut extension).poll(&mut context).is_pending());
     assert_eq!(faults.held(), 2);
-    // Time goes on, so that writing it again would be another write.
+    // Time advances, so that a repeated write would differ from the first.
     subject.advance(Duration::from_secs(10));
     while faults.release_first() {}
     let ack = extension.wait().unwrap();
@@ -119,9 +120,9 @@ fn p6_p10_a_write_that_lands_between_the_look_and_the_second_write_is_recognised
 }
 
 #[test]
-fn a_grant_whose_reply_was_lost_for_good_is_given_up() {
+fn a_grant_whose_reply_was_lost_is_abandoned() {
     let (engine, faults, subject) = faulty();
-    // The engine drew the id, so nobody can ask for this grant again.
+    // The engine generated the id, so no caller can request this grant again.
     faults.script([Fault::LostReply, Fault::Unavailable]);
     let error = engine.acquire("k").wait().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Indeterminate);
@@ -131,7 +132,7 @@ fn a_grant_whose_reply_was_lost_for_good_is_given_up() {
 }
 
 #[test]
-fn p1_replies_that_arrive_in_another_order_still_name_one_holder() {
+fn p1_replies_in_another_order_name_one_holder() {
     for first_out in [true, false] {
         let (engine, faults, _subject) = faulty();
         faults.script([Fault::HeldRequest, Fault::HeldRequest, Fault::HeldReply]);
@@ -152,7 +153,7 @@ fn p1_replies_that_arrive_in_another_order_still_name_one_holder() {
 }
 
 #[test]
-fn a_call_that_is_dropped_while_its_reply_is_under_way_leaves_no_lease_behind() {
+fn a_request_dropped_before_its_reply_leaves_no_live_lease() {
     for fault in [Fault::HeldReply, Fault::HeldRequest] {
         let (engine, faults, subject) = faulty();
         faults.script([fault]);
@@ -169,7 +170,7 @@ fn a_call_that_is_dropped_while_its_reply_is_under_way_leaves_no_lease_behind() 
 }
 
 #[test]
-fn p4_a_store_that_is_away_changes_nothing() {
+fn p4_an_unavailable_store_changes_nothing() {
     let (engine, faults, _subject) = faulty();
     faults.script([Fault::Unavailable]);
     assert_eq!(engine.acquire("k").wait().unwrap_err().kind(), ErrorKind::Unavailable);
@@ -185,7 +186,7 @@ fn p4_a_store_that_is_away_changes_nothing() {
 fn p7_an_extension_that_reaches_the_store_after_the_lease_lapsed_does_not_revive_it() {
     let (engine, faults, subject) = faulty();
     let lease = granted(engine.acquire("k").ttl(Duration::from_secs(10)).wait());
-    // Decided while the lease lives, under way until it has lapsed.
+    // Decided while the lease is live, and in flight until it has lapsed.
     faults.script([Fault::HeldRequest]);
     let extension = lease.extend(Duration::from_secs(60));
     assert_eq!(faults.held(), 1);

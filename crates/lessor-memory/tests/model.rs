@@ -1,4 +1,4 @@
-//! The engine over the in-memory store and the reference model agree on every answer.
+//! The engine over the in-memory store and the reference model give the same answers.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ fn memory() -> Subject {
 }
 
 #[test]
-fn p1_p2_p3_p4_p6_p10_every_answer_is_the_models() {
+fn p1_p2_p3_p4_p6_p10_answers_equal_the_models() {
     let tally = state_machine::check(&memory, "tests/model.regressions");
     assert!(tally.commands > tally.cases);
 }

@@ -1,4 +1,4 @@
-//! The in-memory store stays bounded under any number of one-off keys.
+//! The in-memory store's size stays bounded with any number of keys that are used once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,17 +8,19 @@ use lessor_core::{Acquisition, Engine, Settings, Store};
 use lessor_memory::MemoryStore;
 use lessor_testkit::ManualClock;
 
-/// How many keys are used once: the environment's `LESSOR_KEYS`, by default 200,000.
+/// Returns the number of keys that are used once: the environment variable `LESSOR_KEYS`, by
+/// default 200,000.
 fn keys() -> u64 {
     let text = std::env::var("LESSOR_KEYS").unwrap_or_default();
     text.replace('_', "").parse().unwrap_or(200_000)
 }
 
-/// The time that passes per key, and the retention: so many records count at any time.
+/// The time that passes per key, and the retention. Together they determine the number of records
+/// that are retained.
 const PER_KEY: Duration = Duration::from_millis(1);
 const RETENTION: Duration = Duration::from_secs(10);
 const KEPT: usize = 10_000;
-/// A purge after so many keys.
+/// The number of keys between two purges.
 const PER_PURGE: u64 = 5_000;
 
 #[test]
@@ -27,7 +29,7 @@ fn p9_memory_stays_bounded_under_one_off_keys() {
     let store = Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())));
     let mut settings = Settings::default();
     settings.limits.retention = RETENTION;
-    // The test purges by itself, to know when.
+    // The test purges explicitly, at known times.
     settings.schedule.purge_every = Duration::from_secs(10 * 365 * 24 * 3600);
     let engine = Engine::with_settings(clock.driving(store.clone()), settings).unwrap();
     let bound = KEPT + usize::try_from(PER_PURGE).unwrap() + 1;
@@ -59,10 +61,11 @@ fn p9_memory_stays_bounded_under_one_off_keys() {
     assert!(store.is_empty(), "{} records are left", store.len());
 }
 
-/// Once in many times an engine never purged: its janitor had begun before the engine was there, took it to be gone
-/// already, and ended the purge for good. So this makes many engines.
+/// Regression test: rarely, an engine never purged. Its background thread had started before the
+/// engine was complete, assumed that it was dropped already, and ended. The test creates many
+/// engines because the failure is rare.
 #[test]
-fn every_engine_purges_by_itself_as_time_passes() {
+fn every_engine_purges_periodically() {
     for _ in 0..300 {
         let clock = ManualClock::new();
         let store = Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())));
@@ -76,11 +79,11 @@ fn every_engine_purges_by_itself_as_time_passes() {
             lease.complete(&number).wait().unwrap();
         }
         assert_eq!(store.len(), 10);
-        // Up to a generous deadline: the purge runs on the engine's own thread.
-        let mut looks = 0;
+        // The deadline is generous, because the purge runs in the background.
+        let mut steps = 0;
         while !store.is_empty() {
-            assert!(looks < 10_000, "{} records were never purged", store.len());
-            looks += 1;
+            assert!(steps < 10_000, "{} records were never purged", store.len());
+            steps += 1;
             clock.advance(Duration::from_secs(61));
             pause();
         }
@@ -101,7 +104,7 @@ fn p9_a_forgotten_record_is_dropped_at_once() {
     assert!(store.is_empty());
 }
 
-/// The lease would have lasted an hour, and the record is kept for ten seconds.
+/// The lease would have lasted an hour, but the record is retained for ten seconds.
 #[test]
 fn p9_a_record_that_ends_before_its_lease_is_purged_at_its_time() {
     let clock = ManualClock::new();
@@ -117,7 +120,8 @@ fn p9_a_record_that_ends_before_its_lease_is_purged_at_its_time() {
     assert!(store.is_empty());
 }
 
-/// A purge reports that there is more to do only while there is, so that the engine's own purging comes to rest.
+/// A purge reports that more records are due only if there are some, so that the engine's purging
+/// pauses.
 #[test]
 fn p9_a_purge_ends_when_nothing_is_due() {
     let clock = ManualClock::new();
@@ -131,7 +135,7 @@ fn p9_a_purge_ends_when_nothing_is_due() {
         if number % 2 == 0 {
             lease.complete("done").wait().unwrap();
         } else {
-            // Its purge comes later than was expected when it was granted.
+            // Its purge time is later than at the grant.
             lease.extend(Duration::from_secs(7200)).wait().unwrap();
             std::mem::forget(lease);
         }
@@ -176,7 +180,7 @@ fn p9_a_record_whose_lease_was_extended_is_purged_at_its_time() {
 }
 
 #[test]
-fn purge_takes_no_more_than_its_limit_and_leaves_the_rest_readable() {
+fn purge_drops_no_more_than_its_limit_and_keeps_the_rest_readable() {
     let clock = ManualClock::new();
     let store = MemoryStore::with_clock(Arc::new(clock.clone()));
     let store = Arc::new(store);

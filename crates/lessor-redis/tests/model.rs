@@ -9,14 +9,14 @@ use lessor_testkit::{history, state_machine};
 use support::clocked::Stores;
 
 #[test]
-fn p1_p2_p3_p4_p6_p10_every_answer_is_the_models() {
+fn p1_p2_p3_p4_p6_p10_answers_equal_the_models() {
     let Some(stores) = Stores::start() else { return };
     let tally = state_machine::check(&|| stores.fresh(), "tests/model.regressions");
     assert!(tally.commands > tally.cases);
 }
 
 #[test]
-fn p6_every_answer_is_the_models_with_lost_replies() {
+fn p6_answers_equal_the_models_with_lost_replies() {
     let Some(stores) = Stores::start() else { return };
     let tally = state_machine::check_with_lost_replies(&|| stores.fresh(), "tests/lost_replies.regressions");
     assert!(tally.commands > tally.cases);

@@ -139,7 +139,7 @@ struct Entry {
     expires_at: Timestamp,
     /// The time of its completion, failure or release.
     ended_at: Timestamp,
-    /// Whether it ended after the lease had lapsed.
+    /// True if it ended after the lease had lapsed.
     late: bool,
     holder: Option<String>,
     metadata: Option<u8>,

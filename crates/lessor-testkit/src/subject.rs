@@ -17,7 +17,7 @@ use crate::clock::ManualClock;
 pub struct Subject {
     store: Arc<dyn Store>,
     clock: Option<ManualClock>,
-    /// Whether readers may read the earlier record between the decision on an operation and its
+    /// True if readers may read the earlier record between the decision on an operation and its
     /// commit.
     reads_before_commits: bool,
     /// Resources of the store, such as a temporary folder or a server.

@@ -26,7 +26,7 @@ macro_rules! all {
     };
 }
 
-// What an application uses.
+// The types that applications use.
 all!(clone_send_sync: Engine, LeaseHandle, Key, View, Settings, Limits, Schedule, Cause, CloseWatch, AcquireRequest<'_>);
 all!(send_sync: Lease, Once<'_>, Resolve<'_>, Acquisition, Outcome<u8>, Listing, Ack, PreviousGrant);
 all!(send_sync: Backoff, Closed, CloseProgress, CloseStep, Durability, ErrorKind, Fingerprint, GrantEnd);
@@ -36,7 +36,7 @@ all!(unpin: Pending<'static, u8>, Close);
 all!(error: lessor::Error, StoreError, Cause, JsonError, KeyError, LeaseIdError, OutOfRange);
 all!(error: OnceError<u8, std::io::Error>);
 
-// What a store uses.
+// The types that stores use.
 all!(clone_send_sync: Record, Snapshot, Page, Scan, CasResult, ChangeNotifier, Notifier, Closing, SystemClock);
 all!(send_sync: ConditionalWrite<'_>, OwnedConditionalWrite, OwnedOperation, Executed, Applied, Purged);
 all!(send_sync: RecordHeader, Stage, Subscribers, Unconfirmed<u8>, CallerWaker);

@@ -69,9 +69,9 @@ struct Grant {
     is_answered: bool,
     /// The end of the lease as the holder knows it. Zero after it has passed.
     until: Time,
-    /// Whether it was finished, released, abandoned or superseded.
+    /// True if it was finished, released, abandoned or superseded.
     is_over: bool,
-    /// Whether the outcome came after the lease had lapsed.
+    /// True if the outcome came after the lease had lapsed.
     is_late: Option<bool>,
 }
 

@@ -57,10 +57,10 @@ pub(crate) struct Config {
     pub(crate) orphans: usize,
     /// The amount by which a reading of the clock may be ahead.
     pub(crate) ahead: Option<Time>,
-    /// Whether callers choose their lease ids. If not, the engine abandons an acquire that may have
+    /// True if callers choose their lease ids. If not, the engine abandons an acquire that may have
     /// been granted.
     pub(crate) is_chosen: bool,
-    /// Whether a caller that finds the key held waits.
+    /// True if a caller that finds the key held waits.
     pub(crate) waits: bool,
     /// The active checks, as bits of [`Check`](crate::checks::Check).
     pub(crate) checks: u32,

@@ -77,7 +77,7 @@ pub(crate) struct InFlight {
     now: Time,
     responses: Vec<Response>,
     pub(crate) request: Request,
-    /// Whether the operation was sent before, with the same lease id.
+    /// True if the operation was sent before, with the same lease id.
     pub(crate) is_again: bool,
 }
 

@@ -29,7 +29,7 @@ pub(crate) struct Caller {
     pub(crate) is_operator: bool,
     pub(crate) lease: Option<Lease>,
     pub(crate) flight: Option<InFlight>,
-    /// Whether the reply to the write is in flight.
+    /// True if the reply to the write is in flight.
     pub(crate) is_answered: bool,
     /// The operation that may be repeated.
     pub(crate) last: Option<Cmd>,

@@ -13,7 +13,7 @@ use crate::words::Time;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Wait {
-    /// Whether the waiter acquires the key when it is free.
+    /// True if the waiter acquires the key when it is free.
     pub(crate) is_contender: bool,
     pub(crate) stamp: u8,
     /// The states that the key has had since the wait began.

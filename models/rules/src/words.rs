@@ -102,9 +102,9 @@ impl Id {
 pub(crate) struct CallerKind {
     /// The fingerprint of its request.
     pub(crate) print: Option<u8>,
-    /// Whether it retries a failure.
+    /// True if it retries a failure.
     pub(crate) retries: bool,
-    /// Whether it leaves a lapsed grant to an operator.
+    /// True if it leaves a lapsed grant to an operator.
     pub(crate) in_doubt: bool,
 }
 

@@ -46,7 +46,7 @@ pub(super) struct Mention {
     pub(super) module: ModuleId,
     pub(super) line: usize,
     pub(super) path: Vec<String>,
-    /// Whether it is in a `use`.
+    /// True if it is in a `use`.
     pub(super) is_import: bool,
 }
 

@@ -6,9 +6,9 @@ use std::fmt;
 /// A fault to plant.
 pub(crate) struct Mutant {
     pub(crate) name: &'static str,
-    /// From the root of the workspace.
+    /// The path from the root of the workspace.
     pub(crate) file: &'static str,
-    /// Has to be there exactly once.
+    /// The text to replace, which must occur exactly once.
     pub(crate) find: &'static str,
     pub(crate) replace: &'static str,
     pub(crate) test: Test,
@@ -402,7 +402,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         file: "crates/lessor-core/src/store/unconfirmed.rs",
         find: "|(next, _)| record.is_write(next)",
         replace: "|(next, _)| !record.is_write(next)",
-        test: memory(&["--test", "lost_replies"], "p6_one_lost_reply_is_found_out_without_the_callers_help"),
+        test: memory(&["--test", "lost_replies"], "p6_one_lost_reply_is_resolved_by_the_engine"),
     },
     Mutant {
         name: "indeterminate-write-is-forgotten",
@@ -411,7 +411,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         replace: "let _ = error;",
         test: memory(
             &["--test", "lost_replies"],
-            "p6_a_request_that_lands_after_its_caller_gave_up_counts_once",
+            "p6_a_request_that_arrives_after_its_error_takes_effect_once",
         ),
     },
     Mutant {
@@ -554,16 +554,16 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "copy-of-a-changed-record-is-used",
-        file: "crates/lessor-memory/src/sightings.rs",
-        find: "            || sighting.changes != changes\n",
-        replace: "            || sighting.changes > changes\n",
+        file: "crates/lessor-memory/src/copies.rs",
+        find: "            || cached.changes != changes\n",
+        replace: "            || cached.changes > changes\n",
         test: memory(&["--test", "copies"], "rule_11_a_copy_of_a_changed_record_is_not_used"),
     },
     Mutant {
         name: "copy-of-another-stores-record-is-used",
-        file: "crates/lessor-memory/src/sightings.rs",
-        find: "if sighting.store != store\n",
-        replace: "if place.sighting.is_none()\n",
+        file: "crates/lessor-memory/src/copies.rs",
+        find: "if cached.store != store\n",
+        replace: "if place.cached.is_none()\n",
         test: memory(&["--test", "copies"], "a_copy_is_used_for_its_own_store_only"),
     },
     Mutant {
@@ -632,7 +632,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         replace: "        self.unconfirmed = Unconfirmed::default();\n        self.rounds += 1;\n        if self.rounds > MAX_ROUNDS {",
         test: memory(
             &["--test", "lost_replies"],
-            "p6_p10_a_write_that_lands_between_the_look_and_the_second_write_is_recognised",
+            "p6_p10_a_write_that_arrives_between_the_reading_and_the_second_write_is_recognised",
         ),
     },
 ];

@@ -143,14 +143,14 @@ pub(crate) const VALUES: &[Mutant] = &[
         file: "crates/lessor-memory/src/store.rs",
         find: "(found.map(|(_, record)| record.clone()), self.clock.now())",
         replace: "let found = found.map(|(_, record)| record.clone());\n        drop(table);\n        (found, self.clock.now())",
-        test: memory(&["--test", "late_writes"], "a_view_is_of"),
+        test: memory(&["--test", "late_writes"], "a_view_combines"),
     },
     Mutant {
         name: "slow-store-never-accepts-an-outcome",
         file: "crates/lessor-core/src/store/cas.rs",
         find: "(1 << rounds.min(MAX_DOUBLINGS))",
         replace: "(1 << (rounds & 0))",
-        test: memory(&["--test", "late_writes"], "an_outcome_gets_through"),
+        test: memory(&["--test", "late_writes"], "an_outcome_is_stored_in_a_slow_store"),
     },
     Mutant {
         name: "limits-lose-a-failure",

@@ -1,4 +1,4 @@
-//! Asking for a lease.
+//! Requests for leases.
 
 use std::fmt;
 use std::future::IntoFuture;
@@ -26,44 +26,69 @@ use crate::store::operation::{Executed, Execution, Operation, Report};
 use crate::store::types::Reply;
 use crate::sync::pending::Pending;
 
-/// How a key stands, for one who asked for its lease.
+/// The answer to a request for a lease.
 ///
-/// A later release can add answers. No lease is granted by an answer that the caller does not know, so it is handled like
+/// Later releases may add variants. None of them will grant a lease, so treat an unknown one like
 /// [`InProgress`](Self::InProgress): acquire again later.
 #[derive(Debug)]
-#[must_use = "a lease that is dropped is given up at once"]
+#[must_use = "a lease that is dropped is abandoned immediately"]
 #[non_exhaustive]
 pub enum Acquisition {
-    /// The caller holds the lease and has the work to do.
+    /// The caller holds the lease and must do the work.
     Acquired(Lease),
-    /// Somebody else is at it: [`View::ttl_left`] and [`View::retry_after`] say for how long.
+    /// Another caller holds the lease. [`View::ttl_left`] and [`View::retry_after`] return the
+    /// remaining time.
     InProgress(View),
-    /// It was done before: [`View::result`] has the result.
+    /// The work is completed. [`View::result`] returns the result.
     Completed(View),
-    /// It failed before, and the policy allows no other try, or not yet: [`View::retry_after`].
+    /// The work failed, and the policy does not allow another attempt, or not before
+    /// [`View::retry_after`].
     Failed(View),
-    /// A former holder vanished in the middle, and the policy leaves it to you what that means: look at the world,
-    /// then [`Engine::resolve`](crate::Engine::resolve).
+    /// The last holder's lease lapsed, and the policy leaves the decision to the caller: find out
+    /// how far the work got, then call [`Engine::resolve`](crate::Engine::resolve).
     InDoubt(View),
 }
 
-/// A request for a lease. Made by [`Engine::acquire`](crate::Engine::acquire); nothing happens until it is sent by
-/// [`wait`](Self::wait), [`send`](Self::send) or `.await`.
+/// A request for a lease, created by [`Engine::acquire`](crate::Engine::acquire). Nothing happens
+/// until it is sent with [`wait`](Self::wait), [`send`](Self::send) or `.await`.
+///
+/// An invalid argument of a method is reported as an error when the request is sent.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// use lessor_core::{Acquisition, Engine};
+/// use lessor_memory::MemoryStore;
+///
+/// let engine = Engine::new(Arc::new(MemoryStore::new()))?;
+/// let request = engine.acquire("invoice:42").ttl(Duration::from_secs(60)).holder("worker 1");
+/// match request.wait()? {
+///     Acquisition::Acquired(lease) => {
+///         let receipt = format!("receipt, token {}", lease.token());
+///         lease.complete(&receipt).wait()?;
+///     }
+///     Acquisition::Completed(view) => println!("already done: {}", view.result::<String>()?),
+///     other => println!("not now: {other:?}"),
+/// }
+/// # Ok::<(), lessor_core::Error>(())
+/// ```
 #[derive(Clone)]
-#[must_use = "nothing is asked until it is sent: `.wait()`, `.send()` or `.await`"]
+#[must_use = "nothing happens until the request is sent: `.wait()`, `.send()` or `.await`"]
 pub struct AcquireRequest<'a> {
     shared: &'a Arc<Handle>,
     key: &'a str,
-    /// In µs. All fields have the size of a word, because a move is slow that reads more at once than was written at once.
+    /// In µs. All fields have the size of a word, because a read that is wider than the preceding
+    /// write is slow.
     ttl: u64,
-    /// The lease id, if the caller has chosen one, so that the request can be sent again.
+    /// The lease id, if the caller chose one, so that the request can be sent again.
     lease_id: Option<Box<LeaseId>>,
     options: Option<Arc<AcquireOptions>>,
-    /// The first argument that was not acceptable.
+    /// The error of the first invalid argument.
     refused: Option<Box<Error>>,
 }
 
-/// What stands for the lease id until it is known that one is needed. No grant is ever made under it.
+/// The placeholder for a lease id that is not generated yet. No grant is made with it.
 const NO_LEASE: LeaseId = LeaseId::from_bytes([0; 16]);
 
 impl<'a> AcquireRequest<'a> {
@@ -73,7 +98,8 @@ impl<'a> AcquireRequest<'a> {
         Self { shared, key, ttl, lease_id: None, options: None, refused: None }
     }
 
-    /// Length of the lease: 1 ms up to [`Limits::max_ttl`](field@crate::Limits::max_ttl). Default
+    /// Sets the duration of the lease, from 1 ms to
+    /// [`Limits::max_ttl`](field@crate::Limits::max_ttl). Default:
     /// [`Limits::default_ttl`](field@crate::Limits::default_ttl).
     #[inline]
     pub fn ttl(mut self, ttl: Duration) -> Self {
@@ -89,40 +115,43 @@ impl<'a> AcquireRequest<'a> {
         self.refused.get_or_insert_with(|| Box::new(error));
     }
 
-    /// A label that observers see: host, process, agent. At most 1,024 bytes.
+    /// Sets a label for the holder that observers see, such as its host and process. At most 1,024
+    /// bytes.
     pub fn holder(self, holder: &str) -> Self {
         self.with(check_holder(holder), |options, holder| options.holder = Some(holder))
     }
 
-    /// Anything that serializes to a JSON object of limited size. Observers see it.
+    /// Sets metadata that observers see: a value that serializes to a JSON object of at most
+    /// [`Limits::max_metadata`](field@crate::Limits::max_metadata) bytes.
     pub fn metadata<T: Serialize + ?Sized>(self, metadata: &T) -> Self {
         let checked = self.shared.settings.limits.check_metadata(metadata);
         self.with(checked, |options, metadata| options.metadata = Some(metadata))
     }
 
-    /// The request that this key stands for. If the key's record was made for another one, the acquire is refused with
-    /// [`Error::FingerprintMismatch`].
+    /// Sets the request that the key stands for, of which a hash is stored. If the key's record has
+    /// another fingerprint, the acquire is refused with [`Error::FingerprintMismatch`].
     pub fn fingerprint<T: Serialize + ?Sized>(self, request: &T) -> Self {
         self.with(Fingerprint::of(request), |options, fingerprint| options.fingerprint = Some(fingerprint))
     }
 
-    /// The same as [`fingerprint`](Self::fingerprint), for a hash that the caller made.
+    /// Sets the [`fingerprint`](Self::fingerprint) to a hash that the caller computed.
     pub fn fingerprint_hash(self, fingerprint: Fingerprint) -> Self {
         self.with(Ok(fingerprint), |options, fingerprint| options.fingerprint = Some(fingerprint))
     }
 
-    /// What to do if the work failed before. Default [`OnFailed::Replay`].
+    /// Sets the policy for work that failed before. Default: [`OnFailed::Replay`].
     pub fn on_failed(self, policy: OnFailed) -> Self {
         self.with(policy.check(), |options, policy| options.on_failed = policy)
     }
 
-    /// What to do if the last holder's lease lapsed. Default [`OnLapsed::TakeOver`].
+    /// Sets the policy for a lease that lapsed. Default: [`OnLapsed::TakeOver`].
     pub fn on_lapsed(self, policy: OnLapsed) -> Self {
         self.with(Ok(policy), |options, policy| options.on_lapsed = policy)
     }
 
-    /// The id of the lease, chosen by the caller, so that the same acquire can be sent again after its reply was lost:
-    /// if it had been granted, that grant is returned. Use a new one for each grant. Default: the engine draws one.
+    /// Sets the id of the lease, so that the same acquire can be sent again after its reply was
+    /// lost: if it was granted, the answer is that grant. Use a new id for each grant. Default: the
+    /// engine generates one.
     pub fn lease_id(mut self, lease_id: LeaseId) -> Self {
         self.lease_id = Some(Box::new(lease_id));
         self
@@ -136,13 +165,33 @@ impl<'a> AcquireRequest<'a> {
         self
     }
 
-    /// Sends the request and parks this thread until the answer is there.
+    /// Sends the request and blocks the thread until the answer arrives.
+    ///
+    /// # Errors
+    ///
+    /// See [`send`](Self::send).
     #[inline]
     pub fn wait(self) -> Result<Acquisition, Error> {
         self.send().wait()
     }
 
-    /// Sends the request. If the answer is dropped before it came, the lease that it may bring is given up.
+    /// Sends the request.
+    ///
+    /// # Cancellation safety
+    ///
+    /// The request is sent by this call, not by the first poll. If the future is dropped before it
+    /// is ready, the engine abandons the lease that the request may have been granted.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Key`], [`Error::Invalid`], [`Error::TooLarge`] or [`Error::Json`] for an invalid
+    ///   argument. Nothing was sent.
+    /// - [`Error::FingerprintMismatch`] if the key's record has another fingerprint.
+    /// - [`Error::LeaseIdReused`] if the grant under the chosen lease id has ended.
+    /// - [`Error::ShutDown`] after the engine was closed.
+    /// - [`Error::Store`] if the store failed. If the [kind](Error::kind) is
+    ///   [`Indeterminate`](crate::ErrorKind::Indeterminate), the lease may have been granted. The
+    ///   engine abandons it, unless the caller chose the [`lease_id`](Self::lease_id).
     #[inline]
     pub fn send(mut self) -> Pending<'static, Result<Acquisition, Error>> {
         if let Err(error) = self.check() {
@@ -186,27 +235,28 @@ impl<'a> AcquireRequest<'a> {
         Ok(())
     }
 
-    /// Returns the request without its key. The lease id is drawn later.
+    /// Returns the request without its key. The lease id is generated later.
     #[inline]
     fn acquire(&self) -> Acquire {
         let lease_id = self.lease_id.as_deref().copied().unwrap_or(NO_LEASE);
         Acquire::with_options(lease_id, Duration::from_micros(self.ttl), self.options.clone())
     }
 
-    /// Returns the answer that follows from `record`, unless the key may be acquired.
+    /// Returns the answer that follows from `record`, or `None` if the key may be acquired.
     fn answer(&self, record: Option<&Record>, now: Timestamp) -> Option<Result<Acquisition, Error>> {
         let record = record?;
         let answer = answer_to_acquire(record, &self.acquire(), now)?;
         Some(answer.map(|(status, now)| status.acquisition(record, now)))
     }
 
-    /// What a reading means to one who waits with this request. The rules are those of an acquire, fingerprints included.
+    /// Returns the next step of a caller that waits with this request, after a reading. The rules
+    /// are those of an acquire, including fingerprints.
     pub(crate) fn judge(&self, reading: &Reading) -> NextStep<Result<Acquisition, Error>> {
-        let seen = match reading {
-            Ok(seen) => seen,
+        let snapshot = match reading {
+            Ok(snapshot) => snapshot,
             Err(error) => return NextStep::Answer(Err(error.clone().into())),
         };
-        match self.answer(seen.record.as_ref(), seen.now) {
+        match self.answer(snapshot.record.as_ref(), snapshot.now) {
             Some(Ok(Acquisition::InProgress(_))) => NextStep::Wait,
             Some(answer) => NextStep::Answer(answer),
             None => NextStep::Try,
@@ -246,26 +296,27 @@ impl KeyStatus {
     }
 }
 
-/// Turns the store's answer into the caller's.
+/// Converts the store's answer into the caller's.
 #[derive(Clone, Copy)]
 struct Finish {
     ttl: Duration,
-    /// The caller chose the lease id.
+    /// True if the caller chose the lease id.
     chosen: bool,
 }
 
-/// A record that the operation wrote, and when.
+/// A record that the operation wrote, and the time of the write.
 type Written = Option<(Record, Timestamp)>;
 
 impl Finish {
-    /// Takes a report other than the usual ones. A grant that was made before is entered in `granted`, and the answer is then present
-    /// if the caller has to know that it is not a new one.
+    /// Handles the less common reports. An earlier grant is stored in `granted`. In that case an
+    /// answer is returned only if the caller has to learn that the grant is not new.
     #[cold]
     fn rare(self, report: Report<'_>, granted: &mut Option<Granted>) -> Option<Result<Acquisition, Error>> {
         match report {
             Report::Answer(Answer::Resent(record)) => {
                 *granted = Some(Granted::of(record.body()));
-                // Under an id that the engine drew no other caller can have been granted anything.
+                // With an id that the engine generated, no other caller can have received the
+                // grant.
                 self.chosen.then(|| Err(Error::unexpected()))
             }
             Report::Answer(answer) => Some(acquisition(answer.clone())),
@@ -286,7 +337,7 @@ impl Finish {
     ) -> Pending<'static, Result<Acquisition, Error>> {
         let key = key.unwrap_or_else(|| Key::checked(text));
         if let Some((record, now)) = written {
-            // A new lease ends that of the former holder, which may be watched.
+            // The new lease ends the former one, which a holder may watch.
             shared.watches.written(&key, &record, now);
         }
         let lease = Lease::granted(Arc::clone(shared), (key, lease_id), self.ttl, granted, resent);
@@ -307,13 +358,14 @@ impl Finish {
 
     fn refusal(self, error: Error) -> Error {
         match error {
-            // The engine's own id met its own grant again: the reply had been lost for longer than the lease.
+            // A generated id was rejected as used because of the request's own grant: the reply was
+            // lost for longer than the lease.
             Error::LeaseIdReused if !self.chosen => Error::Lapsed,
             error => error,
         }
     }
 
-    /// Returns the answer that the store's reply will bring.
+    /// Returns a future for the answer that arrives with the store's reply.
     #[inline(never)]
     fn later(
         self,
@@ -322,18 +374,19 @@ impl Finish {
         reply: Reply<Executed>,
     ) -> Pending<'static, Result<Acquisition, Error>> {
         let (key, lease_id) = (operation.to_key(), operation.lease_id());
-        let mut orphan = Orphan { shared: Arc::clone(shared), key, lease_id };
+        let mut abandon_on_drop = AbandonOnDrop { shared: Arc::clone(shared), key, lease_id };
         reply.map(move |executed| {
-            // An indeterminate write may have granted a lease, and only the engine knows its id, unless the caller chose it.
+            // An indeterminate write may have granted a lease. Unless the caller chose its id, only
+            // the engine can abandon it.
             let may_be_granted = matches!(executed, Err(StoreError::Indeterminate(_))) && !self.chosen;
-            orphan.lease_id = orphan.lease_id.filter(|_| may_be_granted);
-            let answered = orphan.shared.take(&orphan.key, executed);
-            self.finish(&orphan.shared, orphan.key.clone(), answered)
+            abandon_on_drop.lease_id = abandon_on_drop.lease_id.filter(|_| may_be_granted);
+            let answered = abandon_on_drop.shared.take(&abandon_on_drop.key, executed);
+            self.finish(&abandon_on_drop.shared, abandon_on_drop.key.clone(), answered)
         })
     }
 }
 
-/// Returns the caller's answer where no lease is granted.
+/// Returns the caller's answer if no lease is granted.
 fn acquisition(answer: Answer) -> Result<Acquisition, Error> {
     match answer {
         Answer::InProgress(view) => Ok(Acquisition::InProgress(*view)),
@@ -344,15 +397,15 @@ fn acquisition(answer: Answer) -> Result<Acquisition, Error> {
     }
 }
 
-/// Gives up the lease of a caller that went away before it was granted.
-struct Orphan {
+/// Abandons the lease of a request that was dropped before its answer arrived.
+struct AbandonOnDrop {
     shared: Arc<Handle>,
     key: Key,
-    /// `None` once the caller has its answer.
+    /// `None` once the caller has received its answer.
     lease_id: Option<LeaseId>,
 }
 
-impl Drop for Orphan {
+impl Drop for AbandonOnDrop {
     fn drop(&mut self) {
         if let Some(lease_id) = self.lease_id {
             abandon(&self.shared, self.key.clone(), lease_id);

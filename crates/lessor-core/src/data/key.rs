@@ -1,4 +1,4 @@
-//! Keys: what names one piece of work.
+//! Keys, which name pieces of work.
 
 use std::borrow::Borrow;
 use std::cmp::Ordering;
@@ -10,24 +10,35 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// The longest key, in characters.
+/// The maximum length of a key, in characters.
 pub const MAX_KEY_CHARS: usize = 256;
 
-/// Names one piece of work: 1 to 256 characters, none of them a control character, and not only blanks. Cheap to clone.
+/// The name of a piece of work: 1 to 256 characters, without control characters, and not only
+/// whitespace.
 ///
-/// Keys compare byte for byte; nothing is trimmed, folded or normalised.
+/// Keys are compared byte for byte, without trimming, case folding or normalization. A clone does
+/// not allocate.
+///
+/// ```
+/// use lessor_core::{Key, KeyError};
+///
+/// let key = Key::new("invoice:42")?;
+/// assert_eq!(key.as_str(), "invoice:42");
+/// assert_eq!(Key::new("  "), Err(KeyError::Blank));
+/// # Ok::<(), KeyError>(())
+/// ```
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Key(Text);
 
-/// The text of a key. Short ones are kept in place, so that they need no allocation.
+/// The text of a key. Short texts are stored inline, without an allocation.
 #[derive(Clone)]
 enum Text {
     Short { length: u8, bytes: [u8; SHORT] },
     Long(Arc<str>),
 }
 
-/// A key takes 32 bytes.
+/// With this capacity, a key takes 32 bytes.
 const SHORT: usize = 30;
 
 impl Text {
@@ -44,52 +55,60 @@ impl Text {
     }
 }
 
-/// Why a text cannot be a key.
+/// The reason that a text is not a valid key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
-    /// There was no character at all.
+    /// The text is empty.
     #[error("key is empty; name the piece of work, for instance \"invoice:42\"")]
     Empty,
-    /// Only blanks.
-    #[error("key has only blanks; name the piece of work, for instance \"invoice:42\"")]
+    /// The text contains only whitespace.
+    #[error("key contains only whitespace; name the piece of work, for instance \"invoice:42\"")]
     Blank,
-    /// More than 256 characters.
-    #[error("key has {chars} characters; at most 256 are allowed, so hash what is longer")]
+    /// The text has more than 256 characters.
+    #[error("key has {chars} characters; at most 256 are allowed; use a hash as the key")]
     #[non_exhaustive]
     TooLong {
-        /// How many characters there were.
+        /// The number of characters.
         chars: usize,
     },
-    /// A control character, such as a line break.
+    /// The text contains a control character, such as a line break.
     #[error("key has the control character {found:?} at byte {at}; remove or encode it")]
     #[non_exhaustive]
     Control {
         /// The character.
         found: char,
-        /// Its byte offset.
+        /// The byte offset of the character.
         at: usize,
     },
 }
 
 impl Key {
-    /// Checks and copies `text`.
+    /// Returns a copy of `text` as a key.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`] if `text` is not a valid key.
     pub fn new(text: &str) -> Result<Self, KeyError> {
         Self::check(text)?;
         Ok(Self(Text::new(text)))
     }
 
-    /// Copies `text`, which has been checked.
+    /// Returns a copy of `text`, which has been checked.
     pub(crate) fn checked(text: &str) -> Self {
         debug_assert!(Self::check(text).is_ok(), "an unchecked key");
         Self(Text::new(text))
     }
 
-    /// Checks whether `text` can be a key, without a copy of it.
+    /// Checks whether `text` is a valid key, without a copy.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`] if it is not.
     #[inline]
     pub fn check(text: &str) -> Result<(), KeyError> {
         let bytes = text.as_bytes();
-        // Most keys are short printable ASCII, which is found out without decoding.
+        // Most keys are short printable ASCII, which is detected without decoding.
         if bytes.first().is_some_and(|first| *first != b' ')
             && bytes.len() <= MAX_KEY_CHARS
             && is_printable_ascii(bytes)
@@ -115,11 +134,11 @@ impl Key {
         }
     }
 
-    /// The key as it was given.
+    /// Returns the text of the key.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match &self.0 {
-            // The bytes are those of a text.
+            // The bytes are valid UTF-8.
             Text::Short { .. } => std::str::from_utf8(self.as_bytes()).unwrap_or_default(),
             Text::Long(text) => text,
         }
@@ -158,7 +177,7 @@ impl Ord for Key {
 }
 
 impl Hash for Key {
-    /// Hashes the key like a `str`, because it can be borrowed as one.
+    /// Hashes the key like a `str`, because it can be borrowed as a `str`.
     #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write(self.as_bytes());
@@ -171,7 +190,7 @@ impl Hash for Key {
 fn is_printable_ascii(bytes: &[u8]) -> bool {
     let (words, _) = bytes.as_chunks::<8>();
     let found = words.iter().fold(0, |found, word| found | outside(u64::from_le_bytes(*word)));
-    // The last word overlaps the one before. A text of fewer bytes is filled up.
+    // The last word overlaps the one before. A shorter text is padded.
     let last = match bytes.last_chunk::<8>() {
         Some(last) => u64::from_le_bytes(*last),
         None => bytes.iter().fold(u64::from_le_bytes([b' '; 8]), |last, byte| last << 8 | u64::from(*byte)),
@@ -185,7 +204,8 @@ const fn outside(word: u64) -> u64 {
     const fn all(byte: u8) -> u64 {
         u64::from_le_bytes([byte; 8])
     }
-    // A byte above 0x7f has its top bit set. Without it, the top bit of a sum or difference shows where a byte lies.
+    // Bytes above 0x7f have the top bit set. For the others, the top bit of the sums shows whether
+    // they are in the range.
     let low = word & all(0x7f);
     (word | low.wrapping_add(all(1)) | !(low.wrapping_add(all(0x60)))) & all(0x80)
 }
@@ -269,7 +289,7 @@ mod tests {
         }
     }
 
-    /// Each byte is looked at, wherever it stands in the key.
+    /// Each byte is checked at each position.
     #[test]
     fn p12_a_control_character_is_found_at_any_place() {
         for length in 1..40_usize {
@@ -285,7 +305,7 @@ mod tests {
         }
     }
 
-    /// Keys of up to 30 bytes are stored in place, and longer ones are not.
+    /// Keys of up to 30 bytes are stored inline, and longer ones are not.
     #[test]
     fn short_and_long_keys_compare_and_hash_like_their_texts() {
         let texts: Vec<String> =

@@ -108,17 +108,17 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// Returns the current time.
     fn now(&self) -> Timestamp;
 
-    /// Returns a time that was right at most a moment ago, at less cost than [`now`](Self::now) if the clock can. Two readings of a
-    /// thread never run backwards.
+    /// Returns a time that is slightly in the past, at less cost than [`now`](Self::now) if the
+    /// clock supports it. Readings by one thread never run backwards.
     ///
-    /// A store may answer by it where the answer would be the same a second later.
+    /// A store may use it for answers that would be the same a second later. Default: `now`.
     fn recent(&self) -> Timestamp {
         self.now()
     }
 
     /// Blocks until `time` has passed on this clock. Called while a store is opened.
     ///
-    /// By default the thread sleeps. A manual clock advances instead.
+    /// The default implementation sleeps. A manual clock advances instead.
     #[expect(clippy::disallowed_methods, reason = "opening a store may have to wait for its clock")]
     fn pass(&self, time: Duration) {
         std::thread::sleep(time);
@@ -214,11 +214,12 @@ fn monotonic_micros() -> u64 {
     from_timespec(rustix::time::clock_gettime(rustix::time::ClockId::Boottime))
 }
 
-/// Returns the thread's last reading of the clock, if it was made in the current tick of the kernel; else reads the clock.
+/// Returns the thread's last reading of the clock if it was made in the current tick of the kernel,
+/// and otherwise reads the clock.
 ///
-/// The kernel counts its ticks, of 1 to 10 ms, also while this thread or any other is kept from running. A machine that wakes up
-/// from suspend counts ticks before it lets processes run. So the reading is right up to a tick. The kernel's count of ticks costs
-/// a fourth of a reading.
+/// The kernel counts its ticks, of 1 to 10 ms, also while this thread or any other does not run.
+/// After a suspension of the machine it counts ticks before processes run. So the returned time is
+/// at most a tick old. Reading the count of ticks takes a fourth of the time of a reading.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 #[inline]
 fn recent_micros() -> u64 {

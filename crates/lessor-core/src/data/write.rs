@@ -15,7 +15,7 @@ pub struct ConditionalWrite<'a> {
     pub not_before: Option<Timestamp>,
     /// The time of the store's clock from which the write is not allowed any more.
     pub not_after: Option<Timestamp>,
-    /// Whether the write delivers an outcome, which carries the time of the write. See
+    /// True if the write delivers an outcome, which carries the time of the write. See
     /// [`ConditionalWrite::stamped`].
     pub is_outcome: bool,
 }

@@ -70,9 +70,9 @@ struct Entry {
     due: Timestamp,
     renewal: Option<Renewal>,
     check_at: Timestamp,
-    /// Whether a request to the store is in progress.
+    /// True if a request to the store is in progress.
     busy: bool,
-    /// Whether another party may have changed the record.
+    /// True if another party may have changed the record.
     hinted: bool,
 }
 

@@ -10,13 +10,13 @@ use crate::data::time::Timestamp;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Closed {
-    /// Whether all dropped leases were abandoned at the store. The others lapse at the end of their
+    /// True if all dropped leases were abandoned at the store. The others lapse at the end of their
     /// ttl.
     pub gave_up: bool,
-    /// Whether the store is closed and has released its resources, such as its folder. If not, the
+    /// True if the store is closed and has released its resources, such as its folder. If not, the
     /// closing continues in the background.
     pub released: bool,
-    /// Whether the store has completed its housekeeping. If not, the rest is done after the next
+    /// True if the store has completed its housekeeping. If not, the rest is done after the next
     /// opening.
     pub tidied: bool,
 }

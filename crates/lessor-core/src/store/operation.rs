@@ -1,7 +1,8 @@
 //! The operation that the engine passes to a store: a command on one key.
 //!
-//! An operation knows every lease rule, so that a store needs to know none. The store brings the record and its clock; the
-//! operation decides, changes the record, and reports the answer to its caller.
+//! An operation contains every lease rule, so that stores implement none. The store provides the
+//! record and its clock; the operation decides, changes the record, and reports the answer to its
+//! caller.
 
 mod executed;
 mod lend;
@@ -40,32 +41,32 @@ use crate::sync::pending::Pending;
 
 /// A command on one key, borrowed from a caller that waits for it.
 ///
-/// A store carries an operation out in one of two ways:
-/// - If the record is in memory, the store locks it and calls [`apply`](Self::apply) with its clock. Where a shared lock is
-///   cheaper, the store calls [`answer`](Self::answer) first.
+/// A store executes an operation in one of two ways:
+/// - If the record is in memory, the store locks it and calls [`apply`](Self::apply) with its
+///   clock. Where a shared lock is cheaper, the store calls [`answer`](Self::answer) first.
 /// - If the store has to wait, it keeps the operation with [`to_owned`](Self::to_owned) and returns
 ///   [`Execution::Later`].
 ///
 /// [`Cas`](crate::Cas) does both for a store that compares and swaps.
 pub struct Operation<'a> {
     text: &'a str,
-    /// The caller's key, if it has one.
+    /// The key, if the caller has one in this form.
     known: Option<&'a Key>,
-    /// The key, once one had to be made.
+    /// The key, once it had to be created.
     made: &'a mut Option<Key>,
     request: Request<'a>,
     retention: Duration,
     guess: Guess<'a>,
     engine: Option<&'a dyn EngineParts>,
-    /// The lease id is there: chosen by the caller, or drawn.
+    /// True if the caller chose the lease id, or it has been generated.
     has_id: bool,
-    /// Everything is there that a grant needs.
+    /// True if the lease id and the holder's label are set.
     is_prepared: bool,
     /// Receives the answer while the record is locked.
     sink: &'a mut (dyn FnMut(Report<'_>) + Send + Sync),
 }
 
-/// The parts of an engine that an operation uses.
+/// The functions of an engine that an operation uses.
 pub(crate) trait EngineParts: Sync {
     fn draw_lease_id(&self) -> Result<LeaseId, Error>;
     fn default_holder(&self) -> Option<&str>;
@@ -84,19 +85,19 @@ enum Request<'a> {
 /// The record that the engine expects under the key before anything has been read.
 #[derive(Clone, Copy)]
 pub(crate) enum Guess<'a> {
-    /// None, as for a fresh key.
+    /// No record, as for a new key.
     Absent,
-    /// The one that was granted to this holder.
+    /// The record that was granted to this holder.
     Granted(LeaseId, &'a Granted),
-    /// The one that this holder wrote last.
+    /// The record that this holder wrote last.
     Record(&'a Record),
     /// Unknown: the record is read first.
     None,
 }
 
-/// Proof that an operation was decided upon the record. The answer is in the operation.
+/// Proof that an operation was applied to the record. The answer is in the operation.
 #[derive(Clone, Copy, Debug)]
-#[must_use = "the engine needs it back, in `Execution::Done`"]
+#[must_use = "return it to the engine in `Execution::Done`"]
 pub struct Applied {
     is_write: bool,
     is_end: bool,
@@ -110,8 +111,9 @@ impl Applied {
         self.is_write
     }
 
-    /// Returns whether the record has ended, and counts for nothing but its token. A store may drop it in the same atomic step if its
-    /// clock has reached [`Record::purge_at`]; otherwise a purge drops it.
+    /// Returns whether the record has ended, so that only its token matters. A store may drop it in
+    /// the same atomic step if its clock has reached [`Record::purge_at`]; otherwise a purge drops
+    /// it.
     #[inline]
     #[must_use]
     pub fn is_end(self) -> bool {
@@ -126,7 +128,7 @@ impl Applied {
     }
 }
 
-/// The state of an operation when [`Store::execute`](crate::Store::execute) returns.
+/// The result of [`Store::execute`](crate::Store::execute).
 #[derive(Debug)]
 #[must_use]
 #[expect(
@@ -134,14 +136,14 @@ impl Applied {
     reason = "it is matched where it is made, and an answer at once is the common case"
 )]
 pub enum Execution {
-    /// The operation is done, and holds its answer.
+    /// The operation is done, and contains its answer.
     Done(Applied),
-    /// The answer comes with this reply.
+    /// The answer arrives with this reply.
     Later(Reply<Executed>),
 }
 
 impl Execution {
-    /// Returns an execution that failed at once.
+    /// Returns the execution of an operation that failed immediately.
     pub fn failed(error: StoreError) -> Self {
         Self::Later(Pending::ready(Err(error)))
     }
@@ -198,7 +200,7 @@ impl<'a> Operation<'a> {
         }
     }
 
-    /// Returns an operation of an operator, or of the engine itself.
+    /// Returns an operation for an operator, or for the engine itself.
     pub(crate) fn command(
         engine: &'a dyn EngineParts,
         retention: Duration,
@@ -244,7 +246,7 @@ impl<'a> Operation<'a> {
         }
     }
 
-    /// Returns the operation in a form that the store can keep while it waits.
+    /// Returns the operation in a form that the store can keep while it waits for I/O.
     pub fn to_owned(&mut self) -> OwnedOperation {
         self.prepare();
         let key = self.to_key();
@@ -263,7 +265,7 @@ impl<'a> Operation<'a> {
         OwnedOperation::of(key, command, self.retention, self.has_id)
     }
 
-    /// Returns the lease id under which a grant may have been made.
+    /// Returns the lease id of a grant that this operation may have made.
     #[inline]
     pub(crate) fn lease_id(&self) -> Option<LeaseId> {
         self.requested().filter(|_| self.has_id).map(|acquire| acquire.lease_id)
@@ -293,13 +295,14 @@ impl<'a> Operation<'a> {
         !matches!(self.guess, Guess::None)
     }
 
-    /// Makes the lease id and the key, which a grant needs and a refusal does not. A store calls it before it takes the lock
-    /// for [`apply`](Self::apply), so that the lock is held for less time; otherwise `apply` does it.
+    /// Creates the lease id and the key, which a grant needs and a refusal does not. A store may
+    /// call this before it locks the record for [`apply`](Self::apply), so that the lock is held
+    /// for less time. Otherwise `apply` does it.
     #[inline]
     pub fn prepare(&mut self) {
         if !self.is_prepared {
             let _ = self.to_key();
-            // A failure is reported by `apply`, which tries again.
+            // `apply` tries again, and reports a failure.
             let _ = self.draw();
         }
     }
@@ -324,16 +327,17 @@ impl<'a> Operation<'a> {
         Ok(())
     }
 
-    /// Returns whether [`answer`](Self::answer) may have an answer.
+    /// Returns whether [`answer`](Self::answer) can return an answer for this operation.
     #[inline]
     #[must_use]
     pub fn may_read(&self) -> bool {
         self.requested().is_some()
     }
 
-    /// Answers the operation if nothing has to be written for it; else returns `None`, and nothing has happened.
+    /// Answers the operation if no write is necessary. Otherwise returns `None` without any effect.
     ///
-    /// `now` is the store's clock, read while `current` cannot change. A shared lock is enough.
+    /// `now` is a reading of the store's clock from a time when `current` cannot change. A shared
+    /// lock is enough.
     #[inline]
     #[must_use]
     pub fn answer(&mut self, current: &Record, now: Timestamp) -> Option<Applied> {
@@ -344,8 +348,8 @@ impl<'a> Operation<'a> {
         Some(Applied::NOTHING)
     }
 
-    /// Answers like [`answer`](Self::answer), by a reading of the store's clock that may be up to a second old. Returns `None` if the
-    /// answer may change within that second.
+    /// Answers like [`answer`](Self::answer), with a reading of the store's clock that may be up to
+    /// a second old. Returns `None` if the answer can change within that second.
     #[inline]
     #[must_use]
     pub fn answer_recent(&mut self, current: &Record, recent: Timestamp) -> Option<Applied> {
@@ -355,8 +359,9 @@ impl<'a> Operation<'a> {
 
     /// Decides the operation, and changes the record in `slot` accordingly.
     ///
-    /// The store holds its lock on the record from before it reads its clock, `now`, until after this call. `floor` is the highest token
-    /// of any record that the store has dropped, under any key: no grant gets a token that is not above it.
+    /// The store must hold its lock on the record from before it reads its clock, `now`, until
+    /// after this call. `floor` is the highest token of any record that the store has dropped,
+    /// under any key. Every grant gets a token above it.
     #[inline]
     pub fn apply(&mut self, slot: RecordSlot<'_>, floor: Option<Token>, now: Timestamp) -> Applied {
         if let Err(error) = self.draw() {
@@ -373,7 +378,8 @@ impl<'a> Operation<'a> {
                 let answer = plan.make(record.body_mut());
                 is_end = matches!(answer, Answer::Forgotten(_));
                 self.report(&answer, record);
-                // The look comes under the lock: a waiter that is not seen here reads the record after it.
+                // Checked under the lock, so that a waiter which registers later reads the new
+                // record.
                 if self.is_watched() {
                     (self.sink)(Report::Written(record, now));
                 }
@@ -383,7 +389,8 @@ impl<'a> Operation<'a> {
         Applied { is_write: true, is_end }
     }
 
-    /// Applies an operation that writes nothing, or is a plain write. Kept out of the way of those that do.
+    /// Applies an operation that writes nothing, or is a plain write. A separate function, so that
+    /// the common case stays small.
     #[inline(never)]
     fn apply_rare(&mut self, slot: RecordSlot<'_>, floor: Option<Token>, now: Timestamp) -> Applied {
         if let Request::Swap(change) = self.request {
@@ -401,7 +408,7 @@ impl<'a> Operation<'a> {
         Applied::NOTHING
     }
 
-    /// Decides upon a copy of the record, for a store that compares and swaps.
+    /// Decides on a copy of the record, for a store that compares and swaps.
     #[inline]
     pub(crate) fn decide(&mut self, current: Option<&Record>, now: Timestamp) -> Decision {
         match (self.draw(), &self.request) {
@@ -419,7 +426,7 @@ impl<'a> Operation<'a> {
         Applied::WRITE
     }
 
-    /// Reports an answer for which nothing was written.
+    /// Reports an answer without a write.
     pub(crate) fn answered(&mut self, answer: &Result<Answer, Error>) -> Applied {
         (self.sink)(match answer {
             Ok(answer) => Report::Answer(answer),
@@ -471,7 +478,7 @@ impl Request<'_> {
     }
 }
 
-/// Carries out a plain conditional write.
+/// Executes a plain conditional write.
 fn swap(
     change: &OwnedConditionalWrite,
     slot: RecordSlot<'_>,

@@ -74,7 +74,7 @@ impl Page {
 pub struct Purged {
     /// The number of removed records, at most the limit of the call.
     pub dropped: usize,
-    /// Whether more records may be due. False if nothing is due any more.
+    /// True if more records may be due. False if nothing is due any more.
     pub more: bool,
 }
 

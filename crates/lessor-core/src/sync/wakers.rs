@@ -28,7 +28,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 const BLOCKED_AFTER: Duration = Duration::from_millis(1);
 
 thread_local! {
-    /// Whether only futures of an engine or of a store are polled on this thread.
+    /// True if only futures of an engine or of a store are polled on this thread.
     static OWN_THREAD: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -44,7 +44,7 @@ pub fn mark_own_thread() {
 /// The waker of a waiting caller.
 pub struct CallerWaker {
     waker: Waker,
-    /// Whether the waker runs no caller's code: it belongs to [`block_on`](crate::block_on), or to
+    /// True if the waker runs no caller's code: it belongs to [`block_on`](crate::block_on), or to
     /// a thread that polls only futures of an engine or of a store.
     in_place: bool,
 }
@@ -89,9 +89,9 @@ struct State {
     queue: VecDeque<Waker>,
     threads: usize,
     idle: usize,
-    /// Whether a thread checks that the others make progress, or is about to.
+    /// True if a thread checks that the others make progress, or is about to.
     watching: bool,
-    /// Whether the next thread that wakes up has to become the watching one.
+    /// True if the next thread that wakes up has to become the watching one.
     watch_next: bool,
     closed: bool,
 }

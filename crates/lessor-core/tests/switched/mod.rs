@@ -12,9 +12,9 @@ use parking_lot::Mutex;
 pub(crate) struct Switches {
     records: Arc<MemoryStore>,
     below: Arc<dyn Store>,
-    /// Whether `now` fails.
+    /// True if `now` fails.
     pub(crate) clock_fails: AtomicBool,
-    /// Whether `load` fails.
+    /// True if `load` fails.
     pub(crate) loads_fail: AtomicBool,
     /// The number of the next calls of `swap` that fail.
     pub(crate) failing_swaps: AtomicUsize,
@@ -23,7 +23,7 @@ pub(crate) struct Switches {
     /// The number of calls of `purge` that have begun.
     pub(crate) purges: AtomicUsize,
     pub(crate) loads: AtomicUsize,
-    /// Whether engines are not notified of writes by others.
+    /// True if engines are not notified of writes by others.
     is_silent: bool,
 }
 

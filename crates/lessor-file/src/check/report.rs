@@ -68,7 +68,7 @@ pub enum Verdict {
     /// The log can be opened.
     #[non_exhaustive]
     Sound {
-        /// Whether the log was closed cleanly.
+        /// True if the log was closed cleanly.
         closed: bool,
         /// The position of a frame that was not written completely. It was never acknowledged, and
         /// the next opening discards it.

@@ -42,7 +42,7 @@ pub enum TruncateFrom {
     Lsn(u64),
 }
 
-/// What a truncation loses.
+/// The entries that a truncation loses.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Truncation {

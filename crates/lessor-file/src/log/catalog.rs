@@ -29,14 +29,14 @@ pub(crate) struct Catalog {
     first_own: u64,
     /// The log was opened with so many segments that a compaction is due.
     is_crowded: AtomicBool,
-    /// How often a sync of the folder failed. The names of new files may be lost by that.
+    /// The number of failed syncs of the folder. The names of new files may be lost after one.
     failed_folder_syncs: AtomicU64,
 }
 
 /// A frame in an open file.
 pub(crate) struct FrameAt {
     pub(crate) file: Arc<dyn File>,
-    /// Where the frame begins.
+    /// The position of the frame.
     pub(crate) offset: u64,
     /// The name of the file, for messages.
     pub(crate) name: String,

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use lessor_core::{Clock, SystemClock, Timestamp};
 
-/// How far ahead the clock is reserved, in µs.
+/// The time by which the clock is reserved in advance, in µs.
 const RESERVE_MICROS: u64 = 200_000;
 
 /// The clock of a log and its reservation. All times are in µs since 1970.
@@ -24,7 +24,7 @@ const RESERVE_MICROS: u64 = 200_000;
 pub(crate) struct ClockReservation {
     source: ClockSource,
     clock: Arc<dyn Clock>,
-    /// How far the running time is ahead of `clock`.
+    /// The difference between the running time and `clock`.
     shift: u64,
     /// No earlier time is returned.
     floor: u64,
@@ -34,7 +34,7 @@ pub(crate) struct ClockReservation {
     latest_unreserved: AtomicU64,
 }
 
-/// What the time is read from.
+/// The source of the time.
 #[derive(Clone, Debug)]
 pub(crate) enum ClockSource {
     System,

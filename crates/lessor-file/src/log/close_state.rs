@@ -9,14 +9,14 @@ use lessor_core::StoreError;
 use lessor_core::store::{CallerWaker, Closing, Notifier};
 use parking_lot::Mutex;
 
-/// How much compaction a close may do.
+/// The amount of compaction that a close may do.
 #[derive(Clone, Debug)]
 pub(crate) enum CloseLimit {
     /// All that is worthwhile.
     All,
-    /// As much as fits before a deadline.
+    /// The amount that fits before a deadline.
     Until(Closing),
-    /// As much as takes no noticeable time.
+    /// The amount that takes no noticeable time.
     Little,
 }
 

@@ -58,7 +58,7 @@ pub(crate) struct Staging {
 #[derive(Debug)]
 pub(crate) struct Writer {
     pub(crate) segment: Arc<Segment>,
-    /// Where the next frame begins.
+    /// The position of the next frame.
     pub(crate) at: u64,
     /// The checksum of the last frame's header.
     pub(crate) last: u32,
@@ -98,7 +98,7 @@ pub(crate) enum ClaimKind {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Staged {
     pub(crate) lsn: u64,
-    /// Where the entry begins in the frame's data.
+    /// The position of the entry in the frame's data.
     pub(crate) position: u32,
 }
 

@@ -8,7 +8,7 @@ use parking_lot::{Condvar, Mutex};
 /// A gate before one kind of call on one file. It is open at first.
 #[derive(Default)]
 pub(crate) struct Gate {
-    /// Whether it is closed, and the number of calls that wait.
+    /// True if it is closed, and the number of calls that wait.
     state: Mutex<(bool, usize)>,
     changed: Condvar,
 }

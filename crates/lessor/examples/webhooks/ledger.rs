@@ -34,7 +34,7 @@ pub(crate) struct Line {
     pub(crate) run: u64,
     #[serde(rename = "outcome")]
     pub(crate) what: What,
-    /// How the previous grant ended.
+    /// The end of the previous grant.
     pub(crate) after: Option<After>,
 }
 
@@ -80,7 +80,7 @@ pub(crate) struct Ledger {
     /// The file lock excludes other processes, but not other threads of this process.
     writing: Mutex<()>,
     run: u64,
-    /// Whether lines are synced. They must be as durable as the store, so that no record outlives
+    /// True if lines are synced. They must be as durable as the store, so that no record outlives
     /// its effect.
     durability: Durability,
     /// The error of a failed write, after which no more work is done.

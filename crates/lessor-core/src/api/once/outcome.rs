@@ -59,7 +59,7 @@ pub enum OnceError<T, E> {
     Overruled {
         /// The state of the record.
         state: State,
-        /// What the work returned, which is discarded.
+        /// The value that the work returned, which is discarded.
         work: Result<T, E>,
     },
     /// The result of the work is too large, or its JSON would not read back. The failure
@@ -76,7 +76,7 @@ pub enum OnceError<T, E> {
     /// work may run again.
     #[non_exhaustive]
     Unrecorded {
-        /// What the work returned.
+        /// The value that the work returned.
         work: Result<T, E>,
         /// The last error.
         error: Error,

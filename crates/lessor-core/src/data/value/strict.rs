@@ -31,7 +31,7 @@ pub(super) fn reason(error: &serde_json::Error) -> &'static str {
 /// Forwards to a JSON serializer. Refuses values that would not read back.
 pub(super) struct Strict<S> {
     inner: S,
-    /// Whether the value is the content of a `Some`.
+    /// True if the value is the content of a `Some`.
     in_some: bool,
 }
 

@@ -83,7 +83,7 @@ struct State<R, W> {
     /// The number of readings that have begun.
     begun: u64,
     in_flight: bool,
-    /// Whether another reading was requested after the one in flight began.
+    /// True if another reading was requested after the one in flight began.
     again: bool,
     failures: u32,
     latest: Option<Latest<R>>,
@@ -116,11 +116,11 @@ struct Offer {
 pub(crate) struct Effects<W> {
     /// The waiters to wake.
     pub(crate) wake: Vec<W>,
-    /// Whether the caller has to begin a reading.
+    /// True if the caller has to begin a reading.
     pub(crate) read: bool,
     /// The time at which [`Watched::pass_on`] has to be called.
     pub(crate) pass_on_at: Option<u64>,
-    /// Whether the key has no waiters any more.
+    /// True if the key has no waiters any more.
     pub(crate) ended: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The answer of an operation that came with a reply.
+//! The answer of an operation that arrived with a reply.
 
 use super::report::{Report, is_write};
 use crate::data::error::Error;
@@ -7,12 +7,13 @@ use crate::data::time::Timestamp;
 use crate::rules::{Answer, found};
 use crate::store::types::CasResult;
 
-/// The answer to an [`OwnedOperation`](super::OwnedOperation), and the record that was written for it. Opaque to stores.
+/// The answer to an [`OwnedOperation`](super::OwnedOperation), and the record that was written for
+/// it. Opaque to stores.
 #[derive(Debug)]
-#[must_use = "it holds the answer that the caller waits for"]
+#[must_use = "it contains the answer that the caller waits for"]
 pub struct Executed {
     pub(crate) outcome: Outcome,
-    /// The record that was written, and when.
+    /// The record that was written, and the time of the write.
     pub(crate) written: Option<(Record, Timestamp)>,
 }
 
@@ -52,9 +53,10 @@ impl Executed {
         }
     }
 
-    /// Returns the same answer for a write that was not confirmed by the store, but was found in `record`.
+    /// Returns the answer for an unconfirmed write that was found in `record`.
     ///
-    /// A store that decides by itself uses it after a commit whose reply was lost: see [`Unconfirmed`](crate::store::Unconfirmed).
+    /// For stores that decide themselves, after a commit whose reply was lost: see
+    /// [`Unconfirmed`](crate::store::Unconfirmed).
     pub fn found(self, record: &Record, now: Timestamp) -> Self {
         match self.outcome {
             Outcome::Answer(answer) => Self::stored(found(record, answer), record.clone(), now),

@@ -1,4 +1,4 @@
-//! An owned operation in its borrowed form.
+//! Lends an owned operation in its borrowed form.
 
 use super::executed::{Executed, Outcome};
 use super::owned::{OwnedOperation, OwnedRequest};
@@ -10,7 +10,7 @@ use crate::data::record::{Record, Token};
 use crate::data::time::Timestamp;
 
 impl OwnedOperation {
-    /// Answers the operation if nothing has to be written for it: see [`Operation::answer`].
+    /// Answers the operation if no write is necessary: see [`Operation::answer`].
     #[must_use]
     pub fn answer(&self, current: &Record, now: Timestamp) -> Option<Executed> {
         let (answered, executed) = self.lend(|operation| operation.answer(current, now));

@@ -12,14 +12,15 @@ use crate::data::time::Timestamp;
 use crate::data::write::OwnedConditionalWrite;
 use crate::rules::{Command, Decision, decide};
 
-/// An [`Operation`](super::Operation) that a store keeps while it waits. Borrows nothing, and is `Send` and `Sync`.
+/// An [`Operation`](super::Operation) that a store keeps while it waits. Borrows nothing, and is
+/// `Send` and `Sync`.
 pub struct OwnedOperation {
     pub(super) key: Key,
     pub(super) request: OwnedRequest,
     pub(super) retention: Duration,
-    /// False if no lease id could be drawn.
+    /// False if the generation of a lease id failed.
     pub(super) has_id: bool,
-    /// The expected record, if there is an expectation.
+    /// The expected record (`Some(None)` for no record), or `None` without an expectation.
     pub(super) guess: Option<Option<Record>>,
 }
 
@@ -29,11 +30,11 @@ pub(super) enum OwnedRequest {
     Swap(Box<OwnedConditionalWrite>),
 }
 
-/// A decision upon a record at a time, in place of the machine's.
+/// Replaces the rules: decides on a record and a time.
 pub(super) type Rules = dyn Fn(Option<&Record>, Timestamp) -> Decision + Send + Sync;
 
 impl OwnedOperation {
-    /// Returns an operation such as an engine with this retention makes, for tests of stores.
+    /// Returns an operation as an engine with this retention creates it, for tests of stores.
     #[doc(hidden)]
     #[must_use]
     pub fn new(key: Key, command: Command, retention: Duration) -> Self {
@@ -48,8 +49,8 @@ impl OwnedOperation {
         Self { key, request, retention: Duration::ZERO, has_id: true, guess: None }
     }
 
-    /// Returns an operation that is decided by `rules`, for models that plant faults in the rules. Only [`Cas`](crate::Cas) carries it
-    /// out.
+    /// Returns an operation that `rules` decide, for models that plant faults in the rules. Only
+    /// [`Cas`](crate::Cas) executes it.
     #[doc(hidden)]
     #[must_use]
     pub fn with_rules(
@@ -68,7 +69,8 @@ impl OwnedOperation {
         Self { key, request: OwnedRequest::Command(command), retention, has_id, guess: None }
     }
 
-    /// Returns the operation with the record that it expects, which saves a reading where that is right.
+    /// Returns the operation with an expected record, which saves a reading if the expectation is
+    /// right.
     #[doc(hidden)]
     #[must_use]
     pub fn expecting(self, record: Option<Record>) -> Self {
@@ -81,7 +83,7 @@ impl OwnedOperation {
         &self.key
     }
 
-    /// Decides upon a copy of the record.
+    /// Decides on a copy of the record.
     pub(crate) fn decide(&self, current: Option<&Record>, now: Timestamp) -> Decision {
         match &self.request {
             OwnedRequest::Command(Command::Acquire(_)) if !self.has_id => Decision::Refuse(no_lease_id()),

@@ -6,20 +6,21 @@ use crate::data::time::Timestamp;
 use crate::rules::{Answer, KeyStatus};
 use crate::store::types::CasResult;
 
-/// A part of an operation's answer, reported while the record is locked. Everything is borrowed, so that nothing has to be
-/// moved or dropped on the way.
+/// A part of an operation's answer, reported while the record is locked. Contains only references,
+/// so that nothing is moved or dropped.
 #[derive(Clone, Copy)]
 pub(crate) enum Report<'r> {
-    /// A lease was granted; this is the record.
+    /// A lease was granted with this record.
     Granted(&'r Record),
-    /// The key cannot be acquired, and this is why.
+    /// The key cannot be acquired, for this reason.
     Stands(KeyStatus, &'r Record, Timestamp),
     /// Any other answer.
     Answer(&'r Answer),
     Refused(&'r Error),
     /// The answer to a plain conditional write.
     Swapped(&'r CasResult),
-    /// The record as it was written, and when. Follows the answer if the key may be watched.
+    /// The record that was written, and the time of the write. Follows the answer if the key may be
+    /// watched.
     Written(&'r Record, Timestamp),
 }
 

@@ -1,12 +1,13 @@
-//! The place of a record in a store.
+//! The place for a record in a store.
 
 use std::fmt;
 
 use crate::data::record::Record;
 
-/// The place of a record in a store, while no other party can read or change it.
+/// The place for a record in a store, while no other thread can read or change it.
 ///
-/// Made from `&mut Record` for a record that is there, and from `&mut Option<Record>` for a place that may be vacant.
+/// Created from `&mut Record` for an existing record, and from `&mut Option<Record>` for a place
+/// that may be empty.
 pub struct RecordSlot<'a>(pub(super) Slot<'a>);
 
 pub(super) enum Slot<'a> {

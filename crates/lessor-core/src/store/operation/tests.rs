@@ -1,7 +1,7 @@
 use super::*;
 use crate::rules::tests::plain::{Plain, at};
 
-/// An engine that cannot draw a lease id.
+/// An engine that cannot generate lease ids.
 struct NoIds;
 
 impl EngineParts for NoIds {
@@ -22,7 +22,8 @@ fn acquire() -> Acquire {
     Acquire::new(LeaseId::from_bytes([0; 16]), Duration::from_secs(60))
 }
 
-/// Passes an operation whose lease id cannot be drawn to `run`. Returns whether it was refused for that.
+/// Passes an operation without a lease id to `run`. Returns whether it was refused because none can
+/// be generated.
 fn without_id(run: impl FnOnce(&mut Operation<'_>)) -> bool {
     let (mut acquire, mut made, mut is_refused) = (acquire(), None, false);
     let mut sink = |report: Report<'_>| match report {
@@ -34,7 +35,7 @@ fn without_id(run: impl FnOnce(&mut Operation<'_>)) -> bool {
     is_refused
 }
 
-/// A grant that was made under an id that was never drawn would belong to every caller without an id.
+/// A grant under the placeholder id would belong to every caller without an id.
 #[test]
 fn p1_nothing_is_granted_without_a_lease_id() {
     let mut slot = None;
@@ -52,7 +53,7 @@ fn p1_nothing_is_granted_without_a_lease_id() {
     assert!(slot.is_none());
 }
 
-/// A refusal needs no lease id, so it is given although none can be drawn.
+/// A refusal needs no lease id, so it is returned although none can be generated.
 #[test]
 fn a_refusal_draws_no_lease_id() {
     let held = Plain::granted().record();
@@ -65,7 +66,7 @@ fn a_refusal_draws_no_lease_id() {
     assert!(stands);
 }
 
-/// An operation is moved by no one and dropped for nothing on the path of a store in memory.
+/// The in-memory store executes operations without dropping anything.
 #[test]
 fn an_operation_has_nothing_to_drop() {
     assert!(!std::mem::needs_drop::<Operation<'_>>());

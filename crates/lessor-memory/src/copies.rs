@@ -1,4 +1,5 @@
-//! The records that a thread has read most recently, so that it can answer for a hot key without the shard's lock.
+//! Copies of the records that a thread has read most recently, so that it can answer for a hot key
+//! without locking the shard.
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,31 +7,31 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use lessor_core::store::{Applied, Operation};
 use lessor_core::{Key, Record, Timestamp};
 
-/// A copy of a record, which counts as long as no record of its shard was changed.
-struct Sighting {
+/// A copy of a record. Valid as long as no record of its shard is changed.
+struct CachedRecord {
     store: StoreId,
-    /// The shard's count of changes when the record was read.
+    /// The shard's number of changes when the record was read.
     changes: u64,
     key: Key,
     record: Record,
-    /// The time at which the record was read. An answer is not earlier.
+    /// The time at which the record was read. Answers are never given for an earlier time.
     read_at: Timestamp,
 }
 
 struct Place {
     /// The hash that was read last. A record is copied when its key is read twice in a row.
     hash: u64,
-    sighting: Option<Sighting>,
+    cached: Option<CachedRecord>,
 }
 
 const PLACES: usize = 16;
 
 thread_local! {
-    static SIGHTINGS: RefCell<[Place; PLACES]> =
-        const { RefCell::new([const { Place { hash: 0, sighting: None } }; PLACES]) };
+    static COPIES: RefCell<[Place; PLACES]> =
+        const { RefCell::new([const { Place { hash: 0, cached: None } }; PLACES]) };
 }
 
-/// Tells the stores of a process apart.
+/// Identifies a store within the process.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) struct StoreId(u64);
 
@@ -46,8 +47,9 @@ fn place(hash: u64) -> usize {
     usize::try_from(hash % PLACES as u64).unwrap_or_default()
 }
 
-/// Answers an operation by the thread's copy of the record. `changes` is the shard's count, read after the operation began, and
-/// `recent` a recent time of the store's clock.
+/// Answers an operation from the thread's copy of the record. `changes` is the shard's number of
+/// changes, read after the operation began, and `recent` returns a recent time of the store's
+/// clock.
 #[inline]
 pub(super) fn answer(
     store: StoreId,
@@ -59,29 +61,30 @@ pub(super) fn answer(
     let answer = |places: &RefCell<[Place; PLACES]>| {
         let places = places.try_borrow().ok()?;
         let place = places.get(place(hash))?;
-        let sighting = place.sighting.as_ref().filter(|_| place.hash == hash)?;
-        if sighting.store != store
-            || sighting.changes != changes
-            || sighting.key.as_bytes() != operation.key_bytes()
+        let cached = place.cached.as_ref().filter(|_| place.hash == hash)?;
+        if cached.store != store
+            || cached.changes != changes
+            || cached.key.as_bytes() != operation.key_bytes()
         {
             return None;
         }
-        operation.answer_recent(&sighting.record, recent().max(sighting.read_at))
+        operation.answer_recent(&cached.record, recent().max(cached.read_at))
     };
-    SIGHTINGS.try_with(answer).ok().flatten()
+    COPIES.try_with(answer).ok().flatten()
 }
 
-/// Keeps a copy of a record that was read, if it is small and its key was read before.
+/// Keeps a copy of a record that was read, if it is small and the previous read was of the same
+/// key.
 #[inline]
 pub(super) fn keep(store: StoreId, hash: u64, changes: u64, key: &Key, record: &Record, read_at: Timestamp) {
-    let _ = SIGHTINGS.try_with(|places| {
+    let _ = COPIES.try_with(|places| {
         let Ok(mut places) = places.try_borrow_mut() else { return };
         let Some(place) = places.get_mut(place(hash)) else { return };
         if place.hash != hash {
             place.hash = hash;
             return;
         }
-        place.sighting = is_small(record).then(|| Sighting {
+        place.cached = is_small(record).then(|| CachedRecord {
             store,
             changes,
             key: key.clone(),
@@ -91,7 +94,7 @@ pub(super) fn keep(store: StoreId, hash: u64, changes: u64, key: &Key, record: &
     });
 }
 
-/// Returns whether a copy that outlives the record is no burden.
+/// Returns whether a copy may outlive the record.
 fn is_small(record: &Record) -> bool {
     record.result_len().unwrap_or(0) <= 64 && record.checkpoint_len().is_none()
 }
