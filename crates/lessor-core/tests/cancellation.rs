@@ -68,6 +68,38 @@ fn a_dropped_completion_has_happened_or_can_be_repeated() {
     }
 }
 
+/// The pending completion borrows nothing from the lease, so the lease can be dropped first.
+#[test]
+fn a_lease_that_is_dropped_while_it_is_completed_is_not_abandoned() {
+    let (engine, store) = late_engine();
+    let Acquisition::Acquired(lease) = engine.acquire("key").ttl(LONG).wait().unwrap() else { panic!() };
+    let loads = store.loads.load(Ordering::SeqCst);
+    let gate = store.gate.lock();
+    let completion = lease.complete("result");
+    drop(lease);
+    drop(gate);
+    let ack = completion.wait().unwrap();
+    assert!(!ack.is_late() && ack.version().as_u64() == 2, "{ack:?}");
+    // Closing the engine waits for leases that are being abandoned, which would read the record.
+    assert!(engine.close(SOON).wait().unwrap().is_complete());
+    assert_eq!(store.loads.load(Ordering::SeqCst), loads);
+}
+
+#[test]
+fn a_lease_that_is_dropped_before_its_completion_is_dropped_is_abandoned() {
+    for polls in 0..4 {
+        let (engine, store) = late_engine();
+        let Acquisition::Acquired(lease) = engine.acquire("key").ttl(LONG).wait().unwrap() else { panic!() };
+        let gate = store.gate.lock();
+        let completion = lease.complete("result");
+        drop(lease);
+        poll_and_drop(completion, polls);
+        drop(gate);
+        let state = settle(&engine, "key");
+        assert!(matches!(state, Some(State::Completed | State::Lapsed)), "after {polls} polls: {state:?}");
+    }
+}
+
 #[test]
 fn a_dropped_once_abandons_its_lease() {
     let (engine, _store) = late_engine();

@@ -15,7 +15,7 @@ use lessor_simdisk::{Call, CallKind, SimDisk};
 use lessor_testkit::ManualClock;
 use parking_lot::Mutex;
 
-type Asked = Pending<'static, Result<Acquisition, Error>>;
+type Asked = Pending<Result<Acquisition, Error>>;
 
 /// The callers during a compaction.
 #[derive(Default)]

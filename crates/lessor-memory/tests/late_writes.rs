@@ -164,7 +164,7 @@ fn p10_two_equal_writes_through_two_handles_are_not_both_acknowledged_as_written
                 while faults.held() == 0 {
                     std::thread::yield_now();
                 }
-                let first = write(&lease);
+                let first = write(&lease.handle());
                 assert!(faults.release_first());
                 (first, second.join().unwrap())
             });

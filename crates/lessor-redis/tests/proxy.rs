@@ -159,7 +159,7 @@ fn completes(world: &World, key: &str, dice: &mut Dice) {
     }
     // Through the lease, and by its id, as another process would.
     let by_id = one.lease_handle(key, *lease.lease_id()).unwrap();
-    let held: &LeaseHandle = if dice.below(2) == 0 { &lease } else { &by_id };
+    let held = if dice.below(2) == 0 { &lease.handle() } else { &by_id };
     repeat(world, key, held, |held| held.extend(LONG * 2).wait());
     repeat(world, key, held, |held| held.checkpoint_bytes(b"half").wait());
     let result = key.repeat(1 + usize::try_from(dice.below(300)).unwrap());
@@ -175,7 +175,7 @@ fn completes(world: &World, key: &str, dice: &mut Dice) {
 fn fails(world: &World, key: &str) {
     let World { one, other, .. } = world;
     let lease = acquire(world, one, key, LONG);
-    deliver(world, key, &lease, |held| held.fail_with("code", "why").wait());
+    deliver(world, key, &lease.handle(), |held| held.fail_with("code", "why").wait());
     match until_answered(world, key, false, || other.acquire(key).wait()).unwrap() {
         Acquisition::Failed(view) => assert_eq!(view.error_code(), Some("code"), "{key}"),
         answer => panic!("{key}: {answer:?}"),
@@ -193,17 +193,17 @@ fn fails(world: &World, key: &str) {
         second.token().as_u64(),
         until_answered(world, key, false, || lease.fail("code").wait()),
     );
-    deliver(world, key, &second, |held| held.complete_bytes(b"").wait());
+    deliver(world, key, &second.handle(), |held| held.complete_bytes(b"").wait());
 }
 
 fn releases(world: &World, key: &str) {
     let World { one, other, .. } = world;
     let lease = acquire(world, one, key, LONG);
-    deliver(world, key, &lease, |held| held.release().wait());
+    deliver(world, key, &lease.handle(), |held| held.release().wait());
     let second = acquire(world, other, key, LONG);
     assert!(second.token() > lease.token() && second.attempt() == 2, "{key}");
     assert_eq!(world.version(key), 3, "{key}");
-    deliver(world, key, &second, |held| held.cancel(None).wait());
+    deliver(world, key, &second.handle(), |held| held.cancel(None).wait());
 }
 
 /// Two rivals acquire a lease that has ended.
@@ -252,7 +252,7 @@ fn lapses(world: &World, key: &str) {
     refused(&|| stale.complete_bytes(b"stale").wait());
     refused(&|| stale.release().wait());
     assert_eq!(world.version(key), 2, "{key}: a stale holder changes nothing");
-    deliver(world, key, lease, |held| held.complete_bytes(b"fresh").wait());
+    deliver(world, key, &lease.handle(), |held| held.complete_bytes(b"fresh").wait());
 }
 
 /// One run for each message and each fault, as far as the number of runs goes. Further runs have a

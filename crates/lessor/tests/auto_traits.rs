@@ -31,8 +31,8 @@ all!(clone_send_sync: Engine, LeaseHandle, Key, View, Settings, Limits, Schedule
 all!(send_sync: Lease, Once<'_>, Resolve<'_>, Acquisition, Outcome<u8>, Listing, Ack, PreviousGrant);
 all!(send_sync: Backoff, Closed, CloseProgress, CloseStep, Durability, ErrorKind, Fingerprint, GrantEnd);
 all!(send_sync: LeaseId, OnFailed, OnLapsed, State, Timestamp, Token, Version);
-all!(send: Pending<'static, u8>, Close);
-all!(unpin: Pending<'static, u8>, Close);
+all!(send: Pending<u8>, Close);
+all!(unpin: Pending<u8>, Close);
 all!(error: lessor::Error, StoreError, Cause, JsonError, KeyError, LeaseIdError, OutOfRange);
 all!(error: OnceError<u8, std::io::Error>);
 

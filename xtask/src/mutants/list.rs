@@ -323,8 +323,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "lapsed-lease-is-not-lost",
-        file: "crates/lessor-core/src/api/lease.rs",
-        find: "            Err(Error::Lapsed) => grant.end(LAPSED),\n",
+        file: "crates/lessor-core/src/api/lease/grant.rs",
+        find: "            Err(Error::Lapsed) => self.end(LAPSED),\n",
         replace: "",
         test: core_in(
             &["--test", "holding"],
@@ -378,7 +378,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "holder-is-notified-too-late-of-a-lost-lease",
-        file: "crates/lessor-core/src/api/lease.rs",
+        file: "crates/lessor-core/src/api/lease/grant.rs",
         find: "Some(granted) => granted.expires_at.as_micros().saturating_sub(margin),",
         replace: "Some(granted) => granted.expires_at.as_micros().saturating_add(10 * margin),",
         test: core_in(&["--test", "waiting"], "p1_lost_fires_before_another_caller_can_be_granted_the_key"),
@@ -613,14 +613,21 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "dropped-lease-is-not-abandoned",
-        file: "crates/lessor-core/src/api/lease.rs",
-        find: "            abandon(&grant.shared, grant.key.clone(), grant.lease_id);",
-        replace: "            let _ = (grant, abandon);",
+        file: "crates/lessor-core/src/api/lease/grant.rs",
+        find: "            abandon(&self.shared, self.key.clone(), self.lease_id);",
+        replace: "            let _ = abandon;",
         test: core_in(&["--test", "executors"], "tokio_on_one_thread"),
     },
     Mutant {
+        name: "lease-is-abandoned-while-its-completion-is-in-progress",
+        file: "crates/lessor-core/src/api/lease/grant.rs",
+        find: "if self.ending.load(Ordering::SeqCst) == 0 && self.is_open() {",
+        replace: "if self.is_open() {",
+        test: core_in(&["--test", "cancellation"], "a_lease_that_is_dropped_while_it_is_completed"),
+    },
+    Mutant {
         name: "abandoned-lease-ends-at-the-estimated-time",
-        file: "crates/lessor-core/src/api/lease.rs",
+        file: "crates/lessor-core/src/api/lease/grant.rs",
         find: "            _ if matches!(act, HolderCommand::Abandon) => Guess::None,\n",
         replace: "",
         test: core_in(&["--test", "estimated_clock"], "an_abandoned_lease_ends_by_the_exact_clock"),

@@ -154,9 +154,9 @@ pub(crate) const VALUES: &[Mutant] = &[
     },
     Mutant {
         name: "limits-lose-a-failure",
-        file: "crates/lessor-core/src/api/lease.rs",
-        find: "self.act(HolderCommand::Fail(Failure { code: code.into(), detail: detail.map(Into::into) }))",
-        replace: "self.act_on(failure(&self.0.shared.settings, code, detail).map(HolderCommand::Fail))",
+        file: "crates/lessor-core/src/api/lease/handle.rs",
+        find: "self.0.act(HolderCommand::Fail(Failure { code: code.into(), detail: detail.map(Into::into) }))",
+        replace: "self.act_on(failure(self.limits(), code, detail).map(HolderCommand::Fail))",
         test: core(&["--test", "once_outcomes"], "a_small_limit_for_results"),
     },
     Mutant {

@@ -193,7 +193,7 @@ impl<'a> AcquireRequest<'a> {
     ///   [`Indeterminate`](crate::ErrorKind::Indeterminate), the lease may have been granted. The
     ///   engine abandons it, unless the caller chose the [`lease_id`](Self::lease_id).
     #[inline]
-    pub fn send(mut self) -> Pending<'static, Result<Acquisition, Error>> {
+    pub fn send(mut self) -> Pending<Result<Acquisition, Error>> {
         if let Err(error) = self.check() {
             return Pending::ready(Err(error));
         }
@@ -266,7 +266,7 @@ impl<'a> AcquireRequest<'a> {
 
 impl<'a> IntoFuture for AcquireRequest<'a> {
     type Output = Result<Acquisition, Error>;
-    type IntoFuture = Pending<'static, Self::Output>;
+    type IntoFuture = Pending<Self::Output>;
 
     #[inline]
     fn into_future(self) -> Self::IntoFuture {
@@ -334,7 +334,7 @@ impl Finish {
         (lease_id, granted): (LeaseId, Granted),
         resent: bool,
         written: Written,
-    ) -> Pending<'static, Result<Acquisition, Error>> {
+    ) -> Pending<Result<Acquisition, Error>> {
         let key = key.unwrap_or_else(|| Key::checked(text));
         if let Some((record, now)) = written {
             // The new lease ends the former one, which a holder may watch.
@@ -372,7 +372,7 @@ impl Finish {
         shared: &Arc<Handle>,
         operation: &mut Operation<'_>,
         reply: Reply<Executed>,
-    ) -> Pending<'static, Result<Acquisition, Error>> {
+    ) -> Pending<Result<Acquisition, Error>> {
         let (key, lease_id) = (operation.to_key(), operation.lease_id());
         let mut abandon_on_drop = AbandonOnDrop { shared: Arc::clone(shared), key, lease_id };
         reply.map(move |executed| {

@@ -99,7 +99,7 @@ async fn close(shared: Arc<Shared>, within: Duration, report: Report) -> Result<
 /// be called again.
 #[must_use = "the engine is closed by awaiting this or by `.wait()`"]
 pub struct Close {
-    pending: Pending<'static, Result<Closed, Error>>,
+    pending: Pending<Result<Closed, Error>>,
     report: Report,
 }
 

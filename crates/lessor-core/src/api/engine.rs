@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_lite::future;
 
 use crate::api::acquire::AcquireRequest;
-use crate::api::lease::LeaseHandle;
+use crate::api::lease::handle::LeaseHandle;
 use crate::api::once::Once;
 use crate::api::resolve::Resolve;
 use crate::api::within::refuse_own_work;
@@ -144,7 +144,7 @@ impl Engine {
     /// # Errors
     ///
     /// [`Error::Key`] if `key` is not a valid key, or an error of the store.
-    pub fn status(&self, key: &(impl AsRef<str> + ?Sized)) -> Pending<'static, Result<Option<View>, Error>> {
+    pub fn status(&self, key: &(impl AsRef<str> + ?Sized)) -> Pending<Result<Option<View>, Error>> {
         let key = match Key::new(key.as_ref()) {
             Ok(key) => key,
             Err(error) => return Pending::ready(Err(error.into())),
@@ -157,7 +157,7 @@ impl Engine {
     /// # Errors
     ///
     /// [`Error::Key`] if `key` is not a valid key, or an error of the store.
-    pub fn result(&self, key: &(impl AsRef<str> + ?Sized)) -> Pending<'static, Result<Option<View>, Error>> {
+    pub fn result(&self, key: &(impl AsRef<str> + ?Sized)) -> Pending<Result<Option<View>, Error>> {
         self.status(key).map(|view| Ok(view?.filter(View::is_finished)))
     }
 
@@ -181,7 +181,7 @@ impl Engine {
         &self,
         key: &(impl AsRef<str> + ?Sized),
         timeout: Duration,
-    ) -> Pending<'static, Result<Option<View>, Error>> {
+    ) -> Pending<Result<Option<View>, Error>> {
         let key = match Key::new(key.as_ref()) {
             Ok(key) => key,
             Err(error) => return Pending::ready(Err(error.into())),
@@ -221,12 +221,7 @@ impl Engine {
     /// # Errors
     ///
     /// [`Error::Invalid`] if `limit` is out of its range, or an error of the store.
-    pub fn list(
-        &self,
-        prefix: &str,
-        after: Option<Key>,
-        limit: usize,
-    ) -> Pending<'static, Result<Listing, Error>> {
+    pub fn list(&self, prefix: &str, after: Option<Key>, limit: usize) -> Pending<Result<Listing, Error>> {
         if !(1..=MAX_PAGE).contains(&limit) {
             let reason = format!("{limit} is not between 1 and {MAX_PAGE}");
             return Pending::ready(Err(Error::invalid("limit", reason)));
@@ -245,7 +240,7 @@ impl Engine {
     ///
     /// [`Error::Busy`] while the key has a live lease, [`Error::Key`] if `key` is not a valid key,
     /// or an error of the store.
-    pub fn forget(&self, key: &(impl AsRef<str> + ?Sized)) -> Pending<'static, Result<bool, Error>> {
+    pub fn forget(&self, key: &(impl AsRef<str> + ?Sized)) -> Pending<Result<bool, Error>> {
         self.forget_as(key.as_ref(), false)
     }
 
@@ -255,11 +250,11 @@ impl Engine {
     /// # Errors
     ///
     /// [`Error::Key`] if `key` is not a valid key, or an error of the store.
-    pub fn forget_forced(&self, key: &(impl AsRef<str> + ?Sized)) -> Pending<'static, Result<bool, Error>> {
+    pub fn forget_forced(&self, key: &(impl AsRef<str> + ?Sized)) -> Pending<Result<bool, Error>> {
         self.forget_as(key.as_ref(), true)
     }
 
-    fn forget_as(&self, key: &str, force: bool) -> Pending<'static, Result<bool, Error>> {
+    fn forget_as(&self, key: &str, force: bool) -> Pending<Result<bool, Error>> {
         match Key::new(key) {
             Ok(key) => self.handle().execute(key, Command::Forget { force }, |outcome| match outcome? {
                 (Answer::Forgotten(was), _) => Ok(was),
@@ -285,7 +280,7 @@ impl Engine {
     /// # Cancellation safety
     ///
     /// If the `Pending` is dropped, the remaining records are left.
-    pub fn purge(&self, limit: usize) -> Pending<'static, Result<usize, Error>> {
+    pub fn purge(&self, limit: usize) -> Pending<Result<usize, Error>> {
         let shared = Arc::clone(&self.shared);
         Pending::later(async move {
             let mut dropped = 0;
@@ -305,7 +300,7 @@ impl Engine {
     /// # Errors
     ///
     /// An error of the store.
-    pub fn now(&self) -> Pending<'static, Result<Timestamp, Error>> {
+    pub fn now(&self) -> Pending<Result<Timestamp, Error>> {
         self.shared.store.now().map(|now| Ok(now?))
     }
 

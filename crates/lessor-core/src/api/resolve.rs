@@ -34,23 +34,23 @@ impl<'a> Resolve<'a> {
 
     /// Stores that the work was done, with this result. The result is stored as JSON of at most
     /// [`Limits::max_result`](field@crate::Limits::max_result) bytes.
-    pub fn completed<T: Serialize + ?Sized>(self, result: &T) -> Pending<'static, Result<Ack, Error>> {
+    pub fn completed<T: Serialize + ?Sized>(self, result: &T) -> Pending<Result<Ack, Error>> {
         let result = json_payload("result", result, self.engine.settings.limits.max_result);
         self.to(result.map(|result| Resolution::Completed(result, None)))
     }
 
     /// Stores that the work failed, with this error code of 1 to 256 characters.
-    pub fn failed(self, code: &str) -> Pending<'static, Result<Ack, Error>> {
+    pub fn failed(self, code: &str) -> Pending<Result<Ack, Error>> {
         let failure = failure(&self.engine.settings.limits, code, None);
         self.to(failure.map(Resolution::Failed))
     }
 
     /// Stores that the work was not done, so that the key can be acquired again.
-    pub fn released(self) -> Pending<'static, Result<Ack, Error>> {
+    pub fn released(self) -> Pending<Result<Ack, Error>> {
         self.to(Ok(Resolution::Released))
     }
 
-    fn to(self, resolution: Result<Resolution, Error>) -> Pending<'static, Result<Ack, Error>> {
+    fn to(self, resolution: Result<Resolution, Error>) -> Pending<Result<Ack, Error>> {
         match Key::new(self.key).map_err(Error::from).and_then(|key| Ok((key, resolution?))) {
             Err(error) => Pending::ready(Err(error)),
             Ok((key, resolution)) => {

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use crate::api::lease::LeaseHandle;
+use crate::api::lease::handle::LeaseHandle;
 use crate::data::error::Error;
 use crate::store::contract::Store;
 
@@ -19,8 +19,8 @@ pub(crate) struct Working {
 }
 
 impl Working {
-    pub(crate) fn on(held: &LeaseHandle) -> Self {
-        Self { is_listed: WORKING.try_with(|working| working.borrow_mut().push(held.clone())).is_ok() }
+    pub(crate) fn on(held: LeaseHandle) -> Self {
+        Self { is_listed: WORKING.try_with(|working| working.borrow_mut().push(held)).is_ok() }
     }
 }
 

@@ -124,7 +124,7 @@ impl Handle {
         key: Key,
         command: Command,
         finish: impl FnOnce(Answered) -> T + Send + 'static,
-    ) -> Pending<'static, T> {
+    ) -> Pending<T> {
         match self.send(&key, &command).try_take() {
             Ok(executed) => Pending::ready(finish(self.take(&key, executed))),
             Err(reply) => {

@@ -43,7 +43,7 @@ pub(crate) trait WatchedGrant: Send + Sync + 'static {
     /// Wakes the futures that wait for the lease to be lost.
     fn notify(&self);
     /// Extends the lease by its ttl.
-    fn renew(self: Arc<Self>) -> Pending<'static, Result<(), Error>>;
+    fn renew(self: Arc<Self>) -> Pending<Result<(), Error>>;
 }
 
 /// The watched leases of an engine. See the module.

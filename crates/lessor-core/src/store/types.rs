@@ -9,7 +9,7 @@ use crate::sync::pending::Pending;
 
 /// A store's reply, which may be available immediately or arrive later. Borrows nothing from the
 /// store.
-pub type Reply<T> = Pending<'static, Result<T, StoreError>>;
+pub type Reply<T> = Pending<Result<T, StoreError>>;
 
 /// The reply to a conditional write.
 #[derive(Clone, Debug)]

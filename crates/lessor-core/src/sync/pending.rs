@@ -10,7 +10,7 @@ use std::thread::{self, Thread};
 
 use parking_lot::{Condvar, Mutex};
 
-type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// The result of an operation that may still be in progress. Async code awaits it under any
 /// executor. Plain threads call [`wait`](Self::wait).
@@ -37,15 +37,15 @@ type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// assert_eq!(answer.wait(), 21);
 /// ```
 #[must_use = "the result shows whether the operation succeeded; `.await` it or `.wait()` for it"]
-pub struct Pending<'a, T>(State<'a, T>);
+pub struct Pending<T>(State<T>);
 
-enum State<'a, T> {
+enum State<T> {
     Ready(T),
-    Later(Boxed<'a, T>),
+    Later(Boxed<T>),
     Taken,
 }
 
-impl<'a, T> Pending<'a, T> {
+impl<T> Pending<T> {
     /// Returns a `Pending` that is ready.
     #[inline]
     pub const fn ready(answer: T) -> Self {
@@ -54,7 +54,7 @@ impl<'a, T> Pending<'a, T> {
 
     /// Returns a `Pending` that resolves with `future`, which any executor or [`wait`](Self::wait)
     /// may poll.
-    pub fn later(future: impl Future<Output = T> + Send + 'a) -> Self {
+    pub fn later(future: impl Future<Output = T> + Send + 'static) -> Self {
         Self(State::Later(Box::pin(future)))
     }
 
@@ -73,9 +73,9 @@ impl<'a, T> Pending<'a, T> {
 
     /// Applies `f` to the result: immediately if it is available already.
     #[inline]
-    pub fn map<U>(self, f: impl FnOnce(T) -> U + Send + 'a) -> Pending<'a, U>
+    pub fn map<U>(self, f: impl FnOnce(T) -> U + Send + 'static) -> Pending<U>
     where
-        T: 'a,
+        T: 'static,
     {
         match self.0 {
             State::Ready(answer) => Pending::ready(f(answer)),
@@ -222,9 +222,9 @@ impl Wake for Unpark {
 }
 
 /// No field is pinned in place: a result is moved out, and the future has its own box.
-impl<T> Unpin for Pending<'_, T> {}
+impl<T> Unpin for Pending<T> {}
 
-impl<T> Future for Pending<'_, T> {
+impl<T> Future for Pending<T> {
     type Output = T;
 
     /// Does not panic when polled after completion, but stays pending.
@@ -238,10 +238,10 @@ impl<T> Future for Pending<'_, T> {
     }
 }
 
-impl<'a, T> Pending<'a, T> {
+impl<T> Pending<T> {
     /// Polls the future. It is not polled again after a panic.
     #[inline(never)]
-    fn poll_later(&mut self, mut future: Boxed<'a, T>, context: &mut Context<'_>) -> Poll<T> {
+    fn poll_later(&mut self, mut future: Boxed<T>, context: &mut Context<'_>) -> Poll<T> {
         let polled = future.as_mut().poll(context);
         if polled.is_pending() {
             self.0 = State::Later(future);
@@ -250,7 +250,7 @@ impl<'a, T> Pending<'a, T> {
     }
 }
 
-impl<T> fmt::Debug for Pending<'_, T> {
+impl<T> fmt::Debug for Pending<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
             State::Ready(_) => "Pending(ready)",

@@ -189,7 +189,7 @@ impl<'e> Caller<'e> {
         Ok(())
     }
 
-    async fn answer<T>(&self, pending: Pending<'_, T>) -> T {
+    async fn answer<T>(&self, pending: Pending<T>) -> T {
         if self.is_async { pending.await } else { pending.wait() }
     }
 }

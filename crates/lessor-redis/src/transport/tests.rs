@@ -11,7 +11,6 @@ use std::thread;
 use std::time::Duration;
 
 use futures_lite::future;
-use lessor_core::Pending;
 use lessor_core::store::Notifier;
 use redis::{Value, cmd};
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -135,7 +134,7 @@ async fn request_echo(socket: &Socket, text: &[u8]) -> ReplyResult {
 
 /// Runs on a thread that may block.
 fn wait<T>(future: impl Future<Output = T> + Send) -> T {
-    Pending::later(future).wait()
+    lessor_core::block_on(future)
 }
 
 fn text(caller: usize, round: usize, dice: &mut Dice) -> Vec<u8> {

@@ -62,7 +62,7 @@ fn assert_ends(store: &dyn Store, key: &str, is_same_grant: bool, what: &str) {
 
 /// Every change of a grant writes unknown skippable fields back byte for byte.
 pub fn unknown_fields_are_kept_by_every_change_of_a_grant(factory: Factory<'_>) {
-    type Change = fn(&Lease) -> Pending<'_, Result<Ack, Error>>;
+    type Change = fn(&Lease) -> Pending<Result<Ack, Error>>;
     let changes: [(&str, Change); 8] = [
         ("extend", |lease| lease.extend(2 * LONG)),
         ("checkpoint", |lease| lease.checkpoint("page 7")),

@@ -16,7 +16,7 @@ fn try_everything(subject: &Subject, engine: &Engine, lease: &Lease) {
     let _ = engine.acquire("k").on_lapsed(OnLapsed::InDoubt).wait();
     let _ = engine.acquire("k").lease_id(*lease.lease_id()).wait();
     let stranger = engine.lease_handle("k", lease_id()).expect("a valid key");
-    for held in [lease, &stranger] {
+    for held in [lease.handle(), stranger] {
         let _ = held.extend(LONG).wait();
         let _ = held.checkpoint(&"later").wait();
         let _ = held.complete(&"another").wait();

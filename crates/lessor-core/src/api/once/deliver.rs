@@ -73,7 +73,7 @@ where
     let raced = AssertUnwindSafe(async {
         let mut work = pin!(async { Some(work(lease).await) });
         let work = poll_fn(|context| {
-            let _working = Working::on(lease);
+            let _working = Working::on(lease.handle());
             work.as_mut().poll(context)
         });
         let lost = async {
@@ -92,7 +92,7 @@ where
 /// Runs the caller's code as part of the work of `lease`, and catches a panic.
 fn guarded<R>(lease: &Lease, call: impl FnOnce() -> R) -> Result<R, Panic> {
     catch_unwind(AssertUnwindSafe(|| {
-        let _working = Working::on(lease);
+        let _working = Working::on(lease.handle());
         call()
     }))
 }
@@ -199,7 +199,7 @@ async fn fail(
 }
 
 /// Sends an outcome, and retries while the store does not answer.
-async fn send<'a>(engine: &Shared, act: impl Fn() -> Pending<'a, Result<Ack, Error>>) -> Result<Ack, Error> {
+async fn send(engine: &Shared, act: impl Fn() -> Pending<Result<Ack, Error>>) -> Result<Ack, Error> {
     let mut pause = FIRST_PAUSE;
     for _ in 1..ATTEMPTS {
         match act().await {
