@@ -116,7 +116,7 @@ impl<'a> AcquireRequest<'a> {
     }
 
     /// Sets a label for the holder that observers see, such as its host and process. At most 1,024
-    /// bytes.
+    /// bytes, without control characters.
     pub fn holder(self, holder: &str) -> Self {
         self.with(check_holder(holder), |options, holder| options.holder = Some(holder))
     }

@@ -149,7 +149,7 @@ impl Engine {
             Ok(key) => key,
             Err(error) => return Pending::ready(Err(error.into())),
         };
-        self.shared.store.load(&key).map(|seen| Ok(View::of_seen(&seen?)))
+        self.shared.store.load(&key).map(|seen| Ok(View::of_snapshot(&seen?)))
     }
 
     /// Returns the state of the key if its work is completed or failed, and otherwise `None`.
@@ -327,7 +327,7 @@ fn unless_in_progress(reading: &Reading) -> NextStep<Result<Option<View>, Error>
 
 fn view(reading: &Reading) -> Result<Option<View>, Error> {
     match reading {
-        Ok(snapshot) => Ok(View::of_seen(snapshot)),
+        Ok(snapshot) => Ok(View::of_snapshot(snapshot)),
         Err(error) => Err(error.clone().into()),
     }
 }

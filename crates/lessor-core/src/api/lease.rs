@@ -27,9 +27,9 @@ use handle::LeaseHandle;
 ///
 /// Do the work, then [`complete`](Self::complete) or [`fail`](Self::fail) it. Dropping a lease
 /// without an outcome is handled like the death of its holder: the lease lapses, and the next
-/// caller's policy decides what follows. `Drop` does not block. The engine abandons the lease in the
-/// background. A lease that is dropped while its completion, failure or release is in progress is
-/// abandoned only if that operation fails or is dropped.
+/// caller's policy decides what follows. `Drop` does not block. The engine abandons the lease in
+/// the background. A lease that is dropped while its completion, failure or release is in progress
+/// is abandoned only if that operation fails or is dropped.
 ///
 /// A lease alone does not make an external side effect happen exactly once. Send
 /// [`token`](Self::token) with each effect, so that its target can reject a holder that was
@@ -38,6 +38,43 @@ use handle::LeaseHandle;
 /// No operation consumes the lease. If the store was unavailable, the same operation can be sent
 /// again. An operation that is sent again although it has taken effect returns the same answer and
 /// writes nothing.
+///
+/// # Errors
+///
+/// All operations of a holder fail with:
+///
+/// - [`Error::NotHolder`] if the key was granted to another holder.
+/// - [`Error::Finished`] if the work has another outcome.
+/// - [`Error::Released`] or [`Error::NotFound`] if the lease was released, or the record removed.
+/// - [`Error::Lapsed`] for an extension or a checkpoint after the lease has lapsed.
+/// - [`Error::Store`] if the store failed. The lease remains usable.
+///
+/// Their [`Pending`]s are cancellation safe: dropping one ends the wait, but does not undo the
+/// operation.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// use lessor_core::{Acquisition, Engine};
+/// use lessor_memory::MemoryStore;
+///
+/// let engine = Engine::new(Arc::new(MemoryStore::new()))?;
+/// let Acquisition::Acquired(lease) = engine.acquire("invoice:42").wait()? else {
+///     unreachable!("the key is new");
+/// };
+/// let lease = lease.keep_alive();
+/// let step = lease.previous_checkpoint::<u32>()?.unwrap_or(0);
+/// for step in step..3 {
+///     // Do a part of the work, unless `lease.is_lost()`.
+///     lease.checkpoint(&(step + 1)).wait()?;
+/// }
+/// let ack = lease.complete("receipt").wait()?;
+/// assert!(!ack.is_late());
+/// # Ok::<(), lessor_core::Error>(())
+/// ```
 #[must_use = "dropping a lease abandons it immediately"]
 pub struct Lease {
     handle: LeaseHandle,
@@ -122,8 +159,9 @@ impl Lease {
     /// taken away. False once there is an outcome.
     ///
     /// The margin is a tenth of the ttl, and at most a second. The engine notices that another
-    /// process took the key away while the lease is [kept alive](Self::keep_alive) or a future waits
-    /// for [`lost`](Self::lost). Otherwise it notices that with the next operation on the lease.
+    /// process took the key away while the lease is [kept alive](Self::keep_alive) or a future
+    /// waits for [`lost`](Self::lost). Otherwise it notices that with the next operation on the
+    /// lease.
     #[must_use]
     pub fn is_lost(&self) -> bool {
         self.grant().is_lost()
@@ -140,7 +178,7 @@ impl Lease {
     }
 
     /// Renews the lease on a thread of the engine, until the lease is dropped or has an outcome, up
-    /// to [`Limits::max_hold`](field@crate::Limits::max_hold). If a renewal fails,
+    /// to [`Limits::max_hold`](field@crate::Limits::max_hold) after the grant. If a renewal fails,
     /// [`lost`](Self::lost) resolves in time.
     pub fn keep_alive(self) -> Self {
         self.grant().keep_alive();
@@ -151,18 +189,24 @@ impl Lease {
     ///
     /// # Errors
     ///
-    /// [`Error::Lapsed`] if the lease has lapsed, and [`Error::Invalid`] if `ttl` is not between 1 ms
-    /// and [`Limits::max_ttl`](field@crate::Limits::max_ttl).
+    /// [`Error::Lapsed`] if the lease has lapsed, and [`Error::Invalid`] if `ttl` is not between 1
+    /// ms and [`Limits::max_ttl`](field@crate::Limits::max_ttl).
     pub fn extend(&self, ttl: Duration) -> Pending<Result<Ack, Error>> {
         self.handle.extend(ttl)
     }
 
-    /// Stores a value, as JSON, for the next holder if this one dies. Does not extend the lease.
+    /// Stores a value, as JSON, for the next holder if this one dies. Replaces the previous
+    /// checkpoint, and does not extend the lease.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Json`] as for [`complete`](Self::complete), and [`Error::TooLarge`] if the JSON has
+    /// more bytes than [`Limits::max_checkpoint`](field@crate::Limits::max_checkpoint).
     pub fn checkpoint<T: Serialize + ?Sized>(&self, value: &T) -> Pending<Result<Ack, Error>> {
         self.handle.checkpoint(value)
     }
 
-    /// Stores bytes for the next holder if this one dies. Does not extend the lease.
+    /// Stores bytes for the next holder if this one dies. See [`checkpoint`](Self::checkpoint).
     pub fn checkpoint_bytes(&self, bytes: &[u8]) -> Pending<Result<Ack, Error>> {
         self.handle.checkpoint_bytes(bytes)
     }
@@ -175,7 +219,8 @@ impl Lease {
     /// # Errors
     ///
     /// [`Error::Json`] if the JSON could not be read as the same value: floats that are not finite,
-    /// `Some(None)`, and map keys that are not text. Nothing is written.
+    /// `Some(None)`, and map keys that are not text. [`Error::TooLarge`] if the JSON has more bytes
+    /// than [`Limits::max_result`](field@crate::Limits::max_result). Nothing is written.
     #[inline]
     pub fn complete<T: Serialize + ?Sized>(&self, result: &T) -> Pending<Result<Ack, Error>> {
         self.handle.complete(result)
@@ -194,12 +239,18 @@ impl Lease {
 
     /// Fails the work with an error code of 1 to 256 characters. The failure is returned to all
     /// later callers, unless their policy retries.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] if the code has another length or contains control characters. Nothing is
+    /// written.
     pub fn fail(&self, code: &str) -> Pending<Result<Ack, Error>> {
         self.handle.fail(code)
     }
 
     /// Fails the work with an error code, and with details of up to
-    /// [`Limits::max_error_detail`](field@crate::Limits::max_error_detail) bytes.
+    /// [`Limits::max_error_detail`](field@crate::Limits::max_error_detail) bytes. See
+    /// [`fail`](Self::fail).
     pub fn fail_with(&self, code: &str, detail: &str) -> Pending<Result<Ack, Error>> {
         self.handle.fail_with(code, detail)
     }

@@ -238,7 +238,8 @@ impl<'a> Once<'a> {
                     Answered::InProgress(view) => return Err(OnceError::InProgress(view)),
                 },
                 None => {
-                    let latest = waiter.last_reading(|reading| reading.as_ref().ok().and_then(View::of_seen));
+                    let latest =
+                        waiter.last_reading(|reading| reading.as_ref().ok().and_then(View::of_snapshot));
                     return Err(OnceError::InProgress(latest.flatten().unwrap_or(in_progress)));
                 }
             }

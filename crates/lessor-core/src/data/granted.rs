@@ -6,7 +6,8 @@ use crate::data::lease_id::LeaseId;
 use crate::data::record::{Attributes, Body, GrantEnd, PreviousGrant, Record, Token, Version};
 use crate::data::time::Timestamp;
 
-/// A record in progress without its lease id and the place of its result: what a holder keeps of its grant.
+/// The data that a holder keeps about its grant: a record in progress without its lease id and
+/// result.
 #[derive(Clone)]
 pub(crate) struct Granted {
     pub(crate) token: Token,
@@ -45,7 +46,7 @@ impl Granted {
         self.previous_end.map(|ended| PreviousGrant { ended, holder })
     }
 
-    /// Returns the record.
+    /// Returns the record in progress.
     pub(crate) fn record(&self, lease_id: LeaseId) -> Record {
         let mut body = Body {
             version: self.version,

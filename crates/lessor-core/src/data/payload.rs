@@ -7,8 +7,9 @@ use crate::data::hash::{hex, sha256};
 
 /// Bytes that a holder stores: a result or a checkpoint.
 ///
-/// Up to 70 bytes are kept in place, and more are shared by all clones. The only ways to make a payload are to own the bytes
-/// or to decode them together with a SHA-256 that matches, so a payload that was damaged in storage does not exist.
+/// Up to 70 bytes are stored inline, and more are shared by all clones. A payload is created either
+/// from bytes in memory, or by decoding them together with a matching SHA-256. So there is no
+/// payload that was damaged in storage.
 #[derive(Clone)]
 pub struct Payload(Bytes);
 
@@ -19,10 +20,10 @@ enum Bytes {
 }
 
 impl Payload {
-    /// The number of bytes that fit in place.
+    /// The number of bytes that are stored inline.
     const SHORT: usize = 70;
 
-    /// Returns a payload for a caller of the rules. The engine's operations make theirs after a check of the limits.
+    /// Returns a payload without a check of the limits, for callers of the rules.
     #[doc(hidden)]
     #[must_use]
     #[inline]
@@ -63,7 +64,7 @@ impl fmt::Debug for Payload {
     }
 }
 
-/// The place of a short result in a record. Longer results are kept with the record's attributes.
+/// The place for a short result in a record. Longer results are attributes.
 #[derive(Clone, Copy, PartialEq)]
 #[repr(C)]
 pub(crate) struct ShortResult {
@@ -103,7 +104,7 @@ impl ShortResult {
     }
 }
 
-/// Returns the text that stands for a result: the caller's own hash, else the result's SHA-256 in hex.
+/// Returns the hash of a result: the caller's own, or else the SHA-256 in hex.
 pub(crate) fn result_hash(bytes: &[u8], own: Option<&str>) -> String {
     own.map_or_else(|| hex(&sha256(bytes)), str::to_owned)
 }

@@ -1,4 +1,4 @@
-//! What is stored under a key.
+//! The record that is stored under a key, and its parts.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,32 +12,33 @@ use crate::data::out_of_range::OutOfRange;
 use crate::data::payload::{Payload, ShortResult, result_hash};
 use crate::data::time::Timestamp;
 
-/// Fencing token: strictly increasing over all grants of a key, across expiry, release, purge, restart and fail-over.
+/// A fencing token. Tokens rise strictly over all grants of a key, across expiry, release, purge,
+/// restart and fail-over.
 ///
-/// Send it along with every effect; a sink that remembers the highest token seen can refuse a stale holder.
-/// Below 2^53, so that JSON numbers carry it exactly.
+/// Send the token with every effect, so that a resource which remembers the highest token can
+/// reject a superseded holder. Tokens are below 2^53, so JSON numbers represent them exactly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u64", into = "u64")]
 pub struct Token(u64);
 
 impl Token {
-    /// The largest token there can be.
+    /// The largest possible token.
     pub const MAX: Self = Self(Timestamp::MAX.as_micros());
 
-    /// `None` from 2^53 on.
+    /// Returns the token with this number, or `None` from 2^53 on.
     #[must_use]
     pub const fn from_u64(token: u64) -> Option<Self> {
         if token <= Self::MAX.0 { Some(Self(token)) } else { None }
     }
 
-    /// `max(now in µs, previous + 1)`: with a clock that never runs backwards this rises even where the previous
-    /// record was purged or lost. Where there is no previous token it counts as 0, which is never granted. `None` once the
-    /// numbers are used up, in the year 2255.
+    /// Returns `max(now in µs, previous + 1)`. Since clocks never run backwards, this rises even if
+    /// the previous record was purged or lost. Without a previous token, 0 is assumed, which is
+    /// never granted. Returns `None` once the numbers are used up, in the year 2255.
     pub(crate) fn after(previous: Option<Self>, now: Timestamp) -> Option<Self> {
         Self::from_u64(now.as_micros().max(previous.map_or(0, |token| token.0) + 1))
     }
 
-    /// The token as a number, for a sink to compare.
+    /// Returns the token as a number, for comparisons.
     #[must_use]
     pub const fn as_u64(self) -> u64 {
         self.0
@@ -63,7 +64,7 @@ impl fmt::Display for Token {
     }
 }
 
-/// Counts the changes of a key's record, from 1.
+/// The number of a change of a key's record, counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Version(pub(crate) u64);
@@ -75,7 +76,7 @@ impl Version {
         Self(self.0.saturating_add(1))
     }
 
-    /// The version as a number.
+    /// Returns the version as a number.
     #[must_use]
     pub const fn as_u64(self) -> u64 {
         self.0
@@ -88,19 +89,20 @@ impl fmt::Display for Version {
     }
 }
 
-/// The stage that a record is stored in. Whether an in-progress one is live or lapsed depends on the time as well.
+/// The stored stage of a record. An in-progress record is live or lapsed, depending on the time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Stage {
     /// Granted to a holder.
     InProgress,
-    /// Finished with a result.
+    /// Completed with a result.
     Completed,
-    /// Finished with an error code.
+    /// Failed with an error code.
     Failed,
-    /// Handed back with nothing done.
+    /// Released without an outcome.
     Released,
-    /// Forgotten by an operator: counts as absent, and keeps the token so that the next grant's is larger.
+    /// Forgotten by an operator. Counts as absent, and keeps the token so that the next one is
+    /// larger.
     Forgotten,
 }
 
@@ -118,7 +120,7 @@ impl Stage {
     }
 }
 
-/// Why the work of a key failed.
+/// The reason that the work of a key failed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Failure {
     pub(crate) code: Box<str>,
@@ -126,7 +128,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// For whoever asks the machine directly. The engine's operations make their own, and check the limits before.
+    /// Returns a failure without a check of the limits, for callers of the rules.
     #[doc(hidden)]
     #[must_use]
     pub fn new(code: &str, detail: Option<&str>) -> Self {
@@ -142,13 +144,13 @@ impl fmt::Debug for Failure {
 
 /// The record of one key.
 ///
-/// A store keeps records whole and knows no rule about them: it needs [`encode`](Self::encode) and
-/// [`decode`](Self::decode) if it stores bytes, [`same_write`](Self::same_write) to compare, and
-/// [`purge_at`](Self::purge_at) to know when one may go.
+/// Stores treat records as opaque and implement no rule. A store that keeps bytes uses
+/// [`encode`](Self::encode) and [`decode`](Self::decode). Stores compare records with
+/// [`same_write`](Self::same_write), and may drop one from [`purge_at`](Self::purge_at) on.
 #[derive(Clone, PartialEq)]
 pub struct Record(Body);
 
-/// The parts that most operations read lie together, and the result lies behind them.
+/// In memory, the fields that most operations read are adjacent, and the result follows.
 #[derive(Clone, PartialEq)]
 #[repr(C)]
 pub(crate) struct Body {
@@ -157,17 +159,19 @@ pub(crate) struct Body {
     pub(crate) first_seen_at: Timestamp,
     pub(crate) acquired_at: Timestamp,
     pub(crate) expires_at: Timestamp,
-    /// When the work was completed or failed, or the lease released; else the epoch.
+    /// The time at which the work was completed or failed, or the lease released. Otherwise the
+    /// epoch.
     pub(crate) done_at: Timestamp,
-    /// From here on the record counts as absent.
+    /// The time from which the record counts as absent.
     pub(crate) keep_until: Timestamp,
-    /// The parts that most records do not have. `None` if there is none of them.
+    /// The parts that most records do not have. `None` if all are absent.
     pub(crate) attributes: Option<Arc<Attributes>>,
     pub(crate) attempt: u32,
     pub(crate) stage: Stage,
-    /// The end of the grant before this one, if there was one.
+    /// The end of the previous grant, if there was one.
     pub(crate) previous_end: Option<GrantEnd>,
-    /// The token less the time of the grant in µs, which is mostly 0. [`APART`] if the token is an attribute.
+    /// The token minus the time of the grant in µs, which is usually 0. [`APART`] if the token is
+    /// an attribute.
     pub(crate) token_lead: u8,
     /// The result, if it is short.
     pub(crate) short_result: ShortResult,
@@ -179,50 +183,50 @@ pub(crate) struct Attributes {
     pub(crate) metadata: Option<Box<str>>,
     pub(crate) fingerprint: Option<Fingerprint>,
     pub(crate) checkpoint: Option<Box<Payload>>,
-    /// The result, if it is not short.
+    /// The result, if it is long.
     pub(crate) long_result: Option<Box<Payload>>,
     /// The token, if it is far from the time of the grant.
     pub(crate) token: Option<Token>,
-    /// The caller's own word for the result.
+    /// The caller's own hash of the result.
     pub(crate) result_hash: Option<Box<str>>,
     pub(crate) failure: Option<Failure>,
     /// The label of the previous grant's holder.
     pub(crate) previous_holder: Option<Box<str>>,
-    /// Encoded fields that only a newer library knows, kept until the record ends.
+    /// Encoded fields that only a newer library knows. Kept until the record ends.
     pub(crate) of_record: Option<Box<[u8]>>,
-    /// Encoded fields that only a newer library knows, kept until the next grant.
+    /// Encoded fields that only a newer library knows. Kept until the next grant.
     pub(crate) of_grant: Option<Box<[u8]>>,
 }
 
 const APART: u8 = u8::MAX;
 
-/// The grant before this one, and how it ended.
+/// The previous grant of a key, and how it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PreviousGrant<'a> {
     pub(crate) ended: GrantEnd,
     pub(crate) holder: Option<&'a str>,
 }
 
-/// How a grant ended that was followed by another.
+/// The end of a grant that was followed by another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum GrantEnd {
-    /// Its time ran out, or its holder dropped it: the work may be half done.
+    /// The lease lapsed or was abandoned. The work may be half done.
     Lapsed,
-    /// Its holder handed it back.
+    /// The holder released the lease.
     Released,
-    /// Its work failed, and the policy allows another try.
+    /// The work failed, and the policy allows another attempt.
     Failed,
 }
 
 impl<'a> PreviousGrant<'a> {
-    /// How it ended.
+    /// Returns how the grant ended.
     #[must_use]
     pub fn ended(self) -> GrantEnd {
         self.ended
     }
 
-    /// The label of its holder.
+    /// Returns the label of its holder, if it had one.
     #[must_use]
     pub fn holder(self) -> Option<&'a str> {
         self.holder
@@ -243,8 +247,8 @@ impl Record {
         &mut self.0
     }
 
-    /// Whether the two are the same write of the same key. Token and version identify a write: a key's token rises
-    /// with every grant and its version with every change.
+    /// Returns whether the two records are the same write of the same key. A write is identified by
+    /// token and version: a key's token rises with every grant, and its version with every change.
     #[must_use]
     pub fn same_write(&self, other: &Self) -> bool {
         self.token() == other.token()
@@ -253,7 +257,8 @@ impl Record {
             && self.0.lease_id.to_bytes() == other.0.lease_id.to_bytes()
     }
 
-    /// Whether this is the same write as `other`, except perhaps for the time at which it was made.
+    /// Returns whether this is the same write as `other`, except perhaps for the time of an
+    /// outcome.
     #[doc(hidden)]
     #[must_use]
     pub fn is_write(&self, other: &Self) -> bool {
@@ -266,12 +271,13 @@ impl Record {
             && this.attributes == other.attributes
     }
 
-    /// The record with `now` for the time of its outcome; `None` if that is about what it has.
+    /// Returns the record with `now` as the time of its outcome. `None` if it has about that time
+    /// already.
     pub(crate) fn stamped(&self, now: Timestamp) -> Option<Self> {
-        /// A clock reading is this exact; a copy of the record would cost more than it is worth.
+        /// The tolerance, which saves a copy of the record.
         const CLOSE: Duration = Duration::from_millis(1);
         let body = &self.0;
-        // A late outcome stays late, and nothing is done before it was begun.
+        // A late outcome stays late, and no outcome is earlier than its grant.
         let at = now.max(if body.is_late() { body.expires_at } else { body.acquired_at });
         let off = at.saturating_since(body.done_at).max(body.done_at.saturating_since(at));
         if !body.is_done() || off < CLOSE {
@@ -281,20 +287,20 @@ impl Record {
         Some(Self::new(Body { done_at: at, keep_until: at.saturating_add(retention), ..body.clone() }))
     }
 
-    /// Whether the last grants of the two were made under the same lease id. Takes constant time.
+    /// Returns whether the last grants of the two have the same lease id. Takes constant time.
     #[must_use]
     pub fn same_holder(&self, other: &Self) -> bool {
         self.0.lease_id == other.0.lease_id
     }
 
-    /// The instant from which a store may drop the record. Never before the clock has passed the token, so that
-    /// a grant made after the purge has a larger one.
+    /// Returns the time from which a store may drop the record. Not before the clock has passed the
+    /// token, so that a grant after the purge has a larger one.
     #[must_use]
     pub fn purge_at(&self) -> Timestamp {
         purge_at(self.0.keep_until, self.token())
     }
 
-    /// Returns whether the answer to an acquire stays the same until `then`, if nobody writes.
+    /// Returns whether the answer to an acquire stays the same until `then` without a write.
     #[inline]
     pub(crate) fn stands_until(&self, then: Timestamp) -> bool {
         match self.0.stage {
@@ -304,86 +310,86 @@ impl Record {
         }
     }
 
-    /// The stage that the record was stored in.
+    /// Returns the stored stage.
     #[must_use]
     pub fn stage(&self) -> Stage {
         self.0.stage
     }
 
-    /// Of the last grant.
+    /// Returns the token of the last grant.
     #[must_use]
     pub fn token(&self) -> Token {
         self.0.token()
     }
 
-    /// Grows by one with every write.
+    /// Returns the version, which rises by one with every write.
     #[must_use]
     pub fn version(&self) -> Version {
         self.0.version
     }
 
-    /// How many grants the record has seen.
+    /// Returns the number of grants.
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.0.attempt
     }
 
-    /// When the last grant runs out, or would have if it had not been finished before.
+    /// Returns the end of the last lease. It is not changed by an outcome.
     #[must_use]
     pub fn expires_at(&self) -> Timestamp {
         self.0.expires_at
     }
 
-    /// When the key was acquired for the first time.
+    /// Returns the time of the first grant.
     #[must_use]
     pub fn first_seen_at(&self) -> Timestamp {
         self.0.first_seen_at
     }
 
-    /// When the last grant was made.
+    /// Returns the time of the last grant.
     #[must_use]
     pub fn acquired_at(&self) -> Timestamp {
         self.0.acquired_at
     }
 
-    /// When the last grant was completed, failed or released; `None` if it was not.
+    /// Returns the time at which the last grant was completed, failed or released, or `None`.
     #[must_use]
     pub fn done_at(&self) -> Option<Timestamp> {
         self.0.is_done().then_some(self.0.done_at)
     }
 
-    /// Whether the last grant was completed, failed or released after it had lapsed.
+    /// Returns whether the last grant was completed, failed or released after it had lapsed.
     #[must_use]
     pub fn is_late(&self) -> bool {
         self.0.is_late()
     }
 
-    /// From when on the record counts as absent.
+    /// Returns the time from which the record counts as absent.
     #[must_use]
     pub fn keep_until(&self) -> Timestamp {
         self.0.keep_until
     }
 
-    /// How many bytes the result has; `None` unless completed.
+    /// Returns the number of bytes of the result. `None` unless completed.
     #[must_use]
     pub fn result_len(&self) -> Option<usize> {
         self.0.result().map(<[u8]>::len)
     }
 
-    /// How many bytes the checkpoint has that the holder saved; `None` if there is none.
+    /// Returns the number of bytes of the checkpoint. `None` if there is none.
     #[must_use]
     pub fn checkpoint_len(&self) -> Option<usize> {
         self.0.attributes().checkpoint.as_ref().map(|checkpoint| checkpoint.bytes().len())
     }
 
-    /// Whether the last grant was made under `lease_id`. Takes constant time.
+    /// Returns whether the last grant has this lease id. Takes constant time.
     #[must_use]
     pub fn is_held_by(&self, lease_id: &LeaseId) -> bool {
         self.0.lease_id == *lease_id
     }
 }
 
-/// The part of a record that every library of its format can read.
+/// The part of a record that every library of its format version can read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RecordHeader {
@@ -403,13 +409,14 @@ pub struct RecordHeader {
     pub expires_at: Timestamp,
     /// See [`Record::keep_until`].
     pub keep_until: Timestamp,
-    /// The lowest number of the record's fields that this library does not know. [`Record::decode`] refuses such a record.
+    /// The lowest number of a field that this library does not know. [`Record::decode`] refuses
+    /// such a record.
     pub unknown_field: Option<u32>,
 }
 
 impl RecordHeader {
-    /// The instant from which a store may drop the record: see [`Record::purge_at`]. A record with an unknown field is never
-    /// dropped.
+    /// Returns the time from which a store may drop the record. See [`Record::purge_at`]. A record
+    /// with an unknown field is never dropped.
     #[must_use]
     pub fn purge_at(&self) -> Timestamp {
         match self.unknown_field {
@@ -418,7 +425,7 @@ impl RecordHeader {
         }
     }
 
-    /// The end of the lease; `None` unless the record is in progress.
+    /// Returns the end of the lease. `None` unless the record is in progress.
     #[must_use]
     pub fn lease_until(&self) -> Option<Timestamp> {
         (self.stage == Stage::InProgress).then_some(self.expires_at)
@@ -431,12 +438,12 @@ fn purge_at(keep_until: Timestamp, token: Token) -> Timestamp {
 }
 
 impl Body {
-    /// Whether the last grant was completed, failed or released.
+    /// Returns whether the last grant was completed, failed or released.
     pub(crate) fn is_done(&self) -> bool {
         matches!(self.stage, Stage::Completed | Stage::Failed | Stage::Released)
     }
 
-    /// Whether that came after the lease had lapsed.
+    /// Returns whether that happened after the lease had lapsed.
     pub(crate) fn is_late(&self) -> bool {
         self.is_done() && self.done_at >= self.expires_at
     }
@@ -458,14 +465,14 @@ impl Body {
         self.attributes.as_deref().unwrap_or(NONE)
     }
 
-    /// Changes the attributes, in place unless a view shares them.
+    /// Changes the attributes. They are copied only if a view shares them.
     pub(crate) fn edit_attributes(&mut self, edit: impl FnOnce(&mut Attributes)) {
         let mut attributes = self.attributes.take().unwrap_or_default();
         edit(Arc::make_mut(&mut attributes));
         self.attributes = (*attributes != Attributes::default()).then_some(attributes);
     }
 
-    /// Returns a record in progress whose token and attributes are still to be set.
+    /// Returns a record in progress, whose token and attributes must be set by the caller.
     #[inline]
     pub(crate) fn in_progress(lease_id: LeaseId, first_seen_at: Timestamp, attempt: u32) -> Self {
         Self {
@@ -493,7 +500,8 @@ impl Body {
         }
     }
 
-    /// Sets the time of the grant and its token, which is not below that time. Comes after the attributes.
+    /// Sets the time of the grant and its token, which is not below that time. The attributes must
+    /// be set before.
     #[inline]
     pub(crate) fn set_grant(&mut self, acquired_at: Timestamp, token: Token) {
         self.acquired_at = acquired_at;
@@ -504,7 +512,7 @@ impl Body {
         self.token_lead = lead;
     }
 
-    /// Removes all attributes.
+    /// Removes all attributes except the token.
     pub(crate) fn clear_attributes(&mut self) {
         let token = self.attributes().token;
         self.attributes = Attributes { token, ..Attributes::default() }.into_shared();
@@ -526,14 +534,14 @@ impl Body {
         }
     }
 
-    /// Returns the caller's own hash of the result, else its SHA-256 in hex.
+    /// Returns the caller's own hash of the result, or else its SHA-256 in hex.
     pub(crate) fn result_hash(&self) -> Option<String> {
         self.result().map(|result| result_hash(result, self.attributes().result_hash.as_deref()))
     }
 }
 
 impl Attributes {
-    /// `None` if there is nothing in it.
+    /// Returns `None` if all attributes are absent.
     pub(crate) fn into_shared(self) -> Option<Arc<Self>> {
         (self != Self::default()).then(|| Arc::new(self))
     }

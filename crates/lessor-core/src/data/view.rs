@@ -1,4 +1,4 @@
-//! What observers see of a record. There is no lease id in it.
+//! The visible state of a record. It does not contain the lease id.
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -15,33 +15,50 @@ use crate::data::snapshot::Snapshot;
 use crate::data::state::State;
 use crate::data::time::Timestamp;
 
-/// Nobody is told to wait longer than this before looking again.
+/// The maximum of [`View::retry_after`].
 pub(crate) const MAX_RETRY_AFTER: Duration = Duration::from_secs(5);
 const MAX_RETRY_MICROS: Micros = match NonZeroU64::new(5_000_000) {
     Some(micros) => micros,
     None => NonZeroU64::MAX,
 };
 
-/// A key's record at one instant, as anyone may see it. Cheap to clone.
+/// The visible state of a key at one instant. Cheap to clone.
 ///
-/// `Debug` leaves out metadata, results and error details. `Serialize` shows what an observer may see, durations in
-/// seconds and instants in microseconds since 1970, but not the result.
+/// `Debug` omits metadata, results and error details. `Serialize` includes metadata but no results,
+/// and has durations in seconds and instants in microseconds since 1970.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use lessor_core::{Acquisition, Engine, State};
+/// use lessor_memory::MemoryStore;
+///
+/// let engine = Engine::new(Arc::new(MemoryStore::new()))?;
+/// let _outcome = engine.once("invoice:42").run(|_lease| Ok::<_, std::io::Error>(7)).unwrap();
+/// let view = engine.status("invoice:42").wait()?.expect("the key has a record");
+/// assert_eq!(view.state(), State::Completed);
+/// assert_eq!(view.result::<u32>()?, 7);
+/// assert_eq!(view.ttl_left(), None);
+/// # Ok::<(), lessor_core::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct View {
     state: State,
     attempt: u32,
     version: Version,
     first_seen_at: Timestamp,
-    /// The epoch unless finished.
+    /// The epoch unless completed or failed.
     done_at: Timestamp,
-    /// The rest of a live lease, or the time until a failed key may be acquired.
+    /// The remaining time of a live lease, or the time until a failed key may be acquired.
     left: Option<Micros>,
-    /// A view is moved often, so it is small.
+    /// Boxed, because a view is moved often.
     short_result: Option<Box<ShortResult>>,
     attributes: Option<Arc<Attributes>>,
 }
 
-/// Never zero, so that nothing costs no room: a view is moved around a lot.
+/// Never zero, so that the `Option` takes no extra space.
 type Micros = NonZeroU64;
 
 fn micros(duration: Duration) -> Option<Micros> {
@@ -53,17 +70,17 @@ fn duration(micros: Micros) -> Duration {
 }
 
 impl View {
-    /// `None` if the record counts as absent at `now`.
+    /// Returns the view of a record, or `None` if the record counts as absent at `now`.
     #[must_use]
     pub fn of(record: &Record, now: Timestamp) -> Option<Self> {
         let body = record.body();
-        // As in the machine: a reading of the clock may be older than the record.
+        // As in the rules, because a reading of the clock may be older than the record.
         let now = body.not_before(now);
         body.is_kept(now).then(|| Self::of_kept(body, now))
     }
 
-    pub(crate) fn of_seen(seen: &Snapshot) -> Option<Self> {
-        seen.record.as_ref().and_then(|record| Self::of(record, seen.now))
+    pub(crate) fn of_snapshot(snapshot: &Snapshot) -> Option<Self> {
+        snapshot.record.as_ref().and_then(|record| Self::of(record, snapshot.now))
     }
 
     #[inline]
@@ -94,106 +111,123 @@ impl View {
         self
     }
 
-    /// The state at the instant of the view.
+    /// Returns the state at the instant of the view.
     #[must_use]
     pub fn state(&self) -> State {
         self.state
     }
 
-    /// Whether the work is completed or failed.
+    /// Returns whether the work is completed or failed.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         matches!(self.state, State::Completed | State::Failed)
     }
 
-    /// Grows by one with every change of the record.
+    /// Returns the version, which rises by one with every change of the record.
     #[must_use]
     pub fn version(&self) -> Version {
         self.version
     }
 
-    /// How many grants the record has seen.
+    /// Returns the number of grants.
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.attempt
     }
 
-    /// How much time the live lease has left, if nobody extends it. `None` unless in progress.
+    /// Returns the remaining time of the live lease, unless it is extended. `None` unless in
+    /// progress.
     #[must_use]
     pub fn ttl_left(&self) -> Option<Duration> {
         self.left.filter(|_| self.state == State::InProgress).map(duration)
     }
 
-    /// When to look again, at most 5 s. `None` if nothing will change by itself.
+    /// Returns the time after which the state may have changed, at most 5 s. `None` if it does not
+    /// change with time.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.left.map(|left| duration(left.min(MAX_RETRY_MICROS)))
     }
 
-    /// When the key was acquired for the first time.
+    /// Returns the time at which the key was acquired for the first time.
     #[must_use]
     pub fn first_seen_at(&self) -> Timestamp {
         self.first_seen_at
     }
 
-    /// When the work was completed or failed.
+    /// Returns the time at which the work was completed or failed. `None` if it was not.
     #[must_use]
     pub fn done_at(&self) -> Option<Timestamp> {
         self.is_finished().then_some(self.done_at)
     }
 
-    /// The holder's word for the result, else the result's SHA-256 in hex.
+    /// Returns the holder's own hash of the result, or else the result's SHA-256 in hex. `None`
+    /// unless completed.
     #[must_use]
     pub fn result_hash(&self) -> Option<String> {
         let own = self.extra(|attributes| attributes.result_hash.as_deref());
         self.result_bytes().map(|result| result_hash(result, own))
     }
 
-    /// Why the work failed: the code its holder gave.
+    /// Returns the error code of the failed work. `None` unless failed.
     #[must_use]
     pub fn error_code(&self) -> Option<&str> {
         self.extra(|attributes| attributes.failure.as_ref()).map(|failure| &*failure.code)
     }
 
-    /// What the holder said about the failure. May hold anything: keep it out of logs.
+    /// Returns the details of the failure, if there are any. They may contain confidential data, so
+    /// do not log them.
     #[must_use]
     pub fn error_detail(&self) -> Option<&str> {
         self.extra(|attributes| attributes.failure.as_ref()).and_then(|failure| failure.detail.as_deref())
     }
 
-    /// What the holder said about the failure, as the value that was given to [`fail_as`](crate::LeaseHandle::fail_as); `None` if
-    /// nothing was said.
+    /// Returns the details of the failure as the value that was passed to
+    /// [`fail_as`](crate::Lease::fail_as). `None` if there are no details.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Json`] if the details are not JSON of this type.
     pub fn failure<T: DeserializeOwned>(&self) -> Result<Option<T>, Error> {
         let parse = |json| serde_json::from_str(json).map_err(|error| Error::json("error detail", &error));
         self.error_detail().map(parse).transpose()
     }
 
-    /// The label of the last holder.
+    /// Returns the label of the last holder, if it has one.
     #[must_use]
     pub fn holder(&self) -> Option<&str> {
         self.extra(|attributes| attributes.holder.as_deref())
     }
 
-    /// The metadata as the JSON text that was stored.
+    /// Returns the metadata as the stored JSON text, if there is any.
     #[must_use]
     pub fn metadata_json(&self) -> Option<&str> {
         self.extra(|attributes| attributes.metadata.as_deref())
     }
 
-    /// The metadata as a value; `None` if there is none.
+    /// Returns the metadata as a value. `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Json`] if the metadata is not JSON of this type.
     pub fn metadata<T: DeserializeOwned>(&self) -> Result<Option<T>, Error> {
         let parse = |json| serde_json::from_str(json).map_err(|error| Error::json("metadata", &error));
         self.metadata_json().map(parse).transpose()
     }
 
-    /// The result's bytes; `None` unless completed.
+    /// Returns the bytes of the result. `None` unless completed.
     #[must_use]
     pub fn result_bytes(&self) -> Option<&[u8]> {
         let long = || self.extra(|attributes| attributes.long_result.as_deref()).map(Payload::bytes);
         self.short_result.as_ref().and_then(|short| short.get()).or_else(long)
     }
 
-    /// The result as the value that was stored.
+    /// Returns the result as the value that was stored.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] unless the work is completed, and [`Error::Json`] if the result is not
+    /// JSON of this type.
     pub fn result<T: DeserializeOwned>(&self) -> Result<T, Error> {
         let bytes = self.result_bytes().ok_or_else(|| {
             Error::invalid("view", format!("there is no result, the work is {}", self.state))

@@ -1,4 +1,4 @@
-//! The words in which the machine is asked and answers. There is no rule here.
+//! Commands and decisions: the arguments and the results of the rules. This file contains no rule.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,20 +14,20 @@ use crate::data::view::View;
 use crate::data::write::{ConditionalWrite, Window};
 use crate::rules::settings::{OnFailed, OnLapsed};
 
-/// What somebody asks of a key. Its parts are checked before it is made.
+/// A command on a key. Its parts have been checked.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Command {
-    /// Become the holder, or learn how the work stands.
+    /// Acquires the key, or returns the state of the work.
     Acquire(Acquire),
-    /// What a holder does under its lease id.
+    /// A command of the holder with this lease id.
     Holder(LeaseId, HolderCommand),
-    /// An operator removes the record; a live one only with `force`.
+    /// Removes the record. A live one is removed only with `force`.
     Forget {
-        /// Also while somebody holds it.
+        /// True to remove a live record as well.
         force: bool,
     },
-    /// An operator decides how a lapsed grant ended.
+    /// Decides, for an operator, how a lapsed grant ended.
     Resolve(Resolution),
 }
 
@@ -35,15 +35,15 @@ pub enum Command {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Acquire {
-    /// The id of the grant, if there will be one. Never that of an earlier grant.
+    /// The id of the lease, if it is granted. Must be new.
     pub lease_id: LeaseId,
-    /// The length of the lease.
+    /// The duration of the lease.
     pub ttl: Duration,
     /// The parts that most requests do not have.
     options: Option<Arc<AcquireOptions>>,
 }
 
-/// The optional parts of an [`Acquire`]. `Debug` leaves the metadata out.
+/// The optional parts of an [`Acquire`]. `Debug` omits the metadata.
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct AcquireOptions {
@@ -51,11 +51,11 @@ pub struct AcquireOptions {
     pub holder: Option<Box<str>>,
     /// A JSON object.
     pub metadata: Option<Box<str>>,
-    /// The fingerprint of the work's request.
+    /// The fingerprint of the request that the key stands for.
     pub fingerprint: Option<Fingerprint>,
-    /// The policy for work that has failed.
+    /// The policy for work that failed.
     pub on_failed: OnFailed,
-    /// The policy for a lease that has lapsed.
+    /// The policy for a lease that lapsed.
     pub on_lapsed: OnLapsed,
 }
 
@@ -76,7 +76,7 @@ impl Acquire {
         Self { lease_id, ttl, options }
     }
 
-    /// Changes the options.
+    /// Returns the request with changed options.
     #[must_use]
     pub fn with(mut self, set: impl FnOnce(&mut AcquireOptions)) -> Self {
         set(self.options_mut());
@@ -106,7 +106,7 @@ impl Acquire {
         self.options.as_deref().unwrap_or(NONE)
     }
 
-    /// Returns the attributes of a first grant.
+    /// Returns the attributes of a first grant, if there are any.
     #[inline]
     pub(super) fn attributes(&self) -> Option<Arc<Attributes>> {
         let AcquireOptions { holder, metadata, fingerprint, .. } = self.options.as_deref()?;
@@ -115,88 +115,89 @@ impl Acquire {
     }
 }
 
-/// What a holder may do.
+/// A command of a holder.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum HolderCommand {
-    /// Hold it at least this long from now.
+    /// Extends the lease to at least this time.
     Extend {
-        /// From now.
+        /// The duration from now.
         ttl: Duration,
     },
-    /// Leave something for a successor.
+    /// Stores a checkpoint for the next holder.
     Checkpoint(Payload),
-    /// Deliver the result, with the holder's own word for it if it has one.
+    /// Delivers the result, and the holder's own hash of it if there is one.
     Complete(Payload, Option<Box<str>>),
-    /// Deliver the failure.
+    /// Delivers a failure.
     Fail(Failure),
-    /// Hand the lease back with nothing done.
+    /// Releases the lease without an outcome.
     Release,
-    /// The holder is gone: the lease lapses now.
+    /// Lets the lease lapse now, because the holder is gone.
     Abandon,
 }
 
-/// How an operator says a lapsed grant ended.
+/// An operator's decision on how a lapsed grant ended.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Resolution {
-    /// The work was done, with this result.
+    /// The work was done, with this result and the operator's own hash of it if there is one.
     Completed(Payload, Option<Box<str>>),
     /// The work failed.
     Failed(Failure),
-    /// Nothing was done; the key may be acquired again.
+    /// Nothing was done, and the key may be acquired again.
     Released,
 }
 
-/// The machine's verdict.
+/// The decision of the rules.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Decision {
-    /// An answer that changes nothing.
+    /// An answer without a change.
     Answer(Answer),
-    /// An answer that holds once the write is stored in place of the record that was decided upon.
+    /// An answer that is valid once the write is stored in place of the record that the decision
+    /// was based on.
     Write(Write, Answer),
-    /// The operation is refused; nothing changes.
+    /// The command is refused, without a change.
     Refuse(Error),
 }
 
-/// A record to be stored, and when.
+/// A record to store, with the conditions on the time.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Write {
-    /// The record.
+    /// The record to store.
     pub next: Record,
-    /// The clock must have reached this.
+    /// The clock must have reached this time.
     pub not_before: Option<Timestamp>,
-    /// The clock must not have reached this.
+    /// The clock must not have reached this time.
     pub not_after: Option<Timestamp>,
-    /// The record carries an outcome, whose time is that of the write.
+    /// True if the record contains an outcome, whose time is that of the write.
     pub is_outcome: bool,
 }
 
-/// What the caller is told.
+/// The answer to a command.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Answer {
-    /// The caller holds the lease, by the record that is written with this answer.
+    /// The caller holds the lease, with the record that is written.
     Granted,
-    /// The caller holds the lease already, by this record: an earlier reply was lost.
+    /// The caller holds the lease already, with this record. An earlier reply was lost.
     Resent(Box<Record>),
-    /// Somebody else holds it.
+    /// Another caller holds the lease.
     InProgress(Box<View>),
-    /// The work is done.
+    /// The work is completed.
     Completed(Box<View>),
-    /// The work failed, and the policy does not allow another try, or not yet.
+    /// The work failed, and the policy does not allow another attempt, or not yet.
     Failed(Box<View>),
-    /// A holder vanished, and the policy leaves it to an operator what that means.
+    /// The last lease lapsed, and the policy leaves the decision to an operator.
     InDoubt(Box<View>),
-    /// The holder's or operator's act took effect.
+    /// The command of a holder or an operator took effect.
     Done(Ack),
-    /// Whether there was anything to forget.
+    /// The record was removed, or there was none (`false`).
     Forgotten(bool),
 }
 
-/// A holder's act took effect.
+/// The acknowledgement of a holder's or an operator's command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ack {
     pub(crate) version: Version,
@@ -206,30 +207,31 @@ pub struct Ack {
 }
 
 impl Ack {
-    /// The record's version after it.
+    /// Returns the record's version after the command.
     #[must_use]
     pub fn version(&self) -> Version {
         self.version
     }
 
-    /// When the lease runs out, or would have if it had not been finished before, in the store's time.
+    /// Returns the end of the lease in the store's time. It is not changed by an outcome.
     #[must_use]
     pub fn expires_at(&self) -> Timestamp {
         self.expires_at
     }
 
-    /// The outcome came after the lease had lapsed, but before anybody else acquired the key: it counts.
+    /// Returns whether the outcome was stored after the lease had lapsed. It counts, because no
+    /// other caller had acquired the key.
     #[must_use]
     pub fn is_late(&self) -> bool {
         self.late
     }
 
-    /// The act had taken effect already, so this answer does not stand for a write of its own: `version` may be that of
-    /// another answer as well.
+    /// Returns whether the command had taken effect before, so that this answer is not about a
+    /// write of its own. Another answer may then have the same `version`.
     ///
-    /// The act was sent before and its reply was lost; or a reply was lost now, and the engine read the record and found the
-    /// act's effect there. In the latter case another handle with the same lease id may have written it. Two answers that are not
-    /// repeated never have the same version.
+    /// Either the command was sent before and its reply was lost, or its reply was lost now and the
+    /// engine found its effect in the record. In the second case another handle with the same lease
+    /// id may have made the write. Two answers that are not duplicates never have the same version.
     #[must_use]
     pub fn is_duplicate(&self) -> bool {
         self.repeated
@@ -237,7 +239,7 @@ impl Ack {
 }
 
 impl Write {
-    /// The change that puts it in place of the record that was decided upon.
+    /// Returns the conditional write that replaces the record that the decision was based on.
     #[must_use]
     pub fn change<'a>(&'a self, expected: Option<&'a Record>) -> ConditionalWrite<'a> {
         let Self { next, not_before, not_after, is_outcome } = self;

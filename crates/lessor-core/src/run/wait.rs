@@ -191,7 +191,7 @@ fn time_left(snapshot: &Snapshot) -> Option<Duration> {
 }
 
 fn availability(snapshot: &Snapshot) -> Availability {
-    match View::of_seen(snapshot) {
+    match View::of_snapshot(snapshot) {
         Some(view) if view.is_finished() => Availability::Finished,
         Some(view) if view.ttl_left().is_some() => Availability::Held,
         _ => Availability::Free,

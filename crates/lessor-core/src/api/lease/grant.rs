@@ -40,7 +40,7 @@ pub(crate) struct Grant {
     deadline: AtomicU64,
     /// One of the four constants below.
     standing: AtomicU8,
-    /// Whether the [`Lease`](crate::Lease) was dropped.
+    /// True once the [`Lease`](crate::Lease) was dropped.
     dropped: AtomicBool,
     /// The number of operations in progress that end the lease.
     ending: AtomicU16,

@@ -23,13 +23,34 @@ use crate::sync::pending::Pending;
 /// Access to a lease by its key and lease id. Cheap to clone.
 ///
 /// Created by [`Lease::handle`](crate::Lease::handle), and by
-/// [`Engine::lease_handle`](crate::Engine::lease_handle) for a holder in another process. Dropping a
-/// handle does not end the lease, and a handle stays usable after its [`Lease`](crate::Lease) was
+/// [`Engine::lease_handle`](crate::Engine::lease_handle) for a holder in another process. Dropping
+/// a handle does not end the lease, and a handle stays usable after its [`Lease`](crate::Lease) was
 /// dropped, which abandons the lease.
 ///
 /// No operation consumes the handle. If the store was unavailable, the same operation can be sent
 /// again. An operation that is sent again although it has taken effect returns the same answer and
-/// writes nothing.
+/// writes nothing. The [errors](crate::Lease#errors) are those of a lease, and the [`Pending`]s are
+/// cancellation safe.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use lessor_core::{Acquisition, Engine, LeaseId};
+/// use lessor_memory::MemoryStore;
+///
+/// let engine = Engine::new(Arc::new(MemoryStore::new()))?;
+/// let id = LeaseId::random()?;
+/// let Acquisition::Acquired(lease) = engine.acquire("invoice:42").lease_id(id).wait()? else {
+///     unreachable!("the key is new");
+/// };
+/// // Another process that knows the lease id delivers the outcome.
+/// let handle = engine.lease_handle("invoice:42", id)?;
+/// handle.complete("receipt").wait()?;
+/// assert!(lease.complete("receipt").wait()?.is_duplicate());
+/// # Ok::<(), lessor_core::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct LeaseHandle(pub(super) Arc<Grant>);
 
