@@ -98,3 +98,51 @@ pub(super) fn keep(store: StoreId, hash: u64, changes: u64, key: &Key, record: &
 fn is_small(record: &Record) -> bool {
     record.result_len().unwrap_or(0) <= 64 && record.checkpoint_len().is_none()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use lessor_core::{Acquisition, Engine, Lease};
+
+    use crate::MemoryStore;
+
+    use super::*;
+
+    /// Returns the number of copies that this thread has.
+    fn copies() -> usize {
+        SIGHTINGS.with_borrow(|places| places.iter().filter(|place| place.sighting.is_some()).count())
+    }
+
+    /// A copy keeps the parts of its record alive, such as a failure's details of up to a megabyte.
+    #[test]
+    fn only_small_records_that_a_copy_may_answer_for_are_copied() {
+        let engine = Engine::new(Arc::new(MemoryStore::new())).unwrap();
+        let acquire = |key: &str| engine.acquire(key).wait().unwrap();
+        let read = |key: &str, end: &dyn Fn(&Lease)| {
+            let Acquisition::Acquired(lease) = acquire(key) else { unreachable!("a fresh key is granted") };
+            end(&lease);
+            let before = copies();
+            (0..4).for_each(|_| drop(acquire(key)));
+            copies() - before
+        };
+        let fail = |lease: &Lease| assert!(lease.fail_with("code", &"x".repeat(1 << 20)).wait().is_ok());
+        assert_eq!(read("failed", &fail), 0);
+        assert_eq!(read("long", &|lease| assert!(lease.complete_bytes(&[0; 65]).wait().is_ok())), 0);
+        assert_eq!(read("checkpoint", &|lease| assert!(lease.checkpoint_bytes(&[0]).wait().is_ok())), 0);
+        assert_eq!(read("short", &|lease| assert!(lease.complete_bytes(&[0; 64]).wait().is_ok())), 1);
+    }
+
+    /// The end of a lease is near when its last second has begun.
+    #[test]
+    fn a_copy_does_not_answer_in_the_last_second_of_a_lease() {
+        let engine = Engine::new(Arc::new(MemoryStore::new())).unwrap();
+        let held = engine.acquire("key").ttl(Duration::from_millis(999)).wait().unwrap();
+        (0..4).for_each(|_| drop(engine.acquire("key").wait().unwrap()));
+        assert_eq!(copies(), 0);
+        drop(held);
+    }
+}

@@ -73,7 +73,7 @@ impl Table {
     }
 
     /// Drops a record. The next grant of its key has a larger token.
-    pub(super) fn drop_record(&mut self, hash: u64, number: u32) -> Option<Record> {
+    pub(super) fn drop_record(&mut self, hash: u64, number: u32) -> Option<(Key, Record)> {
         let token = self.nodes.get(number)?.1.token();
         self.floor = self.floor.max(Some(token));
         self.index.remove(hash, number);
@@ -89,7 +89,7 @@ impl Table {
         first: usize,
         now: Timestamp,
         limit: usize,
-        dropped: &mut Vec<Record>,
+        dropped: &mut Vec<(Key, Record)>,
     ) -> Option<(usize, usize)> {
         let chunk = self.nodes.due_chunk(first, now)?;
         let mut examined = 0;
@@ -158,6 +158,8 @@ mod tests {
         let kept = all.len() - 100;
         all.iter().take(kept).for_each(|(hash, place)| drop(table.drop_record(*hash, *place)));
         assert_eq!((table.len(), table.nodes.allocated() <= 64 * 4), (100, true));
+        // A long key is memory too.
+        assert_eq!(table.nodes.keys(), 100);
         assert_eq!(table.floor(), Some(record(199_899).token()));
     }
 }
