@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lessor_core::store::{Applied, Operation};
-use lessor_core::{Key, Record, Timestamp};
+use lessor_core::{Clock, Key, Record};
 
 /// A copy of a record. Valid as long as no record of its shard is changed.
 struct CachedRecord {
@@ -14,8 +14,6 @@ struct CachedRecord {
     changes: u64,
     key: Key,
     record: Record,
-    /// The time at which the record was read. Answers are never given for an earlier time.
-    read_at: Timestamp,
 }
 
 struct Place {
@@ -48,15 +46,14 @@ fn place(hash: u64) -> usize {
 }
 
 /// Answers an operation from the thread's copy of the record. `changes` is the shard's number of
-/// changes, read after the operation began, and `recent` returns a recent time of the store's
-/// clock.
+/// changes, read after the operation began, and `clock` is the store's.
 #[inline]
 pub(super) fn answer(
     store: StoreId,
     hash: u64,
     changes: u64,
     operation: &mut Operation<'_>,
-    recent: impl FnOnce() -> Timestamp,
+    clock: &dyn Clock,
 ) -> Option<Applied> {
     let answer = |places: &RefCell<[Place; PLACES]>| {
         let places = places.try_borrow().ok()?;
@@ -68,7 +65,7 @@ pub(super) fn answer(
         {
             return None;
         }
-        operation.answer_recent(&cached.record, recent().max(cached.read_at))
+        operation.answer_recent(&cached.record, clock.recent())
     };
     COPIES.try_with(answer).ok().flatten()
 }
@@ -76,7 +73,7 @@ pub(super) fn answer(
 /// Keeps a copy of a record that was read, if it is small and the previous read was of the same
 /// key.
 #[inline]
-pub(super) fn keep(store: StoreId, hash: u64, changes: u64, key: &Key, record: &Record, read_at: Timestamp) {
+pub(super) fn keep(store: StoreId, hash: u64, changes: u64, key: &Key, record: &Record) {
     let _ = COPIES.try_with(|places| {
         let Ok(mut places) = places.try_borrow_mut() else { return };
         let Some(place) = places.get_mut(place(hash)) else { return };
@@ -89,7 +86,6 @@ pub(super) fn keep(store: StoreId, hash: u64, changes: u64, key: &Key, record: &
             changes,
             key: key.clone(),
             record: record.clone(),
-            read_at,
         });
     });
 }
@@ -114,7 +110,7 @@ mod tests {
 
     /// Returns the number of copies that this thread has.
     fn copies() -> usize {
-        SIGHTINGS.with_borrow(|places| places.iter().filter(|place| place.sighting.is_some()).count())
+        COPIES.with_borrow(|places| places.iter().filter(|place| place.cached.is_some()).count())
     }
 
     /// A copy keeps the parts of its record alive, such as a failure's details of up to a megabyte.

@@ -214,8 +214,7 @@ impl Store for MemoryStore {
         let hash = self.hash(operation.key_bytes());
         if operation.may_read() {
             let changes = self.shard(hash).changes.load(Ordering::Acquire);
-            let recent = || self.clock.recent();
-            if let Some(answered) = copies::answer(self.id, hash, changes, operation, recent) {
+            if let Some(answered) = copies::answer(self.id, hash, changes, operation, &*self.clock) {
                 return Execution::Done(answered);
             }
         }

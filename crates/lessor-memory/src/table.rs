@@ -161,5 +161,11 @@ mod tests {
         // A long key is memory too.
         assert_eq!(table.nodes.keys(), 100);
         assert_eq!(table.floor(), Some(record(199_899).token()));
+        // New records take the places of dropped ones.
+        let chunks = table.chunks();
+        (200_000..299_900).for_each(|number| {
+            enter(&mut table, number);
+        });
+        assert_eq!((table.len(), table.chunks()), (100_000, chunks));
     }
 }

@@ -71,6 +71,23 @@ fn a_copy_is_used_for_its_own_store_only() {
     }
 }
 
+/// There are fewer places for copies than keys, so that the copy of one key is met by a request for another.
+#[test]
+fn a_copy_is_used_for_its_own_key_only() {
+    let engine = Engine::new(Arc::new(MemoryStore::new())).unwrap();
+    let keys: Vec<String> = (0..400).map(|number| format!("key:{number}")).collect();
+    for (number, key) in keys.iter().enumerate() {
+        let _ = granted(&engine, key).complete(&number).wait().unwrap();
+    }
+    for round in 0..4 {
+        for (number, key) in keys.iter().enumerate() {
+            for _ in 0..=round {
+                assert_eq!(shown(&engine, key).result::<usize>().unwrap(), number);
+            }
+        }
+    }
+}
+
 /// A copy does not bypass the fingerprint of a request.
 #[test]
 fn rule_8_a_copy_is_not_returned_for_a_request_with_another_fingerprint() {
