@@ -62,9 +62,9 @@ fn p9_a_scan_beside_changes_lists_each_key_once_and_in_order() {
                 for (key, _) in &page.entries {
                     assert!(last.as_ref().is_none_or(|last| last < key), "{key} is listed after {last:?}");
                     if key.starts_with("staying:") {
-                        staying += 1
+                        staying += 1;
                     } else {
-                        seen_going += 1
+                        seen_going += 1;
                     }
                     last = Some(key.clone());
                 }
