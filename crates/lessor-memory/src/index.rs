@@ -92,6 +92,12 @@ impl Index {
         }
     }
 
+    /// Returns the number of entries.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
     fn capacity(&self) -> usize {
         usize::try_from(self.homes).unwrap_or(usize::MAX)
     }

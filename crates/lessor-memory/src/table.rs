@@ -152,7 +152,7 @@ mod tests {
             let (hash, place) = enter(&mut table, number);
             assert!(table.drop_record(hash, place).is_some());
         }
-        assert_eq!((table.len(), table.chunks()), (0, 1));
+        assert_eq!((table.len(), table.index.len(), table.chunks()), (0, 0, 1));
         let all: Vec<_> = (100_000..200_000).map(|number| enter(&mut table, number)).collect();
         assert_eq!(table.len(), all.len());
         let kept = all.len() - 100;

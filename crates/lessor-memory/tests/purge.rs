@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lessor_core::store::Purged;
-use lessor_core::{Acquisition, Engine, Settings, Store, Timestamp};
+use lessor_core::{Acquisition, Clock, Engine, Settings, Store, Timestamp};
 use lessor_memory::MemoryStore;
 use lessor_testkit::ManualClock;
 
@@ -102,6 +102,28 @@ fn p9_a_forgotten_record_is_dropped_at_once() {
     clock.advance(Duration::from_micros(1));
     engine.forget("key").wait().unwrap();
     assert!(store.is_empty());
+}
+
+/// A token is the time of its grant, unless the same key had that token already. A record that was
+/// forgotten within the microsecond of its grant does not change that for other keys.
+#[test]
+fn p2_a_forgotten_record_does_not_raise_the_tokens_of_other_keys() {
+    let clock = ManualClock::new();
+    let store = Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())));
+    let engine = Engine::new(clock.driving(store.clone())).unwrap();
+    let token = |key: &str| {
+        let answer = engine.acquire(key).wait().unwrap();
+        let Acquisition::Acquired(lease) = answer else { panic!("{key} was not granted") };
+        lease.complete("done").wait().unwrap();
+        lease.token().as_u64()
+    };
+    let now = clock.now().as_micros();
+    assert_eq!(token("key"), now);
+    engine.forget("key").wait().unwrap();
+    for number in 0..1_000 {
+        assert_eq!(token(&format!("key:{number}")), now);
+    }
+    assert_eq!(token("key"), now + 1);
 }
 
 /// The lease would have lasted an hour, but the record is retained for ten seconds.

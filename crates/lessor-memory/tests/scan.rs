@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
-use lessor_core::store::Scan;
-use lessor_core::{Acquisition, Engine, Key, Store};
+use lessor_core::rules::{Acquire, Command};
+use lessor_core::store::{OwnedOperation, Scan};
+use lessor_core::{Acquisition, Clock, Engine, Key, LeaseId, Store, Timestamp};
 use lessor_memory::MemoryStore;
 
 /// So many that each shard has several chunks of records.
@@ -15,6 +17,33 @@ const STAYING: usize = 30_000;
 const GOING: usize = 4_000;
 const PAGE: usize = 5_000;
 const SCANS: usize = 6;
+
+/// A clock on which a microsecond passes with each reading.
+#[derive(Debug, Default)]
+struct Counting(AtomicU64);
+
+impl Clock for Counting {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.0.fetch_add(1, Ordering::SeqCst) + 1).unwrap()
+    }
+}
+
+/// A later time would show leases as lapsed that were extended after their records were read.
+#[test]
+fn the_time_of_a_page_is_not_later_than_the_reading_of_its_records() {
+    let clock = Arc::new(Counting::default());
+    let store = Arc::new(MemoryStore::with_clock(Arc::clone(&clock) as Arc<dyn Clock>));
+    for key in ["a", "b", "c"] {
+        let key = Key::new(key).unwrap();
+        let acquire = Acquire::new(LeaseId::from_bytes([1; 16]), Duration::from_secs(1));
+        let operation = OwnedOperation::new(key, Command::Acquire(acquire), Duration::ZERO);
+        assert!(operation.send(&*store).wait().unwrap().is_write());
+    }
+    let before = clock.now();
+    let page = store.scan(Scan::new("", None, 10)).wait().unwrap();
+    assert_eq!(page.entries.len(), 3);
+    assert_eq!(page.now.as_micros(), before.as_micros() + 1);
+}
 
 fn complete(engine: &Engine, key: &str) {
     match engine.acquire(key).wait().unwrap() {
