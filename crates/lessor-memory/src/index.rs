@@ -21,6 +21,8 @@ const GROWN: (u64, u64) = (5, 4);
 const FULL: (usize, usize) = (17, 20);
 const SPARSE: (usize, usize) = (1, 5);
 const SMALLEST: u64 = 8;
+/// The number of slots by which the memory grows beyond the last home, at least.
+const OVERFLOW: usize = 8;
 
 /// Returns the part of a hash that the index uses, in the upper half of a slot.
 #[inline]
@@ -32,6 +34,14 @@ const fn number(slot: u64) -> u32 {
     // The number is in the lower half.
     let [a, b, c, d, ..] = slot.to_le_bytes();
     u32::from_le_bytes([a, b, c, d]).wrapping_sub(1)
+}
+
+/// Adds a slot beyond the last home. A vector would double its memory.
+fn push(slots: &mut Vec<u64>, slot: u64) {
+    if slots.len() == slots.capacity() {
+        slots.reserve_exact(slots.len() / 64 + OVERFLOW);
+    }
+    slots.push(slot);
 }
 
 impl Index {
@@ -82,6 +92,12 @@ impl Index {
         }
     }
 
+    /// Returns the number of entries.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
     fn capacity(&self) -> usize {
         usize::try_from(self.homes).unwrap_or(usize::MAX)
     }
@@ -112,7 +128,7 @@ impl Index {
                 std::mem::swap(place, &mut moved);
             }
         }
-        self.slots.push(moved);
+        push(&mut self.slots, moved);
     }
 
     fn resize(&mut self, homes: u64) {
@@ -124,7 +140,7 @@ impl Index {
             let at = next.max(self.home(slot));
             match self.slots.get_mut(at) {
                 Some(place) => *place = slot,
-                None => self.slots.push(slot),
+                None => push(&mut self.slots, slot),
             }
             next = at + 1;
         }
@@ -194,5 +210,17 @@ mod tests {
         (100..100_000).for_each(|n| index.remove(hash(n), n));
         assert!(index.slots.len() < 1_000, "{} slots", index.slots.len());
         assert!((0..100).all(|n| index.find(hash(n), |found| found == n) == Some(n)));
+    }
+
+    /// The in-memory store promises at most 190 bytes per record: up to 12 of the index, entries beyond the last home included.
+    #[test]
+    fn an_entry_takes_at_most_12_bytes() {
+        let mut index = Index::default();
+        let hash = |n: u32| u64::from(n).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 7;
+        for n in 0..200_000 {
+            index.insert(hash(n), n);
+            let bytes = index.slots.capacity() * size_of::<u64>();
+            assert!(n < 1_000 || bytes <= index.len * 12, "{bytes} bytes for {} entries", index.len);
+        }
     }
 }

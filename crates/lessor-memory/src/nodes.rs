@@ -23,9 +23,17 @@ struct Chunk {
 }
 
 pub(super) struct Node {
-    key: Key,
+    /// `None` if the node is free.
+    key: Option<Key>,
     /// `None` if the node is free, or reserved.
     record: Option<Record>,
+}
+
+impl Node {
+    #[inline]
+    fn get(&self) -> Option<(&Key, &Record)> {
+        Some((self.key.as_ref()?, self.record.as_ref()?))
+    }
 }
 
 pub(super) const CHUNK: u32 = u64::BITS;
@@ -57,6 +65,12 @@ impl Nodes {
         self.chunks.iter().map(|chunk| chunk.nodes.capacity()).sum()
     }
 
+    /// Returns the number of keys that are in memory.
+    #[cfg(test)]
+    pub(super) fn keys(&self) -> usize {
+        self.chunks.iter().flat_map(|chunk| &chunk.nodes).filter(|node| node.key.is_some()).count()
+    }
+
     #[inline]
     fn node(&self, number: u32) -> Option<&Node> {
         let (chunk, at) = place(number);
@@ -71,8 +85,7 @@ impl Nodes {
 
     #[inline]
     pub(super) fn get(&self, number: u32) -> Option<(&Key, &Record)> {
-        let node = self.node(number)?;
-        node.record.as_ref().map(|record| (&node.key, record))
+        self.node(number)?.get()
     }
 
     #[inline]
@@ -86,7 +99,7 @@ impl Nodes {
         let nodes = self.chunks.get(chunk).map_or(&[][..], |chunk| &chunk.nodes);
         (first..)
             .zip(nodes)
-            .filter_map(|(number, node)| node.record.as_ref().map(|record| (number, &node.key, record)))
+            .filter_map(|(number, node)| node.get().map(|(key, record)| (number, key, record)))
     }
 
     /// Returns the number of a free node, and the place for its record. After a record was stored
@@ -101,9 +114,9 @@ impl Nodes {
         let Chunk { nodes, used, .. } = self.chunks.get_mut(number as usize)?;
         let at = used.trailing_ones();
         if at as usize == nodes.len() {
-            nodes.push(Node { key, record: None });
+            nodes.push(Node { key: Some(key), record: None });
         } else {
-            nodes.get_mut(at as usize)?.key = key;
+            nodes.get_mut(at as usize)?.key = Some(key);
         }
         Some((number * CHUNK + at, &mut nodes.get_mut(at as usize)?.record))
     }
@@ -136,11 +149,12 @@ impl Nodes {
         Some(number)
     }
 
-    /// Removes a record.
-    pub(super) fn remove(&mut self, number: u32) -> Option<Record> {
+    /// Removes a record and its key.
+    pub(super) fn remove(&mut self, number: u32) -> Option<(Key, Record)> {
         let (at_chunk, at) = place(number);
         let chunk = self.chunks.get_mut(at_chunk)?;
-        let removed = chunk.nodes.get_mut(at)?.record.take()?;
+        let node = chunk.nodes.get_mut(at)?;
+        let removed = node.key.take().zip(node.record.take())?;
         if chunk.used == u64::MAX {
             self.open.push(number / CHUNK);
         }
@@ -163,7 +177,8 @@ impl Nodes {
 
     /// Returns the first chunk from `first` on with a record that may be due at `now`.
     pub(super) fn due_chunk(&self, first: usize, now: Timestamp) -> Option<usize> {
-        self.chunks.iter().skip(first).position(|chunk| chunk.due <= now).map(|at| first + at)
+        let may_be_due = |chunk: &Chunk| chunk.used != 0 && chunk.due <= now;
+        self.chunks.iter().skip(first).position(may_be_due).map(|at| first + at)
     }
 
     /// Sets the lower bound of a chunk to the earliest time of its records.

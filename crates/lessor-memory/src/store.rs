@@ -116,10 +116,15 @@ impl MemoryStore {
         };
         if operation.may_read()
             && let Some((key, record)) = table.get(number)
-            && let Some((answered, now)) = self.read(operation, record)
         {
-            copies::keep(self.id, hash, shard.changes.load(Ordering::Relaxed), key, record, now);
-            return Ok(answered);
+            if let Some(answered) = operation.answer_recent(record, self.clock.recent()) {
+                // Only such a record is copied, because a copy answers by a recent time.
+                copies::keep(self.id, hash, shard.changes.load(Ordering::Relaxed), key, record);
+                return Ok(answered);
+            }
+            if let Some(answered) = operation.answer(record, self.clock.now()) {
+                return Ok(answered);
+            }
         }
         let floor = table.floor();
         let Some(record) = table.get_mut(number) else { return Err(no_room()) };
@@ -141,17 +146,6 @@ impl MemoryStore {
             }
         }
         Ok(applied)
-    }
-
-    /// Answers an operation from a record, while the record cannot change.
-    #[inline]
-    fn read(&self, operation: &mut Operation<'_>, record: &Record) -> Option<(Applied, Timestamp)> {
-        let recent = self.clock.recent();
-        if let Some(answered) = operation.answer_recent(record, recent) {
-            return Some((answered, recent));
-        }
-        let now = self.clock.now();
-        operation.answer(record, now).map(|answered| (answered, now))
     }
 
     /// Calls `each` with every record. A shard is locked for one chunk at a time.
@@ -220,8 +214,7 @@ impl Store for MemoryStore {
         let hash = self.hash(operation.key_bytes());
         if operation.may_read() {
             let changes = self.shard(hash).changes.load(Ordering::Acquire);
-            let recent = || self.clock.recent();
-            if let Some(answered) = copies::answer(self.id, hash, changes, operation, recent) {
+            if let Some(answered) = copies::answer(self.id, hash, changes, operation, &*self.clock) {
                 return Execution::Done(answered);
             }
         }

@@ -73,7 +73,7 @@ impl Table {
     }
 
     /// Drops a record. The next grant of its key has a larger token.
-    pub(super) fn drop_record(&mut self, hash: u64, number: u32) -> Option<Record> {
+    pub(super) fn drop_record(&mut self, hash: u64, number: u32) -> Option<(Key, Record)> {
         let token = self.nodes.get(number)?.1.token();
         self.floor = self.floor.max(Some(token));
         self.index.remove(hash, number);
@@ -89,7 +89,7 @@ impl Table {
         first: usize,
         now: Timestamp,
         limit: usize,
-        dropped: &mut Vec<Record>,
+        dropped: &mut Vec<(Key, Record)>,
     ) -> Option<(usize, usize)> {
         let chunk = self.nodes.due_chunk(first, now)?;
         let mut examined = 0;
@@ -152,12 +152,20 @@ mod tests {
             let (hash, place) = enter(&mut table, number);
             assert!(table.drop_record(hash, place).is_some());
         }
-        assert_eq!((table.len(), table.chunks()), (0, 1));
+        assert_eq!((table.len(), table.index.len(), table.chunks()), (0, 0, 1));
         let all: Vec<_> = (100_000..200_000).map(|number| enter(&mut table, number)).collect();
         assert_eq!(table.len(), all.len());
         let kept = all.len() - 100;
         all.iter().take(kept).for_each(|(hash, place)| drop(table.drop_record(*hash, *place)));
         assert_eq!((table.len(), table.nodes.allocated() <= 64 * 4), (100, true));
+        // A long key is memory too.
+        assert_eq!(table.nodes.keys(), 100);
         assert_eq!(table.floor(), Some(record(199_899).token()));
+        // New records take the places of dropped ones.
+        let chunks = table.chunks();
+        (200_000..299_900).for_each(|number| {
+            enter(&mut table, number);
+        });
+        assert_eq!((table.len(), table.chunks()), (100_000, chunks));
     }
 }

@@ -3,9 +3,15 @@
 
 use std::sync::Arc;
 
+use lessor_core::{Durability, Store};
 use lessor_memory::MemoryStore;
 use lessor_testkit::faulty::FaultRates;
 use lessor_testkit::{Faults, Level, ManualClock, Subject, conformance};
+
+#[test]
+fn the_store_promises_to_survive_nothing() {
+    assert_eq!(MemoryStore::new().durability(), Durability::Volatile);
+}
 
 mod on_a_manual_clock {
     use super::*;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lessor_core::store::Purged;
-use lessor_core::{Acquisition, Engine, Settings, Store};
+use lessor_core::{Acquisition, Clock, Engine, Settings, Store, Timestamp};
 use lessor_memory::MemoryStore;
 use lessor_testkit::ManualClock;
 
@@ -104,6 +104,28 @@ fn p9_a_forgotten_record_is_dropped_at_once() {
     assert!(store.is_empty());
 }
 
+/// A token is the time of its grant, unless the same key had that token already. A record that was
+/// forgotten within the microsecond of its grant does not change that for other keys.
+#[test]
+fn p2_a_forgotten_record_does_not_raise_the_tokens_of_other_keys() {
+    let clock = ManualClock::new();
+    let store = Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())));
+    let engine = Engine::new(clock.driving(store.clone())).unwrap();
+    let token = |key: &str| {
+        let answer = engine.acquire(key).wait().unwrap();
+        let Acquisition::Acquired(lease) = answer else { panic!("{key} was not granted") };
+        lease.complete("done").wait().unwrap();
+        lease.token().as_u64()
+    };
+    let now = clock.now().as_micros();
+    assert_eq!(token("key"), now);
+    engine.forget("key").wait().unwrap();
+    for number in 0..1_000 {
+        assert_eq!(token(&format!("key:{number}")), now);
+    }
+    assert_eq!(token("key"), now + 1);
+}
+
 /// The lease would have lasted an hour, but the record is retained for ten seconds.
 #[test]
 fn p9_a_record_that_ends_before_its_lease_is_purged_at_its_time() {
@@ -196,6 +218,26 @@ fn purge_drops_no_more_than_its_limit_and_keeps_the_rest_readable() {
     clock.advance(RETENTION);
     assert_eq!(store.purge(20).wait().unwrap().dropped, 20);
     assert_eq!(store.len(), 30);
+}
+
+/// At the latest timestamp each chunk may be due, with or without records.
+#[test]
+fn p12_a_purge_at_the_end_of_time_ends() {
+    let clock = ManualClock::new();
+    let store = Arc::new(MemoryStore::with_clock(Arc::new(clock.clone())));
+    let engine = Engine::new(clock.driving(store.clone())).unwrap();
+    for number in 0..1_000 {
+        let answer = engine.acquire(&format!("key:{number}")).wait().unwrap();
+        let Acquisition::Acquired(lease) = answer else { panic!("a fresh key was not granted") };
+        lease.complete("done").wait().unwrap();
+    }
+    clock.set(Timestamp::MAX);
+    let mut calls = 0;
+    while store.purge(100).wait().unwrap().more {
+        calls += 1;
+        assert!(calls < 1_000, "the purge does not end");
+    }
+    assert!(store.is_empty());
 }
 
 #[expect(clippy::disallowed_methods, reason = "another thread is given time to work")]

@@ -546,6 +546,20 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         test: memory(&["--test", "purge"], "p9_a_record_that_ends_before_its_lease_is_purged_at_its_time"),
     },
     Mutant {
+        name: "index-keeps-entries-of-dropped-records",
+        file: "crates/lessor-memory/src/table.rs",
+        find: "self.index.remove(hash, number);",
+        replace: "let _ = hash;",
+        test: memory(&["--lib"], "p9_a_shard_is_as_large_as_its_records"),
+    },
+    Mutant {
+        name: "recent-time-is-older-than-an-exact-one",
+        file: "crates/lessor-core/src/data/time.rs",
+        find: "self.at(exact_micros())",
+        replace: "self.at(monotonic_micros())",
+        test: memory(&["--test", "copies"], "p7_recent_and_exact_readings_of_a_thread_are_monotonic"),
+    },
+    Mutant {
         name: "empty-chunk-keeps-its-memory",
         file: "crates/lessor-memory/src/nodes.rs",
         find: "*chunk = Chunk::new();",

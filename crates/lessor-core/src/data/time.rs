@@ -109,7 +109,7 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
     fn now(&self) -> Timestamp;
 
     /// Returns a time that is slightly in the past, at less cost than [`now`](Self::now) if the
-    /// clock supports it. Readings by one thread never run backwards.
+    /// clock supports it. Readings by one thread never run backwards, those of `now` included.
     ///
     /// A store may use it for answers that would be the same a second later. Default: `now`.
     fn recent(&self) -> Timestamp {
@@ -162,7 +162,7 @@ impl Default for SystemClock {
 impl Clock for SystemClock {
     #[inline]
     fn now(&self) -> Timestamp {
-        self.at(monotonic_micros())
+        self.at(exact_micros())
     }
 
     #[inline]
@@ -214,8 +214,30 @@ fn monotonic_micros() -> u64 {
     from_timespec(rustix::time::clock_gettime(rustix::time::ClockId::Boottime))
 }
 
-/// Returns the thread's last reading of the clock if it was made in the current tick of the kernel,
-/// and otherwise reads the clock.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+thread_local! {
+    /// The tick of the last recent reading.
+    static TICK: Cell<u64> = const { Cell::new(u64::MAX) };
+    /// The last reading.
+    static READING: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Reads the clock for [`Clock::now`]. A recent reading that follows is not earlier.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[inline]
+fn exact_micros() -> u64 {
+    let reading = monotonic_micros();
+    READING.set(reading);
+    reading
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn exact_micros() -> u64 {
+    monotonic_micros()
+}
+
+/// Returns the thread's last reading of the clock if one was made in the current tick of the
+/// kernel, and otherwise reads the clock.
 ///
 /// The kernel counts its ticks, of 1 to 10 ms, also while this thread or any other does not run.
 /// After a suspension of the machine it counts ticks before processes run. So the returned time is
@@ -223,18 +245,8 @@ fn monotonic_micros() -> u64 {
 #[cfg(any(target_os = "linux", target_os = "android"))]
 #[inline]
 fn recent_micros() -> u64 {
-    thread_local! {
-        /// A tick, and the first reading in it.
-        static LAST: Cell<(u64, u64)> = const { Cell::new((u64::MAX, 0)) };
-    }
     let tick = from_timespec(rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse));
-    let (last_tick, reading) = LAST.get();
-    if tick == last_tick {
-        return reading;
-    }
-    let reading = monotonic_micros();
-    LAST.set((tick, reading));
-    reading
+    if tick == TICK.replace(tick) { READING.get() } else { exact_micros() }
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]

@@ -1,0 +1,111 @@
+//! Pages of records beside records that come and go.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use lessor_core::rules::{Acquire, Command};
+use lessor_core::store::{OwnedOperation, Scan};
+use lessor_core::{Acquisition, Clock, Engine, Key, LeaseId, Store, Timestamp};
+use lessor_memory::MemoryStore;
+
+/// So many that each shard has several chunks of records.
+const STAYING: usize = 30_000;
+/// The keys that come and go. Their records move to other places.
+const GOING: usize = 4_000;
+const PAGE: usize = 5_000;
+const SCANS: usize = 6;
+
+/// A clock on which a microsecond passes with each reading.
+#[derive(Debug, Default)]
+struct Counting(AtomicU64);
+
+impl Clock for Counting {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.0.fetch_add(1, Ordering::SeqCst) + 1).unwrap()
+    }
+}
+
+/// A later time would show leases as lapsed that were extended after their records were read.
+#[test]
+fn the_time_of_a_page_is_not_later_than_the_reading_of_its_records() {
+    let clock = Arc::new(Counting::default());
+    let store = Arc::new(MemoryStore::with_clock(Arc::clone(&clock) as Arc<dyn Clock>));
+    for key in ["a", "b", "c"] {
+        let key = Key::new(key).unwrap();
+        let acquire = Acquire::new(LeaseId::from_bytes([1; 16]), Duration::from_secs(1));
+        let operation = OwnedOperation::new(key, Command::Acquire(acquire), Duration::ZERO);
+        assert!(operation.send(&*store).wait().unwrap().is_write());
+    }
+    let before = clock.now();
+    let page = store.scan(Scan::new("", None, 10)).wait().unwrap();
+    assert_eq!(page.entries.len(), 3);
+    assert_eq!(page.now.as_micros(), before.as_micros() + 1);
+}
+
+fn complete(engine: &Engine, key: &str) {
+    match engine.acquire(key).wait().unwrap() {
+        Acquisition::Acquired(lease) => drop(lease.complete_bytes(b"done").wait().unwrap()),
+        other => panic!("{key} was not granted: {other:?}"),
+    }
+}
+
+/// The records that stay are listed exactly once, and the others at most once, whatever place their records have at the time.
+#[test]
+fn p9_a_scan_beside_changes_lists_each_key_once_and_in_order() {
+    let store = Arc::new(MemoryStore::new());
+    let engine = Engine::new(Arc::clone(&store) as Arc<dyn Store>).unwrap();
+    for number in 0..STAYING.max(GOING) {
+        if number < GOING {
+            complete(&engine, &format!("going:{number}"));
+        }
+        complete(&engine, &format!("staying:{number}"));
+    }
+    let done = AtomicBool::new(false);
+    let (rounds, moved) = std::thread::scope(|threads| {
+        let changes = threads.spawn(|| {
+            let mut rounds = 0_u64;
+            while !done.load(Ordering::Relaxed) {
+                // Each key gets the place of another one.
+                for pass in 0..2 {
+                    for number in 0..GOING {
+                        let key = format!("going:{number}");
+                        if pass == 0 {
+                            assert!(engine.forget(&key).wait().unwrap());
+                        } else {
+                            complete(&engine, &key);
+                        }
+                    }
+                }
+                rounds += 1;
+            }
+            rounds
+        });
+        let mut seen_going = 0;
+        for _ in 0..SCANS {
+            let (mut last, mut staying): (Option<Key>, usize) = (None, 0);
+            loop {
+                let page = store.scan(Scan::new("", last.clone(), PAGE)).wait().unwrap();
+                for (key, _) in &page.entries {
+                    assert!(last.as_ref().is_none_or(|last| last < key), "{key} is listed after {last:?}");
+                    if key.starts_with("staying:") {
+                        staying += 1;
+                    } else {
+                        seen_going += 1;
+                    }
+                    last = Some(key.clone());
+                }
+                match page.next {
+                    Some(next) => last = Some(next),
+                    None => break,
+                }
+            }
+            assert_eq!(staying, STAYING);
+        }
+        done.store(true, Ordering::Relaxed);
+        (changes.join().unwrap(), seen_going)
+    });
+    println!("{SCANS} scans beside {rounds} rounds of changes, {moved} moving keys were listed");
+}
