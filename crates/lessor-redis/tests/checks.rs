@@ -259,7 +259,7 @@ fn p11_a_password_opens_the_store_and_appears_nowhere() {
     {
         let error = RedisStore::open(&url(credentials)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Misconfigured, "retrying does not help");
-        let text = format!("{error} {error:?}");
+        let text = format!("{error} {error:#} {error:?}");
         assert!(is_discreet(&text));
         assert!(
             text.contains("rejects the user or the password") && text.contains(&place(&server)),
@@ -281,7 +281,7 @@ fn p11_a_password_opens_the_store_and_appears_nowhere() {
     eventually("the password is refused", || match held.extend(Duration::from_secs(600)).wait() {
         Ok(_) => false,
         Err(error) => {
-            assert!(is_outage(&error) && is_discreet(&format!("{error} {error:?}")));
+            assert!(is_outage(&error) && is_discreet(&format!("{error} {error:#} {error:?}")));
             error.to_string().contains("rejects the user or the password")
         }
     });

@@ -182,7 +182,7 @@ fn p12_an_invalid_certificate_is_an_error_that_does_not_show_it() {
         let mut settings = support::settings("tls");
         settings.deadline = Duration::from_millis(500);
         let error = builder.settings(settings).open(&url(server.port)).unwrap_err();
-        assert!(!format!("{error} {error:?}").contains("secret"), "{error}");
+        assert!(!format!("{error} {error:#} {error:?}").contains("secret"), "{error}");
     }
 }
 

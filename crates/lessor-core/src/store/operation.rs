@@ -128,7 +128,8 @@ impl Applied {
     }
 }
 
-/// The result of [`Store::execute`](crate::Store::execute).
+/// The result of [`Store::execute`](crate::Store::execute). No variant will be added, so a store
+/// that wraps another one can match both.
 #[derive(Debug)]
 #[must_use]
 #[expect(
