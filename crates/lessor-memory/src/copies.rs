@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(read("short", &|lease| assert!(lease.complete_bytes(&[0; 64]).wait().is_ok())), 1);
     }
 
-    /// The end of a lease is near when its last second has begun.
+    /// The copy is not used in the last second of the lease.
     #[test]
     fn a_copy_does_not_answer_in_the_last_second_of_a_lease() {
         let engine = Engine::new(Arc::new(MemoryStore::new())).unwrap();

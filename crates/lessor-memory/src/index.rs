@@ -21,7 +21,7 @@ const GROWN: (u64, u64) = (5, 4);
 const FULL: (usize, usize) = (17, 20);
 const SPARSE: (usize, usize) = (1, 5);
 const SMALLEST: u64 = 8;
-/// The number of slots by which the memory grows beyond the last home, at least.
+/// The minimum number of slots to allocate beyond the last home position.
 const OVERFLOW: usize = 8;
 
 /// Returns the part of a hash that the index uses, in the upper half of a slot.
@@ -36,7 +36,7 @@ const fn number(slot: u64) -> u32 {
     u32::from_le_bytes([a, b, c, d]).wrapping_sub(1)
 }
 
-/// Adds a slot beyond the last home. A vector would double its memory.
+/// Adds a slot beyond the last home position. A plain push would double the memory.
 fn push(slots: &mut Vec<u64>, slot: u64) {
     if slots.len() == slots.capacity() {
         slots.reserve_exact(slots.len() / 64 + OVERFLOW);
@@ -212,7 +212,8 @@ mod tests {
         assert!((0..100).all(|n| index.find(hash(n), |found| found == n) == Some(n)));
     }
 
-    /// The in-memory store promises at most 190 bytes per record: up to 12 of the index, entries beyond the last home included.
+    /// The in-memory store promises at most 190 bytes per record, of which the index takes up to
+    /// 12, including the entries beyond the last home position.
     #[test]
     fn an_entry_takes_at_most_12_bytes() {
         let mut index = Index::default();

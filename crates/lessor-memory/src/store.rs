@@ -118,7 +118,8 @@ impl MemoryStore {
             && let Some((key, record)) = table.get(number)
         {
             if let Some(answered) = operation.answer_recent(record, self.clock.recent()) {
-                // Only such a record is copied, because a copy answers by a recent time.
+                // Only records that were answered with a recent time are copied, because copies
+                // are.
                 copies::keep(self.id, hash, shard.changes.load(Ordering::Relaxed), key, record);
                 return Ok(answered);
             }

@@ -158,10 +158,10 @@ mod tests {
         let kept = all.len() - 100;
         all.iter().take(kept).for_each(|(hash, place)| drop(table.drop_record(*hash, *place)));
         assert_eq!((table.len(), table.nodes.allocated() <= 64 * 4), (100, true));
-        // A long key is memory too.
+        // Long keys have an allocation.
         assert_eq!(table.nodes.keys(), 100);
         assert_eq!(table.floor(), Some(record(199_899).token()));
-        // New records take the places of dropped ones.
+        // New records reuse the nodes of dropped ones.
         let chunks = table.chunks();
         (200_000..299_900).for_each(|number| {
             enter(&mut table, number);

@@ -9,7 +9,7 @@ use lessor_testkit::faulty::FaultRates;
 use lessor_testkit::{Faults, Level, ManualClock, Subject, conformance};
 
 #[test]
-fn the_store_promises_to_survive_nothing() {
+fn the_durability_is_volatile() {
     assert_eq!(MemoryStore::new().durability(), Durability::Volatile);
 }
 

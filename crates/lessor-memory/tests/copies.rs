@@ -71,7 +71,7 @@ fn a_copy_is_used_for_its_own_store_only() {
     }
 }
 
-/// There are fewer places for copies than keys, so that the copy of one key is met by a request for another.
+/// There are fewer places for copies than keys, so requests find the copy of another key.
 #[test]
 fn a_copy_is_used_for_its_own_key_only() {
     let engine = Engine::new(Arc::new(MemoryStore::new())).unwrap();

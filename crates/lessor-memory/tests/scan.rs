@@ -1,4 +1,4 @@
-//! Pages of records beside records that come and go.
+//! Pages of records while other records are created and dropped.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -11,9 +11,9 @@ use lessor_core::store::{OwnedOperation, Scan};
 use lessor_core::{Acquisition, Clock, Engine, Key, LeaseId, Store, Timestamp};
 use lessor_memory::MemoryStore;
 
-/// So many that each shard has several chunks of records.
+/// Enough that each shard has several chunks of records.
 const STAYING: usize = 30_000;
-/// The keys that come and go. Their records move to other places.
+/// The keys that are created and dropped. Their records move to other nodes.
 const GOING: usize = 4_000;
 const PAGE: usize = 5_000;
 const SCANS: usize = 6;
@@ -28,7 +28,8 @@ impl Clock for Counting {
     }
 }
 
-/// A later time would show leases as lapsed that were extended after their records were read.
+/// With a later time, leases that were extended after their records were read would be shown as
+/// lapsed.
 #[test]
 fn the_time_of_a_page_is_not_later_than_the_reading_of_its_records() {
     let clock = Arc::new(Counting::default());
@@ -52,9 +53,10 @@ fn complete(engine: &Engine, key: &str) {
     }
 }
 
-/// The records that stay are listed exactly once, and the others at most once, whatever place their records have at the time.
+/// The permanent records are listed exactly once, and the others at most once, wherever they are
+/// stored at the time.
 #[test]
-fn p9_a_scan_beside_changes_lists_each_key_once_and_in_order() {
+fn p9_a_scan_during_changes_lists_each_key_once_and_in_order() {
     let store = Arc::new(MemoryStore::new());
     let engine = Engine::new(Arc::clone(&store) as Arc<dyn Store>).unwrap();
     for number in 0..STAYING.max(GOING) {
@@ -68,7 +70,7 @@ fn p9_a_scan_beside_changes_lists_each_key_once_and_in_order() {
         let changes = threads.spawn(|| {
             let mut rounds = 0_u64;
             while !done.load(Ordering::Relaxed) {
-                // Each key gets the place of another one.
+                // Each key gets the node of another one.
                 for pass in 0..2 {
                     for number in 0..GOING {
                         let key = format!("going:{number}");

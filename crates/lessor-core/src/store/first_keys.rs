@@ -6,8 +6,8 @@ use std::fmt;
 use crate::data::key::Key;
 use crate::store::types::Scan;
 
-/// Collects the keys of a page, for a store whose records have no order: the first keys in order that match a [`Scan`], out of all
-/// keys in any order.
+/// Collects the keys of a page, for a store whose records have no order: the first keys in order
+/// that match a [`Scan`], out of all keys in any order.
 pub struct FirstKeys<'s> {
     query: &'s Scan,
     first: BTreeSet<Key>,
@@ -20,8 +20,9 @@ impl<'s> FirstKeys<'s> {
         Self { query, first: BTreeSet::new() }
     }
 
-    /// Adds a key, unless it does not match or there are enough smaller ones. A key may be offered twice: a record that is
-    /// dropped and made again may move to where the store has not looked yet.
+    /// Adds a key, unless it does not match or there are enough smaller ones. A key may be offered
+    /// twice: a record that is dropped and created again may move to a part of the store that was
+    /// not read yet.
     pub fn offer(&mut self, key: &Key) {
         if !key.starts_with(&self.query.prefix) || self.query.after.as_ref().is_some_and(|after| key <= after)
         {
@@ -34,7 +35,8 @@ impl<'s> FirstKeys<'s> {
         }
     }
 
-    /// Returns the keys in order, and the key after which the next page begins, if there may be one.
+    /// Returns the keys in order, and the key after which the next page begins, if there may be
+    /// one.
     #[must_use]
     pub fn finish(self) -> (Vec<Key>, Option<Key>) {
         let limit = self.query.limit;
@@ -62,7 +64,7 @@ mod tests {
         (keys.into_iter().map(String::from).collect(), next.map(String::from))
     }
 
-    /// A record that moves while the store looks through its records may be found twice.
+    /// A record that moves during the scan may be found twice.
     #[test]
     fn a_key_that_is_offered_twice_is_listed_once_and_does_not_end_the_list() {
         assert_eq!(first(3, &["b", "a", "a", "c"]), ("abc".to_owned(), Some("c".to_owned())));
