@@ -118,8 +118,7 @@ impl MemoryStore {
             && let Some((key, record)) = table.get(number)
         {
             if let Some(answered) = operation.answer_recent(record, self.clock.recent()) {
-                // Only records that were answered with a recent time are copied, because copies
-                // are.
+                // Only these records are copied, because a copy answers with a recent time as well.
                 copies::keep(self.id, hash, shard.changes.load(Ordering::Relaxed), key, record);
                 return Ok(answered);
             }
