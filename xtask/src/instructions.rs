@@ -25,11 +25,11 @@ struct Guarded {
 }
 
 const PATHS: [Guarded; 6] = [
-    Guarded { path: "fresh", rival: Some("rival-fresh"), goes: 1 },
-    Guarded { path: "refused", rival: Some("rival-refused"), goes: 1 },
-    Guarded { path: "replayed", rival: Some("rival-replayed"), goes: 1 },
-    Guarded { path: "extended", rival: None, goes: 1 },
-    Guarded { path: "lapsed", rival: None, goes: 1 },
+    Guarded { path: "fresh", rival: Some("rival-fresh"), goes: 3 },
+    Guarded { path: "refused", rival: Some("rival-refused"), goes: 3 },
+    Guarded { path: "replayed", rival: Some("rival-replayed"), goes: 3 },
+    Guarded { path: "extended", rival: None, goes: 3 },
+    Guarded { path: "lapsed", rival: None, goes: 3 },
     // This path hands the renewal to the engine's thread, which may or may not have to be woken.
     Guarded { path: "once", rival: None, goes: 3 },
 ];

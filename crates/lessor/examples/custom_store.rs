@@ -61,8 +61,9 @@ impl CompareAndSwap for MapStore {
         } else if !change.in_window(current.now) || !change.is_above_floor(state.purged) {
             CasResult::Rejected(current)
         } else {
-            state.records.insert(key.clone(), change.next.clone());
-            CasResult::Written
+            let stamped = change.stamped(current.now);
+            state.records.insert(key.clone(), stamped.as_ref().unwrap_or(change.next).clone());
+            stamped.map_or(CasResult::Written, CasResult::WrittenAs)
         }))
     }
 

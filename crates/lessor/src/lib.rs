@@ -82,9 +82,9 @@ pub use lessor_core::{
 pub mod store {
     pub use lessor_core::store::{
         Applied, CallerWaker, CasResult, ChangeNotifier, Closing, CompareAndSwap, ConditionalWrite,
-        Durability, Executed, Execution, Notifier, Operation, OwnedConditionalWrite, OwnedOperation, Page,
-        Purged, RecordSlot, Reply, Scan, Snapshot, Store, StoreError, Subscribers, Unconfirmed,
-        mark_own_thread, may_block,
+        Durability, Executed, Execution, FirstKeys, Notifier, Operation, OwnedConditionalWrite,
+        OwnedOperation, Page, Purged, RecordSlot, Reply, Scan, Snapshot, Store, StoreError, Subscribers,
+        Unconfirmed, mark_own_thread, may_block,
     };
     pub use lessor_core::{
         Cas, Clock, DecodeError, FORMAT_VERSION, Record, RecordHeader, Stage, SystemClock,

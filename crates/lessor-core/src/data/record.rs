@@ -266,7 +266,9 @@ impl Record {
         this.lease_id == other.lease_id
             && (this.token(), this.version, this.attempt, this.stage)
                 == (other.token(), other.version, other.attempt, other.stage)
-            && (this.acquired_at, this.expires_at) == (other.acquired_at, other.expires_at)
+            && (this.first_seen_at, this.acquired_at, this.expires_at)
+                == (other.first_seen_at, other.acquired_at, other.expires_at)
+            && this.previous_end == other.previous_end
             && this.short_result == other.short_result
             && this.attributes == other.attributes
     }

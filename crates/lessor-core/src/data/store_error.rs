@@ -26,8 +26,8 @@ pub enum StoreError {
     /// The write has not happened and never will. The cause may be temporary, so the same call may
     /// succeed later.
     Unavailable(Cause),
-    /// The write may have happened, or may still happen. Read the record, or send the same
-    /// operation again.
+    /// The write may have happened, or may still happen. The engine reads the record and recognises
+    /// its own write; a caller may send the same operation again.
     Indeterminate(Cause),
     /// The write has not happened and never will, and the same call fails until the configuration
     /// is changed. For example, the path is a file, a permission is missing, the password is wrong,

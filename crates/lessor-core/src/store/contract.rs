@@ -22,8 +22,8 @@ use crate::sync::pending::Pending;
 ///
 /// # Contract
 ///
-/// Implementations must uphold the following. The conformance suite of `lessor-testkit` checks each
-/// point.
+/// Implementations must uphold the following. The conformance suite of `lessor-testkit` finds most
+/// violations, but not every race.
 /// - **Atomic**: [`execute`](Self::execute) applies the operation in one step, with the store's
 ///   clock read in that step. Operations are linearizable per key over all parties that share the
 ///   records. If a database commits after the step, a plain read in between may still return the
@@ -133,7 +133,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 ///
 /// # Examples
 ///
-/// The example `custom_store.rs` of the crate `lessor` implements this trait in about fifty lines.
+/// The example `custom_store.rs` of the crate `lessor` implements this trait in about seventy lines.
 pub trait CompareAndSwap: fmt::Debug + Send + Sync + 'static {
     /// Returns the time of the store's clock, or an estimate that is ahead of it. See [`Store`].
     fn now(&self) -> Reply<Timestamp>;
