@@ -30,12 +30,11 @@ const PATHS: [Guarded; 6] = [
     Guarded { path: "replayed", rival: Some("rival-replayed"), goes: 3 },
     Guarded { path: "extended", rival: None, goes: 3 },
     Guarded { path: "lapsed", rival: None, goes: 3 },
-    // This path hands the renewal to the engine's thread, which may or may not have to be woken.
     Guarded { path: "once", rival: None, goes: 3 },
 ];
 
-/// 80 and 160 keys per shard of the in-memory store. Both are between two steps of a shard's
-/// growth, so that the distribution of keys hardly matters.
+/// 80 and 160 keys per shard of the in-memory store, whose index grows in small steps, so that the
+/// distribution of keys hardly matters.
 const N: u64 = 10_240;
 
 /// Makes the C library copy memory in the same way on every x86-64 processor, so that counts do not
