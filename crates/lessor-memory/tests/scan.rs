@@ -14,7 +14,9 @@ use lessor_memory::MemoryStore;
 /// Enough that each shard has several chunks of records.
 const STAYING: usize = 30_000;
 /// The keys that are created and dropped. Their records move to other nodes.
-const GOING: usize = 4_000;
+const GOING: usize = 3_000;
+/// The number of keys that are dropped before the first of them is created again.
+const GROUP: usize = 40;
 const PAGE: usize = 5_000;
 const SCANS: usize = 6;
 
@@ -53,38 +55,42 @@ fn complete(engine: &Engine, key: &str) {
     }
 }
 
+/// Ends the changes, even if a check fails.
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// The permanent records are listed exactly once, and the others at most once, wherever they are
 /// stored at the time.
 #[test]
 fn p9_a_scan_during_changes_lists_each_key_once_and_in_order() {
     let store = Arc::new(MemoryStore::new());
     let engine = Engine::new(Arc::clone(&store) as Arc<dyn Store>).unwrap();
-    for number in 0..STAYING.max(GOING) {
-        if number < GOING {
-            complete(&engine, &format!("going:{number}"));
-        }
-        complete(&engine, &format!("staying:{number}"));
+    let going: Vec<String> = (0..GOING).map(|number| format!("going:{number}")).collect();
+    for (number, key) in going.iter().enumerate() {
+        complete(&engine, key);
+        (0..STAYING / GOING).for_each(|each| complete(&engine, &format!("staying:{number}:{each}")));
     }
     let done = AtomicBool::new(false);
     let (rounds, moved) = std::thread::scope(|threads| {
         let changes = threads.spawn(|| {
             let mut rounds = 0_u64;
             while !done.load(Ordering::Relaxed) {
-                // Each key gets the node of another one.
-                for pass in 0..2 {
-                    for number in 0..GOING {
-                        let key = format!("going:{number}");
-                        if pass == 0 {
-                            assert!(engine.forget(&key).wait().unwrap());
-                        } else {
-                            complete(&engine, &key);
-                        }
-                    }
+                // A key gets the node of another one of its shard, often in another chunk.
+                for first in 0..GOING / GROUP {
+                    let group = going.iter().skip(first).step_by(GOING / GROUP);
+                    group.clone().for_each(|key| assert!(engine.forget(key).wait().unwrap()));
+                    group.for_each(|key| complete(&engine, key));
                 }
                 rounds += 1;
             }
             rounds
         });
+        let ends = SetOnDrop(&done);
         let mut seen_going = 0;
         for _ in 0..SCANS {
             let (mut last, mut staying): (Option<Key>, usize) = (None, 0);
@@ -106,7 +112,7 @@ fn p9_a_scan_during_changes_lists_each_key_once_and_in_order() {
             }
             assert_eq!(staying, STAYING);
         }
-        done.store(true, Ordering::Relaxed);
+        drop(ends);
         (changes.join().unwrap(), seen_going)
     });
     println!("{SCANS} scans beside {rounds} rounds of changes, {moved} moving keys were listed");
