@@ -212,7 +212,7 @@ mod tests {
         assert!((0..100).all(|n| index.find(hash(n), |found| found == n) == Some(n)));
     }
 
-    /// The in-memory store promises at most 190 bytes per record, of which the index takes up to
+    /// A record takes about 190 bytes in the in-memory store, of which the index takes up to
     /// 12, including the entries beyond the last home position.
     #[test]
     fn an_entry_takes_at_most_12_bytes() {

@@ -194,7 +194,7 @@ impl Nodes {
 mod tests {
     use super::*;
 
-    /// The in-memory store promises at most 190 bytes per record with a result of 64 bytes: 176
+    /// A record with a result of 64 bytes takes about 190 bytes in the in-memory store: 176
     /// here, and up to 12 in the index.
     #[test]
     fn a_record_takes_176_bytes() {

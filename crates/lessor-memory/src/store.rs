@@ -24,7 +24,7 @@ const SHARDS: usize = 128;
 ///
 /// - Reads and writes lock one of 128 shards. A thread that reads an unchanged record repeatedly
 ///   takes no lock.
-/// - A record with a result of up to 64 bytes and a key of up to 30 bytes takes at most 190 bytes.
+/// - A record with a result of up to 64 bytes and a key of up to 30 bytes takes about 190 bytes.
 /// - [`purge`](Store::purge) reads only records that are due, and their neighbours in chunks of 64.
 ///   A forgotten record is dropped immediately.
 /// - [`scan`](Store::scan) reads all keys for each page, because a hash table has no order. It is
