@@ -11,7 +11,7 @@ pub(crate) const FACADE: &[Mutant] = &[
         test: Test {
             package: "lessor",
             target: &["--test", "file_urls"],
-            filter: "p12_settings_that_contradict",
+            filter: "p12_contradictory_and_empty_settings",
         },
     },
     Mutant {
