@@ -156,11 +156,11 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         test: core("rules::tests::promises::an_extension_must_be_written_while_the_lease_is_live"),
     },
     Mutant {
-        name: "token-is-only-a-counter",
+        name: "token-repeats-within-a-microsecond",
         file: "crates/lessor-core/src/data/record.rs",
         find: "now.as_micros().max(previous.map_or(0, |token| token.0) + 1)",
-        replace: "previous.map_or(1, |token| token.0 + 1)",
-        test: core("rules::tests::promises::p2_tokens_rise_after_a_purge"),
+        replace: "now.as_micros().max(previous.map_or(0, |token| token.0))",
+        test: core("rules::tests::promises::p2_tokens_rise_though_the_clock_stands_still"),
     },
     Mutant {
         name: "purge-drops-a-token-that-is-ahead-of-the-clock",
@@ -229,7 +229,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "waiter-gets-the-outcome-of-another-request",
         file: "crates/lessor-core/src/api/acquire.rs",
         find: "            Some(Ok(Acquisition::InProgress(_))) => NextStep::Wait,",
-        replace: "            Some(Err(_)) => {\n                let view = View::of_seen(seen);\n                view.map_or(NextStep::Try, |view| NextStep::Answer(Ok(Acquisition::Completed(view))))\n            }\n            Some(Ok(Acquisition::InProgress(_))) => NextStep::Wait,",
+        replace: "            Some(Err(_)) => {\n                let view = View::of_snapshot(snapshot);\n                view.map_or(NextStep::Try, |view| NextStep::Answer(Ok(Acquisition::Completed(view))))\n            }\n            Some(Ok(Acquisition::InProgress(_))) => NextStep::Wait,",
         test: core_in(
             &["--test", "fresh_answers"],
             "rule_8_a_waiter_does_not_get_the_outcome_of_another_request",
