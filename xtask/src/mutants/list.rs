@@ -160,7 +160,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         file: "crates/lessor-core/src/data/record.rs",
         find: "now.as_micros().max(previous.map_or(0, |token| token.0) + 1)",
         replace: "now.as_micros().max(previous.map_or(0, |token| token.0))",
-        test: core("rules::tests::promises::p2_tokens_rise_though_the_clock_stands_still"),
+        test: core("rules::tests::promises::p2_tokens_rise_while_the_clock_stands_still"),
     },
     Mutant {
         name: "purge-drops-a-token-that-is-ahead-of-the-clock",
