@@ -446,7 +446,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "unknown-required-field-is-reported-as-damage",
         file: "crates/lessor-core/src/data/store_error.rs",
         find: "DecodeError::NewerFormat { .. } | DecodeError::UnknownField { .. } => {",
-        replace: "DecodeError::UnknownField { .. } => Self::Corrupt { place: place.into(), reason: error.to_string() },\n            DecodeError::NewerFormat { .. } => {",
+        replace: "DecodeError::UnknownField { .. } => Self::corrupt(place, error.to_string()),\n            DecodeError::NewerFormat { .. } => {",
         test: core("codec::tests::an_unknown_required_field_is_refused_with_its_number_and_the_head_is_read"),
     },
     Mutant {
@@ -601,7 +601,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "operation-in-one-step-wakes-no-waiter",
         file: "crates/lessor-core/src/store/operation.rs",
         find: "if self.is_watched() {",
-        replace: "if self.is_watched() && self.text.is_empty() {",
+        replace: "if self.is_watched() && !self.text.is_empty() {",
         test: core_in(&["--test", "in_one_step"], "a_waiter_is_woken_by_work_that_ends_in_one_step"),
     },
     Mutant {
