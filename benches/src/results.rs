@@ -50,7 +50,7 @@ pub struct Case {
     pub unit: Unit,
     /// The contenders that lessor is compared with: in each round, with the best of them.
     pub against: Vec<String>,
-    /// With lessor first.
+    /// The contenders, of which lessor is the first.
     pub contenders: Vec<Contender>,
 }
 

@@ -13,7 +13,7 @@ use redis::{AsyncConnectionConfig, Client, Cmd, Connection, IntoConnectionInfo, 
 
 use crate::work::POLL_EVERY;
 
-/// The same as lessor's default.
+/// The value that is lessor's default.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The retention of results.
 const DAY: Duration = Duration::from_secs(24 * 3600);

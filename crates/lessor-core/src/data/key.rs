@@ -38,7 +38,7 @@ enum Text {
     Long(Arc<str>),
 }
 
-/// With this capacity, a key takes 32 bytes.
+/// The number of bytes that are kept in place. A key takes 32 bytes with it.
 const SHORT: usize = 30;
 
 impl Text {

@@ -74,7 +74,7 @@ pub(crate) struct ShortResult {
 }
 
 impl ShortResult {
-    /// With this capacity a record has no padding.
+    /// The largest length for which a record has no padding.
     const CAPACITY: usize = 64;
     const NONE: u8 = u8::MAX;
 

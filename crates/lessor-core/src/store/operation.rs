@@ -187,18 +187,7 @@ impl<'a> Operation<'a> {
         sink: &'a mut (dyn FnMut(Report<'_>) + Send + Sync),
     ) -> Self {
         let request = Request::HolderCommand(lease_id, act);
-        Self {
-            text: "",
-            known: Some(known),
-            made,
-            request,
-            retention,
-            guess,
-            engine: Some(engine),
-            has_id: true,
-            is_prepared: true,
-            sink,
-        }
+        Self::prepared(engine, retention, known, made, request, guess, sink)
     }
 
     /// Returns an operation for an operator, or for the engine itself.
@@ -210,13 +199,28 @@ impl<'a> Operation<'a> {
         command: &'a Command,
         sink: &'a mut (dyn FnMut(Report<'_>) + Send + Sync),
     ) -> Self {
+        let request = Request::Command(command);
+        Self::prepared(engine, retention, known, made, request, Guess::None, sink)
+    }
+
+    /// Returns an operation on an existing key, which needs no new lease id.
+    #[inline]
+    fn prepared(
+        engine: &'a dyn EngineParts,
+        retention: Duration,
+        known: &'a Key,
+        made: &'a mut Option<Key>,
+        request: Request<'a>,
+        guess: Guess<'a>,
+        sink: &'a mut (dyn FnMut(Report<'_>) + Send + Sync),
+    ) -> Self {
         Self {
             text: "",
             known: Some(known),
             made,
-            request: Request::Command(command),
+            request,
             retention,
-            guess: Guess::None,
+            guess,
             engine: Some(engine),
             has_id: true,
             is_prepared: true,
