@@ -187,7 +187,18 @@ impl<'a> Operation<'a> {
         sink: &'a mut (dyn FnMut(Report<'_>) + Send + Sync),
     ) -> Self {
         let request = Request::HolderCommand(lease_id, act);
-        Self::prepared(engine, retention, known, made, request, guess, sink)
+        Self {
+            text: "",
+            known: Some(known),
+            made,
+            request,
+            retention,
+            guess,
+            engine: Some(engine),
+            has_id: true,
+            is_prepared: true,
+            sink,
+        }
     }
 
     /// Returns an operation for an operator, or for the engine itself.
@@ -199,28 +210,13 @@ impl<'a> Operation<'a> {
         command: &'a Command,
         sink: &'a mut (dyn FnMut(Report<'_>) + Send + Sync),
     ) -> Self {
-        let request = Request::Command(command);
-        Self::prepared(engine, retention, known, made, request, Guess::None, sink)
-    }
-
-    /// Returns an operation on an existing key, which needs no new lease id.
-    #[inline]
-    fn prepared(
-        engine: &'a dyn EngineParts,
-        retention: Duration,
-        known: &'a Key,
-        made: &'a mut Option<Key>,
-        request: Request<'a>,
-        guess: Guess<'a>,
-        sink: &'a mut (dyn FnMut(Report<'_>) + Send + Sync),
-    ) -> Self {
         Self {
             text: "",
             known: Some(known),
             made,
-            request,
+            request: Request::Command(command),
             retention,
-            guess,
+            guess: Guess::None,
             engine: Some(engine),
             has_id: true,
             is_prepared: true,
