@@ -1,40 +1,24 @@
 //! Shows the purpose of tokens: a holder that was suspended for too long is refused at the sink.
 //!
 //! A lease separates two holders in time, as long as both check it. A holder that is suspended
-//! right before its write cannot check it. So the write carries the token, and the sink stores the
-//! highest token that it has seen.
+//! right before its write cannot check it. So the write carries the token, and a fence at the sink
+//! remembers the highest token that it has seen.
 //!
 //! `cargo run -p lessor --example fencing`
 
+use std::fs;
 use std::time::Duration;
 
-use lessor::{Acquisition, Engine, Error, Lease, Token};
-
-/// Any sink that can store and compare a number with its data, such as a table with a column for
-/// the token, or an object store with metadata.
-#[derive(Default)]
-struct Sink {
-    highest: Option<Token>,
-    content: String,
-}
-
-impl Sink {
-    fn write(&mut self, token: Token, content: &str) -> Result<(), String> {
-        match self.highest {
-            // An equal token is that of the same holder, which may write more than once.
-            Some(highest) if token < highest => Err(format!("token {token} is older than {highest}")),
-            _ => {
-                self.highest = Some(token);
-                content.clone_into(&mut self.content);
-                Ok(())
-            }
-        }
-    }
-}
+use lessor::fence::{FenceError, FileFence};
+use lessor::{Acquisition, Engine, Error, Lease};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let engine = lessor::open("memory:")?;
-    let mut sink = Sink::default();
+    let folder = tempfile::tempdir()?;
+    let report = folder.path().join("report.txt");
+    // The report outlives this process, so its fence does too. `MemoryFence` is for a sink in
+    // memory, and `lessor::fence::sql` for one in a database.
+    let fence = FileFence::open(folder.path().join("fence"))?;
 
     // Alice gets the lease and is suspended before her write.
     let alice = acquire(&engine)?;
@@ -45,13 +29,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let bob = acquire(&engine)?;
     println!("bob has token {}", bob.token());
     assert!(bob.token() > alice.token());
-    sink.write(bob.token(), "written by bob")?;
+    fence.run(bob.key(), bob.token(), || fs::write(&report, "written by bob"))??;
     bob.complete("by bob").wait()?;
 
-    // Alice continues. Without the token, her write would now replace Bob's.
-    match sink.write(alice.token(), "written by alice") {
-        Err(refusal) => println!("the sink refuses alice: {refusal}"),
-        Ok(()) => return Err("the sink accepted an outdated write".into()),
+    // Alice continues. Without the fence, her write would now replace Bob's.
+    match fence.run(alice.key(), alice.token(), || fs::write(&report, "written by alice")) {
+        Err(FenceError::Stale(refusal)) => println!("the sink refuses alice: {refusal}"),
+        other => return Err(format!("the sink did not refuse an outdated write: {other:?}").into()),
     }
     // The engine refuses her completion too. `is_lost` is also true by now.
     match alice.complete("by alice").wait() {
@@ -59,8 +43,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         other => return Err(format!("a former holder completed: {other:?}").into()),
     }
     assert!(alice.is_lost());
-    assert_eq!(sink.content, "written by bob");
-    println!("the sink holds what was {}", sink.content);
+
+    // The next process remembers.
+    drop(fence);
+    let fence = FileFence::open(folder.path().join("fence"))?;
+    assert!(fence.run(alice.key(), alice.token(), || fs::write(&report, "written by alice")).is_err());
+    assert_eq!(fs::read_to_string(&report)?, "written by bob");
+    println!("the sink holds what was {}", fs::read_to_string(&report)?);
     Ok(())
 }
 

@@ -48,8 +48,8 @@
 //!
 //! A lease alone does not make an external side effect happen exactly once. A holder can die after
 //! the effect and before its completion, and the next holder cannot know. The effect happens
-//! exactly once if its target rejects outdated [tokens](Lease::token), if the target is
-//! idempotent, or if the completion is written in the same transaction as the effect. If none of
+//! exactly once if its target rejects outdated [tokens](Lease::token) (see [`fence`]), if the target
+//! is idempotent, or if the completion is written in the same transaction as the effect. If none of
 //! these is possible, [`OnLapsed::InDoubt`] gives *at most once* instead of *at least once*.
 //!
 //! # Crate features
@@ -57,7 +57,7 @@
 //! | feature | adds |
 //! |---|---|
 //! | `memory` (default) | the in-memory store, [`MemoryStore`] |
-//! | `file` (default) | the file store, [`FileStore`] |
+//! | `file` (default) | the file store, [`FileStore`], and [`fence::FileFence`] |
 //! | `redis` | the Redis store, `RedisStore` |
 //! | `redis-tls` | TLS for the Redis store |
 
@@ -90,6 +90,9 @@ pub mod store {
         Cas, Clock, DecodeError, FORMAT_VERSION, Record, RecordHeader, Stage, SystemClock,
     };
 }
+
+/// Fences, which refuse the effects of a former holder at the sink.
+pub use lessor_fence as fence;
 
 /// The file store.
 #[cfg(feature = "file")]

@@ -1,11 +1,12 @@
 //! Plants faults in the sources, one at a time. Each must be detected by the test that is meant for
 //! it, because a test that cannot fail proves nothing.
 //!
-//! The faults are in [`list`], [`values`], [`mod@file`], [`redis`] and [`facade`]. A fault whose
+//! The faults are in [`list`], [`values`], [`mod@file`], [`redis`], [`facade`] and [`mod@fence`]. A fault whose
 //! source text does not occur exactly once, or that does not compile, is outdated, which is an
 //! error too.
 
 mod facade;
+mod fence;
 mod file;
 mod list;
 mod redis;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use crate::shell::Shell;
 use crate::step::timed;
 use facade::FACADE;
+use fence::FENCE;
 use file::FILE;
 use list::{MUTANTS, Mutant, Test};
 use redis::REDIS;
@@ -42,6 +44,7 @@ pub(crate) fn run(shell: &Shell) -> Result<String, String> {
         .chain(FILE)
         .chain(REDIS)
         .chain(FACADE)
+        .chain(FENCE)
         .filter(|mutant| only.is_empty() || only.iter().any(|part| mutant.name.contains(part)))
         .collect();
     chosen.sort_by_key(|mutant| mutant.test.package);
@@ -57,7 +60,7 @@ pub(crate) fn run(shell: &Shell) -> Result<String, String> {
         println!("{word:<11}{:>6.1} s  {}", took.as_secs_f64(), mutant.name);
         verdict.err().map(|problem| format!("{}: {problem}", mutant.name))
     });
-    let all = MUTANTS.len() + VALUES.len() + FILE.len() + REDIS.len() + FACADE.len();
+    let all = MUTANTS.len() + VALUES.len() + FILE.len() + REDIS.len() + FACADE.len() + FENCE.len();
     let count = format!("caught {} of {}, {all} in all", chosen.len() - problems.len(), chosen.len());
     if problems.is_empty() { Ok(count) } else { Err(format!("{count}\n  {}", problems.join("\n  "))) }
 }
