@@ -4,6 +4,7 @@ pub(crate) mod cause;
 pub(crate) mod codec;
 pub(crate) mod error;
 pub(crate) mod error_kind;
+pub(crate) mod failure;
 pub(crate) mod fingerprint;
 pub(crate) mod granted;
 pub(crate) mod hash;

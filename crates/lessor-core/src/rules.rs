@@ -54,10 +54,10 @@ pub(crate) fn evaluate<'a>(
     match (command, evaluation.kept()) {
         (Command::Acquire(request), _) => evaluation.acquire(request),
         (Command::Holder(lease_id, act), _) => evaluation.act(lease_id, act),
-        (Command::Resolve(_), None) => Transition::Refuse(Error::NotFound),
+        (Command::Resolve { .. }, None) => Transition::Refuse(Error::NotFound),
         (Command::Forget { .. }, None) => Transition::Answer(Answer::Forgotten(false)),
         (Command::Forget { force }, Some(kept)) => evaluation.forget(kept, *force),
-        (Command::Resolve(resolution), Some(kept)) => evaluation.resolve(kept, resolution),
+        (Command::Resolve { resolution, force }, Some(kept)) => evaluation.resolve(kept, resolution, *force),
     }
 }
 
@@ -205,13 +205,14 @@ impl<'a> Evaluation<'a> {
                 false => Admission::Stands(KeyStatus::InProgress, kept),
             },
             Stage::InProgress => match request.options().on_lapsed {
-                OnLapsed::TakeOver => {
+                OnLapsed::TakeOver if body.is_in_doubt() => Admission::Stands(KeyStatus::InDoubt, kept),
+                OnLapsed::TakeOver | OnLapsed::Reconcile => {
                     Admission::Again { kept, ended: GrantEnd::Lapsed, from: body.expires_at }
                 }
                 OnLapsed::InDoubt => Admission::Stands(KeyStatus::InDoubt, kept),
             },
             Stage::Completed => Admission::Stands(KeyStatus::Completed, kept),
-            Stage::Failed => match request.options().on_failed.retry_at(body.attempt, body.done_at) {
+            Stage::Failed => match retry_at(body, request) {
                 Some(from) if self.now >= from => Admission::Again { kept, ended: GrantEnd::Failed, from },
                 retry_at => Admission::Stands(KeyStatus::Failed { retry_at }, kept),
             },
@@ -270,6 +271,7 @@ impl<'a> Evaluation<'a> {
                 Transition::Refuse(Error::Lapsed)
             }
             HolderCommand::Abandon if !live => self.unchanged(kept.body()),
+            HolderCommand::Doubt if kept.body().is_in_doubt() => self.unchanged(kept.body()),
             HolderCommand::Extend { ttl } => match self.now.checked_add(*ttl) {
                 None => Transition::Refuse(Error::ClockOutOfRange),
                 Some(until) => self.write_while_live(kept, Mutation::Extend { until }),
@@ -281,6 +283,8 @@ impl<'a> Evaluation<'a> {
             HolderCommand::Fail(failure) => self.write_outcome(kept, Mutation::Fail(failure)),
             HolderCommand::Release => self.write_outcome(kept, Mutation::Release),
             HolderCommand::Abandon => self.write_while_live(kept, Mutation::Abandon),
+            HolderCommand::Doubt if live => self.write_while_live(kept, Mutation::Doubt),
+            HolderCommand::Doubt => self.write(kept, Mutation::Doubt),
         }
     }
 
@@ -292,17 +296,14 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    fn resolve<'c>(&self, kept: &Record, resolution: &'c Resolution) -> Transition<'c> {
+    fn resolve<'c>(&self, kept: &Record, resolution: &'c Resolution, force: bool) -> Transition<'c> {
         match kept.body().stage {
-            Stage::InProgress if kept.body().is_live(self.now) => self.busy(kept),
-            Stage::InProgress => {
-                let edit = match resolution {
-                    Resolution::Completed(result, hash) => Mutation::Complete(result, hash.as_deref()),
-                    Resolution::Failed(failure) => Mutation::Fail(failure),
-                    Resolution::Released => Mutation::Release,
-                };
-                self.write(kept, edit)
+            Stage::InProgress if !kept.body().is_live(self.now) => {
+                self.write(kept, Mutation::outcome(resolution))
             }
+            // If the lease lapses before the write, nobody has to be superseded.
+            Stage::InProgress if force => self.write_while_live(kept, Mutation::Overrule(resolution)),
+            Stage::InProgress => self.busy(kept),
             Stage::Completed => Transition::Refuse(Error::Finished { state: State::Completed }),
             Stage::Failed => Transition::Refuse(Error::Finished { state: State::Failed }),
             Stage::Released | Stage::Forgotten => Transition::Refuse(Error::Released),
@@ -354,6 +355,13 @@ pub fn found(record: &Record, answer: Answer) -> Answer {
         Answer::Done(_) => ack(record.body(), true),
         answer => answer,
     }
+}
+
+/// Returns the time from which failed work may be tried again: the earlier of the times that the
+/// failure and the policy of the request allow.
+fn retry_at(body: &Body, request: &Acquire) -> Option<Timestamp> {
+    let policy = request.options().on_failed.retry_at(body.attempt, body.done_at);
+    [policy, body.retry_at()].into_iter().flatten().min()
 }
 
 /// Returns whether the command delivers the outcome that the record has already, because an earlier

@@ -118,6 +118,16 @@ fn p7_a_waiter_pauses_between_readings_while_the_estimate_is_ahead() {
     drop(lease);
 }
 
+#[test]
+fn a_lease_left_in_doubt_ends_by_the_exact_clock() {
+    let (engine, clock) = engine();
+    let lease = take(engine.acquire("key").ttl(TTL).wait().unwrap());
+    clock.advance(2 * AHEAD);
+    lease.leave_in_doubt().wait().unwrap();
+    let view = engine.status("key").wait().unwrap().unwrap();
+    assert_eq!((view.state(), view.is_in_doubt()), (State::Lapsed, true));
+}
+
 /// An abandoned lease ended at the estimated time, and stayed live until the clock reached it.
 #[test]
 fn an_abandoned_lease_ends_by_the_exact_clock() {

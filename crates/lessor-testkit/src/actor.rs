@@ -28,19 +28,25 @@ impl Actor {
             Op::Status => self.engine.status(key).wait().map(|view| Answer::Status(view.as_ref().map(shown))),
             Op::Forget { force: false } => self.engine.forget(key).wait().map(Answer::Forgotten),
             Op::Forget { force: true } => self.engine.forget_forced(key).wait().map(Answer::Forgotten),
-            Op::Resolve(verdict) => match verdict {
-                Resolution::Completed(result) => self.engine.resolve(key).completed(result),
-                Resolution::Failed(code) => self.engine.resolve(key).failed(code),
-                Resolution::Released => self.engine.resolve(key).released(),
+            Op::Resolve { resolution, force } => {
+                let resolve = self.engine.resolve(key);
+                let resolve = if *force { resolve.forced() } else { resolve };
+                match resolution {
+                    Resolution::Completed(result) => resolve.completed(result),
+                    Resolution::Failed(code) => resolve.failed(code),
+                    Resolution::Released => resolve.released(),
+                }
+                .wait()
+                .map(done)
             }
-            .wait()
-            .map(done),
             Op::Extend { id, .. }
             | Op::Checkpoint { id, .. }
             | Op::Complete { id, .. }
             | Op::Fail { id, .. }
+            | Op::FailFor { id, .. }
             | Op::Release { id }
-            | Op::Abandon { id } => self.act(key, id, op, by_id),
+            | Op::Abandon { id }
+            | Op::LeaveInDoubt { id } => self.act(key, id, op, by_id),
         };
         answer.unwrap_or_else(|error| Answer::Refused(refusal(error)))
     }
@@ -99,7 +105,9 @@ fn act(held: &LeaseHandle, op: &Op) -> Result<Answer, Error> {
         Op::Complete { result, hash, .. } => held.complete_bytes_as(result, hash.as_deref()),
         Op::Fail { code, detail: None, .. } => held.fail(code),
         Op::Fail { code, detail: Some(detail), .. } => held.fail_with(code, detail),
+        Op::FailFor { code, wait, .. } => held.fail_retryable(code, *wait),
         Op::Release { .. } => held.release(),
+        Op::LeaveInDoubt { .. } => held.leave_in_doubt(),
         _ => held.abandon(),
     }
     .wait()
@@ -132,6 +140,7 @@ fn refusal(error: Error) -> Refusal {
 fn shown(view: &View) -> KeyView {
     KeyView {
         state: view.state(),
+        in_doubt: view.is_in_doubt(),
         version: view.version().as_u64(),
         attempt: view.attempt(),
         ttl_left: view.ttl_left(),

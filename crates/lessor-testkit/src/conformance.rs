@@ -158,6 +158,7 @@ macro_rules! __promises {
             refusals {
                 p4_refused_operations_leave_a_live_record_unchanged,
                 p4_a_superseded_holder_changes_nothing,
+                a_resolution_by_force_supersedes_the_holder,
                 p4_another_fingerprint_is_refused,
                 p4_oversized_values_are_refused_before_any_write,
                 p4_operations_on_a_key_without_a_record_are_refused,
@@ -171,9 +172,11 @@ macro_rules! __promises {
                 extend_does_not_revive_a_lapsed_lease,
                 extend_never_shortens,
                 a_lapsed_key_stays_in_doubt_until_it_is_resolved,
+                a_key_left_in_doubt_is_granted_only_to_a_caller_that_reconciles,
                 a_dropped_lease_lapses_immediately,
                 a_record_is_absent_after_its_retention,
                 a_backoff_delays_the_next_attempt,
+                a_failure_with_a_wait_is_retried_by_every_caller_after_it,
             }
             waiting {
                 a_waiter_is_woken_when_the_work_is_done,

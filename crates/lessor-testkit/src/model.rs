@@ -13,15 +13,47 @@ use sha2::{Digest, Sha256};
 #[expect(missing_docs, reason = "the names are those of the contract")]
 pub enum Op {
     Acquire(AcquireArgs),
-    Extend { id: LeaseId, ttl: Duration },
-    Checkpoint { id: LeaseId, bytes: Vec<u8> },
-    Complete { id: LeaseId, result: Vec<u8>, hash: Option<String> },
-    Fail { id: LeaseId, code: String, detail: Option<String> },
-    Release { id: LeaseId },
-    Abandon { id: LeaseId },
+    Extend {
+        id: LeaseId,
+        ttl: Duration,
+    },
+    Checkpoint {
+        id: LeaseId,
+        bytes: Vec<u8>,
+    },
+    Complete {
+        id: LeaseId,
+        result: Vec<u8>,
+        hash: Option<String>,
+    },
+    Fail {
+        id: LeaseId,
+        code: String,
+        detail: Option<String>,
+    },
+    /// A failure that every caller may retry after the wait.
+    FailFor {
+        id: LeaseId,
+        code: String,
+        wait: Duration,
+    },
+    Release {
+        id: LeaseId,
+    },
+    Abandon {
+        id: LeaseId,
+    },
+    LeaveInDoubt {
+        id: LeaseId,
+    },
     Status,
-    Forget { force: bool },
-    Resolve(Resolution),
+    Forget {
+        force: bool,
+    },
+    Resolve {
+        resolution: Resolution,
+        force: bool,
+    },
 }
 
 /// The arguments of an acquire.
@@ -97,6 +129,7 @@ pub enum Refusal {
 #[expect(missing_docs, reason = "the names are those of the contract")]
 pub struct KeyView {
     pub state: State,
+    pub in_doubt: bool,
     pub version: u64,
     pub attempt: u32,
     pub ttl_left: Option<Duration>,
@@ -147,6 +180,12 @@ struct Entry {
     checkpoint: Option<Vec<u8>>,
     result: Option<(Vec<u8>, String)>,
     failure: Option<(String, Option<String>)>,
+    /// The time from which every caller may retry.
+    retry_at: Option<Timestamp>,
+    /// The time at which the holder left the key in doubt.
+    in_doubt_since: Option<Timestamp>,
+    /// True if an operator has superseded the holder.
+    overruled: bool,
     former: Option<(GrantEnd, Option<String>)>,
 }
 
@@ -168,24 +207,27 @@ impl Model {
             Op::Acquire(ask) => self.acquire(ask, now),
             Op::Status => Answer::Status(self.record.as_ref().map(|entry| entry.shown(now))),
             Op::Forget { force } => self.forget(*force, now),
-            Op::Resolve(verdict) => self.resolve(verdict, now),
+            Op::Resolve { resolution, force } => self.resolve(resolution, *force, now),
             Op::Extend { id, .. }
             | Op::Checkpoint { id, .. }
             | Op::Complete { id, .. }
             | Op::Fail { id, .. }
+            | Op::FailFor { id, .. }
             | Op::Release { id }
-            | Op::Abandon { id } => match &mut self.record {
+            | Op::Abandon { id }
+            | Op::LeaveInDoubt { id } => match &mut self.record {
                 None => Answer::Refused(Refusal::NotFound),
-                Some(entry) if entry.id != *id => Answer::Refused(Refusal::NotHolder(entry.token)),
+                Some(entry) if !entry.is_held_by(*id) => Answer::Refused(Refusal::NotHolder(entry.token)),
                 Some(entry) => entry.act(op, now),
             },
         }
     }
 
-    /// The retention begins at the record's end, or at the end of the lease if there is no outcome.
+    /// The retention begins at the record's end, or at the end of the lease if there is no outcome,
+    /// or when the key was left in doubt.
     fn kept_until(&self, entry: &Entry) -> Timestamp {
         let end = match entry.phase {
-            Phase::InProgress => entry.expires_at,
+            Phase::InProgress => entry.in_doubt_since.unwrap_or(entry.expires_at),
             Phase::Completed | Phase::Failed | Phase::Released => entry.ended_at,
         };
         end.saturating_add(self.retention)
@@ -199,22 +241,33 @@ impl Model {
             return Answer::Refused(Refusal::FingerprintMismatch);
         }
         let ended = match entry.phase {
-            Phase::InProgress if entry.is_live(now) && entry.id == ask.id => return entry.acquired(true),
+            Phase::InProgress if entry.is_live(now) && entry.is_held_by(ask.id) => {
+                return entry.acquired(true);
+            }
             Phase::InProgress if entry.is_live(now) => return Answer::InProgress(entry.shown(now)),
             Phase::InProgress if ask.on_lapsed == OnLapsed::InDoubt => {
+                return Answer::InDoubt(entry.shown(now));
+            }
+            Phase::InProgress if entry.in_doubt_since.is_some() && ask.on_lapsed == OnLapsed::TakeOver => {
                 return Answer::InDoubt(entry.shown(now));
             }
             Phase::InProgress => GrantEnd::Lapsed,
             Phase::Completed => return Answer::Completed(entry.shown(now)),
             Phase::Failed => {
                 let mut shown = entry.shown(now);
-                let OnFailed::Retry { max_attempts, .. } = ask.on_failed else {
-                    return Answer::Failed(shown);
+                let by_policy = match ask.on_failed {
+                    OnFailed::Retry { max_attempts, .. } if entry.attempt < max_attempts => {
+                        Some(entry.ended_at.saturating_add(ask.backoff))
+                    }
+                    _ => None,
                 };
-                if entry.attempt >= max_attempts {
-                    return Answer::Failed(shown);
-                }
-                let again_at = entry.ended_at.saturating_add(ask.backoff);
+                let again_at = match (by_policy, entry.retry_at) {
+                    (Some(policy), Some(holder)) => policy.min(holder),
+                    (one, other) => match one.or(other) {
+                        Some(at) => at,
+                        None => return Answer::Failed(shown),
+                    },
+                };
                 if now < again_at {
                     shown.retry_after = Some(again_at.saturating_since(now).min(MAX_RETRY_AFTER));
                     return Answer::Failed(shown);
@@ -224,7 +277,7 @@ impl Model {
             Phase::Released => GrantEnd::Released,
         };
         // Each grant has its own lease id.
-        if entry.id == ask.id {
+        if entry.is_held_by(ask.id) {
             return Answer::Refused(Refusal::LeaseIdReused);
         }
         self.grant(ask, now, Some(ended))
@@ -250,6 +303,9 @@ impl Model {
             checkpoint: before.as_ref().and_then(|entry| entry.checkpoint.clone()),
             result: None,
             failure: None,
+            retry_at: None,
+            in_doubt_since: None,
+            overruled: false,
             former: ended.map(|ended| (ended, before.and_then(|entry| entry.holder))),
         };
         self.record.insert(entry).acquired(false)
@@ -268,23 +324,30 @@ impl Model {
         }
     }
 
-    fn resolve(&mut self, verdict: &Resolution, now: Timestamp) -> Answer {
+    fn resolve(&mut self, verdict: &Resolution, force: bool, now: Timestamp) -> Answer {
         let Some(entry) = &mut self.record else { return Answer::Refused(Refusal::NotFound) };
         match entry.phase {
-            Phase::InProgress if entry.is_live(now) => {
+            Phase::InProgress if entry.is_live(now) && !force => {
                 Answer::Refused(Refusal::Busy(entry.expires_at.saturating_since(now)))
             }
-            Phase::InProgress => match verdict {
-                Resolution::Completed(result) => entry.complete(result.to_string().as_bytes(), None, now),
-                Resolution::Failed(code) => entry.fail(code, None, now),
-                Resolution::Released => entry.release(now),
-            },
+            Phase::InProgress => {
+                entry.overruled = entry.is_live(now);
+                match verdict {
+                    Resolution::Completed(result) => entry.complete(result.to_string().as_bytes(), None, now),
+                    Resolution::Failed(code) => entry.fail(code, None, now),
+                    Resolution::Released => entry.release(now),
+                }
+            }
             _ => entry.refuse_ended(),
         }
     }
 }
 
 impl Entry {
+    fn is_held_by(&self, id: LeaseId) -> bool {
+        self.id == id && !self.overruled
+    }
+
     fn is_live(&self, now: Timestamp) -> bool {
         self.phase == Phase::InProgress && now < self.expires_at
     }
@@ -325,6 +388,10 @@ impl Entry {
             }
             Op::Complete { result, hash, .. } if in_progress => self.complete(result, hash.as_deref(), now),
             Op::Fail { code, detail, .. } if in_progress => self.fail(code, detail.clone(), now),
+            Op::FailFor { code, wait, .. } if in_progress => {
+                self.retry_at = Some(now.saturating_add(*wait));
+                self.fail(code, None, now)
+            }
             Op::Release { .. } if in_progress => self.release(now),
             Op::Abandon { .. } if self.is_live(now) => {
                 self.expires_at = now;
@@ -332,6 +399,13 @@ impl Entry {
                 self.done(false, false)
             }
             Op::Abandon { .. } if in_progress => self.done(false, true),
+            Op::LeaveInDoubt { .. } if in_progress && self.in_doubt_since.is_some() => self.done(false, true),
+            Op::LeaveInDoubt { .. } if in_progress => {
+                self.expires_at = self.expires_at.min(now);
+                self.in_doubt_since = Some(now);
+                self.version += 1;
+                self.done(false, false)
+            }
             // A repeated outcome.
             Op::Complete { result, hash, .. }
                 if self
@@ -341,7 +415,9 @@ impl Entry {
             {
                 self.done(self.late, true)
             }
-            Op::Fail { code, .. } if self.failure.as_ref().is_some_and(|(stored, _)| stored == code) => {
+            Op::Fail { code, .. } | Op::FailFor { code, .. }
+                if self.failure.as_ref().is_some_and(|(stored, _)| stored == code) =>
+            {
                 self.done(self.late, true)
             }
             Op::Release { .. } if self.phase == Phase::Released => self.done(self.late, true),
@@ -352,6 +428,7 @@ impl Entry {
     fn end(&mut self, phase: Phase, now: Timestamp) -> Answer {
         self.late = now >= self.expires_at;
         self.phase = phase;
+        self.in_doubt_since = None;
         self.ended_at = now;
         self.version += 1;
         self.done(self.late, false)
@@ -373,6 +450,7 @@ impl Entry {
 
     fn shown(&self, now: Timestamp) -> KeyView {
         let ttl_left = self.is_live(now).then(|| self.expires_at.saturating_since(now));
+        let retry_left = self.retry_at.filter(|at| *at > now).map(|at| at.saturating_since(now));
         KeyView {
             state: match self.phase {
                 Phase::InProgress if ttl_left.is_some() => State::InProgress,
@@ -381,10 +459,11 @@ impl Entry {
                 Phase::Failed => State::Failed,
                 Phase::Released => State::Released,
             },
+            in_doubt: self.in_doubt_since.is_some(),
             version: self.version,
             attempt: self.attempt,
             ttl_left,
-            retry_after: ttl_left.map(|left| left.min(MAX_RETRY_AFTER)),
+            retry_after: ttl_left.or(retry_left).map(|left| left.min(MAX_RETRY_AFTER)),
             first_seen_at: self.first_seen_at,
             done_at: matches!(self.phase, Phase::Completed | Phase::Failed).then_some(self.ended_at),
             result: self.result.as_ref().map(|(bytes, _)| bytes.clone()),

@@ -277,12 +277,16 @@ impl Run {
             Action::Complete(result, hash) => Op::Complete { id, result, hash },
             Action::Fail(code, detail) => Op::Fail { id, code, detail },
             Action::Release => Op::Release { id },
+            Action::FailFor(code, wait) => Op::FailFor { id, code, wait },
             Action::Abandon => Op::Abandon { id },
+            Action::LeaveInDoubt => Op::LeaveInDoubt { id },
             Action::Status => Op::Status,
             Action::Forget(force) => Op::Forget { force },
-            Action::ResolveCompleted(result) => Op::Resolve(Resolution::Completed(result)),
-            Action::ResolveFailed(code) => Op::Resolve(Resolution::Failed(code)),
-            Action::ResolveReleased => Op::Resolve(Resolution::Released),
+            Action::ResolveCompleted(result, force) => {
+                Op::Resolve { resolution: Resolution::Completed(result), force }
+            }
+            Action::ResolveFailed(code, force) => Op::Resolve { resolution: Resolution::Failed(code), force },
+            Action::ResolveReleased(force) => Op::Resolve { resolution: Resolution::Released, force },
         }
     }
 }
@@ -299,10 +303,12 @@ fn is_repeatable(op: &Op) -> bool {
         Op::Acquire(_)
         | Op::Complete { .. }
         | Op::Fail { .. }
+        | Op::FailFor { .. }
         | Op::Release { .. }
         | Op::Abandon { .. }
+        | Op::LeaveInDoubt { .. }
         | Op::Status => true,
-        Op::Extend { .. } | Op::Checkpoint { .. } | Op::Forget { .. } | Op::Resolve(_) => false,
+        Op::Extend { .. } | Op::Checkpoint { .. } | Op::Forget { .. } | Op::Resolve { .. } => false,
     }
 }
 

@@ -52,13 +52,16 @@ pub enum Action {
     Checkpoint(Vec<u8>),
     Complete(Vec<u8>, Option<String>),
     Fail(String, Option<String>),
+    FailFor(String, Duration),
     Release,
     Abandon,
+    LeaveInDoubt,
     Status,
     Forget(bool),
-    ResolveCompleted(u8),
-    ResolveFailed(String),
-    ResolveReleased,
+    /// With `true` if it is forced.
+    ResolveCompleted(u8, bool),
+    ResolveFailed(String, bool),
+    ResolveReleased(bool),
 }
 
 /// The retention of the engines.
@@ -102,7 +105,11 @@ fn payload() -> impl Strategy<Value = Vec<u8>> {
 fn acquire() -> impl Strategy<Value = Action> {
     let policy = (
         option::of((1_u32..4, prop_oneof![Just(Duration::ZERO), duration()])),
-        prop_oneof![3 => Just(OnLapsed::TakeOver), 1 => Just(OnLapsed::InDoubt)],
+        prop_oneof![
+            4 => Just(OnLapsed::TakeOver),
+            1 => Just(OnLapsed::InDoubt),
+            1 => Just(OnLapsed::Reconcile),
+        ],
     );
     let labels = (option::of(word()), option::of(0_u8..3), option::weighted(0.3, 0_u8..2));
     (prop::bool::weighted(0.7), duration(), labels, policy).prop_map(
@@ -125,13 +132,16 @@ fn action() -> impl Strategy<Value = Action> {
         2 => payload().prop_map(Action::Checkpoint),
         4 => (payload(), option::weighted(0.3, word())).prop_map(|(result, hash)| Action::Complete(result, hash)),
         3 => (word(), option::of(word())).prop_map(|(code, detail)| Action::Fail(code, detail)),
+        1 => (word(), prop_oneof![Just(Duration::ZERO), duration()])
+            .prop_map(|(code, wait)| Action::FailFor(code, wait)),
         2 => Just(Action::Release),
         2 => Just(Action::Abandon),
+        1 => Just(Action::LeaveInDoubt),
         1 => Just(Action::Status),
         1 => any::<bool>().prop_map(Action::Forget),
-        1 => (0_u8..3).prop_map(Action::ResolveCompleted),
-        1 => word().prop_map(Action::ResolveFailed),
-        1 => Just(Action::ResolveReleased),
+        1 => (0_u8..3, any::<bool>()).prop_map(|(result, force)| Action::ResolveCompleted(result, force)),
+        1 => (word(), any::<bool>()).prop_map(|(code, force)| Action::ResolveFailed(code, force)),
+        1 => any::<bool>().prop_map(Action::ResolveReleased),
     ]
 }
 

@@ -36,6 +36,8 @@ pub(crate) enum Bug {
     FailureIsRetriedTooEarly,
     FingerprintsAreIgnored,
     DoubtIsTakenOver,
+    /// The mark of a holder that left the key in doubt is ignored.
+    MarkOfDoubtIsTakenOver,
     TokenIsOnlyTheTime,
     LateOutcomeIsRefused,
     LapsedLeaseIsExtended,
@@ -43,6 +45,7 @@ pub(crate) enum Bug {
     RefusalWrites,
     VersionSkips,
     ForgetIsAlwaysForced,
+    ResolveIsAlwaysForced,
     RepeatedAcquireIsRefused,
 }
 

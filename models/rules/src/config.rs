@@ -111,6 +111,8 @@ pub(crate) enum Work {
     /// A result that differs from that of `Complete`.
     CompleteOtherwise,
     Fail,
+    FailFor,
     Release,
     Abandon,
+    Doubt,
 }

@@ -42,6 +42,12 @@ pub(crate) fn decide(
             let acquire = acquire.clone().with(|options| options.on_lapsed = OnLapsed::TakeOver);
             decide(record, &Command::Acquire(acquire), now)
         }
+        (Some(Bug::MarkOfDoubtIsTakenOver), Command::Acquire(acquire), _)
+            if acquire.options().on_lapsed == OnLapsed::TakeOver =>
+        {
+            let acquire = acquire.clone().with(|options| options.on_lapsed = OnLapsed::Reconcile);
+            decide(record, &Command::Acquire(acquire), now)
+        }
         (Some(Bug::TokenIsOnlyTheTime), Command::Acquire(_), Some(free))
             if matches!(free.stage(), Stage::Released | Stage::Forgotten) =>
         {
@@ -81,6 +87,9 @@ pub(crate) fn decide(
         }
         (Some(Bug::ForgetIsAlwaysForced), Command::Forget { .. }, _) => {
             decide(record, &Command::Forget { force: true }, now)
+        }
+        (Some(Bug::ResolveIsAlwaysForced), Command::Resolve { resolution, .. }, _) => {
+            decide(record, &Command::Resolve { resolution: resolution.clone(), force: true }, now)
         }
         (Some(Bug::RepeatedAcquireIsRefused), Command::Acquire(acquire), Some(held))
             if held.is_held_by(&acquire.lease_id) =>

@@ -8,7 +8,7 @@ use crate::config::{Config, Kind, Work};
 use crate::flight::{Guess, Request, Response};
 use crate::state::State;
 use crate::waiting::{Reading, key_state};
-use crate::words::{BACKOFF, Cmd, HolderOp, Operation, TOKEN_AGE, Time};
+use crate::words::{BACKOFF, Cmd, HolderOp, Operation, RETRY_AFTER, TOKEN_AGE, Time};
 
 /// An event. Callers and writes without a caller are identified by their positions, which change
 /// from state to state.
@@ -221,7 +221,13 @@ impl Config {
             let record = &stored.rec.record;
             instants.extend([record.expires_at().as_micros(), record.keep_until().as_micros()]);
             instants.extend(state.server.purge_at(self));
-            instants.extend(record.done_at().map(|at| at.as_micros() + BACKOFF));
+            let waits = [BACKOFF, RETRY_AFTER].into_iter();
+            instants.extend(
+                record
+                    .done_at()
+                    .into_iter()
+                    .flat_map(|at| waits.clone().map(move |wait| at.as_micros() + wait)),
+            );
         }
         let flights = state.callers.iter().filter_map(|caller| match caller.flight.as_ref()?.request {
             Request::Load => None,
@@ -246,8 +252,10 @@ fn holder_op(work: Work, print: u8) -> HolderOp {
         Work::Complete => HolderOp::Complete(print),
         Work::CompleteOtherwise => HolderOp::Complete(8),
         Work::Fail => HolderOp::Fail(print),
+        Work::FailFor => HolderOp::FailFor(print),
         Work::Release => HolderOp::Release,
         Work::Abandon => HolderOp::Abandon,
+        Work::Doubt => HolderOp::Doubt,
     }
 }
 
@@ -262,7 +270,7 @@ impl State {
             Action::HolderCommand(c, holder_op, ahead) => {
                 self.left.acts -= 1;
                 let Some(lease) = self.callers[c].lease.clone() else { return };
-                let rec = lease.rec.filter(|_| holder_op != HolderOp::Abandon);
+                let rec = lease.rec.filter(|_| !matches!(holder_op, HolderOp::Abandon | HolderOp::Doubt));
                 let guess = rec.map_or(Guess::None, Guess::Record);
                 self.begin(
                     c,

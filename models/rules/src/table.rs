@@ -1,7 +1,7 @@
 //! A second copy of the contract's table: the answer to each command in each state of the record.
 
 use lessor_core::rules::Answer;
-use lessor_core::{Error, Stage, View};
+use lessor_core::{Error, Stage, Timestamp, View};
 
 use crate::flight::Outcome;
 use crate::server::Stored;
@@ -78,7 +78,9 @@ pub(crate) fn cell(stored: Option<&Stored>, clock: Time, cmd: Cmd) -> Kind {
                 Column::Live if is_own => Kind::Repeated,
                 Column::Live => Kind::InProgress,
                 Column::Lapsed if who.in_doubt => Kind::InDoubt,
+                Column::Lapsed if is_in_doubt(stored) && !who.reconciles => Kind::InDoubt,
                 Column::Completed => Kind::Completed,
+                Column::Failed if is_retryable(stored, clock) => anew,
                 Column::Failed if !who.retries || !is_retry_due(stored, clock) => Kind::Failed,
                 Column::Absent | Column::Lapsed | Column::Failed | Column::Released => anew,
             }
@@ -87,16 +89,20 @@ pub(crate) fn cell(stored: Option<&Stored>, clock: Time, cmd: Cmd) -> Kind {
         Cmd::HolderCommand(_, holder_op) => match (column, holder_op) {
             (Column::Lapsed, HolderOp::Extend | HolderOp::Checkpoint) => Kind::Lapsed,
             (Column::Lapsed, HolderOp::Abandon) => Kind::Repeated,
+            (Column::Lapsed, HolderOp::Doubt) if is_in_doubt(stored) => Kind::Repeated,
             (Column::Live | Column::Lapsed | Column::Absent, _) => Kind::Written,
             (Column::Completed, HolderOp::Complete(value)) if has_result(stored, value) => Kind::Repeated,
-            (Column::Failed, HolderOp::Fail(value)) if has_code(stored, value) => Kind::Repeated,
+            (Column::Failed, HolderOp::Fail(value) | HolderOp::FailFor(value)) if has_code(stored, value) => {
+                Kind::Repeated
+            }
             (Column::Released, HolderOp::Release) => Kind::Repeated,
             (Column::Completed | Column::Failed, _) => Kind::Finished,
             (Column::Released, _) => Kind::Released,
         },
         Cmd::Operate(Operation::Forget) if column == Column::Live => Kind::Busy,
         Cmd::Operate(Operation::Forget | Operation::ForgetForced) => Kind::Written,
-        Cmd::Operate(_) => match column {
+        Cmd::Operate(operation) => match column {
+            Column::Live if operation.resolves() == Some(true) => Kind::Written,
             Column::Live => Kind::Busy,
             Column::Completed | Column::Failed => Kind::Finished,
             Column::Released => Kind::Released,
@@ -109,6 +115,18 @@ pub(crate) fn is_retry_due(stored: &Stored, clock: Time) -> bool {
     let record = &stored.rec.record;
     let failed_at = record.done_at().map_or(0, |at| at.as_micros());
     record.attempt() < MAX_ATTEMPTS && clock >= failed_at + BACKOFF
+}
+
+/// Returns whether every caller may retry, because the holder that failed has allowed it.
+pub(crate) fn is_retryable(stored: &Stored, clock: Time) -> bool {
+    let failed_at = stored.rec.record.done_at().unwrap_or(Timestamp::EPOCH);
+    let waits = |view: View| view.retry_after();
+    let wait = View::of(&stored.rec.record, failed_at).and_then(waits);
+    wait.is_some_and(|wait| clock >= failed_at.saturating_add(wait).as_micros())
+}
+
+fn is_in_doubt(stored: &Stored) -> bool {
+    view(stored).is_some_and(|view| view.is_in_doubt())
 }
 
 fn has_result(stored: &Stored, value: u8) -> bool {

@@ -18,6 +18,8 @@ pub(crate) const TTL: Time = 100_000;
 pub(crate) const RETENTION: Time = 207_000;
 pub(crate) const BACKOFF: Time = 31_000;
 pub(crate) const MAX_ATTEMPTS: u32 = 2;
+/// The wait before a retry of a failure that its holder made retryable. Less than `BACKOFF`.
+pub(crate) const RETRY_AFTER: Time = 17_000;
 /// The minimum age of a token at which a store of the kind `Server` purges its record.
 pub(crate) const TOKEN_AGE: Time = 1_024_000;
 
@@ -106,6 +108,8 @@ pub(crate) struct CallerKind {
     pub(crate) retries: bool,
     /// True if it leaves a lapsed grant to an operator.
     pub(crate) in_doubt: bool,
+    /// True if it finds out whether the work was done, before it does it.
+    pub(crate) reconciles: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -115,17 +119,20 @@ pub(crate) enum HolderOp {
     /// The result is the fingerprint of the holder's request.
     Complete(u8),
     Fail(u8),
+    /// A failure with a wait before a retry.
+    FailFor(u8),
     Release,
     Abandon,
+    Doubt,
 }
 
 impl HolderOp {
     pub(crate) fn is_outcome(self) -> bool {
-        matches!(self, Self::Complete(_) | Self::Fail(_) | Self::Release)
+        matches!(self, Self::Complete(_) | Self::Fail(_) | Self::FailFor(_) | Self::Release)
     }
 
     pub(crate) fn ends(self) -> bool {
-        self.is_outcome() || self == Self::Abandon
+        self.is_outcome() || matches!(self, Self::Abandon | Self::Doubt)
     }
 }
 
@@ -136,6 +143,19 @@ pub(crate) enum Operation {
     ResolveCompleted,
     ResolveFailed,
     ResolveReleased,
+    ResolveCompletedForced,
+    ResolveReleasedForced,
+}
+
+impl Operation {
+    /// Returns whether the operation gives the record an outcome, and whether it is forced.
+    pub(crate) fn resolves(self) -> Option<bool> {
+        match self {
+            Self::Forget | Self::ForgetForced => None,
+            Self::ResolveCompleted | Self::ResolveFailed | Self::ResolveReleased => Some(false),
+            Self::ResolveCompletedForced | Self::ResolveReleasedForced => Some(true),
+        }
+    }
 }
 
 /// A command.
@@ -155,6 +175,14 @@ fn failure(value: u8) -> Failure {
 
 pub(crate) const BY_OPERATOR: u8 = 9;
 
+fn by_operator() -> Resolution {
+    Resolution::Completed(payload(BY_OPERATOR), None)
+}
+
+fn resolve(force: bool, resolution: Resolution) -> Command {
+    Command::Resolve { resolution, force }
+}
+
 pub(crate) fn payload(value: u8) -> Payload {
     PAYLOADS[usize::from(value)].clone()
 }
@@ -173,6 +201,9 @@ impl Cmd {
                     if who.in_doubt {
                         options.on_lapsed = OnLapsed::InDoubt;
                     }
+                    if who.reconciles {
+                        options.on_lapsed = OnLapsed::Reconcile;
+                    }
                 }))
             }
             Self::HolderCommand(id, holder_op) => Command::Holder(
@@ -183,17 +214,22 @@ impl Cmd {
                     HolderOp::Complete(value) => HolderCommand::Complete(payload(value), None),
                     HolderOp::Fail(value) => HolderCommand::Fail(failure(value)),
                     HolderOp::Release => HolderCommand::Release,
+                    HolderOp::FailFor(value) => {
+                        let wait = Duration::from_micros(RETRY_AFTER);
+                        HolderCommand::Fail(failure(value).retry_after(wait))
+                    }
                     HolderOp::Abandon => HolderCommand::Abandon,
+                    HolderOp::Doubt => HolderCommand::Doubt,
                 },
             ),
             Self::Operate(operation) => match operation {
                 Operation::Forget => Command::Forget { force: false },
                 Operation::ForgetForced => Command::Forget { force: true },
-                Operation::ResolveCompleted => {
-                    Command::Resolve(Resolution::Completed(payload(BY_OPERATOR), None))
-                }
-                Operation::ResolveFailed => Command::Resolve(Resolution::Failed(failure(BY_OPERATOR))),
-                Operation::ResolveReleased => Command::Resolve(Resolution::Released),
+                Operation::ResolveCompleted => resolve(false, by_operator()),
+                Operation::ResolveFailed => resolve(false, Resolution::Failed(failure(BY_OPERATOR))),
+                Operation::ResolveReleased => resolve(false, Resolution::Released),
+                Operation::ResolveCompletedForced => resolve(true, by_operator()),
+                Operation::ResolveReleasedForced => resolve(true, Resolution::Released),
             },
         }
     }

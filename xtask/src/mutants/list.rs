@@ -452,7 +452,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "skippable-fields-are-not-kept",
         file: "crates/lessor-core/src/data/codec.rs",
-        find: "attributes.of_record = of_record;",
+        find: "attributes.of_record = of_record.and_then(|fields| fields.others);",
         replace: "attributes.of_record = of_record.filter(|_| false);",
         test: memory(
             &["--test", "conformance"],
@@ -478,9 +478,9 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "skippable-fields-may-be-in-any-order",
-        file: "crates/lessor-core/src/data/codec.rs",
-        find: "            if tag <= last {",
-        replace: "            if tag == last {",
+        file: "crates/lessor-core/src/data/codec/skippable.rs",
+        find: "last.is_some_and(|last| tag <= last)",
+        replace: "last.is_some_and(|last| tag == last)",
         test: core("codec::tests::p12_skippable_fields_have_one_form"),
     },
     Mutant {
@@ -642,7 +642,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "abandoned-lease-ends-at-the-estimated-time",
         file: "crates/lessor-core/src/api/lease/grant.rs",
-        find: "            _ if matches!(act, HolderCommand::Abandon) => Guess::None,\n",
+        find: "            _ if matches!(act, HolderCommand::Abandon | HolderCommand::Doubt) => Guess::None,\n",
         replace: "",
         test: core_in(&["--test", "estimated_clock"], "an_abandoned_lease_ends_by_the_exact_clock"),
     },

@@ -1,14 +1,14 @@
 //! Plants faults in the sources, one at a time. Each must be detected by the test that is meant for
 //! it, because a test that cannot fail proves nothing.
 //!
-//! The faults are in [`list`], [`values`], [`mod@file`], [`redis`], [`facade`] and [`mod@fence`]. A fault whose
-//! source text does not occur exactly once, or that does not compile, is outdated, which is an
-//! error too.
+//! The faults are in the lists of [`ALL`]. A fault whose source text does not occur exactly once, or
+//! that does not compile, is outdated, which is an error too.
 
 mod facade;
 mod fence;
 mod file;
 mod list;
+mod records;
 mod redis;
 mod sandbox;
 mod values;
@@ -25,9 +25,13 @@ use facade::FACADE;
 use fence::FENCE;
 use file::FILE;
 use list::{MUTANTS, Mutant, Test};
+use records::RECORDS;
 use redis::REDIS;
 use sandbox::{PATIENCE, Ran, Sandbox};
 use values::VALUES;
+
+/// All faults, by their subject.
+const ALL: &[&[Mutant]] = &[MUTANTS, VALUES, RECORDS, FILE, REDIS, FACADE, FENCE];
 
 /// The faults that CI plants, which are only a part. `cargo xtask mutants` plants all.
 const IN_CI: &str = include_str!("ci.txt");
@@ -38,13 +42,10 @@ pub(crate) fn run(shell: &Shell) -> Result<String, String> {
         || if std::env::var_os("CI").is_some() { IN_CI.trim().replace('\n', ",") } else { String::new() };
     let only = std::env::var("LESSOR_MUTANTS").unwrap_or_else(|_| in_ci());
     let only: Vec<&str> = only.split(',').filter(|part| !part.is_empty()).collect();
-    let mut chosen: Vec<&Mutant> = MUTANTS
+    let mut chosen: Vec<&Mutant> = ALL
         .iter()
-        .chain(VALUES)
-        .chain(FILE)
-        .chain(REDIS)
-        .chain(FACADE)
-        .chain(FENCE)
+        .copied()
+        .flatten()
         .filter(|mutant| only.is_empty() || only.iter().any(|part| mutant.name.contains(part)))
         .collect();
     chosen.sort_by_key(|mutant| mutant.test.package);
@@ -60,7 +61,7 @@ pub(crate) fn run(shell: &Shell) -> Result<String, String> {
         println!("{word:<11}{:>6.1} s  {}", took.as_secs_f64(), mutant.name);
         verdict.err().map(|problem| format!("{}: {problem}", mutant.name))
     });
-    let all = MUTANTS.len() + VALUES.len() + FILE.len() + REDIS.len() + FACADE.len() + FENCE.len();
+    let all: usize = ALL.iter().map(|list| list.len()).sum();
     let count = format!("caught {} of {}, {all} in all", chosen.len() - problems.len(), chosen.len());
     if problems.is_empty() { Ok(count) } else { Err(format!("{count}\n  {}", problems.join("\n  "))) }
 }

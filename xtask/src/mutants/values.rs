@@ -155,7 +155,7 @@ pub(crate) const VALUES: &[Mutant] = &[
     Mutant {
         name: "limits-lose-a-failure",
         file: "crates/lessor-core/src/api/lease/handle.rs",
-        find: "self.0.act(HolderCommand::Fail(Failure { code: code.into(), detail: detail.map(Into::into) }))",
+        find: "self.fail_by(Failure::new(code, detail))",
         replace: "self.act_on(failure(self.limits(), code, detail).map(HolderCommand::Fail))",
         test: core(&["--test", "once_outcomes"], "a_small_limit_for_results"),
     },

@@ -19,7 +19,7 @@ use crate::data::store_error::StoreError;
 use crate::data::time::Timestamp;
 use crate::data::view::View;
 use crate::rules::settings::Settings;
-use crate::rules::{Answer, Command};
+use crate::rules::{Ack, Answer, Command};
 use crate::run::abandoned::AbandonQueue;
 use crate::run::background::Background;
 use crate::run::clock::EngineClock;
@@ -265,9 +265,25 @@ impl Engine {
     }
 
     /// Returns a request to set the outcome of a key whose lease has lapsed, as an operator does
-    /// for a key in doubt.
+    /// for a key in doubt. With [`Resolve::forced`], also of a key whose lease is live.
     pub fn resolve<'a>(&'a self, key: &'a (impl AsRef<str> + ?Sized)) -> Resolve<'a> {
         Resolve::new(self.handle(), key.as_ref())
+    }
+
+    /// Cancels the work of the key, even if its lease is live: it fails with the code `canceled`, or
+    /// `canceled:<reason>` if the reason is not empty. The holder is superseded, as with
+    /// [`Resolve::forced`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Resolve`], and [`Error::Invalid`] if the code has more than 256 characters or
+    /// contains control characters.
+    pub fn cancel(
+        &self,
+        key: &(impl AsRef<str> + ?Sized),
+        reason: Option<&str>,
+    ) -> Pending<Result<Ack, Error>> {
+        self.resolve(key).forced().canceled(reason)
     }
 
     /// Removes up to `limit` records whose retention has ended, and returns their number. The

@@ -261,6 +261,43 @@ impl Lease {
         self.handle.fail_as(code, detail)
     }
 
+    /// Fails the work with an error code, but only for `retry_after`: from then on, the next caller
+    /// acquires the key, whatever its [`OnFailed`](crate::OnFailed) policy. Until then, callers get
+    /// the failure with [`View::retry_after`](crate::View::retry_after). If a caller's policy allows
+    /// a retry as well, the earlier time counts.
+    ///
+    /// The wait begins when the failure is stored, and is rounded up to whole microseconds. The
+    /// failure is kept for the retention, even if the wait is longer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::time::Duration;
+    ///
+    /// use lessor_core::{Acquisition, Engine};
+    /// use lessor_memory::MemoryStore;
+    ///
+    /// let engine = Engine::new(Arc::new(MemoryStore::new()))?;
+    /// let Acquisition::Acquired(lease) = engine.acquire("import:7").wait()? else {
+    ///     unreachable!("the key is new");
+    /// };
+    /// lease.fail_retryable("rate_limited", Duration::from_secs(2)).wait()?;
+    /// let Acquisition::Failed(view) = engine.acquire("import:7").wait()? else {
+    ///     unreachable!("the wait is not over");
+    /// };
+    /// assert_eq!(view.error_code(), Some("rate_limited"));
+    /// assert!(view.retry_after() <= Some(Duration::from_secs(2)));
+    /// # Ok::<(), lessor_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`fail`](Self::fail).
+    pub fn fail_retryable(&self, code: &str, retry_after: Duration) -> Pending<Result<Ack, Error>> {
+        self.handle.fail_retryable(code, retry_after)
+    }
+
     /// Fails the work with the code `canceled`, or `canceled:<reason>` if the reason is not empty.
     pub fn cancel(&self, reason: Option<&str>) -> Pending<Result<Ack, Error>> {
         self.handle.cancel(reason)
@@ -274,6 +311,40 @@ impl Lease {
     /// Abandons the lease: it lapses now, because the work may be half done and the holder is gone.
     pub fn abandon(&self) -> Pending<Result<Ack, Error>> {
         self.handle.abandon()
+    }
+
+    /// Leaves the key in doubt: the lease lapses now, and nobody acquires the key blindly, because
+    /// this holder cannot know whether the work was done. Every acquire answers
+    /// [`InDoubt`](crate::Acquisition::InDoubt), until an operator
+    /// [resolves](crate::Engine::resolve) the key, this holder delivers an outcome after all, or a
+    /// caller acquires the key with [`OnLapsed::Reconcile`](crate::OnLapsed::Reconcile).
+    ///
+    /// This also works after the lease has lapsed, as long as nobody else has acquired the key. The
+    /// retention begins now.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use lessor_core::{Acquisition, Engine};
+    /// use lessor_memory::MemoryStore;
+    ///
+    /// let engine = Engine::new(Arc::new(MemoryStore::new()))?;
+    /// let Acquisition::Acquired(lease) = engine.acquire("payout:7").wait()? else {
+    ///     unreachable!("the key is new");
+    /// };
+    /// // The connection to the bank broke after the order was sent.
+    /// lease.leave_in_doubt().wait()?;
+    /// let Acquisition::InDoubt(view) = engine.acquire("payout:7").wait()? else {
+    ///     unreachable!("the key is in doubt");
+    /// };
+    /// assert!(view.is_in_doubt());
+    /// engine.resolve("payout:7").completed("paid").wait()?;
+    /// # Ok::<(), lessor_core::Error>(())
+    /// ```
+    pub fn leave_in_doubt(&self) -> Pending<Result<Ack, Error>> {
+        self.handle.leave_in_doubt()
     }
 
     pub(super) fn complete_with(&self, result: Payload) -> Pending<Result<Ack, Error>> {

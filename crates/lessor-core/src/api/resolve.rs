@@ -1,9 +1,10 @@
-//! [`Resolve`], with which an operator gives a key in doubt its outcome.
+//! [`Resolve`], with which an operator gives a key its outcome.
 
 use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::api::lease::handle::canceled;
 use crate::data::error::Error;
 use crate::data::key::Key;
 use crate::data::value::json_payload;
@@ -12,24 +13,51 @@ use crate::rules::{Ack, Answer, Command, Resolution};
 use crate::run::context::Handle;
 use crate::sync::pending::Pending;
 
-/// Sets the outcome of a lapsed grant. Created by [`Engine::resolve`](crate::Engine::resolve).
+/// Sets the outcome of a grant. Created by [`Engine::resolve`](crate::Engine::resolve).
 ///
 /// # Errors
 ///
 /// The methods return
-/// - [`Error::Busy`] while the lease is live,
+/// - [`Error::Busy`] while the lease is live, unless [`forced`](Self::forced),
 /// - [`Error::NotFound`] if the key has no record,
 /// - [`Error::Finished`] or [`Error::Released`] if the record has an outcome already.
 #[derive(Debug)]
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use lessor_core::{Acquisition, Engine, Error};
+/// use lessor_memory::MemoryStore;
+///
+/// let engine = Engine::new(Arc::new(MemoryStore::new()))?;
+/// let Acquisition::Acquired(lease) = engine.acquire("report:7").wait()? else {
+///     unreachable!("the key is new");
+/// };
+/// engine.resolve("report:7").forced().completed("written by hand").wait()?;
+/// lease.lost().wait();
+/// assert!(matches!(lease.complete("too late").wait(), Err(Error::NotHolder { .. })));
+/// # Ok::<(), lessor_core::Error>(())
+/// ```
 #[must_use = "nothing happens until `completed`, `failed` or `released` is called"]
 pub struct Resolve<'a> {
     engine: &'a Arc<Handle>,
     key: &'a str,
+    force: bool,
 }
 
 impl<'a> Resolve<'a> {
     pub(crate) fn new(engine: &'a Arc<Handle>, key: &'a str) -> Self {
-        Self { engine, key }
+        Self { engine, key, force: false }
+    }
+
+    /// Sets the outcome even while the lease is live. Its holder is superseded:
+    /// [`Lease::lost`](crate::Lease::lost) resolves, at once if the holder is in this engine, and
+    /// its later operations are refused with [`Error::NotHolder`]. The effects of its work are not
+    /// undone.
+    pub fn forced(self) -> Self {
+        Self { force: true, ..self }
     }
 
     /// Stores that the work was done, with this result. The result is stored as JSON of at most
@@ -41,7 +69,23 @@ impl<'a> Resolve<'a> {
 
     /// Stores that the work failed, with this error code of 1 to 256 characters.
     pub fn failed(self, code: &str) -> Pending<Result<Ack, Error>> {
-        let failure = failure(&self.engine.settings.limits, code, None);
+        self.failed_by(code, None)
+    }
+
+    /// Stores that the work failed, with this error code of 1 to 256 characters, and with details of
+    /// at most [`Limits::max_error_detail`](field@crate::Limits::max_error_detail) bytes.
+    pub fn failed_with(self, code: &str, detail: &str) -> Pending<Result<Ack, Error>> {
+        self.failed_by(code, Some(detail))
+    }
+
+    /// Stores that the work failed with the code `canceled`, or `canceled:<reason>` if the reason is
+    /// not empty.
+    pub fn canceled(self, reason: Option<&str>) -> Pending<Result<Ack, Error>> {
+        self.failed_by(&canceled(reason), None)
+    }
+
+    fn failed_by(self, code: &str, detail: Option<&str>) -> Pending<Result<Ack, Error>> {
+        let failure = failure(&self.engine.settings.limits, code, detail);
         self.to(failure.map(Resolution::Failed))
     }
 
@@ -54,7 +98,8 @@ impl<'a> Resolve<'a> {
         match Key::new(self.key).map_err(Error::from).and_then(|key| Ok((key, resolution?))) {
             Err(error) => Pending::ready(Err(error)),
             Ok((key, resolution)) => {
-                self.engine.execute(key, Command::Resolve(resolution), |outcome| match outcome? {
+                let command = Command::Resolve { resolution, force: self.force };
+                self.engine.execute(key, command, |outcome| match outcome? {
                     (Answer::Done(ack), _) => Ok(ack),
                     _ => Err(Error::unexpected()),
                 })

@@ -24,6 +24,8 @@
 //!   10 former holder    length, UTF-8
 //!   11 skippable fields of the record
 //!   12 skippable fields of the grant
+//!        tag 1: the wait before a retry of failed work: varint, µs since done_at
+//!   13 in doubt         empty: the last holder could not know whether the work was done
 //! ```
 //! Varints are LEB128 in their shortest form. Bytes that differ from this layout are refused.
 //!
@@ -41,49 +43,22 @@
 //!   unchanged. Those of field 11 are kept until the record is forgotten or its retention ends.
 //!   Those of field 12 are kept until the record's next grant.
 //!
-//! All other changes, such as another stage, need another format version. This release defines no
-//! skippable field.
+//! All other changes, such as another stage, need another format version.
 
+mod bytes;
+mod error;
+mod skippable;
+
+use bytes::{Reader, Writer};
+pub use error::{DecodeError, FORMAT_VERSION};
+use skippable::Skippable;
+
+use crate::data::failure::Failure;
 use crate::data::fingerprint::Fingerprint;
-use crate::data::hash::sha256;
 use crate::data::lease_id::LeaseId;
 use crate::data::payload::Payload;
-use crate::data::record::{Body, Failure, GrantEnd, Record, RecordHeader, Stage, Token, Version};
+use crate::data::record::{Body, GrantEnd, Record, RecordHeader, Stage, Token, Version};
 use crate::data::time::Timestamp;
-
-/// The format version that this library writes, and the newest one that it reads.
-pub const FORMAT_VERSION: u8 = 1;
-
-/// The reason for which bytes could not be decoded as a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum DecodeError {
-    /// The record has a newer format.
-    #[error(
-        "record has format {found}, but this library reads up to {FORMAT_VERSION}; upgrade lessor to read it"
-    )]
-    #[non_exhaustive]
-    NewerFormat {
-        /// The format of the record.
-        found: u8,
-    },
-    /// The record has a required field that was added in a newer release.
-    #[error("record has field {number}, which this library does not know; upgrade lessor to read it")]
-    #[non_exhaustive]
-    UnknownField {
-        /// The lowest number of the record's unknown fields.
-        number: u32,
-    },
-    /// The bytes are damaged, or are not a record.
-    #[error("record is damaged: {what} at byte {at}")]
-    #[non_exhaustive]
-    Damaged {
-        /// The inconsistency that was found.
-        what: &'static str,
-        /// The offset in the record, in bytes.
-        at: usize,
-    },
-}
 
 const DONE_AT: u64 = 1;
 const RESULT: u64 = 1 << 1;
@@ -98,7 +73,8 @@ const FORMER: u64 = 1 << 9;
 const FORMER_HOLDER: u64 = 1 << 10;
 const OF_RECORD: u64 = 1 << 11;
 const OF_GRANT: u64 = 1 << 12;
-const KNOWN: u64 = (1 << 13) - 1;
+const IN_DOUBT: u64 = 1 << 13;
+const KNOWN: u64 = (1 << 14) - 1;
 
 const STAGES: [Stage; 5] =
     [Stage::InProgress, Stage::Completed, Stage::Failed, Stage::Released, Stage::Forgotten];
@@ -143,6 +119,7 @@ fn encode(body: &Body, bytes: &mut Vec<u8>) {
     let attributes = body.attributes();
     let failure = attributes.failure.as_ref();
     let detail = failure.and_then(|failure| failure.detail.as_deref());
+    let retry_after = failure.and_then(|failure| failure.retry_after);
     let former_holder = attributes.previous_holder.as_deref();
     let done = has_done_at(body.stage);
     let present = [
@@ -158,7 +135,8 @@ fn encode(body: &Body, bytes: &mut Vec<u8>) {
         (body.previous_end.is_some(), FORMER),
         (former_holder.is_some(), FORMER_HOLDER),
         (attributes.of_record.is_some(), OF_RECORD),
-        (attributes.of_grant.is_some(), OF_GRANT),
+        (attributes.of_grant.is_some() || retry_after.is_some(), OF_GRANT),
+        (attributes.in_doubt, IN_DOUBT),
     ]
     .into_iter()
     .filter_map(|(is, bit)| is.then_some(bit))
@@ -196,9 +174,13 @@ fn encode(body: &Body, bytes: &mut Vec<u8>) {
         out.tag(&ENDED, end);
     }
     out.text(former_holder);
-    for fields in [&attributes.of_record, &attributes.of_grant].into_iter().flatten() {
-        out.bytes(fields);
-    }
+    skippable::write(&mut out, None, attributes.of_record.as_deref());
+    let retry_after = retry_after.map(|micros| {
+        let mut content = Vec::new();
+        Writer(&mut content).varint(micros);
+        content
+    });
+    skippable::write(&mut out, retry_after.as_deref(), attributes.of_grant.as_deref());
 }
 
 /// The fields that precede "fields present".
@@ -250,7 +232,7 @@ impl Head {
 
 /// Decodes the head, even of a record with unknown fields.
 fn header(bytes: &[u8]) -> Result<RecordHeader, DecodeError> {
-    let mut input = Reader { bytes, at: 0 };
+    let mut input = Reader::new(bytes);
     let Head { stage, token, version, attempt, first_seen_at, acquired_at, expires_at, keep_until, .. } =
         Head::read(&mut input)?;
     let unknown_field = unknown_field(input.varint()?);
@@ -274,7 +256,7 @@ fn unknown_field(present: u64) -> Option<u32> {
 }
 
 fn decode(bytes: &[u8]) -> Result<Body, DecodeError> {
-    let mut input = Reader { bytes, at: 0 };
+    let mut input = Reader::new(bytes);
     let head = Head::read(&mut input)?;
     let Head { stage, lease_id, first_seen_at, acquired_at, token, expires_at, keep_until, version, attempt } =
         head;
@@ -289,7 +271,8 @@ fn decode(bytes: &[u8]) -> Result<Body, DecodeError> {
         && has(ERROR_CODE) == (stage == Stage::Failed)
         && (has(ERROR_CODE) || !has(ERROR_DETAIL))
         && (has(RESULT) || !has(RESULT_HASH))
-        && (has(FORMER) || !has(FORMER_HOLDER));
+        && (has(FORMER) || !has(FORMER_HOLDER))
+        && (stage == Stage::InProgress || !has(IN_DOUBT));
     if !fits {
         return Err(input.damaged("fields do not fit the stage"));
     }
@@ -304,12 +287,17 @@ fn decode(bytes: &[u8]) -> Result<Body, DecodeError> {
     let detail = if has(ERROR_DETAIL) { Some(input.text()?) } else { None };
     let ended = if has(FORMER) { Some(input.tag(&ENDED)?) } else { None };
     let former_holder = if has(FORMER_HOLDER) { Some(input.text()?) } else { None };
-    let of_record = if has(OF_RECORD) { Some(input.skippable()?) } else { None };
-    let of_grant = if has(OF_GRANT) { Some(input.skippable()?) } else { None };
-    if input.at != bytes.len() {
+    let of_record = if has(OF_RECORD) { Some(Skippable::read(&mut input, false)?) } else { None };
+    let of_grant = if has(OF_GRANT) { Some(Skippable::read(&mut input, true)?) } else { None };
+    if !input.is_at_end() {
         return Err(input.damaged("bytes left over"));
     }
-    let failure = code.map(|code| Failure { code, detail });
+    let retry_after = of_grant.as_ref().and_then(|fields| fields.known);
+    if retry_after.is_some() && stage != Stage::Failed {
+        return Err(input.damaged("fields do not fit the stage"));
+    }
+    let retry_after = retry_after.map(read_retry_after).transpose()?;
+    let failure = code.map(|code| Failure { code, detail, retry_after });
     let mut body = Body {
         version,
         expires_at,
@@ -327,8 +315,9 @@ fn decode(bytes: &[u8]) -> Result<Body, DecodeError> {
         attributes.result_hash = result_hash;
         attributes.failure = failure;
         attributes.previous_holder = former_holder;
-        attributes.of_record = of_record;
-        attributes.of_grant = of_grant;
+        attributes.in_doubt = has(IN_DOUBT);
+        attributes.of_record = of_record.and_then(|fields| fields.others);
+        attributes.of_grant = of_grant.and_then(|fields| fields.others);
     });
     body.set_grant(acquired_at, token);
     if let Some(result) = result {
@@ -337,146 +326,18 @@ fn decode(bytes: &[u8]) -> Result<Body, DecodeError> {
     Ok(body)
 }
 
+/// Reads the wait before a retry, in µs.
+fn read_retry_after(content: &[u8]) -> Result<u64, DecodeError> {
+    let mut input = Reader::new(content);
+    let micros = input.varint()?;
+    if micros > Failure::MAX_RETRY_AFTER || !input.is_at_end() {
+        return Err(input.damaged("wait before a retry out of range"));
+    }
+    Ok(micros)
+}
+
 fn has_done_at(stage: Stage) -> bool {
     matches!(stage, Stage::Completed | Stage::Failed | Stage::Released)
-}
-
-fn add(at: Timestamp, micros: u64) -> Option<Timestamp> {
-    at.as_micros().checked_add(micros).and_then(Timestamp::from_micros)
-}
-
-struct Writer<'b>(&'b mut Vec<u8>);
-
-impl Writer<'_> {
-    fn byte(&mut self, byte: u8) {
-        self.0.push(byte);
-    }
-
-    fn tag<T: PartialEq>(&mut self, all: &[T], one: T) {
-        let place = all.iter().position(|each| *each == one);
-        self.byte(place.and_then(|place| place.try_into().ok()).unwrap_or(u8::MAX));
-    }
-
-    fn varint(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.byte(value.to_le_bytes()[0] | 0x80);
-            value >>= 7;
-        }
-        self.byte(value.to_le_bytes()[0]);
-    }
-
-    fn since(&mut self, at: Timestamp, earlier: Timestamp) {
-        self.varint(at.as_micros().saturating_sub(earlier.as_micros()));
-    }
-
-    fn bytes(&mut self, bytes: &[u8]) {
-        self.varint(bytes.len() as u64);
-        self.0.extend_from_slice(bytes);
-    }
-
-    fn text(&mut self, text: Option<&str>) {
-        if let Some(text) = text {
-            self.bytes(text.as_bytes());
-        }
-    }
-
-    fn payload(&mut self, payload: Option<&[u8]>) {
-        if let Some(payload) = payload {
-            self.0.extend_from_slice(&sha256(payload));
-            self.bytes(payload);
-        }
-    }
-}
-
-struct Reader<'b> {
-    bytes: &'b [u8],
-    at: usize,
-}
-
-impl<'b> Reader<'b> {
-    fn damaged(&self, what: &'static str) -> DecodeError {
-        DecodeError::Damaged { what, at: self.at }
-    }
-
-    fn take(&mut self, count: usize) -> Result<&'b [u8], DecodeError> {
-        let end = self.at.checked_add(count).ok_or(self.damaged("length out of range"))?;
-        let taken = self.bytes.get(self.at..end).ok_or(self.damaged("cut short"))?;
-        self.at = end;
-        Ok(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
-        let taken = self.take(N)?;
-        taken.try_into().map_err(|_| self.damaged("cut short"))
-    }
-
-    fn byte(&mut self) -> Result<u8, DecodeError> {
-        self.array().map(|[byte]| byte)
-    }
-
-    fn tag<T: Copy>(&mut self, all: &[T]) -> Result<T, DecodeError> {
-        let place = usize::from(self.byte()?);
-        all.get(place).copied().ok_or(self.damaged("unknown tag"))
-    }
-
-    fn varint(&mut self) -> Result<u64, DecodeError> {
-        let mut value = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            let bits = u64::from(byte & 0x7f);
-            if shift == 63 && bits > 1 {
-                return Err(self.damaged("number out of range"));
-            }
-            value |= bits << shift;
-            if byte & 0x80 == 0 {
-                if bits == 0 && shift > 0 {
-                    return Err(self.damaged("number is not in its shortest form"));
-                }
-                return Ok(value);
-            }
-        }
-        Err(self.damaged("number out of range"))
-    }
-
-    fn after(&mut self, earlier: Timestamp) -> Result<Timestamp, DecodeError> {
-        let micros = self.varint()?;
-        add(earlier, micros).ok_or(self.damaged("time out of range"))
-    }
-
-    fn bytes(&mut self) -> Result<&'b [u8], DecodeError> {
-        let length = usize::try_from(self.varint()?).map_err(|_| self.damaged("length out of range"))?;
-        self.take(length)
-    }
-
-    fn text(&mut self) -> Result<Box<str>, DecodeError> {
-        let bytes = self.bytes()?;
-        std::str::from_utf8(bytes).map(Into::into).map_err(|_| self.damaged("text is not UTF-8"))
-    }
-
-    fn payload(&mut self) -> Result<Payload, DecodeError> {
-        let digest = self.array()?;
-        let bytes = self.bytes()?;
-        Payload::verified(bytes, digest).ok_or(self.damaged("content does not match its SHA-256"))
-    }
-
-    /// Returns skippable fields in encoded form, after checking their order.
-    fn skippable(&mut self) -> Result<Box<[u8]>, DecodeError> {
-        let bytes = self.bytes()?;
-        let mut fields = Reader { bytes, at: 0 };
-        let mut last = None;
-        while fields.at < bytes.len() {
-            let tag = fields.varint().and_then(|tag| fields.bytes().map(|_| Some(tag)));
-            let tag = tag.map_err(|_| self.damaged("skippable fields do not fit their length"))?;
-            if tag <= last {
-                return Err(self.damaged("skippable fields are not in the order of their tags"));
-            }
-            last = tag;
-        }
-        if last.is_none() {
-            return Err(self.damaged("there are no skippable fields"));
-        }
-        Ok(bytes.into())
-    }
 }
 
 #[cfg(test)]

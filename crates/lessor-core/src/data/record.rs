@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::failure::Failure;
 use crate::data::fingerprint::Fingerprint;
 use crate::data::lease_id::LeaseId;
 use crate::data::out_of_range::OutOfRange;
@@ -120,28 +121,6 @@ impl Stage {
     }
 }
 
-/// The reason that the work of a key failed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Failure {
-    pub(crate) code: Box<str>,
-    pub(crate) detail: Option<Box<str>>,
-}
-
-impl Failure {
-    /// Returns a failure without a check of the limits, for callers of the rules.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn new(code: &str, detail: Option<&str>) -> Self {
-        Self { code: code.into(), detail: detail.map(Into::into) }
-    }
-}
-
-impl fmt::Debug for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Failure({:?})", self.code)
-    }
-}
-
 /// The record of one key.
 ///
 /// Stores treat records as opaque and implement no rule. A store that keeps bytes uses
@@ -192,6 +171,8 @@ pub(crate) struct Attributes {
     pub(crate) failure: Option<Failure>,
     /// The label of the previous grant's holder.
     pub(crate) previous_holder: Option<Box<str>>,
+    /// True if the holder of a lapsed lease could not know whether the work was done.
+    pub(crate) in_doubt: bool,
     /// Encoded fields that only a newer library knows. Kept until the record ends.
     pub(crate) of_record: Option<Box<[u8]>>,
     /// Encoded fields that only a newer library knows. Kept until the next grant.
@@ -461,6 +442,7 @@ impl Body {
             result_hash: None,
             failure: None,
             previous_holder: None,
+            in_doubt: false,
             of_record: None,
             of_grant: None,
         };
@@ -512,6 +494,17 @@ impl Body {
             self.edit_attributes(|attributes| attributes.token = (lead == APART).then_some(token));
         }
         self.token_lead = lead;
+    }
+
+    /// Returns whether the holder of the lapsed lease could not know whether the work was done.
+    #[inline]
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        self.attributes().in_doubt
+    }
+
+    /// Returns the time from which every caller may try failed work again, if the failure has one.
+    pub(crate) fn retry_at(&self) -> Option<Timestamp> {
+        self.attributes().failure.as_ref().and_then(|failure| failure.retry_at(self.done_at))
     }
 
     /// Removes all attributes except the token.

@@ -86,9 +86,13 @@ impl View {
     #[inline]
     pub(crate) fn of_kept(body: &Body, now: Timestamp) -> Self {
         let left = body.expires_at.as_micros().saturating_sub(now.as_micros());
-        let ttl_left = if body.stage == Stage::InProgress { NonZeroU64::new(left) } else { None };
+        let wait = match body.stage {
+            Stage::InProgress => NonZeroU64::new(left),
+            Stage::Failed => body.retry_at().and_then(|at| micros(at.saturating_since(now))),
+            _ => None,
+        };
         let state = match body.stage {
-            Stage::InProgress if ttl_left.is_some() => State::InProgress,
+            Stage::InProgress if left > 0 => State::InProgress,
             Stage::InProgress => State::Lapsed,
             Stage::Completed => State::Completed,
             Stage::Failed => State::Failed,
@@ -100,7 +104,7 @@ impl View {
             version: body.version,
             first_seen_at: body.first_seen_at,
             done_at: body.done_at,
-            left: ttl_left,
+            left: wait,
             short_result: body.short_result.boxed(),
             attributes: body.attributes.clone(),
         }
@@ -123,6 +127,14 @@ impl View {
         matches!(self.state, State::Completed | State::Failed)
     }
 
+    /// Returns whether the last holder could not know whether the work was done. The state is then
+    /// [`State::Lapsed`], and the key waits for [`Engine::resolve`](crate::Engine::resolve) or for a
+    /// caller that [reconciles](crate::OnLapsed::Reconcile).
+    #[must_use]
+    pub fn is_in_doubt(&self) -> bool {
+        self.attributes.as_deref().is_some_and(|attributes| attributes.in_doubt)
+    }
+
     /// Returns the version, which rises by one with every change of the record.
     #[must_use]
     pub fn version(&self) -> Version {
@@ -142,8 +154,8 @@ impl View {
         self.left.filter(|_| self.state == State::InProgress).map(duration)
     }
 
-    /// Returns the time after which the state may have changed, at most 5 s. `None` if it does not
-    /// change with time.
+    /// Returns the time after which the state, or the answer to an acquire, may have changed, at
+    /// most 5 s. `None` if it does not change with time.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.left.map(|left| duration(left.min(MAX_RETRY_MICROS)))
@@ -261,6 +273,7 @@ impl Serialize for View {
         #[derive(Serialize)]
         struct Shown<'a> {
             state: State,
+            in_doubt: bool,
             version: Version,
             attempt: u32,
             ttl_left: Option<f64>,
@@ -274,6 +287,7 @@ impl Serialize for View {
         }
         Shown {
             state: self.state,
+            in_doubt: self.is_in_doubt(),
             version: self.version,
             attempt: self.attempt,
             ttl_left: self.ttl_left().map(|left| left.as_secs_f64()),

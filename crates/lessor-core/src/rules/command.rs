@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::data::error::Error;
+use crate::data::failure::Failure;
 use crate::data::fingerprint::Fingerprint;
 use crate::data::lease_id::LeaseId;
 use crate::data::payload::Payload;
-use crate::data::record::{Attributes, Failure, Record, Version};
+use crate::data::record::{Attributes, Record, Version};
 use crate::data::time::Timestamp;
 use crate::data::view::View;
 use crate::data::write::{ConditionalWrite, Window};
@@ -27,8 +28,13 @@ pub enum Command {
         /// True to remove a live record as well.
         force: bool,
     },
-    /// Decides, for an operator, how a lapsed grant ended.
-    Resolve(Resolution),
+    /// Decides, for an operator, how the last grant ended. A live one is ended only with `force`.
+    Resolve {
+        /// The outcome.
+        resolution: Resolution,
+        /// True to end a live grant as well, whose holder is superseded.
+        force: bool,
+    },
 }
 
 /// A request for a lease.
@@ -134,9 +140,12 @@ pub enum HolderCommand {
     Release,
     /// Lets the lease lapse now, because the holder is gone.
     Abandon,
+    /// Lets the lease lapse now if it has not, and marks the record as in doubt, because the holder
+    /// cannot know whether the work was done.
+    Doubt,
 }
 
-/// An operator's decision on how a lapsed grant ended.
+/// An operator's decision on how a grant ended.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Resolution {
@@ -189,7 +198,8 @@ pub enum Answer {
     Completed(Box<View>),
     /// The work failed, and the policy does not allow another attempt, or not yet.
     Failed(Box<View>),
-    /// The last lease lapsed, and the policy leaves the decision to an operator.
+    /// The last lease lapsed, and the policy or the mark of its holder leaves the decision to an
+    /// operator.
     InDoubt(Box<View>),
     /// The command of a holder or an operator took effect.
     Done(Ack),

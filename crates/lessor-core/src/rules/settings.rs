@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::data::error::Error;
-use crate::data::record::Failure;
+use crate::data::failure::Failure;
 use crate::data::time::Timestamp;
 use crate::data::value::json_value;
 use crate::data::view::MAX_RETRY_AFTER;
@@ -251,7 +251,7 @@ impl Limits {
 pub(crate) fn failure(limits: &Limits, code: &str, detail: Option<&str>) -> Result<Failure, Error> {
     let code = check_error_code(code)?;
     let detail = detail.map(|detail| limits.check_detail(detail)).transpose()?;
-    Ok(Failure { code, detail })
+    Ok(Failure { code, detail, retry_after: None })
 }
 
 fn check_duration(what: &'static str, value: Duration, most: Duration) -> Result<(), Error> {
@@ -375,12 +375,17 @@ impl Backoff {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum OnLapsed {
-    /// Grants the key to the caller. The work is done at least once, and may be done twice.
+    /// Grants the key to the caller. The work is done at least once, and may be done twice. If the
+    /// last holder has left the key [in doubt](crate::Lease::leave_in_doubt), the answer is as with
+    /// [`InDoubt`](Self::InDoubt).
     #[default]
     TakeOver,
     /// Returns that the outcome is in doubt, until an operator resolves it. The work is done at
     /// most once.
     InDoubt,
+    /// Grants the key to the caller, which finds out first whether the work was done. Unlike with
+    /// [`TakeOver`](Self::TakeOver), a key that its last holder left in doubt is granted as well.
+    Reconcile,
 }
 
 #[cfg(test)]

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use super::command::{Ack, Acquire, Answer, Decision, Write};
+use super::command::{Ack, Acquire, Answer, Decision, Resolution, Write};
 use crate::data::error::Error;
+use crate::data::failure::Failure;
 use crate::data::lease_id::LeaseId;
 use crate::data::payload::{Payload, ShortResult};
-use crate::data::record::{Body, Failure, GrantEnd, Record, Stage, Token};
+use crate::data::record::{Body, GrantEnd, Record, Stage, Token};
 use crate::data::time::Timestamp;
 use crate::data::write::Window;
 
@@ -38,13 +39,29 @@ pub(crate) struct Change<'a> {
 
 pub(super) enum Mutation<'a> {
     Again(Grant<'a>, GrantEnd),
-    Extend { until: Timestamp },
+    Extend {
+        until: Timestamp,
+    },
     Checkpoint(&'a Payload),
     Complete(&'a Payload, Option<&'a str>),
     Fail(&'a Failure),
     Release,
     Abandon,
+    Doubt,
+    /// An operator's outcome of a live grant, whose holder is superseded.
+    Overrule(&'a Resolution),
     Forget,
+}
+
+impl<'a> Mutation<'a> {
+    /// Returns the change that gives the record the outcome of `resolution`.
+    pub(super) fn outcome(resolution: &'a Resolution) -> Self {
+        match resolution {
+            Resolution::Completed(result, hash) => Self::Complete(result, hash.as_deref()),
+            Resolution::Failed(failure) => Self::Fail(failure),
+            Resolution::Released => Self::Release,
+        }
+    }
 }
 
 impl Transition<'_> {
@@ -97,6 +114,7 @@ impl Grant<'_> {
                 attributes.metadata = options.metadata.clone();
                 attributes.fingerprint = options.fingerprint.or(attributes.fingerprint);
                 attributes.failure = None;
+                attributes.in_doubt = false;
                 attributes.of_grant = None;
             });
         }
@@ -106,7 +124,10 @@ impl Grant<'_> {
 
 impl Change<'_> {
     fn is_outcome(&self) -> bool {
-        matches!(self.edit, Mutation::Complete(..) | Mutation::Fail(_) | Mutation::Release)
+        matches!(
+            self.edit,
+            Mutation::Complete(..) | Mutation::Fail(_) | Mutation::Release | Mutation::Overrule(_)
+        )
     }
 
     /// Applies the change to `next`.
@@ -126,15 +147,18 @@ impl Change<'_> {
                 next.edit_attributes(|attributes| attributes.checkpoint = Some(Box::new((*payload).clone())));
             }
             Mutation::Complete(result, hash) => self.complete(next, result, *hash),
-            Mutation::Fail(failure) => {
-                self.finish(next, Stage::Failed);
-                next.edit_attributes(|attributes| attributes.failure = Some((*failure).clone()));
-            }
+            Mutation::Fail(failure) => self.fail(next, failure),
             Mutation::Release => self.finish(next, Stage::Released),
             Mutation::Abandon => {
                 next.expires_at = self.now;
                 next.keep_until = self.now.saturating_add(self.retention);
             }
+            Mutation::Doubt => {
+                next.expires_at = next.expires_at.min(self.now);
+                next.keep_until = self.now.saturating_add(self.retention);
+                next.edit_attributes(|attributes| attributes.in_doubt = true);
+            }
+            Mutation::Overrule(resolution) => self.overrule(next, resolution),
             Mutation::Forget => {
                 forget(next);
                 return Answer::Forgotten(true);
@@ -156,17 +180,37 @@ impl Change<'_> {
         }
     }
 
+    fn fail(&self, next: &mut Body, failure: &Failure) {
+        self.finish(next, Stage::Failed);
+        next.edit_attributes(|attributes| attributes.failure = Some(failure.clone()));
+    }
+
+    #[cold]
+    fn overrule(&self, next: &mut Body, resolution: &Resolution) {
+        next.lease_id = NOBODY;
+        match resolution {
+            Resolution::Completed(result, hash) => self.complete(next, result, hash.as_deref()),
+            Resolution::Failed(failure) => self.fail(next, failure),
+            Resolution::Released => self.finish(next, Stage::Released),
+        }
+    }
+
     fn finish(&self, next: &mut Body, stage: Stage) {
         next.stage = stage;
         next.done_at = self.now;
         next.keep_until = self.now.saturating_add(self.retention);
+        if next.is_in_doubt() {
+            next.edit_attributes(|attributes| attributes.in_doubt = false);
+        }
     }
 }
 
+/// The lease id of a record whose holder an operator has superseded. No holder ever has it.
+const NOBODY: LeaseId = LeaseId::from_bytes([0; 16]);
+
 fn forget(next: &mut Body) {
     next.stage = Stage::Forgotten;
-    // No holder ever has this id.
-    next.lease_id = LeaseId::from_bytes([0; 16]);
+    next.lease_id = NOBODY;
     next.done_at = Timestamp::EPOCH;
     next.expires_at = next.acquired_at;
     next.keep_until = next.acquired_at;

@@ -35,17 +35,25 @@ impl Actor {
             Op::Status => engine.status(key).wait().map(|view| Answer::Status(view.as_ref().map(shown))),
             Op::Forget { force: false } => engine.forget(key).wait().map(Answer::Forgotten),
             Op::Forget { force: true } => engine.forget_forced(key).wait().map(Answer::Forgotten),
-            Op::Resolve(Resolution::Completed(result)) => {
-                engine.resolve(key).completed(result).wait().map(done)
+            Op::Resolve { resolution, force } => {
+                let resolve = engine.resolve(key);
+                let resolve = if *force { resolve.forced() } else { resolve };
+                match resolution {
+                    Resolution::Completed(result) => resolve.completed(result),
+                    Resolution::Failed(code) => resolve.failed(code),
+                    Resolution::Released => resolve.released(),
+                }
+                .wait()
+                .map(done)
             }
-            Op::Resolve(Resolution::Failed(code)) => engine.resolve(key).failed(code).wait().map(done),
-            Op::Resolve(Resolution::Released) => engine.resolve(key).released().wait().map(done),
             Op::Extend { id, .. }
             | Op::Checkpoint { id, .. }
             | Op::Complete { id, .. }
             | Op::Fail { id, .. }
+            | Op::FailFor { id, .. }
             | Op::Release { id }
-            | Op::Abandon { id } => self.act(key, id, op, by_id).map(done),
+            | Op::Abandon { id }
+            | Op::LeaveInDoubt { id } => self.act(key, id, op, by_id).map(done),
         };
         answer.unwrap_or_else(|error| Answer::Refused(refusal(error)))
     }
@@ -86,7 +94,9 @@ impl Actor {
             Op::Checkpoint { bytes, .. } => held.checkpoint_bytes(bytes),
             Op::Complete { result, hash, .. } => held.complete_bytes_as(result, hash.as_deref()),
             Op::Fail { code, .. } => held.fail(code),
+            Op::FailFor { code, wait, .. } => held.fail_retryable(code, *wait),
             Op::Release { .. } => held.release(),
+            Op::LeaveInDoubt { .. } => held.leave_in_doubt(),
             _ => held.abandon(),
         }
         .wait()
@@ -119,6 +129,7 @@ fn refusal(error: Error) -> Refusal {
 fn shown(view: &View) -> KeyView {
     KeyView {
         state: view.state(),
+        in_doubt: view.is_in_doubt(),
         version: view.version().as_u64(),
         attempt: view.attempt(),
         ttl_left: view.ttl_left(),
@@ -144,7 +155,7 @@ pub(crate) fn draw(dice: &mut Dice, thread: u64, threads: u64) -> Op {
         3 => 1000,
         short => 1 + 2 * short,
     });
-    match roll(20) {
+    match roll(22) {
         0..=7 => Op::Acquire(AcquireArgs {
             id,
             ttl,
@@ -156,7 +167,11 @@ pub(crate) fn draw(dice: &mut Dice, thread: u64, threads: u64) -> Op {
                 _ => OnFailed::Retry { max_attempts: 9, backoff: Backoff::NONE },
             },
             backoff: Duration::ZERO,
-            on_lapsed: if roll(4) == 0 { OnLapsed::InDoubt } else { OnLapsed::TakeOver },
+            on_lapsed: match roll(5) {
+                0 => OnLapsed::InDoubt,
+                1 => OnLapsed::Reconcile,
+                _ => OnLapsed::TakeOver,
+            },
         }),
         8 | 9 => Op::Extend { id, ttl },
         10 => Op::Checkpoint { id, bytes: roll(256).to_be_bytes().to_vec() },
@@ -165,7 +180,9 @@ pub(crate) fn draw(dice: &mut Dice, thread: u64, threads: u64) -> Op {
         14 | 15 => Op::Release { id },
         16 => Op::Abandon { id },
         17 => Op::Forget { force: roll(2) == 0 },
-        18 => Op::Resolve(Resolution::Released),
+        18 => Op::Resolve { resolution: Resolution::Released, force: roll(2) == 0 },
+        19 => Op::LeaveInDoubt { id },
+        20 => Op::FailFor { id, code: "code".to_owned(), wait: ttl },
         _ => Op::Status,
     }
 }
@@ -213,7 +230,7 @@ pub(crate) fn to_json(answer: &Answer) -> Value {
 
 fn shown_to_json(shown: &KeyView) -> Value {
     let KeyView { state, version, attempt, ttl_left, retry_after, first_seen_at, done_at, .. } = shown;
-    let KeyView { result, result_hash, error_code, error_detail, holder, metadata, .. } = shown;
+    let KeyView { result, result_hash, error_code, error_detail, holder, metadata, in_doubt, .. } = shown;
     json!([
         place_of(&STATES, state),
         version,
@@ -227,7 +244,8 @@ fn shown_to_json(shown: &KeyView) -> Value {
         error_code,
         error_detail,
         holder,
-        metadata
+        metadata,
+        in_doubt
     ])
 }
 
@@ -262,6 +280,7 @@ fn shown_of(words: &Value) -> KeyView {
         error_detail: text_of(&words[10]),
         holder: text_of(&words[11]),
         metadata: text_of(&words[12]),
+        in_doubt: words[13].as_bool().unwrap(),
     }
 }
 

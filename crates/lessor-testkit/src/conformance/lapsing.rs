@@ -121,6 +121,32 @@ pub fn a_lapsed_key_stays_in_doubt_until_it_is_resolved(factory: Factory<'_>) {
     assert!(matches!(engine.resolve("done").failed("late").wait(), Err(Error::Finished { .. })));
 }
 
+/// A key that its holder has left in doubt is granted only to a caller that finds out first whether
+/// the work was done. The mark ends with the outcome.
+pub fn a_key_left_in_doubt_is_granted_only_to_a_caller_that_reconciles(factory: Factory<'_>) {
+    let subject = factory();
+    let engine = subject.engine();
+    let lease = take(engine.acquire("k").ttl(SHORT));
+    lease.leave_in_doubt().wait().expect("the holder may");
+    let before = bytes(&**subject.store(), "k");
+    assert!(lease.leave_in_doubt().wait().expect("it is so already").is_duplicate());
+    for policy in [OnLapsed::TakeOver, OnLapsed::InDoubt] {
+        let answer = engine.acquire("k").on_lapsed(policy).wait().expect("the store works");
+        assert!(matches!(answer, Acquisition::InDoubt(view) if view.is_in_doubt()), "{policy:?}");
+    }
+    assert_eq!(bytes(&**subject.store(), "k"), before);
+    let next = take(engine.acquire("k").on_lapsed(OnLapsed::Reconcile).ttl(SHORT));
+    assert_eq!((next.attempt(), status(&engine, "k").is_in_doubt()), (2, false));
+    // After the lease has lapsed, nobody has taken the key over either.
+    subject.advance(OUTLIVE);
+    assert!(matches!(lease.leave_in_doubt().wait(), Err(Error::NotHolder { .. })));
+    next.leave_in_doubt().wait().expect("nobody took over");
+    assert!(matches!(engine.acquire("k").wait(), Ok(Acquisition::InDoubt(_))));
+    assert!(next.complete(&7).wait().expect("nobody took over").is_late());
+    let view = status(&engine, "k");
+    assert_eq!((view.result::<u8>().ok(), view.is_in_doubt()), (Some(7), false));
+}
+
 /// A dropped lease lapses immediately, long before the end of its ttl.
 pub fn a_dropped_lease_lapses_immediately(factory: Factory<'_>) {
     let subject = factory();
@@ -169,4 +195,30 @@ pub fn a_backoff_delays_the_next_attempt(factory: Factory<'_>) {
     assert_eq!(view.retry_after(), Some(INSTANT));
     clock.advance(INSTANT);
     assert_eq!(take(engine.acquire("exact").on_failed(retry(SHORT))).attempt(), 2);
+}
+
+/// A failure with a wait is retried by every caller, whatever its policy, and not before the wait is
+/// over.
+pub fn a_failure_with_a_wait_is_retried_by_every_caller_after_it(factory: Factory<'_>) {
+    let subject = factory();
+    let engine = subject.engine();
+    take(engine.acquire("k")).fail_retryable("throttled", SHORT).wait().expect("the holder may");
+    subject.advance(OUTLIVE);
+    assert_eq!(take(engine.acquire("k")).attempt(), 2);
+    let name = "a_failure_with_a_wait_is_retried_by_every_caller_after_it, to its last instant";
+    let Some(clock) = subject.exact_clock(name) else { return };
+    let later = OnFailed::Retry { max_attempts: 5, backoff: Backoff::fixed(LONG) };
+    let earlier = OnFailed::Retry { max_attempts: 5, backoff: Backoff::fixed(SHORT / 2) };
+    for (key, policy) in [("replay", OnFailed::Replay), ("later", later)] {
+        take(engine.acquire(key)).fail_retryable("throttled", SHORT).wait().expect("the holder may");
+        clock.advance(SHORT - INSTANT);
+        let view = refused(engine.acquire(key).on_failed(policy));
+        assert_eq!((view.state(), view.retry_after()), (State::Failed, Some(INSTANT)), "{key}");
+        assert_eq!(status(&engine, key).retry_after(), Some(INSTANT), "{key}");
+        clock.advance(INSTANT);
+        assert_eq!(take(engine.acquire(key).on_failed(policy)).attempt(), 2, "{key}");
+    }
+    take(engine.acquire("earlier")).fail_retryable("throttled", SHORT).wait().expect("the holder may");
+    clock.advance(SHORT / 2);
+    assert_eq!(take(engine.acquire("earlier").on_failed(earlier)).attempt(), 2);
 }

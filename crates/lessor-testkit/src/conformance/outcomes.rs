@@ -24,10 +24,13 @@ fn try_everything(subject: &Subject, engine: &Engine, lease: &Lease) {
         let _ = held.cancel(None).wait();
         let _ = held.release().wait();
         let _ = held.abandon().wait();
+        let _ = held.leave_in_doubt().wait();
     }
     let _ = engine.resolve("k").completed(&"another").wait();
     let _ = engine.resolve("k").failed("another").wait();
     let _ = engine.resolve("k").released().wait();
+    let _ = engine.resolve("k").forced().released().wait();
+    let _ = engine.cancel("k", None).wait();
     purge_all(&**subject.store());
 }
 

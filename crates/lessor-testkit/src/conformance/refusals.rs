@@ -21,6 +21,8 @@ pub fn p4_refused_operations_leave_a_live_record_unchanged(factory: Factory<'_>)
         stranger.cancel(None).wait(),
         stranger.release().wait(),
         stranger.abandon().wait(),
+        stranger.leave_in_doubt().wait(),
+        stranger.fail_retryable("code", LONG).wait(),
     ];
     for answer in answers {
         let error = refusal(answer);
@@ -34,6 +36,39 @@ pub fn p4_refused_operations_leave_a_live_record_unchanged(factory: Factory<'_>)
     assert!(view.ttl_left() <= Some(LONG) && view.retry_after() <= Some(std::time::Duration::from_secs(5)));
     assert_eq!(bytes(&**subject.store(), "k"), before);
     lease.release().wait().expect("the lease is still the holder's");
+}
+
+/// An operator can give a key its outcome although its lease is live. The holder is superseded: its
+/// operations change nothing.
+pub fn a_resolution_by_force_supersedes_the_holder(factory: Factory<'_>) {
+    let subject = factory();
+    let engine = subject.engine();
+    let leases = ["done", "failed", "back"].map(|key| take(engine.acquire(key).ttl(LONG)));
+    engine.resolve("done").forced().completed(&1).wait().expect("it is forced");
+    engine.cancel("failed", Some("no need")).wait().expect("it is forced");
+    engine.resolve("back").forced().released().wait().expect("it is forced");
+    assert_eq!(status(&engine, "done").result::<u8>().ok(), Some(1));
+    assert_eq!(status(&engine, "failed").error_code(), Some("canceled:no need"));
+    for lease in leases {
+        let key = lease.key().as_str();
+        let before = bytes(&**subject.store(), key);
+        let handle = engine.lease_handle(key, *lease.lease_id()).expect("a valid key");
+        for answer in [
+            handle.extend(LONG).wait(),
+            lease.checkpoint(&1).wait(),
+            handle.complete(&1).wait(),
+            handle.cancel(Some("no need")).wait(),
+            lease.release().wait(),
+            handle.abandon().wait(),
+            handle.leave_in_doubt().wait(),
+        ] {
+            let error = refusal(answer);
+            assert!(matches!(error, Error::NotHolder { token, .. } if token == lease.token()), "{error:?}");
+            assert_eq!(bytes(&**subject.store(), key), before);
+        }
+    }
+    let next = take(engine.acquire("back"));
+    assert_eq!(next.attempt(), 2);
 }
 
 /// The operations of a holder whose lease was taken over change nothing, and return the successor's

@@ -102,7 +102,7 @@ fn draw(random: &mut u64, thread: u64) -> Op {
         3 => 1000,
         short => 1 + 2 * short,
     });
-    match roll(20) {
+    match roll(22) {
         0..=7 => Op::Acquire(AcquireArgs {
             id,
             ttl,
@@ -114,7 +114,11 @@ fn draw(random: &mut u64, thread: u64) -> Op {
                 _ => OnFailed::Retry { max_attempts: 9, backoff: lessor_core::Backoff::NONE },
             },
             backoff: Duration::ZERO,
-            on_lapsed: if roll(4) == 0 { OnLapsed::InDoubt } else { OnLapsed::TakeOver },
+            on_lapsed: match roll(5) {
+                0 => OnLapsed::InDoubt,
+                1 => OnLapsed::Reconcile,
+                _ => OnLapsed::TakeOver,
+            },
         }),
         8 | 9 => Op::Extend { id, ttl },
         10 => Op::Checkpoint { id, bytes: roll(256).to_be_bytes().to_vec() },
@@ -123,7 +127,9 @@ fn draw(random: &mut u64, thread: u64) -> Op {
         14 | 15 => Op::Release { id },
         16 => Op::Abandon { id },
         17 => Op::Forget { force: roll(2) == 0 },
-        18 => Op::Resolve(Resolution::Released),
+        18 => Op::Resolve { resolution: Resolution::Released, force: roll(2) == 0 },
+        19 => Op::LeaveInDoubt { id },
+        20 => Op::FailFor { id, code: "code".to_owned(), wait: ttl },
         _ => Op::Status,
     }
 }

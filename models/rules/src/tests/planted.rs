@@ -56,9 +56,17 @@ fn asking() -> Config {
     }
 }
 
+fn leaving_in_doubt() -> Config {
+    Config {
+        holder_ops: vec![Work::Doubt],
+        left: Left { acquires: 2, acts: 1, ..Left::default() },
+        ..base("leaving in doubt")
+    }
+}
+
 fn operating() -> Config {
     Config {
-        operations: vec![Operation::Forget],
+        operations: vec![Operation::Forget, Operation::ResolveReleased],
         left: Left { acquires: 2, operations: 1, ..Left::default() },
         ..base("operating")
     }
@@ -225,6 +233,18 @@ fn p3_a_failure_that_is_retried_too_early_is_found() {
 #[cfg_attr(debug_assertions, ignore = "visits too many states for an unoptimised build; add --release")]
 fn rule_6_a_takeover_of_a_key_in_doubt_is_found() {
     finds(Bug::DoubtIsTakenOver, Check::DoubtIsResolvedByTheOperator, asking());
+}
+
+#[test]
+#[cfg_attr(debug_assertions, ignore = "visits too many states for an unoptimised build; add --release")]
+fn rule_6_a_takeover_of_a_key_that_its_holder_left_in_doubt_is_found() {
+    finds(Bug::MarkOfDoubtIsTakenOver, Check::DoubtIsResolvedByTheOperator, leaving_in_doubt());
+}
+
+#[test]
+#[cfg_attr(debug_assertions, ignore = "visits too many states for an unoptimised build; add --release")]
+fn p1_a_resolution_that_is_always_forced_is_found() {
+    finds(Bug::ResolveIsAlwaysForced, Check::OneLiveGrant, operating());
 }
 
 #[test]

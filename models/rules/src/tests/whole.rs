@@ -5,7 +5,7 @@ use crate::config::{Config, Event, Kind as StoreKind, Left, Work};
 use crate::table::Kind;
 use crate::words::{CallerKind, Operation};
 
-const EVERY_WORK: [Work; 7] = [
+const EVERY_WORK: [Work; 8] = [
     Work::Extend,
     Work::Checkpoint,
     Work::Complete,
@@ -13,13 +13,16 @@ const EVERY_WORK: [Work; 7] = [
     Work::Fail,
     Work::Release,
     Work::Abandon,
+    Work::Doubt,
 ];
-const EVERY_OPERATION: [Operation; 5] = [
+const EVERY_OPERATION: [Operation; 7] = [
     Operation::Forget,
     Operation::ForgetForced,
     Operation::ResolveCompleted,
     Operation::ResolveFailed,
     Operation::ResolveReleased,
+    Operation::ResolveCompletedForced,
+    Operation::ResolveReleasedForced,
 ];
 
 /// Returns by how much the models are enlarged, for runs that may take hours.
@@ -107,6 +110,27 @@ fn rule_5_6_8_policies_and_fingerprints_are_kept() {
     breaks_nothing(
         &config,
         &[Kind::InDoubt, Kind::Mismatch, Kind::Failed, Kind::Completed, Kind::Finished, Kind::Busy],
+        &[Event::LateOutcome],
+    );
+}
+
+#[test]
+#[cfg_attr(debug_assertions, ignore = "visits too many states for an unoptimised build; add --release")]
+fn rule_5_6_a_holder_allows_a_retry_or_leaves_a_key_in_doubt() {
+    let config = Config {
+        callers: vec![
+            CallerKind { retries: true, ..who(1) },
+            CallerKind { reconciles: true, ..who(1) },
+            who(1),
+        ],
+        holder_ops: vec![Work::Complete, Work::FailFor, Work::Doubt],
+        operations: vec![Operation::ResolveReleased],
+        left: Left { acquires: 3, acts: 1, agains: 1, operations: 1, jumps: 1 + more(), ..Left::default() },
+        ..base("retries and doubt")
+    };
+    breaks_nothing(
+        &config,
+        &[Kind::InDoubt, Kind::Failed, Kind::Completed, Kind::Repeated, Kind::NotHolder, Kind::Busy],
         &[Event::LateOutcome],
     );
 }

@@ -96,7 +96,7 @@ impl Grant {
         let ends = !matches!(act, HolderCommand::Extend { .. } | HolderCommand::Checkpoint(_));
         let newer = self.newer();
         let guess = match (&newer, &self.granted) {
-            _ if matches!(act, HolderCommand::Abandon) => Guess::None,
+            _ if matches!(act, HolderCommand::Abandon | HolderCommand::Doubt) => Guess::None,
             (Some(newer), _) => Guess::Record(newer),
             (None, Some(granted)) => Guess::Granted(self.lease_id, granted),
             (None, None) => Guess::None,

@@ -8,11 +8,11 @@ use serde::Serialize;
 
 use super::grant::Grant;
 use crate::data::error::Error;
+use crate::data::failure::Failure;
 use crate::data::granted::Granted;
 use crate::data::key::Key;
 use crate::data::lease_id::LeaseId;
 use crate::data::payload::Payload;
-use crate::data::record::Failure;
 use crate::data::value::{json_payload, json_text, payload};
 use crate::rules::settings::{Limits, check_result_hash, failure};
 use crate::rules::{Ack, HolderCommand};
@@ -143,10 +143,13 @@ impl LeaseHandle {
 
     /// Fails the work as canceled. See [`Lease::cancel`](crate::Lease::cancel).
     pub fn cancel(&self, reason: Option<&str>) -> Pending<Result<Ack, Error>> {
-        match reason {
-            None | Some("") => self.fail("canceled"),
-            Some(reason) => self.fail(&format!("canceled:{reason}")),
-        }
+        self.fail(&canceled(reason))
+    }
+
+    /// Fails the work for now. See [`Lease::fail_retryable`](crate::Lease::fail_retryable).
+    pub fn fail_retryable(&self, code: &str, retry_after: Duration) -> Pending<Result<Ack, Error>> {
+        let failure = failure(self.limits(), code, None);
+        self.act_on(failure.map(|failure| HolderCommand::Fail(failure.retry_after(retry_after))))
     }
 
     /// Releases the lease. See [`Lease::release`](crate::Lease::release).
@@ -159,13 +162,23 @@ impl LeaseHandle {
         self.0.act(HolderCommand::Abandon)
     }
 
+    /// Leaves the key in doubt. See [`Lease::leave_in_doubt`](crate::Lease::leave_in_doubt).
+    pub fn leave_in_doubt(&self) -> Pending<Result<Ack, Error>> {
+        self.0.act(HolderCommand::Doubt)
+    }
+
     pub(super) fn complete_with(&self, result: Payload) -> Pending<Result<Ack, Error>> {
         self.0.act(HolderCommand::Complete(result, None))
     }
 
     /// Fails the work with a failure that the engine describes. No limit for callers applies.
     pub(super) fn fail_for(&self, code: &'static str, detail: Option<&str>) -> Pending<Result<Ack, Error>> {
-        self.0.act(HolderCommand::Fail(Failure { code: code.into(), detail: detail.map(Into::into) }))
+        self.fail_by(Failure::new(code, detail))
+    }
+
+    /// Fails the work with a failure whose parts were checked by the caller.
+    pub(crate) fn fail_by(&self, failure: Failure) -> Pending<Result<Ack, Error>> {
+        self.0.act(HolderCommand::Fail(failure))
     }
 
     /// Returns whether this is a holder of `key` in `store` that has no outcome yet and has not
@@ -184,6 +197,14 @@ impl LeaseHandle {
             Ok(act) => self.0.act(act),
             Err(error) => Pending::ready(Err(error)),
         }
+    }
+}
+
+/// Returns the error code of work that was canceled for this reason.
+pub(crate) fn canceled(reason: Option<&str>) -> String {
+    match reason {
+        None | Some("") => "canceled".to_owned(),
+        Some(reason) => format!("canceled:{reason}"),
     }
 }
 

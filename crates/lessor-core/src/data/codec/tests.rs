@@ -5,16 +5,19 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::{DecodeError, FORMAT_VERSION, KNOWN};
+use crate::data::failure::Failure;
 use crate::data::payload::Payload;
-use crate::data::record::{Failure, GrantEnd, Record, Stage};
+use crate::data::record::{GrantEnd, Record, Stage};
 use crate::data::store_error::StoreError;
 use crate::data::time::Timestamp;
 use crate::rules::tests::plain::{HOLDER, OTHER, Plain, RETENTION, SEC, T, TTL, at, id, leb128};
 use crate::rules::tests::walk::{play, steps};
 use crate::rules::{Acquire, Command, Decision, HolderCommand, Resolution, decide};
 
+const SAMPLES: usize = 8;
+
 /// Returns a record of each stage with all fields that it can have, and one with the fewest.
-fn samples() -> [(&'static str, Plain); 6] {
+fn samples() -> [(&'static str, Plain); SAMPLES] {
     let rich = Plain::rich();
     let ended = |stage| Plain { stage, version: 8, keep_until: T + TTL + RETENTION, ..rich.clone() };
     [
@@ -50,6 +53,16 @@ fn samples() -> [(&'static str, Plain); 6] {
             },
         ),
         ("forgotten", crate::rules::tests::forgotten(&rich)),
+        ("in_doubt", Plain { in_doubt: true, version: 8, expires: T + 20 * SEC, ..rich.clone() }),
+        (
+            "retryable",
+            Plain {
+                done: Some(T + 9 * SEC),
+                code: Some("rate_limited"),
+                retry_after: Some(1000 * SEC),
+                ..ended(Stage::Failed)
+            },
+        ),
     ]
 }
 
@@ -70,8 +83,9 @@ fn from_hex(text: &str) -> Vec<u8> {
     digits.chunks(2).map(|pair| u8::try_from(pair[0] * 16 + pair[1]).unwrap()).collect()
 }
 
-/// Every release must read the records of all earlier ones. These files are from the first release
-/// of format 1 and never change. A new format gets additional files.
+/// Every release must read the records of all earlier ones. These files never change. `in_doubt`
+/// and `retryable` have fields that the first release of format 1 does not know. A new format gets
+/// additional files.
 /// `LESSOR_WRITE_GOLDEN=1 cargo test -p lessor-core golden_records` writes them.
 #[test]
 fn golden_records_are_read_and_written_byte_for_byte() {
@@ -127,11 +141,11 @@ fn with_bits(plain: &Plain, bits: u64) -> Vec<u8> {
 
 #[test]
 fn an_unknown_required_field_is_refused_with_its_number_and_the_head_is_read() {
-    assert_eq!(KNOWN, (1 << 13) - 1, "fields 0 to 12 are known");
+    assert_eq!(KNOWN, (1 << 14) - 1, "fields 0 to 13 are known");
     for (name, plain) in samples() {
         let known = Record::header(&plain.bytes()).unwrap();
         assert_eq!((known.unknown_field, known.purge_at()), (None, plain.record().purge_at()), "{name}");
-        for number in 13..64 {
+        for number in 14..64 {
             // A higher unknown field and the contents of the fields make no difference.
             for bits in [1 << number, 1 << number | 1 << 63] {
                 for behind in [&[][..], b"behind"] {
@@ -175,6 +189,55 @@ fn p12_skippable_fields_have_one_form() {
         assert!(matches!(error, DecodeError::Damaged { .. }), "{what}: {error}");
         let of_grant = Plain { of_grant: Some(fields), ..Plain::granted() }.bytes();
         assert!(Record::decode(&of_grant).is_err(), "{what}, of the grant");
+    }
+}
+
+/// Returns a failed record with the given fields of the grant.
+fn failed_with(of_grant: &'static [u8]) -> Vec<u8> {
+    Plain { of_grant: Some(of_grant), retry_after: None, ..samples()[7].1.clone() }.bytes()
+}
+
+#[test]
+fn the_wait_before_a_retry_is_a_skippable_field_among_others() {
+    for fields in [
+        &b"\x01\x01\x05"[..],
+        b"\x00\x01a\x01\x01\x05",
+        b"\x00\x00\x01\x01\x05\x02\x01b",
+        b"\x01\x01\x05\x07\x00",
+    ] {
+        let bytes = failed_with(fields);
+        let record = Record::decode(&bytes).unwrap();
+        assert_eq!(
+            record.body().retry_at(),
+            record.done_at().map(|at| at.saturating_add(Duration::from_micros(5)))
+        );
+        assert_eq!(record.encode(), bytes, "{fields:?}");
+    }
+}
+
+#[test]
+fn p12_a_wait_before_a_retry_has_one_form_and_belongs_to_a_failure() {
+    for (what, fields) in [
+        ("no number", &b"\x01\x00"[..]),
+        ("a longer form", b"\x01\x02\x85\x00"),
+        ("two numbers", b"\x01\x02\x05\x05"),
+        ("2^53", b"\x01\x08\x80\x80\x80\x80\x80\x80\x80\x10"),
+    ] {
+        assert!(Record::decode(&failed_with(fields)).is_err(), "{what}");
+    }
+    let longest = failed_with(b"\x01\x08\xff\xff\xff\xff\xff\xff\xff\x0f");
+    assert_eq!(Record::decode(&longest).unwrap().body().retry_at(), Some(Timestamp::MAX));
+    for (name, plain) in samples().into_iter().filter(|(_, plain)| plain.stage != Stage::Failed) {
+        let bytes = Plain { of_grant: Some(b"\x01\x01\x05"), ..plain }.bytes();
+        assert!(Record::decode(&bytes).is_err(), "{name}");
+    }
+}
+
+#[test]
+fn only_a_record_in_progress_can_be_in_doubt() {
+    for (name, plain) in samples() {
+        let marked = Record::decode(&Plain { in_doubt: true, ..plain.clone() }.bytes());
+        assert_eq!(marked.is_ok(), plain.stage == Stage::InProgress, "{name}");
     }
 }
 
@@ -282,9 +345,9 @@ fn p12_a_length_beyond_the_input_is_refused() {
     assert!(Record::decode(&[head, &leb128(1), b"h"].concat()).is_ok());
 }
 
-/// Generates skippable fields with arbitrary tags and contents, in their only form.
+/// Generates unknown skippable fields with arbitrary tags and contents, in their only form.
 fn fields() -> impl Strategy<Value = Option<&'static [u8]>> {
-    let tag = prop_oneof![0..200_u64, any::<u64>()];
+    let tag = prop_oneof![0..200_u64, any::<u64>()].prop_filter("known", |tag| *tag != 1);
     let content = proptest::collection::vec(any::<u8>(), 0..300);
     proptest::collection::btree_map(tag, content, 0..6).prop_map(|fields| {
         let one =
@@ -296,11 +359,12 @@ fn fields() -> impl Strategy<Value = Option<&'static [u8]>> {
 
 /// Returns all kinds of changes of a record: their times, the commands, and whether they make a
 /// grant.
-fn changes() -> [(u64, Command, bool); 12] {
+fn changes() -> [(u64, Command, bool); 15] {
+    let resolve = |resolution| Command::Resolve { resolution, force: true };
     let act = |act| Command::Holder(id(HOLDER), act);
     let ttl = Duration::from_micros(2 * TTL);
     let acquire = Command::Acquire(Acquire::new(id(OTHER), ttl));
-    let failure = || Failure::new("declined", None);
+    let failure = || Failure::new("declined", None).retry_after(ttl);
     let (live, late) = (T + SEC, T + 2 * TTL);
     [
         (live, act(HolderCommand::Extend { ttl }), false),
@@ -312,8 +376,11 @@ fn changes() -> [(u64, Command, bool); 12] {
         (late, act(HolderCommand::Complete(Payload::new(b"paid"), None)), false),
         (late, act(HolderCommand::Fail(failure())), false),
         (late, act(HolderCommand::Release), false),
-        (late, Command::Resolve(Resolution::Completed(Payload::new(b"paid"), None)), false),
-        (late, Command::Resolve(Resolution::Released), false),
+        (live, act(HolderCommand::Doubt), false),
+        (late, act(HolderCommand::Doubt), false),
+        (late, resolve(Resolution::Completed(Payload::new(b"paid"), None)), false),
+        (late, resolve(Resolution::Released), false),
+        (live, resolve(Resolution::Released), false),
         (late, acquire, true),
     ]
 }
@@ -323,11 +390,11 @@ proptest! {
 
     #[test]
     fn unknown_skippable_fields_are_kept_byte_for_byte(
-        sample in 0..6_usize,
+        sample in 0..SAMPLES,
         of_record in fields(),
         of_grant in fields(),
     ) {
-        let plain = Plain { of_record, of_grant, ..samples()[sample].1.clone() };
+        let plain = Plain { of_record, of_grant, retry_after: None, ..samples()[sample].1.clone() };
         let record = Record::decode(&plain.bytes()).unwrap();
         prop_assert_eq!(record.encode(), plain.bytes());
     }
@@ -370,7 +437,7 @@ proptest! {
     /// Bytes that begin like a record reach more of the decoder than arbitrary ones.
     #[test]
     fn p12_records_with_bytes_replaced_never_panic(
-        sample in 0..6_usize,
+        sample in 0..SAMPLES,
         places in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
     ) {
         let mut bytes = samples()[sample].1.bytes();

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::data::failure::Failure;
 use crate::data::payload::Payload;
-use crate::data::record::{Failure, GrantEnd, Stage};
+use crate::data::record::{GrantEnd, Stage};
 use crate::rules::settings::{Backoff, OnFailed, OnLapsed};
 use crate::rules::{Acquire, Command, HolderCommand, Resolution};
 
@@ -31,15 +32,19 @@ pub(super) enum What {
     Checkpoint(&'static str),
     Complete(&'static str, Option<&'static str>),
     Fail(&'static str, Option<&'static str>),
+    /// A failure with a retry.
+    FailFor(&'static str, u64),
     Release,
     Abandon,
+    Doubt,
     Status,
     Forget {
         force: bool,
     },
-    ResolveCompleted(&'static str, Option<&'static str>),
-    ResolveFailed(&'static str, Option<&'static str>),
-    ResolveReleased,
+    /// With `true` if it is forced.
+    ResolveCompleted(&'static str, Option<&'static str>, bool),
+    ResolveFailed(&'static str, Option<&'static str>, bool),
+    ResolveReleased(bool),
 }
 
 impl Ask {
@@ -49,12 +54,13 @@ impl Ask {
             What::Extend(_) => Row::Extend,
             What::Checkpoint(_) => Row::Checkpoint,
             What::Complete(..) => Row::Complete,
-            What::Fail(..) => Row::Fail,
+            What::Fail(..) | What::FailFor(..) => Row::Fail,
             What::Release => Row::Release,
             What::Abandon => Row::Abandon,
+            What::Doubt => Row::Doubt,
             What::Status => Row::Status,
             What::Forget { .. } => Row::Forget,
-            What::ResolveCompleted(..) | What::ResolveFailed(..) | What::ResolveReleased => Row::Resolve,
+            What::ResolveCompleted(..) | What::ResolveFailed(..) | What::ResolveReleased(_) => Row::Resolve,
         }
     }
 
@@ -62,8 +68,7 @@ impl Ask {
     pub(super) fn command(&self) -> Option<Command> {
         let act = |act| Some(Command::Holder(id(self.id), act));
         let payload = |text: &str| Payload::new(text.as_bytes());
-        let failure =
-            |code: &str, detail: Option<&str>| Failure { code: code.into(), detail: detail.map(Into::into) };
+        let resolve = |resolution, force| Some(Command::Resolve { resolution, force });
         match self.what {
             What::Acquire { ttl, labels, fingerprint: asked, on_failed, on_lapsed } => Some(
                 Command::Acquire(Acquire::new(id(self.id), Duration::from_micros(ttl)).with(|options| {
@@ -79,18 +84,23 @@ impl Ask {
             What::Complete(result, word) => {
                 act(HolderCommand::Complete(payload(result), word.map(Into::into)))
             }
-            What::Fail(code, detail) => act(HolderCommand::Fail(failure(code, detail))),
+            What::Fail(code, detail) => act(HolderCommand::Fail(Failure::new(code, detail))),
+            What::FailFor(code, wait) => {
+                let failure = Failure::new(code, None).retry_after(Duration::from_micros(wait));
+                act(HolderCommand::Fail(failure))
+            }
             What::Release => act(HolderCommand::Release),
             What::Abandon => act(HolderCommand::Abandon),
+            What::Doubt => act(HolderCommand::Doubt),
             What::Status => None,
             What::Forget { force } => Some(Command::Forget { force }),
-            What::ResolveCompleted(result, word) => {
-                Some(Command::Resolve(Resolution::Completed(payload(result), word.map(Into::into))))
+            What::ResolveCompleted(result, word, force) => {
+                resolve(Resolution::Completed(payload(result), word.map(Into::into)), force)
             }
-            What::ResolveFailed(code, detail) => {
-                Some(Command::Resolve(Resolution::Failed(failure(code, detail))))
+            What::ResolveFailed(code, detail, force) => {
+                resolve(Resolution::Failed(Failure::new(code, detail)), force)
             }
-            What::ResolveReleased => Some(Command::Resolve(Resolution::Released)),
+            What::ResolveReleased(force) => resolve(Resolution::Released, force),
         }
     }
 }
@@ -116,6 +126,9 @@ pub(super) fn records() -> Vec<Option<Plain>> {
         Some(Plain { expires: T + 1, keep_until: T + 1 + RETENTION, ..bare.clone() }),
         // Abandoned: lapsed, with the retention beginning at that time.
         Some(ended(&rich, Stage::InProgress, T + 20 * SEC, None, T + 20 * SEC)),
+        // Left in doubt: in time, and after the lease had lapsed.
+        Some(Plain { in_doubt: true, ..ended(&bare, Stage::InProgress, T + 20 * SEC, None, T + 20 * SEC) }),
+        Some(Plain { in_doubt: true, ..ended(&rich, Stage::InProgress, T + TTL, None, late) }),
         Some(Plain {
             result: Some("\"paid\""),
             ..ended(&bare, Stage::Completed, T + TTL, Some(on_time), on_time)
@@ -126,7 +139,30 @@ pub(super) fn records() -> Vec<Option<Plain>> {
             checkpoint: None,
             ..ended(&rich, Stage::Completed, T + TTL, Some(late), late)
         }),
+        // Completed by an operator while the lease was live.
+        Some(Plain {
+            id: NOBODY,
+            result: Some("\"paid\""),
+            ..ended(&bare, Stage::Completed, T + TTL, Some(on_time), on_time)
+        }),
         Some(Plain { code: Some("declined"), ..ended(&bare, Stage::Failed, T + TTL, Some(T), T) }),
+        // With retries: earlier and later than the policies of some callers.
+        Some(Plain {
+            code: Some("declined"),
+            retry_after: Some(4 * SEC),
+            ..ended(&bare, Stage::Failed, T + TTL, Some(on_time), on_time)
+        }),
+        Some(Plain {
+            code: Some("declined"),
+            detail: Some("card 4242"),
+            retry_after: Some(0),
+            ..ended(&rich, Stage::Failed, T + TTL, Some(late), late)
+        }),
+        Some(Plain {
+            code: Some("declined"),
+            retry_after: Some(u64::MAX >> 11),
+            ..ended(&rich, Stage::Failed, T + TTL, Some(late), late)
+        }),
         Some(Plain {
             code: Some("declined"),
             detail: Some("card 4242"),
@@ -171,6 +207,7 @@ pub(super) fn instants(record: Option<&Plain>) -> BTreeSet<u64> {
             edges.extend(WAITS.map(|wait| done + wait));
             // The backoff is exponential, see `policies`.
             edges.push(done + ((3 * SEC) << (record.attempt - 1)).min(8 * SEC));
+            edges.extend(record.retry_after.filter(|wait| *wait < RETENTION).map(|wait| done + wait));
         }
     }
     let mut instants: BTreeSet<_> = edges.into_iter().flat_map(|at| [at - 1, at, at + 1]).collect();
@@ -203,7 +240,7 @@ pub(super) fn asks() -> Vec<Ask> {
     for id in [HOLDER, OTHER, NOBODY] {
         for fingerprint in [None, Some(1), Some(2)] {
             for on_failed in policies() {
-                for on_lapsed in [OnLapsed::TakeOver, OnLapsed::InDoubt] {
+                for on_lapsed in [OnLapsed::TakeOver, OnLapsed::InDoubt, OnLapsed::Reconcile] {
                     for (ttl, labels) in [(TTL, None), (5 * SEC, Some(("worker-9", r#"{"n":9}"#)))] {
                         asks.push(Ask {
                             id,
@@ -228,22 +265,26 @@ pub(super) fn asks() -> Vec<Ask> {
             What::Fail("declined", None),
             What::Fail("declined", Some("card 4243")),
             What::Fail("canceled:by user", None),
+            What::FailFor("declined", 3 * SEC),
+            What::FailFor("throttled", 3 * SEC),
             What::Release,
             What::Abandon,
+            What::Doubt,
         ];
         asks.extend(acts.map(|what| Ask { id, what }));
     }
-    let by_operators = [
-        What::Status,
-        What::Forget { force: false },
-        What::Forget { force: true },
-        What::ResolveCompleted("\"paid\"", None),
-        What::ResolveCompleted("\"void\"", Some("receipt 7")),
-        What::ResolveFailed("declined", Some("card 4242")),
-        What::ResolveFailed("gone", None),
-        What::ResolveReleased,
-    ];
+    let by_operators = [What::Status, What::Forget { force: false }, What::Forget { force: true }];
     asks.extend(by_operators.map(|what| Ask { id: NOBODY, what }));
+    for force in [false, true] {
+        let by_operators = [
+            What::ResolveCompleted("\"paid\"", None, force),
+            What::ResolveCompleted("\"void\"", Some("receipt 7"), force),
+            What::ResolveFailed("declined", Some("card 4242"), force),
+            What::ResolveFailed("gone", None, force),
+            What::ResolveReleased(force),
+        ];
+        asks.extend(by_operators.map(|what| Ask { id: NOBODY, what }));
+    }
     asks
 }
 

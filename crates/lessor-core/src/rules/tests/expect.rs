@@ -8,7 +8,7 @@ use crate::data::state::State;
 use crate::rules::settings::{Backoff, OnFailed, OnLapsed};
 
 use super::cases::{Ask, What, forgotten};
-use super::plain::{Plain, RETENTION, SEC, sha256_hex};
+use super::plain::{NOBODY, Plain, RETENTION, SEC, sha256_hex};
 use super::spec_table::{Asker, Column, Row, says};
 
 /// The expected answer, and the expected write with its conditions.
@@ -83,7 +83,7 @@ fn has_the_same_outcome(record: &Plain, ask: &Ask) -> bool {
         What::Complete(result, word) => {
             record.result.is_some_and(|known| hash(record.word, known) == hash(word, result))
         }
-        What::Fail(code, _) => record.code == Some(code),
+        What::Fail(code, _) | What::FailFor(code, _) => record.code == Some(code),
         _ => false,
     }
 }
@@ -132,6 +132,7 @@ fn of_kept(record: &Plain, ask: &Ask, now: u64, words: &str) -> Expected {
         version: record.version + 1,
         done: Some(now),
         keep_until: now + RETENTION,
+        in_doubt: false,
         ..record.clone()
     };
     let completed =
@@ -146,9 +147,7 @@ fn of_kept(record: &Plain, ask: &Ask, now: u64, words: &str) -> Expected {
         ("Finished", _) if record.stage == Stage::Completed => finished(State::Completed),
         ("Finished", _) if record.stage == Stage::Failed => finished(State::Failed),
         ("Released", _) => told(Told::Refused(Error::Released)),
-        ("Busy", _) | ("Busy unless forced", What::Forget { force: false }) => {
-            told(Told::Refused(Error::Busy { ttl_left: Duration::from_micros(record.expires - now) }))
-        }
+        ("Busy", _) | ("Busy unless forced", What::Forget { force: false }) => busy(record, now),
 
         ("InProgress (ttl left, retry after)", What::Acquire { .. }) => {
             let left = record.expires - now;
@@ -161,12 +160,13 @@ fn of_kept(record: &Plain, ask: &Ask, now: u64, words: &str) -> Expected {
             "by policy: Acquired, attempt + 1 (it says the former grant lapsed), or InDoubt",
             What::Acquire { on_lapsed, .. },
         ) => match on_lapsed {
-            OnLapsed::TakeOver => again(GrantEnd::Lapsed, Some(record.expires)),
+            OnLapsed::TakeOver if record.in_doubt => told(Told::Shown(State::Lapsed, None)),
+            OnLapsed::TakeOver | OnLapsed::Reconcile => again(GrantEnd::Lapsed, Some(record.expires)),
             OnLapsed::InDoubt => told(Told::Shown(State::Lapsed, None)),
         },
         ("Completed (result)", What::Acquire { .. }) => told(Told::Shown(State::Completed, None)),
         ("by policy: Failed, or Acquired attempt + 1", What::Acquire { on_failed, .. }) => {
-            match retry_at(record, on_failed) {
+            match retry_at(record, on_failed).into_iter().chain(kept_retry_at(record)).min() {
                 None => told(Told::Shown(State::Failed, None)),
                 Some(at) if now < at => told(Told::Shown(State::Failed, Some((at - now).min(5 * SEC)))),
                 Some(at) => again(GrantEnd::Failed, Some(at)),
@@ -185,13 +185,22 @@ fn of_kept(record: &Plain, ask: &Ask, now: u64, words: &str) -> Expected {
         ),
         ("completed", What::Complete(result, word)) => outcome(record, completed(result, word), !live),
         ("failed", What::Fail(code, detail)) => outcome(record, failed(code, detail), !live),
+        ("failed", What::FailFor(code, wait)) => {
+            outcome(record, Plain { retry_after: Some(wait), ..failed(code, None) }, !live)
+        }
         ("released", What::Release) => outcome(record, released(), !live),
         ("lapses now", What::Abandon) => {
             let version = record.version + 1;
             while_live(record, Plain { version, expires: now, keep_until: now + RETENTION, ..record.clone() })
         }
+        ("lapses now, in doubt", What::Doubt) if !record.in_doubt => {
+            let next = Plain { expires: now, ..doubt(record, now) };
+            while_live(record, next)
+        }
+        ("in doubt, once", What::Doubt) if !record.in_doubt => while_kept(record, doubt(record, now)),
         ("completed again, nothing written", What::Complete(..))
-        | ("failed again, nothing written", What::Fail(..))
+        | ("failed again, nothing written", What::Fail(..) | What::FailFor(..))
+        | ("lapses now, in doubt" | "in doubt, once", What::Doubt)
         | ("released again", What::Release)
         | ("nothing to do", What::Abandon) => {
             // P6: the answer is that of the first time.
@@ -200,7 +209,8 @@ fn of_kept(record: &Plain, ask: &Ask, now: u64, words: &str) -> Expected {
         }
 
         ("shown", What::Status) => {
-            let left = live.then(|| (record.expires - now).min(5 * SEC));
+            let changes = if live { Some(record.expires) } else { kept_retry_at(record) };
+            let left = changes.filter(|at| *at > now).map(|at| (at - now).min(5 * SEC));
             let state = match record.stage {
                 Stage::InProgress => State::InProgress,
                 Stage::Completed => State::Completed,
@@ -213,13 +223,25 @@ fn of_kept(record: &Plain, ask: &Ask, now: u64, words: &str) -> Expected {
         ("removed", What::Forget { .. }) | ("Busy unless forced", What::Forget { force: true }) => {
             Expected { told: Told::Forgotten(true), ..while_kept(record, forgotten(record)) }
         }
-        ("to Completed, Failed or Released", What::ResolveCompleted(result, word)) => {
+        ("to Completed, Failed or Released", What::ResolveCompleted(result, word, _)) => {
             outcome(record, completed(result, word), true)
         }
-        ("to Completed, Failed or Released", What::ResolveFailed(code, detail)) => {
+        ("to Completed, Failed or Released", What::ResolveFailed(code, detail, _)) => {
             outcome(record, failed(code, detail), true)
         }
-        ("to Completed, Failed or Released", What::ResolveReleased) => outcome(record, released(), true),
+        ("to Completed, Failed or Released", What::ResolveReleased(_)) => outcome(record, released(), true),
+        (
+            "Busy unless forced; forced: to Completed, Failed or Released, and the holder is superseded",
+            what,
+        ) => {
+            let next = match what {
+                What::ResolveCompleted(result, word, true) => completed(result, word),
+                What::ResolveFailed(code, detail, true) => failed(code, detail),
+                What::ResolveReleased(true) => released(),
+                _ => return busy(record, now),
+            };
+            outcome(record, Plain { id: NOBODY, ..next }, false)
+        }
         (words, what) => panic!("{what:?} of {record:?}: {words}"),
     }
 }
@@ -257,6 +279,21 @@ fn retry_at(record: &Plain, on_failed: OnFailed) -> Option<u64> {
 
 fn told(told: Told) -> Expected {
     Expected { told, write: None }
+}
+
+fn busy(record: &Plain, now: u64) -> Expected {
+    told(Told::Refused(Error::Busy { ttl_left: Duration::from_micros(record.expires - now) }))
+}
+
+/// Returns the record with the mark. The retention begins anew.
+fn doubt(record: &Plain, now: u64) -> Plain {
+    Plain { version: record.version + 1, in_doubt: true, keep_until: now + RETENTION, ..record.clone() }
+}
+
+/// Returns the time from which every caller may retry.
+fn kept_retry_at(record: &Plain) -> Option<u64> {
+    let last = (1 << 53) - 1;
+    record.retry_after.map(|wait| last.min(record.done.unwrap() + wait))
 }
 
 fn finished(state: State) -> Expected {

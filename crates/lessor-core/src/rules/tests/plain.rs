@@ -41,8 +41,11 @@ pub(crate) struct Plain {
     pub(crate) checkpoint: Option<&'static str>,
     pub(crate) code: Option<&'static str>,
     pub(crate) detail: Option<&'static str>,
+    pub(crate) retry_after: Option<u64>,
+    pub(crate) in_doubt: bool,
     pub(crate) former: Option<(GrantEnd, Option<&'static str>)>,
-    /// Encoded skippable fields, without their length.
+    /// Encoded skippable fields that the library does not know, without their length. Of the grant,
+    /// only tag 0 next to `retry_after`, which has tag 1.
     pub(crate) of_record: Option<&'static [u8]>,
     pub(crate) of_grant: Option<&'static [u8]>,
 }
@@ -69,6 +72,8 @@ impl Plain {
             checkpoint: None,
             code: None,
             detail: None,
+            retry_after: None,
+            in_doubt: false,
             former: None,
             of_record: None,
             of_grant: None,
@@ -136,7 +141,11 @@ impl Plain {
         out
     }
 
-    fn fields(&self) -> [(bool, Vec<u8>); 13] {
+    fn fields(&self) -> [(bool, Vec<u8>); 14] {
+        let retry_after = self.retry_after.map(leb128);
+        let retry_after = retry_after.map_or(vec![], |micros| [&[1], &*with_length(&micros)].concat());
+        let of_grant = [self.of_grant.unwrap_or_default(), &retry_after].concat();
+        let has_of_grant = self.of_grant.is_some() || self.retry_after.is_some();
         [
             (self.done.is_some(), self.done.map_or(vec![], |done| leb128(done - self.acquired))),
             (self.result.is_some(), self.result.map_or(vec![], payload)),
@@ -162,7 +171,8 @@ impl Plain {
                 self.former.and_then(|(_, holder)| holder).map_or(vec![], text),
             ),
             (self.of_record.is_some(), self.of_record.map_or(vec![], with_length)),
-            (self.of_grant.is_some(), self.of_grant.map_or(vec![], with_length)),
+            (has_of_grant, if has_of_grant { with_length(&of_grant) } else { vec![] }),
+            (self.in_doubt, vec![]),
         ]
     }
 }

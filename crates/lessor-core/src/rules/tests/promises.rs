@@ -175,7 +175,7 @@ fn an_outcome_after_the_lapse_counts_and_is_marked_as_late() {
     let record = Plain::granted().record();
     let outcomes = [
         complete(HOLDER),
-        act(HOLDER, HolderCommand::Fail(crate::data::record::Failure { code: "x".into(), detail: None })),
+        act(HOLDER, HolderCommand::Fail(crate::data::failure::Failure::new("x", None))),
         act(HOLDER, HolderCommand::Release),
     ];
     for outcome in outcomes {
@@ -232,7 +232,7 @@ fn p6_a_repeated_command_gives_the_same_answer_and_writes_nothing() {
     let granted = written(None, &acquire(HOLDER), at(T));
     let again = decide(Some(&granted), &acquire(HOLDER), at(T + 1), KEPT);
     assert!(matches!(again, Decision::Answer(Answer::Resent(record)) if *record == granted));
-    let failure = || crate::data::record::Failure { code: "declined".into(), detail: None };
+    let failure = || crate::data::failure::Failure::new("declined", None);
     for outcome in [
         complete(HOLDER),
         act(HOLDER, HolderCommand::Fail(failure())),
@@ -303,7 +303,12 @@ fn p9_a_change_after_the_end_of_the_retention_does_not_count() {
     let changes = [
         (&lapsed, T + TTL, complete(HOLDER), T + TTL + RETENTION),
         (&lapsed, T + TTL, Command::Forget { force: false }, T + TTL + RETENTION),
-        (&lapsed, T + TTL, Command::Resolve(Resolution::Released), T + TTL + RETENTION),
+        (
+            &lapsed,
+            T + TTL,
+            Command::Resolve { resolution: Resolution::Released, force: false },
+            T + TTL + RETENTION,
+        ),
         (&lapsed, T + TTL, acquire(OTHER), T + TTL + RETENTION),
         (&released, T + SEC, acquire(OTHER), T + RETENTION),
     ];

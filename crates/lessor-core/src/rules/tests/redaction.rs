@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use crate::data::failure::Failure;
 use crate::data::lease_id::LeaseId;
 use crate::data::payload::Payload;
-use crate::data::record::{Failure, Record};
+use crate::data::record::Record;
 use crate::data::view::View;
 use crate::rules::settings::OnLapsed;
 use crate::rules::{Acquire, Command, HolderCommand, Resolution, decide};
@@ -19,7 +20,7 @@ use secrets::{CHECKPOINT, DETAIL, LEASE_ID, Looks, METADATA, OTHER_LEASE_ID, RES
 fn p11_no_command_decision_or_answer_shows_a_secret() {
     let looks = Looks::default();
     let result = || Payload::new(RESULT.as_bytes());
-    let failure = || Failure { code: "declined".into(), detail: Some(DETAIL.into()) };
+    let failure = || Failure::new("declined", Some(DETAIL));
     let id = LeaseId::from_bytes;
     let acquire = |lease_id| {
         Command::Acquire(Acquire::new(id(lease_id), Duration::from_micros(TTL)).with(|options| {
@@ -36,8 +37,8 @@ fn p11_no_command_decision_or_answer_shows_a_secret() {
         act(HolderCommand::Release),
         act(HolderCommand::Abandon),
         Command::Forget { force: true },
-        Command::Resolve(Resolution::Completed(result(), None)),
-        Command::Resolve(Resolution::Failed(failure())),
+        Command::Resolve { resolution: Resolution::Completed(result(), None), force: false },
+        Command::Resolve { resolution: Resolution::Failed(failure()), force: true },
     ];
     let play = |record: Option<&Record>, command: &Command, now| {
         looks.at("Command", command);

@@ -13,13 +13,14 @@ const SPEC: &str = "
 | abandon (the holder is gone) | NotFound | NotHolder | lapses now | own: nothing to do | own: Finished | own: Finished | own: Released |
 | status | none | shown | shown | shown as lapsed | shown | shown | shown |
 | forget (operator) | none | Busy unless forced | | removed | removed | removed | removed |
-| resolve (operator, in doubt) | | | | to Completed, Failed or Released | Finished | Finished | |
+| resolve (operator) | NotFound | Busy unless forced; forced: to Completed, Failed or Released, and the holder is superseded | | to Completed, Failed or Released | Finished | Finished | Released |
 ";
 
 /// The sentence below the table.
 const NOT_THE_RECORDS_ID: &str = "NotHolder";
 
-/// The answers that the table leaves open. An operator has no lease id, so the two live columns are
+/// The answers that the table leaves open, and the row of a command that section 6 of the contract
+/// describes in words (failures of the class *unsure*). An operator has no lease id, so the two live columns are
 /// the same for an operator.
 ///
 /// One more answer is in `expect`, according to section 1 of the contract (each grant has its own
@@ -27,7 +28,8 @@ const NOT_THE_RECORDS_ID: &str = "NotHolder";
 /// refused with `LeaseIdReused`.
 const BLANKS: &str = "
 | forget (operator) | | | Busy unless forced | | | | |
-| resolve (operator, in doubt) | NotFound | Busy | Busy | | | | Released |
+| resolve (operator) | | | Busy unless forced; forced: to Completed, Failed or Released, and the holder is superseded | | | | |
+| doubt (the holder cannot know) | NotFound | NotHolder | lapses now, in doubt | own: in doubt, once | own: Finished | own: Finished | own: Released |
 ";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,6 +41,7 @@ pub(super) enum Row {
     Fail,
     Release,
     Abandon,
+    Doubt,
     Status,
     Forget,
     Resolve,
@@ -55,9 +58,10 @@ impl Row {
             Self::Fail => "fail, cancel",
             Self::Release => "release (hand back, nothing done)",
             Self::Abandon => "abandon (the holder is gone)",
+            Self::Doubt => "doubt (the holder cannot know)",
             Self::Status => "status",
             Self::Forget => "forget (operator)",
-            Self::Resolve => "resolve (operator, in doubt)",
+            Self::Resolve => "resolve (operator)",
         }
     }
 

@@ -43,8 +43,8 @@ fn the_rules_agree_with_the_contracts_table() {
         println!("{count:>6}  {row:?} × {column:?}");
     }
     println!("{cases} cases in {} cells", cells.len());
-    // Ten rows with seven columns. An operator has no lease id, so its two live columns are one.
-    assert_eq!(cells.len(), 7 * 7 + 3 * 6);
+    // Eleven rows with seven columns. An operator has no lease id, so its two live columns are one.
+    assert_eq!(cells.len(), 8 * 7 + 3 * 6);
 }
 
 struct Case<'a> {
@@ -140,6 +140,7 @@ impl Case<'_> {
         let hash = plain.result.map(|result| plain.word.map_or_else(|| sha256_hex(result), str::to_owned));
         must("state", view.state() == state)?;
         must("version", view.version().as_u64() == plain.version)?;
+        must("in_doubt", view.is_in_doubt() == plain.in_doubt)?;
         must("attempt", u64::from(view.attempt()) == plain.attempt)?;
         must("ttl_left", view.ttl_left() == ttl_left)?;
         must("retry_after", view.retry_after() == retry_after.map(Duration::from_micros))?;

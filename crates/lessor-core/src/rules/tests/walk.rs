@@ -7,8 +7,9 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
+use crate::data::failure::Failure;
 use crate::data::payload::Payload;
-use crate::data::record::{Failure, Record, Stage};
+use crate::data::record::{Record, Stage};
 use crate::data::time::Timestamp;
 use crate::data::view::View;
 use crate::rules::settings::{Backoff, OnFailed, OnLapsed};
@@ -112,14 +113,20 @@ fn check(before: Option<&Record>, next: &Record, step: &Step, now: Timestamp) {
         Stage::Completed => panic!("P3: {case}"),
         Stage::Failed => {
             let Command::Acquire(request) = &step.command else { panic!("P3: {case}") };
-            let OnFailed::Retry { max_attempts, .. } = request.options().on_failed else {
-                panic!("P3: {case}")
+            let by_policy = match request.options().on_failed {
+                OnFailed::Retry { max_attempts, .. } => before.attempt() < max_attempts,
+                OnFailed::Replay => false,
             };
-            assert!(before.attempt() < max_attempts, "P3: {case}");
+            let by_holder = before.body().retry_at().is_some_and(|at| at <= now);
+            assert!(by_policy || by_holder, "P3: {case}");
         }
         Stage::InProgress if view.ttl_left().is_none() && !granted => {
             let revived = View::of(next, now).is_some_and(|view| view.ttl_left().is_some());
             assert!(!revived, "what observers saw end came back: {case}");
+        }
+        Stage::InProgress if granted && view.is_in_doubt() => {
+            let Command::Acquire(request) = &step.command else { panic!("{case}") };
+            assert_eq!(request.options().on_lapsed, OnLapsed::Reconcile, "taken over in doubt: {case}");
         }
         _ => {}
     }
@@ -141,7 +148,7 @@ fn check_repeat(next: &Record, step: &Step, answer: &Answer, reading: Timestamp)
         (Command::Holder(..), Answer::Done(_), Decision::Answer(Answer::Done(ack))) => {
             ack.is_duplicate() && ack.version() == next.version()
         }
-        (Command::Resolve(_), _, Decision::Refuse(_)) => true,
+        (Command::Resolve { .. }, _, Decision::Refuse(_)) => true,
         (Command::Forget { .. }, _, Decision::Answer(Answer::Forgotten(was))) => !was,
         _ => false,
     };
@@ -213,12 +220,16 @@ fn command() -> impl Strategy<Value = Command> {
         6 => acquire(),
         8 => (asker(), act()).prop_map(|(asker, act)| Command::Holder(asker, act)),
         1 => any::<bool>().prop_map(|force| Command::Forget { force }),
-        1 => prop_oneof![
-            (payload(), option::of(text())).prop_map(|(result, word)| Resolution::Completed(result, word)),
-            failure().prop_map(Resolution::Failed),
-            Just(Resolution::Released),
-        ]
-        .prop_map(Command::Resolve),
+        1 => (resolution(), any::<bool>())
+            .prop_map(|(resolution, force)| Command::Resolve { resolution, force }),
+    ]
+}
+
+fn resolution() -> impl Strategy<Value = Resolution> {
+    prop_oneof![
+        (payload(), option::of(text())).prop_map(|(result, word)| Resolution::Completed(result, word)),
+        failure().prop_map(Resolution::Failed),
+        Just(Resolution::Released),
     ]
 }
 
@@ -231,7 +242,11 @@ fn acquire() -> impl Strategy<Value = Command> {
         (prop_oneof![0..6_u32, any::<u32>()], backoff)
             .prop_map(|(max_attempts, backoff)| OnFailed::Retry { max_attempts, backoff }),
     ];
-    let on_lapsed = prop_oneof![3 => Just(OnLapsed::TakeOver), 1 => Just(OnLapsed::InDoubt)];
+    let on_lapsed = prop_oneof![
+        3 => Just(OnLapsed::TakeOver),
+        1 => Just(OnLapsed::InDoubt),
+        1 => Just(OnLapsed::Reconcile),
+    ];
     let asked = prop_oneof![8 => Just(None), 1 => Just(Some(1)), 1 => Just(Some(2))];
     let labels = (option::of(text()), option::of(Just(r#"{"n":1}"#.into())));
     (1..5_u8, duration(), labels, asked, on_failed, on_lapsed).prop_map(
@@ -255,6 +270,7 @@ fn act() -> impl Strategy<Value = HolderCommand> {
         2 => failure().prop_map(HolderCommand::Fail),
         1 => Just(HolderCommand::Release),
         1 => Just(HolderCommand::Abandon),
+        1 => Just(HolderCommand::Doubt),
     ]
 }
 
@@ -272,7 +288,11 @@ fn payload() -> impl Strategy<Value = Payload> {
 }
 
 fn failure() -> impl Strategy<Value = Failure> {
-    ("[ab]", option::of(text())).prop_map(|(code, detail)| Failure { code: code.into(), detail })
+    let retry_after = prop_oneof![3 => Just(None), 1 => duration().prop_map(Some)];
+    ("[ab]", option::of(text()), retry_after).prop_map(|(code, detail, retry_after)| {
+        let failure = Failure::new(&code, detail.as_deref());
+        retry_after.into_iter().fold(failure, Failure::retry_after)
+    })
 }
 
 fn text() -> impl Strategy<Value = Box<str>> {

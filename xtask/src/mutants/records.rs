@@ -1,0 +1,94 @@
+//! Faults of what records say beside their state: marks of doubt, waits before a retry, and
+//! outcomes by force.
+
+use crate::mutants::list::{Mutant, Test};
+
+const fn unit(filter: &'static str) -> Test {
+    Test { package: "lessor-core", target: &["--lib"], filter }
+}
+
+const fn core(target: &'static [&'static str], filter: &'static str) -> Test {
+    Test { package: "lessor-core", target, filter }
+}
+
+const TABLE: Test = unit("rules::tests::table::the_rules_agree_with_the_contracts_table");
+
+pub(crate) const RECORDS: &[Mutant] = &[
+    Mutant {
+        name: "mark-of-doubt-is-ignored-by-a-takeover",
+        file: "crates/lessor-core/src/rules.rs",
+        find: "OnLapsed::TakeOver if body.is_in_doubt() =>",
+        replace: "OnLapsed::TakeOver if body.attempt == 0 =>",
+        test: TABLE,
+    },
+    Mutant {
+        name: "mark-of-doubt-is-written-twice",
+        file: "crates/lessor-core/src/rules.rs",
+        find: "            HolderCommand::Doubt if kept.body().is_in_doubt() => self.unchanged(kept.body()),\n",
+        replace: "",
+        test: TABLE,
+    },
+    Mutant {
+        name: "mark-of-doubt-outlives-an-outcome",
+        file: "crates/lessor-core/src/rules/transition.rs",
+        find: "        if next.is_in_doubt() {",
+        replace: "        if next.attempt == 0 {",
+        test: TABLE,
+    },
+    Mutant {
+        name: "mark-of-doubt-outlives-a-grant",
+        file: "crates/lessor-core/src/rules/transition.rs",
+        find: "                attributes.in_doubt = false;\n                attributes.of_grant",
+        replace: "                attributes.of_grant",
+        test: TABLE,
+    },
+    Mutant {
+        name: "mark-of-doubt-is-lost-by-the-encoding",
+        file: "crates/lessor-core/src/data/codec.rs",
+        find: "        (attributes.in_doubt, IN_DOUBT),\n",
+        replace: "",
+        test: unit("codec::tests::golden_records"),
+    },
+    Mutant {
+        name: "lease-left-in-doubt-ends-at-the-estimated-time",
+        file: "crates/lessor-core/src/api/lease/grant.rs",
+        find: "HolderCommand::Abandon | HolderCommand::Doubt) => Guess::None",
+        replace: "HolderCommand::Abandon) => Guess::None",
+        test: core(&["--test", "estimated_clock"], "a_lease_left_in_doubt_ends_by_the_exact_clock"),
+    },
+    Mutant {
+        name: "wait-before-a-retry-is-ignored",
+        file: "crates/lessor-core/src/rules.rs",
+        find: "[policy, body.retry_at()]",
+        replace: "[policy, None]",
+        test: TABLE,
+    },
+    Mutant {
+        name: "later-of-two-waits-before-a-retry-counts",
+        file: "crates/lessor-core/src/rules.rs",
+        find: "body.retry_at()].into_iter().flatten().min()",
+        replace: "body.retry_at()].into_iter().flatten().max()",
+        test: TABLE,
+    },
+    Mutant {
+        name: "wait-before-a-retry-is-written-behind-unknown-fields",
+        file: "crates/lessor-core/src/data/codec/skippable.rs",
+        find: "split_at_checked(end_of_lower_tags(others))",
+        replace: "split_at_checked(others.len().max(end_of_lower_tags(others)))",
+        test: unit("codec::tests::the_wait_before_a_retry_is_a_skippable_field"),
+    },
+    Mutant {
+        name: "resolution-is-always-forced",
+        file: "crates/lessor-core/src/rules.rs",
+        find: "Stage::InProgress if force =>",
+        replace: "Stage::InProgress if force || kept.attempt() > 0 =>",
+        test: TABLE,
+    },
+    Mutant {
+        name: "overruled-holder-keeps-its-lease-id",
+        file: "crates/lessor-core/src/rules/transition.rs",
+        find: "        next.lease_id = NOBODY;\n        match resolution {",
+        replace: "        match resolution {",
+        test: TABLE,
+    },
+];
