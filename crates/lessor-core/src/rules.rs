@@ -271,7 +271,6 @@ impl<'a> Evaluation<'a> {
                 Transition::Refuse(Error::Lapsed)
             }
             HolderCommand::Abandon if !live => self.unchanged(kept.body()),
-            HolderCommand::Doubt if kept.body().is_in_doubt() => self.unchanged(kept.body()),
             HolderCommand::Extend { ttl } => match self.now.checked_add(*ttl) {
                 None => Transition::Refuse(Error::ClockOutOfRange),
                 Some(until) => self.write_while_live(kept, Mutation::Extend { until }),
@@ -283,8 +282,16 @@ impl<'a> Evaluation<'a> {
             HolderCommand::Fail(failure) => self.write_outcome(kept, Mutation::Fail(failure)),
             HolderCommand::Release => self.write_outcome(kept, Mutation::Release),
             HolderCommand::Abandon => self.write_while_live(kept, Mutation::Abandon),
-            HolderCommand::Doubt if live => self.write_while_live(kept, Mutation::Doubt),
-            HolderCommand::Doubt => self.write(kept, Mutation::Doubt),
+            HolderCommand::Doubt => self.doubt(kept),
+        }
+    }
+
+    #[cold]
+    fn doubt<'c>(&self, kept: &Record) -> Transition<'c> {
+        match kept.body() {
+            body if body.is_in_doubt() => self.unchanged(body),
+            body if body.is_live(self.now) => self.write_while_live(kept, Mutation::Doubt),
+            _ => self.write(kept, Mutation::Doubt),
         }
     }
 

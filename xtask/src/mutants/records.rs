@@ -24,7 +24,7 @@ pub(crate) const RECORDS: &[Mutant] = &[
     Mutant {
         name: "mark-of-doubt-is-written-twice",
         file: "crates/lessor-core/src/rules.rs",
-        find: "            HolderCommand::Doubt if kept.body().is_in_doubt() => self.unchanged(kept.body()),\n",
+        find: "            body if body.is_in_doubt() => self.unchanged(body),\n",
         replace: "",
         test: TABLE,
     },

@@ -153,11 +153,7 @@ impl Change<'_> {
                 next.expires_at = self.now;
                 next.keep_until = self.now.saturating_add(self.retention);
             }
-            Mutation::Doubt => {
-                next.expires_at = next.expires_at.min(self.now);
-                next.keep_until = self.now.saturating_add(self.retention);
-                next.edit_attributes(|attributes| attributes.in_doubt = true);
-            }
+            Mutation::Doubt => self.doubt(next),
             Mutation::Overrule(resolution) => self.overrule(next, resolution),
             Mutation::Forget => {
                 forget(next);
@@ -186,6 +182,13 @@ impl Change<'_> {
     }
 
     #[cold]
+    fn doubt(&self, next: &mut Body) {
+        next.expires_at = next.expires_at.min(self.now);
+        next.keep_until = self.now.saturating_add(self.retention);
+        next.edit_attributes(|attributes| attributes.in_doubt = true);
+    }
+
+    #[cold]
     fn overrule(&self, next: &mut Body, resolution: &Resolution) {
         next.lease_id = NOBODY;
         match resolution {
@@ -200,9 +203,14 @@ impl Change<'_> {
         next.done_at = self.now;
         next.keep_until = self.now.saturating_add(self.retention);
         if next.is_in_doubt() {
-            next.edit_attributes(|attributes| attributes.in_doubt = false);
+            resolve_doubt(next);
         }
     }
+}
+
+#[cold]
+fn resolve_doubt(next: &mut Body) {
+    next.edit_attributes(|attributes| attributes.in_doubt = false);
 }
 
 /// The lease id of a record whose holder an operator has superseded. No holder ever has it.
