@@ -9,6 +9,7 @@ pub(crate) mod fingerprint;
 pub(crate) mod granted;
 pub(crate) mod hash;
 pub(crate) mod key;
+pub(crate) mod key_part;
 pub(crate) mod lease_id;
 pub(crate) mod out_of_range;
 pub(crate) mod payload;

@@ -73,6 +73,7 @@ pub use data::error_kind::ErrorKind;
 pub use data::failure::Failure;
 pub use data::fingerprint::Fingerprint;
 pub use data::key::{Key, KeyError, MAX_KEY_CHARS};
+pub use data::key_part::{KeyPart, PartWriter};
 pub use data::lease_id::{LeaseId, LeaseIdError};
 pub use data::out_of_range::OutOfRange;
 pub use data::payload::Payload;
