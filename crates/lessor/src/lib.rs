@@ -60,19 +60,22 @@
 //! | `file` (default) | the file store, [`FileStore`], and [`fence::FileFence`] |
 //! | `redis` | the Redis store, `RedisStore` |
 //! | `redis-tls` | TLS for the Redis store |
+//! | `macros` | the attribute `lessor::once`, which makes a function run once |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "macros")]
+mod attribute;
 mod url;
 
 use std::sync::Arc;
 
 pub use lessor_core::{
     Ack, AcquireRequest, Acquisition, Backoff, Cause, Close, CloseProgress, CloseStep, CloseWatch, Closed,
-    Durability, ERRORED, Engine, Error, ErrorKind, Fingerprint, GrantEnd, JsonError, Key, KeyError, Lease,
-    LeaseHandle, LeaseId, LeaseIdError, Limits, Listing, MAX_KEY_CHARS, OnFailed, OnLapsed, Once, OnceError,
-    OutOfRange, Outcome, PANICKED, Pending, PreviousGrant, RESULT_REFUSED, Resolve, Schedule, Settings,
-    State, Store, StoreError, Timestamp, Token, Version, View, block_on,
+    Durability, ERRORED, Engine, Error, ErrorKind, Fingerprint, GrantEnd, JsonError, Key, KeyError, KeyPart,
+    Lease, LeaseHandle, LeaseId, LeaseIdError, Limits, Listing, MAX_KEY_CHARS, OnFailed, OnLapsed, Once,
+    OnceError, OutOfRange, Outcome, PANICKED, PartWriter, Pending, PreviousGrant, RESULT_REFUSED, Resolve,
+    Schedule, Settings, State, Store, StoreError, Timestamp, Token, Version, View, block_on,
 };
 
 /// The interface for authors of stores.
@@ -94,6 +97,8 @@ pub mod store {
 /// Fences, which refuse the effects of a former holder at the sink.
 pub use lessor_fence as fence;
 
+#[cfg(feature = "macros")]
+pub use attribute::once;
 /// The file store.
 #[cfg(feature = "file")]
 pub use lessor_file as file;

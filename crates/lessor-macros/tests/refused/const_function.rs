@@ -1,0 +1,6 @@
+#[lessor_macros::once(engine = ENGINE, key())]
+pub const fn charge() -> Result<(), String> {
+    Ok(())
+}
+
+fn main() {}

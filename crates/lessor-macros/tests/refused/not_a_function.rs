@@ -1,0 +1,4 @@
+#[lessor_macros::once(engine = engine, key())]
+pub struct Charge;
+
+fn main() {}

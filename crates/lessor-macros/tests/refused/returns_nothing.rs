@@ -1,0 +1,4 @@
+#[lessor_macros::once(engine = engine, key())]
+pub fn charge(_engine: u8) {}
+
+fn main() {}
