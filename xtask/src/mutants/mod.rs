@@ -8,6 +8,7 @@ mod facade;
 mod fence;
 mod file;
 mod list;
+mod macros;
 mod records;
 mod redis;
 mod sandbox;
@@ -25,13 +26,14 @@ use facade::FACADE;
 use fence::FENCE;
 use file::FILE;
 use list::{MUTANTS, Mutant, Test};
+use macros::MACROS;
 use records::RECORDS;
 use redis::REDIS;
 use sandbox::{PATIENCE, Ran, Sandbox};
 use values::VALUES;
 
 /// All faults, by their subject.
-const ALL: &[&[Mutant]] = &[MUTANTS, VALUES, RECORDS, FILE, REDIS, FACADE, FENCE];
+const ALL: &[&[Mutant]] = &[MUTANTS, VALUES, RECORDS, FILE, REDIS, FACADE, FENCE, MACROS];
 
 /// The faults that CI plants, which are only a part. `cargo xtask mutants` plants all.
 const IN_CI: &str = include_str!("ci.txt");

@@ -92,6 +92,9 @@ impl<'a> Sandbox<'a> {
             .arg(test.filter)
             // Shortens waits for events that a fault may prevent.
             .env("LESSOR_PATIENCE", "4")
+            // As cargo does, for tests that build programs.
+            .env("CARGO_MANIFEST_DIR", self.folder(test.package))
+            .env("CARGO_TARGET_DIR", &self.target)
             .current_dir(self.folder(test.package))
             .stdin(Stdio::null())
             .stdout(file)
