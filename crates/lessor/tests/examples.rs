@@ -4,6 +4,7 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::process::Output;
 
 use common::{example, stderr, stdout};
 
@@ -12,6 +13,7 @@ const SHOWN: &[(&str, &[&str])] = &[
     ("async_tokio", &["fetched 1 time(s)", "cancelled: true; taken over after Some(Lapsed)"]),
     ("custom_store", &["the work ran 1 time(s)", "job:1: completed, version 2"]),
     ("fencing", &["the sink refuses alice", "the engine refuses alice", "written by bob"]),
+    ("nightly", NIGHTLY),
     (
         "policies",
         &["replayed: code Some(\"error\")", "sent at attempt 3", "in doubt: lapsed", "found in the books"],
@@ -22,15 +24,36 @@ const SHOWN: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// The worker of the second night is killed, so that night's job runs twice.
+const NIGHTLY: &[&str] = &[
+    "is killed halfway",
+    "checked: 2026-11-28 ran 1 time(s), and was completed once",
+    "checked: 2026-11-29 ran 2 time(s), and was completed once",
+    "checked: 2026-11-30 ran 1 time(s), and was completed once",
+];
+
 #[test]
 fn every_example_succeeds_and_prints_its_result() {
     for (name, shown) in SHOWN {
-        let output = example(name).output().unwrap();
-        assert!(output.status.success(), "{name}: {}{}", stdout(&output), stderr(&output));
-        for part in *shown {
-            assert!(stdout(&output).contains(part), "{name} does not print {part:?}: {}", stdout(&output));
-        }
+        assert_prints(name, &example(name).output().unwrap(), shown);
     }
+}
+
+fn assert_prints(name: &str, output: &Output, shown: &[&str]) {
+    assert!(output.status.success(), "{name}: {}{}", stdout(output), stderr(output));
+    for part in shown {
+        assert!(stdout(output).contains(part), "{name} does not print {part:?}: {}", stdout(output));
+    }
+}
+
+#[test]
+#[cfg(feature = "redis")]
+fn p1_each_nightly_job_is_completed_once_by_workers_that_share_a_server() {
+    let Some(server) = common::server::Server::start() else { return };
+    let url = format!("redis://127.0.0.1:{}/0?prefix=nightly", server.port);
+    let output = example("nightly").arg(url).output().unwrap();
+    // On a slow machine a lease can lapse, and its job is run again.
+    assert_prints("nightly", &output, &["is killed halfway", "was completed once"]);
 }
 
 #[test]

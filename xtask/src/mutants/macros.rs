@@ -1,4 +1,4 @@
-//! Faults of the attribute `once` and of the keys of calls.
+//! Faults of the attribute `once`, of the keys of calls, and of an example that checks itself.
 
 use crate::mutants::list::{Mutant, Test};
 
@@ -76,5 +76,12 @@ pub(crate) const MACROS: &[Mutant] = &[
         find: "if seen.contains(&text) =>",
         replace: "if seen.contains(&list.to_owned()) =>",
         test: REFUSED,
+    },
+    Mutant {
+        name: "each-worker-does-the-nightly-job",
+        file: "crates/lessor/examples/nightly.rs",
+        find: "backup:{night}\"",
+        replace: "backup:{night}:{name}\"",
+        test: Test { package: "lessor", target: &["--test", "examples"], filter: "every_example_succeeds" },
     },
 ];
