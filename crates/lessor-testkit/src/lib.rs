@@ -1,4 +1,12 @@
-//! A test kit for authors of stores of *lessor*.
+//! A test kit for applications and stores of *lessor*.
+//!
+//! # For applications
+//!
+//! [`crash_everywhere`] runs a guarded function against crashes, lost replies and takeovers at
+//! every step, and says in one sentence when an effect was doubled or lost. [`CrashTest`] has
+//! settings.
+//!
+//! # For authors of stores
 //!
 //! A store implements [`lessor_core::CompareAndSwap`] or [`lessor_core::Store`]. The kit tests
 //! whether it keeps the contract.
@@ -44,6 +52,7 @@
 mod actor;
 mod clock;
 pub mod conformance;
+mod crash;
 mod environment;
 pub mod faulty;
 pub mod history;
@@ -57,8 +66,17 @@ pub mod strategies;
 mod subject;
 
 pub use clock::ManualClock;
+pub use crash::campaign::{CrashTest, crash_everywhere};
+pub use crash::promise::Promise;
+pub use crash::report::{CrashFailure, CrashReport};
+pub use crash::sim::{EffectError, Sim};
 pub use faulty::{Fault, Faults, Level};
 pub use jumping::Jumps;
 pub use layer::{Layer, Layered};
 pub use retrying::{Retrying, SwapLayer, swap};
 pub use subject::Subject;
+
+/// Compiles the code in the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -48,9 +48,11 @@
 //!
 //! A lease alone does not make an external side effect happen exactly once. A holder can die after
 //! the effect and before its completion, and the next holder cannot know. The effect happens
-//! exactly once if its target rejects outdated [tokens](Lease::token) (see [`fence`]), if the target
-//! is idempotent, or if the completion is written in the same transaction as the effect. If none of
-//! these is possible, [`OnLapsed::InDoubt`] gives *at most once* instead of *at least once*.
+//! exactly once if its target is idempotent, if the completion is written in the same transaction
+//! as the effect, or if its target rejects outdated [tokens](Lease::token) (see [`fence`]) and can
+//! be asked whether the effect has happened. If none of these is possible, [`OnLapsed::InDoubt`]
+//! gives *at most once* instead of *at least once*. `lessor_testkit::crash_everywhere` tests a
+//! function for that.
 //!
 //! # Crate features
 //!

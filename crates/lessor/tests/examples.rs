@@ -11,6 +11,15 @@ use common::{example, stderr, stdout};
 /// The examples and parts of their expected output. `webhooks` has its own tests.
 const SHOWN: &[(&str, &[&str])] = &[
     ("async_tokio", &["fetched 1 time(s)", "cancelled: true; taken over after Some(Lapsed)"]),
+    (
+        "crash_kit",
+        &[
+            "effect before the lease: charge of order-7 happened twice: worker 1 crashed after",
+            "no reply taken for no effect: charge of order-7 happened twice: the reply to the effect",
+            "no fence: charge of order-7 happened twice: worker 1 was suspended before",
+            "correct: the promise was kept in",
+        ],
+    ),
     ("custom_store", &["the work ran 1 time(s)", "job:1: completed, version 2"]),
     ("fencing", &["the sink refuses alice", "the engine refuses alice", "written by bob"]),
     ("nightly", NIGHTLY),

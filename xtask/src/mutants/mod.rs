@@ -4,6 +4,7 @@
 //! The faults are in the lists of [`ALL`]. A fault whose source text does not occur exactly once, or
 //! that does not compile, is outdated, which is an error too.
 
+mod crash;
 mod facade;
 mod fence;
 mod file;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 use crate::shell::Shell;
 use crate::step::timed;
+use crash::CRASH;
 use facade::FACADE;
 use fence::FENCE;
 use file::FILE;
@@ -33,7 +35,7 @@ use sandbox::{PATIENCE, Ran, Sandbox};
 use values::VALUES;
 
 /// All faults, by their subject.
-const ALL: &[&[Mutant]] = &[MUTANTS, VALUES, RECORDS, FILE, REDIS, FACADE, FENCE, MACROS];
+const ALL: &[&[Mutant]] = &[MUTANTS, VALUES, RECORDS, FILE, REDIS, FACADE, FENCE, MACROS, CRASH];
 
 /// The faults that CI plants, which are only a part. `cargo xtask mutants` plants all.
 const IN_CI: &str = include_str!("ci.txt");

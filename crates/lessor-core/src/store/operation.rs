@@ -6,6 +6,7 @@
 
 mod executed;
 mod lend;
+mod name;
 mod owned;
 mod report;
 mod slot;
