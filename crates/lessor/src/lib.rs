@@ -201,3 +201,8 @@ const KNOWN: &str = match (cfg!(feature = "memory"), cfg!(feature = "file"), cfg
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// Compiles and runs the code of the page on mistakes.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/what-goes-wrong.md")]
+struct WhatGoesWrong;
