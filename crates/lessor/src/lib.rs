@@ -54,6 +54,12 @@
 //! gives *at most once* instead of *at least once*. `lessor_testkit::crash_everywhere` tests a
 //! function for that.
 //!
+//! # Guides
+//!
+//! The module [`guide`] has guides: what [exactly once](guide::exactly_once) can mean,
+//! [fencing](guide::fencing), [choosing a store](guide::choosing_a_store),
+//! [testing](guide::testing), a [comparison](guide::comparison), and others.
+//!
 //! # Crate features
 //!
 //! | feature | adds |
@@ -68,6 +74,8 @@
 
 #[cfg(feature = "macros")]
 mod attribute;
+#[cfg(any(doc, doctest))]
+pub mod guide;
 mod url;
 
 use std::sync::Arc;
@@ -82,8 +90,7 @@ pub use lessor_core::{
 
 /// The interface for authors of stores.
 ///
-/// The guide [Writing a store](https://github.com/lessor/lessor/blob/main/docs/writing-a-store.md)
-/// explains it, and the crate `lessor-testkit` has the conformance suite.
+/// The guide [Writing a store](guide::writing_a_store) explains it, and the crate `lessor-testkit` has the conformance suite.
 pub mod store {
     pub use lessor_core::store::{
         Applied, CallerWaker, CasResult, ChangeNotifier, Closing, CompareAndSwap, ConditionalWrite,
@@ -201,8 +208,3 @@ const KNOWN: &str = match (cfg!(feature = "memory"), cfg!(feature = "file"), cfg
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
-
-/// Compiles and runs the code of the page on mistakes.
-#[cfg(doctest)]
-#[doc = include_str!("../../../docs/what-goes-wrong.md")]
-struct WhatGoesWrong;

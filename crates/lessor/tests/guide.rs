@@ -67,3 +67,48 @@ fn every_test_named_in_the_guarantees_exists() {
     let missing: Vec<_> = named.iter().filter(|name| !all.contains(&format!("fn {name}("))).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
+
+/// The folder of the guides, which the documentation includes.
+const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs");
+const MODULE: &str = include_str!("../src/guide.rs");
+
+/// Returns the names and the texts of the guides.
+fn guides() -> Vec<(String, String)> {
+    let files = std::fs::read_dir(DOCS).unwrap().map(|entry| entry.unwrap().path());
+    files
+        .map(|path| {
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            (name, std::fs::read_to_string(path).unwrap())
+        })
+        .collect()
+}
+
+#[test]
+fn every_guide_is_a_module_of_the_documentation() {
+    for (name, _) in guides() {
+        assert!(MODULE.contains(&format!(": \"{name}\",")), "src/guide.rs does not include {name}");
+    }
+    assert_eq!(MODULE.matches(".md\",").count(), guides().len());
+}
+
+/// A link to a path works in the repository and not in the documentation. So it is a definition at
+/// the end of the text, which another one in `src/guide.rs` precedes.
+#[test]
+fn every_link_of_a_guide_works_in_the_repository_and_in_the_documentation() {
+    let mut count = 0;
+    for (name, text) in guides() {
+        for link in text.split("](").skip(1) {
+            let target = link.split_once(')').unwrap().0;
+            assert!(target.starts_with("https://") || target.starts_with('#'), "{name}: {target}");
+        }
+        for line in text.lines().filter(|line| line.starts_with('[')) {
+            let Some((label, target)) = line.split_once("]: ") else { continue };
+            let file = target.split('#').next().unwrap();
+            let folder = std::path::Path::new(DOCS).join("../../../docs");
+            assert!(folder.join(file).exists(), "{name}: there is no {file}");
+            assert!(MODULE.contains(&format!("\n{label}]: ")), "src/guide.rs does not define {label}]");
+            count += 1;
+        }
+    }
+    assert!(count > 10, "{count}");
+}
