@@ -3,7 +3,9 @@
 
 use std::error::Error;
 use std::fs;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
 
 use lessor_fence::{FenceError, FileFence};
 use lessor_simdisk::{CallKind, Fault, SimDisk, When};
@@ -46,6 +48,36 @@ fn a_fence_is_not_created_beside_other_files() {
     fs::write(folder.path().join("other"), "1").unwrap();
     assert!(matches!(FileFence::open(folder.path()), Err(FenceError::Foreign { .. })));
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+/// Each thread is one holder after another of each key, with tokens that rise over all threads.
+#[test]
+fn no_effect_follows_one_with_a_higher_token_on_racing_threads() {
+    const KEYS: usize = 4;
+    let fence = on(&SimDisk::new()).unwrap();
+    let next = AtomicU64::new(1);
+    // The tokens whose effects ran, in the order in which they ran.
+    let effects: [Mutex<Vec<u64>>; KEYS] = Default::default();
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for round in 0..400 {
+                    let key = round % KEYS;
+                    let token = next.fetch_add(1, Ordering::Relaxed);
+                    thread::yield_now();
+                    let effect = || effects[key].lock().unwrap().push(token);
+                    match fence.run(&format!("key {key}"), token, effect) {
+                        Ok(()) | Err(FenceError::Stale(_)) => {}
+                        Err(other) => panic!("{other}"),
+                    }
+                }
+            });
+        }
+    });
+    for (key, effects) in effects.into_iter().enumerate() {
+        let effects = effects.into_inner().unwrap();
+        assert!(effects.is_sorted() && effects.last().copied() == fence.highest(&format!("key {key}")));
+    }
 }
 
 #[test]

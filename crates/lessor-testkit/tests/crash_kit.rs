@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use lessor_core::{Acquisition, Backoff, Lease, OnFailed, OnLapsed};
+use lessor_core::{Acquisition, Backoff, Lease, OnFailed, OnLapsed, block_on};
 use lessor_testkit::{CrashReport, CrashTest, EffectError, Promise, Sim, crash_everywhere};
 
 const ORDER: &str = "order-7";
@@ -22,6 +22,28 @@ fn acquire(sim: &Sim) -> Result<Option<Lease>, Box<dyn Error>> {
 
 /// A charge without a reply is tried again.
 const RETRY: OnFailed = OnFailed::Retry { max_attempts: 100, backoff: Backoff::NONE };
+
+/// Correct, and async.
+fn in_a_future(sim: &Sim) -> Done {
+    block_on(async {
+        let once = sim.engine().once(ORDER).on_failed(RETRY);
+        once.run_async(async |_lease| sim.effect_idempotent("charge", ORDER)).await?;
+        Ok(())
+    })
+}
+
+/// Mistake: another holder is trusted to finish.
+fn trusts_another_holder(sim: &Sim) -> Done {
+    match sim.engine().acquire(ORDER).wait()? {
+        Acquisition::Acquired(lease) => {
+            sim.effect_idempotent("charge", ORDER)?;
+            lease.complete(&"charged").wait()?;
+            Ok(())
+        }
+        Acquisition::InProgress(_) | Acquisition::Completed(_) => Ok(()),
+        other => Err(format!("not granted: {other:?}").into()),
+    }
+}
 
 /// Correct: the sink ignores a repeated charge.
 fn idempotent(sim: &Sim) -> Done {
@@ -135,6 +157,23 @@ fn an_idempotent_sink_passes() {
     println!("{report}");
     report.assert_ok();
     assert!(report.scenarios() > 100 && report.faults() > 100 && report.steps() > 400, "{report:?}");
+}
+
+#[test]
+fn an_async_function_passes() {
+    crash_everywhere(in_a_future).assert_ok();
+}
+
+/// The other holder is dead, and no one charges.
+#[test]
+fn an_answer_in_progress_that_is_taken_for_done_is_found() {
+    sentence(
+        &crash_everywhere(trusts_another_holder),
+        &[
+            "was lost",
+            "worker 1 crashed after `acquire` and before the effect `charge`, and its caller tried again at once",
+        ],
+    );
 }
 
 #[test]

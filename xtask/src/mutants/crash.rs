@@ -36,6 +36,13 @@ pub(crate) const CRASH: &[Mutant] = &[
         test: kit("an_effect_between_the_question"),
     },
     Mutant {
+        name: "crash-kit-always-waits-for-the-lapse",
+        file: "crates/lessor-testkit/src/crash/scenario.rs",
+        find: "self.is_in_a_hurry = at_once;",
+        replace: "self.is_in_a_hurry = at_once && number == 0;",
+        test: kit("an_answer_in_progress"),
+    },
+    Mutant {
         name: "crash-kit-overlooks-lost-effects",
         file: "crates/lessor-testkit/src/crash/judge.rs",
         find: "seen.0.get(effect).is_none_or(|seen| seen < count)",

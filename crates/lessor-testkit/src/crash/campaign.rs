@@ -47,15 +47,15 @@ const RANDOM: u64 = 100;
 /// siblings for what it does to the outside world. It runs once without a fault, and then again for
 /// each step and each of these faults:
 ///
-/// - The process crashes before the step, or after the last one.
+/// - The process crashes before the step, or after the last one. Its lease lapses before the next
+///   call, or is still live.
 /// - The request does not arrive, or it takes effect and its reply is lost.
 /// - So much time passes before the step that the lease lapses.
 /// - The process is suspended before the step until its lease has lapsed. Another process begins,
 ///   and the suspended one continues after any number of its steps.
 ///
 /// Scenarios with two or three faults at random follow. After a crash or an error, the function is
-/// called again, as a caller would that does not know the outcome. The leases of earlier processes
-/// have lapsed by then. A crash unwinds the thread: destructors run, but neither the store nor the
+/// called again, as a caller would that does not know the outcome. A crash unwinds the thread: destructors run, but neither the store nor the
 /// sink hears of them. Async functions are run with `block_on`.
 ///
 /// A test of ten steps takes about a second. The same seed gives the same scenarios. A function
@@ -187,7 +187,7 @@ impl CrashTest {
     /// Returns the scenarios of a function that takes these steps without a fault.
     fn plans(&self, steps: &[Step]) -> impl Iterator<Item = Plan> {
         let count = steps.len() as u64;
-        let crashes = (1..=count).map(|at| Plan::from([(at, Fault::Crash)]));
+        let crashes = (1..=count).map(|at| Plan::from([(at, Fault::Crash { at_once: false })]));
         let at_end = [Plan::from([(count, Fault::CrashAtEnd)])];
         let writes: Vec<u64> =
             (1..).zip(steps).filter(|(_, step)| step.is_write()).map(|(at, _)| at).collect();
@@ -202,9 +202,11 @@ impl CrashTest {
                 .chain(1..count)
                 .map(move |steps| Plan::from([(at, Fault::Pause { steps })]))
         });
+        // Before the first step, there is no lease that could still be live.
+        let at_once = (2..=count).map(|at| Plan::from([(at, Fault::Crash { at_once: true })]));
         let (mut random, rounds) = (self.seed, self.random);
         let several = (0..rounds).map(move |_| several(&mut random, count));
-        crashes.chain(at_end).chain(lost).chain(late).chain(pauses).chain(several)
+        crashes.chain(at_end).chain(lost).chain(late).chain(pauses).chain(at_once).chain(several)
     }
 }
 
@@ -216,7 +218,7 @@ fn several(random: &mut u64, count: u64) -> Plan {
     for _ in 0..faults {
         let at = 1 + draw(2 * count + 1);
         let fault = match draw(7) {
-            0 | 1 => Fault::Crash,
+            0 | 1 => Fault::Crash { at_once: draw(4) == 0 },
             2 => Fault::LostRequest,
             3 => Fault::LostReply,
             4 => Fault::Late,

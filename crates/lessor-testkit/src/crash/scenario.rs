@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
@@ -78,6 +79,8 @@ struct Scenario<'a> {
     held: Vec<Held>,
     steps: Vec<Step>,
     faults: Vec<(u64, String)>,
+    /// True if the next call begins before the leases have lapsed.
+    is_in_a_hurry: bool,
 }
 
 /// Runs the function with these faults, and again as long as a caller would try again.
@@ -90,6 +93,7 @@ pub(crate) fn run(function: &Arc<Function>, settings: Settings, plan: &Plan) -> 
         held: Vec::new(),
         steps: Vec::new(),
         faults: Vec::new(),
+        is_in_a_hurry: false,
     };
     let verdict = scenario.run();
     let effects = scenario.world.effects();
@@ -123,7 +127,9 @@ impl Scenario<'_> {
                             Some(error) if calls == MOST_CALLS => return Verdict::Failing(error),
                             Some(_) => {
                                 calls += 1;
-                                self.world.outlast_leases();
+                                if !mem::take(&mut self.is_in_a_hurry) {
+                                    self.world.outlast_leases();
+                                }
                                 self.start()
                             }
                         },
@@ -168,11 +174,14 @@ impl Scenario<'_> {
                 active.dies_at_end = true;
                 Order::Go
             }
-            Some(Fault::Crash) => {
-                self.note(match &active.last {
+            Some(Fault::Crash { at_once }) => {
+                let fault = match &active.last {
                     Some(last) => format!("worker {number} crashed after {last} and before {step}"),
                     None => format!("worker {number} crashed before {step}"),
-                });
+                };
+                let again = if at_once { ", and its caller tried again at once" } else { "" };
+                self.note(fault + again);
+                self.is_in_a_hurry = at_once;
                 Order::Die
             }
             Some(Fault::LostRequest) => {
@@ -261,7 +270,7 @@ impl Worker {
 
 fn resume(mut worker: Worker) -> Worker {
     worker.process.suspend(false);
-    if std::mem::take(&mut worker.owes_step) {
+    if mem::take(&mut worker.owes_step) {
         worker.process.go(Order::Go);
     }
     worker

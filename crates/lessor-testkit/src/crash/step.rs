@@ -42,8 +42,9 @@ impl fmt::Display for Step {
 /// A fault at a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// The process is killed before the step.
-    Crash,
+    /// The process is killed before the step. The next call begins once its lease has lapsed, or at
+    /// once.
+    Crash { at_once: bool },
     /// The step is taken, and the process is killed before its caller learns the outcome.
     CrashAtEnd,
     /// The step does not arrive.
