@@ -64,7 +64,10 @@ pub use api::close::Close;
 pub use api::engine::{Engine, Listing};
 pub use api::lease::Lease;
 pub use api::lease::handle::LeaseHandle;
-pub use api::once::{ERRORED, Once, OnceError, Outcome, PANICKED, RESULT_REFUSED};
+pub use api::once::{
+    Bytes, Codec, DetachedTask, ERRORED, FailureClass, Json, Message, Once, OnceError, Outcome, PANICKED,
+    RESULT_REFUSED, Reconciled, Retrying, Versioned,
+};
 pub use api::resolve::Resolve;
 pub use data::cause::Cause;
 pub use data::codec::{DecodeError, FORMAT_VERSION};

@@ -36,10 +36,10 @@ async fn body(engine: Engine) {
 
     let ran = engine.once("other").run_async(async |lease| Ok::<_, String>(lease.attempt())).await.unwrap();
     assert!(!ran.is_replay());
-    let failed = engine.once("third").run_async(async |_| Err::<(), _>("no")).await;
-    assert!(matches!(failed, Err(OnceError::Work("no"))));
+    let failed = engine.once("third").run_async(async |_| Err::<(), _>("no".to_owned())).await;
+    assert!(matches!(failed, Err(OnceError::Work { error, .. }) if error == "no"));
     let Acquisition::Failed(view) = engine.acquire("third").await.unwrap() else { panic!() };
-    assert_eq!((view.error_code(), view.error_detail()), (Some("error"), Some("no")));
+    assert_eq!((view.error_code(), view.failure().unwrap()), (Some("error"), Some("no".to_owned())));
 
     let Acquisition::Acquired(dropped) = engine.acquire("dropped").await.unwrap() else { panic!() };
     drop(dropped);

@@ -4,20 +4,19 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::cell::{Cell, RefCell};
-use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_lite::future;
 use lessor_core::{
-    Acquisition, Engine, Error, ErrorKind, Lease, OnFailed, OnceError, Settings, State, StoreError,
+    Acquisition, Codec, Engine, Error, ErrorKind, Message, OnFailed, OnceError, Outcome, Settings, State,
+    StoreError,
 };
 use lessor_memory::MemoryStore;
 use lessor_testkit::faulty::FaultRates;
 use lessor_testkit::{Fault, Faults, Level, ManualClock};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 const TTL: Duration = Duration::from_secs(60);
 
@@ -53,17 +52,17 @@ fn is_kept(engine: &Engine, key: &str, expected: &str) {
 /// A small limit for results was applied to the text of the work's error. Nothing was stored, and
 /// the work ran again each time.
 #[test]
-fn a_small_limit_for_results_loses_no_failure() {
+fn small_limits_lose_no_failure() {
     let mut settings = Settings::default();
     (settings.limits.max_result, settings.limits.max_error_detail) = (8, 0);
     let (engine, _clock) = with(settings);
-    let failed = engine.once("error").run(|_| Err::<u8, _>("an error of more than eight bytes"));
-    assert!(matches!(failed, Err(OnceError::Work(_))));
-    is_kept(&engine, "error", "error");
-    let detail = engine.status("error").wait().unwrap().unwrap().error_detail().map(str::to_owned);
-    assert_eq!(detail.as_deref(), Some("an error of more than eight bytes"));
+    let failed = engine.once("error").run(|_| Err::<u8, _>("more than no bytes".to_owned()));
+    let Err(OnceError::Refused { work: Err(text), error, .. }) = failed else { panic!("{failed:?}") };
+    assert_eq!(text, "more than no bytes");
+    assert!(matches!(error, Error::TooLarge { what: "error of the work", limit: 0, .. }), "{error}");
+    is_kept(&engine, "error", "result_refused");
     let refused = engine.once("large").run(|_| Ok::<_, String>("more than eight bytes".to_owned()));
-    let Err(OnceError::Refused { value, error, .. }) = refused else { panic!("{refused:?}") };
+    let Err(OnceError::Refused { work: Ok(value), error, .. }) = refused else { panic!("{refused:?}") };
     assert_eq!(value, "more than eight bytes");
     assert!(matches!(error, Error::TooLarge { what: "result", .. }));
     is_kept(&engine, "large", "result_refused");
@@ -74,122 +73,23 @@ fn a_small_limit_for_results_loses_no_failure() {
     lease.fail("code").wait().unwrap();
 }
 
+/// A codec's reason can be as long as the caller makes it, and no limit of the settings applies.
 #[test]
-fn a_long_error_text_is_truncated() {
+fn a_long_reason_for_a_refused_result_is_truncated() {
+    struct Refuses;
+    impl Codec<u8> for Refuses {
+        fn encode(&self, _: &u8) -> Result<Vec<u8>, Error> {
+            Err(Error::codec("é".repeat(1 << 20)))
+        }
+        fn decode(&self, _: &[u8]) -> Result<u8, Error> {
+            Ok(0)
+        }
+    }
     let (engine, _clock) = still();
-    let failed = engine.once("key").run(|_| Err::<u8, _>("é".repeat(1 << 20)));
-    assert!(matches!(failed, Err(OnceError::Work(_))));
+    let refused = engine.once("key").codec(Refuses).run(|_| Ok::<_, String>(1));
+    assert!(matches!(refused, Err(OnceError::Refused { work: Ok(1), .. })));
     let view = engine.status("key").wait().unwrap().unwrap();
     assert_eq!(view.error_detail().map(str::len), Some(4096));
-}
-
-struct Panics;
-
-impl Serialize for Panics {
-    fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
-        panic!("in Serialize")
-    }
-}
-
-impl<'de> Deserialize<'de> for Panics {
-    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
-        panic!("in Deserialize")
-    }
-}
-
-impl fmt::Display for Panics {
-    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
-        panic!("in Display")
-    }
-}
-
-/// A value that panics when it is deserialized or dropped.
-#[derive(Serialize)]
-struct Fragile {
-    when_read: bool,
-    #[serde(skip)]
-    when_dropped: bool,
-}
-
-impl<'de> Deserialize<'de> for Fragile {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        struct Plain {
-            when_read: bool,
-        }
-        let Plain { when_read } = Plain::deserialize(from)?;
-        assert!(!when_read, "in Deserialize");
-        Ok(Self { when_read, when_dropped: true })
-    }
-}
-
-impl Drop for Fragile {
-    fn drop(&mut self) {
-        assert!(!self.when_dropped || std::thread::panicking(), "in Drop");
-    }
-}
-
-/// A value that panics while it is serialized, and when it is dropped after that.
-struct Worst;
-
-impl Serialize for Worst {
-    fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
-        panic!("in Serialize")
-    }
-}
-
-impl<'de> Deserialize<'de> for Worst {
-    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
-        Ok(Self)
-    }
-}
-
-impl Drop for Worst {
-    fn drop(&mut self) {
-        panic!("in Drop");
-    }
-}
-
-fn panics(engine: &Engine, key: &str, run: impl FnOnce()) {
-    let panic = catch_unwind(AssertUnwindSafe(run));
-    assert!(panic.is_err(), "{key}: the panic does not go on");
-    is_kept(engine, key, "panicked");
-}
-
-/// Only a panic of the closure, or of the future while it was polled, was stored. After one in the
-/// value's `Serialize`, in the error's `Display`, or before the future existed, the work ran again.
-#[test]
-fn a_panic_anywhere_in_the_callers_code_is_stored_and_propagated() {
-    let (engine, _clock) = still();
-    let once = |key: &'static str| engine.once(key);
-    panics(&engine, "closure", || drop(once("closure").run(|_| -> Result<(), String> { panic!("closure") })));
-    panics(&engine, "serialize", || drop(once("serialize").run(|_| Ok::<_, String>(Panics))));
-    panics(&engine, "display", || drop(once("display").run(|_| Err::<(), _>(Panics))));
-    let fragile = |when_read| Ok::<_, String>(Fragile { when_read, when_dropped: false });
-    panics(&engine, "read", || drop(once("read").run(|_| fragile(true))));
-    panics(&engine, "drop", || drop(once("drop").run(|_| fragile(false))));
-    panics(&engine, "worst", || drop(once("worst").run(|_| Ok::<_, String>(Worst))));
-}
-
-/// Panics before it returns a future.
-fn no_future(_: &Lease) -> future::Ready<Result<(), String>> {
-    panic!("before there is a future")
-}
-
-#[test]
-fn a_panic_anywhere_in_async_work_is_stored_and_propagated() {
-    let (engine, _clock) = still();
-    panics(&engine, "call", || drop(future::block_on(engine.once("call").run_async(no_future))));
-    panics(&engine, "poll", || {
-        let work = engine.once("poll").run_async(async |_| -> Result<(), String> { panic!("in poll") });
-        drop(future::block_on(work));
-    });
-    panics(&engine, "serialize", || {
-        drop(future::block_on(engine.once("serialize").run_async(async |_| Ok::<_, String>(Panics))));
-    });
-    panics(&engine, "display", || {
-        drop(future::block_on(engine.once("display").run_async(async |_| Err::<(), _>(Panics))));
-    });
 }
 
 /// The first caller got `Ok`, and each later one an error or another value.
@@ -200,18 +100,22 @@ fn a_value_that_would_not_read_back_is_refused_and_returned() {
     let (engine, _clock) = still();
     for (key, value) in [("nan", f64::NAN), ("infinite", f64::INFINITY)] {
         let outcome = engine.once(key).run(|_| Ok::<_, String>(Measured(value)));
-        let Err(OnceError::Refused { value: back, error, .. }) = outcome else { panic!("{outcome:?}") };
+        let Err(OnceError::Refused { work: Ok(back), error, .. }) = outcome else { panic!("{outcome:?}") };
         assert_eq!(back.0.to_bits(), value.to_bits());
         assert!(error.to_string().contains("NaN or infinite"), "{error}");
         is_kept(&engine, key, "result_refused");
     }
     let outcome = engine.once("nested").run(|_| Ok::<_, String>(Some(None::<u8>)));
-    assert!(matches!(outcome, Err(OnceError::Refused { value: Some(None), .. })));
+    assert!(matches!(outcome, Err(OnceError::Refused { work: Ok(Some(None)), .. })));
     is_kept(&engine, "nested", "result_refused");
     let map = std::collections::HashMap::from([((1, 2), 3)]);
     let outcome = engine.once("keys").run(|_| Ok::<_, String>(map.clone()));
-    let Err(OnceError::Refused { value, .. }) = outcome else { panic!("{outcome:?}") };
+    let Err(OnceError::Refused { work: Ok(value), .. }) = outcome else { panic!("{outcome:?}") };
     assert_eq!(value, map);
+    let outcome = engine.once("error").run(|_| Err::<(), _>(map.clone()));
+    let Err(OnceError::Refused { work: Err(error), .. }) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(error, map);
+    is_kept(&engine, "error", "result_refused");
     // A direct `complete` refuses the value as well, and writes nothing.
     let Acquisition::Acquired(lease) = engine.acquire("by hand").wait().unwrap() else { panic!() };
     assert_eq!(lease.complete(&f64::NAN).wait().unwrap_err().kind(), ErrorKind::Invalid);
@@ -236,8 +140,13 @@ fn an_empty_reason_counts_as_none() {
     assert_eq!(lease.cancel(Some("two\nlines")).wait().unwrap_err().kind(), ErrorKind::Invalid);
 }
 
+/// Returns whether the work ran in this call and returned this error.
+fn is_own_error<T>(outcome: &Result<Outcome<T>, OnceError<T, String>>, expected: &str) -> bool {
+    matches!(outcome, Err(OnceError::Work { error, is_replay: false, .. }) if error == expected)
+}
+
 /// Returns the value of the work from the error.
-fn work<T, E>(outcome: Result<lessor_core::Outcome<T>, OnceError<T, E>>) -> Option<Result<T, E>> {
+fn work<T, E>(outcome: Result<Outcome<T>, OnceError<T, E>>) -> Option<Result<T, E>> {
     outcome.err().and_then(OnceError::into_work)
 }
 
@@ -264,18 +173,18 @@ fn the_value_of_the_work_is_never_lost() {
     assert_eq!(work(lost), Some(Ok(value())));
     let lost = engine.once("b").run(|_| {
         engine.forget_forced("b").wait().unwrap();
-        Err::<String, _>("no")
+        Err::<String, _>("no".to_owned())
     });
-    assert_eq!(work(lost), Some(Err("no")));
+    assert_eq!(work(lost), Some(Err("no".to_owned())));
 
     let overruled = engine.once("c").run(|lease| {
         lease.complete("by hand").wait().unwrap();
-        Err::<String, _>("and yet it failed")
+        Err::<String, _>("and yet it failed".to_owned())
     });
     let Err(OnceError::Overruled { state: State::Completed, .. }) = &overruled else {
         panic!("{overruled:?}")
     };
-    assert_eq!(work(overruled), Some(Err("and yet it failed")));
+    assert_eq!(work(overruled), Some(Err("and yet it failed".to_owned())));
     let overruled = engine.once("d").run(|lease| {
         lease.fail("by hand").wait().unwrap();
         Ok::<_, String>(value())
@@ -315,12 +224,12 @@ fn an_outcome_is_retried_while_the_store_does_not_answer() {
             let outcome = run_through(&clock, || {
                 engine.once("key").ttl(10 * TTL).run(|_| {
                     faults.script(away(times));
-                    if works { Ok("done".to_owned()) } else { Err("no") }
+                    if works { Ok("done".to_owned()) } else { Err("no".to_owned()) }
                 })
             });
             match works {
                 true => assert_eq!(outcome.unwrap().value(), "done"),
-                false => assert!(matches!(outcome, Err(OnceError::Work("no"))), "{outcome:?}"),
+                false => assert!(is_own_error(&outcome, "no"), "{outcome:?}"),
             }
         }
     }
@@ -334,7 +243,7 @@ fn an_outcome_that_cannot_be_stored_is_returned_with_the_error() {
             engine.once("key").ttl(10 * TTL).run(|_| {
                 // Renewals meet the fault too.
                 faults.at_random(1, FaultRates { unavailable: 1000, ..FaultRates::default() });
-                if works { Ok("done".to_owned()) } else { Err("no") }
+                if works { Ok("done".to_owned()) } else { Err("no".to_owned()) }
             })
         });
         let Err(OnceError::Unrecorded { error: Error::Store(StoreError::Unavailable(_)), .. }) = &outcome
@@ -343,7 +252,7 @@ fn an_outcome_that_cannot_be_stored_is_returned_with_the_error() {
         };
         let text = outcome.as_ref().unwrap_err().to_string();
         assert!(works || text.contains("no"), "{text}");
-        assert_eq!(work(outcome), Some(if works { Ok("done".to_owned()) } else { Err("no") }));
+        assert_eq!(work(outcome), Some(if works { Ok("done".to_owned()) } else { Err("no".to_owned()) }));
         faults.clear();
     }
 }
@@ -369,9 +278,9 @@ fn p11_no_error_of_once_shows_a_value() {
     let (engine, _clock) = still();
     let secret = || "s3cret".to_owned();
     let errors = [
-        engine.once("a").run(|lease| lease.release().wait().map(|_| secret())),
-        engine.once("b").run(|lease| lease.fail("code").wait().map(|_| secret())),
-        engine.once("c").run(|_| engine.forget_forced("c").wait().map(|_| secret())),
+        engine.once("a").run(|lease| Ok::<_, Message>(lease.release().wait().map(|_| secret())?)),
+        engine.once("b").run(|lease| Ok(lease.fail("code").wait().map(|_| secret())?)),
+        engine.once("c").run(|_| Ok(engine.forget_forced("c").wait().map(|_| secret())?)),
     ];
     for error in errors {
         let error = error.unwrap_err();
@@ -435,7 +344,9 @@ fn work_that_is_not_nested_is_not_refused() {
     assert_eq!((first.unwrap().into_value(), second.unwrap().into_value()), (1, 2));
     let settled = engine.once("settled").run(|lease| {
         lease.complete(&7).wait().unwrap();
-        Ok::<_, String>(engine.once("settled").run(|_| Err::<u8, _>("not again")).unwrap().into_value())
+        Ok::<_, String>(
+            engine.once("settled").run(|_| Err::<u8, _>("not again".to_owned())).unwrap().into_value(),
+        )
     });
     assert_eq!(settled.unwrap().into_value(), 7);
 }

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use lessor_core::store::{CasResult, ConditionalWrite, Execution, Operation, Page, Reply, Scan, Snapshot};
 use lessor_core::{
-    Acquisition, Backoff, Clock, Engine, Error, Key, Lease, LeaseHandle, LeaseId, OnFailed, OnLapsed,
-    OnceError, Pending, Settings, Store, Timestamp,
+    Acquisition, Backoff, Clock, Engine, Error, Key, Lease, LeaseHandle, LeaseId, Message, OnFailed,
+    OnLapsed, OnceError, Pending, Settings, Store, Timestamp,
 };
 use lessor_memory::MemoryStore;
 use lessor_testkit::{Layer, Layered, Retrying, SwapLayer, swap};
@@ -191,15 +191,15 @@ fn p11_no_printable_value_shows_a_secret() {
     let _ = world.ask("work", OTHER_LEASE_ID, OnLapsed::TakeOver);
     world.refused(lease.complete("other").wait());
     world.refused(lease.fail_with("declined", DETAIL).wait());
-    looks.at("Outcome", &engine.once("work").run(|_| Ok::<_, Error>(RESULT.to_owned())));
-    looks.at("OnceError", &engine.once("work").run(|_| Ok::<u32, Error>(1)));
+    looks.at("Outcome", &engine.once("work").run(|_| Ok::<_, Message>(RESULT.to_owned())));
+    looks.at("OnceError", &engine.once("work").run(|_| Ok::<u32, Message>(1)));
 
     // Failed.
     let lease = world.grant("failing");
     looks.at("Ack", &lease.fail_with("declined", DETAIL).wait());
     world.survey("failing");
     let _ = world.ask("failing", OTHER_LEASE_ID, OnLapsed::TakeOver);
-    let replayed = engine.once("failing").run(|_| Ok::<_, Error>(RESULT.to_owned()));
+    let replayed = engine.once("failing").run(|_| Ok::<_, Message>(RESULT.to_owned()));
     assert!(matches!(replayed, Err(OnceError::Failed(_))));
     looks.at("OnceError", &replayed);
     let retry = OnFailed::Retry { max_attempts: 5, backoff: Backoff::NONE };
@@ -238,7 +238,7 @@ fn p11_no_printable_value_shows_a_secret() {
     let almost = &LeaseId::from_bytes(LEASE_ID).reveal()[..37];
     world.refused(almost.parse::<LeaseId>().map_err(Error::from));
 
-    looks.at("Once", &engine.once("limits").metadata(&json!({"a": METADATA})));
+    looks.at("Once", &engine.once::<(), ()>("limits").metadata(&json!({"a": METADATA})));
     looks.at("Engine", engine);
     looks.at("MemoryStore", &world.talkative.inner);
     let said = world.talkative.said.lock();

@@ -274,7 +274,7 @@ fn an_oversized_result_is_refused_and_its_work_not_repeated() {
     assert!(matches!(lease.complete(&large).wait(), Err(Error::TooLarge { what: "result", .. })));
     lease.complete("smaller").wait().unwrap();
     let outcome = engine.once("key").run(|_| Ok::<_, String>(large.clone()));
-    let Err(OnceError::Refused { value, error: Error::TooLarge { .. }, .. }) = outcome else {
+    let Err(OnceError::Refused { work: Ok(value), error: Error::TooLarge { .. }, .. }) = outcome else {
         panic!("{outcome:?}")
     };
     assert_eq!(value, large);
@@ -289,15 +289,15 @@ fn work_may_end_its_own_lease() {
     let (engine, _clock) = still();
     let released = engine.once("key").run(|lease| {
         lease.release().wait().unwrap();
-        Err::<(), _>("not today")
+        Err::<(), _>("not today".to_owned())
     });
-    assert!(matches!(released, Err(OnceError::Released(Err("not today")))));
+    assert!(matches!(released, Err(OnceError::Released(Err(error))) if error == "not today"));
     assert_eq!(engine.status("key").wait().unwrap().unwrap().state(), State::Released);
     let failed = engine.once("key").run(|lease| {
         lease.fail_with("card_declined", "try another").wait().unwrap();
-        Err::<(), _>("declined")
+        Err::<(), _>("declined".to_owned())
     });
-    assert!(matches!(failed, Err(OnceError::Work("declined"))));
+    assert!(matches!(failed, Err(OnceError::Work { error, .. }) if error == "declined"));
     assert_eq!(engine.status("key").wait().unwrap().unwrap().error_code(), Some("card_declined"));
 }
 
@@ -318,7 +318,7 @@ fn a_key_in_doubt_waits_for_an_operator() {
     std::mem::forget(acquire(&engine, "key"));
     clock.advance(TTL);
     let run = || engine.once("key").on_lapsed(OnLapsed::InDoubt).run(|_| Ok::<_, String>("mine".to_owned()));
-    assert!(matches!(run(), Err(OnceError::InDoubt(_))));
+    assert!(matches!(run(), Err(OnceError::InDoubt { error: None, view: Some(_), .. })));
     engine.resolve("key").completed("found at the bank").wait().unwrap();
     assert_eq!(run().unwrap().into_value(), "found at the bank");
 }

@@ -1,8 +1,10 @@
 //! The refusal of a token.
 
+use serde::{Deserialize, Serialize};
+
 /// A token was refused, because the fence has seen a higher one. A newer holder has the key, so the
 /// caller has to stop its work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("token {token} is stale: {highest} is the lowest that is accepted; stop the work, its lease is over")]
 #[non_exhaustive]
 pub struct StaleToken {

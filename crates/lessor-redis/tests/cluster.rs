@@ -386,7 +386,7 @@ fn waiters_on_every_node_are_woken_by_writes_of_another_process() {
                 let Acquisition::Acquired(lease) = acquired else { panic!("{acquired:?}") };
                 std::thread::scope(|scope| {
                     let run = || {
-                        waiting.once(&format!("{number}")).run(|_| Ok::<_, String>(0)).unwrap().into_value()
+                        waiting.once(format!("{number}")).run(|_| Ok::<_, String>(0)).unwrap().into_value()
                     };
                     let waiter = scope.spawn(run);
                     std::thread::park_timeout(Duration::from_millis(20));

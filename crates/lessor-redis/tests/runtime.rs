@@ -51,7 +51,7 @@ fn a_store_works_on_the_callers_runtime_off_it_and_after_it_has_ended() {
         }
         smol::block_on(cycles(&engine, "elsewhere"));
         for number in 0..20 {
-            let run = engine.once(&format!("thread/{number}")).run(|_| Ok::<_, String>(number));
+            let run = engine.once(format!("thread/{number}")).run(|_| Ok::<_, String>(number));
             assert_eq!(run.unwrap().into_value(), number);
         }
         runtime(1).block_on(cycles(&engine, "another"));

@@ -48,7 +48,7 @@ fn work(name: &str, url: &str) -> Result<(), Failed> {
     let mut input = io::stdin().lines();
     while let Some(night) = input.next().transpose()? {
         let engine = open_when_free(url)?;
-        let outcome = engine.once(&format!("backup:{night}")).ttl(TTL).holder(name).run(|lease| {
+        let outcome = engine.once(format!("backup:{night}")).ttl(TTL).holder(name).run(|lease| {
             println!("begins {} {}", lease.attempt(), lease.token());
             // The first half is done. The second half begins when the program says so.
             let go_on = input.next();

@@ -1,59 +1,87 @@
-//! The policies after a failure (replay or retry) and after a crash (take over or leave in doubt).
+//! What follows a failure (replay, retry, release, in doubt) and a crash (take over, leave in doubt,
+//! look first).
 //!
 //! `cargo run -p lessor --example policies`
 
 use std::error::Error;
-use std::time::Duration;
+use std::fmt;
+use std::time::{Duration, Instant};
 
-use lessor::{Acquisition, Backoff, Engine, OnFailed, OnLapsed, OnceError, Outcome};
+use lessor::{Acquisition, Backoff, Engine, FailureClass, OnLapsed, OnceError, Outcome, Reconciled};
+use serde::{Deserialize, Serialize};
+
+/// The errors of the work. They are stored, so each later caller gets the same one.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+enum Failed {
+    MailboxFull,
+    NoRoute,
+    TimedOut,
+}
+
+/// What each error means.
+fn class(error: &Failed) -> FailureClass {
+    let backoff = Backoff::exponential(Duration::from_millis(20), Duration::from_secs(1));
+    match error {
+        Failed::MailboxFull => FailureClass::keep().code("mailbox_full"),
+        Failed::NoRoute => FailureClass::retry(4, backoff).code("no_route"),
+        Failed::TimedOut => FailureClass::unsure(),
+    }
+}
 
 fn main() -> Result<(), Box<dyn Error>> {
     let engine = lessor::open("memory:")?;
     replay_is_the_default(&engine)?;
     retry_with_backoff(&engine)?;
+    unsure_until_someone_looks(&engine)?;
     in_doubt_until_resolved(&engine)
 }
 
 /// By default a failure is an outcome like any other: later callers get it, and the work is not run
 /// again.
 fn replay_is_the_default(engine: &Engine) -> Result<(), Box<dyn Error>> {
-    let _ = engine.once("mail:1").run(|_lease| Err::<(), _>("mailbox is full"));
-    match engine.once("mail:1").run(|_lease| Ok::<_, String>(())) {
-        Err(OnceError::Failed(view)) => {
-            println!("replayed: code {:?}, {:?}", view.error_code(), view.error_detail());
-            Ok(())
+    for _ in 0..2 {
+        let sent = engine.once("mail:1").classify(class).run(|_lease| Err::<String, _>(Failed::MailboxFull));
+        match sent {
+            // The first caller and the second one get the same error.
+            Err(OnceError::Work { error: Failed::MailboxFull, is_replay, .. }) => {
+                println!("kept: the mailbox is full (replayed: {is_replay})");
+            }
+            other => return Err(format!("the failure was not kept: {other:?}").into()),
         }
-        other => Err(format!("the failure was not replayed: {other:?}").into()),
     }
+    Ok(())
 }
 
-/// With a retry policy, the key can be acquired again after each failure, when the backoff has
-/// passed.
+/// A retryable failure opens the key again after a backoff. This caller waits through the backoffs.
+#[expect(clippy::disallowed_methods, reason = "a deadline is an instant of the standard library")]
 fn retry_with_backoff(engine: &Engine) -> Result<(), Box<dyn Error>> {
-    let backoff = Backoff::exponential(Duration::from_millis(20), Duration::from_secs(1));
-    let policy = OnFailed::Retry { max_attempts: 4, backoff };
-    let mut calls = 0;
-    loop {
-        calls += 1;
-        let sent: Result<Outcome<String>, _> = engine
-            .once("mail:2")
-            .on_failed(policy)
-            .run(|lease| if lease.attempt() < 3 { Err("no route to host") } else { Ok("sent".to_owned()) });
-        match sent {
-            Ok(outcome) => {
-                println!("retried: {} at attempt {}, call {calls}", outcome.value(), outcome.attempt());
-                return Ok(());
-            }
-            // The work ran in this call and failed.
-            Err(OnceError::Work(error)) => println!("retried: {error}"),
-            // This call came too early, or no attempt is left.
-            Err(OnceError::Failed(view)) => match view.retry_after() {
-                Some(wait) => pause(wait),
-                None => return Err("no attempt is left".into()),
-            },
-            Err(other) => return Err(other.into()),
-        }
-    }
+    let sent: Outcome<String> = engine
+        .once("mail:2")
+        .classify(class)
+        .retry_until(Instant::now() + Duration::from_secs(10))
+        .run(|lease| if lease.attempt() < 3 { Err(Failed::NoRoute) } else { Ok("sent".to_owned()) })?;
+    println!("retried: {} at attempt {}", sent.value(), sent.attempt());
+    Ok(())
+}
+
+/// If the work does not know whether it was done, nobody runs it again blindly. The next caller
+/// looks first.
+fn unsure_until_someone_looks(engine: &Engine) -> Result<(), Box<dyn Error>> {
+    let sent = engine.once("mail:3").classify(class).run(|_lease| Err::<String, _>(Failed::TimedOut));
+    let Err(OnceError::InDoubt { error: Some(Failed::TimedOut), .. }) = sent else {
+        return Err(format!("the key is not in doubt: {sent:?}").into());
+    };
+    let found_in_the_outbox = || true;
+    let found: Outcome<String> = engine
+        .once("mail:3")
+        .classify(class)
+        .reconcile(move |_lease| match found_in_the_outbox() {
+            true => Reconciled::Done("sent before".to_owned()),
+            false => Reconciled::NotDone,
+        })
+        .run(|_lease| Err(Failed::MailboxFull))?;
+    println!("reconciled: {} (the work did not run again: {})", found.value(), found.is_reconciled());
+    Ok(())
 }
 
 /// If doing the work twice is worse than not doing it, a crash leaves the key in doubt (at most
@@ -80,7 +108,12 @@ fn in_doubt_until_resolved(engine: &Engine) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-#[expect(clippy::disallowed_methods, reason = "the caller waits for the end of the backoff")]
-fn pause(time: Duration) {
-    std::thread::sleep(time);
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::MailboxFull => "the mailbox is full",
+            Self::NoRoute => "there is no route to the host",
+            Self::TimedOut => "there was no answer in time",
+        })
+    }
 }

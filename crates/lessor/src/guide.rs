@@ -3,6 +3,7 @@
 //! | guide | answers |
 //! |---|---|
 //! | [`exactly_once`] | What does "exactly once" mean, what can it not mean, and what closes the gap? |
+//! | [`failures`] | What follows if the work fails, panics, hangs, or its process dies? |
 //! | [`fencing`] | How is a holder stopped that was suspended for too long? |
 //! | [`choosing_a_store`] | Memory, files, Redis, or an own store? |
 //! | [`testing`] | How are crashes, pauses and lost replies tested? |
@@ -58,6 +59,7 @@ macro_rules! guides {
 
 guides! {
     exactly_once: "exactly-once.md",
+    failures: "failures.md",
     fencing: "fencing.md",
     choosing_a_store: "choosing-a-store.md",
     testing: "testing.md",

@@ -12,7 +12,7 @@
 //! let charge = || Ok::<_, String>("receipt 1".to_owned());
 //! let first = engine.once("invoice:42").run(|_lease| charge()).unwrap();
 //! // The second call does not run its work.
-//! let second = engine.once("invoice:42").run(|_lease| Err::<String, _>("not run")).unwrap();
+//! let second = engine.once("invoice:42").run(|_lease| Err::<String, String>("not run".into())).unwrap();
 //!
 //! assert!(!first.is_replay() && second.is_replay());
 //! assert_eq!(second.into_value(), "receipt 1");
@@ -81,11 +81,12 @@ mod url;
 use std::sync::Arc;
 
 pub use lessor_core::{
-    Ack, AcquireRequest, Acquisition, Backoff, Cause, Close, CloseProgress, CloseStep, CloseWatch, Closed,
-    Durability, ERRORED, Engine, Error, ErrorKind, Fingerprint, GrantEnd, JsonError, Key, KeyError, KeyPart,
-    Lease, LeaseHandle, LeaseId, LeaseIdError, Limits, Listing, MAX_KEY_CHARS, OnFailed, OnLapsed, Once,
-    OnceError, OutOfRange, Outcome, PANICKED, PartWriter, Pending, PreviousGrant, RESULT_REFUSED, Resolve,
-    Schedule, Settings, State, Store, StoreError, Timestamp, Token, Version, View, block_on,
+    Ack, AcquireRequest, Acquisition, Backoff, Bytes, Cause, Close, CloseProgress, CloseStep, CloseWatch,
+    Closed, Codec, DetachedTask, Durability, ERRORED, Engine, Error, ErrorKind, FailureClass, Fingerprint,
+    GrantEnd, Json, JsonError, Key, KeyError, KeyPart, Lease, LeaseHandle, LeaseId, LeaseIdError, Limits,
+    Listing, MAX_KEY_CHARS, Message, OnFailed, OnLapsed, Once, OnceError, OutOfRange, Outcome, PANICKED,
+    PartWriter, Pending, PreviousGrant, RESULT_REFUSED, Reconciled, Resolve, Retrying, Schedule, Settings,
+    State, Store, StoreError, Timestamp, Token, Version, Versioned, View, block_on,
 };
 
 /// The interface for authors of stores.

@@ -8,13 +8,15 @@ use lessor::store::{
     RecordHeader, Scan, Snapshot, Stage, Store, Subscribers, SystemClock, Unconfirmed,
 };
 use lessor::{
-    Ack, AcquireRequest, Acquisition, Backoff, Cause, Close, CloseProgress, CloseStep, CloseWatch, Closed,
-    Durability, Engine, ErrorKind, Fingerprint, GrantEnd, JsonError, Key, KeyError, Lease, LeaseHandle,
-    LeaseId, LeaseIdError, Limits, Listing, OnFailed, OnLapsed, Once, OnceError, OutOfRange, Outcome,
-    Pending, PreviousGrant, Resolve, Schedule, Settings, State, StoreError, Timestamp, Token, Version, View,
+    Ack, AcquireRequest, Acquisition, Backoff, Bytes, Cause, Close, CloseProgress, CloseStep, CloseWatch,
+    Closed, Codec, DetachedTask, Durability, Engine, ErrorKind, FailureClass, Fingerprint, GrantEnd, Json,
+    JsonError, Key, KeyError, Lease, LeaseHandle, LeaseId, LeaseIdError, Limits, Listing, Message, OnFailed,
+    OnLapsed, Once, OnceError, OutOfRange, Outcome, Pending, PreviousGrant, Reconciled, Resolve, Retrying,
+    Schedule, Settings, State, StoreError, Timestamp, Token, Version, Versioned, View,
 };
 
 const fn send<T: Send>() {}
+const fn send_static<T: Send + 'static>() {}
 const fn send_sync<T: Send + Sync + ?Sized>() {}
 const fn unpin<T: Unpin>() {}
 const fn error<T: Error + Send + Sync + 'static>() {}
@@ -28,9 +30,12 @@ macro_rules! all {
 
 // The types that applications use.
 all!(clone_send_sync: Engine, LeaseHandle, Key, View, Settings, Limits, Schedule, Cause, CloseWatch, AcquireRequest<'_>);
-all!(send_sync: Lease, Once<'_>, Resolve<'_>, Acquisition, Outcome<u8>, Listing, Ack, PreviousGrant);
+all!(send_sync: Lease, Resolve<'_>, Acquisition, Outcome<u8>, Listing, Ack, PreviousGrant);
 all!(send_sync: Backoff, Closed, CloseProgress, CloseStep, Durability, ErrorKind, Fingerprint, GrantEnd);
+all!(send_sync: Bytes, FailureClass, Json, Message, Reconciled<u8>, Versioned, dyn Codec<u8>);
 all!(send_sync: LeaseId, OnFailed, OnLapsed, State, Timestamp, Token, Version);
+// The types of the work do not matter, and nothing is borrowed.
+all!(send_static: Once<std::rc::Rc<u8>, u8>, Retrying<std::rc::Rc<u8>, u8>, DetachedTask);
 all!(send: Pending<u8>, Close);
 all!(unpin: Pending<u8>, Close);
 all!(error: lessor::Error, StoreError, Cause, JsonError, KeyError, LeaseIdError, OutOfRange);

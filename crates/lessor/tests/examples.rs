@@ -25,7 +25,13 @@ const SHOWN: &[(&str, &[&str])] = &[
     ("nightly", NIGHTLY),
     (
         "policies",
-        &["replayed: code Some(\"error\")", "sent at attempt 3", "in doubt: lapsed", "found in the books"],
+        &[
+            "kept: the mailbox is full (replayed: true)",
+            "sent at attempt 3",
+            "reconciled: sent before",
+            "in doubt: lapsed",
+            "found in the books",
+        ],
     ),
     (
         "step_by_step",

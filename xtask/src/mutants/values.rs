@@ -72,13 +72,6 @@ pub(crate) const VALUES: &[Mutant] = &[
         test: core(&["--test", "once_outcomes"], "an_outcome_is_retried"),
     },
     Mutant {
-        name: "once-is-never-late",
-        file: "crates/lessor-core/src/api/once/deliver.rs",
-        find: "late: ack.is_late()",
-        replace: "late: false",
-        test: core(&["--test", "once_outcomes"], "once_reports_a_late_outcome"),
-    },
-    Mutant {
         name: "default-holder-is-not-used",
         file: "crates/lessor-core/src/store/operation.rs",
         find: "acquire.options_mut().holder = Some(holder.into());",
@@ -153,39 +146,11 @@ pub(crate) const VALUES: &[Mutant] = &[
         test: memory(&["--test", "late_writes"], "an_outcome_is_stored_in_a_slow_store"),
     },
     Mutant {
-        name: "limits-lose-a-failure",
-        file: "crates/lessor-core/src/api/lease/handle.rs",
-        find: "self.fail_by(Failure::new(code, detail))",
-        replace: "self.act_on(failure(self.limits(), code, detail).map(HolderCommand::Fail))",
-        test: core(&["--test", "once_outcomes"], "a_small_limit_for_results"),
-    },
-    Mutant {
         name: "nan-is-written-as-null",
         file: "crates/lessor-core/src/data/value/strict.rs",
         find: "if value.is_finite() { self.inner.serialize_f64(value) }",
         replace: "if !value.is_nan() || value.is_nan() { self.inner.serialize_f64(value) }",
         test: core(&["--test", "once_outcomes"], "a_value_that_would_not_read_back"),
-    },
-    Mutant {
-        name: "second-panic-ends-the-process",
-        file: "crates/lessor-core/src/api/once/deliver.rs",
-        find: "let dropped = guarded(lease, || drop(work));",
-        replace: "let dropped = work;",
-        test: core(&["--test", "once_outcomes"], "a_panic_anywhere_in_the_callers_code"),
-    },
-    Mutant {
-        name: "panic-before-the-future-is-not-stored",
-        file: "crates/lessor-core/src/api/once/deliver.rs",
-        find: "    let raced = AssertUnwindSafe(async {\n        let mut work = pin!(async { Some(work(lease).await) });",
-        replace: "    let work = work(lease);\n    let raced = AssertUnwindSafe(async {\n        let mut work = pin!(async { Some(work.await) });",
-        test: core(&["--test", "once_outcomes"], "a_panic_anywhere_in_async_work"),
-    },
-    Mutant {
-        name: "once-waits-for-itself",
-        file: "crates/lessor-core/src/api/within.rs",
-        find: "if is_own.unwrap_or(false) {",
-        replace: "if is_own.is_err() {",
-        test: core(&["--test", "once_outcomes"], "once_from_within_its_own_work"),
     },
     Mutant {
         name: "thread-being-torn-down-cannot-wait",

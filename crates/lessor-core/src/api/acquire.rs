@@ -17,7 +17,7 @@ use crate::data::record::Record;
 use crate::data::store_error::StoreError;
 use crate::data::time::{Timestamp, whole_micros};
 use crate::data::view::View;
-use crate::rules::settings::{OnFailed, OnLapsed, check_holder};
+use crate::rules::settings::{Limits, OnFailed, OnLapsed, check_holder};
 use crate::rules::{Acquire, AcquireOptions, Answer, KeyStatus, answer_to_acquire};
 use crate::run::context::{Answered, Handle};
 use crate::run::tasks::abandon;
@@ -78,8 +78,16 @@ pub enum Acquisition {
 pub struct AcquireRequest<'a> {
     shared: &'a Arc<Handle>,
     key: &'a str,
-    /// In µs. All fields have the size of a word, because a read that is wider than the preceding
-    /// write is slow.
+    terms: Terms,
+}
+
+/// The arguments of a request for a lease, without its key.
+///
+/// All fields have the size of a word, because a read that is wider than the preceding write is
+/// slow.
+#[derive(Clone)]
+pub(super) struct Terms {
+    /// In µs.
     ttl: u64,
     /// The lease id, if the caller chose one, so that the request can be sent again.
     lease_id: Option<Box<LeaseId>>,
@@ -91,11 +99,76 @@ pub struct AcquireRequest<'a> {
 /// The placeholder for a lease id that is not generated yet. No grant is made with it.
 const NO_LEASE: LeaseId = LeaseId::from_bytes([0; 16]);
 
+impl Terms {
+    #[inline]
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self { ttl: whole_micros(limits.default_ttl), lease_id: None, options: None, refused: None }
+    }
+
+    #[inline]
+    pub(super) fn ttl(&mut self, limits: &Limits, ttl: Duration) {
+        match limits.check_ttl(ttl) {
+            Ok(ttl) => self.ttl = whole_micros(ttl),
+            Err(error) => self.refuse(error),
+        }
+    }
+
+    pub(super) fn holder(&mut self, holder: &str) {
+        self.set(check_holder(holder), |options, holder| options.holder = Some(holder));
+    }
+
+    pub(super) fn metadata<T: Serialize + ?Sized>(&mut self, limits: &Limits, metadata: &T) {
+        self.set(limits.check_metadata(metadata), |options, metadata| options.metadata = Some(metadata));
+    }
+
+    pub(super) fn fingerprint(&mut self, fingerprint: Result<Fingerprint, Error>) {
+        self.set(fingerprint, |options, fingerprint| options.fingerprint = Some(fingerprint));
+    }
+
+    pub(super) fn on_failed(&mut self, policy: OnFailed) {
+        self.set(policy.check(), |options, policy| options.on_failed = policy);
+    }
+
+    pub(super) fn on_lapsed(&mut self, policy: OnLapsed) {
+        self.set(Ok(policy), |options, policy| options.on_lapsed = policy);
+    }
+
+    /// Keeps the error of the first invalid argument.
+    #[cold]
+    pub(super) fn refuse(&mut self, error: Error) {
+        self.refused.get_or_insert_with(|| Box::new(error));
+    }
+
+    /// Returns the error of the first invalid argument, if there is one.
+    #[inline]
+    pub(super) fn take_refused(&mut self) -> Result<(), Error> {
+        self.refused.take().map_or(Ok(()), |error| Err(*error))
+    }
+
+    fn set<T>(&mut self, checked: Result<T, Error>, set: impl FnOnce(&mut AcquireOptions, T)) {
+        match checked {
+            Ok(value) => set(Arc::make_mut(self.options.get_or_insert_default()), value),
+            Err(error) => self.refuse(error),
+        }
+    }
+
+    /// Returns the request without its key. The lease id is generated later.
+    #[inline]
+    pub(super) fn acquire(&self) -> Acquire {
+        let lease_id = self.lease_id.as_deref().copied().unwrap_or(NO_LEASE);
+        Acquire::with_options(lease_id, Duration::from_micros(self.ttl), self.options.clone())
+    }
+}
+
 impl<'a> AcquireRequest<'a> {
     #[inline]
     pub(crate) fn new(shared: &'a Arc<Handle>, key: &'a str) -> Self {
-        let ttl = whole_micros(shared.settings.limits.default_ttl);
-        Self { shared, key, ttl, lease_id: None, options: None, refused: None }
+        Self::with_terms(shared, key, Terms::new(&shared.settings.limits))
+    }
+
+    #[inline]
+    pub(super) fn with_terms(shared: &'a Arc<Handle>, key: &'a str, terms: Terms) -> Self {
+        Self { shared, key, terms }
     }
 
     /// Sets the duration of the lease, from 1 ms to
@@ -103,65 +176,54 @@ impl<'a> AcquireRequest<'a> {
     /// [`Limits::default_ttl`](field@crate::Limits::default_ttl).
     #[inline]
     pub fn ttl(mut self, ttl: Duration) -> Self {
-        match self.shared.settings.limits.check_ttl(ttl) {
-            Ok(ttl) => self.ttl = whole_micros(ttl),
-            Err(error) => self.refuse(error),
-        }
+        self.terms.ttl(&self.shared.settings.limits, ttl);
         self
-    }
-
-    #[cold]
-    fn refuse(&mut self, error: Error) {
-        self.refused.get_or_insert_with(|| Box::new(error));
     }
 
     /// Sets a label for the holder that observers see, such as its host and process. At most 1,024
     /// bytes, without control characters.
-    pub fn holder(self, holder: &str) -> Self {
-        self.with(check_holder(holder), |options, holder| options.holder = Some(holder))
+    pub fn holder(mut self, holder: &str) -> Self {
+        self.terms.holder(holder);
+        self
     }
 
     /// Sets metadata that observers see: a value that serializes to a JSON object of at most
     /// [`Limits::max_metadata`](field@crate::Limits::max_metadata) bytes.
-    pub fn metadata<T: Serialize + ?Sized>(self, metadata: &T) -> Self {
-        let checked = self.shared.settings.limits.check_metadata(metadata);
-        self.with(checked, |options, metadata| options.metadata = Some(metadata))
+    pub fn metadata<T: Serialize + ?Sized>(mut self, metadata: &T) -> Self {
+        self.terms.metadata(&self.shared.settings.limits, metadata);
+        self
     }
 
     /// Sets the request that the key stands for, of which a hash is stored. If the key's record has
     /// another fingerprint, the acquire is refused with [`Error::FingerprintMismatch`].
-    pub fn fingerprint<T: Serialize + ?Sized>(self, request: &T) -> Self {
-        self.with(Fingerprint::of(request), |options, fingerprint| options.fingerprint = Some(fingerprint))
+    pub fn fingerprint<T: Serialize + ?Sized>(mut self, request: &T) -> Self {
+        self.terms.fingerprint(Fingerprint::of(request));
+        self
     }
 
     /// Sets the [`fingerprint`](Self::fingerprint) to a hash that the caller computed.
-    pub fn fingerprint_hash(self, fingerprint: Fingerprint) -> Self {
-        self.with(Ok(fingerprint), |options, fingerprint| options.fingerprint = Some(fingerprint))
+    pub fn fingerprint_hash(mut self, fingerprint: Fingerprint) -> Self {
+        self.terms.fingerprint(Ok(fingerprint));
+        self
     }
 
     /// Sets the policy for work that failed before. Default: [`OnFailed::Replay`].
-    pub fn on_failed(self, policy: OnFailed) -> Self {
-        self.with(policy.check(), |options, policy| options.on_failed = policy)
+    pub fn on_failed(mut self, policy: OnFailed) -> Self {
+        self.terms.on_failed(policy);
+        self
     }
 
     /// Sets the policy for a lease that lapsed. Default: [`OnLapsed::TakeOver`].
-    pub fn on_lapsed(self, policy: OnLapsed) -> Self {
-        self.with(Ok(policy), |options, policy| options.on_lapsed = policy)
+    pub fn on_lapsed(mut self, policy: OnLapsed) -> Self {
+        self.terms.on_lapsed(policy);
+        self
     }
 
     /// Sets the id of the lease, so that the same acquire can be sent again after its reply was
     /// lost: if it was granted, the answer is that grant. Use a new id for each grant. Default: the
     /// engine generates one.
     pub fn lease_id(mut self, lease_id: LeaseId) -> Self {
-        self.lease_id = Some(Box::new(lease_id));
-        self
-    }
-
-    fn with<T>(mut self, checked: Result<T, Error>, set: impl FnOnce(&mut AcquireOptions, T)) -> Self {
-        match checked {
-            Ok(value) => set(Arc::make_mut(self.options.get_or_insert_default()), value),
-            Err(error) => self.refuse(error),
-        }
+        self.terms.lease_id = Some(Box::new(lease_id));
         self
     }
 
@@ -198,8 +260,8 @@ impl<'a> AcquireRequest<'a> {
             return Pending::ready(Err(error));
         }
         let Self { shared, key: text, .. } = self;
-        let chosen = self.lease_id.is_some();
-        let acquire = &mut self.acquire();
+        let chosen = self.terms.lease_id.is_some();
+        let acquire = &mut self.terms.acquire();
         let finish = Finish { ttl: acquire.ttl, chosen };
         let (mut answer, mut granted, mut written, mut key) = (None, None, None, None);
         let mut sink = |report: Report<'_>| match report {
@@ -225,9 +287,7 @@ impl<'a> AcquireRequest<'a> {
 
     #[inline]
     fn check(&mut self) -> Result<(), Error> {
-        if let Some(error) = self.refused.take() {
-            return Err(*error);
-        }
+        self.terms.take_refused()?;
         Key::check(self.key)?;
         if self.shared.is_closed() {
             return Err(Error::ShutDown);
@@ -235,17 +295,10 @@ impl<'a> AcquireRequest<'a> {
         Ok(())
     }
 
-    /// Returns the request without its key. The lease id is generated later.
-    #[inline]
-    fn acquire(&self) -> Acquire {
-        let lease_id = self.lease_id.as_deref().copied().unwrap_or(NO_LEASE);
-        Acquire::with_options(lease_id, Duration::from_micros(self.ttl), self.options.clone())
-    }
-
     /// Returns the answer that follows from `record`, or `None` if the key may be acquired.
     fn answer(&self, record: Option<&Record>, now: Timestamp) -> Option<Result<Acquisition, Error>> {
         let record = record?;
-        let answer = answer_to_acquire(record, &self.acquire(), now)?;
+        let answer = answer_to_acquire(record, &self.terms.acquire(), now)?;
         Some(answer.map(|(status, now)| status.acquisition(record, now)))
     }
 
@@ -278,7 +331,7 @@ impl fmt::Debug for AcquireRequest<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AcquireRequest")
             .field("key", &self.key)
-            .field("ttl", &Duration::from_micros(self.ttl))
+            .field("ttl", &Duration::from_micros(self.terms.ttl))
             .finish_non_exhaustive()
     }
 }

@@ -119,8 +119,8 @@ impl Engine {
     }
 
     /// Returns a request to run a piece of work once. All callers with the same key get the outcome
-    /// of one run.
-    pub fn once<'a>(&'a self, key: &'a (impl AsRef<str> + ?Sized)) -> Once<'a> {
+    /// of one run. The request borrows nothing. An invalid key is reported when it is run.
+    pub fn once<T, E>(&self, key: impl AsRef<str>) -> Once<T, E> {
         Once::new(self.handle(), key.as_ref())
     }
 

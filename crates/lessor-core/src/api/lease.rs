@@ -11,13 +11,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::data::error::Error;
+use crate::data::failure::Failure;
 use crate::data::granted::Granted;
 use crate::data::key::Key;
 use crate::data::lease_id::LeaseId;
 use crate::data::payload::Payload;
 use crate::data::record::{PreviousGrant, Token};
 use crate::rules::Ack;
-use crate::run::context::Handle;
+use crate::run::context::{Handle, Shared};
 use crate::sync::pending::Pending;
 use grant::Grant;
 use handle::LeaseHandle;
@@ -181,8 +182,25 @@ impl Lease {
     /// to [`Limits::max_hold`](field@crate::Limits::max_hold) after the grant. If a renewal fails,
     /// [`lost`](Self::lost) resolves in time.
     pub fn keep_alive(self) -> Self {
-        self.grant().keep_alive();
+        self.grant().keep_alive(None);
         self
+    }
+
+    /// Renews the lease like [`keep_alive`](Self::keep_alive), but only while the work makes
+    /// progress: if there was no [`tick`](Self::tick), checkpoint or extension for `stall_after`,
+    /// renewal stops. It continues with the next progress. Without it, [`lost`](Self::lost)
+    /// resolves when the lease runs out, so at most `stall_after` and the ttl after the last
+    /// progress. A process that is alive but hangs so loses its lease.
+    pub fn keep_alive_while_progressing(self, stall_after: Duration) -> Self {
+        self.grant().keep_alive(Some(stall_after));
+        self
+    }
+
+    /// Notes that the work makes progress, for
+    /// [`keep_alive_while_progressing`](Self::keep_alive_while_progressing) and
+    /// [`Once::stall_after`](crate::Once::stall_after). Does not access the store.
+    pub fn tick(&self) {
+        self.handle.tick();
     }
 
     /// Extends the lease to at least `ttl` from now. Never shortens it.
@@ -351,8 +369,18 @@ impl Lease {
         self.handle.complete_with(result)
     }
 
-    pub(super) fn fail_for(&self, code: &'static str, detail: Option<&str>) -> Pending<Result<Ack, Error>> {
-        self.handle.fail_for(code, detail)
+    /// Fails the work with a failure whose parts were checked.
+    pub(super) fn fail_by(&self, failure: Failure) -> Pending<Result<Ack, Error>> {
+        self.handle.fail_by(failure)
+    }
+
+    /// Abandons the lease unless it has an outcome, as if it were dropped.
+    pub(super) fn give_up(&self) {
+        self.grant().on_drop();
+    }
+
+    pub(super) fn engine(&self) -> &Shared {
+        &self.grant().shared
     }
 
     fn grant(&self) -> &Arc<Grant> {
@@ -366,7 +394,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.grant().on_drop();
+        self.give_up();
     }
 }
 

@@ -1,76 +1,95 @@
 //! [`Once`], which runs a piece of work once and returns its outcome to all callers.
 
+mod call;
+mod codec;
+mod codes;
 mod deliver;
+mod detached;
+mod failure_class;
+mod hooks;
+mod message;
 mod outcome;
+mod reconcile;
+mod request;
+mod retrying;
+mod run;
+mod versioned;
 
-use std::fmt::Display;
+use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use futures_lite::future;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
-use crate::api::acquire::{AcquireRequest, Acquisition};
 use crate::api::lease::Lease;
-use crate::api::within::refuse_own_work;
-use crate::data::error::Error;
 use crate::data::fingerprint::Fingerprint;
-use crate::data::key::Key;
-use crate::data::view::View;
 use crate::rules::settings::{OnFailed, OnLapsed};
 use crate::run::context::Handle;
-use crate::run::wait::Waiter;
-use crate::sync::pending::block_on;
+use request::Request;
 
-pub use deliver::{ERRORED, PANICKED, RESULT_REFUSED};
-use outcome::Details;
+pub use codec::{Bytes, Codec, Json};
+pub use codes::{ERRORED, PANICKED, RESULT_REFUSED};
+pub use detached::DetachedTask;
+pub use failure_class::FailureClass;
+pub use message::Message;
 pub use outcome::{OnceError, Outcome};
+pub use reconcile::Reconciled;
+pub use retrying::Retrying;
+pub use versioned::Versioned;
 
-/// A request to run a piece of work once. Created by [`Engine::once`](crate::Engine::once). Nothing
-/// happens until [`run`](Self::run) or [`run_async`](Self::run_async).
+/// A request to run a piece of work once, and to return its outcome to all callers with the same
+/// key. Created by [`Engine::once`](crate::Engine::once).
+///
+/// `T` is the result of the work and `E` its error. Both are stored, so that each later caller gets
+/// the same value. A work whose error cannot be stored converts it to a [`Message`].
+///
+/// The request borrows nothing. It can be built in one place and run in another, and it can be sent
+/// to another thread. Nothing happens until one of these methods is called:
+///
+/// | method | the work | if the caller is dropped |
+/// |---|---|---|
+/// | [`run`](Self::run) | a closure, on the caller's thread | – |
+/// | [`run_async`](Self::run_async) | an async closure | the work is dropped and the lease abandoned |
+/// | [`run_future`](Self::run_future) | a closure that returns a `Send` future, for generic wrappers | the work is dropped and the lease abandoned |
+/// | [`run_detached`](Self::run_detached) | a closure that returns a `Send` future, as a task of its own | **the work continues, and its outcome is stored** |
+///
+/// A web server drops the future of a request when its client hangs up. Use `run_detached` there:
+/// with the other forms the work stops in the middle, and the next caller runs it again.
 ///
 /// # Examples
 ///
 /// ```
 /// use std::sync::Arc;
 ///
-/// use lessor_core::{Engine, Lease};
+/// use lessor_core::{Engine, OnceError};
 /// use lessor_memory::MemoryStore;
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Debug, PartialEq, Serialize, Deserialize)]
+/// enum Declined {
+///     NoFunds,
+/// }
 ///
 /// let engine = Engine::new(Arc::new(MemoryStore::new()))?;
-/// let work = |_lease: &Lease| Ok::<_, std::io::Error>("charged".to_owned());
-///
-/// let first = engine.once("invoice-42").run(work)?;
-/// let second = engine.once("invoice-42").run(work)?;
-/// assert!(!first.is_replay());
-/// assert!(second.is_replay());
-/// assert_eq!(first.value(), second.value());
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// for is_first in [true, false] {
+///     let charge = engine.once("invoice-42").run(|_lease| Ok::<_, Declined>("charged".to_owned()));
+///     let outcome = charge?;
+///     assert_eq!((outcome.value().as_str(), outcome.is_replay()), ("charged", !is_first));
+/// }
+/// // The first caller and every later one get the same error.
+/// for _ in 0..2 {
+///     let charge = engine.once("invoice-43").run(|_lease| Err::<String, _>(Declined::NoFunds));
+///     assert!(matches!(charge, Err(OnceError::Work { error: Declined::NoFunds, .. })));
+/// }
+/// # Ok::<(), OnceError<String, Declined>>(())
 /// ```
-#[derive(Debug)]
-#[must_use = "nothing happens until `run` or `run_async`"]
-pub struct Once<'a> {
-    engine: &'a Arc<Handle>,
-    key: &'a str,
-    request: AcquireRequest<'a>,
-    wait_timeout: Option<Duration>,
-}
+#[must_use = "nothing happens until `run` or another of its forms is called"]
+pub struct Once<T, E>(Request<T, E>);
 
-/// The result of a successful wait. The flag is whether the caller has waited.
-enum Obtained {
-    Lease(Box<Lease>, bool),
-    Replay(View, bool),
-}
-
-enum Answered {
-    Obtained(Obtained),
-    InProgress(View),
-}
-
-impl<'a> Once<'a> {
-    pub(crate) fn new(engine: &'a Arc<Handle>, key: &'a str) -> Self {
-        Self { engine, key, request: AcquireRequest::new(engine, key), wait_timeout: None }
+impl<T, E> Once<T, E> {
+    pub(crate) fn new(engine: &Arc<Handle>, key: &str) -> Self {
+        Self(Request::new(engine, key))
     }
 
     /// Sets the ttl of the lease. The lease is renewed while the work runs, so the ttl is the time
@@ -78,190 +97,208 @@ impl<'a> Once<'a> {
     /// [`Limits::max_ttl`](field@crate::Limits::max_ttl). Default:
     /// [`Limits::default_ttl`](field@crate::Limits::default_ttl).
     pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.request = self.request.ttl(ttl);
+        self.0.call.terms.ttl(&self.0.call.engine.settings.limits, ttl);
         self
     }
 
     /// Sets a label of the holder for observers, of at most 1024 bytes. Default:
     /// [`Settings::holder`](field@crate::Settings::holder).
     pub fn holder(mut self, holder: &str) -> Self {
-        self.request = self.request.holder(holder);
+        self.0.call.terms.holder(holder);
         self
     }
 
     /// Sets metadata for observers. It must serialize to a JSON object of at most
     /// [`Limits::max_metadata`](field@crate::Limits::max_metadata) bytes. Default: none.
     pub fn metadata<M: Serialize + ?Sized>(mut self, metadata: &M) -> Self {
-        self.request = self.request.metadata(metadata);
+        self.0.call.terms.metadata(&self.0.call.engine.settings.limits, metadata);
         self
     }
 
     /// Sets the request that the key stands for. The same key with a different request is refused
-    /// with [`Error::FingerprintMismatch`]. Default: none.
+    /// with [`Error::FingerprintMismatch`](crate::Error::FingerprintMismatch). Default: none.
     pub fn fingerprint<R: Serialize + ?Sized>(mut self, request: &R) -> Self {
-        self.request = self.request.fingerprint(request);
+        self.0.call.terms.fingerprint(Fingerprint::of(request));
         self
     }
 
     /// Sets the fingerprint of the request that the key stands for. See
     /// [`fingerprint`](Self::fingerprint).
     pub fn fingerprint_hash(mut self, fingerprint: Fingerprint) -> Self {
-        self.request = self.request.fingerprint_hash(fingerprint);
+        self.0.call.terms.fingerprint(Ok(fingerprint));
         self
     }
 
-    /// Sets the behaviour if the work has failed before. Default: [`OnFailed::Replay`].
+    /// Sets the behaviour if the work has failed before and its failure was kept. Default:
+    /// [`OnFailed::Replay`]. A failure of the class [`FailureClass::retry`] can be retried by all
+    /// callers, independently of this policy.
     pub fn on_failed(mut self, policy: OnFailed) -> Self {
-        self.request = self.request.on_failed(policy);
+        self.0.call.terms.on_failed(policy);
+        self.0.call.on_failed = policy;
         self
     }
 
     /// Sets the behaviour if the last lease has lapsed without an outcome. Default:
-    /// [`OnLapsed::TakeOver`].
+    /// [`OnLapsed::TakeOver`], or [`OnLapsed::Reconcile`] after [`reconcile`](Self::reconcile).
     pub fn on_lapsed(mut self, policy: OnLapsed) -> Self {
-        self.request = self.request.on_lapsed(policy);
+        self.0.call.terms.on_lapsed(policy);
         self
     }
 
     /// Sets the maximum time to wait for a concurrent caller that runs the same work. Zero does not
     /// wait. Default: no limit.
     pub fn wait_timeout(mut self, timeout: Duration) -> Self {
-        self.wait_timeout = Some(timeout);
+        self.0.call.wait_timeout = Some(timeout);
         self
     }
 
-    /// Runs the work, waits for a concurrent caller that runs it, or replays its outcome.
+    /// Renews the lease only while the work makes progress: after `stall_after` without a
+    /// [`tick`](Lease::tick), a checkpoint or an extension, renewal stops. The lease is then lost
+    /// after at most its ttl, unless the work makes progress again before. At least 1 ms.
     ///
-    /// Blocks the current thread, and runs the work on it. Must not be called on a thread that
-    /// drives futures; use [`run_async`](Self::run_async) there.
+    /// A process that is alive but hangs loses its lease this way. Default: renewal does not depend
+    /// on progress.
     ///
-    /// The lease is renewed while the work runs. Long work should check [`Lease::is_lost`]
-    /// regularly.
+    /// # Examples
     ///
-    /// # Errors
-    ///
-    /// [`OnceError`] contains the value or error that the work returned, if it ran in this call.
-    /// - If the work returns an error, the failure is stored with the code [`ERRORED`], unless the
-    ///   work has failed or released the lease itself.
-    /// - If the result is too large or would not read back as a `T`, the failure [`RESULT_REFUSED`]
-    ///   is stored instead.
-    /// - A call from within the work of the same key would wait for itself. It is refused with
-    ///   [`ErrorKind::Invalid`](crate::ErrorKind::Invalid).
-    ///
-    /// # Panics
-    ///
-    /// Propagates a panic of the work, or of the `Serialize` or `Display` implementation of what it
-    /// returned, after storing the failure [`PANICKED`].
-    pub fn run<T, E>(self, work: impl FnOnce(&Lease) -> Result<T, E>) -> Result<Outcome<T>, OnceError<T, E>>
-    where
-        T: Serialize + DeserializeOwned,
-        E: Display,
-    {
-        refuse_own_work(&self.engine.store, self.key)?;
-        let (lease, waited) = match block_on(self.obtain())? {
-            Obtained::Lease(lease, waited) => (lease, waited),
-            Obtained::Replay(view, waited) => return replay(&view, waited),
-        };
-        deliver::run(self.engine, &lease, waited, work)
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use std::time::Duration;
+    /// # let engine = lessor_core::Engine::new(Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// let import = engine.once("import:2026-11-29").stall_after(Duration::from_secs(60));
+    /// let rows = import.run(|lease| {
+    ///     let mut rows = 0;
+    ///     for _row in ["a", "b", "c"] {
+    ///         lease.tick();
+    ///         rows += 1;
+    ///     }
+    ///     Ok::<_, lessor_core::Message>(rows)
+    /// })?;
+    /// assert_eq!(rows.into_value(), 3);
+    /// # Ok::<(), lessor_core::OnceError<i32, lessor_core::Message>>(())
+    /// ```
+    pub fn stall_after(mut self, stall_after: Duration) -> Self {
+        self.0.call.stall_after(stall_after);
+        self
     }
 
-    /// Runs the async work, waits for a concurrent caller that runs it, or replays its outcome.
-    /// When the lease is lost, the work's future is dropped.
+    /// Sets how the errors of the work are handled. The function returns the class of an error:
+    /// keep the failure, retry, release the key, or leave it in doubt. Default:
+    /// [`FailureClass::keep`] for all errors.
     ///
-    /// # Errors
+    /// # Examples
     ///
-    /// As for [`run`](Self::run). If the lease is lost while the work runs, the error is
-    /// [`OnceError::Lost`] with `None`.
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::time::Duration;
     ///
-    /// # Panics
+    /// use lessor_core::{Backoff, Engine, FailureClass, OnceError};
+    /// use lessor_memory::MemoryStore;
+    /// use serde::{Deserialize, Serialize};
     ///
-    /// As for [`run`](Self::run).
+    /// #[derive(Debug, Serialize, Deserialize)]
+    /// enum Failed {
+    ///     Declined,
+    ///     Overloaded,
+    ///     NotSent,
+    ///     TimedOut,
+    /// }
     ///
-    /// # Cancellation safety
+    /// fn class(error: &Failed) -> FailureClass {
+    ///     match error {
+    ///         Failed::Declined => FailureClass::keep().code("declined"),
+    ///         Failed::Overloaded => FailureClass::retry(5, Backoff::fixed(Duration::from_secs(1))),
+    ///         Failed::NotSent => FailureClass::release(),
+    ///         Failed::TimedOut => FailureClass::unsure(),
+    ///     }
+    /// }
     ///
-    /// Dropping the returned future drops the work and abandons the lease, which then lapses
-    /// immediately. The next caller's [`OnLapsed`] policy applies.
-    pub async fn run_async<T, E, F>(self, work: F) -> Result<Outcome<T>, OnceError<T, E>>
-    where
-        T: Serialize + DeserializeOwned,
-        E: Display,
-        F: AsyncFnOnce(&Lease) -> Result<T, E>,
-    {
-        refuse_own_work(&self.engine.store, self.key)?;
-        let (lease, waited) = match self.obtain().await? {
-            Obtained::Lease(lease, waited) => (lease, waited),
-            Obtained::Replay(view, waited) => return replay(&view, waited),
-        };
-        deliver::run_async(self.engine, &lease, waited, work).await
+    /// let engine = Engine::new(Arc::new(MemoryStore::new()))?;
+    /// let charge = engine.once("invoice-42").classify(class);
+    /// let failed = charge.run(|_lease| Err::<(), _>(Failed::TimedOut)).unwrap_err();
+    /// assert!(matches!(failed, OnceError::InDoubt { error: Some(Failed::TimedOut), .. }));
+    /// // No caller runs the work again until an operator, or a caller with `reconcile`, decides.
+    /// let again = engine.once("invoice-42").run(|_lease| Ok::<(), Failed>(())).unwrap_err();
+    /// assert!(matches!(again, OnceError::InDoubt { error: None, .. }));
+    /// # Ok::<(), lessor_core::Error>(())
+    /// ```
+    pub fn classify(mut self, class: impl Fn(&E) -> FailureClass + Send + 'static) -> Self {
+        self.0.hooks.classify = Some(Box::new(class));
+        self
     }
 
-    async fn obtain<T, E>(&self) -> Result<Obtained, OnceError<T, E>> {
-        let engine = self.engine;
-        let deadline = self.wait_timeout.map(|timeout| engine.clock.now().saturating_add(timeout));
-        let mut waiter: Option<Waiter> = None;
-        loop {
-            let acquisition = self.request.clone().send().await;
-            let waited = waiter.is_some();
-            let in_progress = match Obtained::of(acquisition?, waited)? {
-                Answered::Obtained(obtained) => return Ok(obtained),
-                Answered::InProgress(view) => view,
-            };
-            if self.wait_timeout.is_some_and(|timeout| timeout.is_zero()) {
-                return Err(OnceError::InProgress(in_progress));
-            }
-            let waiter = match &waiter {
-                Some(waiter) => {
-                    waiter.attempt_failed();
-                    waiter
-                }
-                None => {
-                    let key = Key::new(self.key).map_err(Error::from)?;
-                    &*waiter.insert(Waiter::new(&engine.watches.waiters, &key, true))
-                }
-            };
-            let outcome = async { Some(waiter.outcome(|reading| self.request.judge(reading)).await) };
-            let outcome = match deadline {
-                None => outcome.await,
-                Some(at) => {
-                    let timed_out = async {
-                        engine.background.readers.sleep_until(at).await;
-                        None
-                    };
-                    future::or(outcome, timed_out).await
-                }
-            };
-            match outcome {
-                // This caller may try to acquire the key.
-                Some(None) => {}
-                Some(Some(answer)) => match Obtained::of(answer?, true)? {
-                    Answered::Obtained(obtained) => return Ok(obtained),
-                    Answered::InProgress(view) => return Err(OnceError::InProgress(view)),
-                },
-                None => {
-                    let latest =
-                        waiter.last_reading(|reading| reading.as_ref().ok().and_then(View::of_snapshot));
-                    return Err(OnceError::InProgress(latest.flatten().unwrap_or(in_progress)));
-                }
-            }
-        }
+    /// Sets a function that looks for the effect of the work after an earlier holder's lease has
+    /// lapsed. The work then runs only if the function returns [`Reconciled::NotDone`].
+    ///
+    /// The function runs under the new lease, so only one caller at a time looks. A panic of the
+    /// function leaves the key in doubt and is propagated.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use lessor_core::{Engine, Message, Reconciled};
+    /// use lessor_memory::MemoryStore;
+    ///
+    /// let engine = Engine::new(Arc::new(MemoryStore::new()))?;
+    /// // A holder charges the card and dies before it completes its lease.
+    /// drop(engine.acquire("invoice-42").wait()?);
+    /// while engine.status("invoice-42").wait()?.is_some_and(|view| view.ttl_left().is_some()) {
+    ///     std::thread::yield_now();
+    /// }
+    ///
+    /// let charged_at_the_provider = || Some("receipt 1".to_owned());
+    /// let outcome = engine
+    ///     .once("invoice-42")
+    ///     .reconcile(move |_lease| match charged_at_the_provider() {
+    ///         Some(receipt) => Reconciled::Done(receipt),
+    ///         None => Reconciled::NotDone,
+    ///     })
+    ///     .run(|_lease| Err(Message::new("a second charge")))
+    ///     .unwrap();
+    /// assert!(outcome.is_reconciled() && outcome.value() == "receipt 1");
+    /// # Ok::<(), lessor_core::Error>(())
+    /// ```
+    pub fn reconcile(mut self, look: impl FnMut(&Lease) -> Reconciled<T> + Send + 'static) -> Self
+    where
+        T: Send + 'static,
+    {
+        self.0.hooks.reconcile = Some(reconcile::from_fn(look));
+        self.on_lapsed(OnLapsed::Reconcile)
+    }
+
+    /// Sets an async function that looks for the effect of the work. See
+    /// [`reconcile`](Self::reconcile). [`run`](Self::run) blocks its thread until the future is
+    /// ready.
+    pub fn reconcile_async<F, Fut>(mut self, look: F) -> Self
+    where
+        F: FnMut(Arc<Lease>) -> Fut + Send + 'static,
+        Fut: Future<Output = Reconciled<T>> + Send + 'static,
+    {
+        self.0.hooks.reconcile = Some(reconcile::from_async_fn(look));
+        self.on_lapsed(OnLapsed::Reconcile)
+    }
+
+    /// Sets the encoding of results. Default: [`Json`]. All callers of a key must use the same.
+    /// Errors are always stored as JSON.
+    pub fn codec(mut self, codec: impl Codec<T> + 'static) -> Self {
+        self.0.hooks.codec = Some(Arc::new(codec));
+        self
+    }
+
+    /// Waits through backoffs and runs the work again, until it has an outcome that does not allow
+    /// another attempt, or until `deadline`.
+    ///
+    /// Without this, a call runs the work at most once and returns its failure immediately. The
+    /// work of the returned request must be callable more than once (`FnMut`).
+    pub fn retry_until(self, deadline: Instant) -> Retrying<T, E> {
+        Retrying::new(self.0, deadline)
     }
 }
 
-impl Obtained {
-    fn of<T, E>(answer: Acquisition, waited: bool) -> Result<Answered, OnceError<T, E>> {
-        match answer {
-            Acquisition::Acquired(lease) => {
-                Ok(Answered::Obtained(Self::Lease(Box::new(lease.keep_alive()), waited)))
-            }
-            Acquisition::Completed(view) => Ok(Answered::Obtained(Self::Replay(view, waited))),
-            Acquisition::Failed(view) => Err(OnceError::Failed(view)),
-            Acquisition::InDoubt(view) => Err(OnceError::InDoubt(view)),
-            Acquisition::InProgress(view) => Ok(Answered::InProgress(view)),
-        }
+impl<T, E> fmt::Debug for Once<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.debug("Once", f)
     }
-}
-
-fn replay<T: DeserializeOwned, E>(view: &View, waited: bool) -> Result<Outcome<T>, OnceError<T, E>> {
-    let details = Details { replayed: true, waited, late: false, attempt: view.attempt(), after: None };
-    Ok(Outcome { value: view.result()?, details })
 }

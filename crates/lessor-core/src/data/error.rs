@@ -49,6 +49,9 @@ pub enum Error {
     /// source is a [`JsonError`] if JSON could not be read.
     #[error(transparent)]
     Json(Cause),
+    /// A result could not be converted by the caller's [`Codec`](crate::Codec).
+    #[error(transparent)]
+    Codec(Cause),
     /// There is no record under the key, or its retention has ended.
     #[error("the key has no record; it was never acquired, was forgotten, or its retention has ended")]
     NotFound,
@@ -122,6 +125,7 @@ impl Error {
             | Self::Invalid { .. }
             | Self::TooLarge { .. }
             | Self::Json(_)
+            | Self::Codec(_)
             | Self::LeaseIdReused => ErrorKind::Invalid,
             Self::NotFound => ErrorKind::NotFound,
             Self::NotHolder { .. } | Self::Lapsed | Self::Released => ErrorKind::Lost,
@@ -141,6 +145,13 @@ impl Error {
         Self::Invalid { what, reason: reason.into() }
     }
 
+    /// Returns the error of a [`Codec`](crate::Codec), with the reason for which a value or its
+    /// bytes were refused. The reason must not quote them.
+    #[must_use]
+    pub fn codec(reason: impl Into<String>) -> Self {
+        Self::Codec(Cause::new(reason.into()))
+    }
+
     /// Returns the error for stored JSON that could not be read. The message of `serde_json` can
     /// quote the data, which may be secret, so only the kind of the problem and its position are
     /// kept.
@@ -156,7 +167,7 @@ impl Error {
     pub(crate) fn unconverted(what: &str, reason: &str, error: Option<&serde_json::Error>) -> Self {
         let cause = Cause::new(format!("{what} could not be converted: {reason}"));
         Self::Json(match error {
-            Some(error) => cause.with_source(JsonError { line: error.line(), column: error.column() }),
+            Some(error) => cause.with_source(JsonError::at(error)),
             None => cause,
         })
     }
@@ -172,6 +183,10 @@ pub struct JsonError {
 }
 
 impl JsonError {
+    pub(crate) fn at(error: &serde_json::Error) -> Self {
+        Self { line: error.line(), column: error.column() }
+    }
+
     /// Returns the line, from 1.
     #[must_use]
     pub fn line(&self) -> usize {

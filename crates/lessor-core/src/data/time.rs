@@ -3,7 +3,7 @@
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use std::cell::Cell;
 use std::fmt;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -207,6 +207,12 @@ impl Monotonic {
     }
 }
 
+/// Returns the time from now until `at`, or zero if that has passed.
+#[expect(clippy::disallowed_methods, reason = "deadlines of callers are instants of the standard library")]
+pub(crate) fn time_until(at: Instant) -> Duration {
+    at.saturating_duration_since(Instant::now())
+}
+
 /// Reads `CLOCK_BOOTTIME`, which unlike `Instant` counts the time for which the machine is
 /// suspended.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -270,8 +276,8 @@ fn from_timespec(at: rustix::time::Timespec) -> u64 {
 #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
 #[expect(clippy::disallowed_methods, reason = "the home of the monotonic clock")]
 fn monotonic_micros() -> u64 {
-    static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
-    u64::try_from(START.get_or_init(std::time::Instant::now).elapsed().as_micros()).unwrap_or(u64::MAX)
+    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    u64::try_from(START.get_or_init(Instant::now).elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

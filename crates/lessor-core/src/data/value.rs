@@ -56,15 +56,29 @@ pub(crate) fn json_payload_that_reads_back<T: Serialize + DeserializeOwned>(
 ) -> Result<Payload, Error> {
     json(what, value, |bytes| {
         let payload = payload(what, bytes, limit)?;
-        match serde_json::from_slice::<T>(bytes) {
-            Ok(_) => Ok(payload),
-            Err(error) => {
-                const REASON: &str =
-                    "its JSON cannot be read as its type; make its Serialize and Deserialize agree";
-                Err(Error::unconverted(what, REASON, Some(&error)))
-            }
-        }
+        check_that_it_reads_back::<T>(what, bytes).map(|()| payload)
     })
+}
+
+/// Returns `value` as JSON text. Refuses a value whose JSON cannot be read as its type.
+pub(crate) fn json_text_that_reads_back<T: Serialize + DeserializeOwned>(
+    what: &'static str,
+    value: &T,
+    limit: usize,
+) -> Result<String, Error> {
+    json(what, value, |bytes| {
+        check_size(what, bytes.len(), limit)?;
+        check_that_it_reads_back::<T>(what, bytes)?;
+        Ok(String::from_utf8_lossy(bytes).into_owned())
+    })
+}
+
+fn check_that_it_reads_back<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<(), Error> {
+    const REASON: &str = "its JSON cannot be read as its type; make its Serialize and Deserialize agree";
+    match serde_json::from_slice::<T>(bytes) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Error::unconverted(what, REASON, Some(&error))),
+    }
 }
 
 pub(crate) fn json_text<T: Serialize + ?Sized>(what: &'static str, value: &T) -> Result<String, Error> {
@@ -80,10 +94,12 @@ fn unfit(what: &'static str, error: &serde_json::Error) -> Error {
 }
 
 pub(crate) fn payload(what: &'static str, bytes: &[u8], limit: usize) -> Result<Payload, Error> {
-    match bytes.len() {
-        size if size > limit => Err(Error::TooLarge { what, size, limit }),
-        _ => Ok(Payload::new(bytes)),
-    }
+    check_size(what, bytes.len(), limit).map(|()| Payload::new(bytes))
+}
+
+/// Refuses a value that has more bytes than the limit.
+pub(crate) fn check_size(what: &'static str, size: usize, limit: usize) -> Result<(), Error> {
+    if size > limit { Err(Error::TooLarge { what, size, limit }) } else { Ok(()) }
 }
 
 #[cfg(test)]

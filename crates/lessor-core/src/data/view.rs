@@ -36,7 +36,7 @@ const MAX_RETRY_MICROS: Micros = match NonZeroU64::new(5_000_000) {
 /// use lessor_memory::MemoryStore;
 ///
 /// let engine = Engine::new(Arc::new(MemoryStore::new()))?;
-/// let _outcome = engine.once("invoice:42").run(|_lease| Ok::<_, std::io::Error>(7)).unwrap();
+/// let _outcome = engine.once("invoice:42").run(|_lease| Ok::<_, String>(7)).unwrap();
 /// let view = engine.status("invoice:42").wait()?.expect("the key has a record");
 /// assert_eq!(view.state(), State::Completed);
 /// assert_eq!(view.result::<u32>()?, 7);
@@ -159,6 +159,11 @@ impl View {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.left.map(|left| duration(left.min(MAX_RETRY_MICROS)))
+    }
+
+    /// Returns the time after which failed work can be retried, which may be more than 5 s.
+    pub(crate) fn retry_in(&self) -> Option<Duration> {
+        self.left.filter(|_| self.state == State::Failed).map(duration)
     }
 
     /// Returns the time at which the key was acquired for the first time.

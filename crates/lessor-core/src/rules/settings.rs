@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::error::Error;
 use crate::data::failure::Failure;
 use crate::data::time::Timestamp;
-use crate::data::value::json_value;
+use crate::data::value::{check_size, json_value};
 use crate::data::view::MAX_RETRY_AFTER;
 
 /// The settings of an engine: the limits of its leases and records, the schedule of its background
@@ -254,15 +254,16 @@ pub(crate) fn failure(limits: &Limits, code: &str, detail: Option<&str>) -> Resu
     Ok(Failure { code, detail, retry_after: None })
 }
 
+/// Checks the time without progress after which a lease is not renewed any more.
+pub(crate) fn check_stall(stall_after: Duration) -> Result<Duration, Error> {
+    check_duration("stall_after", stall_after, MAX_DURATION).map(|()| stall_after)
+}
+
 fn check_duration(what: &'static str, value: Duration, most: Duration) -> Result<(), Error> {
     if value < MIN_TTL || value > most {
         return Err(Error::invalid(what, format!("{value:?} is not between {MIN_TTL:?} and {most:?}")));
     }
     Ok(())
-}
-
-fn check_size(what: &'static str, size: usize, limit: usize) -> Result<(), Error> {
-    if size > limit { Err(Error::TooLarge { what, size, limit }) } else { Ok(()) }
 }
 
 pub(crate) fn check_holder(holder: &str) -> Result<Box<str>, Error> {

@@ -38,6 +38,8 @@ pub(crate) trait WatchedGrant: Send + Sync + 'static {
     fn is_open(&self) -> bool;
     /// Returns the time at which the holder has to stop.
     fn deadline(&self) -> Timestamp;
+    /// Returns the time of the last progress of the work. The epoch if there was none.
+    fn progressed_at(&self) -> Timestamp;
     /// Compares the grant with the record that was stored under its key at `now`.
     fn observe(&self, record: Option<&Record>, now: Timestamp);
     /// Wakes the futures that wait for the lease to be lost.
@@ -80,6 +82,18 @@ struct Entry {
 struct Renewal {
     renew_at: Timestamp,
     until: Timestamp,
+    progress: Option<Progress>,
+}
+
+/// Lets a renewal depend on the progress of the work.
+#[derive(Clone, Copy)]
+struct Progress {
+    /// The time for which the lease is renewed without progress.
+    stall_after: Duration,
+    /// Counts as progress.
+    granted_at: Timestamp,
+    /// True if the last renewal was omitted.
+    stalled: bool,
 }
 
 /// The work that is due for a lease.
@@ -89,6 +103,13 @@ pub(crate) enum Step {
     End,
     Renew,
     Check,
+    /// The lease is not renewed, because its work has stopped making progress.
+    Stall,
+}
+
+/// The pause before another look at work that makes no progress.
+fn stall_pause(ttl: Duration) -> Duration {
+    (ttl / 12).max(Duration::from_millis(1))
 }
 
 /// A lease that is due, and its work.
@@ -107,15 +128,18 @@ impl Holders {
         self.insert(grant, Timestamp::EPOCH, None);
     }
 
-    /// Renews the lease, which was granted at `granted_at`, from now on.
+    /// Renews the lease, which was granted at `granted_at`, from now on. With `stall_after`, only
+    /// while the work progresses.
     pub(crate) fn keep_alive(
         &self,
         grant: &Arc<impl WatchedGrant>,
         granted_at: Timestamp,
         settings: &Settings,
+        stall_after: Option<Duration>,
     ) {
         let until = granted_at.saturating_add(settings.limits.max_hold);
-        let renewal = Renewal { renew_at: granted_at.saturating_add(grant.ttl() / 3), until };
+        let progress = stall_after.map(|stall_after| Progress { stall_after, granted_at, stalled: false });
+        let renewal = Renewal { renew_at: granted_at.saturating_add(grant.ttl() / 3), until, progress };
         self.insert(grant, granted_at.saturating_add(settings.schedule.poll_every), Some(renewal));
     }
 
@@ -276,15 +300,17 @@ impl Holders {
 }
 
 impl Entry {
-    fn step(&self, grant: &dyn WatchedGrant, now: Timestamp) -> Step {
+    fn step(&mut self, grant: &dyn WatchedGrant, now: Timestamp) -> Step {
         if !grant.is_open() || now >= grant.deadline() {
             return Step::End;
         }
         if self.busy {
             return Step::Nothing;
         }
-        match self.renewal {
-            Some(renewal) if now >= renewal.renew_at && renewal.renew_at < renewal.until => Step::Renew,
+        match &mut self.renewal {
+            Some(renewal) if now >= renewal.renew_at && renewal.renew_at < renewal.until => {
+                renewal.step(grant, now)
+            }
             _ if self.hinted || now >= self.check_at => Step::Check,
             _ => Step::Nothing,
         }
@@ -304,6 +330,23 @@ impl Entry {
         }
         let renewal = self.renewal.filter(|renewal| renewal.renew_at < renewal.until);
         deadline.min(self.check_at).min(renewal.map_or(Timestamp::MAX, |renewal| renewal.renew_at))
+    }
+}
+
+impl Renewal {
+    /// Returns the step of a renewal that is due.
+    fn step(&mut self, grant: &dyn WatchedGrant, now: Timestamp) -> Step {
+        let Some(progress) = &mut self.progress else { return Step::Renew };
+        let since = grant.progressed_at().max(progress.granted_at);
+        if now.saturating_since(since) <= progress.stall_after {
+            progress.stalled = false;
+            return Step::Renew;
+        }
+        self.renew_at = now.saturating_add(stall_pause(grant.ttl()));
+        match std::mem::replace(&mut progress.stalled, true) {
+            true => Step::Nothing,
+            false => Step::Stall,
+        }
     }
 }
 

@@ -108,6 +108,10 @@ fn start_step(shared: &Arc<Shared>, grant: Arc<dyn WatchedGrant>, step: &Step) {
     match step {
         Step::Nothing => {}
         Step::End => grant.notify(),
+        Step::Stall => {
+            let key = grant.key();
+            tracing::warn!(%key, "a lease is not renewed, because its work has stopped making progress");
+        }
         Step::Renew => leases.spawn(renew(Arc::clone(shared), grant)),
         Step::Check => leases.spawn(check(Arc::clone(shared), grant)),
     }

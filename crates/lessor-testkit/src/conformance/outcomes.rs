@@ -1,10 +1,9 @@
 //! Outcomes are final, and repeated requests do not change them.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use lessor_core::{Acquisition, Backoff, Engine, Error, Lease, OnFailed, OnLapsed, State};
+use lessor_core::{Acquisition, Backoff, Engine, Error, Lease, Message, OnFailed, OnLapsed, State};
 
 use super::Factory;
 use super::tools::*;
@@ -193,7 +192,7 @@ pub fn once_runs_the_work_once(factory: Factory<'_>) {
             in_background(move || {
                 let work = |_: &Lease| {
                     runs.fetch_add(1, Ordering::SeqCst);
-                    Ok::<_, Infallible>(number)
+                    Ok::<_, Message>(number)
                 };
                 engine.once(&key).ttl(LONG).run(work).expect("the work does not fail").into_value()
             })

@@ -1,11 +1,10 @@
 //! Waiters are woken.
 
-use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use lessor_core::{Engine, ErrorKind, Lease, State, View};
+use lessor_core::{Engine, ErrorKind, Lease, Message, State, View};
 
 use super::Factory;
 use super::stays_open::StaysOpen;
@@ -105,7 +104,7 @@ pub fn many_waiters_get_one_result(factory: Factory<'_>) {
             in_background(move || {
                 let work = |_: &Lease| {
                     runs.fetch_add(1, Ordering::SeqCst);
-                    Ok::<_, Infallible>(0)
+                    Ok::<_, Message>(0)
                 };
                 engine.once("k").run(work).expect("the work does not fail").into_value()
             })

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use lessor_core::Engine;
 use lessor_fence::StaleToken;
+use serde::{Deserialize, Serialize};
 
 use crate::crash::process::{Passage, Process};
 use crate::crash::step::Step;
@@ -25,7 +26,7 @@ pub struct Sim {
 }
 
 /// The reason that a call to the sink did not succeed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
 pub enum EffectError {
     /// No reply arrived. The effect may have happened or not.

@@ -48,21 +48,18 @@ impl<'a> Worker<'a> {
             };
             match ran {
                 Ok(outcome) => return self.note(&outcome),
-                // The attempt failed. It is repeated according to the policy, unless the ledger
+                // The attempt failed without a final failure. It is repeated, unless the ledger
                 // failed.
                 Err(
-                    OnceError::Work(Trouble::Chaos | Trouble::Lost | Trouble::Ledger)
-                    | OnceError::Released(Err(_))
+                    OnceError::Released(Err(_))
                     | OnceError::Lost(Some(Err(_)))
                     | OnceError::Unrecorded { work: Err(_), .. },
                 ) => {}
+                Err(OnceError::Work { retry_after: Some(wait), .. }) => pause(wait),
+                Err(OnceError::Work { .. }) => return self.fail(delivery),
                 Err(OnceError::Failed(view)) => match view.retry_after() {
                     Some(wait) => pause(wait),
-                    None => {
-                        self.tally.failed += 1;
-                        self.tally.failures.insert(delivery.id.clone());
-                        return;
-                    }
+                    None => return self.fail(delivery),
                 },
                 // Another caller took over, so the outcome was refused. The ledger gets a line,
                 // because the work had its effect.
@@ -181,13 +178,18 @@ impl<'a> Worker<'a> {
         tally.receive(outcome.value());
     }
 
+    fn fail(&mut self, delivery: &Delivery) {
+        self.tally.failed += 1;
+        self.tally.failures.insert(delivery.id.clone());
+    }
+
     fn give_up(&mut self, delivery: &Delivery, error: &dyn fmt::Display) {
         let problem = format!("{}, line {}: not handled: {error}", delivery.id, delivery.line);
         self.tally.troubles.push(problem);
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Trouble {
     Chaos,
     Lost,

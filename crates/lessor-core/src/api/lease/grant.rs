@@ -48,6 +48,8 @@ pub(crate) struct Grant {
     changed: OnceLock<Signal>,
     /// The number of the lease among the watched ones, or 0 if it is not watched.
     watch_id: AtomicU64,
+    /// The time of the last progress of the work, in µs. The epoch if there was none.
+    progressed_at: AtomicU64,
 }
 
 const OPEN: u8 = 0;
@@ -87,6 +89,7 @@ impl Grant {
             ending: AtomicU16::new(0),
             changed: OnceLock::new(),
             watch_id: AtomicU64::new(0),
+            progressed_at: AtomicU64::new(0),
         })
     }
 
@@ -277,12 +280,18 @@ impl Grant {
         }
     }
 
-    /// Has the engine renew the lease in the background.
-    pub(super) fn keep_alive(self: &Arc<Self>) {
+    /// Has the engine renew the lease in the background. With `stall_after`, only while the work
+    /// progresses.
+    pub(super) fn keep_alive(self: &Arc<Self>, stall_after: Option<Duration>) {
         if let (true, Some(granted)) = (self.is_open(), &self.granted) {
             let granted_at = granted.expires_at.saturating_sub(self.ttl);
-            self.shared.watches.holders.keep_alive(self, granted_at, &self.shared.settings);
+            self.shared.watches.holders.keep_alive(self, granted_at, &self.shared.settings, stall_after);
         }
+    }
+
+    /// Takes into account that the work has made progress.
+    pub(super) fn tick(&self) {
+        self.progressed_at.store(self.shared.clock.now().as_micros(), Ordering::Relaxed);
     }
 }
 
@@ -306,6 +315,10 @@ impl WatchedGrant for Grant {
 
     fn deadline(&self) -> Timestamp {
         self.deadline()
+    }
+
+    fn progressed_at(&self) -> Timestamp {
+        Timestamp::from_micros(self.progressed_at.load(Ordering::Relaxed)).unwrap_or(Timestamp::MAX)
     }
 
     fn observe(&self, record: Option<&Record>, now: Timestamp) {

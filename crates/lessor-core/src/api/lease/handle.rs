@@ -83,8 +83,14 @@ impl LeaseHandle {
         &self.0.lease_id
     }
 
+    /// Notes that the work makes progress. See [`Lease::tick`](crate::Lease::tick).
+    pub fn tick(&self) {
+        self.0.tick();
+    }
+
     /// Extends the lease. See [`Lease::extend`](crate::Lease::extend).
     pub fn extend(&self, ttl: Duration) -> Pending<Result<Ack, Error>> {
+        self.0.tick();
         match self.limits().check_ttl(ttl) {
             Ok(ttl) => self.0.act(HolderCommand::Extend { ttl }),
             Err(error) => Pending::ready(Err(error)),
@@ -93,12 +99,14 @@ impl LeaseHandle {
 
     /// Stores a checkpoint as JSON. See [`Lease::checkpoint`](crate::Lease::checkpoint).
     pub fn checkpoint<T: Serialize + ?Sized>(&self, value: &T) -> Pending<Result<Ack, Error>> {
+        self.0.tick();
         let checkpoint = json_payload("checkpoint", value, self.limits().max_checkpoint);
         self.act_on(checkpoint.map(HolderCommand::Checkpoint))
     }
 
     /// Stores a checkpoint. See [`Lease::checkpoint_bytes`](crate::Lease::checkpoint_bytes).
     pub fn checkpoint_bytes(&self, bytes: &[u8]) -> Pending<Result<Ack, Error>> {
+        self.0.tick();
         let checkpoint = payload("checkpoint", bytes, self.limits().max_checkpoint);
         self.act_on(checkpoint.map(HolderCommand::Checkpoint))
     }
@@ -169,11 +177,6 @@ impl LeaseHandle {
 
     pub(super) fn complete_with(&self, result: Payload) -> Pending<Result<Ack, Error>> {
         self.0.act(HolderCommand::Complete(result, None))
-    }
-
-    /// Fails the work with a failure that the engine describes. No limit for callers applies.
-    pub(super) fn fail_for(&self, code: &'static str, detail: Option<&str>) -> Pending<Result<Ack, Error>> {
-        self.fail_by(Failure::new(code, detail))
     }
 
     /// Fails the work with a failure whose parts were checked by the caller.

@@ -1,36 +1,36 @@
 //! Runs a piece of work and stores its outcome.
 
 use std::any::Any;
-use std::fmt::Display;
-use std::future::poll_fn;
+use std::borrow::Cow;
+use std::future::{Future, poll_fn};
+use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_lite::{FutureExt, future};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::codes::{ERRORED, PANICKED, RESULT_REFUSED};
+use super::failure_class::{FailureClass, Kind, retry_after_by};
+use super::hooks::Hooks;
 use super::outcome::{Details, OnceError, Outcome};
+use super::reconcile::Reconciled;
 use crate::api::lease::Lease;
 use crate::api::within::Working;
 use crate::data::error::Error;
 use crate::data::error_kind::ErrorKind;
-use crate::data::payload::Payload;
+use crate::data::failure::Failure;
+use crate::data::record::GrantEnd;
 use crate::data::state::State;
 use crate::data::time::Monotonic;
-use crate::data::value::json_payload_that_reads_back;
+use crate::data::value::json_text_that_reads_back;
 use crate::rules::Ack;
+use crate::rules::settings::{OnFailed, check_error_code};
 use crate::run::context::Shared;
 use crate::sync::pending::{Pending, block_on};
-
-/// The error code of work that panicked.
-pub const PANICKED: &str = "panicked";
-/// The error code of work that returned an error.
-pub const ERRORED: &str = "error";
-/// The error code of work whose result could not be stored, because it was too large or would not
-/// read back.
-pub const RESULT_REFUSED: &str = "result_refused";
 
 /// The maximum size of the error detail that the engine records, in bytes.
 const MAX_DETAIL: usize = 4096;
@@ -39,54 +39,247 @@ const ATTEMPTS: u32 = 6;
 /// The pause after the first attempt. Doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
-type Panic = Box<dyn Any + Send>;
-type Delivered<T, E> = Result<Outcome<T>, OnceError<T, E>>;
+pub(super) type Panic = Box<dyn Any + Send>;
+pub(super) type Delivered<T, E> = Result<Outcome<T>, OnceError<T, E>>;
 
-/// Runs the work and stores its outcome.
-pub(super) fn run<T, E>(
-    engine: &Shared,
-    lease: &Lease,
-    waited: bool,
-    work: impl FnOnce(&Lease) -> Result<T, E>,
-) -> Delivered<T, E>
-where
-    T: Serialize + DeserializeOwned,
-    E: Display,
-{
-    let worked = guarded(lease, || work(lease));
-    block_on(deliver(engine, lease, worked, waited))
+/// Work that has to run under a lease.
+pub(super) struct Delivery<T, E> {
+    pub(super) lease: Held,
+    pub(super) waited: bool,
+    pub(super) hooks: Hooks<T, E>,
+    pub(super) on_failed: OnFailed,
 }
 
-/// Runs async work and stores its outcome. The work is dropped when the lease is lost.
-pub(super) async fn run_async<T, E>(
-    engine: &Shared,
-    lease: &Lease,
-    waited: bool,
-    work: impl AsyncFnOnce(&Lease) -> Result<T, E>,
-) -> Delivered<T, E>
+/// A lease that ends with the call, even if the work has kept a reference to it.
+pub(super) struct Held(Arc<Lease>);
+
+impl Held {
+    pub(super) fn new(lease: Lease) -> Self {
+        Self(Arc::new(lease))
+    }
+
+    /// Returns a reference for the work.
+    pub(super) fn share(&self) -> Arc<Lease> {
+        Arc::clone(&self.0)
+    }
+}
+
+impl Deref for Held {
+    type Target = Lease;
+
+    fn deref(&self) -> &Lease {
+        &self.0
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.give_up();
+    }
+}
+
+/// What the caller's code returned.
+enum Worked<T, E> {
+    /// The work ran.
+    Work(Result<T, E>),
+    /// The work did not run, because this is the result of an earlier holder.
+    Done(T),
+    /// It is not known whether an earlier holder did the work.
+    Unknown,
+    /// A reconcile function panicked.
+    LookPanicked(Panic),
+    Panicked(Panic),
+}
+
+impl<T, E> Delivery<T, E>
 where
     T: Serialize + DeserializeOwned,
-    E: Display,
+    E: Serialize + DeserializeOwned,
 {
-    // All of the caller's code runs inside: the call that creates the future, its polls, and its
-    // drop.
-    let raced = AssertUnwindSafe(async {
-        let mut work = pin!(async { Some(work(lease).await) });
-        let work = poll_fn(|context| {
-            let _working = Working::on(lease.handle());
-            work.as_mut().poll(context)
-        });
+    /// Runs the work and stores its outcome.
+    pub(super) fn run(&mut self, work: impl FnOnce(&Lease) -> Result<T, E>) -> Delivered<T, E> {
+        let worked = match block_on(self.look()) {
+            Some(worked) => worked,
+            None => match guarded(&self.lease, || work(&self.lease)) {
+                Ok(returned) => Worked::Work(returned),
+                Err(panic) => Worked::Panicked(panic),
+            },
+        };
+        block_on(self.deliver(worked))
+    }
+
+    /// Runs async work and stores its outcome. The work is dropped when the lease is lost.
+    pub(super) async fn run_future(&mut self, work: impl Future<Output = Result<T, E>>) -> Delivered<T, E> {
+        let lease = self.lease.share();
         let lost = async {
             lease.lost().await;
             None
         };
-        future::or(work, lost).await
-    });
-    match raced.catch_unwind().await {
-        Ok(None) => Err(OnceError::Lost(None)),
-        Ok(Some(worked)) => deliver(engine, lease, Ok(worked), waited).await,
-        Err(panic) => deliver(engine, lease, Err(panic), waited).await,
+        let worked = async {
+            if let Some(worked) = self.look().await {
+                return Some(worked);
+            }
+            Some(match working(&self.lease, work).await {
+                Ok(returned) => Worked::Work(returned),
+                Err(panic) => Worked::Panicked(panic),
+            })
+        };
+        match future::or(worked, lost).await {
+            Some(worked) => self.deliver(worked).await,
+            None => Err(OnceError::Lost(None)),
+        }
     }
+
+    /// Looks for the effect of an earlier holder whose lease has lapsed. Returns `None` if the work
+    /// has to run.
+    async fn look(&mut self) -> Option<Worked<T, E>> {
+        let lapsed = self.lease.previous_grant().is_some_and(|previous| previous.ended() == GrantEnd::Lapsed);
+        let look = self.hooks.reconcile.as_mut().filter(|_| lapsed)?;
+        let lease = self.lease.share();
+        Some(match working(&self.lease, async move { look(lease).await }).await {
+            Ok(Reconciled::NotDone) => return None,
+            Ok(Reconciled::Done(value)) => Worked::Done(value),
+            Ok(Reconciled::Unknown) => Worked::Unknown,
+            Err(panic) => Worked::LookPanicked(panic),
+        })
+    }
+
+    /// Stores the outcome.
+    async fn deliver(&mut self, worked: Worked<T, E>) -> Delivered<T, E> {
+        match worked {
+            Worked::Work(Ok(value)) => self.complete(value, false).await,
+            Worked::Done(value) => self.complete(value, true).await,
+            Worked::Work(Err(error)) => Err(self.fail(error).await),
+            Worked::Unknown => Err(self.leave_in_doubt(None).await),
+            Worked::LookPanicked(panic) => {
+                if let Err(error) = send(&self.lease, || self.lease.leave_in_doubt()).await {
+                    tracing::warn!(key = %self.lease.key(), %error, "the key could not be left in doubt");
+                }
+                resume_unwind(panic)
+            }
+            Worked::Panicked(panic) => Err(panicked(&self.lease, panic).await),
+        }
+    }
+
+    async fn complete(&mut self, value: T, reconciled: bool) -> Delivered<T, E> {
+        let limit = self.engine().settings.limits.max_result;
+        // Serialize and Deserialize are the caller's code too.
+        match guarded(&self.lease, || self.hooks.encode(&value, limit)) {
+            Ok(Ok(payload)) => match send(&self.lease, || self.lease.complete_with(payload.clone())).await {
+                Ok(ack) => Ok(self.outcome(value, ack, reconciled)),
+                Err(error) => Err(undelivered(Ok(value), error)),
+            },
+            Ok(Err(error)) => Err(self.refused(Ok(value), error).await),
+            Err(panic) => Err(self.panicked_with(value, panic).await),
+        }
+    }
+
+    async fn fail(&mut self, error: E) -> OnceError<T, E> {
+        match guarded(&self.lease, || self.failure(&error)) {
+            Ok(Made::Failure { code, detail, retry_after }) => {
+                let again = [retry_after, retry_after_by(self.on_failed, self.lease.attempt())];
+                let again = again.into_iter().flatten().min();
+                let failure = Failure::new(&code, Some(&detail));
+                let failure = match retry_after {
+                    Some(wait) => failure.retry_after(wait),
+                    None => failure,
+                };
+                let failed = || self.lease.fail_by(failure.clone());
+                match send(&self.lease, failed).await {
+                    // The work has failed the lease itself, with another code.
+                    Ok(_) | Err(Error::Finished { state: State::Failed }) => {
+                        OnceError::Work { error, is_replay: false, retry_after: again }
+                    }
+                    Err(problem) => undelivered(Err(error), problem),
+                }
+            }
+            Ok(Made::Released) => match send(&self.lease, || self.lease.release()).await {
+                Ok(_) => OnceError::Released(Err(error)),
+                Err(problem) => undelivered(Err(error), problem),
+            },
+            Ok(Made::InDoubt) => self.leave_in_doubt(Some(error)).await,
+            Ok(Made::Refused(problem)) => self.refused(Err(error), problem).await,
+            Err(panic) => self.panicked_with(error, panic).await,
+        }
+    }
+
+    /// Returns what to store for an error of the work.
+    fn failure(&self, error: &E) -> Made {
+        let FailureClass { kind, code } = self.hooks.class(error);
+        match kind {
+            Kind::Release => return Made::Released,
+            Kind::Unsure => return Made::InDoubt,
+            Kind::Keep | Kind::Retry(_) => {}
+        }
+        let limit = self.engine().settings.limits.max_error_detail;
+        let detail = match json_text_that_reads_back("error of the work", error, limit) {
+            Ok(detail) => detail,
+            Err(problem) => return Made::Refused(problem),
+        };
+        let code = code.unwrap_or(Cow::Borrowed(ERRORED));
+        let code = match check_error_code(&code) {
+            Ok(_) => code,
+            Err(error) => {
+                let key = self.lease.key();
+                tracing::warn!(%key, %error, "the code of a failure class is invalid, and {ERRORED:?} replaces it");
+                Cow::Borrowed(ERRORED)
+            }
+        };
+        Made::Failure { code, detail, retry_after: kind.retry_after(self.lease.attempt()) }
+    }
+
+    /// Stores that the outcome of the work cannot be stored. The work was done, and another run
+    /// would return the same.
+    async fn refused(&mut self, work: Result<T, E>, error: Error) -> OnceError<T, E> {
+        let failure = Failure::new(RESULT_REFUSED, Some(shorten(&error.to_string())));
+        let failed = || self.lease.fail_by(failure.clone());
+        match send(&self.lease, failed).await {
+            Ok(_) => OnceError::Refused { work, error },
+            Err(error) => undelivered(work, error),
+        }
+    }
+
+    async fn leave_in_doubt(&mut self, error: Option<E>) -> OnceError<T, E> {
+        match (send(&self.lease, || self.lease.leave_in_doubt()).await, error) {
+            (Ok(_), error) => OnceError::InDoubt { error, view: None },
+            (Err(problem), Some(error)) => undelivered(Err(error), problem),
+            (Err(Error::NotHolder { .. } | Error::NotFound), None) => OnceError::Lost(None),
+            (Err(problem), None) => OnceError::Engine(problem),
+        }
+    }
+
+    /// Stores that the caller's code for `value` panicked, and resumes the panic.
+    async fn panicked_with<V>(&mut self, value: V, panic: Panic) -> OnceError<T, E> {
+        // Dropped before the panic is resumed, because a second panic would abort the process.
+        let dropped = guarded(&self.lease, || drop(value));
+        let ended = panicked(&self.lease, panic).await;
+        drop(dropped);
+        ended
+    }
+
+    fn engine(&self) -> &Shared {
+        self.lease.engine()
+    }
+
+    fn outcome(&self, value: T, ack: Ack, reconciled: bool) -> Outcome<T> {
+        let details = Details {
+            replayed: false,
+            reconciled,
+            waited: self.waited,
+            late: ack.is_late(),
+            attempt: self.lease.attempt(),
+            after: self.lease.previous_grant().map(|previous| previous.ended()),
+        };
+        Outcome { value, details }
+    }
+}
+
+/// What to store for an error of the work.
+enum Made {
+    Failure { code: Cow<'static, str>, detail: String, retry_after: Option<Duration> },
+    Released,
+    InDoubt,
+    Refused(Error),
 }
 
 /// Runs the caller's code as part of the work of `lease`, and catches a panic.
@@ -97,74 +290,18 @@ fn guarded<R>(lease: &Lease, call: impl FnOnce() -> R) -> Result<R, Panic> {
     }))
 }
 
-/// Stores the outcome of the work.
-async fn deliver<T, E>(
-    engine: &Shared,
-    lease: &Lease,
-    worked: Result<Result<T, E>, Panic>,
-    waited: bool,
-) -> Delivered<T, E>
-where
-    T: Serialize + DeserializeOwned,
-    E: Display,
-{
-    let work = match worked {
-        Ok(work) => work,
-        Err(panic) => return Err(panicked(engine, lease, panic).await),
-    };
-    let limit = engine.settings.limits.max_result;
-    // Serialize, Deserialize and Display are the caller's code too.
-    let made = guarded(lease, || match &work {
-        Ok(value) => Made::of(json_payload_that_reads_back("result", value, limit)),
-        Err(error) => Made::Failure(error.to_string()),
+/// Runs the caller's future as part of the work of `lease`, and catches a panic. The future is
+/// dropped inside as well.
+async fn working<R>(lease: &Lease, call: impl Future<Output = R>) -> Result<R, Panic> {
+    let guarded = AssertUnwindSafe(async {
+        let mut call = pin!(call);
+        poll_fn(|context| {
+            let _working = Working::on(lease.handle());
+            call.as_mut().poll(context)
+        })
+        .await
     });
-    match (made, work) {
-        (Ok(Made::Result(payload)), Ok(value)) => {
-            match send(engine, || lease.complete_with(payload.clone())).await {
-                Ok(ack) => Ok(outcome(lease, value, ack, waited)),
-                Err(error) => Err(undelivered(Ok(value), error)),
-            }
-        }
-        // The work was done. Another run would produce the same result.
-        (Ok(Made::Refused(error)), Ok(value)) => {
-            Err(match fail(engine, lease, RESULT_REFUSED, Some(&error.to_string())).await {
-                Ok(_) => OnceError::Refused { value, error },
-                Err(error) => undelivered(Ok(value), error),
-            })
-        }
-        (Ok(Made::Failure(text)), Err(error)) => Err(match fail(engine, lease, ERRORED, Some(&text)).await {
-            // The work has failed the lease itself, with another code.
-            Ok(_) | Err(Error::Finished { state: State::Failed }) => OnceError::Work(error),
-            Err(problem) => undelivered(Err(error), problem),
-        }),
-        (Err(panic), work) => {
-            // Dropped before the panic is resumed, because a second panic would abort the process.
-            let dropped = guarded(lease, || drop(work));
-            let ended = panicked(engine, lease, panic).await;
-            drop(dropped);
-            Err(ended)
-        }
-        (Ok(_), work) => Err(undelivered(work, Error::unexpected())),
-    }
-}
-
-/// The outcome to store.
-enum Made {
-    Result(Payload),
-    Refused(Error),
-    Failure(String),
-}
-
-impl Made {
-    fn of(payload: Result<Payload, Error>) -> Self {
-        payload.map_or_else(Self::Refused, Self::Result)
-    }
-}
-
-fn outcome<T>(lease: &Lease, value: T, ack: Ack, waited: bool) -> Outcome<T> {
-    let after = lease.previous_grant().map(|previous| previous.ended());
-    let attempt = lease.attempt();
-    Outcome { value, details: Details { replayed: false, waited, late: ack.is_late(), attempt, after } }
+    guarded.catch_unwind().await
 }
 
 /// Returns the error for work whose outcome was not stored.
@@ -178,8 +315,8 @@ fn undelivered<T, E>(work: Result<T, E>, error: Error) -> OnceError<T, E> {
 }
 
 /// Stores that the caller's code panicked, and resumes the panic.
-async fn panicked<T, E>(engine: &Shared, lease: &Lease, panic: Panic) -> OnceError<T, E> {
-    match fail(engine, lease, PANICKED, None).await {
+async fn panicked<T, E>(lease: &Lease, panic: Panic) -> OnceError<T, E> {
+    match send(lease, || lease.fail_by(Failure::new(PANICKED, None))).await {
         // The work ended the lease itself before it panicked.
         Ok(_) | Err(Error::Finished { .. } | Error::Released) => {}
         Err(error) => {
@@ -189,23 +326,14 @@ async fn panicked<T, E>(engine: &Shared, lease: &Lease, panic: Panic) -> OnceErr
     resume_unwind(panic)
 }
 
-async fn fail(
-    engine: &Shared,
-    lease: &Lease,
-    code: &'static str,
-    detail: Option<&str>,
-) -> Result<Ack, Error> {
-    send(engine, || lease.fail_for(code, detail.map(shorten))).await
-}
-
 /// Sends an outcome, and retries while the store does not answer.
-async fn send(engine: &Shared, act: impl Fn() -> Pending<Result<Ack, Error>>) -> Result<Ack, Error> {
+async fn send(lease: &Lease, act: impl Fn() -> Pending<Result<Ack, Error>>) -> Result<Ack, Error> {
     let mut pause = FIRST_PAUSE;
     for _ in 1..ATTEMPTS {
         match act().await {
             Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Indeterminate) => {
                 let at = Monotonic::now().saturating_add(pause);
-                engine.background.leases.pause_until(at).await;
+                lease.engine().background.leases.pause_until(at).await;
                 pause *= 2;
             }
             answer => return answer,

@@ -1,7 +1,11 @@
 //! The outcome of a piece of work, as one caller gets it.
 
 use std::fmt;
+use std::time::Duration;
 
+use serde::de::DeserializeOwned;
+
+use super::codes::{PANICKED, RESULT_REFUSED};
 use crate::data::error::Error;
 use crate::data::record::GrantEnd;
 use crate::data::state::State;
@@ -16,9 +20,10 @@ pub struct Outcome<T> {
     pub(super) details: Details,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Details {
     pub(super) replayed: bool,
+    pub(super) reconciled: bool,
     pub(super) waited: bool,
     pub(super) late: bool,
     pub(super) attempt: u32,
@@ -33,19 +38,38 @@ pub(super) struct Details {
 /// `Debug` does not show the value.
 #[non_exhaustive]
 pub enum OnceError<T, E> {
-    /// The work ran in this call and returned this error. The failure is stored with the code
-    /// [`ERRORED`](crate::ERRORED), or the code that the work set itself, and is replayed to later
-    /// callers. The work runs again only if a caller's policy retries.
-    Work(E),
-    /// The work failed in an earlier call. It did not run in this call, and runs again only if a
-    /// caller's policy retries.
+    /// The work returned this error, in this call or in an earlier one.
+    #[non_exhaustive]
+    Work {
+        /// The error.
+        error: E,
+        /// Whether the work ran in another call. False for the caller whose work failed.
+        is_replay: bool,
+        /// The time after which a caller with the same policies may run the work again. `None` if
+        /// the failure is final.
+        retry_after: Option<Duration>,
+    },
+    /// The work failed in an earlier call without an error of type `E`: it panicked, its outcome
+    /// could not be stored, it failed its lease itself, or an operator decided so.
+    /// [`View::error_code`] returns the reason. The work did not run in this call, and runs again
+    /// only if a caller's policy retries.
     Failed(View),
     /// Another caller is still running the work, and the timeout has passed. The work did not run
     /// in this call.
     InProgress(View),
-    /// The last lease lapsed without an outcome, and the policy leaves the decision to an operator.
-    /// The work did not run in this call, and does not run again until the key is resolved.
-    InDoubt(View),
+    /// Nobody knows whether the work was done, and it does not run again until the key is resolved
+    /// by an operator or by a caller that [reconciles](crate::Once::reconcile).
+    ///
+    /// Either the work ran in this call and cannot know, or the last lease lapsed without an
+    /// outcome and this caller's policy is [`OnLapsed::InDoubt`](crate::OnLapsed::InDoubt).
+    #[non_exhaustive]
+    InDoubt {
+        /// The error of the work, if it ran in this call. Its class is
+        /// [`unsure`](crate::FailureClass::unsure).
+        error: Option<E>,
+        /// The state of the key, if the work did not run in this call.
+        view: Option<View>,
+    },
     /// The lease was lost while the work ran. Another caller may be running the work, or may have
     /// finished it. Contains what the work returned, which is discarded, or `None` for async work
     /// that was dropped before its end.
@@ -62,14 +86,14 @@ pub enum OnceError<T, E> {
         /// The value that the work returned, which is discarded.
         work: Result<T, E>,
     },
-    /// The result of the work is too large, or its JSON would not read back. The failure
+    /// The result or the error of the work is too large, or would not read back. The failure
     /// [`RESULT_REFUSED`](crate::RESULT_REFUSED) is stored instead and is replayed. The work runs
     /// again only if a caller's policy retries.
     #[non_exhaustive]
     Refused {
-        /// The value that the work returned.
-        value: T,
-        /// The reason for which the value was not stored.
+        /// What the work returned.
+        work: Result<T, E>,
+        /// The reason for which it was not stored.
         error: Error,
     },
     /// The work was done, but its outcome could not be stored, or the store's reply was lost. The
@@ -90,11 +114,29 @@ impl<T, E> OnceError<T, E> {
     /// Returns what the work returned, if it ran to its end in this call.
     pub fn into_work(self) -> Option<Result<T, E>> {
         match self {
-            Self::Work(error) => Some(Err(error)),
+            Self::Work { error, is_replay: false, .. } => Some(Err(error)),
+            Self::InDoubt { error, .. } => error.map(Err),
             Self::Lost(work) => work,
-            Self::Released(work) | Self::Overruled { work, .. } | Self::Unrecorded { work, .. } => Some(work),
-            Self::Refused { value, .. } => Some(Ok(value)),
-            Self::Failed(_) | Self::InProgress(_) | Self::InDoubt(_) | Self::Engine(_) => None,
+            Self::Released(work)
+            | Self::Overruled { work, .. }
+            | Self::Unrecorded { work, .. }
+            | Self::Refused { work, .. } => Some(work),
+            Self::Work { .. } | Self::Failed(_) | Self::InProgress(_) | Self::Engine(_) => None,
+        }
+    }
+
+    /// Returns the error for a key whose stored state is `view`, which is failed.
+    pub(super) fn of_failed(view: View) -> Self
+    where
+        E: DeserializeOwned,
+    {
+        // These have text as their detail, which another type could accept.
+        if matches!(view.error_code(), Some(PANICKED | RESULT_REFUSED)) {
+            return Self::Failed(view);
+        }
+        match view.failure() {
+            Ok(Some(error)) => Self::Work { error, is_replay: true, retry_after: view.retry_in() },
+            _ => Self::Failed(view),
         }
     }
 }
@@ -108,13 +150,18 @@ impl<T, E> From<Error> for OnceError<T, E> {
 impl<T, E: fmt::Display> fmt::Display for OnceError<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Work(error) => write!(f, "the work failed: {error}"),
+            Self::Work { error, is_replay: false, .. } => write!(f, "the work failed: {error}"),
+            Self::Work { error, .. } => write!(f, "the work failed before: {error}"),
             Self::Failed(view) => {
                 write!(f, "the work failed before, with code {:?}", view.error_code().unwrap_or_default())
             }
             Self::InProgress(_) => f.write_str("the work is still in progress elsewhere"),
-            Self::InDoubt(_) => f.write_str(
-                "the last lease lapsed without an outcome; check the effects of the work, then resolve the key",
+            Self::InDoubt { error: None, .. } => f.write_str(
+                "the last lease ended without an outcome; check the effects of the work, then resolve the key",
+            ),
+            Self::InDoubt { error: Some(error), .. } => write!(
+                f,
+                "the work failed and may have been done: {error}; check its effects, then resolve the key"
             ),
             Self::Lost(_) => {
                 f.write_str("the lease was lost while the work ran, so its outcome is discarded")
@@ -126,8 +173,11 @@ impl<T, E: fmt::Display> fmt::Display for OnceError<T, E> {
             Self::Overruled { state, .. } => {
                 write!(f, "the work was {state} with another outcome before it returned, and that one is final")
             }
-            Self::Refused { .. } => {
+            Self::Refused { work: Ok(_), .. } => {
                 f.write_str("the work was done, but its result cannot be stored; this failure is stored instead")
+            }
+            Self::Refused { work: Err(error), .. } => {
+                write!(f, "the work failed, but its error cannot be stored; this failure is stored instead: {error}")
             }
             Self::Unrecorded { work: Ok(_), .. } => {
                 f.write_str("the work was done, but its outcome could not be stored")
@@ -158,18 +208,25 @@ impl<T, E: fmt::Debug> fmt::Debug for OnceError<T, E> {
             Err(error) => format!("Err({error:?})"),
         };
         match self {
-            Self::Work(error) => f.debug_tuple("Work").field(error).finish(),
+            Self::Work { error, is_replay, retry_after } => f
+                .debug_struct("Work")
+                .field("error", error)
+                .field("is_replay", is_replay)
+                .field("retry_after", retry_after)
+                .finish(),
             Self::Failed(view) => f.debug_tuple("Failed").field(view).finish(),
             Self::InProgress(view) => f.debug_tuple("InProgress").field(view).finish(),
-            Self::InDoubt(view) => f.debug_tuple("InDoubt").field(view).finish(),
+            Self::InDoubt { error, view } => {
+                f.debug_struct("InDoubt").field("error", error).field("view", view).finish()
+            }
             Self::Lost(None) => f.write_str("Lost(None)"),
             Self::Lost(Some(work)) => write!(f, "Lost(Some({}))", shown(work)),
             Self::Released(work) => write!(f, "Released({})", shown(work)),
             Self::Overruled { state, work } => {
                 write!(f, "Overruled {{ state: {state:?}, work: {} }}", shown(work))
             }
-            Self::Refused { error, .. } => {
-                f.debug_struct("Refused").field("error", error).finish_non_exhaustive()
+            Self::Refused { work, error } => {
+                write!(f, "Refused {{ work: {}, error: {error:?} }}", shown(work))
             }
             Self::Unrecorded { work, error } => {
                 write!(f, "Unrecorded {{ work: {}, error: {error:?} }}", shown(work))
@@ -193,6 +250,12 @@ impl<T> Outcome<T> {
     /// Returns whether the work ran in another call, whose result this is.
     pub fn is_replay(&self) -> bool {
         self.details.replayed
+    }
+
+    /// Returns whether the value was found by the caller's [`reconcile`](crate::Once::reconcile)
+    /// function, so that the work did not run in this call.
+    pub fn is_reconciled(&self) -> bool {
+        self.details.reconciled
     }
 
     /// Returns whether this caller waited for a concurrent caller that ran the same work.

@@ -1,0 +1,64 @@
+//! A request with the types of its work.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::call::{Call, Obtained};
+use super::deliver::Delivery;
+use super::hooks::Hooks;
+use super::outcome::{OnceError, Outcome};
+use crate::data::time::Timestamp;
+use crate::run::context::Handle;
+
+pub(super) struct Request<T, E> {
+    pub(super) call: Call,
+    pub(super) hooks: Hooks<T, E>,
+}
+
+/// What follows from the state of the key.
+pub(super) enum Begun<T, E> {
+    /// The work has to run.
+    Work(Delivery<T, E>),
+    /// There is an outcome, or another reason not to run the work.
+    Stored(Result<Outcome<T>, OnceError<T, E>>),
+}
+
+impl<T, E> Request<T, E> {
+    pub(super) fn new(engine: &Arc<Handle>, key: &str) -> Self {
+        Self { call: Call::new(engine, key), hooks: Hooks::default() }
+    }
+
+    pub(super) fn debug(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct(name).field("call", &self.call).finish_non_exhaustive()
+    }
+}
+
+impl<T, E> Request<T, E>
+where
+    T: Serialize + DeserializeOwned,
+    E: Serialize + DeserializeOwned,
+{
+    /// Acquires the key. Without a lease, returns the stored outcome. A failure that can be retried
+    /// is waited for if there is a deadline.
+    pub(super) async fn begin(
+        &mut self,
+        deadline: Option<Timestamp>,
+    ) -> Result<Begun<T, E>, OnceError<T, E>> {
+        let call = &self.call;
+        Ok(match call.obtain(deadline).await? {
+            Obtained::Lease { lease, waited } => {
+                let (hooks, on_failed) = (std::mem::take(&mut self.hooks), call.on_failed);
+                Begun::Work(Delivery { lease, waited, hooks, on_failed })
+            }
+            Obtained::Completed { view, waited } => Begun::Stored(self.hooks.replay(&view, waited)),
+            Obtained::Failed(view) => Begun::Stored(Err(OnceError::of_failed(view))),
+            Obtained::InProgress(view) => Begun::Stored(Err(OnceError::InProgress(view))),
+            Obtained::InDoubt(view) => {
+                Begun::Stored(Err(OnceError::InDoubt { error: None, view: Some(view) }))
+            }
+        })
+    }
+}

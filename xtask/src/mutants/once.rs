@@ -1,0 +1,132 @@
+//! Faults of `once`: the storing of outcomes, the classes of failures, and reconciliation.
+
+use crate::mutants::list::{Mutant, Test};
+
+const DELIVER: &str = "crates/lessor-core/src/api/once/deliver.rs";
+const FAILURES: &[&str] = &["--test", "once_failures"];
+
+const fn core(target: &'static [&'static str], filter: &'static str) -> Test {
+    Test { package: "lessor-core", target, filter }
+}
+
+pub(crate) const ONCE: &[Mutant] = &[
+    Mutant {
+        name: "limits-lose-a-failure",
+        file: DELIVER,
+        find: "let failure = Failure::new(RESULT_REFUSED, Some(shorten(&error.to_string())));\n        let failed = || self.lease.fail_by(failure.clone());",
+        replace: "let detail = shorten(&error.to_string()).to_owned();\n        let failed = || self.lease.handle().fail_with(RESULT_REFUSED, &detail);",
+        test: core(&["--test", "once_outcomes"], "small_limits_lose_no_failure"),
+    },
+    Mutant {
+        name: "second-panic-ends-the-process",
+        file: DELIVER,
+        find: "let dropped = guarded(&self.lease, || drop(value));",
+        replace: "let dropped = value;",
+        test: core(&["--test", "once_panics"], "a_panic_anywhere_in_the_callers_code"),
+    },
+    Mutant {
+        name: "panic-before-the-future-is-not-stored",
+        file: "crates/lessor-core/src/api/once/run.rs",
+        find: "delivery.run_future(async move { work(&lease).await }).await",
+        replace: "let work = work(&lease);\n                delivery.run_future(work).await",
+        test: core(&["--test", "once_panics"], "a_panic_anywhere_in_async_work"),
+    },
+    Mutant {
+        name: "once-waits-for-itself",
+        file: "crates/lessor-core/src/api/within.rs",
+        find: "if is_own.unwrap_or(false) {",
+        replace: "if is_own.is_err() {",
+        test: core(&["--test", "once_outcomes"], "once_from_within_its_own_work"),
+    },
+    Mutant {
+        name: "once-is-never-late",
+        file: "crates/lessor-core/src/api/once/deliver.rs",
+        find: "late: ack.is_late()",
+        replace: "late: false",
+        test: core(&["--test", "once_outcomes"], "once_reports_a_late_outcome"),
+    },
+    Mutant {
+        name: "retryable-failure-is-final",
+        file: DELIVER,
+        find: "Some(wait) => failure.retry_after(wait),",
+        replace: "Some(_) => failure,",
+        test: core(FAILURES, "a_retryable_failure_is_replayed"),
+    },
+    Mutant {
+        name: "unsure-work-is-only-abandoned",
+        file: DELIVER,
+        find: "match (send(&self.lease, || self.lease.leave_in_doubt()).await, error) {",
+        replace: "match (send(&self.lease, || self.lease.abandon()).await, error) {",
+        test: core(FAILURES, "work_that_is_unsure"),
+    },
+    Mutant {
+        name: "reconcile-looks-without-a-crash",
+        file: DELIVER,
+        find: ".is_some_and(|previous| previous.ended() == GrantEnd::Lapsed)",
+        replace: ".is_some()",
+        test: core(FAILURES, "reconcile_decides_after_a_crash"),
+    },
+    Mutant {
+        name: "unknown-effect-is-repeated",
+        file: DELIVER,
+        find: "Ok(Reconciled::NotDone) => return None,",
+        replace: "Ok(Reconciled::NotDone | Reconciled::Unknown) => return None,",
+        test: core(FAILURES, "reconcile_decides_after_a_crash"),
+    },
+    Mutant {
+        name: "reconcile-is-skipped",
+        file: DELIVER,
+        find: "let look = self.hooks.reconcile.as_mut().filter(|_| lapsed)?;",
+        replace: "let look = self.hooks.reconcile.as_mut().filter(|_| lapsed && self.waited)?;",
+        test: core(FAILURES, "with_reconcile_the_effect_happens_once"),
+    },
+    Mutant {
+        name: "engines-detail-is-taken-for-the-works-error",
+        file: "crates/lessor-core/src/api/once/outcome.rs",
+        find: "matches!(view.error_code(), Some(PANICKED | RESULT_REFUSED))",
+        replace: "matches!(view.error_code(), Some(PANICKED))",
+        test: core(FAILURES, "a_failure_without_an_error_of_the_expected_type"),
+    },
+    Mutant {
+        name: "own-failure-is-not-retried",
+        file: "crates/lessor-core/src/api/once/retrying.rs",
+        find: "if now.saturating_add(*after) < deadline =>",
+        replace: "if now.saturating_add(*after) < deadline && after.is_zero() =>",
+        test: core(FAILURES, "retry_until_runs_the_work_again"),
+    },
+    Mutant {
+        name: "backoff-past-the-deadline-is-waited-for",
+        file: "crates/lessor-core/src/api/once/call.rs",
+        find: "deadline.is_some_and(|deadline| *at < deadline)",
+        replace: "deadline.is_none_or(|deadline| *at < deadline)",
+        test: core(FAILURES, "a_retryable_failure_is_replayed"),
+    },
+    Mutant {
+        name: "newer-result-is-read",
+        file: "crates/lessor-core/src/api/once/versioned.rs",
+        find: "Some(Envelope { version: found, .. }) if found > *version => {",
+        replace: "Some(Envelope { version: found, .. }) if found > *version + 1 => {",
+        test: core(&["--test", "once_codecs"], "a_result_that_cannot_be_upgraded"),
+    },
+    Mutant {
+        name: "lease-is-renewed-without-progress",
+        file: "crates/lessor-core/src/run/holders.rs",
+        find: "if now.saturating_since(since) <= progress.stall_after {",
+        replace: "if now.saturating_since(since) <= 9 * progress.stall_after {",
+        test: core(&["--test", "progress"], "a_lease_without_progress"),
+    },
+    Mutant {
+        name: "stalled-lease-is-never-renewed-again",
+        file: "crates/lessor-core/src/run/holders.rs",
+        find: "let since = grant.progressed_at().max(progress.granted_at);",
+        replace: "let since = if progress.stalled { progress.granted_at } else { grant.progressed_at().max(progress.granted_at) };",
+        test: core(&["--test", "progress"], "renewal_continues"),
+    },
+    Mutant {
+        name: "panic-of-detached-work-is-swallowed",
+        file: "crates/lessor-core/src/api/once/detached.rs",
+        find: "Ok(Err(panic)) => resume_unwind(panic),",
+        replace: "Ok(Err(_)) => (None, Err(OnceError::Lost(None))),",
+        test: core(&["--test", "once_detached"], "a_panic_of_detached_work"),
+    },
+];
