@@ -4,7 +4,7 @@ use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{Error, Expr, Ident, ItemFn, parse_quote};
+use syn::{Error, Ident, ItemFn, parse_quote};
 
 use crate::function::Function;
 use crate::options::Options;
@@ -26,9 +26,6 @@ fn guarded(options: TokenStream, item: TokenStream) -> Result<TokenStream, Error
     let Options { engine, key, fingerprint, name, lease, setters, with, lessor } = options;
     let Function { item: ItemFn { attrs, vis, mut sig, block, .. }, value, error, .. } = function;
     let name = name.unwrap_or_else(|| sig.ident.unraw().to_string());
-    sig.output = parse_quote! {
-        -> ::core::result::Result<#lessor::Outcome<#value>, #lessor::OnceError<#value, #error>>
-    };
 
     // The body does not see these names.
     let [on, made_key, once] = ["engine", "key", "once"].map(hidden);
@@ -54,15 +51,27 @@ fn guarded(options: TokenStream, item: TokenStream) -> Result<TokenStream, Error
     });
     let lease = lease.map_or_else(|| quote!(_), |lease| quote!(#lease));
     let work = quote!(|#lease: &#lessor::Lease| -> ::core::result::Result<#value, #error> #block);
+    // The compiler reports a wrong engine or a wrong type of the outcome at the names of the methods.
+    let begin = Ident::new("once", at(&engine));
+    let result = at(&sig.output);
     let run = match sig.asyncness {
-        Some(_) => quote!(#once.run_async(async #work).await),
-        None => quote!(#once.run(#work)),
+        Some(_) => {
+            let run = Ident::new("run_async", result);
+            quote!(#once.#run(async #work).await)
+        }
+        None => {
+            let run = Ident::new("run", result);
+            quote!(#once.#run(#work))
+        }
+    };
+    sig.output = parse_quote! {
+        -> ::core::result::Result<#lessor::Outcome<#value>, #lessor::OnceError<#value, #error>>
     };
     Ok(quote! {
         #(#attrs)* #vis #sig {
             let #made_key = #lessor::Key::of_call(#name, &[#(#key),*]);
             let #on = &(#engine);
-            let #once = #on.once(#made_key.as_str()) #(#setters)* #fingerprint;
+            let #once = #on.#begin(#made_key.as_str()) #(#setters)* #fingerprint;
             #with
             #run
         }
@@ -91,7 +100,7 @@ fn hidden(name: &str) -> Ident {
     Ident::new(name, Span::mixed_site())
 }
 
-/// Returns the place of an expression, for errors in generated code around it.
-fn at(part: &Expr) -> Span {
+/// Returns the place of an expression or a type, for errors in generated code around it.
+fn at(part: &impl Spanned) -> Span {
     Span::call_site().located_at(part.span())
 }

@@ -218,6 +218,24 @@ mod unusual {
         Ok((with(format!("{key}{text}{number}")), all))
     }
 
+    pub(super) struct Shared(pub(super) Engine);
+
+    impl Shared {
+        #[lessor::once(engine = self.0, key(names.len(), name.as_ref()))]
+        pub(super) fn appends<const N: u8, F>(
+            self: Arc<Self>,
+            names: &mut Vec<String>,
+            name: impl AsRef<str>,
+            length: F,
+        ) -> Result<usize, String>
+        where
+            F: Fn(&[String]) -> usize,
+        {
+            names.push(name.as_ref().to_owned());
+            Ok(length(names) + usize::from(N))
+        }
+    }
+
     #[lessor::once(engine = engine, key())]
     pub(super) fn r#match(engine: &Engine) -> Result<u8, String> {
         Ok(1)
@@ -232,6 +250,14 @@ fn the_body_can_consume_arguments_whatever_their_names_are() {
     let outcome: Outcome<(String, usize)> = lessor::block_on(call).unwrap();
     assert_eq!(outcome.into_value(), ("ko5".to_owned(), 2));
     assert_key(&engine, r#"unusual("k","o",1)"#);
+}
+
+#[test]
+fn the_body_can_change_what_an_argument_refers_to() {
+    let (shared, mut names) = (Arc::new(unusual::Shared(engine())), Vec::new());
+    let lengths = |names: &[String]| names.iter().map(String::len).sum();
+    let outcome = Arc::clone(&shared).appends::<3, _>(&mut names, "anna", lengths).unwrap();
+    assert_eq!((outcome.into_value(), names.len()), (7, 1));
 }
 
 #[test]
