@@ -23,9 +23,9 @@
 //! alice                                                                           writes
 //! ```
 //!
-//! [`MemoryFence::run`] and `FileFence::run` therefore run the effect while no other effect of the
-//! key can run. In a database the transaction does the same. Use `check` only if the effect is
-//! ordered by other means, such as a single thread.
+//! [`MemoryFence::run`], [`MemoryFence::run_async`] and `FileFence::run` therefore run the effect
+//! while no other effect of the key can run. In a database the transaction does the same. Use
+//! `check` only if the effect is ordered by other means, such as a single thread.
 //!
 //! # Forgetting keys
 //!

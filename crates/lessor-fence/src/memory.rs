@@ -62,6 +62,42 @@ impl MemoryFence {
         })
     }
 
+    /// Polls `effect` if the token is the highest of the key so far, or equal to it. The async form
+    /// of [`run`](Self::run), for any executor. Both can be used on one fence.
+    ///
+    /// ```
+    /// use lessor_fence::MemoryFence;
+    /// # futures_lite::future::block_on(async {
+    /// let fence = MemoryFence::new();
+    /// fence.run_async("report", 8_u64, async { println!("bob uploads") }).await?;
+    /// let refused = fence.run_async("report", 7_u64, async { println!("alice uploads") }).await;
+    /// assert_eq!(refused.unwrap_err().highest, 8);
+    /// # Ok::<(), lessor_fence::StaleToken>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`StaleToken`] if the fence has seen a higher token. The effect is not polled.
+    ///
+    /// # Cancellation safety
+    ///
+    /// Dropping the returned future drops the effect, and lets the next effect of the key run. The
+    /// token counts if the effect has been polled.
+    pub async fn run_async<T>(
+        &self,
+        key: &str,
+        token: impl Into<u64>,
+        effect: impl Future<Output = T>,
+    ) -> Result<T, StaleToken> {
+        let token = token.into();
+        let admitted = async {
+            self.admit(key, token)?;
+            Ok(effect.await)
+        };
+        self.turns.take_async(key, admitted).await
+    }
+
     /// Checks the token and remembers it, like [`run`](Self::run) with no effect. Waits for a
     /// running effect of the key.
     ///

@@ -1,12 +1,15 @@
 //! The fence in memory.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use futures_lite::future;
 use lessor_fence::MemoryFence;
 
 #[test]
@@ -59,6 +62,43 @@ fn an_effect_of_a_key_runs_while_no_other_effect_of_it_runs() {
         fence.run("a", 7_u64, earlier).unwrap();
     });
     assert_eq!(fence.highest("a"), Some(8));
+}
+
+#[test]
+fn an_async_effect_of_a_key_runs_while_no_other_effect_of_it_runs() {
+    let fence = MemoryFence::new();
+    let log = RefCell::new(Vec::new());
+    let effect = |name: &'static str| {
+        let log = &log;
+        async move {
+            log.borrow_mut().push((name, "begins"));
+            future::yield_now().await;
+            log.borrow_mut().push((name, "ends"));
+        }
+    };
+    future::block_on(async {
+        let mut alice = Box::pin(fence.run_async("a", 7_u64, effect("alice")));
+        let mut bob = Box::pin(fence.run_async("a", 8_u64, effect("bob")));
+        assert!(future::poll_once(&mut alice).await.is_none());
+        assert!(future::poll_once(&mut bob).await.is_none());
+        assert_eq!((alice.await, bob.await), (Ok(()), Ok(())));
+        assert_eq!(fence.run_async("a", 7_u64, effect("late")).await.unwrap_err().highest, 8);
+    });
+    let order = [("alice", "begins"), ("alice", "ends"), ("bob", "begins"), ("bob", "ends")];
+    assert_eq!(*log.borrow(), order);
+}
+
+/// The effect may have happened in part, so a former holder must not follow it.
+#[test]
+fn a_token_counts_although_its_async_effect_is_dropped() {
+    let fence = MemoryFence::new();
+    // Boxed as an effect that any executor can run.
+    let mut effect: Pin<Box<dyn Future<Output = _> + Send>> =
+        Box::pin(fence.run_async("a", 5_u64, future::pending::<()>()));
+    assert!(future::block_on(future::poll_once(&mut effect)).is_none());
+    drop(effect);
+    assert!(fence.check("a", 4_u64).is_err());
+    fence.check("a", 5_u64).unwrap();
 }
 
 #[test]

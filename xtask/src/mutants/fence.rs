@@ -29,9 +29,16 @@ pub(crate) const FENCE: &[Mutant] = &[
     Mutant {
         name: "fence-runs-effects-of-a-key-at-the-same-time",
         file: "crates/lessor-fence/src/turns.rs",
-        find: "let _held = turn.lock();",
-        replace: "drop(turn.lock());",
+        find: "let _held = place.lock.lock_blocking();",
+        replace: "drop(place.lock.lock_blocking());",
         test: fence(MEMORY, "an_effect_of_a_key_runs"),
+    },
+    Mutant {
+        name: "fence-polls-effects-of-a-key-at-the-same-time",
+        file: "crates/lessor-fence/src/turns.rs",
+        find: "let _held = place.lock.lock().await;",
+        replace: "drop(place.lock.lock().await);",
+        test: fence(MEMORY, "an_async_effect_of_a_key_runs"),
     },
     Mutant {
         name: "fence-accepts-before-the-sync",
