@@ -71,7 +71,9 @@ fn guarded(options: TokenStream, item: TokenStream) -> Result<TokenStream, Error
         #(#attrs)* #vis #sig {
             let #made_key = #lessor::Key::of_call(#name, &[#(#key),*]);
             let #on = &(#engine);
-            let #once = #on.#begin(#made_key.as_str()) #(#setters)* #fingerprint;
+            // The types are those of closures in the options.
+            let #once: #lessor::Once<#value, #error> = #on.#begin(#made_key.as_str());
+            let #once = #once #(#setters)* #fingerprint;
             #with
             #run
         }

@@ -9,8 +9,8 @@ use syn::{Error, Expr, ExprLit, ExprPath, Ident, Lit, Path, Token, parenthesized
 
 use crate::duration;
 
-const KNOWN: &str = "`engine`, `key`, `name`, `ttl`, `wait_timeout`, `holder`, `on_failed`, `on_lapsed`, \
-                     `fingerprint`, `lease`, `with` and `crate`";
+const KNOWN: &str = "`engine`, `key`, `name`, `fingerprint`, `ttl`, `wait_timeout`, `stall_after`, `holder`, \
+                     `on_failed`, `on_lapsed`, `classify`, `reconcile`, `lease`, `with` and `crate`";
 
 /// The options of one attribute.
 pub(crate) struct Options {
@@ -113,13 +113,15 @@ impl Read {
             "lease" => self.lease = Some(binding(&value.expr(&name, "lease = lease")?)?),
             "with" => self.with = Some(value.expr(&name, "with = |once| once.holder(\"worker-1\")")?),
             "crate" => self.lessor = Some(path(&value.expr(&name, "crate = ::lessor")?)?),
-            option @ ("ttl" | "wait_timeout") => {
+            option @ ("ttl" | "wait_timeout" | "stall_after") => {
                 let value = value.expr(&name, &format!("{option} = \"30s\""))?;
                 self.setters.push((name.clone(), duration::expression(option, &value)?));
             }
             "holder" => self.setter(name, value, "holder = \"worker-1\"")?,
             "on_failed" => self.setter(name, value, "on_failed = OnFailed::Replay")?,
             "on_lapsed" => self.setter(name, value, "on_lapsed = OnLapsed::InDoubt")?,
+            "classify" => self.setter(name, value, "classify = |error| FailureClass::keep()")?,
+            "reconcile" => self.setter(name, value, "reconcile = |lease| Reconciled::Unknown")?,
             unknown => {
                 let message = format!("there is no option `{unknown}`; the options are {KNOWN}");
                 return Err(Error::new(name.span(), message));

@@ -26,7 +26,8 @@
 ///
 /// The body becomes the work that is passed to [`Once::run`](crate::Once::run), or to
 /// [`Once::run_async`](crate::Once::run_async) in an `async` function. Errors, panics and
-/// cancellation are as documented there. `return` and `?` leave the body.
+/// cancellation are as documented there. `return` and `?` leave the body. Work that continues
+/// without its caller needs [`Once::run_detached`](crate::Once::run_detached).
 ///
 /// # Options
 ///
@@ -37,9 +38,12 @@
 /// | `name = "TEXT"` | the text before the arguments in the key | the function's name |
 /// | `ttl = "30s"` | [`Once::ttl`](crate::Once::ttl), as a text or as a `Duration` | as there |
 /// | `wait_timeout = "5s"` | [`Once::wait_timeout`](crate::Once::wait_timeout), likewise | as there |
+/// | `stall_after = "1m"` | [`Once::stall_after`](crate::Once::stall_after), likewise | as there |
 /// | `holder = EXPR` | [`Once::holder`](crate::Once::holder) | as there |
 /// | `on_failed = EXPR` | [`Once::on_failed`](crate::Once::on_failed) | as there |
 /// | `on_lapsed = EXPR` | [`Once::on_lapsed`](crate::Once::on_lapsed) | as there |
+/// | `classify = FUNCTION` | [`Once::classify`](crate::Once::classify), such as `\|error\| FailureClass::keep()` | as there |
+/// | `reconcile = FUNCTION` | [`Once::reconcile`](crate::Once::reconcile) | none |
 /// | `fingerprint(PART, …)` | the arguments that must be equal in all calls with the same key. Another value is refused with [`Error::FingerprintMismatch`](crate::Error::FingerprintMismatch). See [`Once::fingerprint`](crate::Once::fingerprint) | none |
 /// | `lease = NAME` | the name under which the body can use the [`Lease`](crate::Lease) | none |
 /// | `with = FUNCTION` | changes the request, such as `\|once\| once.metadata(&info)` | none |

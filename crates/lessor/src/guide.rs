@@ -23,6 +23,7 @@ macro_rules! links {
         "
 [design]: crate::guide::design
 [exactly-once]: crate::guide::exactly_once
+[failures]: crate::guide::failures
 [fencing]: crate::guide::fencing
 [guarantees]: crate::guide::guarantees
 [testing]: crate::guide::testing
@@ -31,8 +32,8 @@ macro_rules! links {
 [`Lease::keep_alive`]: crate::Lease::keep_alive
 [`Lease::token`]: crate::Lease::token
 [`OnLapsed::InDoubt`]: crate::OnLapsed::InDoubt
-[`OnLapsed::Reconcile`]: crate::OnLapsed::Reconcile
 [`OnLapsed::TakeOver`]: crate::OnLapsed::TakeOver
+[`Once::reconcile`]: crate::Once::reconcile
 [`lessor::fence`]: crate::fence
 [`Faults`]: https://docs.rs/lessor-testkit/latest/lessor_testkit/struct.Faults.html
 [`crash_everywhere`]: https://docs.rs/lessor-testkit/latest/lessor_testkit/fn.crash_everywhere.html

@@ -8,7 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use lessor::{Backoff, Engine, Key, KeyPart, OnFailed, OnLapsed, OnceError, Outcome, PartWriter};
+use lessor::{
+    Backoff, Engine, FailureClass, Key, KeyPart, OnFailed, OnLapsed, OnceError, Outcome, PartWriter,
+    Reconciled,
+};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -171,6 +174,33 @@ fn the_options_of_a_method_reach_its_request() {
     drop(held);
     payments.engine.wait_for(key, Duration::from_secs(60)).wait().unwrap();
     assert!(matches!(pay(), Err(OnceError::InDoubt { .. })));
+}
+
+#[lessor::once(
+    engine = engine,
+    key(id),
+    stall_after = "1h",
+    classify = |error| if error.0.is_empty() { FailureClass::release() } else { FailureClass::keep() },
+    reconcile = move |_lease| if is_done { Reconciled::Done(0) } else { Reconciled::NotDone },
+)]
+fn send(engine: &Engine, id: u32, is_done: bool, work: Result<u32, String>) -> Result<u32, Declined> {
+    work.map_err(Declined)
+}
+
+#[test]
+fn errors_are_classified_and_a_lapsed_lease_is_reconciled_by_functions_in_the_options() {
+    let engine = engine();
+    assert!(send(&engine, 1, false, Err(String::new())).is_err());
+    assert_eq!(send(&engine, 1, false, Ok(7)).unwrap().into_value(), 7);
+    assert!(send(&engine, 2, false, Err("declined".to_owned())).is_err());
+    assert!(send(&engine, 2, false, Ok(7)).is_err());
+
+    for (id, is_done, value) in [(3, true, 0), (4, false, 7)] {
+        let key = Key::of_call("send", &[&id]);
+        drop(engine.acquire(&key).wait().unwrap());
+        engine.wait_for(&key, Duration::from_secs(60)).wait().unwrap();
+        assert_eq!(send(&engine, id, is_done, Ok(7)).unwrap().into_value(), value);
+    }
 }
 
 #[test]
