@@ -13,6 +13,8 @@
 //! ```
 
 mod command;
+mod history;
+pub(crate) mod keep;
 pub(crate) mod settings;
 mod transition;
 
@@ -21,9 +23,10 @@ use std::time::Duration;
 use crate::data::error::Error;
 use crate::data::lease_id::LeaseId;
 use crate::data::payload::result_hash;
-use crate::data::record::{Body, GrantEnd, Record, Stage, Token};
+use crate::data::record::{Body, GrantEnd, Record, Stage};
 use crate::data::state::State;
 use crate::data::time::Timestamp;
+use crate::data::token::Token;
 use crate::data::view::View;
 use crate::data::write::Window;
 use crate::rules::settings::OnLapsed;
@@ -31,14 +34,14 @@ use crate::rules::settings::OnLapsed;
 pub use command::{
     Ack, Acquire, AcquireOptions, Answer, Command, Decision, HolderCommand, Resolution, Write,
 };
+pub use keep::Keep;
 pub(crate) use transition::Transition;
 use transition::{Change, Grant, Mutation, ack};
 
-/// Decides `command` on `record` at `now`. Finished, released and abandoned records stay readable
-/// for `retention`.
+/// Decides `command` on `record` at `now`. `keep` is the retention, or a [`Keep`].
 #[must_use]
-pub fn decide(record: Option<&Record>, command: &Command, now: Timestamp, retention: Duration) -> Decision {
-    evaluate(record, command, now, retention, None).on_a_copy(record)
+pub fn decide(record: Option<&Record>, command: &Command, now: Timestamp, keep: impl Into<Keep>) -> Decision {
+    evaluate(record, command, now, keep.into(), None).on_a_copy(record)
 }
 
 /// Decides `command` on `record` at `now`, without applying the change yet. A grant without an
@@ -47,10 +50,10 @@ pub(crate) fn evaluate<'a>(
     record: Option<&Record>,
     command: &'a Command,
     now: Timestamp,
-    retention: Duration,
+    keep: Keep,
     floor: Option<Token>,
 ) -> Transition<'a> {
-    let evaluation = Evaluation { floor, ..Evaluation::new(record, now, retention) };
+    let evaluation = Evaluation { floor, ..Evaluation::new(record, now, keep) };
     match (command, evaluation.kept()) {
         (Command::Acquire(request), _) => evaluation.acquire(request),
         (Command::Holder(lease_id, act), _) => evaluation.act(lease_id, act),
@@ -67,10 +70,10 @@ pub(crate) fn evaluate_acquire<'a>(
     record: Option<&Record>,
     request: &'a Acquire,
     now: Timestamp,
-    retention: Duration,
+    keep: Keep,
     floor: Option<Token>,
 ) -> Transition<'a> {
-    Evaluation { floor, ..Evaluation::new(record, now, retention) }.acquire(request)
+    Evaluation { floor, ..Evaluation::new(record, now, keep) }.acquire(request)
 }
 
 /// Decides a holder's command. See [`evaluate`].
@@ -80,9 +83,9 @@ pub(crate) fn evaluate_holder<'a>(
     lease_id: &LeaseId,
     act: &'a HolderCommand,
     now: Timestamp,
-    retention: Duration,
+    keep: Keep,
 ) -> Transition<'a> {
-    Evaluation::new(record, now, retention).act(lease_id, act)
+    Evaluation::new(record, now, keep).act(lease_id, act)
 }
 
 /// Returns the answer to an acquire if it needs no write and returns no lease, and the time that
@@ -93,8 +96,8 @@ pub(crate) fn answer_to_acquire(
     request: &Acquire,
     now: Timestamp,
 ) -> Option<Result<(KeyStatus, Timestamp), Error>> {
-    // The retention matters only for writes.
-    let evaluation = Evaluation::new(Some(record), now, Duration::ZERO);
+    // What records keep matters only for writes.
+    let evaluation = Evaluation::new(Some(record), now, Keep::new(Duration::ZERO, 0));
     match evaluation.admission(request) {
         Admission::Stands(standing, _) => Some(Ok((standing, evaluation.now))),
         Admission::Mismatch => Some(Err(Error::FingerprintMismatch)),
@@ -152,18 +155,18 @@ enum Admission<'a> {
 struct Evaluation<'a> {
     record: Option<&'a Record>,
     now: Timestamp,
-    retention: Duration,
+    keep: Keep,
     /// The highest purged token.
     floor: Option<Token>,
 }
 
 impl<'a> Evaluation<'a> {
     #[inline]
-    fn new(record: Option<&'a Record>, now: Timestamp, retention: Duration) -> Self {
+    fn new(record: Option<&'a Record>, now: Timestamp, keep: Keep) -> Self {
         // The clock may have been read before the record was written. Time within a record never
         // runs backwards.
         let now = record.map_or(now, |record| record.body().not_before(now));
-        Self { record, now, retention, floor: None }
+        Self { record, now, keep, floor: None }
     }
 
     /// Returns the record, unless its retention has ended.
@@ -238,7 +241,7 @@ impl<'a> Evaluation<'a> {
         };
         let not_before = (not_before > Timestamp::EPOCH).then_some(not_before);
         let window = Window { not_before, not_after };
-        let keep_until = expires_at.saturating_add(self.retention);
+        let keep_until = self.keep.until(expires_at);
         let grant = Grant { request, token, expires_at, keep_until, now: self.now, window };
         match after {
             None => Transition::Begin(grant),
@@ -306,7 +309,7 @@ impl<'a> Evaluation<'a> {
     fn resolve<'c>(&self, kept: &Record, resolution: &'c Resolution, force: bool) -> Transition<'c> {
         match kept.body().stage {
             Stage::InProgress if !kept.body().is_live(self.now) => {
-                self.write(kept, Mutation::outcome(resolution))
+                self.write(kept, Mutation::Resolve(resolution))
             }
             // If the lease lapses before the write, nobody has to be superseded.
             Stage::InProgress if force => self.write_while_live(kept, Mutation::Overrule(resolution)),
@@ -344,7 +347,7 @@ impl<'a> Evaluation<'a> {
 
     #[inline]
     fn change<'c>(&self, edit: Mutation<'c>, window: Window) -> Transition<'c> {
-        Transition::Change(Change { edit, now: self.now, retention: self.retention, window })
+        Transition::Change(Change { edit, now: self.now, keep: self.keep, window })
     }
 
     fn unchanged<'c>(&self, body: &Body) -> Transition<'c> {

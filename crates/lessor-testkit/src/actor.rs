@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use lessor_core::rules::Ack;
 use lessor_core::{Acquisition, Engine, Error, Fingerprint, Lease, LeaseHandle, LeaseId, View};
 
+use crate::chronicle::{Item, item};
 use crate::model::{AcquireArgs, Answer, KeyView, Op, Refusal, Resolution};
 
 /// Executes operations through one engine, and keeps the granted leases.
@@ -49,6 +50,12 @@ impl Actor {
             | Op::LeaveInDoubt { id } => self.act(key, id, op, by_id),
         };
         answer.unwrap_or_else(|error| Answer::Refused(refusal(error)))
+    }
+
+    /// Returns the history of the key.
+    pub(crate) fn history(&self, key: &str) -> Vec<Item> {
+        let view = self.engine.status(key).wait().ok().flatten();
+        view.map(|view| view.history().iter().map(item).collect()).unwrap_or_default()
     }
 
     fn acquire(&mut self, key: &str, ask: &AcquireArgs) -> Result<Answer, Error> {

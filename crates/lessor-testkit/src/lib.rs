@@ -50,6 +50,7 @@
 //! | `LESSOR_PATIENCE` | seconds after which a wake-up counts as lost | 60 |
 
 mod actor;
+mod chronicle;
 mod clock;
 pub mod conformance;
 mod crash;

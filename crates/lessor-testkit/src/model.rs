@@ -5,8 +5,10 @@
 
 use std::time::Duration;
 
-use lessor_core::{GrantEnd, LeaseId, OnFailed, OnLapsed, State, Timestamp};
+use lessor_core::{EndedBy, GrantEnd, HistoryKind, LeaseId, OnFailed, OnLapsed, State, Timestamp};
 use sha2::{Digest, Sha256};
+
+use crate::chronicle::{Chronicle, Item};
 
 /// An operation on one key, with its arguments.
 #[derive(Clone, Debug, PartialEq)]
@@ -187,6 +189,7 @@ struct Entry {
     /// True if an operator has superseded the holder.
     overruled: bool,
     former: Option<(GrantEnd, Option<String>)>,
+    chronicle: Chronicle,
 }
 
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -221,6 +224,12 @@ impl Model {
                 Some(entry) => entry.act(op, now),
             },
         }
+    }
+
+    /// Returns the entries of the history at `now`.
+    pub(crate) fn history(&self, now: Timestamp) -> Vec<Item> {
+        let kept = self.record.as_ref().filter(|entry| now < self.kept_until(entry));
+        kept.map(|entry| entry.chronicle.items(&entry.ends(now))).unwrap_or_default()
     }
 
     /// The retention begins at the record's end, or at the end of the lease if there is no outcome,
@@ -287,12 +296,18 @@ impl Model {
         let before = self.record.take();
         let token = now.as_micros().max(self.last_token.unwrap_or(0) + 1);
         self.last_token = Some(token);
+        let attempt = before.as_ref().map_or(1, |entry| entry.attempt + 1);
+        let mut chronicle = Chronicle::new(attempt, token, ask.holder.clone(), now);
+        if let Some(entry) = &before {
+            chronicle = entry.chronicle.clone().followed_by(&entry.ends(now), chronicle);
+        }
         let entry = Entry {
+            chronicle,
             phase: Phase::InProgress,
             id: ask.id,
             token,
             version: before.as_ref().map_or(1, |entry| entry.version + 1),
-            attempt: before.as_ref().map_or(1, |entry| entry.attempt + 1),
+            attempt,
             first_seen_at: before.as_ref().map_or(now, |entry| entry.first_seen_at),
             expires_at: now.saturating_add(ask.ttl),
             ended_at: now,
@@ -332,6 +347,8 @@ impl Model {
             }
             Phase::InProgress => {
                 entry.overruled = entry.is_live(now);
+                entry.chronicle.by =
+                    if entry.overruled { EndedBy::OperatorByForce } else { EndedBy::Operator };
                 match verdict {
                     Resolution::Completed(result) => entry.complete(result.to_string().as_bytes(), None, now),
                     Resolution::Failed(code) => entry.fail(code, None, now),
@@ -357,6 +374,22 @@ impl Entry {
         Answer::Acquired { token: self.token, attempt: self.attempt, resent, checkpoint, former }
     }
 
+    /// Returns how the last grant has ended, if it has.
+    fn ends(&self, now: Timestamp) -> Vec<(HistoryKind, Timestamp)> {
+        let outcome = |kind| vec![(kind, self.ended_at)];
+        match self.phase {
+            Phase::Completed => outcome(HistoryKind::Completed),
+            Phase::Failed => outcome(HistoryKind::Failed),
+            Phase::Released => outcome(HistoryKind::Released),
+            Phase::InProgress if self.is_live(now) => vec![],
+            Phase::InProgress if self.in_doubt_since.is_some() => {
+                vec![(HistoryKind::LeftInDoubt, self.expires_at)]
+            }
+            Phase::InProgress if self.chronicle.abandoned => vec![(HistoryKind::Abandoned, self.expires_at)],
+            Phase::InProgress => vec![(HistoryKind::Lapsed, self.expires_at)],
+        }
+    }
+
     fn done(&self, late: bool, repeated: bool) -> Answer {
         Answer::Done { version: self.version, expires_at: self.expires_at, late, repeated }
     }
@@ -377,11 +410,13 @@ impl Entry {
                 Answer::Refused(Refusal::Lapsed)
             }
             Op::Extend { ttl, .. } if in_progress => {
+                self.chronicle.renew(now, self.expires_at.saturating_since(now));
                 self.expires_at = self.expires_at.max(now.saturating_add(*ttl));
                 self.version += 1;
                 self.done(false, false)
             }
             Op::Checkpoint { bytes, .. } if in_progress => {
+                self.chronicle.checkpoint(now);
                 self.checkpoint = Some(bytes.clone());
                 self.version += 1;
                 self.done(false, false)
@@ -394,6 +429,7 @@ impl Entry {
             }
             Op::Release { .. } if in_progress => self.release(now),
             Op::Abandon { .. } if self.is_live(now) => {
+                self.chronicle.abandoned = true;
                 self.expires_at = now;
                 self.version += 1;
                 self.done(false, false)

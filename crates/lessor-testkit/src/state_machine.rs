@@ -238,7 +238,12 @@ impl Run {
         for key in 0..KEYS {
             let model = self.models.get_mut(usize::from(key)).ok_or("no such key")?;
             let expected = model.apply(&Op::Status, now);
+            let history = model.history(now);
             for actor in &mut self.actors {
+                let seen = actor.history(&name(key));
+                if seen != history {
+                    return Err(format!("the history is\n{seen:?}\nbut the model expects\n{history:?}"));
+                }
                 let answer = actor.perform(&name(key), &Op::Status, true);
                 if answer != expected {
                     return Err(format!("observers see\n{answer:?}\nbut the model expects\n{expected:?}"));

@@ -270,9 +270,8 @@ impl<'a> AcquireRequest<'a> {
             Report::Written(record, now) => written = Some((record.clone(), now)),
             report => answer = finish.rare(report, &mut granted),
         };
-        let retention = shared.settings.limits.retention;
-        let mut operation =
-            Operation::acquire(&***shared, retention, text, &mut key, acquire, chosen, &mut sink);
+        let keep = shared.keep;
+        let mut operation = Operation::acquire(&***shared, keep, text, &mut key, acquire, chosen, &mut sink);
         match shared.store.execute(&mut operation) {
             Execution::Done(_) => match granted {
                 Some(granted) => {
@@ -367,7 +366,7 @@ impl Finish {
     fn rare(self, report: Report<'_>, granted: &mut Option<Granted>) -> Option<Result<Acquisition, Error>> {
         match report {
             Report::Answer(Answer::Resent(record)) => {
-                *granted = Some(Granted::of(record.body()));
+                *granted = Some(Granted::of_earlier(record.body()));
                 // With an id that the engine generated, no other caller can have received the
                 // grant.
                 self.chosen.then(|| Err(Error::unexpected()))
@@ -405,7 +404,7 @@ impl Finish {
             Err(error) => return Err(self.refusal(error)),
         };
         let held = (key, record.body().lease_id);
-        let granted = Granted::of(record.body());
+        let granted = Granted::of_earlier(record.body());
         Ok(Acquisition::Acquired(Lease::granted(Arc::clone(shared), held, self.ttl, granted, resent)))
     }
 

@@ -19,7 +19,7 @@ use crate::data::store_error::StoreError;
 use crate::data::time::Timestamp;
 use crate::data::view::View;
 use crate::rules::settings::Settings;
-use crate::rules::{Ack, Answer, Command};
+use crate::rules::{Ack, Answer, Command, Keep};
 use crate::run::abandoned::AbandonQueue;
 use crate::run::background::Background;
 use crate::run::clock::EngineClock;
@@ -100,8 +100,18 @@ impl Engine {
         let watches = Watches::new(&store, &clock, &background, &settings);
         let closed = AtomicBool::new(false);
         let abandoned = AbandonQueue::default();
-        let shared =
-            Arc::new(Shared { store, settings, lease_ids, clock, watches, background, abandoned, closed });
+        let keep = Keep::new(settings.limits.retention, settings.limits.max_history);
+        let shared = Arc::new(Shared {
+            store,
+            settings,
+            keep,
+            lease_ids,
+            clock,
+            watches,
+            background,
+            abandoned,
+            closed,
+        });
         tasks::start(&shared);
         shared.store.subscribe(ChangeNotifier::new(&shared));
         let handles = Handles::new(&shared);

@@ -23,6 +23,7 @@
 //!    9 former grant     1 byte: how it ended (0 lapsed, 1 released, 2 failed)
 //!   10 former holder    length, UTF-8
 //!   11 skippable fields of the record
+//!        tag 1: the history, see `past.rs`
 //!   12 skippable fields of the grant
 //!        tag 1: the wait before a retry of failed work: varint, µs since done_at
 //!   13 in doubt         empty: the last holder could not know whether the work was done
@@ -45,20 +46,20 @@
 //!
 //! All other changes, such as another stage, need another format version.
 
-mod bytes;
-mod error;
 mod skippable;
 
-use bytes::{Reader, Writer};
-pub use error::{DecodeError, FORMAT_VERSION};
 use skippable::Skippable;
 
+use crate::data::bytes::{Reader, Writer};
+use crate::data::decode_error::{DecodeError, FORMAT_VERSION};
 use crate::data::failure::Failure;
 use crate::data::fingerprint::Fingerprint;
 use crate::data::lease_id::LeaseId;
+use crate::data::past;
 use crate::data::payload::Payload;
-use crate::data::record::{Body, GrantEnd, Record, RecordHeader, Stage, Token, Version};
+use crate::data::record::{Body, GrantEnd, Record, RecordHeader, Stage};
 use crate::data::time::Timestamp;
+use crate::data::token::{Token, Version};
 
 const DONE_AT: u64 = 1;
 const RESULT: u64 = 1 << 1;
@@ -120,6 +121,7 @@ fn encode(body: &Body, bytes: &mut Vec<u8>) {
     let failure = attributes.failure.as_ref();
     let detail = failure.and_then(|failure| failure.detail.as_deref());
     let retry_after = failure.and_then(|failure| failure.retry_after);
+    let history = past::encode(body.trace(), body.past(), body.first_seen_at);
     let former_holder = attributes.previous_holder.as_deref();
     let done = has_done_at(body.stage);
     let present = [
@@ -134,7 +136,7 @@ fn encode(body: &Body, bytes: &mut Vec<u8>) {
         (detail.is_some(), ERROR_DETAIL),
         (body.previous_end.is_some(), FORMER),
         (former_holder.is_some(), FORMER_HOLDER),
-        (attributes.of_record.is_some(), OF_RECORD),
+        (attributes.of_record.is_some() || history.is_some(), OF_RECORD),
         (attributes.of_grant.is_some() || retry_after.is_some(), OF_GRANT),
         (attributes.in_doubt, IN_DOUBT),
     ]
@@ -174,7 +176,7 @@ fn encode(body: &Body, bytes: &mut Vec<u8>) {
         out.tag(&ENDED, end);
     }
     out.text(former_holder);
-    skippable::write(&mut out, None, attributes.of_record.as_deref());
+    skippable::write(&mut out, history.as_deref(), attributes.of_record.as_deref());
     let retry_after = retry_after.map(|micros| {
         let mut content = Vec::new();
         Writer(&mut content).varint(micros);
@@ -287,8 +289,8 @@ fn decode(bytes: &[u8]) -> Result<Body, DecodeError> {
     let detail = if has(ERROR_DETAIL) { Some(input.text()?) } else { None };
     let ended = if has(FORMER) { Some(input.tag(&ENDED)?) } else { None };
     let former_holder = if has(FORMER_HOLDER) { Some(input.text()?) } else { None };
-    let of_record = if has(OF_RECORD) { Some(Skippable::read(&mut input, false)?) } else { None };
-    let of_grant = if has(OF_GRANT) { Some(Skippable::read(&mut input, true)?) } else { None };
+    let of_record = if has(OF_RECORD) { Some(Skippable::read(&mut input)?) } else { None };
+    let of_grant = if has(OF_GRANT) { Some(Skippable::read(&mut input)?) } else { None };
     if !input.is_at_end() {
         return Err(input.damaged("bytes left over"));
     }
@@ -297,6 +299,11 @@ fn decode(bytes: &[u8]) -> Result<Body, DecodeError> {
         return Err(input.damaged("fields do not fit the stage"));
     }
     let retry_after = retry_after.map(read_retry_after).transpose()?;
+    let history = of_record.as_ref().and_then(|fields| fields.known);
+    let history = history.map(|history| past::decode(history, first_seen_at)).transpose()?;
+    if history.is_some() && stage == Stage::Forgotten {
+        return Err(input.damaged("fields do not fit the stage"));
+    }
     let failure = code.map(|code| Failure { code, detail, retry_after });
     let mut body = Body {
         version,
@@ -322,6 +329,9 @@ fn decode(bytes: &[u8]) -> Result<Body, DecodeError> {
     body.set_grant(acquired_at, token);
     if let Some(result) = result {
         body.set_result(&result);
+    }
+    if let Some((trace, past)) = history {
+        body.set_history(trace, past);
     }
     Ok(body)
 }

@@ -6,9 +6,9 @@ use crate::data::cause::Cause;
 use crate::data::error_kind::ErrorKind;
 use crate::data::key::KeyError;
 use crate::data::lease_id::LeaseIdError;
-use crate::data::record::Token;
 use crate::data::state::State;
 use crate::data::store_error::StoreError;
+use crate::data::token::Token;
 
 /// The reason for which an operation was refused or failed.
 ///

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use crate::data::inline::Inline;
 use crate::data::lease_id::LeaseId;
-use crate::data::record::{Attributes, Body, GrantEnd, PreviousGrant, Record, Token, Version};
+use crate::data::record::{Attributes, Body, GrantEnd, PreviousGrant, Record};
 use crate::data::time::Timestamp;
+use crate::data::token::{Token, Version};
+use crate::data::trace::{FormerPart, Trace};
 
 /// The data that a holder keeps about its grant: a record in progress without its lease id and
 /// result.
@@ -19,11 +22,20 @@ pub(crate) struct Granted {
     previous_end: Option<GrantEnd>,
     keep_until: Timestamp,
     attributes: Option<Arc<Attributes>>,
+    /// The former grant in the trace.
+    former: FormerPart,
+    /// True if the record is that of the grant, without later renewals or checkpoints.
+    is_as_granted: bool,
 }
 
 impl Granted {
+    /// Returns the data of a grant that has just been made.
     #[inline]
     pub(crate) fn of(body: &Body) -> Self {
+        let mut former = FormerPart::default();
+        if let Some(trace) = body.inline.trace() {
+            former = trace.former_part();
+        }
         Self {
             token: body.token(),
             expires_at: body.expires_at,
@@ -34,7 +46,21 @@ impl Granted {
             previous_end: body.previous_end,
             keep_until: body.keep_until,
             attributes: body.attributes.clone(),
+            former,
+            is_as_granted: true,
         }
+    }
+
+    /// Returns the data of a grant whose holder may have changed the record since.
+    pub(crate) fn of_earlier(body: &Body) -> Self {
+        let is_as_granted = body.inline.trace().is_none_or(Trace::is_only_former);
+        Self { is_as_granted, ..Self::of(body) }
+    }
+
+    /// Returns whether [`record`](Self::record) returns the record that this was made of. False if
+    /// the holder has changed the record since the grant.
+    pub(crate) fn is_as_granted(&self) -> bool {
+        self.is_as_granted
     }
 
     pub(crate) fn attributes(&self) -> Option<&Attributes> {
@@ -57,6 +83,9 @@ impl Granted {
             ..Body::in_progress(lease_id, self.first_seen_at, self.attempt)
         };
         body.set_grant(self.acquired_at, self.token);
+        if let Some(trace) = Trace::of_former_part(self.former) {
+            body.inline = Inline::trace_of(trace);
+        }
         Record::new(body)
     }
 }

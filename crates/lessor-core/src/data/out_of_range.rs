@@ -25,8 +25,8 @@ impl OutOfRange {
 mod tests {
     use std::error::Error;
 
-    use crate::data::record::Token;
     use crate::data::time::Timestamp;
+    use crate::data::token::Token;
 
     #[test]
     fn p12_numbers_from_2_pow_53_on_are_refused_with_an_error() {

@@ -64,46 +64,6 @@ impl fmt::Debug for Payload {
     }
 }
 
-/// The place for a short result in a record. Longer results are attributes.
-#[derive(Clone, Copy, PartialEq)]
-#[repr(C)]
-pub(crate) struct ShortResult {
-    /// [`NONE`](Self::NONE) if there is no short result.
-    length: u8,
-    bytes: [u8; ShortResult::CAPACITY],
-}
-
-impl ShortResult {
-    /// The largest length for which a record has no padding.
-    const CAPACITY: usize = 64;
-    const NONE: u8 = u8::MAX;
-
-    #[inline]
-    pub(crate) const fn none() -> Self {
-        Self { length: Self::NONE, bytes: [0; Self::CAPACITY] }
-    }
-
-    /// Returns `None` if the bytes do not fit.
-    #[inline]
-    pub(crate) fn new(bytes: &[u8]) -> Option<Self> {
-        let mut short = Self::none();
-        short.bytes.get_mut(..bytes.len())?.copy_from_slice(bytes);
-        short.length = u8::try_from(bytes.len()).ok()?;
-        Some(short)
-    }
-
-    /// Returns a copy on the heap. `None` if there is no short result.
-    #[inline]
-    pub(crate) fn boxed(&self) -> Option<Box<Self>> {
-        (self.length != Self::NONE).then(|| Box::new(*self))
-    }
-
-    #[inline]
-    pub(crate) fn get(&self) -> Option<&[u8]> {
-        self.bytes.get(..usize::from(self.length))
-    }
-}
-
 /// Returns the hash of a result: the caller's own, or else the SHA-256 in hex.
 pub(crate) fn result_hash(bytes: &[u8], own: Option<&str>) -> String {
     own.map_or_else(|| hex(&sha256(bytes)), str::to_owned)
@@ -118,13 +78,7 @@ mod tests {
         for length in 0..200 {
             let bytes: Vec<u8> = (0..length).collect();
             assert_eq!(Payload::new(&bytes).bytes(), bytes);
-            let short = ShortResult::new(&bytes);
-            assert_eq!(short.is_some(), bytes.len() <= ShortResult::CAPACITY, "{length} bytes");
-            if let Some(short) = short {
-                assert_eq!(short.get(), Some(&bytes[..]));
-            }
         }
-        assert_eq!(ShortResult::none().get(), None);
         assert_eq!(Payload::new(&vec![7; 1 << 20]).bytes(), vec![7; 1 << 20]);
     }
 }

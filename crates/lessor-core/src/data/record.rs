@@ -4,91 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::data::failure::Failure;
 use crate::data::fingerprint::Fingerprint;
+use crate::data::inline::Inline;
 use crate::data::lease_id::LeaseId;
-use crate::data::out_of_range::OutOfRange;
-use crate::data::payload::{Payload, ShortResult, result_hash};
+use crate::data::past::StoredHistory;
+use crate::data::payload::{Payload, result_hash};
 use crate::data::time::Timestamp;
-
-/// A fencing token. Tokens rise strictly over all grants of a key, across expiry, release, purge,
-/// restart and fail-over.
-///
-/// Send the token with every effect, so that a resource which remembers the highest token can
-/// reject a superseded holder. Tokens are below 2^53, so JSON numbers represent them exactly.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "u64", into = "u64")]
-pub struct Token(u64);
-
-impl Token {
-    /// The largest possible token.
-    pub const MAX: Self = Self(Timestamp::MAX.as_micros());
-
-    /// Returns the token with this number, or `None` from 2^53 on.
-    #[must_use]
-    pub const fn from_u64(token: u64) -> Option<Self> {
-        if token <= Self::MAX.0 { Some(Self(token)) } else { None }
-    }
-
-    /// Returns `max(now in µs, previous + 1)`. Since clocks never run backwards, this rises even if
-    /// the previous record was purged or lost. Without a previous token, 0 is assumed, which is
-    /// never granted. Returns `None` once the numbers are used up, in the year 2255.
-    pub(crate) fn after(previous: Option<Self>, now: Timestamp) -> Option<Self> {
-        Self::from_u64(now.as_micros().max(previous.map_or(0, |token| token.0) + 1))
-    }
-
-    /// Returns the token as a number, for comparisons.
-    #[must_use]
-    pub const fn as_u64(self) -> u64 {
-        self.0
-    }
-}
-
-impl From<Token> for u64 {
-    fn from(token: Token) -> Self {
-        token.0
-    }
-}
-
-impl TryFrom<u64> for Token {
-    type Error = OutOfRange;
-    fn try_from(token: u64) -> Result<Self, OutOfRange> {
-        Self::from_u64(token).ok_or(OutOfRange::new("token", token))
-    }
-}
-
-impl fmt::Display for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
-
-/// The number of a change of a key's record, counted from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
-pub struct Version(pub(crate) u64);
-
-impl Version {
-    pub(crate) const FIRST: Self = Self(1);
-
-    pub(crate) const fn next(self) -> Self {
-        Self(self.0.saturating_add(1))
-    }
-
-    /// Returns the version as a number.
-    #[must_use]
-    pub const fn as_u64(self) -> u64 {
-        self.0
-    }
-}
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
+use crate::data::token::{Token, Version};
+use crate::data::trace::Trace;
 
 /// The stored stage of a record. An in-progress record is live or lapsed, depending on the time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -152,8 +76,8 @@ pub(crate) struct Body {
     /// The token minus the time of the grant in µs, which is usually 0. [`APART`] if the token is
     /// an attribute.
     pub(crate) token_lead: u8,
-    /// The result, if it is short.
-    pub(crate) short_result: ShortResult,
+    /// The result, if it is short, or else the trace, if there is one.
+    pub(crate) inline: Inline,
 }
 
 #[derive(Clone, Default, PartialEq)]
@@ -173,6 +97,8 @@ pub(crate) struct Attributes {
     pub(crate) previous_holder: Option<Box<str>>,
     /// True if the holder of a lapsed lease could not know whether the work was done.
     pub(crate) in_doubt: bool,
+    /// What happened to the record before the last grant, and during it.
+    pub(crate) history: Option<Box<StoredHistory>>,
     /// Encoded fields that only a newer library knows. Kept until the record ends.
     pub(crate) of_record: Option<Box<[u8]>>,
     /// Encoded fields that only a newer library knows. Kept until the next grant.
@@ -180,6 +106,15 @@ pub(crate) struct Attributes {
 }
 
 const APART: u8 = u8::MAX;
+
+/// Returns the token of a grant at `acquired_at`, from its lead or from the attributes.
+#[inline]
+pub(crate) fn token(acquired_at: Timestamp, lead: u8, attributes: Option<&Attributes>) -> Token {
+    match lead {
+        APART => attributes.and_then(|attributes| attributes.token).unwrap_or(Token::MAX),
+        lead => Token(acquired_at.as_micros() + u64::from(lead)),
+    }
+}
 
 /// The previous grant of a key, and how it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -250,7 +185,7 @@ impl Record {
             && (this.first_seen_at, this.acquired_at, this.expires_at)
                 == (other.first_seen_at, other.acquired_at, other.expires_at)
             && this.previous_end == other.previous_end
-            && this.short_result == other.short_result
+            && this.inline == other.inline
             && this.attributes == other.attributes
     }
 
@@ -443,6 +378,7 @@ impl Body {
             failure: None,
             previous_holder: None,
             in_doubt: false,
+            history: None,
             of_record: None,
             of_grant: None,
         };
@@ -471,17 +407,20 @@ impl Body {
             stage: Stage::InProgress,
             previous_end: None,
             token_lead: 0,
-            short_result: ShortResult::none(),
+            inline: Inline::none(),
             attributes: None,
         }
     }
 
     #[inline]
     pub(crate) fn token(&self) -> Token {
-        match self.token_lead {
-            APART => self.attributes().token.unwrap_or(Token::MAX),
-            lead => Token(self.acquired_at.as_micros() + u64::from(lead)),
-        }
+        token(self.acquired_at, self.token_lead, self.attributes.as_deref())
+    }
+
+    /// Returns the token minus the time of the grant in µs, if it is small.
+    #[inline]
+    pub(crate) fn near_token_lead(&self) -> Option<u8> {
+        (self.token_lead != APART).then_some(self.token_lead)
     }
 
     /// Sets the time of the grant and its token, which is not below that time. The attributes must
@@ -507,6 +446,35 @@ impl Body {
         self.attributes().failure.as_ref().and_then(|failure| failure.retry_at(self.done_at))
     }
 
+    /// Returns the trace, if there is one.
+    pub(crate) fn trace(&self) -> Option<&Trace> {
+        match self.stage {
+            Stage::Completed => {
+                self.attributes().history.as_deref().and_then(|history| history.trace.as_ref())
+            }
+            _ => self.inline.trace(),
+        }
+    }
+
+    /// Returns the encoded history of the grants before the former one.
+    pub(crate) fn past(&self) -> &[u8] {
+        self.attributes().history.as_deref().map(|history| &*history.past).unwrap_or_default()
+    }
+
+    /// Sets what [`trace`](Self::trace) and [`past`](Self::past) return. The stage must be set
+    /// before.
+    pub(crate) fn set_history(&mut self, trace: Option<Trace>, past: Box<[u8]>) {
+        let beside_a_result = trace.filter(|_| self.stage == Stage::Completed);
+        if let (Some(trace), None) = (trace, beside_a_result) {
+            self.inline = Inline::trace_of(trace);
+        }
+        let stored = StoredHistory { trace: beside_a_result, past };
+        let history = (stored != StoredHistory::default()).then(|| Box::new(stored));
+        if history.is_some() || self.attributes().history.is_some() {
+            self.edit_attributes(|attributes| attributes.history = history);
+        }
+    }
+
     /// Removes all attributes except the token.
     pub(crate) fn clear_attributes(&mut self) {
         let token = self.attributes().token;
@@ -516,14 +484,15 @@ impl Body {
     /// Returns the result's bytes. `None` unless completed.
     #[inline]
     pub(crate) fn result(&self) -> Option<&[u8]> {
-        self.short_result.get().or_else(|| self.attributes().long_result.as_deref().map(Payload::bytes))
+        self.inline.result().or_else(|| self.attributes().long_result.as_deref().map(Payload::bytes))
     }
 
     #[inline]
     pub(crate) fn set_result(&mut self, result: &Payload) {
-        match ShortResult::new(result.bytes()) {
-            Some(short) => self.short_result = short,
+        match Inline::result_of(result.bytes()) {
+            Some(short) => self.inline = short,
             None => {
+                self.inline = Inline::none();
                 self.edit_attributes(|attributes| attributes.long_result = Some(Box::new(result.clone())));
             }
         }

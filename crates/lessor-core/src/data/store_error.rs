@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use crate::data::cause::Cause;
-use crate::data::codec::DecodeError;
+use crate::data::decode_error::DecodeError;
 use crate::data::error_kind::ErrorKind;
 
 /// An error of a store. Each variant states whether a write has happened.

@@ -47,6 +47,11 @@ impl Timestamp {
         self.checked_add(by).unwrap_or(Self::MAX)
     }
 
+    #[inline]
+    pub(crate) fn saturating_add_micros(self, micros: u64) -> Self {
+        self.0.checked_add(micros).and_then(Self::from_micros).unwrap_or(Self::MAX)
+    }
+
     /// Returns the time `by` earlier, or the epoch if that is later.
     #[must_use]
     pub fn saturating_sub(self, by: Duration) -> Self {

@@ -9,11 +9,16 @@ use serde::de::DeserializeOwned;
 use serde::{Serialize, Serializer};
 
 use crate::data::error::Error;
-use crate::data::payload::{Payload, ShortResult, result_hash};
-use crate::data::record::{Attributes, Body, Record, Stage, Version};
+use crate::data::history::{EndedBy, GrantHistory, HistoryEntry, HistoryKind};
+use crate::data::inline::Inline;
+use crate::data::past::grants;
+use crate::data::payload::{Payload, result_hash};
+use crate::data::record::{Attributes, Body, Record, Stage, token};
 use crate::data::snapshot::Snapshot;
 use crate::data::state::State;
 use crate::data::time::Timestamp;
+use crate::data::token::Version;
+use crate::data::trace::{Ending, Trace};
 
 /// The maximum of [`View::retry_after`].
 pub(crate) const MAX_RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -46,15 +51,17 @@ const MAX_RETRY_MICROS: Micros = match NonZeroU64::new(5_000_000) {
 #[derive(Clone)]
 pub struct View {
     state: State,
+    token_lead: u8,
     attempt: u32,
     version: Version,
     first_seen_at: Timestamp,
-    /// The epoch unless completed or failed.
-    done_at: Timestamp,
+    /// The end of the lease, or the time of the outcome or the release.
+    ended_at: Timestamp,
     /// The remaining time of a live lease, or the time until a failed key may be acquired.
     left: Option<Micros>,
+    acquired_at: Timestamp,
     /// Boxed, because a view is moved often.
-    short_result: Option<Box<ShortResult>>,
+    inline: Option<Box<Inline>>,
     attributes: Option<Arc<Attributes>>,
 }
 
@@ -103,9 +110,11 @@ impl View {
             attempt: body.attempt,
             version: body.version,
             first_seen_at: body.first_seen_at,
-            done_at: body.done_at,
+            ended_at: if body.stage == Stage::InProgress { body.expires_at } else { body.done_at },
             left: wait,
-            short_result: body.short_result.boxed(),
+            token_lead: body.token_lead,
+            acquired_at: body.acquired_at,
+            inline: body.inline.boxed(),
             attributes: body.attributes.clone(),
         }
     }
@@ -175,7 +184,7 @@ impl View {
     /// Returns the time at which the work was completed or failed. `None` if it was not.
     #[must_use]
     pub fn done_at(&self) -> Option<Timestamp> {
-        self.is_finished().then_some(self.done_at)
+        self.is_finished().then_some(self.ended_at)
     }
 
     /// Returns the holder's own hash of the result, or else the result's SHA-256 in hex. `None`
@@ -236,7 +245,84 @@ impl View {
     #[must_use]
     pub fn result_bytes(&self) -> Option<&[u8]> {
         let long = || self.extra(|attributes| attributes.long_result.as_deref()).map(Payload::bytes);
-        self.short_result.as_ref().and_then(|short| short.get()).or_else(long)
+        self.inline.as_ref().and_then(|inline| inline.result()).or_else(long)
+    }
+
+    /// Returns what happened to the record lately, in the order of time. The last grant has an entry
+    /// each for its beginning, its renewals, its checkpoints and its end. As much of earlier grants
+    /// is kept as [`Limits::max_history`](field@crate::Limits::max_history) allows.
+    ///
+    /// The history is written with the changes that it tells of. A release that does not know it
+    /// keeps it, and adds nothing. A key that was forgotten has none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use lessor_core::{Acquisition, Engine, HistoryKind};
+    /// use lessor_memory::MemoryStore;
+    ///
+    /// let engine = Engine::new(Arc::new(MemoryStore::new()))?;
+    /// for _ in 0..2 {
+    ///     let Acquisition::Acquired(lease) = engine.acquire("invoice:42").wait()? else {
+    ///         unreachable!("nobody has the lease");
+    ///     };
+    ///     lease.release().wait()?;
+    /// }
+    /// let view = engine.status("invoice:42").wait()?.expect("the key has a record");
+    /// let kinds: Vec<HistoryKind> = view.history().iter().map(|entry| entry.kind()).collect();
+    /// let both = [HistoryKind::Granted, HistoryKind::Released];
+    /// assert_eq!(kinds, [both, both].concat());
+    /// # Ok::<(), lessor_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn history(&self) -> Vec<HistoryEntry> {
+        let mut entries = Vec::new();
+        let stored = self.extra(|attributes| attributes.history.as_deref());
+        let past = stored.map(|stored| &*stored.past).unwrap_or_default();
+        for grant in grants(past, self.first_seen_at).filter_map(Result::ok) {
+            grant.list(&mut entries);
+        }
+        let trace = match self.state {
+            State::Completed => stored.and_then(|stored| stored.trace.as_ref()),
+            _ => self.inline.as_deref().and_then(Inline::trace),
+        };
+        if let Some(former) = trace.and_then(Trace::former) {
+            let label = self.extra(|attributes| attributes.previous_holder.as_deref());
+            let label = label.filter(|_| former.precedes(self.attempt));
+            if let Some(grant) = former.history(label) {
+                grant.list(&mut entries);
+            }
+        }
+        self.last_grant(trace.filter(|trace| trace.attempt() == self.attempt)).list(&mut entries);
+        entries
+    }
+
+    fn last_grant(&self, trace: Option<&Trace>) -> GrantHistory<'_> {
+        let ending = trace.map_or(Ending::NONE, Trace::ending);
+        let lapse = match ending.how() {
+            _ if self.state != State::Lapsed => None,
+            _ if self.is_in_doubt() => Some(HistoryKind::LeftInDoubt),
+            Ending::ABANDONED => Some(HistoryKind::Abandoned),
+            _ => Some(HistoryKind::Lapsed),
+        };
+        let outcome = match self.state {
+            State::Completed => Some(HistoryKind::Completed),
+            State::Failed => Some(HistoryKind::Failed),
+            State::Released => Some(HistoryKind::Released),
+            State::InProgress | State::Lapsed => None,
+        };
+        GrantHistory {
+            attempt: self.attempt,
+            token: token(self.acquired_at, self.token_lead, self.attributes.as_deref()),
+            granted_at: self.acquired_at,
+            holder: self.holder(),
+            renewals: trace.and_then(Trace::renewals),
+            checkpoints: trace.and_then(Trace::checkpoints),
+            lapse: lapse.map(|kind| (kind, self.ended_at)),
+            outcome: outcome.map(|kind| (kind, self.ended_at, EndedBy::of(ending))),
+        }
     }
 
     /// Returns the result as the value that was stored.
@@ -289,6 +375,7 @@ impl Serialize for View {
             retry_after: Option<f64>,
             holder: Option<&'a str>,
             metadata: Option<serde_json::Value>,
+            history: Vec<HistoryEntry>,
         }
         Shown {
             state: self.state,
@@ -303,6 +390,7 @@ impl Serialize for View {
             retry_after: self.retry_after().map(|after| after.as_secs_f64()),
             holder: self.holder(),
             metadata: self.metadata().map_err(serde::ser::Error::custom)?,
+            history: self.history(),
         }
         .serialize(serializer)
     }

@@ -1,7 +1,8 @@
 //! Conditional writes of records.
 
-use super::record::{Record, Token};
+use super::record::Record;
 use super::time::Timestamp;
+use super::token::Token;
 
 /// A write, and the conditions under which a store performs it.
 #[derive(Clone, Copy, Debug)]

@@ -9,6 +9,7 @@ use crate::data::failure::Failure;
 use crate::data::time::Timestamp;
 use crate::data::value::{check_size, json_value};
 use crate::data::view::MAX_RETRY_AFTER;
+use crate::rules::keep::Keep;
 
 /// The settings of an engine: the limits of its leases and records, the schedule of its background
 /// work, and the label of its holders.
@@ -77,6 +78,10 @@ pub struct Limits {
     pub max_checkpoint: usize,
     /// The maximum size of metadata, in bytes of JSON. 0 allows none. Default: 2048.
     pub max_metadata: usize,
+    /// The maximum number of entries of a record's history, from 0 to 64. Below 7, nothing is kept
+    /// about grants before the last one. With 0, only what follows from the record's other fields.
+    /// Default: 16.
+    pub max_history: u8,
 }
 
 /// The schedule of an engine's background work.
@@ -105,6 +110,7 @@ impl Default for Limits {
             max_error_detail: 1 << 20,
             max_checkpoint: 1 << 20,
             max_metadata: 2048,
+            max_history: Keep::HISTORY,
         }
     }
 }
@@ -160,6 +166,7 @@ setters!(limits: Limits {
     max_error_detail: usize,
     max_checkpoint: usize,
     max_metadata: usize,
+    max_history: u8,
 });
 
 setters!(schedule: Schedule {
@@ -170,6 +177,8 @@ setters!(schedule: Schedule {
 const MIN_TTL: Duration = Duration::from_millis(1);
 /// The maximum of all durations, about ten years, so that sums with timestamps stay in range.
 const MAX_DURATION: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
+/// The maximum number of entries of a history.
+const MAX_HISTORY: u8 = 64;
 /// The maximum length of a holder's label, in bytes.
 const MAX_HOLDER: usize = 1024;
 /// The maximum length of a result hash, in characters.
@@ -219,6 +228,10 @@ impl Limits {
             ("retention", self.retention, MAX_DURATION),
         ] {
             check_duration(what, value, most)?;
+        }
+        if self.max_history > MAX_HISTORY {
+            let reason = format!("{} is more than {MAX_HISTORY}", self.max_history);
+            return Err(Error::invalid("max_history", reason));
         }
         if self.max_result == 0 {
             let reason = "with 0 bytes no work could be completed; allow at least 1";
@@ -418,6 +431,7 @@ mod tests {
             ("default_ttl", Settings::new().default_ttl(Duration::MAX)),
             ("poll_every", Settings::new().poll_every(Duration::from_secs(6))),
             ("purge_every", Settings::new().purge_every(Duration::ZERO)),
+            ("max_history", Settings::new().max_history(65)),
         ] {
             let error = settings.validate().unwrap_err();
             assert!(error.to_string().contains(name), "{error}");

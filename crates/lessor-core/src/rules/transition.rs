@@ -1,14 +1,17 @@
 //! The changes of a record after a decision, on a copy of the record or in place.
 
-use std::time::Duration;
-
 use super::command::{Ack, Acquire, Answer, Decision, Resolution, Write};
+use super::history;
+use super::keep::Keep;
 use crate::data::error::Error;
 use crate::data::failure::Failure;
+use crate::data::inline::Inline;
 use crate::data::lease_id::LeaseId;
-use crate::data::payload::{Payload, ShortResult};
-use crate::data::record::{Body, GrantEnd, Record, Stage, Token};
+use crate::data::payload::Payload;
+use crate::data::record::{Body, GrantEnd, Record, Stage};
 use crate::data::time::Timestamp;
+use crate::data::token::Token;
+use crate::data::trace::Ending;
 use crate::data::write::Window;
 
 /// A decision whose change has not been applied yet.
@@ -33,7 +36,7 @@ pub(crate) struct Grant<'a> {
 pub(crate) struct Change<'a> {
     pub(super) edit: Mutation<'a>,
     pub(super) now: Timestamp,
-    pub(super) retention: Duration,
+    pub(super) keep: Keep,
     pub(crate) window: Window,
 }
 
@@ -48,20 +51,11 @@ pub(super) enum Mutation<'a> {
     Release,
     Abandon,
     Doubt,
+    /// An operator's outcome of a lapsed grant.
+    Resolve(&'a Resolution),
     /// An operator's outcome of a live grant, whose holder is superseded.
     Overrule(&'a Resolution),
     Forget,
-}
-
-impl<'a> Mutation<'a> {
-    /// Returns the change that gives the record the outcome of `resolution`.
-    pub(super) fn outcome(resolution: &'a Resolution) -> Self {
-        match resolution {
-            Resolution::Completed(result, hash) => Self::Complete(result, hash.as_deref()),
-            Resolution::Failed(failure) => Self::Fail(failure),
-            Resolution::Released => Self::Release,
-        }
-    }
 }
 
 impl Transition<'_> {
@@ -98,7 +92,8 @@ impl Grant<'_> {
         body
     }
 
-    fn again(&self, next: &mut Body, ended: GrantEnd) {
+    fn again(&self, next: &mut Body, ended: GrantEnd, keep: Keep) {
+        history::on_grant(next, ended, keep.history());
         let (request, options) = (self.request, self.request.options());
         next.lease_id = request.lease_id;
         next.expires_at = self.expires_at;
@@ -126,7 +121,11 @@ impl Change<'_> {
     fn is_outcome(&self) -> bool {
         matches!(
             self.edit,
-            Mutation::Complete(..) | Mutation::Fail(_) | Mutation::Release | Mutation::Overrule(_)
+            Mutation::Complete(..)
+                | Mutation::Fail(_)
+                | Mutation::Release
+                | Mutation::Resolve(_)
+                | Mutation::Overrule(_)
         )
     }
 
@@ -136,25 +135,37 @@ impl Change<'_> {
         next.version = next.version.next();
         match &self.edit {
             Mutation::Again(grant, ended) => {
-                grant.again(next, *ended);
+                grant.again(next, *ended, self.keep);
                 return Answer::Granted;
             }
             Mutation::Extend { until } => {
+                if self.keep.history() > 0 {
+                    let left = next.expires_at.as_micros().saturating_sub(self.now.as_micros());
+                    next.inline.trace_mut().renew(next.attempt, left, self.now);
+                }
                 next.expires_at = next.expires_at.max(*until);
-                next.keep_until = next.expires_at.saturating_add(self.retention);
+                next.keep_until = self.keep.until(next.expires_at);
             }
             Mutation::Checkpoint(payload) => {
+                if self.keep.history() > 0 {
+                    next.inline.trace_mut().checkpoint(next.attempt, self.now);
+                }
                 next.edit_attributes(|attributes| attributes.checkpoint = Some(Box::new((*payload).clone())));
             }
             Mutation::Complete(result, hash) => self.complete(next, result, *hash),
             Mutation::Fail(failure) => self.fail(next, failure),
             Mutation::Release => self.finish(next, Stage::Released),
             Mutation::Abandon => {
+                self.end(next, Ending::ABANDONED);
                 next.expires_at = self.now;
-                next.keep_until = self.now.saturating_add(self.retention);
+                next.keep_until = self.keep.until(self.now);
             }
             Mutation::Doubt => self.doubt(next),
-            Mutation::Overrule(resolution) => self.overrule(next, resolution),
+            Mutation::Resolve(resolution) => self.resolve(next, resolution, Ending::OPERATOR),
+            Mutation::Overrule(resolution) => {
+                next.lease_id = NOBODY;
+                self.resolve(next, resolution, Ending::FORCED);
+            }
             Mutation::Forget => {
                 forget(next);
                 return Answer::Forgotten(true);
@@ -163,9 +174,20 @@ impl Change<'_> {
         ack(next, false)
     }
 
+    /// Adds to the history what the stage does not say about the end of the grant.
+    fn end(&self, next: &mut Body, ending: Ending) {
+        if self.keep.history() > 0 {
+            next.inline.trace_mut().end(next.attempt, ending);
+        }
+    }
+
     fn complete(&self, next: &mut Body, result: &Payload, hash: Option<&str>) {
         self.finish(next, Stage::Completed);
+        let trace = next.inline.trace().copied();
         next.set_result(result);
+        if let Some(trace) = trace {
+            history::keep_beside_a_result(next, trace);
+        }
         // The attributes may be shared with the holder, so they are left alone if nothing in them changes.
         let known = next.attributes();
         if hash.is_some() || known.checkpoint.is_some() || known.result_hash.is_some() {
@@ -183,14 +205,15 @@ impl Change<'_> {
 
     #[cold]
     fn doubt(&self, next: &mut Body) {
+        // A lapsed lease keeps its end: the time of the decision may be ahead of the store's clock.
         next.expires_at = next.expires_at.min(self.now);
-        next.keep_until = self.now.saturating_add(self.retention);
+        next.keep_until = self.keep.until(self.now);
         next.edit_attributes(|attributes| attributes.in_doubt = true);
     }
 
     #[cold]
-    fn overrule(&self, next: &mut Body, resolution: &Resolution) {
-        next.lease_id = NOBODY;
+    fn resolve(&self, next: &mut Body, resolution: &Resolution, by: Ending) {
+        self.end(next, by);
         match resolution {
             Resolution::Completed(result, hash) => self.complete(next, result, hash.as_deref()),
             Resolution::Failed(failure) => self.fail(next, failure),
@@ -201,7 +224,7 @@ impl Change<'_> {
     fn finish(&self, next: &mut Body, stage: Stage) {
         next.stage = stage;
         next.done_at = self.now;
-        next.keep_until = self.now.saturating_add(self.retention);
+        next.keep_until = self.keep.until(self.now);
         if next.is_in_doubt() {
             resolve_doubt(next);
         }
@@ -222,7 +245,7 @@ fn forget(next: &mut Body) {
     next.done_at = Timestamp::EPOCH;
     next.expires_at = next.acquired_at;
     next.keep_until = next.acquired_at;
-    next.short_result = ShortResult::none();
+    next.inline = Inline::none();
     next.previous_end = None;
     next.clear_attributes();
 }

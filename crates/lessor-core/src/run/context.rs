@@ -11,7 +11,7 @@ use crate::data::lease_id::LeaseId;
 use crate::data::record::Record;
 use crate::data::store_error::StoreError;
 use crate::rules::settings::Settings;
-use crate::rules::{Answer, Command};
+use crate::rules::{Answer, Command, Keep};
 use crate::run::abandoned::AbandonQueue;
 use crate::run::background::Background;
 use crate::run::clock::EngineClock;
@@ -27,6 +27,7 @@ use crate::sync::pending::Pending;
 pub(crate) struct Shared {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) settings: Settings,
+    pub(crate) keep: Keep,
     pub(crate) lease_ids: LeaseIds,
     pub(crate) clock: Arc<EngineClock>,
     pub(crate) watches: Watches,
@@ -51,8 +52,8 @@ impl Shared {
     pub(crate) fn send(&self, key: &Key, command: &Command) -> Reply<Executed> {
         let mut executed = Executed::from(Outcome::Refused(Error::unexpected()));
         let mut sink = |report: Report<'_>| executed.receive(report);
-        let (retention, mut made) = (self.settings.limits.retention, None);
-        let mut operation = Operation::command(self, retention, key, &mut made, command, &mut sink);
+        let mut made = None;
+        let mut operation = Operation::command(self, self.keep, key, &mut made, command, &mut sink);
         match self.store.execute(&mut operation) {
             Execution::Done(_) => Pending::ready(Ok(executed)),
             Execution::Later(reply) => reply,

@@ -28,13 +28,14 @@ use crate::data::error::Error;
 use crate::data::granted::Granted;
 use crate::data::key::Key;
 use crate::data::lease_id::LeaseId;
-use crate::data::record::{Record, Token};
+use crate::data::record::Record;
 use crate::data::snapshot::Snapshot;
 use crate::data::store_error::StoreError;
 use crate::data::time::Timestamp;
+use crate::data::token::Token;
 use crate::data::write::OwnedConditionalWrite;
 use crate::rules::{
-    Acquire, Answer, Command, Decision, HolderCommand, Transition, answer_to_acquire, evaluate,
+    Acquire, Answer, Command, Decision, HolderCommand, Keep, Transition, answer_to_acquire, evaluate,
     evaluate_acquire, evaluate_holder,
 };
 use crate::store::types::{CasResult, Reply};
@@ -56,7 +57,7 @@ pub struct Operation<'a> {
     /// The key, once it had to be created.
     made: &'a mut Option<Key>,
     request: Request<'a>,
-    retention: Duration,
+    keep: Keep,
     guess: Guess<'a>,
     engine: Option<&'a dyn EngineParts>,
     /// True if the caller chose the lease id, or it has been generated.
@@ -155,7 +156,7 @@ impl<'a> Operation<'a> {
     #[inline]
     pub(crate) fn acquire(
         engine: &'a dyn EngineParts,
-        retention: Duration,
+        keep: Keep,
         text: &'a str,
         made: &'a mut Option<Key>,
         acquire: &'a mut Acquire,
@@ -168,7 +169,7 @@ impl<'a> Operation<'a> {
             known: None,
             made,
             request,
-            retention,
+            keep,
             guess: Guess::Absent,
             engine: Some(engine),
             has_id,
@@ -180,7 +181,7 @@ impl<'a> Operation<'a> {
     #[inline]
     pub(crate) fn act(
         engine: &'a dyn EngineParts,
-        retention: Duration,
+        keep: Keep,
         known: &'a Key,
         made: &'a mut Option<Key>,
         (lease_id, act): (&'a LeaseId, &'a HolderCommand),
@@ -193,7 +194,7 @@ impl<'a> Operation<'a> {
             known: Some(known),
             made,
             request,
-            retention,
+            keep,
             guess,
             engine: Some(engine),
             has_id: true,
@@ -205,7 +206,7 @@ impl<'a> Operation<'a> {
     /// Returns an operation for an operator, or for the engine itself.
     pub(crate) fn command(
         engine: &'a dyn EngineParts,
-        retention: Duration,
+        keep: Keep,
         known: &'a Key,
         made: &'a mut Option<Key>,
         command: &'a Command,
@@ -216,7 +217,7 @@ impl<'a> Operation<'a> {
             known: Some(known),
             made,
             request: Request::Command(command),
-            retention,
+            keep,
             guess: Guess::None,
             engine: Some(engine),
             has_id: true,
@@ -264,7 +265,7 @@ impl<'a> Operation<'a> {
     }
 
     fn owned(&self, key: Key, command: Command) -> OwnedOperation {
-        OwnedOperation::of(key, command, self.retention, self.has_id)
+        OwnedOperation::of(key, command, self.keep, self.has_id)
     }
 
     /// Returns the lease id of a grant that this operation may have made.
@@ -371,7 +372,7 @@ impl<'a> Operation<'a> {
             return Applied::NOTHING;
         }
         let mut is_end = false;
-        match &self.request.evaluate(slot.record(), now, self.retention, floor) {
+        match &self.request.evaluate(slot.record(), now, self.keep, floor) {
             Transition::Begin(grant) => {
                 (self.sink)(Report::Granted(slot.put(Record::new(grant.begin()))));
             }
@@ -400,7 +401,7 @@ impl<'a> Operation<'a> {
             (self.sink)(Report::Swapped(&swap));
             return Applied::of(is_write(&swap));
         }
-        match self.request.evaluate(slot.record(), now, self.retention, floor) {
+        match self.request.evaluate(slot.record(), now, self.keep, floor) {
             Transition::Answer(answer) => (self.sink)(Report::Answer(&answer)),
             Transition::Refuse(error) => (self.sink)(Report::Refused(&error)),
             Transition::Begin(_) | Transition::Change(_) => {
@@ -416,7 +417,7 @@ impl<'a> Operation<'a> {
         match (self.draw(), &self.request) {
             (Err(error), _) => Decision::Refuse(error),
             (Ok(()), Request::Rules(rules)) => rules(current, now),
-            (Ok(()), _) => self.request.evaluate(current, now, self.retention, None).on_a_copy(current),
+            (Ok(()), _) => self.request.evaluate(current, now, self.keep, None).on_a_copy(current),
         }
     }
 
@@ -468,13 +469,13 @@ impl Request<'_> {
         &'c self,
         current: Option<&Record>,
         now: Timestamp,
-        retention: Duration,
+        keep: Keep,
         floor: Option<Token>,
     ) -> Transition<'c> {
         match self {
-            Self::Acquire(acquire) => evaluate_acquire(current, acquire, now, retention, floor),
-            Self::HolderCommand(lease_id, act) => evaluate_holder(current, lease_id, act, now, retention),
-            Self::Command(command) => evaluate(current, command, now, retention, floor),
+            Self::Acquire(acquire) => evaluate_acquire(current, acquire, now, keep, floor),
+            Self::HolderCommand(lease_id, act) => evaluate_holder(current, lease_id, act, now, keep),
+            Self::Command(command) => evaluate(current, command, now, keep, floor),
             Self::Rules(_) | Self::Swap(_) => Transition::Refuse(Error::unexpected()),
         }
     }

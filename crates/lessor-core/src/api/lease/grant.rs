@@ -101,8 +101,8 @@ impl Grant {
         let guess = match (&newer, &self.granted) {
             _ if matches!(act, HolderCommand::Abandon | HolderCommand::Doubt) => Guess::None,
             (Some(newer), _) => Guess::Record(newer),
-            (None, Some(granted)) => Guess::Granted(self.lease_id, granted),
-            (None, None) => Guess::None,
+            (None, Some(granted)) if granted.is_as_granted() => Guess::Granted(self.lease_id, granted),
+            (None, _) => Guess::None,
         };
         let (mut answer, mut written, mut made) = (None, None, None);
         let mut sink = |report: Report<'_>| match report {
@@ -112,10 +112,9 @@ impl Grant {
             _ => answer = Some(Err(Error::unexpected())),
         };
         let shared = &self.shared;
-        let retention = shared.settings.limits.retention;
+        let keep = shared.keep;
         let act = (&self.lease_id, &act);
-        let mut operation =
-            Operation::act(&***shared, retention, &self.key, &mut made, act, guess, &mut sink);
+        let mut operation = Operation::act(&***shared, keep, &self.key, &mut made, act, guess, &mut sink);
         match shared.store.execute(&mut operation) {
             Execution::Done(_) => {
                 if let Some((record, now)) = &written {

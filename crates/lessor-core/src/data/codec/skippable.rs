@@ -1,7 +1,7 @@
 //! Fields 11 and 12: skippable fields, of which this library knows one each.
 
-use super::bytes::{Reader, Writer};
-use super::error::DecodeError;
+use crate::data::bytes::{Reader, Writer};
+use crate::data::decode_error::DecodeError;
 
 /// The tag of the field that this library knows.
 const KNOWN_TAG: u64 = 1;
@@ -16,7 +16,7 @@ pub(super) struct Skippable<'b> {
 
 impl<'b> Skippable<'b> {
     /// Reads the fields, and checks their order.
-    pub(super) fn read(input: &mut Reader<'b>, knows: bool) -> Result<Self, DecodeError> {
+    pub(super) fn read(input: &mut Reader<'b>) -> Result<Self, DecodeError> {
         let bytes = input.bytes()?;
         let mut fields = Reader::new(bytes);
         let (mut known, mut others, mut last) = (None, Vec::new(), None);
@@ -29,7 +29,7 @@ impl<'b> Skippable<'b> {
                 return Err(input.damaged("skippable fields are not in the order of their tags"));
             }
             last = Some(tag);
-            if knows && tag == KNOWN_TAG {
+            if tag == KNOWN_TAG {
                 known = Some(content);
             } else {
                 // The known field and the others are disjoint, so nothing is allocated twice.

@@ -45,8 +45,11 @@ pub(crate) struct Plain {
     pub(crate) in_doubt: bool,
     pub(crate) former: Option<(GrantEnd, Option<&'static str>)>,
     /// Encoded skippable fields that the library does not know, without their length. Of the grant,
-    /// only tag 0 next to `retry_after`, which has tag 1.
+    /// only tag 0 next to `retry_after`, and of the record only tags from 2 on next to `history`,
+    /// which both have tag 1.
     pub(crate) of_record: Option<&'static [u8]>,
+    /// The content of the history.
+    pub(crate) history: Option<&'static [u8]>,
     pub(crate) of_grant: Option<&'static [u8]>,
 }
 
@@ -76,6 +79,7 @@ impl Plain {
             in_doubt: false,
             former: None,
             of_record: None,
+            history: None,
             of_grant: None,
         }
     }
@@ -146,6 +150,9 @@ impl Plain {
         let retry_after = retry_after.map_or(vec![], |micros| [&[1], &*with_length(&micros)].concat());
         let of_grant = [self.of_grant.unwrap_or_default(), &retry_after].concat();
         let has_of_grant = self.of_grant.is_some() || self.retry_after.is_some();
+        let history = self.history.map_or(vec![], |content| [&[1], &*with_length(content)].concat());
+        let of_record = [&history, self.of_record.unwrap_or_default()].concat();
+        let has_of_record = self.of_record.is_some() || self.history.is_some();
         [
             (self.done.is_some(), self.done.map_or(vec![], |done| leb128(done - self.acquired))),
             (self.result.is_some(), self.result.map_or(vec![], payload)),
@@ -170,7 +177,7 @@ impl Plain {
                 self.former.is_some_and(|(_, holder)| holder.is_some()),
                 self.former.and_then(|(_, holder)| holder).map_or(vec![], text),
             ),
-            (self.of_record.is_some(), self.of_record.map_or(vec![], with_length)),
+            (has_of_record, if has_of_record { with_length(&of_record) } else { vec![] }),
             (has_of_grant, if has_of_grant { with_length(&of_grant) } else { vec![] }),
             (self.in_doubt, vec![]),
         ]

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use crate::data::error::Error;
 use crate::data::payload::{Payload, result_hash};
-use crate::data::record::{Record, Stage, Token};
+use crate::data::record::{Record, Stage};
 use crate::data::time::Timestamp;
+use crate::data::token::Token;
 use crate::data::view::View;
 use crate::rules::settings::{Backoff, OnFailed};
 use crate::rules::{Ack, Acquire, Answer, Command, Decision, HolderCommand, Resolution, decide};

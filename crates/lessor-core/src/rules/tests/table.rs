@@ -4,7 +4,7 @@ use std::time::Duration;
 use crate::data::record::{Record, Stage};
 use crate::data::state::State;
 use crate::data::view::View;
-use crate::rules::{self, Answer, Decision, decide};
+use crate::rules::{self, Answer, Decision, Keep, decide};
 
 use super::cases::{Ask, asks, instants, records};
 use super::expect::{Expected, Told, Write, clamp, column, expected};
@@ -28,8 +28,9 @@ fn the_rules_agree_with_the_contracts_table() {
                 match command {
                     None => case.check_look(&expected),
                     Some(command) => {
-                        let retention = Duration::from_micros(RETENTION);
-                        let decision = decide(record.as_ref(), command, at(reading), retention);
+                        // `history` tests what is kept of the history.
+                        let keep = Keep::new(Duration::from_micros(RETENTION), 0);
+                        let decision = decide(record.as_ref(), command, at(reading), keep);
                         case.check(decision, &expected);
                     }
                 }

@@ -6,8 +6,9 @@ use super::report::Report;
 use super::slot::RecordSlot;
 use super::{Guess, Operation, Request};
 use crate::data::error::Error;
-use crate::data::record::{Record, Token};
+use crate::data::record::Record;
 use crate::data::time::Timestamp;
+use crate::data::token::Token;
 
 impl OwnedOperation {
     /// Answers the operation if no write is necessary: see [`Operation::answer`].
@@ -41,7 +42,7 @@ impl OwnedOperation {
             known: Some(&self.key),
             made: &mut None,
             request,
-            retention: self.retention,
+            keep: self.keep,
             guess,
             engine: None,
             has_id: self.has_id,

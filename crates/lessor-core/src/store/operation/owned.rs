@@ -10,14 +10,14 @@ use crate::data::key::Key;
 use crate::data::record::Record;
 use crate::data::time::Timestamp;
 use crate::data::write::OwnedConditionalWrite;
-use crate::rules::{Command, Decision, decide};
+use crate::rules::{Command, Decision, Keep, decide};
 
 /// An [`Operation`](super::Operation) that a store keeps while it waits. Borrows nothing, and is
 /// `Send` and `Sync`.
 pub struct OwnedOperation {
     pub(super) key: Key,
     pub(super) request: OwnedRequest,
-    pub(super) retention: Duration,
+    pub(super) keep: Keep,
     /// False if the generation of a lease id failed.
     pub(super) has_id: bool,
     /// The expected record (`Some(None)` for no record), or `None` without an expectation.
@@ -37,8 +37,8 @@ impl OwnedOperation {
     /// Returns an operation as an engine with this retention creates it, for tests of stores.
     #[doc(hidden)]
     #[must_use]
-    pub fn new(key: Key, command: Command, retention: Duration) -> Self {
-        Self::of(key, command, retention, true)
+    pub fn new(key: Key, command: Command, keep: impl Into<Keep>) -> Self {
+        Self::of(key, command, keep.into(), true)
     }
 
     /// Returns a plain conditional write, for tests of stores and for adapters.
@@ -46,7 +46,7 @@ impl OwnedOperation {
     #[must_use]
     pub fn swap(key: Key, change: OwnedConditionalWrite) -> Self {
         let request = OwnedRequest::Swap(Box::new(change));
-        Self { key, request, retention: Duration::ZERO, has_id: true, guess: None }
+        Self { key, request, keep: Keep::new(Duration::ZERO, 0), has_id: true, guess: None }
     }
 
     /// Returns an operation that `rules` decide, for models that plant faults in the rules. Only
@@ -62,11 +62,11 @@ impl OwnedOperation {
 
     pub(super) fn of_rules(key: Key, rules: Arc<Rules>) -> Self {
         let request = OwnedRequest::Rules(rules);
-        Self { key, request, retention: Duration::ZERO, has_id: true, guess: None }
+        Self { key, request, keep: Keep::new(Duration::ZERO, 0), has_id: true, guess: None }
     }
 
-    pub(super) fn of(key: Key, command: Command, retention: Duration, has_id: bool) -> Self {
-        Self { key, request: OwnedRequest::Command(command), retention, has_id, guess: None }
+    pub(super) fn of(key: Key, command: Command, keep: Keep, has_id: bool) -> Self {
+        Self { key, request: OwnedRequest::Command(command), keep, has_id, guess: None }
     }
 
     /// Returns the operation with an expected record, which saves a reading if the expectation is
@@ -87,7 +87,7 @@ impl OwnedOperation {
     pub(crate) fn decide(&self, current: Option<&Record>, now: Timestamp) -> Decision {
         match &self.request {
             OwnedRequest::Command(Command::Acquire(_)) if !self.has_id => Decision::Refuse(no_lease_id()),
-            OwnedRequest::Command(command) => decide(current, command, now, self.retention),
+            OwnedRequest::Command(command) => decide(current, command, now, self.keep),
             OwnedRequest::Rules(rules) => rules(current, now),
             OwnedRequest::Swap(_) => Decision::Refuse(Error::unexpected()),
         }

@@ -31,7 +31,7 @@ fn without_id(run: impl FnOnce(&mut Operation<'_>)) -> bool {
         other => unreachable!("{}", matches!(other, Report::Granted(_))),
     };
     let kept = Duration::from_secs(1);
-    run(&mut Operation::acquire(&NoIds, kept, "key", &mut made, &mut acquire, false, &mut sink));
+    run(&mut Operation::acquire(&NoIds, kept.into(), "key", &mut made, &mut acquire, false, &mut sink));
     is_refused
 }
 
@@ -60,7 +60,8 @@ fn a_refusal_draws_no_lease_id() {
     let (mut acquire, mut made, mut stands) = (acquire(), None, false);
     let mut sink = |report: Report<'_>| stands = matches!(report, Report::Stands(..));
     let kept = Duration::from_secs(1);
-    let mut operation = Operation::acquire(&NoIds, kept, "key", &mut made, &mut acquire, false, &mut sink);
+    let mut operation =
+        Operation::acquire(&NoIds, kept.into(), "key", &mut made, &mut acquire, false, &mut sink);
     let now = held.body().acquired_at;
     assert!(operation.answer(&held, now).is_some_and(|answered| !answered.is_write()));
     assert!(stands);

@@ -1,6 +1,6 @@
 //! The encoding of numbers, times, texts and payloads.
 
-use super::error::DecodeError;
+use crate::data::decode_error::DecodeError;
 use crate::data::hash::sha256;
 use crate::data::payload::Payload;
 use crate::data::time::Timestamp;
@@ -10,19 +10,19 @@ fn add(at: Timestamp, micros: u64) -> Option<Timestamp> {
 }
 
 /// Appends values to bytes.
-pub(super) struct Writer<'b>(pub(super) &'b mut Vec<u8>);
+pub(crate) struct Writer<'b>(pub(crate) &'b mut Vec<u8>);
 
 impl Writer<'_> {
-    pub(super) fn byte(&mut self, byte: u8) {
+    pub(crate) fn byte(&mut self, byte: u8) {
         self.0.push(byte);
     }
 
-    pub(super) fn tag<T: PartialEq>(&mut self, all: &[T], one: T) {
+    pub(crate) fn tag<T: PartialEq>(&mut self, all: &[T], one: T) {
         let place = all.iter().position(|each| *each == one);
         self.byte(place.and_then(|place| place.try_into().ok()).unwrap_or(u8::MAX));
     }
 
-    pub(super) fn varint(&mut self, mut value: u64) {
+    pub(crate) fn varint(&mut self, mut value: u64) {
         while value >= 0x80 {
             self.byte(value.to_le_bytes()[0] | 0x80);
             value >>= 7;
@@ -30,22 +30,22 @@ impl Writer<'_> {
         self.byte(value.to_le_bytes()[0]);
     }
 
-    pub(super) fn since(&mut self, at: Timestamp, earlier: Timestamp) {
+    pub(crate) fn since(&mut self, at: Timestamp, earlier: Timestamp) {
         self.varint(at.as_micros().saturating_sub(earlier.as_micros()));
     }
 
-    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
         self.varint(bytes.len() as u64);
         self.0.extend_from_slice(bytes);
     }
 
-    pub(super) fn text(&mut self, text: Option<&str>) {
+    pub(crate) fn text(&mut self, text: Option<&str>) {
         if let Some(text) = text {
             self.bytes(text.as_bytes());
         }
     }
 
-    pub(super) fn payload(&mut self, payload: Option<&[u8]>) {
+    pub(crate) fn payload(&mut self, payload: Option<&[u8]>) {
         if let Some(payload) = payload {
             self.0.extend_from_slice(&sha256(payload));
             self.bytes(payload);
@@ -54,56 +54,56 @@ impl Writer<'_> {
 }
 
 /// Reads values from bytes. Refuses every value that is not in its only form.
-pub(super) struct Reader<'b> {
+pub(crate) struct Reader<'b> {
     bytes: &'b [u8],
     at: usize,
 }
 
 impl<'b> Reader<'b> {
-    pub(super) fn new(bytes: &'b [u8]) -> Self {
+    pub(crate) fn new(bytes: &'b [u8]) -> Self {
         Self { bytes, at: 0 }
     }
 
-    pub(super) fn is_at_end(&self) -> bool {
+    pub(crate) fn is_at_end(&self) -> bool {
         self.at == self.bytes.len()
     }
 
     /// Returns the bytes from `from`, the position of an earlier call of [`at`](Self::at), up to
     /// this position.
-    pub(super) fn since(&self, from: usize) -> &'b [u8] {
+    pub(crate) fn since(&self, from: usize) -> &'b [u8] {
         self.bytes.get(from..self.at).unwrap_or_default()
     }
 
-    pub(super) fn at(&self) -> usize {
+    pub(crate) fn at(&self) -> usize {
         self.at
     }
 
-    pub(super) fn damaged(&self, what: &'static str) -> DecodeError {
+    pub(crate) fn damaged(&self, what: &'static str) -> DecodeError {
         DecodeError::Damaged { what, at: self.at }
     }
 
-    pub(super) fn take(&mut self, count: usize) -> Result<&'b [u8], DecodeError> {
+    pub(crate) fn take(&mut self, count: usize) -> Result<&'b [u8], DecodeError> {
         let end = self.at.checked_add(count).ok_or(self.damaged("length out of range"))?;
         let taken = self.bytes.get(self.at..end).ok_or(self.damaged("cut short"))?;
         self.at = end;
         Ok(taken)
     }
 
-    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         let taken = self.take(N)?;
         taken.try_into().map_err(|_| self.damaged("cut short"))
     }
 
-    pub(super) fn byte(&mut self) -> Result<u8, DecodeError> {
+    pub(crate) fn byte(&mut self) -> Result<u8, DecodeError> {
         self.array().map(|[byte]| byte)
     }
 
-    pub(super) fn tag<T: Copy>(&mut self, all: &[T]) -> Result<T, DecodeError> {
+    pub(crate) fn tag<T: Copy>(&mut self, all: &[T]) -> Result<T, DecodeError> {
         let place = usize::from(self.byte()?);
         all.get(place).copied().ok_or(self.damaged("unknown tag"))
     }
 
-    pub(super) fn varint(&mut self) -> Result<u64, DecodeError> {
+    pub(crate) fn varint(&mut self) -> Result<u64, DecodeError> {
         let mut value = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -122,22 +122,34 @@ impl<'b> Reader<'b> {
         Err(self.damaged("number out of range"))
     }
 
-    pub(super) fn after(&mut self, earlier: Timestamp) -> Result<Timestamp, DecodeError> {
+    pub(crate) fn after(&mut self, earlier: Timestamp) -> Result<Timestamp, DecodeError> {
         let micros = self.varint()?;
         add(earlier, micros).ok_or(self.damaged("time out of range"))
     }
 
-    pub(super) fn bytes(&mut self) -> Result<&'b [u8], DecodeError> {
+    pub(crate) fn bytes(&mut self) -> Result<&'b [u8], DecodeError> {
         let length = usize::try_from(self.varint()?).map_err(|_| self.damaged("length out of range"))?;
         self.take(length)
     }
 
-    pub(super) fn text(&mut self) -> Result<Box<str>, DecodeError> {
+    /// Returns the bytes that have not been read.
+    pub(crate) fn rest(&self) -> &'b [u8] {
+        self.bytes.get(self.at..).unwrap_or_default()
+    }
+
+    /// Returns a text of at most `most` bytes.
+    pub(crate) fn text_of(&mut self, most: usize) -> Result<&'b str, DecodeError> {
+        let bytes = self.bytes()?;
+        let text = std::str::from_utf8(bytes).map_err(|_| self.damaged("text is not UTF-8"))?;
+        if text.len() > most { Err(self.damaged("text is too long")) } else { Ok(text) }
+    }
+
+    pub(crate) fn text(&mut self) -> Result<Box<str>, DecodeError> {
         let bytes = self.bytes()?;
         std::str::from_utf8(bytes).map(Into::into).map_err(|_| self.damaged("text is not UTF-8"))
     }
 
-    pub(super) fn payload(&mut self) -> Result<Payload, DecodeError> {
+    pub(crate) fn payload(&mut self) -> Result<Payload, DecodeError> {
         let digest = self.array()?;
         let bytes = self.bytes()?;
         Payload::verified(bytes, digest).ok_or(self.damaged("content does not match its SHA-256"))
