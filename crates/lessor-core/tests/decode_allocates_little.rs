@@ -11,7 +11,7 @@ use lessor_core::{Acquisition, Engine, Key, Record, Store};
 use lessor_memory::MemoryStore;
 
 /// The maximum size of a decoded record, its optional fields and their headers, beyond the input.
-const CONSTANT: usize = 512;
+const CONSTANT: usize = 640;
 
 /// Returns the number of all allocated bytes, including those that are freed again.
 fn allocated(bytes: &[u8]) -> usize {

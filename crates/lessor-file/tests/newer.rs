@@ -23,9 +23,9 @@ use lessor_testkit::ManualClock;
 use small::{Story, dump, open, try_open};
 
 const NEWER: &str = "newer";
-const FIELD: u32 = 13;
+const FIELD: u32 = 14;
 
-/// A killed log with a record under [`NEWER`] that has field 13, and one before and behind it; and
+/// A killed log with a record under [`NEWER`] that has field 14, and one before and behind it; and
 /// the record.
 fn log() -> (SimDisk, ManualClock, LeaseId, Vec<u8>) {
     let mut story = Story::begin();
@@ -46,7 +46,8 @@ fn key() -> Key {
     Key::new(NEWER).unwrap()
 }
 
-/// Sets the bit of field 13 in the record, wherever the log has it, and makes all checksums fit.
+/// Sets the bit of field 14 in the record, wherever the log has it, and makes all checksums fit. The
+/// third byte of the bits replaces the first one of the fields, which nobody can read any more.
 fn with_field(disk: &SimDisk, record: &[u8]) -> Vec<u8> {
     let mut at = 18;
     for _ in 0..7 {
@@ -54,7 +55,8 @@ fn with_field(disk: &SimDisk, record: &[u8]) -> Vec<u8> {
     }
     assert!(record[at] >= 0x80 && record[at + 1] < 0x40, "two bytes, without the bit");
     let mut newer = record.to_vec();
-    newer[at + 1] |= 1 << (FIELD - 7);
+    newer[at + 1] |= 0x80;
+    newer[at + 2] = 1 << (FIELD - 14);
     let mut planted = 0;
     for (name, offset, _) in small::frames(disk) {
         let mut bytes = disk.bytes(&name);
@@ -91,7 +93,7 @@ fn assert_named<T: Debug>(what: &str, answer: Result<T, impl Into<Error>>) {
     let error: Error = answer.map_err(Into::into).expect_err(what);
     let text = error.to_string();
     assert_eq!(error.kind(), ErrorKind::Broken, "{what}: {text}");
-    for part in ["incompatible", "\"newer\"", "field 13,", "upgrade"] {
+    for part in ["incompatible", "\"newer\"", "field 14,", "upgrade"] {
         assert!(text.contains(part), "{what}: {part:?} is missing in {text:?}");
     }
 }

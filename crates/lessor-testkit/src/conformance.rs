@@ -141,6 +141,7 @@ macro_rules! __promises {
                 unknown_fields_are_kept_by_every_change_of_a_grant,
                 unknown_fields_are_kept_by_a_resolution,
                 unknown_fields_of_a_grant_are_dropped_by_a_takeover,
+                the_history_of_earlier_grants_is_kept_by_every_change,
             }
             outcomes {
                 p3_a_completed_record_does_not_change,

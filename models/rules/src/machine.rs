@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use lessor_core::rules::HolderCommand;
 pub(crate) use lessor_core::rules::{Answer, Command, Decision, decide as decide_by_the_rules};
+use lessor_core::rules::{HolderCommand, Keep};
 use lessor_core::{Error, LeaseId, OnLapsed, Record, Stage, Timestamp};
 
 use crate::bugs::Bug;
@@ -16,7 +16,9 @@ pub(crate) fn decide(
     now: Timestamp,
     retention: Duration,
 ) -> Decision {
-    let decide = |record, command: &Command, now| decide_by_the_rules(record, command, now, retention);
+    // The history changes no answer, and would multiply the states.
+    let keep = Keep::new(retention, 0);
+    let decide = |record, command: &Command, now| decide_by_the_rules(record, command, now, keep);
     let later = |by: u64| now.saturating_add(Duration::from_micros(by));
     match (Bug::planted(), command, record) {
         (Some(Bug::SupersededHolderIsAccepted), Command::Holder(_, act), Some(held)) => {

@@ -157,7 +157,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "token-repeats-within-a-microsecond",
-        file: "crates/lessor-core/src/data/record.rs",
+        file: "crates/lessor-core/src/data/token.rs",
         find: "now.as_micros().max(previous.map_or(0, |token| token.0) + 1)",
         replace: "now.as_micros().max(previous.map_or(0, |token| token.0))",
         test: core("rules::tests::promises::p2_tokens_rise_while_the_clock_stands_still"),

@@ -3,6 +3,7 @@
 
 mod cases;
 mod expect;
+mod history;
 pub(crate) mod plain;
 mod promises;
 mod redaction;

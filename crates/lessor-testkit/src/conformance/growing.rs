@@ -1,7 +1,8 @@
-//! Records of a newer release, with skippable fields that this release does not know.
+//! Skippable fields of records: the history, and those of a newer release, which this release does
+//! not know.
 
 use lessor_core::store::CasResult;
-use lessor_core::{Ack, Error, Key, Lease, LeaseId, Pending, Record, Store};
+use lessor_core::{Ack, Error, HistoryKind, Key, Lease, LeaseId, OnLapsed, Pending, Record, Store};
 
 use super::Factory;
 use super::tools::*;
@@ -12,10 +13,14 @@ const OF_RECORD: &[u8] = b"\x02\x05h\xffi\x00y\xac\x02\x00";
 const OF_GRANT: &[u8] = b"\x07\x02ok";
 
 /// Returns the end of an encoded record: the skippable fields of the record and, if
-/// `is_same_grant`, those of the grant.
+/// `is_same_grant`, those of the grant. The record's history, with tag 1, may precede them.
 fn end(is_same_grant: bool) -> Vec<u8> {
-    let section = |fields: &[u8]| [&[u8::try_from(fields.len()).unwrap()], fields].concat();
-    [section(OF_RECORD), if is_same_grant { section(OF_GRANT) } else { Vec::new() }].concat()
+    let of_grant = if is_same_grant { section(OF_GRANT) } else { Vec::new() };
+    [OF_RECORD, &of_grant].concat()
+}
+
+fn section(fields: &[u8]) -> Vec<u8> {
+    [&[u8::try_from(fields.len()).unwrap()], fields].concat()
 }
 
 /// Returns the record as a newer release writes it. `record` must not have any of the fields 7 and
@@ -35,7 +40,7 @@ fn as_newer(record: &Record) -> Record {
     let (head, rest) = (&bytes[..at], &bytes[at + 1..]);
     // Bits 4 and 5 of the second byte stand for the fields 11 and 12.
     let present = [bytes[at] | 0x80, 0b11_0000];
-    Record::decode(&[head, &present, rest, &end(true)].concat()).unwrap()
+    Record::decode(&[head, &present, rest, &section(OF_RECORD), &section(OF_GRANT)].concat()).unwrap()
 }
 
 /// Replaces the record of the lease with one that a newer release has changed since the grant.
@@ -63,7 +68,7 @@ fn assert_ends(store: &dyn Store, key: &str, is_same_grant: bool, what: &str) {
 /// Every change of a grant writes unknown skippable fields back byte for byte.
 pub fn unknown_fields_are_kept_by_every_change_of_a_grant(factory: Factory<'_>) {
     type Change = fn(&Lease) -> Pending<Result<Ack, Error>>;
-    let changes: [(&str, Change); 8] = [
+    let changes: [(&str, Change); 9] = [
         ("extend", |lease| lease.extend(2 * LONG)),
         ("checkpoint", |lease| lease.checkpoint("page 7")),
         ("complete", |lease| lease.complete("paid")),
@@ -72,6 +77,7 @@ pub fn unknown_fields_are_kept_by_every_change_of_a_grant(factory: Factory<'_>) 
         ("cancel", |lease| lease.cancel(Some("no need"))),
         ("release", |lease| lease.release()),
         ("abandon", |lease| lease.abandon()),
+        ("leave-in-doubt", |lease| lease.leave_in_doubt()),
     ];
     let subject = factory();
     let (store, engine) = (&**subject.store(), subject.engine());
@@ -119,4 +125,35 @@ pub fn unknown_fields_of_a_grant_are_dropped_by_a_takeover(factory: Factory<'_>)
     let third = take(engine.acquire("k").ttl(LONG).holder("third"));
     third.complete("paid").wait().unwrap();
     assert_ends(store, "k", false, "a grant after a release");
+}
+
+/// A record keeps the history of earlier grants, whatever changes it, and shows it without a lease
+/// id.
+pub fn the_history_of_earlier_grants_is_kept_by_every_change(factory: Factory<'_>) {
+    use HistoryKind::{Abandoned, Completed, Granted, LeftInDoubt, Renewed};
+    let subject = factory();
+    let engine = subject.engine();
+    let first = take(engine.acquire("k").ttl(LONG).holder("first"));
+    first.abandon().wait().expect("the holder may");
+    let second = take(engine.acquire("k").ttl(LONG).holder("second"));
+    second.extend(2 * LONG).wait().expect("the holder may");
+    second.leave_in_doubt().wait().expect("the holder may");
+    let ask = engine.acquire("k").ttl(LONG).holder("third").on_lapsed(OnLapsed::Reconcile);
+    let third = take(ask);
+    third.complete(&vec![7; 40]).wait().expect("the holder may");
+    let history = status(&engine, "k").history();
+    let seen: Vec<_> = history.iter().map(|entry| (entry.holder().unwrap(), entry.kind())).collect();
+    let expected = [
+        ("first", Granted),
+        ("first", Abandoned),
+        ("second", Granted),
+        ("second", Renewed),
+        ("second", LeftInDoubt),
+        ("third", Granted),
+        ("third", Completed),
+    ];
+    assert_eq!(seen, expected);
+    let tokens = [&first, &second, &third].map(|lease| lease.token());
+    assert!(history.iter().all(|entry| entry.token() == tokens[entry.attempt() as usize - 1]));
+    assert!(history.is_sorted_by_key(|entry| entry.at()));
 }

@@ -5,7 +5,7 @@ use std::sync::{Barrier, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use lessor_core::rules::{Acquire, Command, Decision, HolderCommand, decide};
+use lessor_core::rules::{Acquire, Command, Decision, HolderCommand, Keep, decide};
 use lessor_core::store::{CasResult, ConditionalWrite, Page, Scan, Snapshot};
 use lessor_core::{
     Acquisition, Engine, Error, Key, Lease, LeaseId, OnFailed, Record, Settings, Store, Timestamp, View,
@@ -37,8 +37,8 @@ pub(crate) fn lease_id() -> LeaseId {
     LeaseId::random().unwrap()
 }
 
-fn written(record: Option<&Record>, command: &Command, now: Timestamp, retention: Duration) -> Record {
-    match decide(record, command, now, retention) {
+fn written(record: Option<&Record>, command: &Command, now: Timestamp, keep: impl Into<Keep>) -> Record {
+    match decide(record, command, now, keep) {
         Decision::Write(change, _) => change.next,
         other => panic!("the kit's own record could not be made: {other:?}"),
     }
@@ -56,10 +56,15 @@ pub(crate) fn some(now: Timestamp) -> Record {
     granted(now, LONG).0
 }
 
-/// Returns a later version of the record, with the same grant.
+/// Returns a later version of the record, with the same grant and history.
 pub(crate) fn changed(record: &Record, lease_id: LeaseId, now: Timestamp) -> Record {
     let longer = record.expires_at().saturating_since(now) + Duration::from_secs(1);
-    written(Some(record), &Command::Holder(lease_id, HolderCommand::Extend { ttl: longer }), now, LONG)
+    written(
+        Some(record),
+        &Command::Holder(lease_id, HolderCommand::Extend { ttl: longer }),
+        now,
+        Keep::new(LONG, 0),
+    )
 }
 
 /// Returns a record that was released at `at` and is kept for `retention`.

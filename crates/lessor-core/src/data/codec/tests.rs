@@ -14,7 +14,7 @@ use crate::rules::tests::plain::{HOLDER, OTHER, Plain, RETENTION, SEC, T, TTL, a
 use crate::rules::tests::walk::{play, steps};
 use crate::rules::{Acquire, Command, Decision, HolderCommand, Resolution, decide};
 
-const SAMPLES: usize = 8;
+const SAMPLES: usize = 9;
 
 /// Returns a record of each stage with all fields that it can have, and one with the fewest.
 fn samples() -> [(&'static str, Plain); SAMPLES] {
@@ -63,7 +63,28 @@ fn samples() -> [(&'static str, Plain); SAMPLES] {
                 ..ended(Stage::Failed)
             },
         ),
+        ("history", Plain { history: Some(history()), ..rich.clone() }),
     ]
+}
+
+/// Returns a history with everything that it can have, written by hand.
+fn history() -> &'static [u8] {
+    let number = |number: u64| leb128(number);
+    let parts = [
+        // Renewals, checkpoints, the former grant and the end of the third grant.
+        vec![15, 3],
+        [number(5), number(20 * SEC), number(930 * SEC)].concat(),
+        [number(2), number(925 * SEC)].concat(),
+        // Abandoned.
+        vec![2],
+        // The second grant failed by an operator's word.
+        [vec![2], number(600 * SEC), vec![7], number(300 * SEC), vec![5 + 16]].concat(),
+        // The first one was renewed, and lapsed.
+        [vec![1 + 4, 1], number(0), number(300), number(60 * SEC), vec![1]].concat(),
+        [number(1), number(SEC), number(10 * SEC)].concat(),
+        b"\x08worker-1".to_vec(),
+    ];
+    parts.concat().leak()
 }
 
 fn golden(name: &str) -> PathBuf {
@@ -83,8 +104,8 @@ fn from_hex(text: &str) -> Vec<u8> {
     digits.chunks(2).map(|pair| u8::try_from(pair[0] * 16 + pair[1]).unwrap()).collect()
 }
 
-/// Every release must read the records of all earlier ones. These files never change. `in_doubt`
-/// and `retryable` have fields that the first release of format 1 does not know. A new format gets
+/// Every release must read the records of all earlier ones. These files never change. `in_doubt`,
+/// `retryable` and `history` have fields that the first release of format 1 does not know. A new format gets
 /// additional files.
 /// `LESSOR_WRITE_GOLDEN=1 cargo test -p lessor-core golden_records` writes them.
 #[test]
@@ -231,6 +252,47 @@ fn p12_a_wait_before_a_retry_has_one_form_and_belongs_to_a_failure() {
         let bytes = Plain { of_grant: Some(b"\x01\x01\x05"), ..plain }.bytes();
         assert!(Record::decode(&bytes).is_err(), "{name}");
     }
+}
+
+/// Returns the result of decoding a record with this history.
+fn with_history(content: &[u8]) -> Result<Record, DecodeError> {
+    let bytes = Plain { history: Some(content.to_vec().leak()), ..Plain::granted() }.bytes();
+    let record = Record::decode(&bytes);
+    if let Ok(record) = &record {
+        assert_eq!(record.encode(), bytes, "{content:?}");
+    }
+    record
+}
+
+#[test]
+fn p12_a_history_has_one_form() {
+    for content in [
+        &b"\x08\x01\x02"[..],
+        b"\x02\x01\x09\x05",
+        b"\x04\x01\x00\x00\x05\x01",
+        b"\x00\x00\x01\x00\x00\x05\x01",
+    ] {
+        with_history(content).unwrap();
+    }
+    for (what, content) in [
+        ("nothing", &b""[..]),
+        ("an empty history", b"\x00"),
+        ("an unknown flag", b"\x10\x01"),
+        ("attempt 0", b"\x02\x00\x01\x05"),
+        ("no checkpoints", b"\x02\x01\x00\x05"),
+        ("an unknown end of the last grant", b"\x08\x01\x01"),
+        ("no end of the last grant", b"\x08\x01\x00"),
+        ("an unknown end of the former grant", b"\x04\x01\x00\x00\x05\x06"),
+        ("a lapse by an operator", b"\x04\x01\x00\x00\x05\x11"),
+        ("a flag of the last grant at an earlier one", b"\x00\x10\x01\x00\x00\x05\x01"),
+        ("the holder of no earlier grant", b"\x00\x08\x01\x00\x00\x05\x01"),
+        ("a part of a grant", b"\x00\x00\x01\x00"),
+        ("a long label", &[&b"\x00\x04\x01\x00\x00\x05\x01\x41"[..], &[b'x'; 65]].concat()),
+    ] {
+        assert!(with_history(content).is_err(), "{what}");
+    }
+    let tombstone = Plain { history: Some(history()), ..crate::rules::tests::forgotten(&Plain::granted()) };
+    assert!(Record::decode(&tombstone.bytes()).is_err(), "a forgotten record has no history");
 }
 
 #[test]
@@ -432,6 +494,13 @@ proptest! {
     #[test]
     fn p12_arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         check_canonical(&bytes)?;
+    }
+
+    #[test]
+    fn p12_arbitrary_histories_are_refused_or_have_one_form(
+        content in proptest::collection::vec(0..40_u8, 0..60),
+    ) {
+        let _ = with_history(&content);
     }
 
     /// Bytes that begin like a record reach more of the decoder than arbitrary ones.
