@@ -456,7 +456,7 @@ proptest! {
         of_record in fields(),
         of_grant in fields(),
     ) {
-        let plain = Plain { of_record, of_grant, retry_after: None, ..samples()[sample].1.clone() };
+        let plain = Plain { of_record, of_grant, retry_after: None, history: None, ..samples()[sample].1.clone() };
         let record = Record::decode(&plain.bytes()).unwrap();
         prop_assert_eq!(record.encode(), plain.bytes());
     }
