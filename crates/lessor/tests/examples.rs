@@ -11,6 +11,7 @@ use common::{example, stderr, stdout};
 /// The examples and parts of their expected output. `webhooks` has its own tests.
 const SHOWN: &[(&str, &[&str])] = &[
     ("async_tokio", &["fetched 1 time(s)", "cancelled: true; taken over after Some(Lapsed)"]),
+    ("axum_payments", PAYMENTS),
     (
         "crash_kit",
         &[
@@ -37,6 +38,19 @@ const SHOWN: &[(&str, &[&str])] = &[
         "step_by_step",
         &["attempt 1", "first holds it", "attempt 2, continues from row 500", "rows 500 to 1000 imported"],
     ),
+];
+
+/// One answer for each kind of failure, and as many charges as payments.
+const PAYMENTS: &[&str] = &[
+    "422 {\"code\":\"another_body_under_this_key\"}",
+    "402 {\"code\":\"declined\"}",
+    "503 {\"code\":\"overloaded\"}",
+    "1 charge(s), 20 equal receipts",
+    "the charge continues",
+    "202 {\"code\":\"pending\"}",
+    "500 {\"code\":\"failed\"}",
+    "another server starts",
+    "checked: 6 payments, 6 charges",
 ];
 
 /// The worker of the second night is killed, so that night's job runs twice.
