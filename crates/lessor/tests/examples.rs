@@ -10,6 +10,16 @@ use common::{example, stderr, stdout};
 
 /// The examples and parts of their expected output. `webhooks` has its own tests.
 const SHOWN: &[(&str, &[&str])] = &[
+    (
+        "agent",
+        &[
+            "process 1 is killed",
+            "after step 2",
+            "bob hangs in step 4",
+            "bob has lost its lease",
+            "checked: 6 steps in order, by alice, bob and carol",
+        ],
+    ),
     ("async_tokio", &["fetched 1 time(s)", "cancelled: true; taken over after Some(Lapsed)"]),
     ("axum_payments", PAYMENTS),
     (
