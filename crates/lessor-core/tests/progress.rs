@@ -137,3 +137,37 @@ fn keep_alive_alone_does_not_depend_on_progress() {
         assert!(!lease.is_lost());
     }
 }
+
+/// The second call had no effect: a lease that was kept alive before stayed so although its work
+/// hung.
+#[test]
+fn the_last_call_decides_whether_renewal_depends_on_progress() {
+    let (engine, clock) = still();
+    let lease = acquire(&engine, "key").keep_alive().keep_alive_while_progressing(STALL);
+    renewed_after(&engine, &clock, TTL / 3);
+    until_lost(&clock, &lease);
+
+    let (engine, clock) = still();
+    let lease = acquire(&engine, "key").keep_alive_while_progressing(STALL).keep_alive();
+    for _ in 0..20 {
+        renewed_after(&engine, &clock, TTL / 3);
+        assert!(!lease.is_lost());
+    }
+}
+
+/// A stalled lease was looked at every twelfth of its ttl, and progress after the last look came
+/// too late.
+#[test]
+fn progress_shortly_before_the_end_of_a_stalled_lease_keeps_it() {
+    let (engine, clock) = still();
+    let lease = acquire(&engine, "key").keep_alive_while_progressing(STALL);
+    renewed_after(&engine, &clock, TTL / 3);
+    // The lease is lost at 79 s.
+    for _ in 20..75 {
+        clock.advance(SECOND);
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+    lease.tick();
+    renewed_after(&engine, &clock, 3 * SECOND);
+    assert!(!lease.is_lost());
+}

@@ -181,7 +181,8 @@ impl Lease {
 
     /// Renews the lease on a thread of the engine, until the lease is dropped or has an outcome, up
     /// to [`Limits::max_hold`](field@crate::Limits::max_hold) after the grant. If a renewal fails,
-    /// [`lost`](Self::lost) resolves in time.
+    /// [`lost`](Self::lost) resolves in time. Replaces an earlier
+    /// [`keep_alive_while_progressing`](Self::keep_alive_while_progressing).
     pub fn keep_alive(self) -> Self {
         self.grant().keep_alive(None);
         self
@@ -191,7 +192,8 @@ impl Lease {
     /// progress: if there was no [`tick`](Self::tick), checkpoint or extension for `stall_after`,
     /// renewal stops. It continues with the next progress. Without it, [`lost`](Self::lost)
     /// resolves when the lease runs out, so at most `stall_after` and the ttl after the last
-    /// progress. A process that is alive but hangs so loses its lease.
+    /// progress. A process that is alive but hangs so loses its lease. Replaces an earlier
+    /// [`keep_alive`](Self::keep_alive).
     pub fn keep_alive_while_progressing(self, stall_after: Duration) -> Self {
         self.grant().keep_alive(Some(stall_after));
         self

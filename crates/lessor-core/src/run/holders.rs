@@ -107,9 +107,10 @@ pub(crate) enum Step {
     Stall,
 }
 
-/// The pause before another look at work that makes no progress.
-fn stall_pause(ttl: Duration) -> Duration {
-    (ttl / 12).max(Duration::from_millis(1))
+/// The pause before another look at work that makes no progress. Shrinks before the end of the
+/// lease, so that late progress is seen too.
+fn stall_pause(ttl: Duration, left: Duration) -> Duration {
+    (ttl / 12).min(left / 2).max(Duration::from_millis(1))
 }
 
 /// A lease that is due, and its work.
@@ -143,7 +144,8 @@ impl Holders {
         self.insert(grant, granted_at.saturating_add(settings.schedule.poll_every), Some(renewal));
     }
 
-    /// Adds the lease if it is not watched yet, and adds `renewal` to its entry if that has none.
+    /// Adds the lease if it is not watched yet. With `renewal`, also renews it from now on. The
+    /// time of the next renewal does not change if it is renewed already.
     fn insert<G: WatchedGrant>(&self, grant: &Arc<G>, check_at: Timestamp, renewal: Option<Renewal>) {
         let mut state = self.state.lock();
         let id = match grant.watch_id().load(Ordering::Relaxed) {
@@ -162,8 +164,11 @@ impl Holders {
             id => id,
         };
         let Some(entry) = state.entries.get_mut(&id) else { return };
-        if entry.renewal.is_none() {
-            entry.renewal = renewal;
+        if let Some(mut renewal) = renewal {
+            if let Some(known) = entry.renewal {
+                renewal.renew_at = known.renew_at;
+            }
+            entry.renewal = Some(renewal);
         }
         let due = entry.next_due(&**grant);
         self.schedule(&mut state, id, due);
@@ -342,7 +347,7 @@ impl Renewal {
             progress.stalled = false;
             return Step::Renew;
         }
-        self.renew_at = now.saturating_add(stall_pause(grant.ttl()));
+        self.renew_at = now.saturating_add(stall_pause(grant.ttl(), grant.deadline().saturating_since(now)));
         match std::mem::replace(&mut progress.stalled, true) {
             true => Step::Nothing,
             false => Step::Stall,
