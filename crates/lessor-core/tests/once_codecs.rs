@@ -90,3 +90,38 @@ fn a_result_that_cannot_be_upgraded_is_refused_by_name_and_not_lost() {
     // The results are still there.
     assert_eq!(engine.once("newer").codec(receipts(4)).run(|_| Ok::<_, Message>(2)).unwrap().into_value(), 1);
 }
+
+/// The upgrade went through a JSON value, which has no integers of more than 64 bits. The older
+/// program had stored the result and read it back.
+#[test]
+fn an_upgrade_keeps_every_number_that_a_result_may_contain() {
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    struct Numbers {
+        large: u64,
+        larger: u128,
+        negative: i128,
+        float: f64,
+        short: f32,
+        by_id: std::collections::BTreeMap<u32, f64>,
+    }
+    let engine = engine();
+    let numbers = Numbers {
+        large: (1 << 53) + 1,
+        larger: u128::MAX - 1,
+        negative: i128::MIN + 1,
+        float: 0.1 + 0.2,
+        short: 1.1,
+        by_id: [(7, f64::MIN_POSITIVE), (8, 1e300 / 7.0)].into(),
+    };
+    let codec = |version| {
+        Versioned::new("numbers", version)
+            .upgrade(1, |old: Numbers| Ok::<_, Message>(old))
+            .upgrade(2, |old: Numbers| Ok::<_, Message>(old))
+    };
+    let stored = numbers.clone();
+    engine.once("key").codec(codec(1)).run(|_| Ok::<_, Message>(stored)).unwrap();
+    for version in 1..=3 {
+        let read = engine.once::<Numbers, Message>("key").codec(codec(version));
+        assert_eq!(read.run(|_| Err(Message::new("again"))).unwrap().into_value(), numbers, "{version}");
+    }
+}

@@ -1,16 +1,17 @@
 //! [`Versioned`], a codec whose results outlive changes of their type.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::codec::Codec;
 use crate::data::cause::Cause;
 use crate::data::error::{Error, JsonError};
-use crate::data::value::{json_payload, json_value};
+use crate::data::value::json_payload;
 
 /// JSON with the version of its type, so that a program reads results that its earlier releases
 /// stored.
@@ -59,7 +60,9 @@ pub struct Versioned {
     upgrades: BTreeMap<u32, Upgrade>,
 }
 
-type Upgrade = Box<dyn Fn(Value) -> Result<Value, Error> + Send + Sync>;
+/// Converts the JSON of one version to that of the next. A `Value` in between would not have all
+/// numbers that the text has.
+type Upgrade = Box<dyn Fn(&[u8]) -> Result<Vec<u8>, Error> + Send + Sync>;
 
 #[derive(Serialize, Deserialize)]
 struct Envelope<V> {
@@ -91,8 +94,8 @@ impl Versioned {
         E: fmt::Display,
     {
         let name = self.name;
-        let step = move |old| {
-            let old = serde_json::from_value(old).map_err(|error| {
+        let step = move |old: &[u8]| {
+            let old = serde_json::from_slice(old).map_err(|error| {
                 let reason =
                     format!("a {name:?} of version {from} is not of the type that its upgrade expects");
                 Error::Codec(Cause::new(reason).with_source(JsonError::at(&error)))
@@ -100,15 +103,16 @@ impl Versioned {
             let new = convert(old).map_err(|error| {
                 Error::codec(format!("a {name:?} of version {from} could not be upgraded: {error}"))
             })?;
-            json_value("upgraded result", &new)
+            json("upgraded result", &new)
         };
         self.upgrades.insert(from, Box::new(step));
         self
     }
 
-    /// Converts a value of version `found` to the current one.
-    fn upgraded(&self, found: u32, mut value: Value) -> Result<Value, Error> {
+    /// Returns the current value of the JSON of version `found`.
+    fn upgraded<T: DeserializeOwned>(&self, found: u32, json: &[u8]) -> Result<T, Error> {
         let Self { name, version, .. } = self;
+        let mut json = Cow::Borrowed(json);
         for from in found..*version {
             let upgrade = self.upgrades.get(&from).ok_or_else(|| {
                 Error::codec(format!(
@@ -116,51 +120,53 @@ impl Versioned {
                     from + 1
                 ))
             })?;
-            value = upgrade(value)?;
+            json = Cow::Owned(upgrade(&json)?);
         }
-        Ok(value)
+        serde_json::from_slice(&json).map_err(unreadable)
     }
 }
 
 impl<T: Serialize + DeserializeOwned> Codec<T> for Versioned {
     fn encode(&self, value: &T) -> Result<Vec<u8>, Error> {
         let envelope = Envelope { name: self.name.to_owned(), version: self.version, value };
-        json_payload("result", &envelope, usize::MAX).map(|payload| payload.bytes().to_vec())
+        json("result", &envelope)
     }
 
     fn decode(&self, bytes: &[u8]) -> Result<T, Error> {
         let Self { name, version, .. } = self;
-        let json = |error| Error::json("result", &error);
         let header = match serde_json::from_slice::<Envelope<IgnoredAny>>(bytes) {
             Ok(header) => Some(header).filter(|header| header.version > 0),
             Err(_) => None,
         };
-        let value = match header {
-            Some(header) if header.name != *name => {
-                return Err(Error::codec(format!(
-                    "the stored result is a {:?} and not a {name:?}; use another key per type of result",
-                    header.name
-                )));
-            }
-            Some(Envelope { version: found, .. }) if found > *version => {
-                return Err(Error::codec(format!(
-                    "the stored {name:?} has version {found}, but this program reads up to version {version}; \
-                     use the newer program"
-                )));
-            }
+        match header {
+            Some(header) if header.name != *name => Err(Error::codec(format!(
+                "the stored result is a {:?} and not a {name:?}; use another key per type of result",
+                header.name
+            ))),
+            Some(Envelope { version: found, .. }) if found > *version => Err(Error::codec(format!(
+                "the stored {name:?} has version {found}, but this program reads up to version {version}; \
+                 use the newer program"
+            ))),
             Some(Envelope { version: found, .. }) if found == *version => {
-                return serde_json::from_slice::<Envelope<T>>(bytes)
+                serde_json::from_slice::<Envelope<T>>(bytes)
                     .map(|envelope| envelope.value)
-                    .map_err(json);
+                    .map_err(unreadable)
             }
             Some(Envelope { version: found, .. }) => {
-                let old = serde_json::from_slice::<Envelope<Value>>(bytes).map_err(json)?;
-                self.upgraded(found, old.value)?
+                let old = serde_json::from_slice::<Envelope<&RawValue>>(bytes).map_err(unreadable)?;
+                self.upgraded(found, old.value.get().as_bytes())
             }
-            None => self.upgraded(0, serde_json::from_slice(bytes).map_err(json)?)?,
-        };
-        serde_json::from_value(value).map_err(json)
+            None => self.upgraded(0, bytes),
+        }
     }
+}
+
+fn json<T: Serialize>(what: &'static str, value: &T) -> Result<Vec<u8>, Error> {
+    json_payload(what, value, usize::MAX).map(|payload| payload.bytes().to_vec())
+}
+
+fn unreadable(error: serde_json::Error) -> Error {
+    Error::json("result", &error)
 }
 
 impl fmt::Debug for Versioned {
