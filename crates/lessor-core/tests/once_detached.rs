@@ -141,7 +141,7 @@ fn a_lease_ends_with_its_call_although_the_work_has_kept_a_reference() {
 fn detached_work_is_retried_while_its_caller_waits() {
     let engine = engine();
     let runs = Arc::new(AtomicUsize::new(0));
-    let work = |_lease: Arc<Lease>| {
+    let work = move |_lease: Arc<Lease>| {
         let runs = Arc::clone(&runs);
         async move {
             match runs.fetch_add(1, Ordering::SeqCst) {

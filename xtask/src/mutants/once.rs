@@ -4,6 +4,7 @@ use crate::mutants::list::{Mutant, Test};
 
 const DELIVER: &str = "crates/lessor-core/src/api/once/deliver.rs";
 const FAILURES: &[&str] = &["--test", "once_failures"];
+const LOST: &[&str] = &["--test", "once_lost_leases"];
 
 const fn core(target: &'static [&'static str], filter: &'static str) -> Test {
     Test { package: "lessor-core", target, filter }
@@ -104,8 +105,8 @@ pub(crate) const ONCE: &[Mutant] = &[
     Mutant {
         name: "newer-result-is-read",
         file: "crates/lessor-core/src/api/once/versioned.rs",
-        find: "Some(Envelope { version: found, .. }) if found > *version => {",
-        replace: "Some(Envelope { version: found, .. }) if found > *version + 1 => {",
+        find: "Some(Envelope { version: found, .. }) if found > *version => Err(",
+        replace: "Some(Envelope { version: found, .. }) if found > *version + 1 => Err(",
         test: core(&["--test", "once_codecs"], "a_result_that_cannot_be_upgraded"),
     },
     Mutant {
@@ -128,5 +129,33 @@ pub(crate) const ONCE: &[Mutant] = &[
         find: "Ok(Err(panic)) => resume_unwind(panic),",
         replace: "Ok(Err(_)) => (None, Err(OnceError::Lost(None))),",
         test: core(&["--test", "once_detached"], "a_panic_of_detached_work"),
+    },
+    Mutant {
+        name: "work-begins-under-a-lapsed-lease",
+        file: DELIVER,
+        find: "        if self.lease.is_lost() {\n            return Some(Worked::Lost);",
+        replace: "        if false {\n            return Some(Worked::Lost);",
+        test: core(LOST, "work_does_not_begin_under_a_lease_that_has_lapsed"),
+    },
+    Mutant {
+        name: "work-begins-although-its-lease-was-lost-during-the-look",
+        file: DELIVER,
+        find: "if looked.is_none() && self.lease.is_lost() { Some(Worked::Lost) } else { looked }",
+        replace: "looked",
+        test: core(LOST, "work_does_not_begin_under_a_lease_that_was_lost"),
+    },
+    Mutant {
+        name: "detached-work-is-called-before-the-look",
+        file: "crates/lessor-core/src/api/once/retrying.rs",
+        find: "                        let attempt = async move {\n                            let future = (work.lock())(lease);\n",
+        replace: "                        let future = (work.lock())(lease);\n                        let attempt = async move {\n",
+        test: core(LOST, "detached_work_is_called_after"),
+    },
+    Mutant {
+        name: "first-call-of-keep-alive-counts",
+        file: "crates/lessor-core/src/run/holders.rs",
+        find: "            entry.renewal = Some(renewal);",
+        replace: "            entry.renewal = entry.renewal.or(Some(renewal));",
+        test: core(&["--test", "progress"], "the_last_call_decides"),
     },
 ];

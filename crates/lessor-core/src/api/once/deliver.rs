@@ -89,6 +89,8 @@ enum Worked<T, E> {
     /// A reconcile function panicked.
     LookPanicked(Panic),
     Panicked(Panic),
+    /// The lease was lost before the work began, or the future of the work was dropped.
+    Lost,
 }
 
 impl<T, E> Delivery<T, E>
@@ -98,7 +100,7 @@ where
 {
     /// Runs the work and stores its outcome.
     pub(super) fn run(&mut self, work: impl FnOnce(&Lease) -> Result<T, E>) -> Delivered<T, E> {
-        let worked = match block_on(self.look()) {
+        let worked = match block_on(self.before_work()) {
             Some(worked) => worked,
             None => match guarded(&self.lease, || work(&self.lease)) {
                 Ok(returned) => Worked::Work(returned),
@@ -113,25 +115,33 @@ where
         let lease = self.lease.share();
         let lost = async {
             lease.lost().await;
-            None
+            Worked::Lost
         };
         let worked = async {
-            if let Some(worked) = self.look().await {
-                return Some(worked);
+            if let Some(worked) = self.before_work().await {
+                return worked;
             }
-            Some(match working(&self.lease, work).await {
+            match working(&self.lease, work).await {
                 Ok(returned) => Worked::Work(returned),
                 Err(panic) => Worked::Panicked(panic),
-            })
+            }
         };
-        match future::or(worked, lost).await {
-            Some(worked) => self.deliver(worked).await,
-            None => Err(OnceError::Lost(None)),
-        }
+        let worked = future::or(worked, lost).await;
+        self.deliver(worked).await
     }
 
-    /// Looks for the effect of an earlier holder whose lease has lapsed. Returns `None` if the work
-    /// has to run.
+    /// Returns `None` if the work has to run. The lease may have lapsed before it was received, and
+    /// may be lost during the look, so another caller may already be running the work.
+    async fn before_work(&mut self) -> Option<Worked<T, E>> {
+        if self.lease.is_lost() {
+            return Some(Worked::Lost);
+        }
+        let looked = self.look().await;
+        if looked.is_none() && self.lease.is_lost() { Some(Worked::Lost) } else { looked }
+    }
+
+    /// Looks for the effect of an earlier holder whose lease has lapsed. Returns `None` if there is
+    /// none.
     async fn look(&mut self) -> Option<Worked<T, E>> {
         let lapsed = self.lease.previous_grant().is_some_and(|previous| previous.ended() == GrantEnd::Lapsed);
         let look = self.hooks.reconcile.as_mut().filter(|_| lapsed)?;
@@ -151,6 +161,7 @@ where
             Worked::Done(value) => self.complete(value, true).await,
             Worked::Work(Err(error)) => Err(self.fail(error).await),
             Worked::Unknown => Err(self.leave_in_doubt(None).await),
+            Worked::Lost => Err(OnceError::Lost(None)),
             Worked::LookPanicked(panic) => {
                 if let Err(error) = send(&self.lease, || self.lease.leave_in_doubt()).await {
                     tracing::warn!(key = %self.lease.key(), %error, "the key could not be left in doubt");

@@ -70,9 +70,9 @@ pub enum OnceError<T, E> {
         /// The state of the key, if the work did not run in this call.
         view: Option<View>,
     },
-    /// The lease was lost while the work ran. Another caller may be running the work, or may have
-    /// finished it. Contains what the work returned, which is discarded, or `None` for async work
-    /// that was dropped before its end.
+    /// The lease was lost before the work ended. Another caller may be running the work, or may
+    /// have finished it. Contains what the work returned, which is discarded, or `None` for work
+    /// that did not begin, and for async work that was dropped before its end.
     Lost(Option<Result<T, E>>),
     /// The work released its lease before it returned this. Nothing is stored, and the next caller
     /// runs the work again.
@@ -164,7 +164,7 @@ impl<T, E: fmt::Display> fmt::Display for OnceError<T, E> {
                 "the work failed and may have been done: {error}; check its effects, then resolve the key"
             ),
             Self::Lost(_) => {
-                f.write_str("the lease was lost while the work ran, so its outcome is discarded")
+                f.write_str("the lease was lost before the work ended, so its outcome is discarded")
             }
             Self::Released(Ok(_)) => {
                 f.write_str("the work released its lease before it returned, so its value is not stored")

@@ -2,10 +2,10 @@
 
 use std::fmt;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
+use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -209,24 +209,28 @@ where
     pub fn run_detached<F, Fut>(
         mut self,
         mut spawn: impl FnMut(DetachedTask) + Send,
-        mut work: F,
+        work: F,
     ) -> impl Future<Output = Result<Outcome<T>, OnceError<T, E>>> + Send
     where
         T: Send + 'static,
         E: Send + 'static,
-        F: FnMut(Arc<Lease>) -> Fut + Send,
+        F: FnMut(Arc<Lease>) -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send + 'static,
     {
         async move {
+            // Only the task of the current attempt locks it.
+            let work = Arc::new(Mutex::new(work));
             let deadline = self.deadline();
             loop {
                 match self.request.begin(Some(deadline)).await? {
                     Begun::Work(delivery) => {
                         let lease = delivery.lease.share();
-                        // A panic is that of the work, which stores it.
-                        let future = catch_unwind(AssertUnwindSafe(|| work(lease)));
-                        let work = async { future.unwrap_or_else(|panic| resume_unwind(panic)).await };
-                        let (hooks, delivered) = detached::run(&mut spawn, delivery, work).await;
+                        let work = Arc::clone(&work);
+                        let attempt = async move {
+                            let future = (work.lock())(lease);
+                            future.await
+                        };
+                        let (hooks, delivered) = detached::run(&mut spawn, delivery, attempt).await;
                         if let Some(ended) = self.ended(deadline, hooks, delivered) {
                             return ended;
                         }
