@@ -4,6 +4,7 @@ use crate::mutants::list::{Mutant, Test};
 
 const DELIVER: &str = "crates/lessor-core/src/api/once/deliver.rs";
 const FAILURES: &[&str] = &["--test", "once_failures"];
+const RETRIES: &[&str] = &["--test", "once_retries"];
 const LOST: &[&str] = &["--test", "once_lost_leases"];
 
 const fn core(target: &'static [&'static str], filter: &'static str) -> Test {
@@ -157,5 +158,19 @@ pub(crate) const ONCE: &[Mutant] = &[
         find: "            entry.renewal = Some(renewal);",
         replace: "            entry.renewal = entry.renewal.or(Some(renewal));",
         test: core(&["--test", "progress"], "the_last_call_decides"),
+    },
+    Mutant {
+        name: "backoff-counts-as-a-wait",
+        file: "crates/lessor-core/src/api/once/call.rs",
+        find: "                    wait_until = self.wait_until(deadline);",
+        replace: "                    wait_until = wait_until.or(deadline);",
+        test: core(RETRIES, "a_backoff_does_not_count"),
+    },
+    Mutant {
+        name: "own-failure-is-retried-by-the-class",
+        file: DELIVER,
+        find: "is_replay: false, retry_after: by_policy }",
+        replace: "is_replay: false, retry_after: retry_after.or(by_policy) }",
+        test: core(RETRIES, "a_failure_that_the_work_stored_itself"),
     },
 ];

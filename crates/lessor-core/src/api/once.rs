@@ -146,7 +146,7 @@ impl<T, E> Once<T, E> {
     }
 
     /// Sets the maximum time to wait for a concurrent caller that runs the same work. Zero does not
-    /// wait. Default: no limit.
+    /// wait. The backoffs of [`retry_until`](Self::retry_until) do not count. Default: no limit.
     pub fn wait_timeout(mut self, timeout: Duration) -> Self {
         self.0.call.wait_timeout = Some(timeout);
         self

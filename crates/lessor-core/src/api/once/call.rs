@@ -71,8 +71,7 @@ impl Call {
         self.terms.clone().take_refused()?;
         let Some(key) = &self.key else { return Err(Error::unexpected()) };
         refuse_own_work(&self.engine.store, key)?;
-        let timeout = self.wait_timeout.map(|timeout| self.engine.clock.now().saturating_add(timeout));
-        let wait_until = [timeout, deadline].into_iter().flatten().min();
+        let mut wait_until = self.wait_until(deadline);
         let mut waiter = None;
         let mut waited = false;
         let mut answer = self.request(key).send().await?;
@@ -90,6 +89,8 @@ impl Call {
                         Some(at) => self.engine.background.readers.sleep_until(at).await,
                         None => return Ok(Obtained::Failed(view)),
                     }
+                    // A backoff is not a wait for another caller.
+                    wait_until = self.wait_until(deadline);
                     self.request(key).send().await?
                 }
                 Acquisition::InProgress(view) if self.wait_timeout.is_some_and(|limit| limit.is_zero()) => {
@@ -107,6 +108,12 @@ impl Call {
                 }
             }
         }
+    }
+
+    /// Returns the end of a wait for another caller that begins now.
+    fn wait_until(&self, deadline: Option<Timestamp>) -> Option<Timestamp> {
+        let timeout = self.wait_timeout.map(|timeout| self.engine.clock.now().saturating_add(timeout));
+        [timeout, deadline].into_iter().flatten().min()
     }
 
     /// Waits for an answer, or for an offer to acquire the key.

@@ -188,8 +188,7 @@ where
     async fn fail(&mut self, error: E) -> OnceError<T, E> {
         match guarded(&self.lease, || self.failure(&error)) {
             Ok(Made::Failure { code, detail, retry_after }) => {
-                let again = [retry_after, retry_after_by(self.on_failed, self.lease.attempt())];
-                let again = again.into_iter().flatten().min();
+                let by_policy = retry_after_by(self.on_failed, self.lease.attempt());
                 let failure = Failure::new(&code, Some(&detail));
                 let failure = match retry_after {
                     Some(wait) => failure.retry_after(wait),
@@ -197,9 +196,14 @@ where
                 };
                 let failed = || self.lease.fail_by(failure.clone());
                 match send(&self.lease, failed).await {
-                    // The work has failed the lease itself, with another code.
-                    Ok(_) | Err(Error::Finished { state: State::Failed }) => {
-                        OnceError::Work { error, is_replay: false, retry_after: again }
+                    Ok(_) => {
+                        let retry_after = [retry_after, by_policy].into_iter().flatten().min();
+                        OnceError::Work { error, is_replay: false, retry_after }
+                    }
+                    // The work has failed the lease itself, with another code. The class was not
+                    // stored.
+                    Err(Error::Finished { state: State::Failed }) => {
+                        OnceError::Work { error, is_replay: false, retry_after: by_policy }
                     }
                     Err(problem) => undelivered(Err(error), problem),
                 }

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use super::deliver::{Delivered, Delivery};
 use super::hooks::Hooks;
 use super::outcome::OnceError;
+use crate::api::lease::Lease;
 
 /// A piece of work with the storing of its outcome, to be given to an executor. See
 /// [`Once::run_detached`](crate::Once::run_detached). Dropping it before its end abandons the
@@ -50,9 +51,11 @@ where
     spawn(DetachedTask(Box::pin(async move {
         let delivered = AssertUnwindSafe(delivery.run_future(work)).catch_unwind().await;
         let ended = delivered.map(|delivered| (delivery.hooks, delivered));
-        // If the caller is gone, a panic of the work is that of the task.
-        if let Err(Err(panic)) = sender.send(ended) {
-            resume_unwind(panic);
+        match sender.send(ended) {
+            Ok(()) => {}
+            // The caller is gone. A panic of the work is that of the task.
+            Err(Err(panic)) => resume_unwind(panic),
+            Err(Ok((_, delivered))) => report_unstored(&delivery.lease, &delivered),
         }
     })));
     match receiver.await {
@@ -60,4 +63,15 @@ where
         Ok(Err(panic)) => resume_unwind(panic),
         Err(oneshot::Canceled) => (None, Err(OnceError::Lost(None))),
     }
+}
+
+/// Reports an outcome that is neither stored nor returned to a caller.
+fn report_unstored<T, E>(lease: &Lease, delivered: &Delivered<T, E>) {
+    let (key, reason) = match delivered {
+        Err(OnceError::Unrecorded { error, .. }) => (lease.key(), error.to_string()),
+        Err(OnceError::Lost(_)) => (lease.key(), "the lease was lost".to_owned()),
+        Err(OnceError::Overruled { state, .. }) => (lease.key(), format!("the key is {state} already")),
+        _ => return,
+    };
+    tracing::warn!(%key, reason, "the outcome of detached work is not stored, and its caller is gone");
 }

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures_lite::future;
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -143,6 +144,8 @@ where
                     if let Some(ended) = self.ended(deadline, Some(delivery.hooks), delivered) {
                         return ended;
                     }
+                    // A backoff may be zero, and other tasks must run.
+                    future::yield_now().await;
                 }
                 Begun::Stored(stored) => return stored,
             }
@@ -183,6 +186,8 @@ where
                         if let Some(ended) = self.ended(deadline, Some(delivery.hooks), delivered) {
                             return ended;
                         }
+                        // A backoff may be zero, and other tasks must run.
+                        future::yield_now().await;
                     }
                     Begun::Stored(stored) => return stored,
                 }
@@ -234,6 +239,8 @@ where
                         if let Some(ended) = self.ended(deadline, hooks, delivered) {
                             return ended;
                         }
+                        // A backoff may be zero, and other tasks must run.
+                        future::yield_now().await;
                     }
                     Begun::Stored(stored) => return stored,
                 }
