@@ -6,6 +6,7 @@ pub(crate) mod background;
 pub(crate) mod clock;
 pub(crate) mod context;
 pub(crate) mod holders;
+pub(crate) mod observer;
 pub(crate) mod random;
 pub(crate) mod tasks;
 pub(crate) mod wait;

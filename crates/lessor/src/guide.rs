@@ -6,6 +6,7 @@
 //! | [`failures`] | What follows if the work fails, panics, hangs, or its process dies? |
 //! | [`fencing`] | How is a holder stopped that was suspended for too long? |
 //! | [`choosing_a_store`] | Memory, files, Redis, or an own store? |
+//! | [`observability`] | What can be counted and seen? |
 //! | [`testing`] | How are crashes, pauses and lost replies tested? |
 //! | [`what_goes_wrong`] | Which mistakes do guards have that are written by hand? |
 //! | [`comparison`] | When is something else better? |
@@ -40,6 +41,7 @@ macro_rules! links {
 [`crash_kit.rs`]: https://github.com/lessor/lessor/blob/main/crates/lessor/examples/crash_kit.rs
 [`custom_store.rs`]: https://github.com/lessor/lessor/blob/main/crates/lessor/examples/custom_store.rs
 [`fencing.rs`]: https://github.com/lessor/lessor/blob/main/crates/lessor/examples/fencing.rs
+[`metrics`]: https://github.com/lessor/lessor/blob/main/crates/lessor/examples/metrics.rs
 [`nightly.rs`]: https://github.com/lessor/lessor/blob/main/crates/lessor/examples/nightly.rs
 [benchmarks]: https://github.com/lessor/lessor/blob/main/docs/benchmarks/README.md
 [file-format]: https://github.com/lessor/lessor/blob/main/docs/file-format.md
@@ -63,6 +65,7 @@ guides! {
     failures: "failures.md",
     fencing: "fencing.md",
     choosing_a_store: "choosing-a-store.md",
+    observability: "observability.md",
     testing: "testing.md",
     what_goes_wrong: "what-goes-wrong.md",
     comparison: "comparison.md",

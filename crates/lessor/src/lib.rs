@@ -68,6 +68,7 @@
 //! | `file` (default) | the file store, [`FileStore`], and [`fence::FileFence`] |
 //! | `redis` | the Redis store, `RedisStore` |
 //! | `redis-tls` | TLS for the Redis store |
+//! | `metrics` | metrics for the application's recorder: see the guide on observability |
 //! | `macros` | the attribute `lessor::once`, which makes a function run once |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -83,10 +84,10 @@ use std::sync::Arc;
 pub use lessor_core::{
     Ack, AcquireRequest, Acquisition, Backoff, Bytes, Cause, Close, CloseProgress, CloseStep, CloseWatch,
     Closed, Codec, DetachedTask, Durability, ERRORED, Engine, Error, ErrorKind, FailureClass, Fingerprint,
-    GrantEnd, Json, JsonError, Key, KeyError, KeyPart, Lease, LeaseHandle, LeaseId, LeaseIdError, Limits,
-    Listing, MAX_KEY_CHARS, Message, OnFailed, OnLapsed, Once, OnceError, OutOfRange, Outcome, PANICKED,
-    PartWriter, Pending, PreviousGrant, RESULT_REFUSED, Reconciled, Resolve, Retrying, Schedule, Settings,
-    State, Store, StoreError, Timestamp, Token, Version, Versioned, View, block_on,
+    GrantEnd, Json, JsonError, Key, KeyError, KeyPart, KeysInLogs, Lease, LeaseHandle, LeaseId, LeaseIdError,
+    Limits, Listing, MAX_KEY_CHARS, Message, OnFailed, OnLapsed, Once, OnceError, OutOfRange, Outcome,
+    PANICKED, PartWriter, Pending, PreviousGrant, RESULT_REFUSED, Reconciled, Resolve, Retrying, Schedule,
+    Settings, State, Stats, Store, StoreError, Timestamp, Token, Version, Versioned, View, block_on,
 };
 
 /// The interface for authors of stores.

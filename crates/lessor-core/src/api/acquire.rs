@@ -20,6 +20,7 @@ use crate::data::view::View;
 use crate::rules::settings::{Limits, OnFailed, OnLapsed, check_holder};
 use crate::rules::{Acquire, AcquireOptions, Answer, KeyStatus, answer_to_acquire};
 use crate::run::context::{Answered, Handle};
+use crate::run::observer::event::Event;
 use crate::run::tasks::abandon;
 use crate::run::wait::{NextStep, Reading};
 use crate::store::operation::{Executed, Execution, Operation, Report};
@@ -278,7 +279,11 @@ impl<'a> AcquireRequest<'a> {
                     let granted = (acquire.lease_id, granted);
                     finish.lease(shared, text, key, granted, answer.is_some(), written)
                 }
-                None => Pending::ready(answer.unwrap_or_else(|| Err(Error::unexpected()))),
+                None => {
+                    let answer = answer.unwrap_or_else(|| Err(Error::unexpected()));
+                    observe(shared, text, &answer);
+                    Pending::ready(answer)
+                }
             },
             Execution::Later(reply) => finish.later(shared, &mut operation, reply),
         }
@@ -392,11 +397,24 @@ impl Finish {
             // The new lease ends the former one, which a holder may watch.
             shared.watches.written(&key, &record, now);
         }
+        shared.record(&event_of(&key, &granted, resent));
         let lease = Lease::granted(Arc::clone(shared), (key, lease_id), self.ttl, granted, resent);
         Pending::ready(Ok(Acquisition::Acquired(lease)))
     }
 
     fn finish(self, shared: &Arc<Handle>, key: Key, answered: Answered) -> Result<Acquisition, Error> {
+        let text = key.clone();
+        let answer = self.finish_unobserved(shared, key, answered);
+        observe(shared, &text, &answer);
+        answer
+    }
+
+    fn finish_unobserved(
+        self,
+        shared: &Arc<Handle>,
+        key: Key,
+        answered: Answered,
+    ) -> Result<Acquisition, Error> {
         let (record, resent) = match answered {
             Ok((Answer::Granted, Some(record))) => (record, false),
             Ok((Answer::Resent(record), _)) => (*record, self.chosen),
@@ -435,6 +453,35 @@ impl Finish {
             let answered = abandon_on_drop.shared.take(&abandon_on_drop.key, executed);
             self.finish(&abandon_on_drop.shared, abandon_on_drop.key.clone(), answered)
         })
+    }
+}
+
+/// Reports the answer to an acquire.
+fn observe(shared: &Handle, key: &str, answer: &Result<Acquisition, Error>) {
+    let event = match answer {
+        Ok(Acquisition::Acquired(lease)) => match lease.grant_data() {
+            Some(granted) => event_of(key, granted, lease.is_duplicate()),
+            None => return,
+        },
+        Ok(
+            Acquisition::InProgress(view)
+            | Acquisition::Completed(view)
+            | Acquisition::Failed(view)
+            | Acquisition::InDoubt(view),
+        ) => {
+            let in_doubt = matches!(answer, Ok(Acquisition::InDoubt(_)));
+            Event::Answered { key, answer: view.state(), in_doubt }
+        }
+        Err(error) => Event::NotAcquired { key, error },
+    };
+    shared.record(&event);
+}
+
+fn event_of<'a>(key: &'a str, granted: &Granted, is_duplicate: bool) -> Event<'a> {
+    let (token, attempt) = (granted.token, granted.attempt);
+    match is_duplicate {
+        true => Event::GrantRepeated { key, token },
+        false => Event::Granted { key, token, attempt, after: granted.previous_end },
     }
 }
 

@@ -24,6 +24,8 @@ use crate::run::abandoned::AbandonQueue;
 use crate::run::background::Background;
 use crate::run::clock::EngineClock;
 use crate::run::context::{Handle, Handles, Shared};
+use crate::run::observer::Observer;
+use crate::run::observer::counters::Stats;
 use crate::run::random::LeaseIds;
 use crate::run::tasks::{self, PURGE_SLICE};
 use crate::run::wait::{NextStep, Reading, Waiter};
@@ -97,7 +99,8 @@ impl Engine {
         let clock = Arc::new(EngineClock::new(Arc::clone(&store)));
         let background = Background::start(&clock)?;
         let lease_ids = LeaseIds::new()?;
-        let watches = Watches::new(&store, &clock, &background, &settings);
+        let observer = Arc::new(Observer::new(settings.keys_in_logs));
+        let watches = Watches::new(&store, &clock, &background, &settings, &observer);
         let closed = AtomicBool::new(false);
         let abandoned = AbandonQueue::default();
         let keep = Keep::new(settings.limits.retention, settings.limits.max_history);
@@ -111,6 +114,7 @@ impl Engine {
             background,
             abandoned,
             closed,
+            observer,
         });
         tasks::start(&shared);
         shared.store.subscribe(ChangeNotifier::new(&shared));
@@ -328,6 +332,32 @@ impl Engine {
     /// An error of the store.
     pub fn now(&self) -> Pending<Result<Timestamp, Error>> {
         self.shared.store.now().map(|now| Ok(now?))
+    }
+
+    /// Returns the numbers of events since the engine was created. Does not access the store.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use lessor_core::{Engine, Message};
+    /// use lessor_memory::MemoryStore;
+    ///
+    /// let engine = Engine::new(Arc::new(MemoryStore::new()))?;
+    /// for _ in 0..3 {
+    ///     engine.once("invoice-42").run(|_lease| Ok::<_, Message>("charged".to_owned())).unwrap();
+    /// }
+    /// let stats = engine.stats();
+    /// assert_eq!((stats.first_grants, stats.completed, stats.replayed_results), (1, 1, 2));
+    /// # Ok::<(), lessor_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let background = std::iter::once(&self.shared.observer.counters);
+        let mut stats = Stats::sum(background.chain(self.handles.counters()));
+        stats.watched_leases = self.shared.watches.holders.count() as u64;
+        stats
     }
 
     /// Returns the kind of failure that an acknowledged operation survives.

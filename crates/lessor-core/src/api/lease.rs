@@ -125,13 +125,13 @@ impl Lease {
     /// an earlier holder has not finished: see [`previous_grant`](Self::previous_grant).
     #[must_use]
     pub fn attempt(&self) -> u32 {
-        self.record().map_or(1, |granted| granted.attempt)
+        self.grant_data().map_or(1, |granted| granted.attempt)
     }
 
     /// Returns the grant before this one, if there was one.
     #[must_use]
     pub fn previous_grant(&self) -> Option<PreviousGrant<'_>> {
-        self.record()?.previous_grant()
+        self.grant_data()?.previous_grant()
     }
 
     /// Returns the checkpoint of an earlier holder as a value, if there is one.
@@ -147,7 +147,7 @@ impl Lease {
     /// Returns the checkpoint of an earlier holder, if there is one.
     #[must_use]
     pub fn previous_checkpoint_bytes(&self) -> Option<&[u8]> {
-        self.record()?.attributes()?.checkpoint.as_ref().map(|checkpoint| checkpoint.bytes())
+        self.grant_data()?.attributes()?.checkpoint.as_ref().map(|checkpoint| checkpoint.bytes())
     }
 
     /// Returns whether this grant was made before and its reply was lost. Only a caller that chose
@@ -390,7 +390,8 @@ impl Lease {
         &self.handle.0
     }
 
-    fn record(&self) -> Option<&Granted> {
+    /// Returns the grant, unless only the lease id is known.
+    pub(super) fn grant_data(&self) -> Option<&Granted> {
         self.grant().granted.as_ref()
     }
 }

@@ -19,7 +19,7 @@ pub(crate) struct Granted {
     version: Version,
     first_seen_at: Timestamp,
     acquired_at: Timestamp,
-    previous_end: Option<GrantEnd>,
+    pub(crate) previous_end: Option<GrantEnd>,
     keep_until: Timestamp,
     attributes: Option<Arc<Attributes>>,
     /// The former grant in the trace.

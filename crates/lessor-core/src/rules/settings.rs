@@ -50,6 +50,22 @@ pub struct Settings {
     pub schedule: Schedule,
     /// The label of holders that give none, at most 1024 bytes. Default: none.
     pub holder: Option<String>,
+    /// The form in which spans and events show keys. Default: plain.
+    pub keys_in_logs: KeysInLogs,
+}
+
+/// The form in which the spans and events of `tracing` show keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum KeysInLogs {
+    /// As they are.
+    #[default]
+    Plain,
+    /// The first eight bytes of their SHA-256, in hex. Lines of one key can still be found together.
+    Hashed,
+    /// Not at all.
+    Omitted,
 }
 
 /// The limits and defaults of leases and records.
@@ -197,6 +213,13 @@ impl Settings {
     #[must_use]
     pub fn holder(mut self, holder: impl Into<String>) -> Self {
         self.holder = Some(holder.into());
+        self
+    }
+
+    /// Sets the form in which spans and events show keys.
+    #[must_use]
+    pub fn keys_in_logs(mut self, keys: KeysInLogs) -> Self {
+        self.keys_in_logs = keys;
         self
     }
 

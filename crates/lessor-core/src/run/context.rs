@@ -15,7 +15,9 @@ use crate::rules::{Answer, Command, Keep};
 use crate::run::abandoned::AbandonQueue;
 use crate::run::background::Background;
 use crate::run::clock::EngineClock;
-
+use crate::run::observer::Observer;
+use crate::run::observer::counters::Counters;
+use crate::run::observer::event::Event;
 use crate::run::random::LeaseIds;
 use crate::run::watches::Watches;
 use crate::store::contract::Store;
@@ -34,6 +36,7 @@ pub(crate) struct Shared {
     pub(crate) background: Background,
     pub(crate) abandoned: AbandonQueue<Orphan>,
     pub(crate) closed: AtomicBool,
+    pub(crate) observer: Arc<Observer>,
 }
 
 /// A lease whose holder is gone.
@@ -46,6 +49,11 @@ impl Shared {
     /// Returns whether the engine is being closed, so that it grants no more leases.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed)
+    }
+
+    /// Counts and reports an event of the background.
+    pub(crate) fn record(&self, event: &Event<'_>) {
+        self.observer.record(&self.observer.counters, event);
     }
 
     /// Sends a command to the store.
@@ -108,17 +116,28 @@ impl Listener for Shared {
 ///
 /// Each lease keeps its engine alive. A single reference count would be contended across threads,
 /// so there are 32 handles on separate cache lines, each with its own count. Each thread uses one.
+///
+/// For the same reason, each handle has counters of its own.
 #[repr(align(128))]
-pub(crate) struct Handle(Arc<Shared>);
+pub(crate) struct Handle {
+    shared: Arc<Shared>,
+    counters: Counters,
+}
 
 impl Deref for Handle {
     type Target = Shared;
     fn deref(&self) -> &Shared {
-        &self.0
+        &self.shared
     }
 }
 
 impl Handle {
+    /// Counts and reports an event of a caller.
+    #[inline]
+    pub(crate) fn record(&self, event: &Event<'_>) {
+        self.observer.record(&self.counters, event);
+    }
+
     /// Sends a command to the store, and passes the answer to `finish`.
     pub(crate) fn execute<T: Send + 'static>(
         self: &Arc<Self>,
@@ -146,7 +165,7 @@ impl fmt::Debug for Handle {
 #[derive(Clone)]
 pub(crate) struct Handles(Arc<[Arc<Handle>]>);
 
-/// Exceeds the number of cores of most machines. Each handle takes 256 bytes.
+/// Exceeds the number of cores of most machines. Each handle takes 384 bytes.
 const HANDLES: usize = 32;
 
 thread_local! {
@@ -157,7 +176,13 @@ static NEXT_INDEX: AtomicUsize = AtomicUsize::new(0);
 
 impl Handles {
     pub(crate) fn new(shared: &Arc<Shared>) -> Self {
-        Self((0..HANDLES).map(|_| Arc::new(Handle(Arc::clone(shared)))).collect())
+        let handle = |_| Arc::new(Handle { shared: Arc::clone(shared), counters: Counters::default() });
+        Self((0..HANDLES).map(handle).collect())
+    }
+
+    /// Returns the counters of all handles.
+    pub(crate) fn counters(&self) -> impl Iterator<Item = &Counters> {
+        self.0.iter().map(|handle| &handle.counters)
     }
 
     /// Returns the thread's handle.

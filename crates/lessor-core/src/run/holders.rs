@@ -123,6 +123,11 @@ impl Holders {
         self.watched.may_have(key)
     }
 
+    /// Returns the number of watched leases.
+    pub(crate) fn count(&self) -> usize {
+        self.watched.count()
+    }
+
     /// Watches the lease, unless it is watched already. The record is checked soon, because the
     /// lease may have been lost before it was watched.
     pub(crate) fn watch(&self, grant: &Arc<impl WatchedGrant>) {

@@ -12,6 +12,7 @@ use crate::data::time::Timestamp;
 use crate::rules::{Command, HolderCommand};
 use crate::run::context::{Handle, Shared};
 use crate::run::holders::{Step, WatchedGrant};
+use crate::run::observer::event::{Event, Outcome};
 
 /// The number of records that one call of a store's `purge` examines. Each takes about a
 /// microsecond.
@@ -53,9 +54,11 @@ async fn abandon_all(engine: Arc<Handle>, key: Key, lease_id: LeaseId) {
 /// that comes with the record. The store's `now` may be ahead of that time, and the lease would
 /// stay live until then.
 async fn abandon_one(engine: &Handle, key: &Key, lease_id: LeaseId) {
-    let outcome = engine.run(key, Command::Holder(lease_id, HolderCommand::Abandon)).await;
-    if let Err(Error::Store(error)) = outcome {
-        tracing::warn!(%key, %error, "a dropped lease could not be abandoned; it lapses at the end of its ttl");
+    match engine.run(key, Command::Holder(lease_id, HolderCommand::Abandon)).await {
+        Ok(_) => engine.record(&Event::Ended { key, outcome: Outcome::Abandoned, late: false }),
+        Err(Error::Store(error)) => engine.record(&Event::NotAbandoned { key, error: &error }),
+        // The lease has an outcome, or another holder has the key.
+        Err(_) => {}
     }
 }
 
@@ -68,10 +71,16 @@ async fn purge_periodically(engine: Weak<Shared>, mut next: Timestamp) {
         sleep.await;
         while let Some(shared) = engine.upgrade() {
             match shared.store.purge(PURGE_SLICE).await {
-                Ok(purged) if purged.more => {}
-                Ok(_) => break,
+                Ok(purged) => {
+                    if purged.dropped > 0 {
+                        shared.record(&Event::Purged { records: purged.dropped as u64 });
+                    }
+                    if !purged.more {
+                        break;
+                    }
+                }
                 Err(error) => {
-                    tracing::warn!(%error, "the store could not be purged; the engine will retry");
+                    shared.record(&Event::NotPurged { error: &error });
                     break;
                 }
             }
@@ -107,11 +116,13 @@ fn start_step(shared: &Arc<Shared>, grant: Arc<dyn WatchedGrant>, step: &Step) {
     let leases = shared.background.leases.spawner();
     match step {
         Step::Nothing => {}
-        Step::End => grant.notify(),
-        Step::Stall => {
-            let key = grant.key();
-            tracing::warn!(%key, "a lease is not renewed, because its work has stopped making progress");
+        Step::End => {
+            if grant.is_open() {
+                shared.record(&Event::Lost { key: grant.key(), token: None, reason: "its time is over" });
+            }
+            grant.notify();
         }
+        Step::Stall => shared.record(&Event::Stalled { key: grant.key() }),
         Step::Renew => leases.spawn(renew(Arc::clone(shared), grant)),
         Step::Check => leases.spawn(check(Arc::clone(shared), grant)),
     }
@@ -122,16 +133,18 @@ fn start_step(shared: &Arc<Shared>, grant: Arc<dyn WatchedGrant>, step: &Step) {
 async fn renew(shared: Arc<Shared>, grant: Arc<dyn WatchedGrant>) {
     let before = shared.clock.now();
     let (key, ttl) = (grant.key(), grant.ttl());
+    let margin = grant.deadline().saturating_since(before);
     let pause = match Arc::clone(&grant).renew().await {
-        Ok(()) => ttl / 3,
+        Ok(()) => {
+            shared.record(&Event::Renewed { key, margin, ttl });
+            ttl / 3
+        }
         Err(error @ (Error::Store(_) | Error::ClockOutOfRange)) => {
-            tracing::warn!(%key, %error, "a lease could not be renewed; the engine will retry");
+            shared.record(&Event::NotRenewed { key, error: &error });
             (ttl / 12).max(MIN_RETRY)
         }
-        Err(error) => {
-            tracing::warn!(%key, %error, "a lease is lost");
-            ttl
-        }
+        // The grant has taken into account that it is lost.
+        Err(_) => ttl,
     };
     let check_at = before.saturating_add(shared.settings.schedule.poll_every);
     shared.watches.holders.finish_step(&*grant, check_at, Some(before.saturating_add(pause)));
@@ -143,7 +156,7 @@ async fn check(shared: Arc<Shared>, grant: Arc<dyn WatchedGrant>) {
     let before = shared.clock.now();
     match shared.store.load(key).await {
         Ok(snapshot) => holders.observe(key, snapshot.record.as_ref(), snapshot.now),
-        Err(error) => tracing::debug!(%key, %error, "the record of a held lease could not be read"),
+        Err(error) => shared.record(&Event::NotChecked { key, error: &error }),
     }
     holders.finish_step(&*grant, before.saturating_add(shared.settings.schedule.poll_every), None);
 }

@@ -24,6 +24,7 @@ use crate::data::time::{Monotonic, Timestamp};
 use crate::data::view::View;
 use crate::run::clock::EngineClock;
 use crate::run::holders::Holders;
+use crate::run::observer::Observer;
 use crate::run::worker::Spawner;
 use crate::store::contract::Store;
 use crate::sync::wakers::{CallerWaker, Notifier};
@@ -47,6 +48,7 @@ pub(crate) struct Waiters {
     notifier: Notifier,
     poll_every: Duration,
     holders: Arc<Holders>,
+    observer: Arc<Observer>,
 }
 
 impl Waiters {
@@ -57,9 +59,10 @@ impl Waiters {
         notifier: Notifier,
         poll_every: Duration,
         holders: Arc<Holders>,
+        observer: Arc<Observer>,
     ) -> Self {
         let (registry, agenda) = (Registry::default(), Agenda::default());
-        Self { registry, agenda, store, clock, readers, notifier, poll_every, holders }
+        Self { registry, agenda, store, clock, readers, notifier, poll_every, holders, observer }
     }
 
     /// Reads the record of `key` again after a write, if the key has waiters.
@@ -211,6 +214,7 @@ impl Waiter {
     pub(crate) fn new(waiters: &Arc<Waiters>, key: &Key, contends: bool) -> Self {
         let (entry, ticket) = waiters.registry.join(key, contends);
         let waiter = Self { waiters: Arc::clone(waiters), entry, ticket };
+        waiters.observer.wait_began();
         waiters.request_reading(&waiter.entry);
         waiter
     }
@@ -247,6 +251,7 @@ impl Waiter {
 
 impl Drop for Waiter {
     fn drop(&mut self) {
+        self.waiters.observer.wait_ended();
         let effects = self.waiters.registry.leave(&self.entry, self.ticket);
         if effects.ended {
             self.waiters.agenda.unschedule(&self.entry);

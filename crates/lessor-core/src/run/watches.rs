@@ -9,6 +9,7 @@ use crate::rules::settings::Settings;
 use crate::run::background::Background;
 use crate::run::clock::EngineClock;
 use crate::run::holders::Holders;
+use crate::run::observer::Observer;
 use crate::run::wait::Waiters;
 use crate::store::contract::Store;
 
@@ -25,6 +26,7 @@ impl Watches {
         clock: &Arc<EngineClock>,
         background: &Background,
         settings: &Settings,
+        observer: &Arc<Observer>,
     ) -> Self {
         let holders = Arc::new(Holders::default());
         let waiters = Waiters::new(
@@ -34,6 +36,7 @@ impl Watches {
             background.notifier.clone(),
             settings.schedule.poll_every,
             Arc::clone(&holders),
+            Arc::clone(observer),
         );
         Self { waiters: Arc::new(waiters), holders }
     }

@@ -17,6 +17,7 @@ use crate::data::time::Timestamp;
 use crate::rules::{Ack, Answer, HolderCommand};
 use crate::run::context::Handle;
 use crate::run::holders::WatchedGrant;
+use crate::run::observer::event::{Event, Outcome};
 use crate::run::tasks::abandon;
 use crate::store::contract::Store;
 use crate::store::operation::{Execution, Guess, Operation, Report};
@@ -96,7 +97,7 @@ impl Grant {
     /// Sends a holder's command to the store, and takes the answer into account.
     #[inline]
     pub(super) fn act(self: &Arc<Self>, act: HolderCommand) -> Pending<Result<Ack, Error>> {
-        let ends = !matches!(act, HolderCommand::Extend { .. } | HolderCommand::Checkpoint(_));
+        let ends = outcome_of(&act);
         let newer = self.newer();
         let guess = match (&newer, &self.granted) {
             _ if matches!(act, HolderCommand::Abandon | HolderCommand::Doubt) => Guess::None,
@@ -125,7 +126,7 @@ impl Grant {
                 Pending::ready(answer)
             }
             Execution::Later(reply) => {
-                let in_progress = InProgress::new(self, ends);
+                let in_progress = InProgress::new(self, ends.is_some());
                 reply.map(move |executed| {
                     let grant = &in_progress.grant;
                     let (answer, written) = match grant.shared.take(&grant.key, executed) {
@@ -142,14 +143,28 @@ impl Grant {
 
     /// Takes the answer to a holder's command into account.
     #[inline]
-    fn learn(&self, answer: &Result<Ack, Error>, ends: bool, written: Option<Record>) {
-        match answer {
-            Ok(_) if ends => self.end(ENDED),
-            Ok(ack) => self.learn_of_write(ack, written),
-            Err(Error::NotHolder { .. } | Error::NotFound | Error::Released) => self.end(SUPERSEDED),
-            Err(Error::Finished { .. }) => self.end(ENDED),
-            Err(Error::Lapsed) => self.end(LAPSED),
-            Err(_) => {}
+    fn learn(&self, answer: &Result<Ack, Error>, ends: Option<Outcome>, written: Option<Record>) {
+        match (answer, ends) {
+            (Ok(ack), Some(outcome)) => {
+                self.shared.record(&Event::Ended { key: &self.key, outcome, late: ack.is_late() });
+                self.end(ENDED);
+            }
+            (Ok(ack), None) => self.learn_of_write(ack, written),
+            (Err(error), _) => self.learn_of_refusal(error),
+        }
+    }
+
+    #[cold]
+    fn learn_of_refusal(&self, error: &Error) {
+        match error {
+            Error::NotHolder { token } => {
+                self.shared.record(&Event::Stale { key: &self.key, current: *token });
+                self.end(SUPERSEDED);
+            }
+            Error::NotFound | Error::Released => self.end(SUPERSEDED),
+            Error::Finished { .. } => self.end(ENDED),
+            Error::Lapsed => self.end(LAPSED),
+            _ => {}
         }
     }
 
@@ -207,8 +222,22 @@ impl Grant {
 
     #[inline]
     fn end(&self, standing: u8) {
-        self.standing.store(standing, Ordering::Release);
+        if standing == ENDED {
+            self.standing.store(ENDED, Ordering::Release);
+        } else {
+            self.lose(standing);
+        }
         self.notify();
+    }
+
+    #[cold]
+    fn lose(&self, standing: u8) {
+        let was_open = self.standing.swap(standing, Ordering::AcqRel) == OPEN;
+        if was_open && !self.dropped.load(Ordering::SeqCst) {
+            let token = self.granted.as_ref().map(|granted| granted.token);
+            let reason = if standing == SUPERSEDED { "the key was taken away" } else { "it has lapsed" };
+            self.shared.record(&Event::Lost { key: &self.key, token, reason });
+        }
     }
 
     /// Wakes the futures that wait for the lease to be lost.
@@ -373,6 +402,19 @@ impl Drop for LostPlace {
         if let Some(changed) = self.grant.changed.get() {
             changed.unregister(self.place);
         }
+    }
+}
+
+/// Returns the outcome with which a command ends the lease, if it does.
+#[inline]
+fn outcome_of(act: &HolderCommand) -> Option<Outcome> {
+    match act {
+        HolderCommand::Extend { .. } | HolderCommand::Checkpoint(_) => None,
+        HolderCommand::Complete(..) => Some(Outcome::Completed),
+        HolderCommand::Fail(_) => Some(Outcome::Failed),
+        HolderCommand::Release => Some(Outcome::Released),
+        HolderCommand::Abandon => Some(Outcome::Abandoned),
+        HolderCommand::Doubt => Some(Outcome::InDoubt),
     }
 }
 

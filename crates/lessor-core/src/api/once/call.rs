@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_lite::future;
+use tracing::Span;
 
 use super::deliver::Held;
 use crate::api::acquire::{AcquireRequest, Acquisition, Terms};
@@ -58,6 +59,11 @@ impl Call {
             Ok(stall_after) => self.stall_after = Some(stall_after),
             Err(error) => self.terms.refuse(error),
         }
+    }
+
+    /// Returns a span of `tracing` for the call.
+    pub(super) fn span(&self) -> Span {
+        self.engine.observer.once_span(self.key.as_deref().unwrap_or_default())
     }
 
     /// Returns the instant as a time of the store.

@@ -12,11 +12,12 @@ use std::time::Duration;
 use futures_lite::{FutureExt, future};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tracing::{Instrument, Span};
 
 use super::codes::{ERRORED, PANICKED, RESULT_REFUSED};
 use super::failure_class::{FailureClass, Kind, retry_after_by};
 use super::hooks::Hooks;
-use super::outcome::{Details, OnceError, Outcome};
+use super::outcome::{Details, OnceError, Outcome, record_outcome};
 use super::reconcile::Reconciled;
 use crate::api::lease::Lease;
 use crate::api::within::Working;
@@ -30,6 +31,7 @@ use crate::data::value::json_text_that_reads_back;
 use crate::rules::Ack;
 use crate::rules::settings::{OnFailed, check_error_code};
 use crate::run::context::Shared;
+use crate::run::observer::event::Event;
 use crate::sync::pending::{Pending, block_on};
 
 /// The maximum size of the error detail that the engine records, in bytes.
@@ -48,6 +50,8 @@ pub(super) struct Delivery<T, E> {
     pub(super) waited: bool,
     pub(super) hooks: Hooks<T, E>,
     pub(super) on_failed: OnFailed,
+    /// The span of the call.
+    pub(super) span: Span,
 }
 
 /// A lease that ends with the call, even if the work has kept a reference to it.
@@ -100,18 +104,30 @@ where
 {
     /// Runs the work and stores its outcome.
     pub(super) fn run(&mut self, work: impl FnOnce(&Lease) -> Result<T, E>) -> Delivered<T, E> {
+        let span = self.span.clone();
+        let _entered = span.enter();
         let worked = match block_on(self.before_work()) {
             Some(worked) => worked,
-            None => match guarded(&self.lease, || work(&self.lease)) {
-                Ok(returned) => Worked::Work(returned),
-                Err(panic) => Worked::Panicked(panic),
-            },
+            None => {
+                let began = self.engine().observer.work_began();
+                let returned = guarded(&self.lease, || work(&self.lease));
+                self.worked(began, returned)
+            }
         };
-        block_on(self.deliver(worked))
+        let delivered = block_on(self.deliver(worked));
+        record_outcome(&span, &delivered);
+        delivered
     }
 
     /// Runs async work and stores its outcome. The work is dropped when the lease is lost.
     pub(super) async fn run_future(&mut self, work: impl Future<Output = Result<T, E>>) -> Delivered<T, E> {
+        let span = self.span.clone();
+        let delivered = self.run_in_span(work).instrument(span.clone()).await;
+        record_outcome(&span, &delivered);
+        delivered
+    }
+
+    async fn run_in_span(&mut self, work: impl Future<Output = Result<T, E>>) -> Delivered<T, E> {
         let lease = self.lease.share();
         let lost = async {
             lease.lost().await;
@@ -121,10 +137,9 @@ where
             if let Some(worked) = self.before_work().await {
                 return worked;
             }
-            match working(&self.lease, work).await {
-                Ok(returned) => Worked::Work(returned),
-                Err(panic) => Worked::Panicked(panic),
-            }
+            let began = self.engine().observer.work_began();
+            let returned = working(&self.lease, work).await;
+            self.worked(began, returned)
         };
         let worked = future::or(worked, lost).await;
         self.deliver(worked).await
@@ -138,6 +153,15 @@ where
         }
         let looked = self.look().await;
         if looked.is_none() && self.lease.is_lost() { Some(Worked::Lost) } else { looked }
+    }
+
+    /// Reports the duration of the work, which began at `began`.
+    fn worked(&self, began: Option<Monotonic>, returned: Result<Result<T, E>, Panic>) -> Worked<T, E> {
+        self.engine().observer.work_ended(began, matches!(returned, Ok(Ok(_))));
+        match returned {
+            Ok(returned) => Worked::Work(returned),
+            Err(panic) => Worked::Panicked(panic),
+        }
     }
 
     /// Looks for the effect of an earlier holder whose lease has lapsed. Returns `None` if there is
@@ -164,7 +188,7 @@ where
             Worked::Lost => Err(OnceError::Lost(None)),
             Worked::LookPanicked(panic) => {
                 if let Err(error) = send(&self.lease, || self.lease.leave_in_doubt()).await {
-                    tracing::warn!(key = %self.lease.key(), %error, "the key could not be left in doubt");
+                    not_stored(&self.lease, "that the outcome is unknown", &error);
                 }
                 resume_unwind(panic)
             }
@@ -235,8 +259,7 @@ where
         let code = match check_error_code(&code) {
             Ok(_) => code,
             Err(error) => {
-                let key = self.lease.key();
-                tracing::warn!(%key, %error, "the code of a failure class is invalid, and {ERRORED:?} replaces it");
+                self.engine().record(&Event::InvalidCode { key: self.lease.key(), error: &error });
                 Cow::Borrowed(ERRORED)
             }
         };
@@ -335,10 +358,14 @@ async fn panicked<T, E>(lease: &Lease, panic: Panic) -> OnceError<T, E> {
         // The work ended the lease itself before it panicked.
         Ok(_) | Err(Error::Finished { .. } | Error::Released) => {}
         Err(error) => {
-            tracing::warn!(key = %lease.key(), %error, "the failure of work that panicked could not be stored");
+            not_stored(lease, "the failure of work that panicked", &error);
         }
     }
     resume_unwind(panic)
+}
+
+fn not_stored(lease: &Lease, what: &'static str, error: &Error) {
+    lease.engine().record(&Event::NotStored { key: lease.key(), what, error });
 }
 
 /// Sends an outcome, and retries while the store does not answer.

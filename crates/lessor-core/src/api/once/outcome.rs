@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
+use tracing::Span;
 
 use super::codes::{PANICKED, RESULT_REFUSED};
 use crate::data::error::Error;
@@ -137,6 +138,47 @@ impl<T, E> OnceError<T, E> {
         match view.failure() {
             Ok(Some(error)) => Self::Work { error, is_replay: true, retry_after: view.retry_in() },
             _ => Self::Failed(view),
+        }
+    }
+}
+
+/// Records the end of a call in its span.
+pub(super) fn record_outcome<T, E>(span: &Span, ended: &Result<Outcome<T>, OnceError<T, E>>) {
+    if span.is_disabled() {
+        return;
+    }
+    match ended {
+        Ok(outcome) => {
+            let details = outcome.details;
+            let how = match details {
+                Details { replayed: true, .. } => "replayed",
+                Details { reconciled: true, .. } => "reconciled",
+                Details { late: true, .. } => "completed_late",
+                _ => "completed",
+            };
+            span.record("outcome", how);
+        }
+        Err(error) => {
+            span.record("outcome", "error");
+            span.record("error.type", error.name());
+        }
+    }
+}
+
+impl<T, E> OnceError<T, E> {
+    /// Returns the name of the variant in lower case.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Work { .. } => "work",
+            Self::Failed(_) => "failed",
+            Self::InProgress(_) => "in_progress",
+            Self::InDoubt { .. } => "in_doubt",
+            Self::Lost(_) => "lost",
+            Self::Released(_) => "released",
+            Self::Overruled { .. } => "overruled",
+            Self::Refused { .. } => "refused",
+            Self::Unrecorded { .. } => "unrecorded",
+            Self::Engine(_) => "engine",
         }
     }
 }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tracing::Instrument;
 
 use super::call::{Call, Obtained};
 use super::deliver::Delivery;
 use super::hooks::Hooks;
-use super::outcome::{OnceError, Outcome};
+use super::outcome::{OnceError, Outcome, record_outcome};
 use crate::data::time::Timestamp;
 use crate::run::context::Handle;
 
@@ -48,17 +49,20 @@ where
         deadline: Option<Timestamp>,
     ) -> Result<Begun<T, E>, OnceError<T, E>> {
         let call = &self.call;
-        Ok(match call.obtain(deadline).await? {
+        let span = call.span();
+        let stored = match call.obtain(deadline).instrument(span.clone()).await? {
             Obtained::Lease { lease, waited } => {
+                span.record("lessor.token", lease.token().as_u64());
+                span.record("lessor.attempt", lease.attempt());
                 let (hooks, on_failed) = (std::mem::take(&mut self.hooks), call.on_failed);
-                Begun::Work(Delivery { lease, waited, hooks, on_failed })
+                return Ok(Begun::Work(Delivery { lease, waited, hooks, on_failed, span }));
             }
-            Obtained::Completed { view, waited } => Begun::Stored(self.hooks.replay(&view, waited)),
-            Obtained::Failed(view) => Begun::Stored(Err(OnceError::of_failed(view))),
-            Obtained::InProgress(view) => Begun::Stored(Err(OnceError::InProgress(view))),
-            Obtained::InDoubt(view) => {
-                Begun::Stored(Err(OnceError::InDoubt { error: None, view: Some(view) }))
-            }
-        })
+            Obtained::Completed { view, waited } => self.hooks.replay(&view, waited),
+            Obtained::Failed(view) => Err(OnceError::of_failed(view)),
+            Obtained::InProgress(view) => Err(OnceError::InProgress(view)),
+            Obtained::InDoubt(view) => Err(OnceError::InDoubt { error: None, view: Some(view) }),
+        };
+        record_outcome(&span, &stored);
+        Ok(Begun::Stored(stored))
     }
 }

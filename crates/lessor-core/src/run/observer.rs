@@ -1,0 +1,103 @@
+//! The one place that counts and reports what happens in an engine.
+//!
+//! Every event goes through [`Observer::record`]. It is counted, reported to `tracing`, and with the
+//! feature `metrics` to the application's recorder. Without a subscriber, an event costs a counter
+//! and a comparison of levels.
+
+pub(crate) mod counters;
+pub(crate) mod event;
+mod log;
+#[cfg(feature = "metrics")]
+mod meters;
+
+use std::fmt;
+
+use crate::data::time::Monotonic;
+use crate::rules::settings::KeysInLogs;
+use counters::{Counter, Counters};
+use event::Event;
+
+/// Receives the events of one engine.
+pub(crate) struct Observer {
+    keys: KeysInLogs,
+    /// The events of the background. Those of callers are counted in their handles.
+    pub(crate) counters: Counters,
+    #[cfg(feature = "metrics")]
+    meters: meters::Meters,
+}
+
+impl Observer {
+    pub(crate) fn new(keys: KeysInLogs) -> Self {
+        Self {
+            keys,
+            counters: Counters::default(),
+            #[cfg(feature = "metrics")]
+            meters: meters::Meters::new(),
+        }
+    }
+
+    /// Counts an event in `counters`, and reports it.
+    #[inline]
+    pub(crate) fn record(&self, counters: &Counters, event: &Event<'_>) {
+        if let Some(counter) = event.counter() {
+            self.count(counters, counter, event.amount());
+        }
+        if let Some(counter) = event.special() {
+            self.count(counters, counter, 1);
+        }
+        #[cfg(feature = "metrics")]
+        if let Event::Renewed { margin, .. } = event {
+            self.meters.renewed(*margin);
+        }
+        if tracing::level_enabled!(event.level()) {
+            log::report(event, self.keys);
+        }
+    }
+
+    #[inline]
+    fn count(&self, counters: &Counters, counter: Counter, amount: u64) {
+        counters.add(counter, amount);
+        #[cfg(feature = "metrics")]
+        self.meters.add(counter, amount);
+    }
+
+    /// Returns the span of a call of `once`.
+    pub(crate) fn once_span(&self, key: &str) -> tracing::Span {
+        log::once_span(key, self.keys)
+    }
+
+    /// Counts a caller that begins to wait.
+    pub(crate) fn wait_began(&self) {
+        self.count(&self.counters, Counter::Waits, 1);
+        #[cfg(feature = "metrics")]
+        self.meters.waiting(1.0);
+    }
+
+    /// Counts a caller that does not wait any more.
+    pub(crate) fn wait_ended(&self) {
+        self.counters.add(Counter::WaitsEnded, 1);
+        #[cfg(feature = "metrics")]
+        self.meters.waiting(-1.0);
+    }
+
+    /// Returns the time at which the work of `once` begins, if durations are measured.
+    pub(crate) fn work_began(&self) -> Option<Monotonic> {
+        cfg!(feature = "metrics").then(Monotonic::now)
+    }
+
+    /// Reports the end of the work of `once`.
+    pub(crate) fn work_ended(&self, began: Option<Monotonic>, succeeded: bool) {
+        #[cfg(feature = "metrics")]
+        if let Some(began) = began {
+            self.meters.worked(Monotonic::now().saturating_since(began), succeeded);
+        }
+        #[cfg(not(feature = "metrics"))]
+        let _ = (began, succeeded);
+    }
+}
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Observer")
+    }
+}

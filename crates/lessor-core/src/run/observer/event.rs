@@ -1,0 +1,153 @@
+//! What happens in an engine.
+
+use std::fmt;
+use std::time::Duration;
+
+use tracing::Level;
+
+use super::counters::Counter;
+use crate::data::record::{GrantEnd, Token};
+use crate::data::state::State;
+
+/// An event, as the observer receives it.
+pub(crate) enum Event<'a> {
+    /// A lease was granted.
+    Granted { key: &'a str, token: Token, attempt: u32, after: Option<GrantEnd> },
+    /// An acquire got its own earlier grant again.
+    GrantRepeated { key: &'a str, token: Token },
+    /// An acquire got the state of the key instead of a lease.
+    Answered { key: &'a str, answer: State, in_doubt: bool },
+    /// An acquire was refused or failed.
+    NotAcquired { key: &'a str, error: &'a dyn fmt::Display },
+    /// A lease ended with an outcome.
+    Ended { key: &'a str, outcome: Outcome, late: bool },
+    /// A lease was renewed `margin` before its holder would have had to stop.
+    Renewed { key: &'a str, margin: Duration, ttl: Duration },
+    /// A renewal failed, and is repeated.
+    NotRenewed { key: &'a str, error: &'a dyn fmt::Display },
+    /// A lease is not renewed, because its work makes no progress.
+    Stalled { key: &'a str },
+    /// A lease was lost before it had an outcome.
+    Lost { key: &'a str, token: Option<Token>, reason: &'static str },
+    /// An operation of a superseded holder was refused.
+    Stale { key: &'a str, current: Token },
+    /// The record of a watched lease could not be read.
+    NotChecked { key: &'a str, error: &'a dyn fmt::Display },
+    /// A dropped lease could not be abandoned.
+    NotAbandoned { key: &'a str, error: &'a dyn fmt::Display },
+    /// An outcome of the engine's own could not be stored.
+    NotStored { key: &'a str, what: &'static str, error: &'a dyn fmt::Display },
+    /// A failure class has an invalid code.
+    InvalidCode { key: &'a str, error: &'a dyn fmt::Display },
+    /// Records were removed after their retention.
+    Purged { records: u64 },
+    /// The store could not be purged.
+    NotPurged { error: &'a dyn fmt::Display },
+}
+
+/// The outcome of a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Completed,
+    Failed,
+    Released,
+    Abandoned,
+    InDoubt,
+}
+
+impl Event<'_> {
+    /// Returns the counter of the event.
+    #[inline]
+    pub(super) fn counter(&self) -> Option<Counter> {
+        Some(match self {
+            Self::Granted { after: None, .. } => Counter::FirstGrants,
+            Self::Granted { after: Some(GrantEnd::Lapsed), .. } => Counter::Takeovers,
+            Self::Granted { after: Some(GrantEnd::Failed), .. } => Counter::Retries,
+            Self::Granted { after: Some(GrantEnd::Released), .. } => Counter::GrantsAfterRelease,
+            Self::GrantRepeated { .. } => Counter::RepeatedGrants,
+            Self::Answered { in_doubt: true, .. } => Counter::InDoubt,
+            Self::Answered { answer: State::Completed, .. } => Counter::ReplayedResults,
+            Self::Answered { answer: State::Failed, .. } => Counter::ReplayedFailures,
+            Self::Answered { .. } => Counter::InProgress,
+            Self::NotAcquired { .. } => Counter::AcquireErrors,
+            Self::Ended { outcome: Outcome::Completed, .. } => Counter::Completed,
+            Self::Ended { outcome: Outcome::Failed, .. } => Counter::Failed,
+            Self::Ended { outcome: Outcome::Released, .. } => Counter::Released,
+            Self::Ended { outcome: Outcome::Abandoned, .. } => Counter::Abandoned,
+            Self::Ended { outcome: Outcome::InDoubt, .. } => Counter::LeftInDoubt,
+            Self::Renewed { .. } => Counter::Renewals,
+            Self::NotRenewed { .. } => Counter::FailedRenewals,
+            Self::Stalled { .. } => Counter::Stalls,
+            Self::Lost { .. } => Counter::LostLeases,
+            Self::Stale { .. } => Counter::StaleRefusals,
+            Self::Purged { .. } => Counter::Purged,
+            Self::NotChecked { .. }
+            | Self::NotAbandoned { .. }
+            | Self::NotStored { .. }
+            | Self::InvalidCode { .. }
+            | Self::NotPurged { .. } => return None,
+        })
+    }
+
+    /// Returns the amount by which the event raises its counter.
+    #[inline]
+    pub(super) fn amount(&self) -> u64 {
+        match self {
+            Self::Purged { records } => *records,
+            _ => 1,
+        }
+    }
+
+    /// Returns the counter of a special case that the event is as well.
+    #[inline]
+    pub(super) fn special(&self) -> Option<Counter> {
+        match self {
+            Self::Ended { late: true, .. } => Some(Counter::LateOutcomes),
+            Self::Renewed { .. } if self.is_near_miss() => Some(Counter::NearMisses),
+            _ => None,
+        }
+    }
+
+    /// Returns whether a renewal came shortly before the holder would have had to stop.
+    pub(super) fn is_near_miss(&self) -> bool {
+        matches!(self, Self::Renewed { margin, ttl, .. } if *margin < *ttl / 10)
+    }
+
+    #[inline]
+    pub(super) fn level(&self) -> Level {
+        match self {
+            Self::Answered { .. } => Level::TRACE,
+            Self::Granted { after: Some(GrantEnd::Lapsed), .. } | Self::Ended { late: true, .. } => {
+                Level::INFO
+            }
+            Self::Granted { .. }
+            | Self::GrantRepeated { .. }
+            | Self::NotAcquired { .. }
+            | Self::Ended { .. }
+            | Self::NotChecked { .. }
+            | Self::Purged { .. } => Level::DEBUG,
+            Self::Renewed { .. } if !self.is_near_miss() => Level::TRACE,
+            Self::Renewed { .. }
+            | Self::NotRenewed { .. }
+            | Self::Stalled { .. }
+            | Self::Lost { .. }
+            | Self::Stale { .. }
+            | Self::NotAbandoned { .. }
+            | Self::NotStored { .. }
+            | Self::InvalidCode { .. }
+            | Self::NotPurged { .. } => Level::WARN,
+        }
+    }
+}
+
+impl Outcome {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Released => "released",
+            Self::Abandoned => "abandoned",
+            Self::InDoubt => "in_doubt",
+        }
+    }
+}
