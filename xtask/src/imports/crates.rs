@@ -58,6 +58,31 @@ pub(super) fn read(root: &Path) -> Result<Crate, String> {
     Ok(found)
 }
 
+/// Returns the names of the items that a macro defines, so far as its definition contains them. Such a
+/// macro is invoked in its own module.
+fn made_by(tokens: TokenStream) -> Vec<String> {
+    const KEYWORDS: [&str; 6] = ["const", "enum", "fn", "static", "struct", "type"];
+    let mut names = Vec::new();
+    let mut follows_keyword = false;
+    for token in tokens {
+        match token {
+            TokenTree::Group(group) => names.extend(made_by(group.stream())),
+            TokenTree::Ident(ident) if follows_keyword => {
+                names.push(plain(&ident));
+                follows_keyword = false;
+                continue;
+            }
+            TokenTree::Ident(ident) => {
+                follows_keyword = KEYWORDS.iter().any(|keyword| ident == keyword);
+                continue;
+            }
+            _ => {}
+        }
+        follows_keyword = false;
+    }
+    names
+}
+
 impl Crate {
     fn module_file(
         &mut self,
@@ -191,6 +216,11 @@ impl Crate {
                     let is_exported =
                         item.attrs.iter().any(|attribute| attribute.path().is_ident("macro_export"));
                     self.name(if is_exported { 0 } else { module }, plain(ident), Named::Item(file));
+                    if !is_exported {
+                        for made in made_by(item.mac.tokens.clone()) {
+                            self.name(module, made, Named::Item(file));
+                        }
+                    }
                 }
                 return;
             }

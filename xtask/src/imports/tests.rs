@@ -244,3 +244,10 @@ fn the_list_of_known_crates_can_only_shrink() {
     let Checked { problems, .. } = checked_with(&none, "gone\n");
     assert_eq!(problems, ["xtask/src/imports/known.txt names gone, which is not a crate"]);
 }
+
+#[test]
+fn items_that_a_macro_of_the_file_defines_are_imports_of_the_file() {
+    let defines = "macro_rules! made { () => { pub struct Made; } }\nmade!();\nuse crate::b;\n";
+    let files = [("lib.rs", ROOT), ("a.rs", defines), ("b.rs", "use crate::a::Made;\n")];
+    assert_circle(&files, &["src/b.rs imports src/a.rs in line 1"]);
+}

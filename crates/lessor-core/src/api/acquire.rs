@@ -14,13 +14,14 @@ use crate::data::granted::Granted;
 use crate::data::key::Key;
 use crate::data::lease_id::LeaseId;
 use crate::data::record::Record;
+use crate::data::state::State;
 use crate::data::store_error::StoreError;
 use crate::data::time::{Timestamp, whole_micros};
 use crate::data::view::View;
 use crate::rules::settings::{Limits, OnFailed, OnLapsed, check_holder};
 use crate::rules::{Acquire, AcquireOptions, Answer, KeyStatus, answer_to_acquire};
 use crate::run::context::{Answered, Handle};
-use crate::run::observer::event::Event;
+use crate::run::observer::event::{Event, EventKey};
 use crate::run::tasks::abandon;
 use crate::run::wait::{NextStep, Reading};
 use crate::store::operation::{Executed, Execution, Operation, Report};
@@ -264,9 +265,12 @@ impl<'a> AcquireRequest<'a> {
         let chosen = self.terms.lease_id.is_some();
         let acquire = &mut self.terms.acquire();
         let finish = Finish { ttl: acquire.ttl, chosen };
-        let (mut answer, mut granted, mut written, mut key) = (None, None, None, None);
+        let (mut answer, mut stands, mut granted, mut written, mut key) = (None, None, None, None, None);
         let mut sink = |report: Report<'_>| match report {
-            Report::Stands(status, record, now) => answer = Some(Ok(status.acquisition(record, now))),
+            Report::Stands(status, record, now) => {
+                answer = Some(Ok(status.acquisition(record, now)));
+                stands = Some(status);
+            }
             Report::Granted(record) => granted = Some(Granted::of(record.body())),
             Report::Written(record, now) => written = Some((record.clone(), now)),
             report => answer = finish.rare(report, &mut granted),
@@ -280,9 +284,12 @@ impl<'a> AcquireRequest<'a> {
                     finish.lease(shared, text, key, granted, answer.is_some(), written)
                 }
                 None => {
-                    let answer = answer.unwrap_or_else(|| Err(Error::unexpected()));
-                    observe(shared, text, &answer);
-                    Pending::ready(answer)
+                    match (stands, &answer) {
+                        (Some(status), _) => shared.record(&status.event(text)),
+                        (None, Some(answer)) => observe(shared, text.into(), answer),
+                        (None, None) => {}
+                    }
+                    Pending::ready(answer.unwrap_or_else(|| Err(Error::unexpected())))
                 }
             },
             Execution::Later(reply) => finish.later(shared, &mut operation, reply),
@@ -353,6 +360,19 @@ impl KeyStatus {
     }
 }
 
+impl KeyStatus {
+    #[inline]
+    fn event(self, key: &str) -> Event<'_> {
+        let (answer, in_doubt) = match self {
+            Self::InProgress => (State::InProgress, false),
+            Self::Completed => (State::Completed, false),
+            Self::Failed { .. } => (State::Failed, false),
+            Self::InDoubt => (State::Lapsed, true),
+        };
+        Event::Answered { key: key.into(), answer, in_doubt }
+    }
+}
+
 /// Converts the store's answer into the caller's.
 #[derive(Clone, Copy)]
 struct Finish {
@@ -397,15 +417,24 @@ impl Finish {
             // The new lease ends the former one, which a holder may watch.
             shared.watches.written(&key, &record, now);
         }
-        shared.record(&event_of(&key, &granted, resent));
+        let (key_of_event, token) = (text.into(), granted.token);
+        match resent {
+            true => shared.record(&Event::GrantRepeated { key: key_of_event, token }),
+            false => shared.record(&Event::Granted {
+                key: key_of_event,
+                token,
+                attempt: granted.attempt,
+                after: granted.previous_end,
+            }),
+        }
         let lease = Lease::granted(Arc::clone(shared), (key, lease_id), self.ttl, granted, resent);
         Pending::ready(Ok(Acquisition::Acquired(lease)))
     }
 
     fn finish(self, shared: &Arc<Handle>, key: Key, answered: Answered) -> Result<Acquisition, Error> {
-        let text = key.clone();
+        let of = key.clone();
         let answer = self.finish_unobserved(shared, key, answered);
-        observe(shared, &text, &answer);
+        observe(shared, (&of).into(), &answer);
         answer
     }
 
@@ -457,10 +486,14 @@ impl Finish {
 }
 
 /// Reports the answer to an acquire.
-fn observe(shared: &Handle, key: &str, answer: &Result<Acquisition, Error>) {
+#[cold]
+fn observe(shared: &Handle, key: EventKey<'_>, answer: &Result<Acquisition, Error>) {
     let event = match answer {
         Ok(Acquisition::Acquired(lease)) => match lease.grant_data() {
-            Some(granted) => event_of(key, granted, lease.is_duplicate()),
+            Some(&Granted { token, .. }) if lease.is_duplicate() => Event::GrantRepeated { key, token },
+            Some(&Granted { token, attempt, previous_end: after, .. }) => {
+                Event::Granted { key, token, attempt, after }
+            }
             None => return,
         },
         Ok(
@@ -475,14 +508,6 @@ fn observe(shared: &Handle, key: &str, answer: &Result<Acquisition, Error>) {
         Err(error) => Event::NotAcquired { key, error },
     };
     shared.record(&event);
-}
-
-fn event_of<'a>(key: &'a str, granted: &Granted, is_duplicate: bool) -> Event<'a> {
-    let (token, attempt) = (granted.token, granted.attempt);
-    match is_duplicate {
-        true => Event::GrantRepeated { key, token },
-        false => Event::Granted { key, token, attempt, after: granted.previous_end },
-    }
 }
 
 /// Returns the caller's answer if no lease is granted.

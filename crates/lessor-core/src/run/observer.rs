@@ -12,6 +12,9 @@ mod meters;
 
 use std::fmt;
 
+use tracing::{Level, Span};
+
+use crate::data::key::Key;
 use crate::data::time::Monotonic;
 use crate::rules::settings::KeysInLogs;
 use counters::{Counter, Counters};
@@ -62,8 +65,9 @@ impl Observer {
     }
 
     /// Returns the span of a call of `once`.
-    pub(crate) fn once_span(&self, key: &str) -> tracing::Span {
-        log::once_span(key, self.keys)
+    #[inline]
+    pub(crate) fn once_span(&self, key: &Key) -> Span {
+        if tracing::level_enabled!(Level::INFO) { log::once_span(key, self.keys) } else { Span::none() }
     }
 
     /// Counts a caller that begins to wait.

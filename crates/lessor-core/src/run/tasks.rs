@@ -55,8 +55,8 @@ async fn abandon_all(engine: Arc<Handle>, key: Key, lease_id: LeaseId) {
 /// stay live until then.
 async fn abandon_one(engine: &Handle, key: &Key, lease_id: LeaseId) {
     match engine.run(key, Command::Holder(lease_id, HolderCommand::Abandon)).await {
-        Ok(_) => engine.record(&Event::Ended { key, outcome: Outcome::Abandoned, late: false }),
-        Err(Error::Store(error)) => engine.record(&Event::NotAbandoned { key, error: &error }),
+        Ok(_) => engine.record(&Event::Ended { key: key.into(), outcome: Outcome::Abandoned, late: false }),
+        Err(Error::Store(error)) => engine.record(&Event::NotAbandoned { key: key.into(), error: &error }),
         // The lease has an outcome, or another holder has the key.
         Err(_) => {}
     }
@@ -118,11 +118,15 @@ fn start_step(shared: &Arc<Shared>, grant: Arc<dyn WatchedGrant>, step: &Step) {
         Step::Nothing => {}
         Step::End => {
             if grant.is_open() {
-                shared.record(&Event::Lost { key: grant.key(), token: None, reason: "its time is over" });
+                shared.record(&Event::Lost {
+                    key: grant.key().into(),
+                    token: None,
+                    reason: "its time is over",
+                });
             }
             grant.notify();
         }
-        Step::Stall => shared.record(&Event::Stalled { key: grant.key() }),
+        Step::Stall => shared.record(&Event::Stalled { key: grant.key().into() }),
         Step::Renew => leases.spawn(renew(Arc::clone(shared), grant)),
         Step::Check => leases.spawn(check(Arc::clone(shared), grant)),
     }
@@ -136,11 +140,11 @@ async fn renew(shared: Arc<Shared>, grant: Arc<dyn WatchedGrant>) {
     let margin = grant.deadline().saturating_since(before);
     let pause = match Arc::clone(&grant).renew().await {
         Ok(()) => {
-            shared.record(&Event::Renewed { key, margin, ttl });
+            shared.record(&Event::Renewed { key: key.into(), margin, ttl });
             ttl / 3
         }
         Err(error @ (Error::Store(_) | Error::ClockOutOfRange)) => {
-            shared.record(&Event::NotRenewed { key, error: &error });
+            shared.record(&Event::NotRenewed { key: key.into(), error: &error });
             (ttl / 12).max(MIN_RETRY)
         }
         // The grant has taken into account that it is lost.
@@ -156,7 +160,7 @@ async fn check(shared: Arc<Shared>, grant: Arc<dyn WatchedGrant>) {
     let before = shared.clock.now();
     match shared.store.load(key).await {
         Ok(snapshot) => holders.observe(key, snapshot.record.as_ref(), snapshot.now),
-        Err(error) => shared.record(&Event::NotChecked { key, error: &error }),
+        Err(error) => shared.record(&Event::NotChecked { key: key.into(), error: &error }),
     }
     holders.finish_step(&*grant, before.saturating_add(shared.settings.schedule.poll_every), None);
 }

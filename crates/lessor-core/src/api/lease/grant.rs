@@ -49,6 +49,8 @@ pub(crate) struct Grant {
     changed: OnceLock<Signal>,
     /// The number of the lease among the watched ones, or 0 if it is not watched.
     watch_id: AtomicU64,
+    /// True if renewal depends on the progress of the work.
+    needs_progress: AtomicBool,
     /// The time of the last progress of the work, in µs. The epoch if there was none.
     progressed_at: AtomicU64,
 }
@@ -90,6 +92,7 @@ impl Grant {
             ending: AtomicU16::new(0),
             changed: OnceLock::new(),
             watch_id: AtomicU64::new(0),
+            needs_progress: AtomicBool::new(false),
             progressed_at: AtomicU64::new(0),
         })
     }
@@ -146,7 +149,7 @@ impl Grant {
     fn learn(&self, answer: &Result<Ack, Error>, ends: Option<Outcome>, written: Option<Record>) {
         match (answer, ends) {
             (Ok(ack), Some(outcome)) => {
-                self.shared.record(&Event::Ended { key: &self.key, outcome, late: ack.is_late() });
+                self.shared.record(&Event::Ended { key: (&self.key).into(), outcome, late: ack.is_late() });
                 self.end(ENDED);
             }
             (Ok(ack), None) => self.learn_of_write(ack, written),
@@ -158,7 +161,7 @@ impl Grant {
     fn learn_of_refusal(&self, error: &Error) {
         match error {
             Error::NotHolder { token } => {
-                self.shared.record(&Event::Stale { key: &self.key, current: *token });
+                self.shared.record(&Event::Stale { key: (&self.key).into(), current: *token });
                 self.end(SUPERSEDED);
             }
             Error::NotFound | Error::Released => self.end(SUPERSEDED),
@@ -236,7 +239,7 @@ impl Grant {
         if was_open && !self.dropped.load(Ordering::SeqCst) {
             let token = self.granted.as_ref().map(|granted| granted.token);
             let reason = if standing == SUPERSEDED { "the key was taken away" } else { "it has lapsed" };
-            self.shared.record(&Event::Lost { key: &self.key, token, reason });
+            self.shared.record(&Event::Lost { key: (&self.key).into(), token, reason });
         }
     }
 
@@ -312,13 +315,25 @@ impl Grant {
     /// progresses.
     pub(super) fn keep_alive(self: &Arc<Self>, stall_after: Option<Duration>) {
         if let (true, Some(granted)) = (self.is_open(), &self.granted) {
+            if stall_after.is_some() {
+                self.needs_progress.store(true, Ordering::Relaxed);
+            }
             let granted_at = granted.expires_at.saturating_sub(self.ttl);
             self.shared.watches.holders.keep_alive(self, granted_at, &self.shared.settings, stall_after);
         }
     }
 
-    /// Takes into account that the work has made progress.
+    /// Takes into account that the work has made progress. Reads the clock only if renewal depends
+    /// on progress.
+    #[inline]
     pub(super) fn tick(&self) {
+        if self.needs_progress.load(Ordering::Relaxed) {
+            self.progressed();
+        }
+    }
+
+    #[cold]
+    fn progressed(&self) {
         self.progressed_at.store(self.shared.clock.now().as_micros(), Ordering::Relaxed);
     }
 }

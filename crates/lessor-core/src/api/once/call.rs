@@ -63,7 +63,10 @@ impl Call {
 
     /// Returns a span of `tracing` for the call.
     pub(super) fn span(&self) -> Span {
-        self.engine.observer.once_span(self.key.as_deref().unwrap_or_default())
+        match &self.key {
+            Some(key) => self.engine.observer.once_span(key),
+            None => Span::none(),
+        }
     }
 
     /// Returns the instant as a time of the store.

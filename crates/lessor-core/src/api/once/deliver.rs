@@ -121,6 +121,9 @@ where
 
     /// Runs async work and stores its outcome. The work is dropped when the lease is lost.
     pub(super) async fn run_future(&mut self, work: impl Future<Output = Result<T, E>>) -> Delivered<T, E> {
+        if self.span.is_disabled() {
+            return self.run_in_span(work).await;
+        }
         let span = self.span.clone();
         let delivered = self.run_in_span(work).instrument(span.clone()).await;
         record_outcome(&span, &delivered);
@@ -259,7 +262,7 @@ where
         let code = match check_error_code(&code) {
             Ok(_) => code,
             Err(error) => {
-                self.engine().record(&Event::InvalidCode { key: self.lease.key(), error: &error });
+                self.engine().record(&Event::InvalidCode { key: self.lease.key().into(), error: &error });
                 Cow::Borrowed(ERRORED)
             }
         };
@@ -365,7 +368,7 @@ async fn panicked<T, E>(lease: &Lease, panic: Panic) -> OnceError<T, E> {
 }
 
 fn not_stored(lease: &Lease, what: &'static str, error: &Error) {
-    lease.engine().record(&Event::NotStored { key: lease.key(), what, error });
+    lease.engine().record(&Event::NotStored { key: lease.key().into(), what, error });
 }
 
 /// Sends an outcome, and retries while the store does not answer.

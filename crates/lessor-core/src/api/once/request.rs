@@ -50,7 +50,12 @@ where
     ) -> Result<Begun<T, E>, OnceError<T, E>> {
         let call = &self.call;
         let span = call.span();
-        let stored = match call.obtain(deadline).instrument(span.clone()).await? {
+        // Wrapping a future takes time, so it is done only for a subscriber.
+        let obtained = match span.is_disabled() {
+            true => call.obtain(deadline).await?,
+            false => call.obtain(deadline).instrument(span.clone()).await?,
+        };
+        let stored = match obtained {
             Obtained::Lease { lease, waited } => {
                 span.record("lessor.token", lease.token().as_u64());
                 span.record("lessor.attempt", lease.attempt());

@@ -6,43 +6,73 @@ use std::time::Duration;
 use tracing::Level;
 
 use super::counters::Counter;
-use crate::data::record::{GrantEnd, Token};
+use crate::data::key::Key;
+use crate::data::record::GrantEnd;
 use crate::data::state::State;
+use crate::data::token::Token;
 
 /// An event, as the observer receives it.
 pub(crate) enum Event<'a> {
     /// A lease was granted.
-    Granted { key: &'a str, token: Token, attempt: u32, after: Option<GrantEnd> },
+    Granted { key: EventKey<'a>, token: Token, attempt: u32, after: Option<GrantEnd> },
     /// An acquire got its own earlier grant again.
-    GrantRepeated { key: &'a str, token: Token },
+    GrantRepeated { key: EventKey<'a>, token: Token },
     /// An acquire got the state of the key instead of a lease.
-    Answered { key: &'a str, answer: State, in_doubt: bool },
+    Answered { key: EventKey<'a>, answer: State, in_doubt: bool },
     /// An acquire was refused or failed.
-    NotAcquired { key: &'a str, error: &'a dyn fmt::Display },
+    NotAcquired { key: EventKey<'a>, error: &'a dyn fmt::Display },
     /// A lease ended with an outcome.
-    Ended { key: &'a str, outcome: Outcome, late: bool },
+    Ended { key: EventKey<'a>, outcome: Outcome, late: bool },
     /// A lease was renewed `margin` before its holder would have had to stop.
-    Renewed { key: &'a str, margin: Duration, ttl: Duration },
+    Renewed { key: EventKey<'a>, margin: Duration, ttl: Duration },
     /// A renewal failed, and is repeated.
-    NotRenewed { key: &'a str, error: &'a dyn fmt::Display },
+    NotRenewed { key: EventKey<'a>, error: &'a dyn fmt::Display },
     /// A lease is not renewed, because its work makes no progress.
-    Stalled { key: &'a str },
+    Stalled { key: EventKey<'a> },
     /// A lease was lost before it had an outcome.
-    Lost { key: &'a str, token: Option<Token>, reason: &'static str },
+    Lost { key: EventKey<'a>, token: Option<Token>, reason: &'static str },
     /// An operation of a superseded holder was refused.
-    Stale { key: &'a str, current: Token },
+    Stale { key: EventKey<'a>, current: Token },
     /// The record of a watched lease could not be read.
-    NotChecked { key: &'a str, error: &'a dyn fmt::Display },
+    NotChecked { key: EventKey<'a>, error: &'a dyn fmt::Display },
     /// A dropped lease could not be abandoned.
-    NotAbandoned { key: &'a str, error: &'a dyn fmt::Display },
+    NotAbandoned { key: EventKey<'a>, error: &'a dyn fmt::Display },
     /// An outcome of the engine's own could not be stored.
-    NotStored { key: &'a str, what: &'static str, error: &'a dyn fmt::Display },
+    NotStored { key: EventKey<'a>, what: &'static str, error: &'a dyn fmt::Display },
     /// A failure class has an invalid code.
-    InvalidCode { key: &'a str, error: &'a dyn fmt::Display },
+    InvalidCode { key: EventKey<'a>, error: &'a dyn fmt::Display },
     /// Records were removed after their retention.
     Purged { records: u64 },
     /// The store could not be purged.
     NotPurged { error: &'a dyn fmt::Display },
+}
+
+/// The key of an event. The text of a [`Key`] takes time to make, so it is made only for a reader.
+#[derive(Clone, Copy)]
+pub(crate) enum EventKey<'a> {
+    Text(&'a str),
+    Key(&'a Key),
+}
+
+impl<'a> EventKey<'a> {
+    pub(super) fn text(self) -> &'a str {
+        match self {
+            Self::Text(text) => text,
+            Self::Key(key) => key,
+        }
+    }
+}
+
+impl<'a> From<&'a str> for EventKey<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl<'a> From<&'a Key> for EventKey<'a> {
+    fn from(key: &'a Key) -> Self {
+        Self::Key(key)
+    }
 }
 
 /// The outcome of a lease.

@@ -16,7 +16,7 @@ use crate::rules::settings::KeysInLogs;
 pub(super) fn report(event: &Event<'_>, keys: KeysInLogs) {
     macro_rules! say {
         ($level:ident, $key:expr, $($rest:tt)*) => {
-            event!(target: "lessor", Level::$level, lessor.key = shown($key, keys), $($rest)*)
+            event!(target: "lessor", Level::$level, lessor.key = shown($key.text(), keys), $($rest)*)
         };
     }
     match event {
