@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_lite::future;
-use lessor_core::{Acquisition, DetachedTask, Engine, Lease, Message, OnceError, Reconciled};
+use lessor_core::{Acquisition, DetachedTask, Engine, FailureClass, Lease, Message, OnceError, Reconciled};
 use lessor_memory::MemoryStore;
 use lessor_testkit::{Fault, Faults, Level, ManualClock};
 
@@ -135,4 +135,45 @@ fn a_spawn_function_that_panics_leaves_no_lease_behind() {
     assert!(caught.is_err());
     let next = engine.once("key").run(|lease| Ok::<_, Message>(lease.attempt())).unwrap();
     assert_eq!(next.into_value(), 2);
+}
+
+/// The caller was told that the work had not ended, and its value was gone.
+#[test]
+fn the_value_of_detached_work_is_not_lost_if_its_task_is_dropped_while_the_outcome_is_stored() {
+    let (engine, _, faults) = with_faults();
+    let forms = ["value", "error", "released", "unsure", "refused"];
+    for form in forms {
+        let (give, task) = std::sync::mpsc::channel();
+        let hold = faults.clone();
+        let class = move |_: &Message| match form {
+            "released" => FailureClass::release(),
+            "unsure" => FailureClass::unsure(),
+            _ => FailureClass::keep(),
+        };
+        let call = engine.once(form).classify(class).run_detached(
+            move |task| give.send(task).unwrap(),
+            move |_| async move {
+                hold.script([Fault::HeldRequest]);
+                match form {
+                    "value" => Ok(7.0),
+                    "refused" => Ok(f64::INFINITY),
+                    _ => Err(Message::new("mine")),
+                }
+            },
+        );
+        let mut call = std::pin::pin!(call);
+        assert!(future::block_on(future::poll_once(call.as_mut())).is_none());
+        let mut task: DetachedTask = task.recv().unwrap();
+        assert!(future::block_on(future::poll_once(&mut task)).is_none());
+        drop(task);
+        let ended = future::block_on(call);
+        assert!(matches!(ended, Err(OnceError::Unrecorded { .. })), "{form}: {ended:?}");
+        let work = ended.unwrap_err().into_work();
+        match form {
+            "value" => assert!(work.unwrap().unwrap().is_finite()),
+            "refused" => assert!(work.unwrap().unwrap().is_infinite()),
+            _ => assert_eq!(work.unwrap().unwrap_err().as_str(), "mine"),
+        }
+        while faults.release_first() {}
+    }
 }

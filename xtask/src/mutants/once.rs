@@ -15,8 +15,8 @@ pub(crate) const ONCE: &[Mutant] = &[
     Mutant {
         name: "limits-lose-a-failure",
         file: DELIVER,
-        find: "let failure = Failure::new(RESULT_REFUSED, Some(shorten(&error.to_string())));\n        let failed = || self.lease.fail_by(failure.clone());",
-        replace: "let detail = shorten(&error.to_string()).to_owned();\n        let failed = || self.lease.handle().fail_with(RESULT_REFUSED, &detail);",
+        find: "let failure = Failure::new(RESULT_REFUSED, Some(shorten(&error.to_string())));\n        match self.store(work, |lease| lease.fail_by(failure.clone())).await {",
+        replace: "let detail = shorten(&error.to_string()).to_owned();\n        match self.store(work, |lease| lease.handle().fail_with(RESULT_REFUSED, &detail)).await {",
         test: core(&["--test", "once_outcomes"], "small_limits_lose_no_failure"),
     },
     Mutant {
@@ -57,8 +57,8 @@ pub(crate) const ONCE: &[Mutant] = &[
     Mutant {
         name: "unsure-work-is-only-abandoned",
         file: DELIVER,
-        find: "match (send(&self.lease, || self.lease.leave_in_doubt()).await, error) {",
-        replace: "match (send(&self.lease, || self.lease.abandon()).await, error) {",
+        find: "match self.store(Err(error), Lease::leave_in_doubt).await {",
+        replace: "match self.store(Err(error), Lease::abandon).await {",
         test: core(FAILURES, "work_that_is_unsure"),
     },
     Mutant {
@@ -172,5 +172,12 @@ pub(crate) const ONCE: &[Mutant] = &[
         find: "is_replay: false, retry_after: by_policy }",
         replace: "is_replay: false, retry_after: retry_after.or(by_policy) }",
         test: core(RETRIES, "a_failure_that_the_work_stored_itself"),
+    },
+    Mutant {
+        name: "value-of-a-dropped-task-is-lost",
+        file: DELIVER,
+        find: "        self.returned = Some(work);\n        let sent = send(&self.lease, || act(&self.lease)).await;\n        (self.returned.take(), sent)",
+        replace: "        let sent = send(&self.lease, || act(&self.lease)).await;\n        (Some(work), sent)",
+        test: core(LOST, "the_value_of_detached_work_is_not_lost"),
     },
 ];

@@ -52,6 +52,8 @@ pub(super) struct Delivery<T, E> {
     pub(super) on_failed: OnFailed,
     /// The span of the call.
     pub(super) span: Span,
+    /// What the work returned, while its outcome is being stored.
+    pub(super) returned: Option<Result<T, E>>,
 }
 
 /// A lease that ends with the call, even if the work has kept a reference to it.
@@ -187,7 +189,7 @@ where
             Worked::Work(Ok(value)) => self.complete(value, false).await,
             Worked::Done(value) => self.complete(value, true).await,
             Worked::Work(Err(error)) => Err(self.fail(error).await),
-            Worked::Unknown => Err(self.leave_in_doubt(None).await),
+            Worked::Unknown => Err(unknown(&self.lease).await),
             Worked::Lost => Err(OnceError::Lost(None)),
             Worked::LookPanicked(panic) => {
                 if let Err(error) = send(&self.lease, || self.lease.leave_in_doubt()).await {
@@ -203,10 +205,12 @@ where
         let limit = self.engine().settings.limits.max_result;
         // Serialize and Deserialize are the caller's code too.
         match guarded(&self.lease, || self.hooks.encode(&value, limit)) {
-            Ok(Ok(payload)) => match send(&self.lease, || self.lease.complete_with(payload.clone())).await {
-                Ok(ack) => Ok(self.outcome(value, ack, reconciled)),
-                Err(error) => Err(undelivered(Ok(value), error)),
-            },
+            Ok(Ok(payload)) => {
+                match self.store(Ok(value), |lease| lease.complete_with(payload.clone())).await {
+                    (Some(Ok(value)), Ok(ack)) => Ok(self.outcome(value, ack, reconciled)),
+                    (work, sent) => Err(undelivered(work, sent)),
+                }
+            }
             Ok(Err(error)) => Err(self.refused(Ok(value), error).await),
             Err(panic) => Err(self.panicked_with(value, panic).await),
         }
@@ -221,25 +225,27 @@ where
                     Some(wait) => failure.retry_after(wait),
                     None => failure,
                 };
-                let failed = || self.lease.fail_by(failure.clone());
-                match send(&self.lease, failed).await {
-                    Ok(_) => {
+                match self.store(Err(error), |lease| lease.fail_by(failure.clone())).await {
+                    (Some(Err(error)), Ok(_)) => {
                         let retry_after = [retry_after, by_policy].into_iter().flatten().min();
                         OnceError::Work { error, is_replay: false, retry_after }
                     }
                     // The work has failed the lease itself, with another code. The class was not
                     // stored.
-                    Err(Error::Finished { state: State::Failed }) => {
+                    (Some(Err(error)), Err(Error::Finished { state: State::Failed })) => {
                         OnceError::Work { error, is_replay: false, retry_after: by_policy }
                     }
-                    Err(problem) => undelivered(Err(error), problem),
+                    (work, sent) => undelivered(work, sent),
                 }
             }
-            Ok(Made::Released) => match send(&self.lease, || self.lease.release()).await {
-                Ok(_) => OnceError::Released(Err(error)),
-                Err(problem) => undelivered(Err(error), problem),
+            Ok(Made::Released) => match self.store(Err(error), Lease::release).await {
+                (Some(work), Ok(_)) => OnceError::Released(work),
+                (work, sent) => undelivered(work, sent),
             },
-            Ok(Made::InDoubt) => self.leave_in_doubt(Some(error)).await,
+            Ok(Made::InDoubt) => match self.store(Err(error), Lease::leave_in_doubt).await {
+                (Some(Err(error)), Ok(_)) => OnceError::InDoubt { error: Some(error), view: None },
+                (work, sent) => undelivered(work, sent),
+            },
             Ok(Made::Refused(problem)) => self.refused(Err(error), problem).await,
             Err(panic) => self.panicked_with(error, panic).await,
         }
@@ -273,20 +279,22 @@ where
     /// would return the same.
     async fn refused(&mut self, work: Result<T, E>, error: Error) -> OnceError<T, E> {
         let failure = Failure::new(RESULT_REFUSED, Some(shorten(&error.to_string())));
-        let failed = || self.lease.fail_by(failure.clone());
-        match send(&self.lease, failed).await {
-            Ok(_) => OnceError::Refused { work, error },
-            Err(error) => undelivered(work, error),
+        match self.store(work, |lease| lease.fail_by(failure.clone())).await {
+            (Some(work), Ok(_)) => OnceError::Refused { work, error },
+            (work, sent) => undelivered(work, sent),
         }
     }
 
-    async fn leave_in_doubt(&mut self, error: Option<E>) -> OnceError<T, E> {
-        match (send(&self.lease, || self.lease.leave_in_doubt()).await, error) {
-            (Ok(_), error) => OnceError::InDoubt { error, view: None },
-            (Err(problem), Some(error)) => undelivered(Err(error), problem),
-            (Err(Error::NotHolder { .. } | Error::NotFound), None) => OnceError::Lost(None),
-            (Err(problem), None) => OnceError::Engine(problem),
-        }
+    /// Sends an outcome, and returns what the work returned with the store's answer. Until then it
+    /// is in `returned`, so that it is not lost if this future is dropped.
+    async fn store(
+        &mut self,
+        work: Result<T, E>,
+        act: impl Fn(&Lease) -> Pending<Result<Ack, Error>>,
+    ) -> (Option<Result<T, E>>, Result<Ack, Error>) {
+        self.returned = Some(work);
+        let sent = send(&self.lease, || act(&self.lease)).await;
+        (self.returned.take(), sent)
     }
 
     /// Stores that the caller's code for `value` panicked, and resumes the panic.
@@ -346,12 +354,22 @@ async fn working<R>(lease: &Lease, call: impl Future<Output = R>) -> Result<R, P
 }
 
 /// Returns the error for work whose outcome was not stored.
-fn undelivered<T, E>(work: Result<T, E>, error: Error) -> OnceError<T, E> {
+fn undelivered<T, E>(work: Option<Result<T, E>>, sent: Result<Ack, Error>) -> OnceError<T, E> {
+    let (Some(work), Err(error)) = (work, sent) else { return OnceError::Engine(Error::unexpected()) };
     match error {
         Error::Released => OnceError::Released(work),
         Error::Finished { state } => OnceError::Overruled { state, work },
         Error::NotHolder { .. } | Error::NotFound => OnceError::Lost(Some(work)),
         error => OnceError::Unrecorded { work, error },
+    }
+}
+
+/// Stores that it is not known whether an earlier holder did the work.
+async fn unknown<T, E>(lease: &Lease) -> OnceError<T, E> {
+    match send(lease, || lease.leave_in_doubt()).await {
+        Ok(_) => OnceError::InDoubt { error: None, view: None },
+        Err(Error::NotHolder { .. } | Error::NotFound) => OnceError::Lost(None),
+        Err(problem) => OnceError::Engine(problem),
     }
 }
 

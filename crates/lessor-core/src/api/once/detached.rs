@@ -11,10 +11,12 @@ use futures_lite::FutureExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::deliver::{Delivered, Delivery};
+use super::deliver::{Delivered, Delivery, Panic};
 use super::hooks::Hooks;
 use super::outcome::OnceError;
 use crate::api::lease::Lease;
+use crate::data::store_error::StoreError;
+use crate::run::observer::event::Event;
 
 /// A piece of work with the storing of its outcome, to be given to an executor. See
 /// [`Once::run_detached`](crate::Once::run_detached). Dropping it before its end abandons the
@@ -40,7 +42,7 @@ impl fmt::Debug for DetachedTask {
 /// the executor dropped the task.
 pub(super) async fn run<T, E>(
     spawn: impl FnOnce(DetachedTask),
-    mut delivery: Delivery<T, E>,
+    delivery: Delivery<T, E>,
     work: impl Future<Output = Result<T, E>> + Send + 'static,
 ) -> (Option<Hooks<T, E>>, Delivered<T, E>)
 where
@@ -48,30 +50,63 @@ where
     E: Serialize + DeserializeOwned + Send + 'static,
 {
     let (sender, receiver) = oneshot::channel();
+    let mut caller = Caller { delivery, sender: Some(sender) };
     spawn(DetachedTask(Box::pin(async move {
-        let delivered = AssertUnwindSafe(delivery.run_future(work)).catch_unwind().await;
-        let ended = delivered.map(|delivered| (delivery.hooks, delivered));
-        match sender.send(ended) {
-            Ok(()) => {}
-            // The caller is gone. A panic of the work is that of the task.
-            Err(Err(panic)) => resume_unwind(panic),
-            Err(Ok((_, delivered))) => report_unstored(&delivery.lease, &delivered),
-        }
+        let delivered = AssertUnwindSafe(caller.delivery.run_future(work)).catch_unwind().await;
+        caller.send(delivered);
     })));
     match receiver.await {
-        Ok(Ok((hooks, delivered))) => (Some(hooks), delivered),
+        Ok(Ok(ended)) => ended,
         Ok(Err(panic)) => resume_unwind(panic),
         Err(oneshot::Canceled) => (None, Err(OnceError::Lost(None))),
     }
 }
 
+/// The end of a task, or the panic of the work. The hooks are missing if the task was dropped.
+type Ended<T, E> = Result<(Option<Hooks<T, E>>, Delivered<T, E>), Panic>;
+
+/// Tells the caller the outcome, also if the executor drops the task.
+struct Caller<T, E> {
+    delivery: Delivery<T, E>,
+    sender: Option<oneshot::Sender<Ended<T, E>>>,
+}
+
+impl<T, E> Caller<T, E> {
+    fn send(&mut self, delivered: Result<Delivered<T, E>, Panic>) {
+        let Some(sender) = self.sender.take() else { return };
+        let hooks = std::mem::take(&mut self.delivery.hooks);
+        match sender.send(delivered.map(|delivered| (Some(hooks), delivered))) {
+            Ok(()) => {}
+            // The caller is gone. A panic of the work is that of the task.
+            Err(Err(panic)) => resume_unwind(panic),
+            Err(Ok((_, delivered))) => report_unstored(&self.delivery.lease, &delivered),
+        }
+    }
+}
+
+impl<T, E> Drop for Caller<T, E> {
+    fn drop(&mut self) {
+        let Some(sender) = self.sender.take() else { return };
+        let error = match self.delivery.returned.take() {
+            Some(work) => {
+                let reason = "the executor dropped the task while its outcome was being stored";
+                OnceError::Unrecorded { work, error: StoreError::indeterminate(reason).into() }
+            }
+            None => OnceError::Lost(None),
+        };
+        // The caller is gone if this fails.
+        let _ = sender.send(Ok((None, Err(error))));
+    }
+}
+
 /// Reports an outcome that is neither stored nor returned to a caller.
 fn report_unstored<T, E>(lease: &Lease, delivered: &Delivered<T, E>) {
-    let (key, reason) = match delivered {
-        Err(OnceError::Unrecorded { error, .. }) => (lease.key(), error.to_string()),
-        Err(OnceError::Lost(_)) => (lease.key(), "the lease was lost".to_owned()),
-        Err(OnceError::Overruled { state, .. }) => (lease.key(), format!("the key is {state} already")),
+    let error: &dyn fmt::Display = match delivered {
+        Err(OnceError::Unrecorded { error, .. }) => error,
+        Err(OnceError::Lost(_)) => &"the lease was lost",
+        Err(OnceError::Overruled { .. }) => &"the key has another outcome",
         _ => return,
     };
-    tracing::warn!(%key, reason, "the outcome of detached work is not stored, and its caller is gone");
+    let what = "the outcome of detached work whose caller is gone";
+    lease.engine().record(&Event::NotStored { key: lease.key().into(), what, error });
 }

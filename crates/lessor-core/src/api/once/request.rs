@@ -60,7 +60,7 @@ where
                 span.record("lessor.token", lease.token().as_u64());
                 span.record("lessor.attempt", lease.attempt());
                 let (hooks, on_failed) = (std::mem::take(&mut self.hooks), call.on_failed);
-                return Ok(Begun::Work(Delivery { lease, waited, hooks, on_failed, span }));
+                return Ok(Begun::Work(Delivery { lease, waited, hooks, on_failed, span, returned: None }));
             }
             Obtained::Completed { view, waited } => self.hooks.replay(&view, waited),
             Obtained::Failed(view) => Err(OnceError::of_failed(view)),

@@ -62,7 +62,8 @@ where
     /// # Cancellation safety
     ///
     /// Dropping the returned future drops the work and abandons the lease, which then lapses
-    /// immediately. The next caller's [`OnLapsed`](crate::OnLapsed) policy applies. Use
+    /// immediately. The next caller's [`OnLapsed`](crate::OnLapsed) policy applies. If the outcome
+    /// was being stored, it is stored or the lease is abandoned. Use
     /// [`run_detached`](Self::run_detached) for work that must not stop in the middle, for example
     /// in a web server whose clients hang up.
     pub async fn run_async<F>(mut self, work: F) -> Result<Outcome<T>, OnceError<T, E>>
@@ -149,12 +150,13 @@ where
     /// # Errors
     ///
     /// As for [`run_async`](Self::run_async). If the executor drops the task, for example because
-    /// it shuts down, the error is [`OnceError::Lost`] with `None`.
+    /// it shuts down, the error is [`OnceError::Lost`] with `None`, or [`OnceError::Unrecorded`] if
+    /// the work has returned and its outcome was being stored.
     ///
     /// # Panics
     ///
     /// As for [`run`](Self::run). If the returned future was dropped, a panic of the work is
-    /// propagated in the task.
+    /// propagated in the task. A panic of `spawn` abandons the lease and is propagated.
     ///
     /// # Cancellation safety
     ///
