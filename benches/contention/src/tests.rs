@@ -57,7 +57,7 @@ fn churn_removes_all_but_the_last_keys_of_each_caller() {
     Workload::threads(2).duration(SHORT).churn(&engine);
     let (mut kept, mut after) = (0, None);
     loop {
-        let page = engine.list("", after, 1000).wait().unwrap();
+        let page = engine.list().after(after).limit(1000).wait().unwrap();
         kept += page.entries.len();
         after = page.next;
         if after.is_none() {

@@ -3,7 +3,9 @@
 pub(crate) mod acquire;
 pub(crate) mod close;
 pub(crate) mod engine;
+pub(crate) mod explain;
 pub(crate) mod lease;
+pub(crate) mod list;
 pub(crate) mod once;
 pub(crate) mod resolve;
 pub(crate) mod within;

@@ -61,9 +61,11 @@ mod sync;
 
 pub use api::acquire::{AcquireRequest, Acquisition};
 pub use api::close::Close;
-pub use api::engine::{Engine, Listing};
+pub use api::engine::Engine;
+pub use api::explain::{Explanation, WaitsFor};
 pub use api::lease::Lease;
 pub use api::lease::handle::LeaseHandle;
+pub use api::list::{ListRequest, Listing};
 pub use api::once::{
     Bytes, Codec, DetachedTask, ERRORED, FailureClass, Json, Message, Once, OnceError, Outcome, PANICKED,
     RESULT_REFUSED, Reconciled, Retrying, Versioned,

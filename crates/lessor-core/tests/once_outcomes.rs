@@ -424,9 +424,9 @@ fn a_policy_without_attempts_is_refused() {
 fn a_listing_with_a_limit_of_zero_is_refused() {
     let (engine, _clock) = still();
     for limit in [0, 10_001, usize::MAX] {
-        assert_eq!(engine.list("", None, limit).wait().unwrap_err().kind(), ErrorKind::Invalid, "{limit}");
+        assert_eq!(engine.list().limit(limit).wait().unwrap_err().kind(), ErrorKind::Invalid, "{limit}");
     }
     for limit in [1, 10_000] {
-        assert!(engine.list("", None, limit).wait().unwrap().entries.is_empty());
+        assert!(engine.list().limit(limit).wait().unwrap().entries.is_empty());
     }
 }

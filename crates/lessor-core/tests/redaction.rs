@@ -148,7 +148,11 @@ impl World {
         let view = self.engine.status(key).wait().unwrap();
         self.looks.at("View", &view);
         self.looks.at("Result", &self.engine.result(key).wait());
-        self.looks.at("Listing", &self.engine.list("", None, 100).wait());
+        self.looks.at("Listing", &self.engine.list().limit(100).wait());
+        self.looks.at("ListRequest", &self.engine.list());
+        let explanation = self.engine.explain("work").wait();
+        self.looks.at("Explanation", &explanation);
+        self.looks.at("the sentences of an Explanation", &explanation.map(|told| told.to_string()));
         if let Some(view) = view {
             let shown = serde_json::to_string(&view).unwrap().replace(METADATA, "metadata may be seen");
             self.looks.text("the serialized view", &shown);

@@ -115,7 +115,7 @@ fn assert_refused(store: &Arc<FileStore>, lease_id: LeaseId) {
     assert_named("fail", held.fail("declined").wait());
     assert_named("release", held.release().wait());
     assert_named("abandon", held.abandon().wait());
-    assert_named("list", engine.list("", None, 10).wait());
+    assert_named("list", engine.list().limit(10).wait());
 }
 
 fn refusal_of(error: OnceError<i32, String>) -> Error {
@@ -134,7 +134,7 @@ fn p4_a_record_with_an_unknown_field_is_refused_by_name_and_stays_as_it_is() {
     for other in ["before", "behind"] {
         let Acquisition::Completed(_) = engine.acquire(other).wait().unwrap() else { panic!("{other}") };
     }
-    let page = engine.list("be", None, 10).wait().unwrap();
+    let page = engine.list().prefix("be").limit(10).wait().unwrap();
     assert_eq!(page.entries.len(), 2, "a listing without the key");
 
     // Not even the end of its retention has it dropped: what that means, only the newer release

@@ -338,7 +338,7 @@ fn do_everything(server: &Server, store: &RedisStore, prefix: &str, engine: &Eng
         acquire("abandoned")?.abandon().wait()?;
         assert_eq!(acquire("abandoned")?.attempt(), 2);
         engine.status(&key("completed")).wait()?;
-        let listed = engine.list("completed", None, 10).wait()?;
+        let listed = engine.list().prefix("completed").limit(10).wait()?;
         assert_eq!(listed.entries.len(), round + 1);
         assert!(engine.forget(&key("failed")).wait()?);
     }

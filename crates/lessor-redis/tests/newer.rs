@@ -60,7 +60,7 @@ fn assert_refused(store: &Arc<RedisStore>, engine: &Engine, lease_id: LeaseId) {
     assert_named("fail", held.fail("declined").wait());
     assert_named("release", held.release().wait());
     assert_named("abandon", held.abandon().wait());
-    assert_named("list", engine.list("", None, 10).wait());
+    assert_named("list", engine.list().limit(10).wait());
 }
 
 #[test]

@@ -88,6 +88,7 @@ macro_rules! __promises {
                 scan_continues_after_a_cursor_without_a_record,
                 scan_returns_the_same_records_as_load,
                 scan_returns_unchanged_records_once_while_others_change,
+                a_listing_by_state_returns_each_key_in_the_state_once,
             }
             purging {
                 purge_removes_due_records,

@@ -112,7 +112,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     });
     println!("eight threads called, the work ran {} time(s)", runs.load(Ordering::Relaxed));
 
-    for (key, view) in engine.list("job:", None, 100).wait()?.entries {
+    for (key, view) in engine.list().prefix("job:").limit(100).wait()?.entries {
         println!("{key}: {}, version {}", view.state(), view.version());
     }
     Ok(())

@@ -83,11 +83,12 @@ use std::sync::Arc;
 
 pub use lessor_core::{
     Ack, AcquireRequest, Acquisition, Backoff, Bytes, Cause, Close, CloseProgress, CloseStep, CloseWatch,
-    Closed, Codec, DetachedTask, Durability, ERRORED, Engine, Error, ErrorKind, FailureClass, Fingerprint,
-    GrantEnd, Json, JsonError, Key, KeyError, KeyPart, KeysInLogs, Lease, LeaseHandle, LeaseId, LeaseIdError,
-    Limits, Listing, MAX_KEY_CHARS, Message, OnFailed, OnLapsed, Once, OnceError, OutOfRange, Outcome,
-    PANICKED, PartWriter, Pending, PreviousGrant, RESULT_REFUSED, Reconciled, Resolve, Retrying, Schedule,
-    Settings, State, Stats, Store, StoreError, Timestamp, Token, Version, Versioned, View, block_on,
+    Closed, Codec, DetachedTask, Durability, ERRORED, EndedBy, Engine, Error, ErrorKind, Explanation,
+    FailureClass, Fingerprint, GrantEnd, HistoryEntry, HistoryKind, Json, JsonError, Key, KeyError, KeyPart,
+    KeysInLogs, Lease, LeaseHandle, LeaseId, LeaseIdError, Limits, ListRequest, Listing, MAX_KEY_CHARS,
+    Message, OnFailed, OnLapsed, Once, OnceError, OutOfRange, Outcome, PANICKED, PartWriter, Pending,
+    PreviousGrant, RESULT_REFUSED, Reconciled, Resolve, Retrying, Schedule, Settings, State, Stats, Store,
+    StoreError, Timestamp, Token, Version, Versioned, View, WaitsFor, block_on,
 };
 
 /// The interface for authors of stores.

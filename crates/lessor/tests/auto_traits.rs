@@ -9,10 +9,11 @@ use lessor::store::{
 };
 use lessor::{
     Ack, AcquireRequest, Acquisition, Backoff, Bytes, Cause, Close, CloseProgress, CloseStep, CloseWatch,
-    Closed, Codec, DetachedTask, Durability, Engine, ErrorKind, FailureClass, Fingerprint, GrantEnd, Json,
-    JsonError, Key, KeyError, Lease, LeaseHandle, LeaseId, LeaseIdError, Limits, Listing, Message, OnFailed,
-    OnLapsed, Once, OnceError, OutOfRange, Outcome, Pending, PreviousGrant, Reconciled, Resolve, Retrying,
-    Schedule, Settings, State, StoreError, Timestamp, Token, Version, Versioned, View,
+    Closed, Codec, DetachedTask, Durability, EndedBy, Engine, ErrorKind, Explanation, FailureClass,
+    Fingerprint, GrantEnd, HistoryEntry, HistoryKind, Json, JsonError, Key, KeyError, Lease, LeaseHandle,
+    LeaseId, LeaseIdError, Limits, ListRequest, Listing, Message, OnFailed, OnLapsed, Once, OnceError,
+    OutOfRange, Outcome, Pending, PreviousGrant, Reconciled, Resolve, Retrying, Schedule, Settings, State,
+    StoreError, Timestamp, Token, Version, Versioned, View, WaitsFor,
 };
 
 const fn send<T: Send>() {}
@@ -30,6 +31,7 @@ macro_rules! all {
 
 // The types that applications use.
 all!(clone_send_sync: Engine, LeaseHandle, Key, View, Settings, Limits, Schedule, Cause, CloseWatch, AcquireRequest<'_>);
+all!(clone_send_sync: Explanation, EndedBy, HistoryEntry, HistoryKind, ListRequest<'_>, WaitsFor);
 all!(send_sync: Lease, Resolve<'_>, Acquisition, Outcome<u8>, Listing, Ack, PreviousGrant);
 all!(send_sync: Backoff, Closed, CloseProgress, CloseStep, Durability, ErrorKind, Fingerprint, GrantEnd);
 all!(send_sync: Bytes, FailureClass, Json, Message, Reconciled<u8>, Versioned, dyn Codec<u8>);

@@ -35,7 +35,7 @@ fn engine() -> Engine {
 
 /// Asserts that the only key is this one.
 fn assert_key(engine: &Engine, key: &str) {
-    let listing = engine.list("", None, 10).wait().unwrap();
+    let listing = engine.list().limit(10).wait().unwrap();
     let keys: Vec<&str> = listing.entries.iter().map(|(key, _)| key.as_str()).collect();
     assert_eq!(keys, [key]);
 }

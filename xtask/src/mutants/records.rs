@@ -148,4 +148,29 @@ pub(crate) const RECORDS: &[Mutant] = &[
             filter: "growing::the_history_of_earlier_grants",
         },
     },
+    Mutant {
+        name: "page-of-a-listing-by-state-reads-everything",
+        file: "crates/lessor-core/src/api/list.rs",
+        find: "if is_last || read >= MAX_READ {",
+        replace: "if is_last {",
+        test: core(&["--test", "explaining"], "a_page_of_a_listing_by_state"),
+    },
+    Mutant {
+        name: "full-page-of-a-listing-by-state-skips-keys",
+        file: "crates/lessor-core/src/api/list.rs",
+        find: "let next = entries.last().map(|(key, _)| key.clone());",
+        replace: "let next = page.next;",
+        test: Test {
+            package: "lessor-memory",
+            target: &["--test", "conformance"],
+            filter: "on_a_manual_clock::scanning::a_listing_by_state",
+        },
+    },
+    Mutant {
+        name: "explanation-does-not-name-doubt",
+        file: "crates/lessor-core/src/api/explain.rs",
+        find: "State::Lapsed if view.is_in_doubt() => WaitsFor::Decision,",
+        replace: "State::Lapsed if view.attempt() == 0 => WaitsFor::Decision,",
+        test: core(&["--test", "explaining"], "an_explanation_tells_the_state"),
+    },
 ];

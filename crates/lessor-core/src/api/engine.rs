@@ -8,7 +8,9 @@ use std::time::Duration;
 use futures_lite::future;
 
 use crate::api::acquire::AcquireRequest;
+use crate::api::explain::Explanation;
 use crate::api::lease::handle::LeaseHandle;
+use crate::api::list::ListRequest;
 use crate::api::once::Once;
 use crate::api::resolve::Resolve;
 use crate::api::within::refuse_own_work;
@@ -32,7 +34,7 @@ use crate::run::wait::{NextStep, Reading, Waiter};
 use crate::run::watches::Watches;
 use crate::store::contract::Store;
 use crate::store::notifier::ChangeNotifier;
-use crate::store::types::{Durability, Scan};
+use crate::store::types::Durability;
 use crate::sync::pending::Pending;
 
 /// Grants leases on keys, over one store. Cheap to clone; clones share all state.
@@ -74,8 +76,6 @@ pub struct Engine {
 
 /// The minimum time for which [`Engine::wait_for`] waits for its first reading.
 const FIRST_READING: Duration = Duration::from_millis(250);
-/// The maximum length of a page of a listing.
-const MAX_PAGE: usize = 10_000;
 
 impl Engine {
     /// Returns an engine with the default settings.
@@ -226,25 +226,23 @@ impl Engine {
         })
     }
 
-    /// Returns up to `limit` keys that begin with `prefix`, in key order, beginning after the key
-    /// `after`. `limit` is from 1 to 10 000.
-    ///
-    /// Records whose retention has ended are omitted, so a page may be shorter than `limit`. The
-    /// listing is complete when [`Listing::next`] is `None`.
+    /// Returns a request to list keys and their states, by prefix and by state.
+    pub fn list(&self) -> ListRequest<'_> {
+        ListRequest::new(self.handle())
+    }
+
+    /// Returns the reasons for the state of the key: since when it has it, why the work ran, why it
+    /// ran more than once, and what the key waits for. `Display` of the result tells it in
+    /// sentences.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] if `limit` is out of its range, or an error of the store.
-    pub fn list(&self, prefix: &str, after: Option<Key>, limit: usize) -> Pending<Result<Listing, Error>> {
-        if !(1..=MAX_PAGE).contains(&limit) {
-            let reason = format!("{limit} is not between 1 and {MAX_PAGE}");
-            return Pending::ready(Err(Error::invalid("limit", reason)));
+    /// [`Error::Key`] if `key` is not a valid key, or an error of the store.
+    pub fn explain(&self, key: &(impl AsRef<str> + ?Sized)) -> Pending<Result<Explanation, Error>> {
+        match Key::new(key.as_ref()) {
+            Ok(key) => self.status(&key).map(|view| Ok(Explanation::new(key, view?.as_ref()))),
+            Err(error) => Pending::ready(Err(error.into())),
         }
-        self.shared.store.scan(Scan { prefix: prefix.to_owned(), after, limit }).map(|page| {
-            let page = page?;
-            let view = |(key, record)| View::of(&record, page.now).map(|view| (key, view));
-            Ok(Listing { entries: page.entries.into_iter().filter_map(view).collect(), next: page.next })
-        })
     }
 
     /// Removes the key's record, so that the next acquire is the first one. Returns whether there
@@ -390,16 +388,6 @@ fn view(reading: &Reading) -> Result<Option<View>, Error> {
 
 fn no_reading(timeout: Duration) -> String {
     format!("it did not return the record within {timeout:?}")
-}
-
-/// A page of keys, returned by [`Engine::list`].
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Listing {
-    /// The keys and their states, in key order.
-    pub entries: Vec<(Key, View)>,
-    /// The cursor of the next page, to be passed as `after`. `None` after the last page.
-    pub next: Option<Key>,
 }
 
 impl fmt::Debug for Engine {

@@ -175,6 +175,11 @@ impl View {
         self.left.filter(|_| self.state == State::Failed).map(duration)
     }
 
+    /// Returns the time after which the state, or the answer to an acquire, may have changed.
+    pub(crate) fn wait(&self) -> Option<Duration> {
+        self.left.map(duration)
+    }
+
     /// Returns the time at which the key was acquired for the first time.
     #[must_use]
     pub fn first_seen_at(&self) -> Timestamp {
@@ -336,6 +341,23 @@ impl View {
             Error::invalid("view", format!("there is no result, the work is {}", self.state))
         })?;
         serde_json::from_slice(bytes).map_err(|error| Error::json("result", &error))
+    }
+
+    /// Returns the latest checkpoint as the value that was stored. `None` if there is none. A
+    /// completion removes it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Json`] if the checkpoint is not JSON of this type.
+    pub fn checkpoint<T: DeserializeOwned>(&self) -> Result<Option<T>, Error> {
+        let parse = |bytes| serde_json::from_slice(bytes).map_err(|error| Error::json("checkpoint", &error));
+        self.checkpoint_bytes().map(parse).transpose()
+    }
+
+    /// Returns the bytes of the latest checkpoint. `None` if there is none.
+    #[must_use]
+    pub fn checkpoint_bytes(&self) -> Option<&[u8]> {
+        self.extra(|attributes| attributes.checkpoint.as_deref()).map(Payload::bytes)
     }
 
     fn extra<'a, T>(&'a self, pick: impl FnOnce(&'a Attributes) -> Option<T>) -> Option<T> {

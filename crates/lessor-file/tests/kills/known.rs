@@ -77,7 +77,7 @@ impl Known {
             FileStore::builder().settings(settings).open(folder).map_err(|error| error.to_string())?;
         let store = Arc::new(store);
         let engine = Engine::new(Arc::clone(&store) as _).map_err(|error| error.to_string())?;
-        let listing = engine.list("", None, 1_000).wait().map_err(|error| error.to_string())?;
+        let listing = engine.list().limit(1_000).wait().map_err(|error| error.to_string())?;
         if let Some((key, _)) = listing.entries.iter().find(|(key, _)| !self.keys.contains_key(key.as_str()))
         {
             return Err(format!("{key} exists although it was never acquired"));

@@ -97,7 +97,7 @@ fn every_call_to_a_server_that_hangs_ends_and_nothing_is_done_twice() {
     }
     let reads: [(&str, Read); 5] = [
         ("status", |engine, _| engine.status("held 0").wait().map(drop)),
-        ("list", |engine, _| engine.list("held", None, 10).wait().map(drop)),
+        ("list", |engine, _| engine.list().prefix("held").limit(10).wait().map(drop)),
         ("purge", |engine, _| engine.purge(10).wait().map(drop)),
         ("load", |_, store| Ok(store.load(&Key::new("held 0").unwrap()).wait().map(drop)?)),
         ("scan", |_, store| {

@@ -102,7 +102,7 @@ fn a_full_server_is_a_clear_error_changes_nothing_and_recovers_with_more_memory(
         assert_eq!(record(&store, "held").unwrap().encode(), before);
         assert!(matches!(engine.acquire("held").wait().unwrap(), Acquisition::InProgress(_)));
         assert!(matches!(engine.acquire("finished").wait().unwrap(), Acquisition::Completed(_)));
-        assert_eq!(engine.list("", None, 10).wait().unwrap().entries.len(), 2);
+        assert_eq!(engine.list().limit(10).wait().unwrap().entries.len(), 2);
         assert_eq!(engine.purge(10).wait().unwrap(), 0);
         assert_eq!(server.command(&["CONFIG", "SET", "maxmemory", "0"]), "+OK");
         assert_eq!(server.command(&["SCRIPT", "FLUSH"]), "+OK");

@@ -196,7 +196,7 @@ pub fn p11_no_view_shows_the_lease_id(factory: Factory<'_>) {
     };
     hidden("a refusal", format!("{:?}", engine.acquire("k").wait()));
     hidden("the lease's own Debug", format!("{lease:?}"));
-    hidden("the listing", format!("{:?}", engine.list("", None, 10).wait()));
+    hidden("the listing", format!("{:?}", engine.list().limit(10).wait()));
     hidden("the engine", format!("{engine:?}"));
     hidden("the record's Debug", format!("{:?}", stored(&**subject.store(), "k")));
     let stranger = engine.lease_handle("k", lease_id()).expect("a valid key");

@@ -174,7 +174,7 @@ pub fn a_forgotten_key_can_be_acquired_again(factory: Factory<'_>) {
     lease.complete(&1).wait().expect("the holder may complete it");
     assert!(engine.forget("k").wait().expect("an operator may forget it"));
     assert!(engine.status("k").wait().expect("the key can be looked up").is_none());
-    assert!(engine.list("", None, 10).wait().expect("the keys can be listed").entries.is_empty());
+    assert!(engine.list().limit(10).wait().expect("the keys can be listed").entries.is_empty());
     assert!(!engine.forget("k").wait().expect("there is nothing to forget any more"));
     assert!(matches!(lease.complete(&1).wait(), Err(Error::NotFound)));
     assert_eq!(take(engine.acquire("k")).attempt(), 1);

@@ -193,7 +193,7 @@ pub fn p9_purge_is_invisible_to_readers(factory: Factory<'_>) {
     let _held = take(engine.acquire("held").ttl(LONG));
     subject.advance(OUTLIVE * 3);
     let look = || {
-        let listing = engine.list("", None, 100).wait().expect("the keys can be listed");
+        let listing = engine.list().limit(100).wait().expect("the keys can be listed");
         listing
             .entries
             .iter()

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use lessor_core::{Key, Record};
+use lessor_core::{Key, Record, State};
 
 use super::Factory;
 use super::tools::*;
@@ -143,4 +143,43 @@ pub fn scan_returns_unchanged_records_once_while_others_change(factory: Factory<
         }
         done.store(true, Ordering::SeqCst);
     });
+}
+
+/// A listing by state returns every key in the state once, for any page size.
+pub fn a_listing_by_state_returns_each_key_in_the_state_once(factory: Factory<'_>) {
+    let subject = factory();
+    let engine = subject.engine();
+    let name = |number: usize| format!("job:{number:02}");
+    for number in 0..20 {
+        let lease = take(engine.acquire(&name(number)).ttl(LONG));
+        match number % 4 {
+            0 => drop(lease.complete(&number).wait().expect("the holder may")),
+            1 => drop(lease.fail("code").wait().expect("the holder may")),
+            2 => drop(lease.release().wait().expect("the holder may")),
+            _ => drop(lease.abandon().wait().expect("the holder may")),
+        }
+    }
+    for limit in 1..8 {
+        for (states, of) in [
+            (&[State::Completed][..], &[0][..]),
+            (&[State::Failed, State::Lapsed], &[1, 3]),
+            (&[State::InProgress], &[]),
+            (&[], &[0, 1, 2, 3]),
+        ] {
+            let (mut keys, mut after) = (Vec::new(), None);
+            loop {
+                let request = engine.list().prefix("job:").after(after).limit(limit);
+                let request = states.iter().fold(request, |request, state| request.state(*state));
+                let page = request.wait().expect("the keys can be listed");
+                assert!(page.entries.len() <= limit);
+                keys.extend(page.entries.into_iter().map(|(key, _)| key.as_str().to_owned()));
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
+            }
+            let expected: Vec<_> = (0..20).filter(|number| of.contains(&(number % 4))).map(name).collect();
+            assert_eq!(keys, expected, "{states:?} in pages of {limit}");
+        }
+    }
 }

@@ -59,7 +59,7 @@ impl World {
     pub(crate) fn outlast_leases(&self) {
         let (mut longest, mut after) = (None, None);
         loop {
-            let page = self.observer.list("", after, PAGE).wait().expect("the store can be listed");
+            let page = self.observer.list().after(after).limit(PAGE).wait().expect("the store can be listed");
             longest = page.entries.iter().filter_map(|(_, view)| view.ttl_left()).max().max(longest);
             after = page.next;
             if after.is_none() {

@@ -1,0 +1,181 @@
+//! [`ListRequest`], with which an observer lists keys.
+
+use std::sync::Arc;
+
+use crate::data::error::Error;
+use crate::data::key::Key;
+use crate::data::state::State;
+use crate::data::view::View;
+use crate::run::context::Handle;
+use crate::store::types::Scan;
+use crate::sync::pending::Pending;
+
+/// The maximum length of a page.
+const MAX_PAGE: usize = 10_000;
+/// The length of a page if the caller gives none.
+const PAGE: usize = 100;
+/// The maximum number of records that are read for one page of a listing by state.
+const MAX_READ: usize = 4096;
+/// The number of records that are read at once for a page of a listing by state.
+const SLICE: usize = 512;
+
+/// A request to list keys, created by [`Engine::list`](crate::Engine::list). Nothing happens until
+/// it is sent with [`wait`](Self::wait) or [`send`](Self::send).
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use lessor_core::{Engine, State};
+/// use lessor_memory::MemoryStore;
+///
+/// let engine = Engine::new(Arc::new(MemoryStore::new()))?;
+/// engine.acquire("invoice:1").wait()?;
+/// engine.once("invoice:2").run(|_| Ok::<_, String>(2)).unwrap();
+/// let done = engine.list().prefix("invoice:").state(State::Completed).wait()?;
+/// assert_eq!(done.entries.len(), 1);
+/// // All pages, one after the other.
+/// let mut after = None;
+/// loop {
+///     let page = engine.list().prefix("invoice:").after(after).limit(1).wait()?;
+///     for (key, view) in &page.entries {
+///         println!("{key}: {}", view.state());
+///     }
+///     after = page.next;
+///     if after.is_none() {
+///         break;
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "nothing happens until the request is sent: `.wait()` or `.send()`"]
+pub struct ListRequest<'a> {
+    engine: &'a Arc<Handle>,
+    prefix: &'a str,
+    /// One bit per state. 0 for all of them.
+    states: u8,
+    after: Option<Key>,
+    limit: usize,
+}
+
+/// A page of keys, returned by [`ListRequest::send`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Listing {
+    /// The keys and their states, in key order.
+    pub entries: Vec<(Key, View)>,
+    /// The cursor of the next page, to be passed to [`ListRequest::after`]. `None` after the last
+    /// page.
+    pub next: Option<Key>,
+}
+
+impl<'a> ListRequest<'a> {
+    pub(crate) fn new(engine: &'a Arc<Handle>) -> Self {
+        Self { engine, prefix: "", states: 0, after: None, limit: PAGE }
+    }
+
+    /// Lists only keys that begin with `prefix`.
+    pub fn prefix(self, prefix: &'a str) -> Self {
+        Self { prefix, ..self }
+    }
+
+    /// Lists only keys in this state. Further calls add further states.
+    pub fn state(self, state: State) -> Self {
+        Self { states: self.states | bit(state), ..self }
+    }
+
+    /// Begins after this key: the [`Listing::next`] of the page before.
+    pub fn after(self, after: Option<Key>) -> Self {
+        Self { after, ..self }
+    }
+
+    /// Sets the maximum number of keys of the page, from 1 to 10 000. Default: 100.
+    pub fn limit(self, limit: usize) -> Self {
+        Self { limit, ..self }
+    }
+
+    /// Sends the request and blocks the thread until the page arrives.
+    ///
+    /// # Errors
+    ///
+    /// See [`send`](Self::send).
+    pub fn wait(self) -> Result<Listing, Error> {
+        self.send().wait()
+    }
+
+    /// Sends the request.
+    ///
+    /// A page may have fewer keys than its limit, or none, although others follow: records whose
+    /// retention has ended are omitted, and at most 4096 records are read for a page that is limited
+    /// to certain states. The listing is complete when [`Listing::next`] is `None`. The states are
+    /// those at the time of the reading.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] if the limit is out of its range, or an error of the store.
+    ///
+    /// # Cancellation safety
+    ///
+    /// Dropping the [`Pending`] has no effect.
+    pub fn send(self) -> Pending<Result<Listing, Error>> {
+        let Self { engine, prefix, states, after, limit } = self;
+        if !(1..=MAX_PAGE).contains(&limit) {
+            let reason = format!("{limit} is not between 1 and {MAX_PAGE}");
+            return Pending::ready(Err(Error::invalid("limit", reason)));
+        }
+        if states == 0 {
+            let page = engine.store.scan(Scan { prefix: prefix.to_owned(), after, limit });
+            return page.map(|page| {
+                let page = page?;
+                let view = |(key, record)| View::of(&record, page.now).map(|view| (key, view));
+                Ok(Listing { entries: page.entries.into_iter().filter_map(view).collect(), next: page.next })
+            });
+        }
+        let (engine, prefix) = (Arc::clone(engine), prefix.to_owned());
+        Pending::later(by_state(engine, prefix, states, after, limit))
+    }
+}
+
+/// Reads slices until the page is full, nothing follows, or enough has been read.
+async fn by_state(
+    engine: Arc<Handle>,
+    prefix: String,
+    states: u8,
+    mut after: Option<Key>,
+    limit: usize,
+) -> Result<Listing, Error> {
+    let (mut entries, mut read) = (Vec::new(), 0);
+    loop {
+        let slice = Scan { prefix: prefix.clone(), after, limit: SLICE.min(MAX_READ - read) };
+        let page = engine.store.scan(slice).await?;
+        read += page.entries.len();
+        let is_last = page.next.is_none();
+        for (key, record) in page.entries {
+            let Some(view) = View::of(&record, page.now) else { continue };
+            if states & bit(view.state()) != 0 {
+                entries.push((key, view));
+                if entries.len() == limit {
+                    // There may be more, at the latest after this key.
+                    let next = entries.last().map(|(key, _)| key.clone());
+                    return Ok(Listing { entries, next });
+                }
+            }
+        }
+        after = page.next;
+        if is_last || read >= MAX_READ {
+            return Ok(Listing { entries, next: after });
+        }
+    }
+}
+
+fn bit(state: State) -> u8 {
+    match state {
+        State::InProgress => 1,
+        State::Lapsed => 1 << 1,
+        State::Completed => 1 << 2,
+        State::Failed => 1 << 3,
+        State::Released => 1 << 4,
+    }
+}
