@@ -87,7 +87,7 @@ pub(crate) const VALUES: &[Mutant] = &[
     },
     Mutant {
         name: "page-of-zero-keys-is-allowed",
-        file: "crates/lessor-core/src/api/engine.rs",
+        file: "crates/lessor-core/src/api/list.rs",
         find: "(1..=MAX_PAGE).contains",
         replace: "(0..=MAX_PAGE).contains",
         test: core(&["--test", "once_outcomes"], "a_listing_with_a_limit_of_zero"),
