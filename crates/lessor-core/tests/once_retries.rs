@@ -92,3 +92,14 @@ fn a_failure_that_the_work_stored_itself_is_not_retried_by_the_class_of_its_erro
         "{failed:?}"
     );
 }
+
+#[test]
+fn work_that_is_unsure_runs_again_after_the_retention_of_its_record() {
+    let (engine, clock) = still();
+    let unsure = |_: &Message| FailureClass::unsure();
+    let first = engine.once("key").classify(unsure).run(|_| Err::<u32, _>(Message::new("timed out")));
+    assert!(matches!(first, Err(OnceError::InDoubt { .. })));
+    clock.advance(7 * 24 * 3600 * SECOND);
+    let again = engine.once("key").run(|lease| Ok::<_, Message>(lease.attempt())).unwrap();
+    assert_eq!(again.into_value(), 1);
+}

@@ -231,7 +231,8 @@ impl<T, E> Once<T, E> {
     /// lapsed. The work then runs only if the function returns [`Reconciled::NotDone`].
     ///
     /// The function runs under the new lease, so only one caller at a time looks. A panic of the
-    /// function leaves the key in doubt and is propagated.
+    /// function leaves the key in doubt and is propagated. Sets [`on_lapsed`](Self::on_lapsed) to
+    /// [`OnLapsed::Reconcile`]: a later call of that method replaces the policy.
     ///
     /// # Examples
     ///
@@ -291,7 +292,8 @@ impl<T, E> Once<T, E> {
     /// another attempt, or until `deadline`.
     ///
     /// Without this, a call runs the work at most once and returns its failure immediately. The
-    /// work of the returned request must be callable more than once (`FnMut`).
+    /// work of the returned request must be callable more than once (`FnMut`). With a deadline in
+    /// the past, the call waits for nothing, but runs the work if the key is free.
     pub fn retry_until(self, deadline: Instant) -> Retrying<T, E> {
         Retrying::new(self.0, deadline)
     }

@@ -51,7 +51,9 @@ impl FailureClass {
 
     /// The work may have been done or not: the key is left in doubt, and no caller runs the work
     /// until an operator [resolves](crate::Engine::resolve) the key, or until a caller with
-    /// [`reconcile`](crate::Once::reconcile) has looked. The error is not stored.
+    /// [`reconcile`](crate::Once::reconcile) has looked. The error is not stored. After
+    /// [`Limits::retention`](field@crate::Limits::retention) the record is forgotten, and the work
+    /// runs again.
     pub const fn unsure() -> Self {
         Self::of(Kind::Unsure)
     }
