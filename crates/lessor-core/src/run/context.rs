@@ -133,7 +133,7 @@ impl Deref for Handle {
 
 impl Handle {
     /// Counts and reports an event of a caller.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn record(&self, event: &Event<'_>) {
         self.observer.record(&self.counters, event);
     }

@@ -39,8 +39,9 @@ impl Observer {
         }
     }
 
-    /// Counts an event in `counters`, and reports it.
-    #[inline]
+    /// Counts an event in `counters`, and reports it. Inlined, so that the compiler chooses the
+    /// counter and the level of an event whose kind it knows.
+    #[inline(always)]
     pub(crate) fn record(&self, counters: &Counters, event: &Event<'_>) {
         if let Some(counter) = event.counter() {
             self.count(counters, counter, event.amount());
@@ -57,7 +58,7 @@ impl Observer {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn count(&self, counters: &Counters, counter: Counter, amount: u64) {
         counters.add(counter, amount);
         #[cfg(feature = "metrics")]

@@ -87,7 +87,7 @@ pub(crate) enum Outcome {
 
 impl Event<'_> {
     /// Returns the counter of the event.
-    #[inline]
+    #[inline(always)]
     pub(super) fn counter(&self) -> Option<Counter> {
         Some(match self {
             Self::Granted { after: None, .. } => Counter::FirstGrants,
@@ -120,7 +120,7 @@ impl Event<'_> {
     }
 
     /// Returns the amount by which the event raises its counter.
-    #[inline]
+    #[inline(always)]
     pub(super) fn amount(&self) -> u64 {
         match self {
             Self::Purged { records } => *records,
@@ -129,7 +129,7 @@ impl Event<'_> {
     }
 
     /// Returns the counter of a special case that the event is as well.
-    #[inline]
+    #[inline(always)]
     pub(super) fn special(&self) -> Option<Counter> {
         match self {
             Self::Ended { late: true, .. } => Some(Counter::LateOutcomes),
@@ -139,11 +139,12 @@ impl Event<'_> {
     }
 
     /// Returns whether a renewal came shortly before the holder would have had to stop.
+    #[inline]
     pub(super) fn is_near_miss(&self) -> bool {
         matches!(self, Self::Renewed { margin, ttl, .. } if *margin < *ttl / 10)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn level(&self) -> Level {
         match self {
             Self::Answered { .. } => Level::TRACE,
