@@ -157,7 +157,9 @@ impl Error {
     /// kept.
     pub(crate) fn json(what: &'static str, error: &serde_json::Error) -> Self {
         let problem = match error.is_data() {
-            true => "the stored value has another type; read it as the type that was written",
+            true => {
+                "the stored value has another type; read it as the type that was written, or use another key"
+            }
             false => "the stored value is not JSON; read its bytes",
         };
         Self::unconverted(what, problem, Some(error))

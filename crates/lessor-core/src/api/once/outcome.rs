@@ -195,9 +195,14 @@ impl<T, E: fmt::Display> fmt::Display for OnceError<T, E> {
             Self::Work { error, is_replay: false, .. } => write!(f, "the work failed: {error}"),
             Self::Work { error, .. } => write!(f, "the work failed before: {error}"),
             Self::Failed(view) => {
-                write!(f, "the work failed before, with code {:?}", view.error_code().unwrap_or_default())
+                let code = view.error_code().unwrap_or_default();
+                write!(
+                    f,
+                    "the work failed before, with code {code:?}; read the details from the view, or forget the \
+                     key to run the work again"
+                )
             }
-            Self::InProgress(_) => f.write_str("the work is still in progress elsewhere"),
+            Self::InProgress(_) => f.write_str("the work is still in progress elsewhere; ask again later"),
             Self::InDoubt { error: None, .. } => f.write_str(
                 "the last lease ended without an outcome; check the effects of the work, then resolve the key",
             ),
