@@ -37,6 +37,7 @@ pub(crate) fn example(name: &str) -> Command {
             ])
             .arg(target)
             .args(cfg!(feature = "redis").then_some("--features=redis"))
+            .args(cfg!(feature = "metrics").then_some("--features=metrics"))
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .status()
             .unwrap();
