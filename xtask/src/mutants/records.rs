@@ -94,8 +94,8 @@ pub(crate) const RECORDS: &[Mutant] = &[
     Mutant {
         name: "newest-entries-of-a-history-drop-out",
         file: "crates/lessor-core/src/rules/history.rs",
-        find: "earlier.iter().rev().take_while(fits).count()",
-        replace: "earlier.iter().take_while(fits).count()",
+        find: "earlier.get(earlier.len() - kept..)",
+        replace: "earlier.get(..kept)",
         test: unit("rules::tests::history::a_history_has_at_most_its_number"),
     },
     Mutant {
