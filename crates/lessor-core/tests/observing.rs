@@ -4,7 +4,7 @@
 
 use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use futures_lite::future;
@@ -16,7 +16,7 @@ use lessor_testkit::ManualClock;
 use parking_lot::Mutex;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata, Subscriber};
+use tracing::{Dispatch, Event, Metadata, Subscriber};
 
 const TTL: Duration = Duration::from_secs(60);
 
@@ -258,8 +258,13 @@ impl Subscriber for Written {
     fn exit(&self, _: &Id) {}
 }
 
+/// Is never used. With a single subscriber, `tracing` decides on a new event by the subscriber of the
+/// thread that reports it first, which may be the thread of a test without one.
+static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(Written::default()));
+
 /// Runs `call` with a subscriber of this thread, and returns what was written.
 fn written(call: impl FnOnce()) -> Written {
+    LazyLock::force(&SECOND);
     let written = Written::default();
     tracing::subscriber::with_default(written.clone(), call);
     written
