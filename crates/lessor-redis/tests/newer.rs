@@ -17,7 +17,8 @@ mod tools;
 
 const KEY: &str = "newer";
 
-/// Sets the bit of field 13 in the record on the server, which has to have higher fields already.
+/// Sets the bit of field 14 in the record on the server. The third byte of the bits replaces the first
+/// one of the fields, which nobody can read any more.
 fn plant(server: &Server, name: &str, record: &[u8]) {
     let mut numbers = record.get(18..).unwrap();
     for _ in 0..7 {
@@ -27,8 +28,8 @@ fn plant(server: &Server, name: &str, record: &[u8]) {
     let [first, second, ..] = *numbers else { panic!("the record is cut short") };
     assert!(first >= 0x80 && second < 0x40, "two bytes, without the bit");
     let at = record.len() - numbers.len() + 1;
-    let script = "redis.call('SETRANGE', KEYS[1], ARGV[1], string.char(ARGV[2]))";
-    server.command(&["EVAL", script, "1", name, &at.to_string(), &(second | 0x40).to_string()]);
+    let script = "redis.call('SETRANGE', KEYS[1], ARGV[1], string.char(ARGV[2], 1))";
+    server.command(&["EVAL", script, "1", name, &at.to_string(), &(second | 0x80).to_string()]);
 }
 
 /// Stands for the bytes of the record, and the time at which the server drops it.
@@ -41,7 +42,7 @@ fn assert_named<T: Debug>(what: &str, answer: Result<T, impl Into<Error>>) {
     let error: Error = answer.map_err(Into::into).expect_err(what);
     let text = error.to_string();
     assert_eq!(error.kind(), ErrorKind::Broken, "{what}: {text}");
-    for part in ["incompatible", "\"newer\"", "field 13,", "upgrade"] {
+    for part in ["incompatible", "\"newer\"", "field 14,", "upgrade"] {
         assert!(text.contains(part), "{what}: {part:?} is missing in {text:?}");
     }
 }
