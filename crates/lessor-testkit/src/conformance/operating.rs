@@ -143,14 +143,20 @@ pub fn p7_an_operation_uses_the_clock_of_its_atomic_step(factory: Factory<'_>) {
         let key = key(&format!("k{round}"));
         let (record, holder) = granted(subject.now(), SHORT);
         put(store, &key, &record);
-        let ended = AtomicBool::new(false);
+        let (begun, ended) = (AtomicBool::new(false), AtomicBool::new(false));
         thread::scope(|scope| {
             let extender = scope.spawn(|| {
                 while !ended.load(Ordering::SeqCst) {
+                    begun.store(true, Ordering::SeqCst);
                     let _ = extend(store, &key, holder, SHORT);
                 }
             });
-            thread::yield_now();
+            // Otherwise the time would often have passed before the thread has started.
+            while !begun.load(Ordering::SeqCst) {
+                thread::yield_now();
+            }
+            // Each round lets the time pass at another moment of an extension.
+            (0..round).for_each(|_| thread::yield_now());
             clock.advance(SHORT * 2);
             let seen = load(store, &key);
             let before = seen.record.expect("it is there");
