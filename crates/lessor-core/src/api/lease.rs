@@ -18,6 +18,7 @@ use crate::data::lease_id::LeaseId;
 use crate::data::payload::Payload;
 use crate::data::record::PreviousGrant;
 use crate::data::token::Token;
+use crate::data::value::from_json;
 use crate::rules::Ack;
 use crate::run::context::{Handle, Shared};
 use crate::sync::pending::Pending;
@@ -140,8 +141,7 @@ impl Lease {
     ///
     /// [`Error::Json`] if the checkpoint is not JSON of this type.
     pub fn previous_checkpoint<T: DeserializeOwned>(&self) -> Result<Option<T>, Error> {
-        let parse = |bytes| serde_json::from_slice(bytes).map_err(|error| Error::json("checkpoint", &error));
-        self.previous_checkpoint_bytes().map(parse).transpose()
+        self.previous_checkpoint_bytes().map(|bytes| from_json("checkpoint", bytes)).transpose()
     }
 
     /// Returns the checkpoint of an earlier holder, if there is one.

@@ -40,6 +40,15 @@ fn json<T: Serialize + ?Sized, U>(
     written
 }
 
+/// Returns the value of stored JSON.
+pub(crate) fn from_json<T: DeserializeOwned>(what: &'static str, json: &[u8]) -> Result<T, Error> {
+    serde_json::from_slice(json).map_err(|error| Error::json(what, &error))
+}
+
+pub(crate) fn json_bytes<T: Serialize + ?Sized>(what: &'static str, value: &T) -> Result<Vec<u8>, Error> {
+    json(what, value, |bytes| Ok(bytes.to_vec()))
+}
+
 pub(crate) fn json_payload<T: Serialize + ?Sized>(
     what: &'static str,
     value: &T,

@@ -19,6 +19,7 @@ use crate::data::state::State;
 use crate::data::time::Timestamp;
 use crate::data::token::Version;
 use crate::data::trace::{Ending, Trace};
+use crate::data::value::from_json;
 
 /// The maximum of [`View::retry_after`].
 pub(crate) const MAX_RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -220,8 +221,7 @@ impl View {
     ///
     /// [`Error::Json`] if the details are not JSON of this type.
     pub fn failure<T: DeserializeOwned>(&self) -> Result<Option<T>, Error> {
-        let parse = |json| serde_json::from_str(json).map_err(|error| Error::json("error detail", &error));
-        self.error_detail().map(parse).transpose()
+        self.error_detail().map(|json| from_json("error detail", json.as_bytes())).transpose()
     }
 
     /// Returns the label of the last holder, if it has one.
@@ -242,8 +242,7 @@ impl View {
     ///
     /// [`Error::Json`] if the metadata is not JSON of this type.
     pub fn metadata<T: DeserializeOwned>(&self) -> Result<Option<T>, Error> {
-        let parse = |json| serde_json::from_str(json).map_err(|error| Error::json("metadata", &error));
-        self.metadata_json().map(parse).transpose()
+        self.metadata_json().map(|json| from_json("metadata", json.as_bytes())).transpose()
     }
 
     /// Returns the bytes of the result. `None` unless completed.
@@ -340,7 +339,7 @@ impl View {
         let bytes = self.result_bytes().ok_or_else(|| {
             Error::invalid("view", format!("there is no result, the work is {}", self.state))
         })?;
-        serde_json::from_slice(bytes).map_err(|error| Error::json("result", &error))
+        from_json("result", bytes)
     }
 
     /// Returns the latest checkpoint as the value that was stored. `None` if there is none. A
@@ -350,8 +349,7 @@ impl View {
     ///
     /// [`Error::Json`] if the checkpoint is not JSON of this type.
     pub fn checkpoint<T: DeserializeOwned>(&self) -> Result<Option<T>, Error> {
-        let parse = |bytes| serde_json::from_slice(bytes).map_err(|error| Error::json("checkpoint", &error));
-        self.checkpoint_bytes().map(parse).transpose()
+        self.checkpoint_bytes().map(|bytes| from_json("checkpoint", bytes)).transpose()
     }
 
     /// Returns the bytes of the latest checkpoint. `None` if there is none.

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::data::error::Error;
-use crate::data::value::json_payload;
+use crate::data::value::{from_json, json_bytes};
 
 /// An encoding of results. See [`Once::codec`](crate::Once::codec).
 ///
@@ -63,11 +63,11 @@ pub struct Json;
 
 impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
     fn encode(&self, value: &T) -> Result<Vec<u8>, Error> {
-        json_payload("result", value, usize::MAX).map(|payload| payload.bytes().to_vec())
+        json_bytes("result", value)
     }
 
     fn decode(&self, bytes: &[u8]) -> Result<T, Error> {
-        serde_json::from_slice(bytes).map_err(|error| Error::json("result", &error))
+        from_json("result", bytes)
     }
 }
 

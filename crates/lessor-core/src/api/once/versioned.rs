@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use super::codec::Codec;
 use crate::data::cause::Cause;
 use crate::data::error::{Error, JsonError};
-use crate::data::value::json_payload;
+use crate::data::value::{from_json, json_bytes};
 
 /// JSON with the version of its type, so that a program reads results that its earlier releases
 /// stored.
@@ -103,7 +103,7 @@ impl Versioned {
             let new = convert(old).map_err(|error| {
                 Error::codec(format!("a {name:?} of version {from} could not be upgraded: {error}"))
             })?;
-            json("upgraded result", &new)
+            json_bytes("upgraded result", &new)
         };
         self.upgrades.insert(from, Box::new(step));
         self
@@ -122,14 +122,14 @@ impl Versioned {
             })?;
             json = Cow::Owned(upgrade(&json)?);
         }
-        serde_json::from_slice(&json).map_err(unreadable)
+        from_json("result", &json)
     }
 }
 
 impl<T: Serialize + DeserializeOwned> Codec<T> for Versioned {
     fn encode(&self, value: &T) -> Result<Vec<u8>, Error> {
         let envelope = Envelope { name: self.name.to_owned(), version: self.version, value };
-        json("result", &envelope)
+        json_bytes("result", &envelope)
     }
 
     fn decode(&self, bytes: &[u8]) -> Result<T, Error> {
@@ -148,25 +148,15 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Versioned {
                  use the newer program"
             ))),
             Some(Envelope { version: found, .. }) if found == *version => {
-                serde_json::from_slice::<Envelope<T>>(bytes)
-                    .map(|envelope| envelope.value)
-                    .map_err(unreadable)
+                from_json::<Envelope<T>>("result", bytes).map(|envelope| envelope.value)
             }
             Some(Envelope { version: found, .. }) => {
-                let old = serde_json::from_slice::<Envelope<&RawValue>>(bytes).map_err(unreadable)?;
+                let old: Envelope<Box<RawValue>> = from_json("result", bytes)?;
                 self.upgraded(found, old.value.get().as_bytes())
             }
             None => self.upgraded(0, bytes),
         }
     }
-}
-
-fn json<T: Serialize>(what: &'static str, value: &T) -> Result<Vec<u8>, Error> {
-    json_payload(what, value, usize::MAX).map(|payload| payload.bytes().to_vec())
-}
-
-fn unreadable(error: serde_json::Error) -> Error {
-    Error::json("result", &error)
 }
 
 impl fmt::Debug for Versioned {
