@@ -8,4 +8,5 @@ pub(crate) mod lease;
 pub(crate) mod list;
 pub(crate) mod once;
 pub(crate) mod resolve;
+mod terms;
 pub(crate) mod within;

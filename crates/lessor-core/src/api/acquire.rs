@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::api::lease::Lease;
+use crate::api::terms::Terms;
 use crate::data::error::Error;
 use crate::data::fingerprint::Fingerprint;
 use crate::data::granted::Granted;
@@ -16,10 +17,10 @@ use crate::data::lease_id::LeaseId;
 use crate::data::record::Record;
 use crate::data::state::State;
 use crate::data::store_error::StoreError;
-use crate::data::time::{Timestamp, whole_micros};
+use crate::data::time::Timestamp;
 use crate::data::view::View;
-use crate::rules::settings::{Limits, OnFailed, OnLapsed, check_holder};
-use crate::rules::{Acquire, AcquireOptions, Answer, KeyStatus, answer_to_acquire};
+use crate::rules::settings::{OnFailed, OnLapsed};
+use crate::rules::{Answer, KeyStatus, answer_to_acquire};
 use crate::run::context::{Answered, Handle};
 use crate::run::observer::event::{Event, EventKey};
 use crate::run::tasks::abandon;
@@ -81,85 +82,6 @@ pub struct AcquireRequest<'a> {
     shared: &'a Arc<Handle>,
     key: &'a str,
     terms: Terms,
-}
-
-/// The arguments of a request for a lease, without its key.
-///
-/// All fields have the size of a word, because a read that is wider than the preceding write is
-/// slow.
-#[derive(Clone)]
-pub(super) struct Terms {
-    /// In µs.
-    ttl: u64,
-    /// The lease id, if the caller chose one, so that the request can be sent again.
-    lease_id: Option<Box<LeaseId>>,
-    options: Option<Arc<AcquireOptions>>,
-    /// The error of the first invalid argument.
-    refused: Option<Box<Error>>,
-}
-
-/// The placeholder for a lease id that is not generated yet. No grant is made with it.
-const NO_LEASE: LeaseId = LeaseId::from_bytes([0; 16]);
-
-impl Terms {
-    #[inline]
-    pub(super) fn new(limits: &Limits) -> Self {
-        Self { ttl: whole_micros(limits.default_ttl), lease_id: None, options: None, refused: None }
-    }
-
-    #[inline]
-    pub(super) fn ttl(&mut self, limits: &Limits, ttl: Duration) {
-        match limits.check_ttl(ttl) {
-            Ok(ttl) => self.ttl = whole_micros(ttl),
-            Err(error) => self.refuse(error),
-        }
-    }
-
-    pub(super) fn holder(&mut self, holder: &str) {
-        self.set(check_holder(holder), |options, holder| options.holder = Some(holder));
-    }
-
-    pub(super) fn metadata<T: Serialize + ?Sized>(&mut self, limits: &Limits, metadata: &T) {
-        self.set(limits.check_metadata(metadata), |options, metadata| options.metadata = Some(metadata));
-    }
-
-    pub(super) fn fingerprint(&mut self, fingerprint: Result<Fingerprint, Error>) {
-        self.set(fingerprint, |options, fingerprint| options.fingerprint = Some(fingerprint));
-    }
-
-    pub(super) fn on_failed(&mut self, policy: OnFailed) {
-        self.set(policy.check(), |options, policy| options.on_failed = policy);
-    }
-
-    pub(super) fn on_lapsed(&mut self, policy: OnLapsed) {
-        self.set(Ok(policy), |options, policy| options.on_lapsed = policy);
-    }
-
-    /// Keeps the error of the first invalid argument.
-    #[cold]
-    pub(super) fn refuse(&mut self, error: Error) {
-        self.refused.get_or_insert_with(|| Box::new(error));
-    }
-
-    /// Returns the error of the first invalid argument, if there is one.
-    #[inline]
-    pub(super) fn take_refused(&mut self) -> Result<(), Error> {
-        self.refused.take().map_or(Ok(()), |error| Err(*error))
-    }
-
-    fn set<T>(&mut self, checked: Result<T, Error>, set: impl FnOnce(&mut AcquireOptions, T)) {
-        match checked {
-            Ok(value) => set(Arc::make_mut(self.options.get_or_insert_default()), value),
-            Err(error) => self.refuse(error),
-        }
-    }
-
-    /// Returns the request without its key. The lease id is generated later.
-    #[inline]
-    pub(super) fn acquire(&self) -> Acquire {
-        let lease_id = self.lease_id.as_deref().copied().unwrap_or(NO_LEASE);
-        Acquire::with_options(lease_id, Duration::from_micros(self.ttl), self.options.clone())
-    }
 }
 
 impl<'a> AcquireRequest<'a> {
@@ -225,7 +147,7 @@ impl<'a> AcquireRequest<'a> {
     /// lost: if it was granted, the answer is that grant. Use a new id for each grant. Default: the
     /// engine generates one.
     pub fn lease_id(mut self, lease_id: LeaseId) -> Self {
-        self.terms.lease_id = Some(Box::new(lease_id));
+        self.terms.lease_id(lease_id);
         self
     }
 
@@ -257,12 +179,12 @@ impl<'a> AcquireRequest<'a> {
     ///   [`Indeterminate`](crate::ErrorKind::Indeterminate), the lease may have been granted. The
     ///   engine abandons it, unless the caller chose the [`lease_id`](Self::lease_id).
     #[inline]
-    pub fn send(mut self) -> Pending<Result<Acquisition, Error>> {
+    pub fn send(self) -> Pending<Result<Acquisition, Error>> {
         if let Err(error) = self.check() {
             return Pending::ready(Err(error));
         }
         let Self { shared, key: text, .. } = self;
-        let chosen = self.terms.lease_id.is_some();
+        let chosen = self.terms.has_lease_id();
         let acquire = &mut self.terms.acquire();
         let finish = Finish { ttl: acquire.ttl, chosen };
         let (mut answer, mut stands, mut granted, mut written, mut key) = (None, None, None, None, None);
@@ -297,8 +219,8 @@ impl<'a> AcquireRequest<'a> {
     }
 
     #[inline]
-    fn check(&mut self) -> Result<(), Error> {
-        self.terms.take_refused()?;
+    fn check(&self) -> Result<(), Error> {
+        self.terms.check()?;
         Key::check(self.key)?;
         if self.shared.is_closed() {
             return Err(Error::ShutDown);
@@ -342,7 +264,7 @@ impl fmt::Debug for AcquireRequest<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AcquireRequest")
             .field("key", &self.key)
-            .field("ttl", &Duration::from_micros(self.terms.ttl))
+            .field("ttl", &self.terms.acquire().ttl)
             .finish_non_exhaustive()
     }
 }
@@ -358,9 +280,7 @@ impl KeyStatus {
             Self::InDoubt => Acquisition::InDoubt(view),
         }
     }
-}
 
-impl KeyStatus {
     #[inline]
     fn event(self, key: &str) -> Event<'_> {
         let (answer, in_doubt) = match self {

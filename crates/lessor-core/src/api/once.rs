@@ -134,7 +134,6 @@ impl<T, E> Once<T, E> {
     /// callers, independently of this policy.
     pub fn on_failed(mut self, policy: OnFailed) -> Self {
         self.0.call.terms.on_failed(policy);
-        self.0.call.on_failed = policy;
         self
     }
 

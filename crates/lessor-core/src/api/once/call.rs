@@ -8,14 +8,15 @@ use futures_lite::future;
 use tracing::Span;
 
 use super::deliver::Held;
-use crate::api::acquire::{AcquireRequest, Acquisition, Terms};
+use crate::api::acquire::{AcquireRequest, Acquisition};
 use crate::api::lease::Lease;
+use crate::api::terms::Terms;
 use crate::api::within::refuse_own_work;
 use crate::data::error::Error;
 use crate::data::key::Key;
 use crate::data::time::{Timestamp, time_until};
 use crate::data::view::View;
-use crate::rules::settings::{OnFailed, check_stall};
+use crate::rules::settings::check_stall;
 use crate::run::context::Handle;
 use crate::run::wait::Waiter;
 
@@ -25,7 +26,6 @@ pub(super) struct Call {
     /// `None` if the key is invalid, which `terms` then reports.
     key: Option<Key>,
     pub(super) terms: Terms,
-    pub(super) on_failed: OnFailed,
     pub(super) wait_timeout: Option<Duration>,
     stall_after: Option<Duration>,
 }
@@ -44,14 +44,7 @@ impl Call {
     pub(super) fn new(engine: &Arc<Handle>, key: &str) -> Self {
         let mut terms = Terms::new(&engine.settings.limits);
         let key = Key::new(key).map_err(|error| terms.refuse(error.into())).ok();
-        Self {
-            engine: Arc::clone(engine),
-            key,
-            terms,
-            on_failed: OnFailed::Replay,
-            wait_timeout: None,
-            stall_after: None,
-        }
+        Self { engine: Arc::clone(engine), key, terms, wait_timeout: None, stall_after: None }
     }
 
     pub(super) fn stall_after(&mut self, stall_after: Duration) {
@@ -77,7 +70,7 @@ impl Call {
     /// Acquires the key, or waits until another caller has finished the work. With a deadline, also
     /// waits until a failure can be retried.
     pub(super) async fn obtain(&self, deadline: Option<Timestamp>) -> Result<Obtained, Error> {
-        self.terms.clone().take_refused()?;
+        self.terms.check()?;
         let Some(key) = &self.key else { return Err(Error::unexpected()) };
         refuse_own_work(&self.engine.store, key)?;
         let mut wait_until = self.wait_until(deadline);

@@ -19,7 +19,7 @@ pub(super) struct Request<T, E> {
     pub(super) hooks: Hooks<T, E>,
 }
 
-/// What follows from the state of the key.
+/// The step that follows from the state of the key.
 pub(super) enum Begun<T, E> {
     /// The work has to run.
     Work(Delivery<T, E>),
@@ -59,7 +59,7 @@ where
             Obtained::Lease { lease, waited } => {
                 span.record("lessor.token", lease.token().as_u64());
                 span.record("lessor.attempt", lease.attempt());
-                let (hooks, on_failed) = (std::mem::take(&mut self.hooks), call.on_failed);
+                let (hooks, on_failed) = (std::mem::take(&mut self.hooks), call.terms.policy_on_failed());
                 return Ok(Begun::Work(Delivery { lease, waited, hooks, on_failed, span, returned: None }));
             }
             Obtained::Completed { view, waited } => self.hooks.replay(&view, waited),
