@@ -260,8 +260,7 @@ pub(crate) fn encode_grants(grants: &[GrantHistory<'_>], first_seen_at: Timestam
 
 /// Returns the beginning of a label that is kept for earlier grants.
 fn shortened(label: &str) -> &str {
-    let end = (0..=MAX_LABEL.min(label.len())).rev().find(|end| label.is_char_boundary(*end));
-    end.and_then(|end| label.get(..end)).unwrap_or_default()
+    label.get(..label.floor_char_boundary(MAX_LABEL)).unwrap_or_default()
 }
 
 /// Returns the earlier grants. Ends after the first error. Allocates nothing.
