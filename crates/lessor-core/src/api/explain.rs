@@ -1,4 +1,4 @@
-//! [`Explanation`], which tells in sentences why a key is in its state.
+//! [`Explanation`], which states in sentences why a key is in its state.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::data::view::View;
 
 /// The reasons for the state of a key, returned by [`Engine::explain`](crate::Engine::explain).
 ///
-/// The fields are data for programs. `Display` tells the same in sentences: the state and since
+/// The fields are data for programs. `Display` states the same in sentences: the state and since
 /// when, why the work ran, why it ran more than once, and what the key waits for. Neither contains
 /// results, metadata, error details or lease ids.
 ///
@@ -53,13 +53,13 @@ pub struct Explanation {
     pub holder: Option<String>,
     /// The error code of failed work.
     pub error_code: Option<String>,
-    /// What the next acquire would have to wait for.
+    /// The event that the next acquire would have to wait for.
     pub waits_for: WaitsFor,
-    /// What happened to the key lately, in the order of time.
+    /// The latest events of the key, in the order of time.
     pub history: Vec<HistoryEntry>,
 }
 
-/// What the next acquire of a key would have to wait for.
+/// The event that the next acquire of a key would have to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

@@ -1,4 +1,4 @@
-//! What happened to a record, as observers see it.
+//! The history of a record, as observers see it.
 
 use std::fmt;
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub struct HistoryEntry {
     by: EndedBy,
 }
 
-/// What an entry of a record's history tells.
+/// The kind of an entry of a record's history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

@@ -97,7 +97,7 @@ pub(crate) struct Attributes {
     pub(crate) previous_holder: Option<Box<str>>,
     /// True if the holder of a lapsed lease could not know whether the work was done.
     pub(crate) in_doubt: bool,
-    /// What happened to the record before the last grant, and during it.
+    /// The events before the last grant and during it.
     pub(crate) history: Option<Box<StoredHistory>>,
     /// Encoded fields that only a newer library knows. Kept until the record ends.
     pub(crate) of_record: Option<Box<[u8]>>,

@@ -1,4 +1,4 @@
-//! What happened during the last grant of a record, and how the grant before it ended, as far as
+//! The events of the last grant of a record, and the end of the grant before it, as far as
 //! the record's other fields do not say it.
 
 use std::time::Duration;

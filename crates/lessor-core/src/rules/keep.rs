@@ -1,10 +1,10 @@
-//! What the records of an engine keep.
+//! The retention and the length of the history of an engine's records.
 
 use std::time::Duration;
 
 use crate::data::time::{Timestamp, whole_micros};
 
-/// What the records that an engine writes keep: for which time, and how much of their history.
+/// The retention of the records that an engine writes, and the length of their history.
 ///
 /// A [`Duration`] converts into the retention, with a history of the default length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -56,7 +56,7 @@ pub enum FenceError {
         path: String,
         /// The offset of the first line that is not understood, in bytes.
         offset: u64,
-        /// What is wrong with the line.
+        /// The problem of the line.
         reason: &'static str,
     },
     /// A newer release wrote the file.

@@ -49,7 +49,7 @@ pub(crate) enum End {
     Killed,
 }
 
-/// What a process does next.
+/// The next action of a process.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
     /// It is about to take a step.
@@ -59,7 +59,7 @@ pub(crate) enum Event {
     Waits,
 }
 
-/// What becomes of a step.
+/// The effect of a fault on a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Passage {
     Taken,

@@ -1,4 +1,4 @@
-//! What a test demands.
+//! The demand of a test.
 
 /// How often an effect may happen, compared with a run without a fault.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

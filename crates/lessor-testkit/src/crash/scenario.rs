@@ -32,7 +32,7 @@ const LONG_PATIENCE: Duration = Duration::from_secs(10);
 /// The real time for which a worker may wait although time passes, before it counts as hanging.
 const MOST_WAITING: Duration = Duration::from_secs(20);
 
-/// What happened in a scenario.
+/// The result of a scenario.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) effects: Vec<Effect>,

@@ -1,4 +1,4 @@
-//! What a function under test sees.
+//! The world as a function under test sees it.
 
 use std::fmt;
 use std::sync::Arc;

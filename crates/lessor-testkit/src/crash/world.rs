@@ -1,4 +1,4 @@
-//! What survives a simulated process: the store, the clock, and the sink with its effects.
+//! The parts that survive a simulated process: the store, the clock, and the sink with its effects.
 
 use std::sync::Arc;
 use std::time::Duration;

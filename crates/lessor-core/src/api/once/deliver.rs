@@ -52,7 +52,7 @@ pub(super) struct Delivery<T, E> {
     pub(super) on_failed: OnFailed,
     /// The span of the call.
     pub(super) span: Span,
-    /// What the work returned, while its outcome is being stored.
+    /// The value that the work returned, while its outcome is being stored.
     pub(super) returned: Option<Result<T, E>>,
 }
 
@@ -84,7 +84,7 @@ impl Drop for Held {
     }
 }
 
-/// What the caller's code returned.
+/// The result of the caller's code.
 enum Worked<T, E> {
     /// The work ran.
     Work(Result<T, E>),
@@ -323,7 +323,7 @@ where
     }
 }
 
-/// What to store for an error of the work.
+/// The outcome to store for an error of the work.
 enum Made {
     Failure { code: Cow<'static, str>, detail: String, retry_after: Option<Duration> },
     Released,

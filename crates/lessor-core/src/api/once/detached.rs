@@ -65,7 +65,7 @@ where
 /// The end of a task, or the panic of the work. The hooks are missing if the task was dropped.
 type Ended<T, E> = Result<(Option<Hooks<T, E>>, Delivered<T, E>), Panic>;
 
-/// Tells the caller the outcome, also if the executor drops the task.
+/// Sends the outcome to the caller, also if the executor drops the task.
 struct Caller<T, E> {
     delivery: Delivery<T, E>,
     sender: Option<oneshot::Sender<Ended<T, E>>>,

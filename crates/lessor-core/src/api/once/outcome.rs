@@ -92,7 +92,7 @@ pub enum OnceError<T, E> {
     /// again only if a caller's policy retries.
     #[non_exhaustive]
     Refused {
-        /// What the work returned.
+        /// The value or error that the work returned.
         work: Result<T, E>,
         /// The reason for which it was not stored.
         error: Error,

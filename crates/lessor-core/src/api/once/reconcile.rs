@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::api::lease::Lease;
 
-/// What a caller found out about the work of an earlier holder. See
+/// The finding of a caller about the work of an earlier holder. See
 /// [`Once::reconcile`](crate::Once::reconcile).
 ///
 /// `Debug` does not show the value.

@@ -91,11 +91,13 @@ where
     T: Serialize + DeserializeOwned,
     E: Serialize + DeserializeOwned,
 {
-    /// Runs the work on the current thread, which is blocked during backoffs. See [`Once::run`](crate::Once::run).
+    /// Runs the work on the current thread, which is blocked during backoffs. See
+    /// [`Once::run`](crate::Once::run).
     ///
     /// # Errors
     ///
-    /// As for [`Once::run`](crate::Once::run). [`OnceError::Work`] is the failure of the last attempt.
+    /// As for [`Once::run`](crate::Once::run). [`OnceError::Work`] is the failure of the last
+    /// attempt.
     ///
     /// # Panics
     ///
@@ -122,7 +124,8 @@ where
     ///
     /// # Errors
     ///
-    /// As for [`Once::run_async`](crate::Once::run_async). [`OnceError::Work`] is the failure of the last attempt.
+    /// As for [`Once::run_async`](crate::Once::run_async). [`OnceError::Work`] is the failure of
+    /// the last attempt.
     ///
     /// # Panics
     ///
@@ -152,11 +155,13 @@ where
         }
     }
 
-    /// Runs async work, in a future that is `Send`. See [`Once::run_future`](crate::Once::run_future).
+    /// Runs async work, in a future that is `Send`. See
+    /// [`Once::run_future`](crate::Once::run_future).
     ///
     /// # Errors
     ///
-    /// As for [`Once::run_async`](crate::Once::run_async). [`OnceError::Work`] is the failure of the last attempt.
+    /// As for [`Once::run_async`](crate::Once::run_async). [`OnceError::Work`] is the failure of
+    /// the last attempt.
     ///
     /// # Panics
     ///
@@ -200,7 +205,8 @@ where
     ///
     /// # Errors
     ///
-    /// As for [`Once::run_detached`](crate::Once::run_detached). [`OnceError::Work`] is the failure of the last attempt.
+    /// As for [`Once::run_detached`](crate::Once::run_detached). [`OnceError::Work`] is the failure
+    /// of the last attempt.
     ///
     /// # Panics
     ///
@@ -208,8 +214,8 @@ where
     ///
     /// # Cancellation safety
     ///
-    /// As for [`Once::run_detached`](crate::Once::run_detached). After the returned future was dropped, the attempt that is
-    /// running is the last one of this call.
+    /// As for [`Once::run_detached`](crate::Once::run_detached). After the returned future was
+    /// dropped, the attempt that is running is the last one of this call.
     #[expect(clippy::manual_async_fn, reason = "the signature promises a future that is `Send`")]
     pub fn run_detached<F, Fut>(
         mut self,

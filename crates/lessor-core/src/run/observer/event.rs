@@ -1,4 +1,4 @@
-//! What happens in an engine.
+//! The events of an engine.
 
 use std::fmt;
 use std::time::Duration;
