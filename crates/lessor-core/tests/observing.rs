@@ -151,6 +151,7 @@ fn late_outcomes_stale_holders_and_lost_leases_are_counted() {
         &[
             ("completed", 1),
             ("first_grants", 3),
+            ("forced_removals", 1),
             ("late_outcomes", 1),
             ("left_in_doubt", 1),
             ("lost_leases", 2),
@@ -177,6 +178,71 @@ fn renewals_stalls_purges_and_abandoned_leases_are_counted() {
     eventually(&engine, |stats| stats.purged, 1);
     drop(acquire(&engine, "dropped"));
     eventually(&engine, |stats| stats.abandoned, 1);
+}
+
+/// `Engine::purge` removed records without counting them.
+#[test]
+fn records_that_a_caller_purges_are_counted() {
+    let settings = Settings::new().retention(Duration::from_secs(1)).purge_every(Duration::from_secs(3600));
+    let (engine, clock) = with(settings);
+    for key in ["a", "b", "c"] {
+        acquire(&engine, key).complete("done").wait().unwrap();
+    }
+    assert_eq!((engine.purge(10).wait().unwrap(), engine.stats().purged), (0, 0));
+    clock.advance(Duration::from_secs(2));
+    assert_eq!((engine.purge(2).wait().unwrap(), engine.stats().purged), (2, 2));
+    assert_eq!((engine.purge(2).wait().unwrap(), engine.stats().purged), (1, 3));
+}
+
+#[test]
+fn decisions_of_operators_are_counted_and_reported() {
+    let (engine, clock) = still();
+    let lines = written(|| {
+        std::mem::forget(acquire(&engine, "lapsed"));
+        engine.resolve("lapsed").completed("done").wait().unwrap_err();
+        clock.advance(TTL);
+        engine.resolve("lapsed").completed("s3cret").wait().unwrap();
+        engine.resolve("lapsed").failed("refused").wait().unwrap_err();
+        let live = ["failed", "released", "canceled", "canceled too"].map(|key| acquire(&engine, key));
+        engine.resolve("failed").forced().failed_with("code", "s3cret").wait().unwrap();
+        engine.resolve("released").forced().released().wait().unwrap();
+        engine.cancel("canceled", Some("by user")).wait().unwrap();
+        engine.resolve("canceled too").forced().canceled(None).wait().unwrap();
+        drop(live);
+        assert!(engine.forget("lapsed").wait().unwrap());
+        assert!(!engine.forget("lapsed").wait().unwrap());
+        let _live = acquire(&engine, "live");
+        engine.forget("live").wait().unwrap_err();
+        assert!(engine.forget_forced("live").wait().unwrap());
+    });
+    counts(
+        &engine,
+        &[
+            ("canceled", 2),
+            ("first_grants", 6),
+            ("forced_removals", 1),
+            ("forced_resolutions", 2),
+            ("forgotten", 1),
+            ("resolved", 1),
+        ],
+    );
+    let lines = lines.with("an operator has decided on a key");
+    let told: Vec<_> = lines.iter().map(|line| line.trim_start_matches("INFO ")).collect();
+    assert!(lines.iter().all(|line| line.starts_with("INFO")) && lines.len() == 7, "{lines:?}");
+    assert!(!lines.iter().any(|line| line.contains("s3cret")), "{lines:?}");
+    for (line, (key, outcome, forced)) in told.iter().zip([
+        ("lapsed", "completed", false),
+        ("failed", "failed", true),
+        ("released", "released", true),
+        ("canceled", "canceled", true),
+        ("canceled too", "canceled", true),
+        ("lapsed", "forgotten", false),
+        ("live", "forgotten", true),
+    ]) {
+        for part in [format!("key={key} "), format!("outcome=\"{outcome}\""), format!("forced={forced}")] {
+            assert!(line.contains(&part), "{line}: {part}");
+        }
+    }
 }
 
 #[test]

@@ -95,6 +95,13 @@ fn every_metric_of_the_catalogue_is_reported() {
         // A superseded holder, which loses its lease.
         let stale = acquire(&engine, "stale");
         engine.forget_forced("stale").wait().unwrap();
+        // The other decisions of operators.
+        engine.forget("released").wait().unwrap();
+        let _held = ["canceled", "forced"].map(|key| acquire(&engine, key));
+        engine.cancel("canceled", None).wait().unwrap();
+        engine.resolve("forced").forced().released().wait().unwrap();
+        acquire(&engine, "doubt").leave_in_doubt().wait().unwrap();
+        engine.resolve("doubt").completed("done").wait().unwrap();
         let _next = acquire(&engine, "stale");
         stale.complete("done").wait().unwrap_err();
         // A late outcome.

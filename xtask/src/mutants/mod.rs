@@ -10,6 +10,7 @@ mod fence;
 mod file;
 mod list;
 mod macros;
+mod observe;
 mod once;
 mod records;
 mod redis;
@@ -30,6 +31,7 @@ use fence::FENCE;
 use file::FILE;
 use list::{MUTANTS, Mutant, Test};
 use macros::MACROS;
+use observe::OBSERVE;
 use once::ONCE;
 use records::RECORDS;
 use redis::REDIS;
@@ -37,7 +39,8 @@ use sandbox::{PATIENCE, Ran, Sandbox};
 use values::VALUES;
 
 /// All faults, by their subject.
-const ALL: &[&[Mutant]] = &[MUTANTS, VALUES, RECORDS, ONCE, FILE, REDIS, FACADE, FENCE, MACROS, CRASH];
+const ALL: &[&[Mutant]] =
+    &[MUTANTS, VALUES, RECORDS, ONCE, OBSERVE, FILE, REDIS, FACADE, FENCE, MACROS, CRASH];
 
 /// The faults that CI plants, which are only a part. `cargo xtask mutants` plants all.
 const IN_CI: &str = include_str!("ci.txt");

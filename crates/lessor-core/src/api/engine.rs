@@ -28,8 +28,9 @@ use crate::run::clock::EngineClock;
 use crate::run::context::{Handle, Handles, Shared};
 use crate::run::observer::Observer;
 use crate::run::observer::counters::Stats;
+use crate::run::observer::event::{Action, Event};
 use crate::run::random::LeaseIds;
-use crate::run::tasks::{self, PURGE_SLICE};
+use crate::run::tasks::{self, purge_slice};
 use crate::run::wait::{NextStep, Reading, Waiter};
 use crate::run::watches::Watches;
 use crate::store::contract::Store;
@@ -268,10 +269,19 @@ impl Engine {
 
     fn forget_as(&self, key: &str, force: bool) -> Pending<Result<bool, Error>> {
         match Key::new(key) {
-            Ok(key) => self.handle().execute(key, Command::Forget { force }, |outcome| match outcome? {
-                (Answer::Forgotten(was), _) => Ok(was),
-                _ => Err(Error::unexpected()),
-            }),
+            Ok(key) => {
+                let (engine, of) = (Arc::clone(self.handle()), key.clone());
+                self.handle().execute(key, Command::Forget { force }, move |outcome| match outcome? {
+                    (Answer::Forgotten(was), _) => {
+                        if was {
+                            let (key, action) = ((&of).into(), Action::Forgotten);
+                            engine.record(&Event::Operated { key, action, forced: force });
+                        }
+                        Ok(was)
+                    }
+                    _ => Err(Error::unexpected()),
+                })
+            }
             Err(error) => Pending::ready(Err(error.into())),
         }
     }
@@ -313,7 +323,7 @@ impl Engine {
         Pending::later(async move {
             let mut dropped = 0;
             while dropped < limit {
-                let purged = shared.store.purge((limit - dropped).min(PURGE_SLICE)).await?;
+                let purged = purge_slice(&shared, limit - dropped).await?;
                 dropped += purged.dropped;
                 if !purged.more {
                     break;

@@ -7,10 +7,12 @@ use serde::Serialize;
 use crate::api::lease::handle::canceled;
 use crate::data::error::Error;
 use crate::data::key::Key;
+use crate::data::state::State;
 use crate::data::value::json_payload;
 use crate::rules::settings::failure;
 use crate::rules::{Ack, Answer, Command, Resolution};
 use crate::run::context::Handle;
+use crate::run::observer::event::{Action, Event};
 use crate::sync::pending::Pending;
 
 /// Sets the outcome of a grant. Created by [`Engine::resolve`](crate::Engine::resolve).
@@ -21,7 +23,6 @@ use crate::sync::pending::Pending;
 /// - [`Error::Busy`] while the lease is live, unless [`forced`](Self::forced),
 /// - [`Error::NotFound`] if the key has no record,
 /// - [`Error::Finished`] or [`Error::Released`] if the record has an outcome already.
-#[derive(Debug)]
 ///
 /// # Examples
 ///
@@ -40,6 +41,7 @@ use crate::sync::pending::Pending;
 /// assert!(matches!(lease.complete("too late").wait(), Err(Error::NotHolder { .. })));
 /// # Ok::<(), lessor_core::Error>(())
 /// ```
+#[derive(Debug)]
 #[must_use = "nothing happens until `completed`, `failed` or `released` is called"]
 pub struct Resolve<'a> {
     engine: &'a Arc<Handle>,
@@ -64,43 +66,47 @@ impl<'a> Resolve<'a> {
     /// [`Limits::max_result`](field@crate::Limits::max_result) bytes.
     pub fn completed<T: Serialize + ?Sized>(self, result: &T) -> Pending<Result<Ack, Error>> {
         let result = json_payload("result", result, self.engine.settings.limits.max_result);
-        self.to(result.map(|result| Resolution::Completed(result, None)))
+        self.to(Action::Resolved(State::Completed), result.map(|result| Resolution::Completed(result, None)))
     }
 
     /// Stores that the work failed, with this error code of 1 to 256 characters.
     pub fn failed(self, code: &str) -> Pending<Result<Ack, Error>> {
-        self.failed_by(code, None)
+        self.failed_by(Action::Resolved(State::Failed), code, None)
     }
 
     /// Stores that the work failed, with this error code of 1 to 256 characters, and with details of
     /// at most [`Limits::max_error_detail`](field@crate::Limits::max_error_detail) bytes.
     pub fn failed_with(self, code: &str, detail: &str) -> Pending<Result<Ack, Error>> {
-        self.failed_by(code, Some(detail))
+        self.failed_by(Action::Resolved(State::Failed), code, Some(detail))
     }
 
     /// Stores that the work failed with the code `canceled`, or `canceled:<reason>` if the reason is
     /// not empty.
     pub fn canceled(self, reason: Option<&str>) -> Pending<Result<Ack, Error>> {
-        self.failed_by(&canceled(reason), None)
+        self.failed_by(Action::Canceled, &canceled(reason), None)
     }
 
-    fn failed_by(self, code: &str, detail: Option<&str>) -> Pending<Result<Ack, Error>> {
+    fn failed_by(self, action: Action, code: &str, detail: Option<&str>) -> Pending<Result<Ack, Error>> {
         let failure = failure(&self.engine.settings.limits, code, detail);
-        self.to(failure.map(Resolution::Failed))
+        self.to(action, failure.map(Resolution::Failed))
     }
 
     /// Stores that the work was not done, so that the key can be acquired again.
     pub fn released(self) -> Pending<Result<Ack, Error>> {
-        self.to(Ok(Resolution::Released))
+        self.to(Action::Resolved(State::Released), Ok(Resolution::Released))
     }
 
-    fn to(self, resolution: Result<Resolution, Error>) -> Pending<Result<Ack, Error>> {
+    fn to(self, action: Action, resolution: Result<Resolution, Error>) -> Pending<Result<Ack, Error>> {
+        let Self { engine, force, .. } = self;
         match Key::new(self.key).map_err(Error::from).and_then(|key| Ok((key, resolution?))) {
             Err(error) => Pending::ready(Err(error)),
             Ok((key, resolution)) => {
-                let command = Command::Resolve { resolution, force: self.force };
-                self.engine.execute(key, command, |outcome| match outcome? {
-                    (Answer::Done(ack), _) => Ok(ack),
+                let (reporter, of) = (Arc::clone(engine), key.clone());
+                engine.execute(key, Command::Resolve { resolution, force }, move |outcome| match outcome? {
+                    (Answer::Done(ack), _) => {
+                        reporter.record(&Event::Operated { key: (&of).into(), action, forced: force });
+                        Ok(ack)
+                    }
                     _ => Err(Error::unexpected()),
                 })
             }

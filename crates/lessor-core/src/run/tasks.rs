@@ -8,15 +8,17 @@ use futures_lite::future;
 use crate::data::error::Error;
 use crate::data::key::Key;
 use crate::data::lease_id::LeaseId;
+use crate::data::store_error::StoreError;
 use crate::data::time::Timestamp;
 use crate::rules::{Command, HolderCommand};
 use crate::run::context::{Handle, Shared};
 use crate::run::holders::{Step, WatchedGrant};
 use crate::run::observer::event::{Event, Outcome};
+use crate::store::types::Purged;
 
 /// The number of records that one call of a store's `purge` examines. Each takes about a
 /// microsecond.
-pub(crate) const PURGE_SLICE: usize = 512;
+const PURGE_SLICE: usize = 512;
 /// The minimum pause between two attempts to renew a lease.
 const MIN_RETRY: Duration = Duration::from_millis(1);
 
@@ -62,6 +64,16 @@ async fn abandon_one(engine: &Handle, key: &Key, lease_id: LeaseId) {
     }
 }
 
+/// Examines up to `most` records, but not more than [`PURGE_SLICE`], and removes those whose
+/// retention has ended.
+pub(crate) async fn purge_slice(shared: &Shared, most: usize) -> Result<Purged, StoreError> {
+    let purged = shared.store.purge(most.min(PURGE_SLICE)).await?;
+    if purged.dropped > 0 {
+        shared.record(&Event::Purged { records: purged.dropped as u64 });
+    }
+    Ok(purged)
+}
+
 /// Removes records whose retention has ended, in slices.
 async fn purge_periodically(engine: Weak<Shared>, mut next: Timestamp) {
     loop {
@@ -70,15 +82,9 @@ async fn purge_periodically(engine: Weak<Shared>, mut next: Timestamp) {
         drop(shared);
         sleep.await;
         while let Some(shared) = engine.upgrade() {
-            match shared.store.purge(PURGE_SLICE).await {
-                Ok(purged) => {
-                    if purged.dropped > 0 {
-                        shared.record(&Event::Purged { records: purged.dropped as u64 });
-                    }
-                    if !purged.more {
-                        break;
-                    }
-                }
+            match purge_slice(&shared, PURGE_SLICE).await {
+                Ok(purged) if !purged.more => break,
+                Ok(_) => {}
                 Err(error) => {
                     shared.record(&Event::NotPurged { error: &error });
                     break;

@@ -110,7 +110,18 @@ counters! {
     stale_refusals, StaleRefusals, "lessor_stale_refusals_total";
     /// Callers that waited for a key in progress.
     waits, Waits, "lessor_waits_total";
-    /// Records that were removed after their retention.
+    /// Keys that an operator resolved, without force.
+    resolved, Resolved, "lessor_operator_actions_total" {"action": "resolved"};
+    /// Keys that an operator resolved by force.
+    forced_resolutions, ForcedResolutions, "lessor_operator_actions_total" {"action": "resolved_by_force"};
+    /// Keys that an operator canceled, with or without force.
+    canceled, Canceled, "lessor_operator_actions_total" {"action": "canceled"};
+    /// Records that an operator removed, without force.
+    forgotten, Forgotten, "lessor_operator_actions_total" {"action": "forgotten"};
+    /// Records that an operator removed by force.
+    forced_removals, ForcedRemovals, "lessor_operator_actions_total" {"action": "forgotten_by_force"};
+    /// Records that were removed after their retention, by the background or by
+    /// [`Engine::purge`](crate::Engine::purge).
     purged, Purged, "lessor_purged_records_total";
 }
 

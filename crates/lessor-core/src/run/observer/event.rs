@@ -41,6 +41,8 @@ pub(crate) enum Event<'a> {
     NotStored { key: EventKey<'a>, what: &'static str, error: &'a dyn fmt::Display },
     /// A failure class has an invalid code.
     InvalidCode { key: EventKey<'a>, error: &'a dyn fmt::Display },
+    /// An operator decided on a key.
+    Operated { key: EventKey<'a>, action: Action, forced: bool },
     /// Records were removed after their retention.
     Purged { records: u64 },
     /// The store could not be purged.
@@ -85,6 +87,27 @@ pub(crate) enum Outcome {
     InDoubt,
 }
 
+/// A decision of an operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// The key has this outcome now.
+    Resolved(State),
+    /// The work is canceled.
+    Canceled,
+    /// The record is removed.
+    Forgotten,
+}
+
+impl Action {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Resolved(state) => state.as_str(),
+            Self::Canceled => "canceled",
+            Self::Forgotten => "forgotten",
+        }
+    }
+}
+
 impl Event<'_> {
     /// Returns the counter of the event.
     #[inline(always)]
@@ -110,6 +133,11 @@ impl Event<'_> {
             Self::Stalled { .. } => Counter::Stalls,
             Self::Lost { .. } => Counter::LostLeases,
             Self::Stale { .. } => Counter::StaleRefusals,
+            Self::Operated { action: Action::Resolved(_), forced: false, .. } => Counter::Resolved,
+            Self::Operated { action: Action::Resolved(_), forced: true, .. } => Counter::ForcedResolutions,
+            Self::Operated { action: Action::Canceled, .. } => Counter::Canceled,
+            Self::Operated { action: Action::Forgotten, forced: false, .. } => Counter::Forgotten,
+            Self::Operated { action: Action::Forgotten, forced: true, .. } => Counter::ForcedRemovals,
             Self::Purged { .. } => Counter::Purged,
             Self::NotChecked { .. }
             | Self::NotAbandoned { .. }
@@ -148,9 +176,9 @@ impl Event<'_> {
     pub(super) fn level(&self) -> Level {
         match self {
             Self::Answered { .. } => Level::TRACE,
-            Self::Granted { after: Some(GrantEnd::Lapsed), .. } | Self::Ended { late: true, .. } => {
-                Level::INFO
-            }
+            Self::Granted { after: Some(GrantEnd::Lapsed), .. }
+            | Self::Ended { late: true, .. }
+            | Self::Operated { .. } => Level::INFO,
             Self::Granted { .. }
             | Self::GrantRepeated { .. }
             | Self::NotAcquired { .. }

@@ -84,6 +84,9 @@ pub(super) fn report(event: &Event<'_>, keys: KeysInLogs) {
         Event::InvalidCode { key, error } => {
             say!(WARN, key, %error, "the code of a failure class is invalid, and \"error\" replaces it");
         }
+        Event::Operated { key, action, forced } => {
+            say!(INFO, key, outcome = action.as_str(), forced, "an operator has decided on a key");
+        }
         Event::Purged { records } => {
             event!(target: "lessor", Level::DEBUG, records, "records are removed after their retention");
         }

@@ -64,6 +64,7 @@ fn describe() {
     describe_counter!("lessor_lost_leases_total", "Leases lost before they had an outcome");
     describe_counter!("lessor_stale_refusals_total", "Refused operations of superseded holders");
     describe_counter!("lessor_waits_total", "Callers that waited for a key in progress");
+    describe_counter!("lessor_operator_actions_total", "Decisions of operators on keys");
     describe_counter!("lessor_purged_records_total", "Records removed after their retention");
     describe_gauge!("lessor_waiting_callers", "Callers that wait now");
     describe_histogram!(
