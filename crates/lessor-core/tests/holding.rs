@@ -127,6 +127,28 @@ fn rule_15_lost_fires_when_the_lease_is_abandoned_through_another_handle() {
     }
 }
 
+#[test]
+fn a_holder_knows_the_time_that_is_left_of_its_lease() {
+    let clock = ManualClock::new();
+    for store in stores(&clock) {
+        let engine = Engine::new(store).unwrap();
+        let lease = acquire(&engine, "key");
+        assert_eq!(lease.time_left(), TTL);
+        clock.advance(TTL / 3);
+        assert_eq!(lease.time_left(), TTL - TTL / 3);
+        lease.extend(2 * TTL).wait().unwrap();
+        assert_eq!(lease.time_left(), 2 * TTL);
+        clock.advance(2 * TTL - Duration::from_millis(1));
+        assert!(lease.is_lost(), "the margin is over");
+        assert_eq!(lease.time_left(), Duration::from_millis(1), "and the lease is not");
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(lease.time_left(), Duration::ZERO);
+        let taken = acquire(&engine, "key");
+        taken.complete("done").wait().unwrap();
+        assert_eq!(taken.time_left(), Duration::ZERO);
+    }
+}
+
 /// `lost` fired after 3.3 s with a ttl of 10 s, and after 100 s with the default ttl, although the
 /// same engine had removed the lease. The clock of this test stands still, so no renewal detects
 /// it.

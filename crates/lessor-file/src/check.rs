@@ -1,5 +1,5 @@
-//! Inspection of logs, and salvage of damaged ones. The program `lessor-file` is a thin wrapper
-//! around this module.
+//! Inspection of logs, and salvage of damaged ones. The commands `verify`, `dump` and `truncate` of
+//! the program `lessor` (crate `lessor-cli`) are thin wrappers around this module.
 //!
 //! - [`verify`] reads everything and changes nothing.
 //! - [`dump`] lists the records, without lease ids, results, checkpoints and metadata.

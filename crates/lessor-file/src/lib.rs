@@ -46,9 +46,9 @@
 //! Opening reads the whole log once, which takes about 0.7 s for a million records on two virtual
 //! cores.
 //!
-//! # Crate features
-//! - `tool` builds the program `lessor-file`, which verifies a log, lists its records and truncates
-//!   a damaged one. The functions are in [`check`].
+//! # Inspection and salvage
+//! The module [`check`] verifies a log, lists its records and truncates a damaged one. The program
+//! `lessor` of the crate `lessor-cli` does the same on the command line.
 
 #[cfg(not(unix))]
 compile_error!("lessor-file requires Unix: it relies on its file locks, permissions and syncs of folders");

@@ -133,7 +133,7 @@ impl From<Problem> for StoreError {
             Problem::Corrupt { folder, file, offset, reason } => Self::corrupt(
                 format!("{folder}/{file}, byte {offset}"),
                 format!(
-                    "{reason}; restore a backup, or use `lessor-file verify` and `lessor-file truncate` to see what can be saved"
+                    "{reason}; restore a backup, or use `lessor verify` and `lessor truncate` to see what can be saved"
                 ),
             ),
             Problem::Incompatible { reason } => Self::incompatible(reason),

@@ -124,6 +124,7 @@ pub use lessor_memory::MemoryStore;
 pub use lessor_redis as redis;
 #[cfg(feature = "redis")]
 pub use lessor_redis::RedisStore;
+pub use url::StoreUrl;
 
 /// Opens the store that `url` names, and returns an engine over it with the default settings.
 ///
@@ -175,37 +176,8 @@ pub fn open_with(url: &str, settings: Settings) -> Result<Engine, Error> {
 ///
 /// The errors of [`open`].
 pub fn open_store(url: &str) -> Result<Arc<dyn Store>, Error> {
-    url::check(url)?;
-    let (scheme, rest) = url.split_once(':').unwrap_or((url, ""));
-    match (scheme, rest) {
-        #[cfg(feature = "file")]
-        ("file", _) => {
-            let url::FileUrl { folder, settings } = url::parse(rest)?;
-            Ok(Arc::new(FileStore::builder().settings(settings).open(folder)?))
-        }
-        #[cfg(feature = "memory")]
-        ("memory", "") => Ok(Arc::new(MemoryStore::new())),
-        #[cfg(feature = "memory")]
-        ("memory", _) => Err(url::invalid("the in-memory store takes no arguments; write `memory:`")),
-        #[cfg(feature = "redis")]
-        ("redis" | "rediss" | "redis+cluster" | "rediss+cluster", _) => Ok(Arc::new(RedisStore::open(url)?)),
-        // The rest of the URL may contain a password, so the message does not quote it.
-        _ => {
-            Err(url::invalid(format!("there is no store for the scheme {scheme:?}; supported are: {KNOWN}")))
-        }
-    }
+    url.parse::<StoreUrl>()?.open()
 }
-
-const KNOWN: &str = match (cfg!(feature = "memory"), cfg!(feature = "file"), cfg!(feature = "redis")) {
-    (true, true, true) => "file:FOLDER, redis://HOST and memory:",
-    (true, true, false) => "file:FOLDER and memory:, and redis://HOST with the feature `redis`",
-    (true, false, true) => "redis://HOST and memory:",
-    (false, true, true) => "file:FOLDER and redis://HOST",
-    (true, false, false) => "memory:",
-    (false, true, false) => "file:FOLDER",
-    (false, false, true) => "redis://HOST",
-    (false, false, false) => "none, because no store's feature is enabled",
-};
 
 /// Compiles and runs the code of the README with the doctests.
 #[cfg(doctest)]

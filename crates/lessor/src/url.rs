@@ -1,15 +1,132 @@
 //! Parses the URLs of stores. Ambiguous parts and parts without an effect are refused, and the
 //! error names them.
 
-use lessor_core::Error;
+use std::fmt;
+#[cfg(feature = "file")]
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
 
-pub(crate) fn invalid(reason: impl Into<String>) -> Error {
+use lessor_core::{Error, Store};
+
+/// The place of a store, parsed from a URL. [`open`](crate::open) lists the forms of the URL.
+///
+/// A program that offers more for one kind of store than for the others parses the URL itself.
+/// Parsing does not access the store. `Debug` shows no password.
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(feature = "file")] {
+/// use lessor::StoreUrl;
+///
+/// let url: StoreUrl = "file:./leases?sync=process".parse()?;
+/// assert!(matches!(url, StoreUrl::File { folder, .. } if folder.ends_with("leases")));
+/// # }
+/// # Ok::<(), lessor::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StoreUrl {
+    /// The memory of this process.
+    #[cfg(feature = "memory")]
+    Memory,
+    /// A log in a folder.
+    #[cfg(feature = "file")]
+    #[non_exhaustive]
+    File {
+        /// The folder.
+        folder: PathBuf,
+        /// The settings of the store, which may be changed before it is opened.
+        settings: lessor_file::Settings,
+    },
+    /// A Redis server or cluster, with its URL, which may contain a password.
+    #[cfg(feature = "redis")]
+    Redis(String),
+}
+
+impl StoreUrl {
+    /// Opens the store.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`open`](crate::open).
+    pub fn open(&self) -> Result<Arc<dyn Store>, Error> {
+        match *self {
+            #[cfg(feature = "memory")]
+            Self::Memory => Ok(Arc::new(lessor_memory::MemoryStore::new())),
+            #[cfg(feature = "file")]
+            Self::File { ref folder, ref settings } => {
+                Ok(Arc::new(lessor_file::FileStore::builder().settings(settings.clone()).open(folder)?))
+            }
+            #[cfg(feature = "redis")]
+            Self::Redis(ref url) => Ok(Arc::new(lessor_redis::RedisStore::open(url)?)),
+        }
+    }
+}
+
+impl FromStr for StoreUrl {
+    type Err = Error;
+
+    /// Parses a URL. The URL of a Redis server is checked when it is opened.
+    fn from_str(url: &str) -> Result<Self, Error> {
+        check(url)?;
+        let (scheme, rest) = url.split_once(':').unwrap_or((url, ""));
+        match (scheme, rest) {
+            #[cfg(feature = "file")]
+            ("file", _) => {
+                let file::FileUrl { folder, settings } = file::parse(rest)?;
+                Ok(Self::File { folder, settings })
+            }
+            #[cfg(feature = "memory")]
+            ("memory", "") => Ok(Self::Memory),
+            #[cfg(feature = "memory")]
+            ("memory", _) => Err(invalid("the in-memory store takes no arguments; write `memory:`")),
+            #[cfg(feature = "redis")]
+            ("redis" | "rediss" | "redis+cluster" | "rediss+cluster", _) => Ok(Self::Redis(url.to_owned())),
+            // The rest of the URL may contain a password, so the message does not quote it.
+            _ => {
+                let reason = format!("there is no store for the scheme {scheme:?}; supported are: {KNOWN}");
+                Err(invalid(reason))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for StoreUrl {
+    #[allow(unused_variables, reason = "without any store there is nothing to show")]
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            #[cfg(feature = "memory")]
+            Self::Memory => f.write_str("Memory"),
+            #[cfg(feature = "file")]
+            Self::File { ref folder, ref settings } => {
+                f.debug_struct("File").field("folder", folder).field("settings", settings).finish()
+            }
+            #[cfg(feature = "redis")]
+            Self::Redis(_) => f.write_str("Redis"),
+        }
+    }
+}
+
+const KNOWN: &str = match (cfg!(feature = "memory"), cfg!(feature = "file"), cfg!(feature = "redis")) {
+    (true, true, true) => "file:FOLDER, redis://HOST and memory:",
+    (true, true, false) => "file:FOLDER and memory:, and redis://HOST with the feature `redis`",
+    (true, false, true) => "redis://HOST and memory:",
+    (false, true, true) => "file:FOLDER and redis://HOST",
+    (true, false, false) => "memory:",
+    (false, true, false) => "file:FOLDER",
+    (false, false, true) => "redis://HOST",
+    (false, false, false) => "none, because no store's feature is enabled",
+};
+
+fn invalid(reason: impl Into<String>) -> Error {
     Error::invalid("store URL", reason)
 }
 
 /// Refuses characters that no URL contains. The text may contain a password, so the error does not
 /// quote it.
-pub(crate) fn check(url: &str) -> Result<(), Error> {
+fn check(url: &str) -> Result<(), Error> {
     if url.trim() != url || url.chars().any(char::is_control) {
         return Err(invalid(
             "it begins or ends with a space, or contains a line break or another control character; remove it",
@@ -17,9 +134,6 @@ pub(crate) fn check(url: &str) -> Result<(), Error> {
     }
     Ok(())
 }
-
-#[cfg(feature = "file")]
-pub(crate) use file::{FileUrl, parse};
 
 #[cfg(feature = "file")]
 mod file {
@@ -33,15 +147,15 @@ mod file {
 
     /// The part of a URL after `file:`.
     #[derive(Debug)]
-    pub(crate) struct FileUrl {
-        pub(crate) folder: PathBuf,
-        pub(crate) settings: file::Settings,
+    pub(super) struct FileUrl {
+        pub(super) folder: PathBuf,
+        pub(super) settings: file::Settings,
     }
 
     const KNOWN: &str = "write sync=disk or sync=process";
 
     /// Parses a folder, and optional settings after a `?`.
-    pub(crate) fn parse(rest: &str) -> Result<FileUrl, Error> {
+    pub(super) fn parse(rest: &str) -> Result<FileUrl, Error> {
         if rest.contains('#') {
             return Err(invalid("it contains `#`, which has no meaning here; write %23 for `#` in a name"));
         }

@@ -169,6 +169,18 @@ impl Lease {
         self.grant().is_lost()
     }
 
+    /// Returns the time until the lease lapses unless it is extended, as far as this holder knows.
+    /// Zero once the lease has an outcome, was released, or is known to be lost. Does not access the
+    /// store.
+    ///
+    /// The store's clock does not reach the end of the lease earlier. Unlike
+    /// [`is_lost`](Self::is_lost), the time includes the margin. It is for work that needs time to
+    /// stop, such as another process, and has to begin with that before `lost` resolves.
+    #[must_use]
+    pub fn time_left(&self) -> Duration {
+        self.grant().time_left()
+    }
+
     /// Resolves when the work has to stop: shortly before another caller can be granted the key, or
     /// as soon as the engine knows that the key was taken away. Never resolves after an outcome.
     ///

@@ -281,6 +281,15 @@ impl Grant {
         }
     }
 
+    /// Returns the time until the lease lapses, or zero if it has ended.
+    pub(super) fn time_left(&self) -> Duration {
+        if !self.is_open() {
+            return Duration::ZERO;
+        }
+        let expires_at = self.deadline().saturating_add(Duration::from_micros(self.margin));
+        expires_at.saturating_since(self.shared.clock.now())
+    }
+
     /// Resolves when the work has to stop.
     pub(super) fn lost(self: &Arc<Self>) -> Pending<()> {
         if self.is_lost() {

@@ -1,0 +1,65 @@
+//! The command line.
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::{
+    backup, bench, cancel, completions, dump, explain, forget, list, man, purge, resolve, show, stats,
+    truncate, verify, watch,
+};
+use crate::exit::{CODES, Code};
+use crate::place::Global;
+use crate::problem::Problem;
+
+/// Run a command exactly once under a key, and look at and repair the leases of any store
+#[derive(Debug, Parser)]
+#[command(name = "lessor", version, max_term_width = 100, after_help = CODES)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    List(list::List),
+    Show(show::Show),
+    Explain(explain::Explain),
+    Watch(watch::Watch),
+    Resolve(resolve::Resolve),
+    Cancel(cancel::Cancel),
+    Forget(forget::Forget),
+    Purge(purge::Purge),
+    Stats(stats::Stats),
+    Backup(backup::Backup),
+    Verify(verify::Verify),
+    Dump(dump::Dump),
+    Truncate(truncate::Truncate),
+    Bench(bench::Bench),
+    Completions(completions::Completions),
+    Man(man::Man),
+}
+
+impl Cli {
+    pub(crate) fn run(&self) -> Result<Code, Problem> {
+        let global = &self.global;
+        match &self.command {
+            Command::List(list) => list.run(global),
+            Command::Show(show) => show.run(global),
+            Command::Explain(explain) => explain.run(global),
+            Command::Watch(watch) => watch.run(global),
+            Command::Resolve(resolve) => resolve.run(global),
+            Command::Cancel(cancel) => cancel.run(global),
+            Command::Forget(forget) => forget.run(global),
+            Command::Purge(purge) => purge.run(global),
+            Command::Stats(stats) => stats.run(global),
+            Command::Backup(backup) => backup.run(global),
+            Command::Verify(verify) => verify.run(global),
+            Command::Dump(dump) => dump.run(global),
+            Command::Truncate(truncate) => truncate.run(global),
+            Command::Bench(bench) => bench.run(global),
+            Command::Completions(completions) => completions.run(<Self as clap::CommandFactory>::command()),
+            Command::Man(man) => man.run(<Self as clap::CommandFactory>::command()),
+        }
+    }
+}
