@@ -3,12 +3,13 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    backup, bench, cancel, completions, dump, explain, forget, list, man, purge, resolve, show, stats,
+    backup, bench, cancel, completions, dump, explain, forget, list, man, purge, resolve, run, show, stats,
     truncate, verify, watch,
 };
 use crate::exit::{CODES, Code};
 use crate::place::Global;
 use crate::problem::Problem;
+use crate::run::guard::Guard;
 
 /// Run a command exactly once under a key, and look at and repair the leases of any store
 #[derive(Debug, Parser)]
@@ -22,6 +23,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(Box<run::Run>),
     List(list::List),
     Show(show::Show),
     Explain(explain::Explain),
@@ -38,12 +40,15 @@ enum Command {
     Bench(bench::Bench),
     Completions(completions::Completions),
     Man(man::Man),
+    #[command(hide = true)]
+    RunGuard(Guard),
 }
 
 impl Cli {
     pub(crate) fn run(&self) -> Result<Code, Problem> {
         let global = &self.global;
         match &self.command {
+            Command::Run(run) => run.run(global),
             Command::List(list) => list.run(global),
             Command::Show(show) => show.run(global),
             Command::Explain(explain) => explain.run(global),
@@ -59,6 +64,7 @@ impl Cli {
             Command::Truncate(truncate) => truncate.run(global),
             Command::Bench(bench) => bench.run(global),
             Command::Completions(completions) => completions.run(<Self as clap::CommandFactory>::command()),
+            Command::RunGuard(guard) => guard.run(),
             Command::Man(man) => man.run(<Self as clap::CommandFactory>::command()),
         }
     }

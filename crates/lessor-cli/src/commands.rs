@@ -11,6 +11,7 @@ pub(crate) mod list;
 pub(crate) mod man;
 pub(crate) mod purge;
 pub(crate) mod resolve;
+pub(crate) mod run;
 pub(crate) mod show;
 pub(crate) mod stats;
 pub(crate) mod truncate;

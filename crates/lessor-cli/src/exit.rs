@@ -18,6 +18,8 @@ pub(crate) enum Code {
     Unsupported,
     Unconfirmed,
     Finished,
+    /// The exit code of a command that `lessor run` ran or replays, or one of `run` itself.
+    Run(u8),
 }
 
 /// The codes of all commands except `run`, for the help.
@@ -54,6 +56,7 @@ impl Code {
             Self::Unsupported => 10,
             Self::Unconfirmed => 11,
             Self::Finished => 12,
+            Self::Run(code) => code,
         }
     }
 }

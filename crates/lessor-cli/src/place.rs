@@ -78,6 +78,11 @@ impl Place {
         self.open(settings)
     }
 
+    /// Waits for another process that has the folder open for at least this time.
+    pub(crate) fn wait_longer(self, wait: Duration) -> Self {
+        Self { open_wait: self.open_wait.max(wait), ..self }
+    }
+
     /// Opens a store, and creates the folder of a file store.
     pub(crate) fn open(&self, settings: Settings) -> Result<Opened, Problem> {
         let store: Arc<dyn Store> = match &self.url {

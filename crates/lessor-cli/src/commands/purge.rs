@@ -47,6 +47,6 @@ impl Purge {
 
 impl Shown for Purged {
     fn write(&self, out: &mut dyn Write) -> io::Result<()> {
-        writeln!(out, "{} records were removed", self.purged)
+        writeln!(out, "records removed: {}", self.purged)
     }
 }
