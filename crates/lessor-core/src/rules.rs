@@ -261,7 +261,9 @@ impl<'a> Evaluation<'a> {
             Stage::Completed | Stage::Failed if is_duplicate(body, act) => self.unchanged(body),
             Stage::Completed => Transition::Refuse(Error::Finished { state: State::Completed }),
             Stage::Failed => Transition::Refuse(Error::Finished { state: State::Failed }),
-            Stage::Released if matches!(act, HolderCommand::Release) => self.unchanged(body),
+            Stage::Released if matches!(act, HolderCommand::Release | HolderCommand::Unused) => {
+                self.unchanged(body)
+            }
             Stage::Released | Stage::Forgotten => Transition::Refuse(Error::Released),
         }
     }
@@ -285,7 +287,20 @@ impl<'a> Evaluation<'a> {
             HolderCommand::Fail(failure) => self.write_outcome(kept, Mutation::Fail(failure)),
             HolderCommand::Release => self.write_outcome(kept, Mutation::Release),
             HolderCommand::Abandon => self.write_while_live(kept, Mutation::Abandon),
+            HolderCommand::Unused => self.unused(kept),
             HolderCommand::Doubt => self.doubt(kept),
+        }
+    }
+
+    #[cold]
+    fn unused<'c>(&self, kept: &Record) -> Transition<'c> {
+        match kept.body() {
+            body if body.is_in_doubt() => self.unchanged(body),
+            // A release would let a caller run the work whose policy forbids it after a lapse.
+            body if body.previous_end == Some(GrantEnd::Lapsed) => {
+                self.act_in_progress(kept, &HolderCommand::Abandon)
+            }
+            _ => self.write_outcome(kept, Mutation::Release),
         }
     }
 

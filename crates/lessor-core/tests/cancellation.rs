@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use late::{LateStore, late};
-use lessor_core::{Acquisition, Engine, State};
+use lessor_core::{Acquisition, Engine, LeaseId, OnLapsed, State};
 use lessor_memory::MemoryStore;
 
 const LONG: Duration = Duration::from_secs(3600);
@@ -46,10 +46,36 @@ fn a_dropped_acquire_leaves_no_lease_without_an_owner() {
         let shut = store.gate.lock();
         poll_and_drop(engine.acquire("key").ttl(LONG).send(), polls);
         drop(shut);
-        // The grant and the abandonment were in flight.
-        assert!(matches!(settle(&engine, "key"), None | Some(State::Lapsed)), "after {polls} polls");
-        assert!(matches!(engine.acquire("key").wait().unwrap(), Acquisition::Acquired(_)));
+        // The grant and its end were in flight. Nothing was done, so there is no doubt.
+        assert!(matches!(settle(&engine, "key"), None | Some(State::Released)), "after {polls} polls");
+        let next = engine.acquire("key").on_lapsed(OnLapsed::InDoubt).wait().unwrap();
+        assert!(matches!(next, Acquisition::Acquired(_)), "after {polls} polls: {next:?}");
     }
+}
+
+/// Another process may be working under the id, if the request is a repetition.
+#[test]
+fn a_dropped_acquire_whose_caller_chose_the_lease_id_is_abandoned() {
+    let (engine, store) = late_engine();
+    let id = LeaseId::random().unwrap();
+    let held = engine.acquire("key").ttl(LONG).lease_id(id).wait().unwrap();
+    std::mem::forget(held);
+    let shut = store.gate.lock();
+    poll_and_drop(engine.acquire("key").ttl(LONG).lease_id(id).send(), 1);
+    drop(shut);
+    assert_eq!(settle(&engine, "key"), Some(State::Lapsed));
+}
+
+#[test]
+fn a_once_that_is_dropped_while_it_acquires_its_key_puts_it_in_no_doubt() {
+    let (engine, store) = late_engine();
+    let shut = store.gate.lock();
+    let call = engine.once("key").ttl(LONG).run_async(async |_| -> Result<(), String> { panic!("it runs") });
+    poll_and_drop(call, 2);
+    drop(shut);
+    let next = engine.once("key").on_lapsed(OnLapsed::InDoubt).run(|lease| Ok::<_, String>(lease.attempt()));
+    assert!(next.is_ok(), "{next:?}");
+    assert_eq!(engine.stats().takeovers, 0);
 }
 
 #[test]

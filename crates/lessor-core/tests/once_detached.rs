@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use futures_lite::future;
 use lessor_core::{
-    Backoff, DetachedTask, Engine, FailureClass, Lease, Message, Once, OnceError, Retrying, State,
+    Backoff, DetachedTask, Engine, FailureClass, GrantEnd, Lease, Message, OnLapsed, Once, OnceError,
+    Retrying,
 };
 use lessor_memory::MemoryStore;
 
@@ -111,14 +112,54 @@ fn a_panic_of_detached_work_is_stored_and_reaches_the_caller() {
     assert_eq!(view.error_code(), Some("panicked"));
 }
 
+/// The next caller found the key in doubt, although nothing had been done.
 #[test]
-fn a_task_that_its_executor_drops_abandons_the_lease() {
+fn work_that_has_not_begun_does_not_put_its_key_in_doubt() {
     let engine = engine();
+    let work = async |_: Arc<Lease>| -> Result<(), Message> { panic!("the work runs") };
+    let lost = engine.once("a dropped task").run_detached(drop, work);
+    assert!(matches!(future::block_on(lost), Err(OnceError::Lost(None))));
+    let panics = engine.once("a panic of spawn").run_detached(|_| panic!("on purpose"), work);
+    assert!(catch_unwind(AssertUnwindSafe(|| future::block_on(panics))).is_err());
+    for key in ["a dropped task", "a panic of spawn"] {
+        let next = engine.once(key).on_lapsed(OnLapsed::InDoubt).run(|lease| {
+            assert_eq!(lease.previous_grant().unwrap().ended(), GrantEnd::Released);
+            Ok::<_, Message>(lease.attempt())
+        });
+        assert_eq!(next.unwrap().into_value(), 2, "{key}");
+    }
+    let stats = engine.stats();
+    assert_eq!((stats.unused, stats.abandoned, stats.takeovers), (2, 0, 0));
+}
+
+#[test]
+fn a_task_that_its_executor_drops_after_its_first_poll_abandons_the_lease() {
+    let engine = engine();
+    let drops_later = |mut task: DetachedTask| {
+        assert!(future::block_on(future::poll_once(&mut task)).is_none());
+    };
+    let lost = engine.once("key").run_detached(drops_later, async |_| {
+        future::pending::<()>().await;
+        Ok::<_, Message>(())
+    });
+    assert!(matches!(future::block_on(lost), Err(OnceError::Lost(None))));
+    let next = engine.once("key").on_lapsed(OnLapsed::InDoubt).run(|_| Ok::<_, Message>(()));
+    assert!(matches!(next, Err(OnceError::InDoubt { .. })), "{next:?}");
+    assert_eq!((engine.stats().unused, engine.stats().abandoned), (0, 1));
+}
+
+/// The work of the holder before may be half done, so a release would let a caller run it again whose
+/// policy forbids that.
+#[test]
+fn work_that_has_not_begun_after_a_crash_leaves_the_decision_on_the_crash_to_the_next_caller() {
+    let engine = engine();
+    let _holder = engine.acquire("key").ttl(Duration::from_millis(1)).wait().unwrap();
     let lost = engine.once("key").run_detached(drop, async |_| Ok::<_, Message>(()));
     assert!(matches!(future::block_on(lost), Err(OnceError::Lost(None))));
+    let doubt = engine.once("key").on_lapsed(OnLapsed::InDoubt).run(|_| Ok::<_, Message>(()));
+    assert!(matches!(doubt, Err(OnceError::InDoubt { .. })), "{doubt:?}");
     let next = engine.once("key").run(|lease| Ok::<_, Message>(lease.attempt())).unwrap();
-    assert_eq!(next.into_value(), 2);
-    assert_eq!(engine.status("key").wait().unwrap().unwrap().state(), State::Completed);
+    assert_eq!(next.into_value(), 3);
 }
 
 /// A task that the work started held a reference to the lease, which was then renewed without end.
@@ -133,8 +174,13 @@ fn a_lease_ends_with_its_call_although_the_work_has_kept_a_reference() {
     }));
     let next = engine.once("key").run(|lease| Ok::<_, Message>(lease.attempt())).unwrap();
     assert_eq!(next.into_value(), 2);
+    // Dropping the last reference does not abandon it again.
     let kept = kept.lock().unwrap().take().unwrap();
     assert!(kept.extend(Duration::from_secs(1)).wait().is_err() && kept.is_lost());
+    drop(kept);
+    hang_up(engine.once("other").run_future(|_lease| future::pending::<Result<(), Message>>()));
+    assert!(engine.close(Duration::from_secs(60)).wait().unwrap().is_complete());
+    assert_eq!(engine.stats().abandoned, 2);
 }
 
 #[test]

@@ -120,7 +120,7 @@ fn p6_p10_a_write_that_arrives_between_the_reading_and_the_second_write_is_recog
 }
 
 #[test]
-fn a_grant_whose_reply_was_lost_is_abandoned() {
+fn a_grant_whose_reply_was_lost_is_released() {
     let (engine, faults, subject) = faulty();
     // The engine generated the id, so no caller can request this grant again.
     faults.script([Fault::LostReply, Fault::Unavailable]);
@@ -128,7 +128,7 @@ fn a_grant_whose_reply_was_lost_is_abandoned() {
     assert_eq!(error.kind(), ErrorKind::Indeterminate);
     assert!(engine.close(Duration::from_secs(3600)).wait().unwrap().is_complete());
     let view = subject.engine().status("k").wait().unwrap().unwrap();
-    assert_eq!(view.state(), State::Lapsed);
+    assert_eq!(view.state(), State::Released);
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn a_request_dropped_before_its_reply_leaves_no_live_lease() {
         drop(asked);
         assert!(engine.close(Duration::from_secs(3600)).wait().unwrap().is_complete());
         let view = subject.engine().status("k").wait().unwrap().unwrap();
-        assert_eq!(view.state(), State::Lapsed, "{fault:?}");
+        assert_eq!(view.state(), State::Released, "{fault:?}");
     }
 }
 

@@ -122,6 +122,10 @@ fn every_metric_of_the_catalogue_is_reported() {
         engine.once("work").run(|_| Ok::<_, Message>(1)).unwrap();
         let keep = |_: &Message| FailureClass::keep();
         engine.once("bad").classify(keep).run(|_| Err::<(), _>(Message::new("no"))).unwrap_err();
+        // Work that does not begin.
+        let unused = engine.once("unused").run_detached(drop, async |_| Ok::<_, Message>(()));
+        futures_lite::future::block_on(unused).unwrap_err();
+        eventually(handle, r#"lessor_outcomes_total{outcome="unused"}"#);
         // A caller that waits.
         let held = acquire(&engine, "held");
         let waiting = engine.wait_for("held", Duration::from_secs(60));

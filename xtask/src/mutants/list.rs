@@ -296,8 +296,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "purge-does-one-slice",
         file: "crates/lessor-core/src/run/tasks.rs",
-        find: "                    if !purged.more {",
-        replace: "                    if !purged.more || purged.dropped > 0 {",
+        find: "Ok(purged) if !purged.more => break,",
+        replace: "Ok(purged) if !purged.more || purged.dropped > 0 => break,",
         test: core_in(&["--test", "holding"], "a_purge_continues_in_bounded_steps_until_nothing_is_due"),
     },
     Mutant {
@@ -628,8 +628,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "dropped-lease-is-not-abandoned",
         file: "crates/lessor-core/src/api/lease/grant.rs",
-        find: "            abandon(&self.shared, self.key.clone(), self.lease_id);",
-        replace: "            let _ = abandon;",
+        find: "            abandon(&self.shared, self.key.clone(), self.lease_id, work);",
+        replace: "            let _ = (abandon, work);",
         test: core_in(&["--test", "executors"], "tokio_on_one_thread"),
     },
     Mutant {

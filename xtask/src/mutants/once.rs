@@ -5,6 +5,7 @@ use crate::mutants::list::{Mutant, Test};
 const DELIVER: &str = "crates/lessor-core/src/api/once/deliver.rs";
 const FAILURES: &[&str] = &["--test", "once_failures"];
 const RETRIES: &[&str] = &["--test", "once_retries"];
+const DETACHED: &[&str] = &["--test", "once_detached"];
 const LOST: &[&str] = &["--test", "once_lost_leases"];
 
 const fn core(target: &'static [&'static str], filter: &'static str) -> Test {
@@ -42,7 +43,7 @@ pub(crate) const ONCE: &[Mutant] = &[
     },
     Mutant {
         name: "once-is-never-late",
-        file: "crates/lessor-core/src/api/once/deliver.rs",
+        file: DELIVER,
         find: "late: ack.is_late()",
         replace: "late: false",
         test: core(&["--test", "once_outcomes"], "once_reports_a_late_outcome"),
@@ -129,7 +130,7 @@ pub(crate) const ONCE: &[Mutant] = &[
         file: "crates/lessor-core/src/api/once/detached.rs",
         find: "Ok(Err(panic)) => resume_unwind(panic),",
         replace: "Ok(Err(_)) => (None, Err(OnceError::Lost(None))),",
-        test: core(&["--test", "once_detached"], "a_panic_of_detached_work"),
+        test: core(DETACHED, "a_panic_of_detached_work"),
     },
     Mutant {
         name: "work-begins-under-a-lapsed-lease",
@@ -179,5 +180,56 @@ pub(crate) const ONCE: &[Mutant] = &[
         find: "        self.returned = Some(work);\n        let sent = send(&self.lease, || act(&self.lease)).await;\n        (self.returned.take(), sent)",
         replace: "        let sent = send(&self.lease, || act(&self.lease)).await;\n        (Some(work), sent)",
         test: core(LOST, "the_value_of_detached_work_is_not_lost"),
+    },
+    Mutant {
+        name: "unused-lease-is-abandoned",
+        file: DELIVER,
+        find: "Self { lease: Arc::new(lease), work: Work::NotBegun }",
+        replace: "Self { lease: Arc::new(lease), work: Work::MayHaveBegun }",
+        test: core(DETACHED, "work_that_has_not_begun_does_not_put_its_key_in_doubt"),
+    },
+    Mutant {
+        name: "begun-work-counts-as-not-begun",
+        file: DELIVER,
+        find: "        self.lease.begin();\n",
+        replace: "",
+        test: core(DETACHED, "a_task_that_its_executor_drops_after_its_first_poll_abandons_the_lease"),
+    },
+    Mutant {
+        name: "unused-lease-hides-an-earlier-crash",
+        file: "crates/lessor-core/src/rules.rs",
+        find: "body if body.previous_end == Some(GrantEnd::Lapsed) =>",
+        replace: "body if body.attempt == 0 =>",
+        test: core(
+            DETACHED,
+            "work_that_has_not_begun_after_a_crash_leaves_the_decision_on_the_crash_to_the_next_caller",
+        ),
+    },
+    Mutant {
+        name: "dropped-acquire-is-abandoned",
+        file: "crates/lessor-core/src/api/acquire.rs",
+        find: "let work = if self.chosen { Work::MayHaveBegun } else { Work::NotBegun };",
+        replace: "let work = Work::MayHaveBegun;",
+        test: core(
+            &["--test", "cancellation"],
+            "a_once_that_is_dropped_while_it_acquires_its_key_puts_it_in_no_doubt",
+        ),
+    },
+    Mutant {
+        name: "dropped-acquire-with-a-chosen-id-is-released",
+        file: "crates/lessor-core/src/api/acquire.rs",
+        find: "let work = if self.chosen { Work::MayHaveBegun } else { Work::NotBegun };",
+        replace: "let work = Work::NotBegun;",
+        test: core(
+            &["--test", "cancellation"],
+            "a_dropped_acquire_whose_caller_chose_the_lease_id_is_abandoned",
+        ),
+    },
+    Mutant {
+        name: "dropped-lease-is-abandoned-twice",
+        file: "crates/lessor-core/src/api/lease/grant.rs",
+        find: "if self.is_open() && !self.dropped.load(Ordering::SeqCst) {",
+        replace: "if self.is_open() && { self.dropped.store(false, Ordering::SeqCst); true } {",
+        test: core(DETACHED, "a_lease_ends_with_its_call_although_the_work_has_kept_a_reference"),
     },
 ];

@@ -24,8 +24,8 @@ pub(crate) const RECORDS: &[Mutant] = &[
     Mutant {
         name: "mark-of-doubt-is-written-twice",
         file: "crates/lessor-core/src/rules.rs",
-        find: "            body if body.is_in_doubt() => self.unchanged(body),\n",
-        replace: "",
+        find: "            body if body.is_in_doubt() => self.unchanged(body),\n            body if",
+        replace: "            body if",
         test: TABLE,
     },
     Mutant {

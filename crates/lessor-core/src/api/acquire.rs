@@ -21,7 +21,7 @@ use crate::data::time::Timestamp;
 use crate::data::view::View;
 use crate::rules::settings::{OnFailed, OnLapsed};
 use crate::rules::{Answer, KeyStatus, answer_to_acquire};
-use crate::run::context::{Answered, Handle};
+use crate::run::context::{Answered, Handle, Work};
 use crate::run::observer::event::{Event, EventKey};
 use crate::run::tasks::abandon;
 use crate::run::wait::{NextStep, Reading};
@@ -166,7 +166,10 @@ impl<'a> AcquireRequest<'a> {
     /// # Cancellation safety
     ///
     /// The request is sent by this call, not by the first poll. If the future is dropped before it
-    /// is ready, the engine abandons the lease that the request may have been granted.
+    /// is ready, the engine ends the lease that the request may have been granted. It releases the
+    /// lease, because nothing was done, unless the grant before it has lapsed. It abandons a lease
+    /// whose [`lease_id`](Self::lease_id) the caller chose, because another process may work under
+    /// it.
     ///
     /// # Errors
     ///
@@ -177,7 +180,8 @@ impl<'a> AcquireRequest<'a> {
     /// - [`Error::ShutDown`] after the engine was closed.
     /// - [`Error::Store`] if the store failed. If the [kind](Error::kind) is
     ///   [`Indeterminate`](crate::ErrorKind::Indeterminate), the lease may have been granted. The
-    ///   engine abandons it, unless the caller chose the [`lease_id`](Self::lease_id).
+    ///   engine ends it as after a cancellation, unless the caller chose the
+    ///   [`lease_id`](Self::lease_id).
     #[inline]
     pub fn send(self) -> Pending<Result<Acquisition, Error>> {
         if let Err(error) = self.check() {
@@ -393,7 +397,9 @@ impl Finish {
         reply: Reply<Executed>,
     ) -> Pending<Result<Acquisition, Error>> {
         let (key, lease_id) = (operation.to_key(), operation.lease_id());
-        let mut abandon_on_drop = AbandonOnDrop { shared: Arc::clone(shared), key, lease_id };
+        // Another process may be working under an id that the caller chose.
+        let work = if self.chosen { Work::MayHaveBegun } else { Work::NotBegun };
+        let mut abandon_on_drop = AbandonOnDrop { shared: Arc::clone(shared), key, lease_id, work };
         reply.map(move |executed| {
             // An indeterminate write may have granted a lease. Unless the caller chose its id, only
             // the engine can abandon it.
@@ -447,12 +453,13 @@ struct AbandonOnDrop {
     key: Key,
     /// `None` once the caller has received its answer.
     lease_id: Option<LeaseId>,
+    work: Work,
 }
 
 impl Drop for AbandonOnDrop {
     fn drop(&mut self) {
         if let Some(lease_id) = self.lease_id {
-            abandon(&self.shared, self.key.clone(), lease_id);
+            abandon(&self.shared, self.key.clone(), lease_id, self.work);
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::data::record::PreviousGrant;
 use crate::data::token::Token;
 use crate::data::value::from_json;
 use crate::rules::Ack;
-use crate::run::context::{Handle, Shared};
+use crate::run::context::{Handle, Shared, Work};
 use crate::sync::pending::Pending;
 use grant::Grant;
 use handle::LeaseHandle;
@@ -389,9 +389,9 @@ impl Lease {
         self.handle.fail_by(failure)
     }
 
-    /// Abandons the lease unless it has an outcome, as if it were dropped.
-    pub(super) fn give_up(&self) {
-        self.grant().on_drop();
+    /// Ends the lease unless it has an outcome, as if it were dropped.
+    pub(super) fn give_up(&self, work: Work) {
+        self.grant().on_drop(work);
     }
 
     pub(super) fn engine(&self) -> &Shared {
@@ -410,7 +410,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.give_up();
+        self.give_up(Work::MayHaveBegun);
     }
 }
 

@@ -141,6 +141,9 @@ pub enum HolderCommand {
     Release,
     /// Lets the lease lapse now, because the holder is gone.
     Abandon,
+    /// Releases the lease of a holder that is gone and has not begun the work. If the grant before
+    /// it has lapsed, lets it lapse now instead, because that holder may have begun the work.
+    Unused,
     /// Lets the lease lapse now if it has not, and marks the record as in doubt, because the holder
     /// cannot know whether the work was done.
     Doubt,

@@ -40,7 +40,21 @@ pub(crate) struct Shared {
 }
 
 /// A lease whose holder is gone.
-pub(crate) type Orphan = (Arc<Handle>, Key, LeaseId);
+pub(crate) struct Orphan {
+    pub(crate) engine: Arc<Handle>,
+    pub(crate) key: Key,
+    pub(crate) lease_id: LeaseId,
+    pub(crate) work: Work,
+}
+
+/// What is known of the work of a lease whose holder is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// Nothing was done.
+    NotBegun,
+    /// The work may be half done.
+    MayHaveBegun,
+}
 
 /// The answer to an operation, and the record that it wrote, if known.
 pub(crate) type Answered = Result<(Answer, Option<Record>), Error>;

@@ -11,7 +11,7 @@ use crate::data::lease_id::LeaseId;
 use crate::data::store_error::StoreError;
 use crate::data::time::Timestamp;
 use crate::rules::{Command, HolderCommand};
-use crate::run::context::{Handle, Shared};
+use crate::run::context::{Handle, Orphan, Shared, Work};
 use crate::run::holders::{Step, WatchedGrant};
 use crate::run::observer::event::{Event, Outcome};
 use crate::store::types::Purged;
@@ -34,18 +34,19 @@ pub(crate) fn start(shared: &Arc<Shared>) {
     background.readers.spawner().spawn(run_readings(engine));
 }
 
-/// Abandons a lease at the store, in the background.
-pub(crate) fn abandon(engine: &Arc<Handle>, key: Key, lease_id: LeaseId) {
-    if let Some((engine, key, lease_id)) = engine.abandoned.add((Arc::clone(engine), key, lease_id)) {
-        let leases = engine.background.leases.spawner();
-        leases.spawn(abandon_all(engine, key, lease_id));
+/// Ends a lease without a holder at the store, in the background.
+pub(crate) fn abandon(engine: &Arc<Handle>, key: Key, lease_id: LeaseId, work: Work) {
+    let orphan = Orphan { engine: Arc::clone(engine), key, lease_id, work };
+    if let Some(orphan) = engine.abandoned.add(orphan) {
+        engine.background.leases.spawner().spawn(abandon_all(orphan));
     }
 }
 
-async fn abandon_all(engine: Arc<Handle>, key: Key, lease_id: LeaseId) {
-    let mut next = Some((Arc::clone(&engine), key, lease_id));
-    while let Some((engine, key, lease_id)) = next {
-        abandon_one(&engine, &key, lease_id).await;
+async fn abandon_all(first: Orphan) {
+    let engine = Arc::clone(&first.engine);
+    let mut next = Some(first);
+    while let Some(orphan) = next {
+        abandon_one(&orphan).await;
         next = engine.abandoned.next();
         // If the store answers immediately, renewals would otherwise be delayed.
         future::yield_now().await;
@@ -55,9 +56,13 @@ async fn abandon_all(engine: Arc<Handle>, key: Key, lease_id: LeaseId) {
 /// The command is decided on the record that is read, not on a guess, so the lease ends at the time
 /// that comes with the record. The store's `now` may be ahead of that time, and the lease would
 /// stay live until then.
-async fn abandon_one(engine: &Handle, key: &Key, lease_id: LeaseId) {
-    match engine.run(key, Command::Holder(lease_id, HolderCommand::Abandon)).await {
-        Ok(_) => engine.record(&Event::Ended { key: key.into(), outcome: Outcome::Abandoned, late: false }),
+async fn abandon_one(Orphan { engine, key, lease_id, work }: &Orphan) {
+    let (act, outcome) = match work {
+        Work::NotBegun => (HolderCommand::Unused, Outcome::Unused),
+        Work::MayHaveBegun => (HolderCommand::Abandon, Outcome::Abandoned),
+    };
+    match engine.run(key, Command::Holder(*lease_id, act)).await {
+        Ok(_) => engine.record(&Event::Ended { key: key.into(), outcome, late: false }),
         Err(Error::Store(error)) => engine.record(&Event::NotAbandoned { key: key.into(), error: &error }),
         // The lease has an outcome, or another holder has the key.
         Err(_) => {}

@@ -22,8 +22,8 @@ type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// # Cancellation safety
 ///
 /// Dropping a `Pending` ends the wait but does not undo the operation. The store either performs
-/// the whole operation or none of it. A lease that was granted to a dropped `Pending` is abandoned
-/// in the background.
+/// the whole operation or none of it. A lease that was granted to a dropped `Pending` is ended in
+/// the background.
 ///
 /// # Examples
 ///

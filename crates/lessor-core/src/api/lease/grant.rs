@@ -15,7 +15,7 @@ use crate::data::lease_id::LeaseId;
 use crate::data::record::{Record, Stage};
 use crate::data::time::Timestamp;
 use crate::rules::{Ack, Answer, HolderCommand};
-use crate::run::context::Handle;
+use crate::run::context::{Handle, Work};
 use crate::run::holders::WatchedGrant;
 use crate::run::observer::event::{Event, Outcome};
 use crate::run::tasks::abandon;
@@ -43,6 +43,8 @@ pub(crate) struct Grant {
     standing: AtomicU8,
     /// True once the [`Lease`](crate::Lease) was dropped.
     dropped: AtomicBool,
+    /// True if the [`Lease`](crate::Lease) was dropped before the work began.
+    not_begun: AtomicBool,
     /// The number of operations in progress that end the lease.
     ending: AtomicU16,
     /// Created by the first future that waits for the lease to be lost.
@@ -89,6 +91,7 @@ impl Grant {
             deadline: AtomicU64::new(deadline),
             standing: AtomicU8::new(OPEN),
             dropped: AtomicBool::new(false),
+            not_begun: AtomicBool::new(false),
             ending: AtomicU16::new(0),
             changed: OnceLock::new(),
             watch_id: AtomicU64::new(0),
@@ -187,18 +190,23 @@ impl Grant {
     }
 
     /// Takes into account that the [`Lease`](crate::Lease) was dropped. A lease without an outcome
-    /// is abandoned, unless an operation that ends it is still in progress.
-    pub(super) fn on_drop(&self) {
+    /// is abandoned, unless an operation that ends it is still in progress. A second call has no
+    /// effect.
+    pub(super) fn on_drop(&self, work: Work) {
         self.shared.watches.holders.unwatch(self);
-        if self.is_open() {
-            self.dropped.store(true, Ordering::SeqCst);
-            self.abandon_if_unused();
+        if self.is_open() && !self.dropped.load(Ordering::SeqCst) {
+            self.not_begun.store(work == Work::NotBegun, Ordering::Relaxed);
+            if !self.dropped.swap(true, Ordering::SeqCst) {
+                self.abandon_if_idle();
+            }
         }
     }
 
-    fn abandon_if_unused(&self) {
+    fn abandon_if_idle(&self) {
         if self.ending.load(Ordering::SeqCst) == 0 && self.is_open() {
-            abandon(&self.shared, self.key.clone(), self.lease_id);
+            let not_begun = self.not_begun.load(Ordering::Relaxed);
+            let work = if not_begun { Work::NotBegun } else { Work::MayHaveBegun };
+            abandon(&self.shared, self.key.clone(), self.lease_id, work);
         }
     }
 
@@ -409,7 +417,7 @@ impl Drop for InProgress {
         if self.ends {
             self.grant.ending.fetch_sub(1, Ordering::SeqCst);
             if self.grant.dropped.load(Ordering::SeqCst) {
-                self.grant.abandon_if_unused();
+                self.grant.abandon_if_idle();
             }
         }
     }
@@ -438,6 +446,7 @@ fn outcome_of(act: &HolderCommand) -> Option<Outcome> {
         HolderCommand::Fail(_) => Some(Outcome::Failed),
         HolderCommand::Release => Some(Outcome::Released),
         HolderCommand::Abandon => Some(Outcome::Abandoned),
+        HolderCommand::Unused => Some(Outcome::Unused),
         HolderCommand::Doubt => Some(Outcome::InDoubt),
     }
 }

@@ -30,7 +30,7 @@ use crate::data::time::Monotonic;
 use crate::data::value::json_text_that_reads_back;
 use crate::rules::Ack;
 use crate::rules::settings::{OnFailed, check_error_code};
-use crate::run::context::Shared;
+use crate::run::context::{Shared, Work};
 use crate::run::observer::event::Event;
 use crate::sync::pending::{Pending, block_on};
 
@@ -57,16 +57,24 @@ pub(super) struct Delivery<T, E> {
 }
 
 /// A lease that ends with the call, even if the work has kept a reference to it.
-pub(super) struct Held(Arc<Lease>);
+pub(super) struct Held {
+    lease: Arc<Lease>,
+    work: Work,
+}
 
 impl Held {
     pub(super) fn new(lease: Lease) -> Self {
-        Self(Arc::new(lease))
+        Self { lease: Arc::new(lease), work: Work::NotBegun }
     }
 
     /// Returns a reference for the work.
     pub(super) fn share(&self) -> Arc<Lease> {
-        Arc::clone(&self.0)
+        Arc::clone(&self.lease)
+    }
+
+    /// Takes into account that the work begins.
+    fn begin(&mut self) {
+        self.work = Work::MayHaveBegun;
     }
 }
 
@@ -74,13 +82,13 @@ impl Deref for Held {
     type Target = Lease;
 
     fn deref(&self) -> &Lease {
-        &self.0
+        &self.lease
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.0.give_up();
+        self.lease.give_up(self.work);
     }
 }
 
@@ -111,7 +119,7 @@ where
         let worked = match block_on(self.before_work()) {
             Some(worked) => worked,
             None => {
-                let began = self.engine().observer.work_began();
+                let began = self.work_begins();
                 let returned = guarded(&self.lease, || work(&self.lease));
                 self.worked(began, returned)
             }
@@ -142,7 +150,7 @@ where
             if let Some(worked) = self.before_work().await {
                 return worked;
             }
-            let began = self.engine().observer.work_began();
+            let began = self.work_begins();
             let returned = working(&self.lease, work).await;
             self.worked(began, returned)
         };
@@ -158,6 +166,12 @@ where
         }
         let looked = self.look().await;
         if looked.is_none() && self.lease.is_lost() { Some(Worked::Lost) } else { looked }
+    }
+
+    /// Takes into account that the work begins. Returns the time, if durations are measured.
+    fn work_begins(&mut self) -> Option<Monotonic> {
+        self.lease.begin();
+        self.engine().observer.work_began()
     }
 
     /// Reports the duration of the work, which began at `began`.

@@ -20,7 +20,7 @@ use crate::run::observer::event::Event;
 
 /// A piece of work with the storing of its outcome, to be given to an executor. See
 /// [`Once::run_detached`](crate::Once::run_detached). Dropping it before its end abandons the
-/// lease.
+/// lease, or releases it if the work has not begun.
 #[must_use = "the work does not run until the task is given to an executor"]
 pub struct DetachedTask(Pin<Box<dyn Future<Output = ()> + Send>>);
 

@@ -63,7 +63,8 @@ where
     ///
     /// Dropping the returned future drops the work and abandons the lease, which then lapses
     /// immediately. The next caller's [`OnLapsed`](crate::OnLapsed) policy applies. If the outcome
-    /// was being stored, it is stored or the lease is abandoned. Use
+    /// was being stored, it is stored or the lease is abandoned. If the work has not begun, the lease
+    /// is released, unless the grant before it has lapsed. Use
     /// [`run_detached`](Self::run_detached) for work that must not stop in the middle, for example
     /// in a web server whose clients hang up.
     pub async fn run_async<F>(mut self, work: F) -> Result<Outcome<T>, OnceError<T, E>>
@@ -151,12 +152,13 @@ where
     ///
     /// As for [`run_async`](Self::run_async). If the executor drops the task, for example because
     /// it shuts down, the error is [`OnceError::Lost`] with `None`, or [`OnceError::Unrecorded`] if
-    /// the work has returned and its outcome was being stored.
+    /// the work has returned and its outcome was being stored. The lease of a task that was dropped
+    /// before its first poll is released, because nothing was done.
     ///
     /// # Panics
     ///
     /// As for [`run`](Self::run). If the returned future was dropped, a panic of the work is
-    /// propagated in the task. A panic of `spawn` abandons the lease and is propagated.
+    /// propagated in the task. A panic of `spawn` releases the lease and is propagated.
     ///
     /// # Cancellation safety
     ///

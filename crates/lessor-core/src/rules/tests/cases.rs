@@ -36,6 +36,7 @@ pub(super) enum What {
     FailFor(&'static str, u64),
     Release,
     Abandon,
+    Unused,
     Doubt,
     Status,
     Forget {
@@ -57,6 +58,7 @@ impl Ask {
             What::Fail(..) | What::FailFor(..) => Row::Fail,
             What::Release => Row::Release,
             What::Abandon => Row::Abandon,
+            What::Unused => Row::Unused,
             What::Doubt => Row::Doubt,
             What::Status => Row::Status,
             What::Forget { .. } => Row::Forget,
@@ -91,6 +93,7 @@ impl Ask {
             }
             What::Release => act(HolderCommand::Release),
             What::Abandon => act(HolderCommand::Abandon),
+            What::Unused => act(HolderCommand::Unused),
             What::Doubt => act(HolderCommand::Doubt),
             What::Status => None,
             What::Forget { force } => Some(Command::Forget { force }),
@@ -124,6 +127,8 @@ pub(super) fn records() -> Vec<Option<Plain>> {
         Some(bare.clone()),
         Some(rich.clone()),
         Some(Plain { expires: T + 1, keep_until: T + 1 + RETENTION, ..bare.clone() }),
+        // Retried after a failure.
+        Some(Plain { former: Some((GrantEnd::Failed, Some("worker-2"))), ..rich.clone() }),
         // Abandoned: lapsed, with the retention beginning at that time.
         Some(ended(&rich, Stage::InProgress, T + 20 * SEC, None, T + 20 * SEC)),
         // Left in doubt: in time, and after the lease had lapsed.
@@ -269,6 +274,7 @@ pub(super) fn asks() -> Vec<Ask> {
             What::FailFor("throttled", 3 * SEC),
             What::Release,
             What::Abandon,
+            What::Unused,
             What::Doubt,
         ];
         asks.extend(acts.map(|what| Ask { id, what }));

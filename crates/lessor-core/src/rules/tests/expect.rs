@@ -189,10 +189,17 @@ fn of_kept(record: &Plain, ask: &Ask, now: u64, words: &str) -> Expected {
             outcome(record, Plain { retry_after: Some(wait), ..failed(code, None) }, !live)
         }
         ("released", What::Release) => outcome(record, released(), !live),
-        ("lapses now", What::Abandon) => {
-            let version = record.version + 1;
-            while_live(record, Plain { version, expires: now, keep_until: now + RETENTION, ..record.clone() })
-        }
+        ("lapses now", What::Abandon) => abandoned(record, now),
+        ("released, or lapses now after a lapse", What::Unused) => match record.former {
+            _ if record.in_doubt => told(Told::Done { late: false, repeated: true }),
+            Some((GrantEnd::Lapsed, _)) => abandoned(record, now),
+            _ => outcome(record, released(), false),
+        },
+        ("released, or nothing to do after a lapse or in doubt", What::Unused) => match record.former {
+            Some((GrantEnd::Lapsed, _)) => told(Told::Done { late: false, repeated: true }),
+            _ if record.in_doubt => told(Told::Done { late: false, repeated: true }),
+            _ => outcome(record, released(), true),
+        },
         ("lapses now, in doubt", What::Doubt) if !record.in_doubt => {
             let next = Plain { expires: now, ..doubt(record, now) };
             while_live(record, next)
@@ -201,7 +208,7 @@ fn of_kept(record: &Plain, ask: &Ask, now: u64, words: &str) -> Expected {
         ("completed again, nothing written", What::Complete(..))
         | ("failed again, nothing written", What::Fail(..) | What::FailFor(..))
         | ("lapses now, in doubt" | "in doubt, once", What::Doubt)
-        | ("released again", What::Release)
+        | ("released again", What::Release | What::Unused)
         | ("nothing to do", What::Abandon) => {
             // P6: the answer is that of the first time.
             let late = record.done.is_some_and(|done| done >= record.expires);
@@ -283,6 +290,11 @@ fn told(told: Told) -> Expected {
 
 fn busy(record: &Plain, now: u64) -> Expected {
     told(Told::Refused(Error::Busy { ttl_left: Duration::from_micros(record.expires - now) }))
+}
+
+fn abandoned(record: &Plain, now: u64) -> Expected {
+    let version = record.version + 1;
+    while_live(record, Plain { version, expires: now, keep_until: now + RETENTION, ..record.clone() })
 }
 
 /// Returns the record with the mark. The retention begins anew.

@@ -36,6 +36,7 @@ fn p11_no_command_decision_or_answer_shows_a_secret() {
         act(HolderCommand::Fail(failure())),
         act(HolderCommand::Release),
         act(HolderCommand::Abandon),
+        act(HolderCommand::Unused),
         Command::Forget { force: true },
         Command::Resolve { resolution: Resolution::Completed(result(), None), force: false },
         Command::Resolve { resolution: Resolution::Failed(failure()), force: true },

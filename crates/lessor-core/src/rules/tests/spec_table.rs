@@ -19,8 +19,9 @@ const SPEC: &str = "
 /// The sentence below the table.
 const NOT_THE_RECORDS_ID: &str = "NotHolder";
 
-/// The answers that the table leaves open, and the row of a command that section 6 of the contract
-/// describes in words (failures of the class *unsure*). An operator has no lease id, so the two live columns are
+/// The answers that the table leaves open, and the rows of two commands: one that section 6 of the
+/// contract describes in words (failures of the class *unsure*), and one of the engine's own. An
+/// operator has no lease id, so the two live columns are
 /// the same for an operator.
 ///
 /// One more answer is in `expect`, according to section 1 of the contract (each grant has its own
@@ -29,6 +30,7 @@ const NOT_THE_RECORDS_ID: &str = "NotHolder";
 const BLANKS: &str = "
 | forget (operator) | | | Busy unless forced | | | | |
 | resolve (operator) | | | Busy unless forced; forced: to Completed, Failed or Released, and the holder is superseded | | | | |
+| unused (the holder is gone, the work has not begun) | NotFound | NotHolder | released, or lapses now after a lapse | own: released, or nothing to do after a lapse or in doubt | own: Finished | own: Finished | own: released again |
 | doubt (the holder cannot know) | NotFound | NotHolder | lapses now, in doubt | own: in doubt, once | own: Finished | own: Finished | own: Released |
 ";
 
@@ -41,6 +43,7 @@ pub(super) enum Row {
     Fail,
     Release,
     Abandon,
+    Unused,
     Doubt,
     Status,
     Forget,
@@ -58,6 +61,7 @@ impl Row {
             Self::Fail => "fail, cancel",
             Self::Release => "release (hand back, nothing done)",
             Self::Abandon => "abandon (the holder is gone)",
+            Self::Unused => "unused (the holder is gone, the work has not begun)",
             Self::Doubt => "doubt (the holder cannot know)",
             Self::Status => "status",
             Self::Forget => "forget (operator)",

@@ -270,6 +270,7 @@ fn act() -> impl Strategy<Value = HolderCommand> {
         2 => failure().prop_map(HolderCommand::Fail),
         1 => Just(HolderCommand::Release),
         1 => Just(HolderCommand::Abandon),
+        1 => Just(HolderCommand::Unused),
         1 => Just(HolderCommand::Doubt),
     ]
 }

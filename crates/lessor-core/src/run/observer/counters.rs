@@ -92,6 +92,9 @@ counters! {
     released, Released, "lessor_outcomes_total" {"outcome": "released"};
     /// Leases that were abandoned because they were dropped.
     abandoned, Abandoned, "lessor_outcomes_total" {"outcome": "abandoned"};
+    /// Leases of `once` that ended before their work began, and leases whose request was dropped
+    /// before its answer arrived.
+    unused, Unused, "lessor_outcomes_total" {"outcome": "unused"};
     /// Leases whose holder left the key in doubt.
     left_in_doubt, LeftInDoubt, "lessor_outcomes_total" {"outcome": "in_doubt"};
     /// Outcomes that were delivered after the lease had lapsed, and count.

@@ -84,6 +84,8 @@ pub(crate) enum Outcome {
     Failed,
     Released,
     Abandoned,
+    /// Ended by the engine before its work began.
+    Unused,
     InDoubt,
 }
 
@@ -127,6 +129,7 @@ impl Event<'_> {
             Self::Ended { outcome: Outcome::Failed, .. } => Counter::Failed,
             Self::Ended { outcome: Outcome::Released, .. } => Counter::Released,
             Self::Ended { outcome: Outcome::Abandoned, .. } => Counter::Abandoned,
+            Self::Ended { outcome: Outcome::Unused, .. } => Counter::Unused,
             Self::Ended { outcome: Outcome::InDoubt, .. } => Counter::LeftInDoubt,
             Self::Renewed { .. } => Counter::Renewals,
             Self::NotRenewed { .. } => Counter::FailedRenewals,
@@ -206,6 +209,7 @@ impl Outcome {
             Self::Failed => "failed",
             Self::Released => "released",
             Self::Abandoned => "abandoned",
+            Self::Unused => "unused",
             Self::InDoubt => "in_doubt",
         }
     }

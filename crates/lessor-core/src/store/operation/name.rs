@@ -26,7 +26,7 @@ fn name_of(act: &HolderCommand) -> &'static str {
         HolderCommand::Complete(..) => "complete",
         HolderCommand::Fail(_) => "fail",
         HolderCommand::Release => "release",
-        HolderCommand::Abandon => "abandon",
+        HolderCommand::Abandon | HolderCommand::Unused => "abandon",
         HolderCommand::Doubt => "doubt",
     }
 }
