@@ -6,6 +6,7 @@ pub(crate) mod engine;
 pub(crate) mod explain;
 pub(crate) mod lease;
 pub(crate) mod list;
+pub(crate) mod namespace;
 pub(crate) mod once;
 pub(crate) mod resolve;
 mod terms;

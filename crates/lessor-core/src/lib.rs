@@ -66,6 +66,7 @@ pub use api::explain::{Explanation, WaitsFor};
 pub use api::lease::Lease;
 pub use api::lease::handle::LeaseHandle;
 pub use api::list::{ListRequest, Listing};
+pub use api::namespace::OpenNamespace;
 pub use api::once::{
     Bytes, Codec, DetachedTask, ERRORED, FailureClass, Json, Message, Once, OnceError, Outcome, PANICKED,
     RESULT_REFUSED, Reconciled, Retrying, Versioned,
@@ -78,17 +79,22 @@ pub use data::error_kind::ErrorKind;
 pub use data::failure::Failure;
 pub use data::fingerprint::Fingerprint;
 pub use data::history::{EndedBy, HistoryEntry, HistoryKind};
-pub use data::key::{Key, KeyError, MAX_KEY_CHARS};
+pub use data::key::{Key, MAX_STORED_KEY_CHARS};
 pub use data::key_part::{KeyPart, PartWriter};
+pub use data::key_text::{KeyError, MAX_KEY_CHARS};
 pub use data::lease_id::{LeaseId, LeaseIdError};
+pub use data::month::Month;
+pub use data::namespace::MAX_NAMESPACE_CHARS;
 pub use data::out_of_range::OutOfRange;
 pub use data::payload::Payload;
 pub use data::record::{GrantEnd, PreviousGrant, Record, RecordHeader, Stage};
 pub use data::state::State;
 pub use data::time::{Clock, SystemClock, Timestamp};
 pub use data::token::{Token, Version};
+pub use data::usage::Usage;
 pub use data::view::View;
 pub use rules::Ack;
+pub use rules::quota::Quota;
 pub use rules::settings::{Backoff, KeysInLogs, Limits, OnFailed, OnLapsed, Schedule, Settings};
 pub use run::observer::counters::Stats;
 pub use store::cas::Cas;

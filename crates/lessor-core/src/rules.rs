@@ -15,6 +15,7 @@
 mod command;
 mod history;
 pub(crate) mod keep;
+pub(crate) mod quota;
 pub(crate) mod settings;
 mod transition;
 
@@ -32,7 +33,7 @@ use crate::data::write::Window;
 use crate::rules::settings::OnLapsed;
 
 pub use command::{
-    Ack, Acquire, AcquireOptions, Answer, Command, Decision, HolderCommand, Resolution, Write,
+    Ack, Acquire, AcquireOptions, Answer, Charge, Command, Decision, HolderCommand, Resolution, Write,
 };
 pub use keep::Keep;
 pub(crate) use transition::Transition;
@@ -57,6 +58,7 @@ pub(crate) fn evaluate<'a>(
     match (command, evaluation.kept()) {
         (Command::Acquire(request), _) => evaluation.acquire(request),
         (Command::Holder(lease_id, act), _) => evaluation.act(lease_id, act),
+        (Command::Charge(charge), _) => quota::charge(record, charge, evaluation.now, floor),
         (Command::Resolve { .. }, None) => Transition::Refuse(Error::NotFound),
         (Command::Forget { .. }, None) => Transition::Answer(Answer::Forgotten(false)),
         (Command::Forget { force }, Some(kept)) => evaluation.forget(kept, *force),
@@ -235,11 +237,18 @@ impl<'a> Evaluation<'a> {
         not_before: Timestamp,
         not_after: Option<Timestamp>,
     ) -> Transition<'c> {
+        if self.now >= request.charged_until {
+            return Transition::Answer(Answer::Uncharged);
+        }
         let token = Token::after(self.record.map(Record::token).or(self.floor), self.now);
         let (Some(token), Some(expires_at)) = (token, self.now.checked_add(request.ttl)) else {
             return Transition::Refuse(Error::ClockOutOfRange);
         };
         let not_before = (not_before > Timestamp::EPOCH).then_some(not_before);
+        let not_after = match request.charged_until {
+            Timestamp::MAX => not_after,
+            until => Some(not_after.map_or(until, |at| at.min(until))),
+        };
         let window = Window { not_before, not_after };
         let keep_until = self.keep.until(expires_at);
         let grant = Grant { request, token, expires_at, keep_until, now: self.now, window };

@@ -58,7 +58,7 @@ impl Problem {
         key: &Key,
         error: &DecodeError,
     ) -> Self {
-        let place = format!("key {:?} in {}/{file}, byte {offset}", key.as_str(), vfs.describe());
+        let place = format!("key {key:?} in {}/{file}, byte {offset}", vfs.describe());
         Self::Incompatible { reason: format!("{place} ({error})") }
     }
 }

@@ -330,7 +330,7 @@ fn p6_no_reply_reaches_another_call_when_calls_are_dropped_and_connections_cut()
                                 let key = format!("{number}/{round}");
                                 let answer = engine.acquire(&key).send().await;
                                 answer.map(|answer| match answer {
-                                    Acquisition::Acquired(lease) => assert_eq!(lease.key().as_str(), key),
+                                    Acquisition::Acquired(lease) => assert_eq!(lease.key(), key),
                                     other => panic!("{key}: {other:?}"),
                                 })
                             }

@@ -97,7 +97,7 @@ impl Actor {
     }
 
     fn act(&self, key: &str, id: &LeaseId, op: &Op, by_id: bool) -> Result<Answer, Error> {
-        let own = self.leases.iter().find(|lease| lease.lease_id() == id && lease.key().as_str() == key);
+        let own = self.leases.iter().find(|lease| lease.lease_id() == id && lease.key() == key);
         match own.filter(|_| !by_id) {
             Some(lease) => act(&lease.handle(), op),
             None => act(&self.engine.lease_handle(key, *id)?, op),

@@ -13,6 +13,7 @@ pub mod granting;
 pub mod growing;
 pub mod keys;
 pub mod lapsing;
+pub mod namespaces;
 pub mod operating;
 pub mod outcomes;
 pub mod purging;
@@ -179,6 +180,12 @@ macro_rules! __promises {
                 a_record_is_absent_after_its_retention,
                 a_backoff_delays_the_next_attempt,
                 a_failure_with_a_wait_is_retried_by_every_caller_after_it,
+            }
+            namespaces {
+                keys_of_different_namespaces_never_meet,
+                the_longest_keys_of_namespaces_can_be_stored,
+                a_quota_is_never_exceeded_and_used_up_completely,
+                unused_units_are_given_back_by_close_and_lost_by_a_crash,
             }
             waiting {
                 a_waiter_is_woken_when_the_work_is_done,

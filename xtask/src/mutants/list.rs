@@ -59,17 +59,17 @@ const TABLE: Test = core("rules::tests::table::the_rules_agree_with_the_contract
 pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "key-of-257-characters-is-accepted",
-        file: "crates/lessor-core/src/data/key.rs",
+        file: "crates/lessor-core/src/data/key_text.rs",
         find: "if chars > MAX_KEY_CHARS {",
         replace: "if chars > MAX_KEY_CHARS + 1 {",
-        test: core("key::tests::p12_only_1_to_256_characters_without_controls_are_a_key"),
+        test: core("key_text::tests::p12_only_1_to_256_characters_without_controls_are_a_key"),
     },
     Mutant {
         name: "delete-character-is-accepted-in-a-key",
-        file: "crates/lessor-core/src/data/key.rs",
+        file: "crates/lessor-core/src/data/key_text.rs",
         find: "low.wrapping_add(all(1))",
         replace: "low.wrapping_add(all(0))",
-        test: core("key::tests::p12_only_1_to_256_characters_without_controls_are_a_key"),
+        test: core("key_text::tests::p12_only_1_to_256_characters_without_controls_are_a_key"),
     },
     Mutant {
         name: "ttl-over-the-maximum-is-accepted",

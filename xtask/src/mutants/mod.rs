@@ -10,6 +10,7 @@ mod fence;
 mod file;
 mod list;
 mod macros;
+mod namespaces;
 mod observe;
 mod once;
 mod records;
@@ -31,6 +32,7 @@ use fence::FENCE;
 use file::FILE;
 use list::{MUTANTS, Mutant, Test};
 use macros::MACROS;
+use namespaces::NAMESPACES;
 use observe::OBSERVE;
 use once::ONCE;
 use records::RECORDS;
@@ -40,7 +42,7 @@ use values::VALUES;
 
 /// All faults, by their subject.
 const ALL: &[&[Mutant]] =
-    &[MUTANTS, VALUES, RECORDS, ONCE, OBSERVE, FILE, REDIS, FACADE, FENCE, MACROS, CRASH];
+    &[MUTANTS, VALUES, RECORDS, ONCE, OBSERVE, NAMESPACES, FILE, REDIS, FACADE, FENCE, MACROS, CRASH];
 
 /// The faults that CI plants, which are only a part. `cargo xtask mutants` plants all.
 const IN_CI: &str = include_str!("ci.txt");

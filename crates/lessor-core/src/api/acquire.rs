@@ -21,7 +21,9 @@ use crate::data::time::Timestamp;
 use crate::data::view::View;
 use crate::rules::settings::{OnFailed, OnLapsed};
 use crate::rules::{Answer, KeyStatus, answer_to_acquire};
+use crate::run::charged::Charged;
 use crate::run::context::{Answered, Handle, Work};
+use crate::run::namespace::Namespace;
 use crate::run::observer::event::{Event, EventKey};
 use crate::run::tasks::abandon;
 use crate::run::wait::{NextStep, Reading};
@@ -177,6 +179,8 @@ impl<'a> AcquireRequest<'a> {
     ///   argument. Nothing was sent.
     /// - [`Error::FingerprintMismatch`] if the key's record has another fingerprint.
     /// - [`Error::LeaseIdReused`] if the grant under the chosen lease id has ended.
+    /// - [`Error::QuotaExceeded`] if the key could be granted, and the quota of the namespace for this
+    ///   month is used up.
     /// - [`Error::ShutDown`] after the engine was closed.
     /// - [`Error::Store`] if the store failed. If the [kind](Error::kind) is
     ///   [`Indeterminate`](crate::ErrorKind::Indeterminate), the lease may have been granted. The
@@ -187,9 +191,40 @@ impl<'a> AcquireRequest<'a> {
         if let Err(error) = self.check() {
             return Pending::ready(Err(error));
         }
-        let Self { shared, key: text, .. } = self;
+        match &self.shared.namespace {
+            None => self.execute(self.key, Timestamp::MAX),
+            Some(namespace) => self.send_in(namespace),
+        }
+    }
+
+    /// Sends the request in a namespace.
+    #[inline(never)]
+    fn send_in(&self, namespace: &Arc<Namespace>) -> Pending<Result<Acquisition, Error>> {
+        let text = namespace.space.text(self.key);
+        match namespace.quota {
+            None => self.execute(&text, Timestamp::MAX),
+            Some(quota) => {
+                let (engine, terms) = (Arc::clone(self.shared), self.terms.clone());
+                // With a lease id of the caller's, an earlier request may have been granted and charged.
+                let unit = if terms.has_lease_id() { None } else { namespace.space.units.take() };
+                let request = move |text: &str, charged_until| {
+                    AcquireRequest::with_terms(&engine, text, terms.clone()).execute(text, charged_until)
+                };
+                let is_grant = |answer: &_| matches!(answer, Acquisition::Acquired(_));
+                let (engine, namespace) = (Arc::clone(self.shared), Arc::clone(namespace));
+                Charged { engine, namespace, quota, request, text, is_grant, unit }.send()
+            }
+        }
+    }
+
+    /// Sends the request for the key that the store keeps under `text`. A grant is made only before
+    /// `charged_until`.
+    #[inline]
+    fn execute(&self, text: &str, charged_until: Timestamp) -> Pending<Result<Acquisition, Error>> {
+        let shared = self.shared;
         let chosen = self.terms.has_lease_id();
         let acquire = &mut self.terms.acquire();
+        acquire.charged_until = charged_until;
         let finish = Finish { ttl: acquire.ttl, chosen };
         let (mut answer, mut stands, mut granted, mut written, mut key) = (None, None, None, None, None);
         let mut sink = |report: Report<'_>| match report {
@@ -202,7 +237,7 @@ impl<'a> AcquireRequest<'a> {
             report => answer = finish.rare(report, &mut granted),
         };
         let keep = shared.keep;
-        let mut operation = Operation::acquire(&***shared, keep, text, &mut key, acquire, chosen, &mut sink);
+        let mut operation = Operation::acquire(&**shared, keep, text, &mut key, acquire, chosen, &mut sink);
         match shared.store.execute(&mut operation) {
             Execution::Done(_) => match granted {
                 Some(granted) => {
@@ -431,6 +466,8 @@ fn observe(shared: &Handle, key: EventKey<'_>, answer: &Result<Acquisition, Erro
             let in_doubt = matches!(answer, Ok(Acquisition::InDoubt(_)));
             Event::Answered { key, answer: view.state(), in_doubt }
         }
+        // Sent again with a charge.
+        Err(Error::QuotaExceeded(_)) => return,
         Err(error) => Event::NotAcquired { key, error },
     };
     shared.record(&event);
@@ -443,6 +480,7 @@ fn acquisition(answer: Answer) -> Result<Acquisition, Error> {
         Answer::Completed(view) => Ok(Acquisition::Completed(*view)),
         Answer::Failed(view) => Ok(Acquisition::Failed(*view)),
         Answer::InDoubt(view) => Ok(Acquisition::InDoubt(*view)),
+        Answer::Uncharged => Err(Error::uncharged()),
         _ => Err(Error::unexpected()),
     }
 }

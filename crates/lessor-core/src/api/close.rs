@@ -12,7 +12,8 @@ use futures_lite::future;
 
 use crate::api::engine::Engine;
 use crate::data::error::Error;
-use crate::run::context::Shared;
+use crate::run::charged::give_back;
+use crate::run::context::Handle;
 use crate::store::closing::{CloseStep, CloseWatch, Closed, Closing, Report};
 use crate::sync::pending::Pending;
 
@@ -23,6 +24,7 @@ impl Engine {
     ///   until the store is closed.
     /// - Dropped leases are abandoned at the store. Otherwise they would lapse only at the end of
     ///   their ttl.
+    /// - Units of [quotas](crate::Quota) that were charged and not used are given back.
     /// - The store completes the operations in progress, does its housekeeping, and releases its
     ///   resources. The folder of a file store can be opened again as soon as the result has
     ///   [`Closed::released`].
@@ -51,12 +53,12 @@ impl Engine {
     pub fn close(&self, within: Duration) -> Close {
         self.shared.closed.store(true, Ordering::SeqCst);
         let report = Report::default();
-        let pending = Pending::later(close(Arc::clone(&self.shared), within, report.clone()));
+        let pending = Pending::later(close(Arc::clone(self.handle()), within, report.clone()));
         Close { pending, report }
     }
 }
 
-async fn close(shared: Arc<Shared>, within: Duration, report: Report) -> Result<Closed, Error> {
+async fn close(shared: Arc<Handle>, within: Duration, report: Report) -> Result<Closed, Error> {
     let now = shared.clock.now();
     let until = now.saturating_add(within);
     // A quarter of the time is reserved for the store. A lease that is not abandoned only lapses
@@ -70,6 +72,7 @@ async fn close(shared: Arc<Shared>, within: Duration, report: Report) -> Result<
     };
     let drained = async {
         shared.abandoned.drain().await;
+        give_back(&shared).await;
         true
     };
     let timed_out = async {

@@ -21,11 +21,12 @@ use crate::data::store_error::StoreError;
 use crate::data::time::Timestamp;
 use crate::data::view::View;
 use crate::rules::settings::Settings;
-use crate::rules::{Ack, Answer, Command, Keep};
+use crate::rules::{Ack, Answer, Command};
 use crate::run::abandoned::AbandonQueue;
 use crate::run::background::Background;
 use crate::run::clock::EngineClock;
 use crate::run::context::{Handle, Handles, Shared};
+use crate::run::namespace::Namespaces;
 use crate::run::observer::Observer;
 use crate::run::observer::counters::Stats;
 use crate::run::observer::event::{Action, Event};
@@ -72,7 +73,7 @@ use crate::sync::pending::Pending;
 #[derive(Clone)]
 pub struct Engine {
     pub(crate) shared: Arc<Shared>,
-    handles: Handles,
+    pub(super) handles: Handles,
 }
 
 /// The minimum time for which [`Engine::wait_for`] waits for its first reading.
@@ -101,14 +102,12 @@ impl Engine {
         let background = Background::start(&clock)?;
         let lease_ids = LeaseIds::new()?;
         let observer = Arc::new(Observer::new(settings.keys_in_logs));
-        let watches = Watches::new(&store, &clock, &background, &settings, &observer);
+        let watches = Watches::new(&store, &clock, &background, &settings.schedule, &observer);
         let closed = AtomicBool::new(false);
         let abandoned = AbandonQueue::default();
-        let keep = Keep::new(settings.limits.retention, settings.limits.max_history);
         let shared = Arc::new(Shared {
             store,
-            settings,
-            keep,
+            schedule: settings.schedule.clone(),
             lease_ids,
             clock,
             watches,
@@ -116,10 +115,11 @@ impl Engine {
             abandoned,
             closed,
             observer,
+            namespaces: Namespaces::default(),
         });
         tasks::start(&shared);
         shared.store.subscribe(ChangeNotifier::new(&shared));
-        let handles = Handles::new(&shared);
+        let handles = Handles::new(&shared, settings);
         Ok(Self { shared, handles })
     }
 
@@ -129,7 +129,7 @@ impl Engine {
         AcquireRequest::new(self.handle(), key.as_ref())
     }
 
-    fn handle(&self) -> &Arc<Handle> {
+    pub(super) fn handle(&self) -> &Arc<Handle> {
         self.handles.get()
     }
 
@@ -151,7 +151,8 @@ impl Engine {
         key: &(impl AsRef<str> + ?Sized),
         lease_id: LeaseId,
     ) -> Result<LeaseHandle, Error> {
-        Ok(LeaseHandle::by_id(Arc::clone(self.handle()), Key::new(key.as_ref())?, lease_id))
+        let engine = self.handle();
+        Ok(LeaseHandle::by_id(Arc::clone(engine), engine.key(key.as_ref())?, lease_id))
     }
 
     /// Returns the state of the key, or `None` if it has no record.
@@ -160,7 +161,7 @@ impl Engine {
     ///
     /// [`Error::Key`] if `key` is not a valid key, or an error of the store.
     pub fn status(&self, key: &(impl AsRef<str> + ?Sized)) -> Pending<Result<Option<View>, Error>> {
-        let key = match Key::new(key.as_ref()) {
+        let key = match self.handle().key(key.as_ref()) {
             Ok(key) => key,
             Err(error) => return Pending::ready(Err(error.into())),
         };
@@ -197,7 +198,7 @@ impl Engine {
         key: &(impl AsRef<str> + ?Sized),
         timeout: Duration,
     ) -> Pending<Result<Option<View>, Error>> {
-        let key = match Key::new(key.as_ref()) {
+        let key = match self.handle().key(key.as_ref()) {
             Ok(key) => key,
             Err(error) => return Pending::ready(Err(error.into())),
         };
@@ -268,7 +269,7 @@ impl Engine {
     }
 
     fn forget_as(&self, key: &str, force: bool) -> Pending<Result<bool, Error>> {
-        match Key::new(key) {
+        match self.handle().key(key) {
             Ok(key) => {
                 let (engine, of) = (Arc::clone(self.handle()), key.clone());
                 self.handle().execute(key, Command::Forget { force }, move |outcome| match outcome? {
@@ -362,8 +363,14 @@ impl Engine {
     /// ```
     #[must_use]
     pub fn stats(&self) -> Stats {
+        if self.handle().namespace.is_some() {
+            return Stats::sum(self.handles.counters());
+        }
         let background = std::iter::once(&self.shared.observer.counters);
-        let mut stats = Stats::sum(background.chain(self.handles.counters()));
+        let namespaces = self.shared.namespaces.all();
+        let of_namespaces =
+            namespaces.iter().flat_map(|space| space.counters.iter().map(|counters| &**counters));
+        let mut stats = Stats::sum(background.chain(self.handles.counters()).chain(of_namespaces));
         stats.watched_leases = self.shared.watches.holders.count() as u64;
         stats
     }
@@ -377,7 +384,7 @@ impl Engine {
     /// Returns the limits and defaults of the engine.
     #[must_use]
     pub fn settings(&self) -> &Settings {
-        &self.shared.settings
+        &self.handle().settings
     }
 }
 

@@ -20,7 +20,7 @@ use crate::data::record::PreviousGrant;
 use crate::data::token::Token;
 use crate::data::value::from_json;
 use crate::rules::Ack;
-use crate::run::context::{Handle, Shared, Work};
+use crate::run::context::{Handle, Work};
 use crate::sync::pending::Pending;
 use grant::Grant;
 use handle::LeaseHandle;
@@ -104,9 +104,9 @@ impl Lease {
         self.handle.clone()
     }
 
-    /// Returns the key.
+    /// Returns the key, as it was given to the engine.
     #[must_use]
-    pub fn key(&self) -> &Key {
+    pub fn key(&self) -> &str {
         self.handle.key()
     }
 
@@ -389,12 +389,16 @@ impl Lease {
         self.handle.fail_by(failure)
     }
 
+    pub(super) fn stored_key(&self) -> &Key {
+        &self.grant().key
+    }
+
     /// Ends the lease unless it has an outcome, as if it were dropped.
     pub(super) fn give_up(&self, work: Work) {
         self.grant().on_drop(work);
     }
 
-    pub(super) fn engine(&self) -> &Shared {
+    pub(super) fn engine(&self) -> &Handle {
         &self.grant().shared
     }
 
@@ -417,7 +421,7 @@ impl Drop for Lease {
 impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lease")
-            .field("key", self.key())
+            .field("key", self.stored_key())
             .field("lease_id", self.lease_id())
             .field("token", &self.token().as_u64())
             .field("attempt", &self.attempt())

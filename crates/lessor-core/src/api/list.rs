@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::data::error::Error;
 use crate::data::key::Key;
+use crate::data::namespace::AFTER_NAMESPACES;
 use crate::data::state::State;
 use crate::data::view::View;
 use crate::run::context::Handle;
@@ -125,16 +126,25 @@ impl<'a> ListRequest<'a> {
             let reason = format!("{limit} is not between 1 and {MAX_PAGE}");
             return Pending::ready(Err(Error::invalid("limit", reason)));
         }
+        let (prefix, after) = match &engine.namespace {
+            None => (prefix.to_owned(), after.max(Some(Key::cursor(AFTER_NAMESPACES)))),
+            Some(namespace) => {
+                let text = |name: &str| namespace.space.text(name);
+                (text(prefix), after.map(|after| Key::cursor(&text(after.name()))))
+            }
+        };
         if states == 0 {
-            let page = engine.store.scan(Scan { prefix: prefix.to_owned(), after, limit });
+            let page = engine.store.scan(Scan { prefix, after, limit });
             return page.map(|page| {
                 let page = page?;
-                let view = |(key, record)| View::of(&record, page.now).map(|view| (key, view));
-                Ok(Listing { entries: page.entries.into_iter().filter_map(view).collect(), next: page.next })
+                let view = |(key, record)| View::of(&record, page.now).map(|view| (named(&key), view));
+                Ok(Listing {
+                    entries: page.entries.into_iter().filter_map(view).collect(),
+                    next: page.next.as_ref().map(named),
+                })
             });
         }
-        let (engine, prefix) = (Arc::clone(engine), prefix.to_owned());
-        Pending::later(by_state(engine, prefix, states, after, limit))
+        Pending::later(by_state(Arc::clone(engine), prefix, states, after, limit))
     }
 }
 
@@ -155,7 +165,7 @@ async fn by_state(
         for (key, record) in page.entries {
             let Some(view) = View::of(&record, page.now) else { continue };
             if states & bit(view.state()) != 0 {
-                entries.push((key, view));
+                entries.push((named(&key), view));
                 if entries.len() == limit {
                     // There may be more, at the latest after this key.
                     let next = entries.last().map(|(key, _)| key.clone());
@@ -165,9 +175,14 @@ async fn by_state(
         }
         after = page.next;
         if is_last || read >= MAX_READ {
-            return Ok(Listing { entries, next: after });
+            return Ok(Listing { entries, next: after.as_ref().map(named) });
         }
     }
+}
+
+/// Returns the key as callers give it to the engine, without its namespace.
+fn named(key: &Key) -> Key {
+    if key.namespace().is_some() { Key::checked(key.name()) } else { key.clone() }
 }
 
 fn bit(state: State) -> u8 {

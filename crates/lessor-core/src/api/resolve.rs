@@ -6,7 +6,6 @@ use serde::Serialize;
 
 use crate::api::lease::handle::canceled;
 use crate::data::error::Error;
-use crate::data::key::Key;
 use crate::data::state::State;
 use crate::data::value::json_payload;
 use crate::rules::settings::failure;
@@ -98,7 +97,7 @@ impl<'a> Resolve<'a> {
 
     fn to(self, action: Action, resolution: Result<Resolution, Error>) -> Pending<Result<Ack, Error>> {
         let Self { engine, force, .. } = self;
-        match Key::new(self.key).map_err(Error::from).and_then(|key| Ok((key, resolution?))) {
+        match engine.key(self.key).map_err(Error::from).and_then(|key| Ok((key, resolution?))) {
             Err(error) => Pending::ready(Err(error)),
             Ok((key, resolution)) => {
                 let (reporter, of) = (Arc::clone(engine), key.clone());

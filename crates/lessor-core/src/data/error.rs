@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use crate::data::cause::Cause;
 use crate::data::error_kind::ErrorKind;
-use crate::data::key::KeyError;
+use crate::data::key_text::KeyError;
 use crate::data::lease_id::LeaseIdError;
+use crate::data::month::Month;
 use crate::data::state::State;
 use crate::data::store_error::StoreError;
+use crate::data::time::Timestamp;
 use crate::data::token::Token;
+use crate::data::usage::Usage;
 
 /// The reason for which an operation was refused or failed.
 ///
@@ -88,6 +91,13 @@ pub enum Error {
     /// The key's record was created for another request.
     #[error("the key was used for a different request; use one key per request")]
     FingerprintMismatch,
+    /// The namespace has used all grants of its [quota](crate::Quota) for this month. Keys with an
+    /// outcome and keys in progress still answer.
+    #[error(
+        "the namespace has used {} of its {} grants of {}; wait for the next month, or raise the quota",
+        .0.used(), .0.limit().unwrap_or(u64::MAX), .0.month()
+    )]
+    QuotaExceeded(Box<Usage>),
     /// The grant under this lease id has ended, and an id is never granted twice.
     #[error("the grant under this lease id has ended; acquire with a new lease id")]
     LeaseIdReused,
@@ -116,6 +126,13 @@ impl Error {
         StoreError::incompatible("the store returned the answer to another operation").into()
     }
 
+    /// Returns the answer to an acquire that may be granted and is not charged. It is replaced
+    /// before a caller receives it.
+    #[cold]
+    pub(crate) fn uncharged() -> Self {
+        Self::QuotaExceeded(Box::new(Usage::new(Month::of(Timestamp::EPOCH), 0, Some(0))))
+    }
+
     /// Returns the kind of the error.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
@@ -132,6 +149,7 @@ impl Error {
             Self::Finished { .. } => ErrorKind::Finished,
             Self::Busy { .. } => ErrorKind::Busy,
             Self::FingerprintMismatch => ErrorKind::Mismatch,
+            Self::QuotaExceeded(_) => ErrorKind::QuotaExceeded,
             Self::Randomness(_) | Self::Thread(_) => ErrorKind::Unavailable,
             Self::ShutDown => ErrorKind::ShutDown,
             Self::Store(error) => error.kind(),

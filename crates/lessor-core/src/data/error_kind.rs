@@ -16,6 +16,8 @@ pub enum ErrorKind {
     Busy,
     /// The key was used for a different request.
     Mismatch,
+    /// The namespace's quota for this month is used up. Nothing was changed.
+    QuotaExceeded,
     /// Nothing was changed. Try again later.
     Unavailable,
     /// Nothing was changed, and the call fails until the configuration is corrected. Do not retry.

@@ -10,8 +10,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// The maximum length of a key, in characters.
-pub const MAX_KEY_CHARS: usize = 256;
+use crate::data::key_text::{KeyError, MAX_KEY_CHARS, check};
+use crate::data::namespace::{MAX_NAMESPACE_CHARS, check_stored, split};
+
+/// The maximum length of the text under which a store keeps a key, in characters. The name of a
+/// namespace and two marks may stand before the key.
+pub const MAX_STORED_KEY_CHARS: usize = MAX_KEY_CHARS + MAX_NAMESPACE_CHARS + 2;
 
 /// The name of a piece of work: 1 to 256 characters, without control characters, and not only
 /// whitespace.
@@ -55,34 +59,6 @@ impl Text {
     }
 }
 
-/// The reason that a text is not a valid key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum KeyError {
-    /// The text is empty.
-    #[error("key is empty; name the piece of work, for instance \"invoice:42\"")]
-    Empty,
-    /// The text contains only whitespace.
-    #[error("key contains only whitespace; name the piece of work, for instance \"invoice:42\"")]
-    Blank,
-    /// The text has more than 256 characters.
-    #[error("key has {chars} characters; at most 256 are allowed; use a hash as the key")]
-    #[non_exhaustive]
-    TooLong {
-        /// The number of characters.
-        chars: usize,
-    },
-    /// The text contains a control character, such as a line break.
-    #[error("key has the control character {found:?} at byte {at}; remove or encode it")]
-    #[non_exhaustive]
-    Control {
-        /// The character.
-        found: char,
-        /// The byte offset of the character.
-        at: usize,
-    },
-}
-
 impl Key {
     /// Returns a copy of `text` as a key.
     ///
@@ -94,9 +70,25 @@ impl Key {
         Ok(Self(Text::new(text)))
     }
 
+    /// Returns the key that a store has kept under `text`, which is the [`as_str`](Self::as_str) of
+    /// a key. Unlike [`new`](Self::new), accepts the keys of namespaces.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`] if `text` is not the text of any key.
+    pub fn from_stored(text: &str) -> Result<Self, KeyError> {
+        check_stored(text)?;
+        Ok(Self(Text::new(text)))
+    }
+
     /// Returns a copy of `text`, which has been checked.
     pub(crate) fn checked(text: &str) -> Self {
-        debug_assert!(Self::check(text).is_ok(), "an unchecked key");
+        debug_assert!(check_stored(text).is_ok(), "an unchecked key");
+        Self(Text::new(text))
+    }
+
+    /// Returns a text between keys, as the cursor of a scan.
+    pub(crate) fn cursor(text: &str) -> Self {
         Self(Text::new(text))
     }
 
@@ -107,34 +99,25 @@ impl Key {
     /// [`KeyError`] if it is not.
     #[inline]
     pub fn check(text: &str) -> Result<(), KeyError> {
-        let bytes = text.as_bytes();
-        // Most keys are short printable ASCII, which is detected without decoding.
-        if bytes.first().is_some_and(|first| *first != b' ')
-            && bytes.len() <= MAX_KEY_CHARS
-            && is_printable_ascii(bytes)
-        {
-            return Ok(());
-        }
-        Self::check_slowly(text)
+        check(text)
     }
 
-    #[cold]
-    fn check_slowly(text: &str) -> Result<(), KeyError> {
-        if text.is_empty() {
-            return Err(KeyError::Empty);
-        }
-        let chars = text.chars().count();
-        if chars > MAX_KEY_CHARS {
-            return Err(KeyError::TooLong { chars });
-        }
-        match text.char_indices().find(|(_, found)| found.is_control()) {
-            Some((at, found)) => Err(KeyError::Control { found, at }),
-            None if text.trim().is_empty() => Err(KeyError::Blank),
-            None => Ok(()),
-        }
+    /// Returns the name of the piece of work: the text of the key, without its namespace.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        split(self.as_str()).1
     }
 
-    /// Returns the text of the key.
+    /// Returns the namespace of the key. A key that [`new`](Self::new) has created has none: it
+    /// belongs to the namespace of the engine that it is given to.
+    #[must_use]
+    pub fn namespace(&self) -> Option<&str> {
+        split(self.as_str()).0
+    }
+
+    /// Returns the text under which stores keep the key. It begins with a control character if the
+    /// key has a namespace, and has at most [`MAX_STORED_KEY_CHARS`] characters. See
+    /// [`from_stored`](Self::from_stored).
     #[must_use]
     pub fn as_str(&self) -> &str {
         match &self.0 {
@@ -144,7 +127,7 @@ impl Key {
         }
     }
 
-    /// Returns the key's bytes.
+    /// Returns the bytes of [`as_str`](Self::as_str).
     #[inline]
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
@@ -183,31 +166,6 @@ impl Hash for Key {
         state.write(self.as_bytes());
         state.write_u8(0xff);
     }
-}
-
-/// Returns whether all bytes are from 0x20 to 0x7e. Eight bytes are compared at a time.
-#[inline]
-fn is_printable_ascii(bytes: &[u8]) -> bool {
-    let (words, _) = bytes.as_chunks::<8>();
-    let found = words.iter().fold(0, |found, word| found | outside(u64::from_le_bytes(*word)));
-    // The last word overlaps the one before. A shorter text is padded.
-    let last = match bytes.last_chunk::<8>() {
-        Some(last) => u64::from_le_bytes(*last),
-        None => bytes.iter().fold(u64::from_le_bytes([b' '; 8]), |last, byte| last << 8 | u64::from(*byte)),
-    };
-    found | outside(last) == 0
-}
-
-/// Returns a word that is not 0 if one of the eight bytes is below 0x20 or above 0x7e.
-#[inline]
-const fn outside(word: u64) -> u64 {
-    const fn all(byte: u8) -> u64 {
-        u64::from_le_bytes([byte; 8])
-    }
-    // Bytes above 0x7f have the top bit set. For the others, the top bit of the sums shows whether
-    // they are in the range.
-    let low = word & all(0x7f);
-    (word | low.wrapping_add(all(1)) | !(low.wrapping_add(all(0x60)))) & all(0x80)
 }
 
 impl FromStr for Key {
@@ -264,7 +222,10 @@ impl fmt::Display for Key {
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self.as_str(), f)
+        match split(self) {
+            (None, key) => fmt::Debug::fmt(key, f),
+            (Some(namespace), key) => write!(f, "{key:?} of namespace {namespace:?}"),
+        }
     }
 }
 
@@ -273,37 +234,6 @@ mod tests {
     use std::hash::BuildHasher;
 
     use super::*;
-
-    #[test]
-    fn p12_only_1_to_256_characters_without_controls_are_a_key() {
-        assert_eq!(Key::new(""), Err(KeyError::Empty));
-        assert_eq!(Key::new(&"é".repeat(257)), Err(KeyError::TooLong { chars: 257 }));
-        assert_eq!(Key::new("a\nb"), Err(KeyError::Control { found: '\n', at: 1 }));
-        assert_eq!(Key::new("é\u{85}"), Err(KeyError::Control { found: '\u{85}', at: 2 }));
-        assert_eq!(Key::new("\u{7f}"), Err(KeyError::Control { found: '\u{7f}', at: 0 }));
-        for blank in [" ", "   ", "\u{a0}\u{2003}"] {
-            assert_eq!(Key::new(blank), Err(KeyError::Blank));
-        }
-        for good in ["a", " a", "{user}:1 2", "ключ", "🦀", &"é".repeat(256), &"x".repeat(256)] {
-            assert_eq!(Key::new(good).unwrap().as_str(), good);
-        }
-    }
-
-    /// Each byte is checked at each position.
-    #[test]
-    fn p12_a_control_character_is_found_at_any_place() {
-        for length in 1..40_usize {
-            for at in 0..length {
-                for byte in 0..=0x7f_u8 {
-                    let mut text = vec![b'k'; length];
-                    text[at] = byte;
-                    let text = String::from_utf8(text).unwrap();
-                    let expected = !byte.is_ascii_control() && !text.trim().is_empty();
-                    assert_eq!(Key::check(&text).is_ok(), expected, "{text:?}");
-                }
-            }
-        }
-    }
 
     /// Keys of up to 30 bytes are stored inline, and longer ones are not.
     #[test]

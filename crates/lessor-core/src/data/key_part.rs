@@ -7,7 +7,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::data::hash::{hex, sha256};
-use crate::data::key::{Key, MAX_KEY_CHARS};
+use crate::data::key::Key;
+use crate::data::key_text::MAX_KEY_CHARS;
 
 /// The number of hexadecimal digits of a SHA-256 hash.
 const HASH_DIGITS: usize = 64;

@@ -8,6 +8,7 @@ use crate::data::error::Error;
 use crate::data::failure::Failure;
 use crate::data::fingerprint::Fingerprint;
 use crate::data::lease_id::LeaseId;
+use crate::data::month::Month;
 use crate::data::payload::Payload;
 use crate::data::record::{Attributes, Record};
 use crate::data::time::Timestamp;
@@ -36,6 +37,40 @@ pub enum Command {
         /// True to end a live grant as well, whose holder is superseded.
         force: bool,
     },
+    /// Counts grants on the record of a namespace's quota.
+    Charge(Charge),
+}
+
+/// A change of the count of a namespace's grants. Its `nonce` tells this write from others.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Charge {
+    /// Charges units of the current month.
+    Take {
+        /// A random number.
+        nonce: LeaseId,
+        /// The maximum number of units.
+        most: u32,
+        /// The maximum count of a month.
+        limit: Option<u64>,
+    },
+    /// Gives unused units back.
+    Return {
+        /// A random number.
+        nonce: LeaseId,
+        /// The month for which they were charged.
+        month: Month,
+        /// Their number.
+        units: u64,
+    },
+}
+
+impl Charge {
+    pub(super) fn nonce(&self) -> LeaseId {
+        match self {
+            Self::Take { nonce, .. } | Self::Return { nonce, .. } => *nonce,
+        }
+    }
 }
 
 /// A request for a lease.
@@ -46,6 +81,9 @@ pub struct Acquire {
     pub lease_id: LeaseId,
     /// The duration of the lease.
     pub ttl: Duration,
+    /// The time before which a grant has to be made, because it is charged until then. The epoch
+    /// allows no grant.
+    pub(crate) charged_until: Timestamp,
     /// The parts that most requests do not have.
     options: Option<Arc<AcquireOptions>>,
 }
@@ -71,7 +109,7 @@ impl Acquire {
     #[inline]
     #[must_use]
     pub fn new(lease_id: LeaseId, ttl: Duration) -> Self {
-        Self { lease_id, ttl, options: None }
+        Self { lease_id, ttl, charged_until: Timestamp::MAX, options: None }
     }
 
     #[inline]
@@ -80,7 +118,7 @@ impl Acquire {
         ttl: Duration,
         options: Option<Arc<AcquireOptions>>,
     ) -> Self {
-        Self { lease_id, ttl, options }
+        Self { lease_id, ttl, charged_until: Timestamp::MAX, options }
     }
 
     /// Returns the request with changed options.
@@ -209,6 +247,17 @@ pub enum Answer {
     Done(Ack),
     /// The record was removed, or there was none (`false`).
     Forgotten(bool),
+    /// The key may be acquired, but the grant is not charged.
+    Uncharged,
+    /// The count was changed by `units`, and is now `total`.
+    Charged {
+        /// The number of units that were charged or given back.
+        units: u64,
+        /// The month for which they count.
+        month: Month,
+        /// The count of the month.
+        total: u64,
+    },
 }
 
 /// The acknowledgement of a holder's or an operator's command.

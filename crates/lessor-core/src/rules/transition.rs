@@ -22,6 +22,14 @@ pub(crate) enum Transition<'a> {
     Begin(Grant<'a>),
     /// A change of the record.
     Change(Change<'a>),
+    /// A record in place of the current one.
+    Put(Box<Put>),
+}
+
+pub(crate) struct Put {
+    pub(crate) body: Body,
+    pub(crate) window: Window,
+    pub(crate) answer: Answer,
 }
 
 pub(crate) struct Grant<'a> {
@@ -74,6 +82,10 @@ impl Transition<'_> {
                 Decision::Write(Write::new(Record::new(next), plan.window, plan.is_outcome()), answer)
             }
             (Self::Change(_), None) => Decision::Refuse(Error::NotFound),
+            (Self::Put(put), _) => {
+                let Put { body, window, answer } = *put;
+                Decision::Write(Write::new(Record::new(body), window, false), answer)
+            }
         }
     }
 }

@@ -7,14 +7,16 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::data::error::Error;
 use crate::data::key::Key;
+use crate::data::key_text::KeyError;
 use crate::data::lease_id::LeaseId;
 use crate::data::record::Record;
 use crate::data::store_error::StoreError;
-use crate::rules::settings::Settings;
+use crate::rules::settings::{Schedule, Settings};
 use crate::rules::{Answer, Command, Keep};
 use crate::run::abandoned::AbandonQueue;
 use crate::run::background::Background;
 use crate::run::clock::EngineClock;
+use crate::run::namespace::{Namespace, Namespaces};
 use crate::run::observer::Observer;
 use crate::run::observer::counters::Counters;
 use crate::run::observer::event::Event;
@@ -28,8 +30,7 @@ use crate::sync::pending::Pending;
 
 pub(crate) struct Shared {
     pub(crate) store: Arc<dyn Store>,
-    pub(crate) settings: Settings,
-    pub(crate) keep: Keep,
+    pub(crate) schedule: Schedule,
     pub(crate) lease_ids: LeaseIds,
     pub(crate) clock: Arc<EngineClock>,
     pub(crate) watches: Watches,
@@ -37,6 +38,7 @@ pub(crate) struct Shared {
     pub(crate) abandoned: AbandonQueue<Orphan>,
     pub(crate) closed: AtomicBool,
     pub(crate) observer: Arc<Observer>,
+    pub(crate) namespaces: Namespaces,
 }
 
 /// A lease whose holder is gone.
@@ -70,18 +72,6 @@ impl Shared {
         self.observer.record(&self.observer.counters, event);
     }
 
-    /// Sends a command to the store.
-    pub(crate) fn send(&self, key: &Key, command: &Command) -> Reply<Executed> {
-        let mut executed = Executed::from(Outcome::Refused(Error::unexpected()));
-        let mut sink = |report: Report<'_>| executed.receive(report);
-        let mut made = None;
-        let mut operation = Operation::command(self, self.keep, key, &mut made, command, &mut sink);
-        match self.store.execute(&mut operation) {
-            Execution::Done(_) => Pending::ready(Ok(executed)),
-            Execution::Later(reply) => reply,
-        }
-    }
-
     /// Handles the store's reply: notifies waiters and holders if a record was written, and returns
     /// the answer.
     #[inline]
@@ -91,27 +81,6 @@ impl Shared {
             self.watches.written(key, record, *now);
         }
         executed.into_answer()
-    }
-
-    /// Sends a command to the store, and returns the answer.
-    pub(crate) async fn run(&self, key: &Key, command: Command) -> Answered {
-        let executed = self.send(key, &command).await;
-        self.take(key, executed)
-    }
-}
-
-impl EngineParts for Shared {
-    fn draw_lease_id(&self) -> Result<LeaseId, Error> {
-        self.lease_ids.draw()
-    }
-
-    fn default_holder(&self) -> Option<&str> {
-        self.settings.holder.as_deref()
-    }
-
-    #[inline]
-    fn is_watched(&self, key: &Key) -> bool {
-        self.watches.may_have(key)
     }
 }
 
@@ -132,10 +101,16 @@ impl Listener for Shared {
 /// so there are 32 handles on separate cache lines, each with its own count. Each thread uses one.
 ///
 /// For the same reason, each handle has counters of its own.
+///
+/// An engine of a namespace has handles of its own, with the settings of the namespace.
 #[repr(align(128))]
 pub(crate) struct Handle {
     shared: Arc<Shared>,
-    counters: Counters,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) keep: Keep,
+    /// `None` outside of the namespaces.
+    pub(crate) namespace: Option<Arc<Namespace>>,
+    counters: Arc<Counters>,
 }
 
 impl Deref for Handle {
@@ -146,10 +121,36 @@ impl Deref for Handle {
 }
 
 impl Handle {
+    /// Returns the key under which the store keeps `key`.
+    pub(crate) fn key(&self, key: &str) -> Result<Key, KeyError> {
+        match &self.namespace {
+            None => Key::new(key),
+            Some(namespace) => Key::check(key).map(|()| Key::checked(&namespace.space.text(key))),
+        }
+    }
+
     /// Counts and reports an event of a caller.
     #[inline(always)]
     pub(crate) fn record(&self, event: &Event<'_>) {
         self.observer.record(&self.counters, event);
+    }
+
+    /// Sends a command to the store.
+    pub(crate) fn send(&self, key: &Key, command: &Command) -> Reply<Executed> {
+        let mut executed = Executed::from(Outcome::Refused(Error::unexpected()));
+        let mut sink = |report: Report<'_>| executed.receive(report);
+        let mut made = None;
+        let mut operation = Operation::command(self, self.keep, key, &mut made, command, &mut sink);
+        match self.store.execute(&mut operation) {
+            Execution::Done(_) => Pending::ready(Ok(executed)),
+            Execution::Later(reply) => reply,
+        }
+    }
+
+    /// Sends a command to the store, and returns the answer.
+    pub(crate) async fn run(&self, key: &Key, command: Command) -> Answered {
+        let executed = self.send(key, &command).await;
+        self.take(key, executed)
     }
 
     /// Sends a command to the store, and passes the answer to `finish`.
@@ -169,17 +170,32 @@ impl Handle {
     }
 }
 
+impl EngineParts for Handle {
+    fn draw_lease_id(&self) -> Result<LeaseId, Error> {
+        self.lease_ids.draw()
+    }
+
+    fn default_holder(&self) -> Option<&str> {
+        self.settings.holder.as_deref()
+    }
+
+    #[inline]
+    fn is_watched(&self, key: &Key) -> bool {
+        self.watches.may_have(key)
+    }
+}
+
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Engine").field("store", &self.store).finish_non_exhaustive()
     }
 }
 
-/// The handles of an engine. Each thread uses one.
+/// The handles of an engine. Each thread uses one. Their number is a power of two.
 #[derive(Clone)]
 pub(crate) struct Handles(Arc<[Arc<Handle>]>);
 
-/// Exceeds the number of cores of most machines. Each handle takes 384 bytes.
+/// Exceeds the number of cores of most machines. Each handle takes 640 bytes with its counters.
 const HANDLES: usize = 32;
 
 thread_local! {
@@ -189,20 +205,49 @@ thread_local! {
 static NEXT_INDEX: AtomicUsize = AtomicUsize::new(0);
 
 impl Handles {
-    pub(crate) fn new(shared: &Arc<Shared>) -> Self {
-        let handle = |_| Arc::new(Handle { shared: Arc::clone(shared), counters: Counters::default() });
-        Self((0..HANDLES).map(handle).collect())
+    /// Returns the handles of an engine, outside of its namespaces.
+    pub(crate) fn new(shared: &Arc<Shared>, settings: Settings) -> Self {
+        Self::with(shared, settings, None, &std::array::from_fn::<_, HANDLES, _>(|_| Arc::default()))
+    }
+
+    /// Returns the handles of a namespace.
+    pub(crate) fn of_namespace(shared: &Arc<Shared>, settings: Settings, namespace: Namespace) -> Self {
+        let namespace = Arc::new(namespace);
+        Self::with(shared, settings, Some(&namespace), &namespace.space.counters)
+    }
+
+    fn with(
+        shared: &Arc<Shared>,
+        settings: Settings,
+        namespace: Option<&Arc<Namespace>>,
+        counters: &[Arc<Counters>],
+    ) -> Self {
+        let keep = Keep::new(settings.limits.retention, settings.limits.max_history);
+        let settings = Arc::new(settings);
+        let handle = |counters: &Arc<Counters>| {
+            Arc::new(Handle {
+                shared: Arc::clone(shared),
+                settings: Arc::clone(&settings),
+                keep,
+                namespace: namespace.map(Arc::clone),
+                counters: Arc::clone(counters),
+            })
+        };
+        Self(counters.iter().map(handle).collect())
     }
 
     /// Returns the counters of all handles.
     pub(crate) fn counters(&self) -> impl Iterator<Item = &Counters> {
-        self.0.iter().map(|handle| &handle.counters)
+        self.0.iter().map(|handle| &*handle.counters)
     }
 
     /// Returns the thread's handle.
-    #[expect(clippy::indexing_slicing, reason = "a remainder is within bounds, and there are always handles")]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "the masked index is within bounds, and there are always handles"
+    )]
     pub(crate) fn get(&self) -> &Arc<Handle> {
         // A thread that is being torn down has no index any more. Any handle works.
-        &self.0[INDEX.try_with(|index| *index).unwrap_or(0) % HANDLES]
+        &self.0[INDEX.try_with(|index| *index).unwrap_or(0) & (self.0.len() - 1)]
     }
 }

@@ -22,6 +22,7 @@ use crate::data::key::Key;
 use crate::data::record::Record;
 use crate::data::time::Timestamp;
 use crate::rules::settings::Settings;
+use crate::run::observer::event::Event as Observed;
 use crate::sync::pending::Pending;
 use crate::sync::presence::Presence;
 
@@ -44,6 +45,8 @@ pub(crate) trait WatchedGrant: Send + Sync + 'static {
     fn observe(&self, record: Option<&Record>, now: Timestamp);
     /// Wakes the futures that wait for the lease to be lost.
     fn notify(&self);
+    /// Counts and reports an event of the lease.
+    fn record(&self, event: &Observed<'_>);
     /// Extends the lease by its ttl.
     fn renew(self: Arc<Self>) -> Pending<Result<(), Error>>;
 }

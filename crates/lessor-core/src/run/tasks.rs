@@ -28,7 +28,7 @@ const MIN_RETRY: Duration = Duration::from_millis(1);
 pub(crate) fn start(shared: &Arc<Shared>) {
     let (engine, background) = (Arc::downgrade(shared), &shared.background);
     // The first period begins now, even if the thread starts late.
-    let first = shared.clock.now().saturating_add(shared.settings.schedule.purge_every);
+    let first = shared.clock.now().saturating_add(shared.schedule.purge_every);
     background.purger.spawner().spawn(purge_periodically(engine.clone(), first));
     background.leases.spawner().spawn(watch_leases(engine.clone()));
     background.readers.spawner().spawn(run_readings(engine));
@@ -99,7 +99,7 @@ async fn purge_periodically(engine: Weak<Shared>, mut next: Timestamp) {
             future::yield_now().await;
         }
         let Some(shared) = engine.upgrade() else { return };
-        next = shared.clock.now().saturating_add(shared.settings.schedule.purge_every);
+        next = shared.clock.now().saturating_add(shared.schedule.purge_every);
     }
 }
 
@@ -129,7 +129,7 @@ fn start_step(shared: &Arc<Shared>, grant: Arc<dyn WatchedGrant>, step: &Step) {
         Step::Nothing => {}
         Step::End => {
             if grant.is_open() {
-                shared.record(&Event::Lost {
+                grant.record(&Event::Lost {
                     key: grant.key().into(),
                     token: None,
                     reason: "its time is over",
@@ -137,7 +137,7 @@ fn start_step(shared: &Arc<Shared>, grant: Arc<dyn WatchedGrant>, step: &Step) {
             }
             grant.notify();
         }
-        Step::Stall => shared.record(&Event::Stalled { key: grant.key().into() }),
+        Step::Stall => grant.record(&Event::Stalled { key: grant.key().into() }),
         Step::Renew => leases.spawn(renew(Arc::clone(shared), grant)),
         Step::Check => leases.spawn(check(Arc::clone(shared), grant)),
     }
@@ -151,17 +151,17 @@ async fn renew(shared: Arc<Shared>, grant: Arc<dyn WatchedGrant>) {
     let margin = grant.deadline().saturating_since(before);
     let pause = match Arc::clone(&grant).renew().await {
         Ok(()) => {
-            shared.record(&Event::Renewed { key: key.into(), margin, ttl });
+            grant.record(&Event::Renewed { key: key.into(), margin, ttl });
             ttl / 3
         }
         Err(error @ (Error::Store(_) | Error::ClockOutOfRange)) => {
-            shared.record(&Event::NotRenewed { key: key.into(), error: &error });
+            grant.record(&Event::NotRenewed { key: key.into(), error: &error });
             (ttl / 12).max(MIN_RETRY)
         }
         // The grant has taken into account that it is lost.
         Err(_) => ttl,
     };
-    let check_at = before.saturating_add(shared.settings.schedule.poll_every);
+    let check_at = before.saturating_add(shared.schedule.poll_every);
     shared.watches.holders.finish_step(&*grant, check_at, Some(before.saturating_add(pause)));
 }
 
@@ -171,9 +171,9 @@ async fn check(shared: Arc<Shared>, grant: Arc<dyn WatchedGrant>) {
     let before = shared.clock.now();
     match shared.store.load(key).await {
         Ok(snapshot) => holders.observe(key, snapshot.record.as_ref(), snapshot.now),
-        Err(error) => shared.record(&Event::NotChecked { key: key.into(), error: &error }),
+        Err(error) => grant.record(&Event::NotChecked { key: key.into(), error: &error }),
     }
-    holders.finish_step(&*grant, before.saturating_add(shared.settings.schedule.poll_every), None);
+    holders.finish_step(&*grant, before.saturating_add(shared.schedule.poll_every), None);
 }
 
 /// Reads records for waiters, on the thread for readers.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::data::key::Key;
 use crate::data::record::{Record, Stage};
 use crate::data::time::Timestamp;
-use crate::rules::settings::Settings;
+use crate::rules::settings::Schedule;
 use crate::run::background::Background;
 use crate::run::clock::EngineClock;
 use crate::run::holders::Holders;
@@ -25,7 +25,7 @@ impl Watches {
         store: &Arc<dyn Store>,
         clock: &Arc<EngineClock>,
         background: &Background,
-        settings: &Settings,
+        schedule: &Schedule,
         observer: &Arc<Observer>,
     ) -> Self {
         let holders = Arc::new(Holders::default());
@@ -34,7 +34,7 @@ impl Watches {
             Arc::clone(clock),
             background.readers.spawner(),
             background.notifier.clone(),
-            settings.schedule.poll_every,
+            schedule.poll_every,
             Arc::clone(&holders),
             Arc::clone(observer),
         );

@@ -387,7 +387,9 @@ impl<'a> Operation<'a> {
                     (self.sink)(Report::Written(record, now));
                 }
             }
-            Transition::Answer(_) | Transition::Refuse(_) => return self.apply_rare(slot, floor, now),
+            Transition::Answer(_) | Transition::Refuse(_) | Transition::Put(_) => {
+                return self.apply_rare(slot, floor, now);
+            }
         }
         Applied { is_write: true, is_end }
     }
@@ -404,6 +406,10 @@ impl<'a> Operation<'a> {
         match self.request.evaluate(slot.record(), now, self.keep, floor) {
             Transition::Answer(answer) => (self.sink)(Report::Answer(&answer)),
             Transition::Refuse(error) => (self.sink)(Report::Refused(&error)),
+            Transition::Put(put) => {
+                let record = slot.put(Record::new(put.body));
+                return self.stored(&put.answer, record, now);
+            }
             Transition::Begin(_) | Transition::Change(_) => {
                 (self.sink)(Report::Refused(&Error::unexpected()));
             }

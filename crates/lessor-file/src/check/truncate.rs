@@ -481,11 +481,10 @@ impl fmt::Display for Truncation {
         }
         for LostKey { key, writes, restored } in &self.keys {
             match restored {
-                None => writeln!(f, "  key {:?}: {writes} writes are lost, no record remains", key.as_str())?,
+                None => writeln!(f, "  key {key:?}: {writes} writes are lost, no record remains")?,
                 Some(OlderState { lsn, stage, version }) => writeln!(
                     f,
-                    "  key {:?}: {writes} writes are lost, it returns to version {version} ({stage}, frame {lsn})",
-                    key.as_str()
+                    "  key {key:?}: {writes} writes are lost, it returns to version {version} ({stage}, frame {lsn})"
                 )?,
             }
         }

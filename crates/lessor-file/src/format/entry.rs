@@ -85,7 +85,7 @@ impl<'b> Entries<'b> {
     fn entry(&mut self) -> Option<Entry<'b>> {
         let lsn = if self.with_lsn { Some(self.varint()?) } else { None };
         let length = self.varint()?;
-        let key = Key::new(std::str::from_utf8(self.take(length)?).ok()?).ok()?;
+        let key = Key::from_stored(std::str::from_utf8(self.take(length)?).ok()?).ok()?;
         let length = self.varint()?;
         let checksum = u32::from_le_bytes(self.take(4)?.try_into().ok()?);
         let at = self.at;

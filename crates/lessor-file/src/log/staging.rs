@@ -17,7 +17,7 @@ pub(crate) const LARGE: u64 = 8 << 20;
 /// An upper bound of the bytes that an entry has beside key and record.
 const ENTRY_OVERHEAD: usize = 64;
 /// The longest key, in bytes.
-const LONGEST_KEY: usize = 4 * lessor_core::MAX_KEY_CHARS;
+const LONGEST_KEY: usize = 4 * lessor_core::MAX_STORED_KEY_CHARS;
 
 /// The frame that is being gathered, its waiters, and the space in the log.
 #[derive(Debug)]

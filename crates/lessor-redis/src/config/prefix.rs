@@ -39,8 +39,11 @@ impl Prefix {
     pub(crate) fn key(&self, name: &[u8]) -> Option<Key> {
         let name = std::str::from_utf8(name).ok()?.strip_prefix(&self.0)?;
         let key = match name.contains('%') {
-            false => Key::new(name).ok()?,
-            true => Key::new(&name.replace("%7B", "{").replace("%7D", "}").replace("%25", "%")).ok()?,
+            false => Key::from_stored(name).ok()?,
+            true => {
+                let text = name.replace("%7B", "{").replace("%7D", "}").replace("%25", "%");
+                Key::from_stored(&text).ok()?
+            }
         };
         (self.name(&key).as_bytes().get(self.0.len()..) == Some(name.as_bytes())).then_some(key)
     }

@@ -86,7 +86,7 @@ impl Actor {
     }
 
     fn act(&self, key: &str, id: &LeaseId, op: &Op, by_id: bool) -> Result<Ack, Error> {
-        let own = self.leases.iter().find(|lease| lease.lease_id() == id && lease.key().as_str() == key);
+        let own = self.leases.iter().find(|lease| lease.lease_id() == id && lease.key() == key);
         let by_its_id = self.engine.lease_handle(key, *id)?;
         let held = own.filter(|_| !by_id).map_or(by_its_id, Lease::handle);
         match op {

@@ -45,10 +45,10 @@ fn as_newer(record: &Record) -> Record {
 
 /// Replaces the record of the lease with one that a newer release has changed since the grant.
 fn lease_of_newer(store: &dyn Store, lease: &Lease) -> Record {
-    let record = stored(store, lease.key().as_str()).unwrap();
+    let record = stored(store, lease.key()).unwrap();
     let lease_id: LeaseId = *lease.lease_id();
     let newer = as_newer(&changed(&record, lease_id, record.acquired_at()));
-    put_over(store, lease.key(), &record, &newer);
+    put_over(store, &key(lease.key()), &record, &newer);
     newer
 }
 

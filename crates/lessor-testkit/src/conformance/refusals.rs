@@ -50,7 +50,7 @@ pub fn a_resolution_by_force_supersedes_the_holder(factory: Factory<'_>) {
     assert_eq!(status(&engine, "done").result::<u8>().ok(), Some(1));
     assert_eq!(status(&engine, "failed").error_code(), Some("canceled:no need"));
     for lease in leases {
-        let key = lease.key().as_str();
+        let key = lease.key();
         let before = bytes(&**subject.store(), key);
         let handle = engine.lease_handle(key, *lease.lease_id()).expect("a valid key");
         for answer in [

@@ -121,7 +121,7 @@ impl Grant {
         let shared = &self.shared;
         let keep = shared.keep;
         let act = (&self.lease_id, &act);
-        let mut operation = Operation::act(&***shared, keep, &self.key, &mut made, act, guess, &mut sink);
+        let mut operation = Operation::act(&**shared, keep, &self.key, &mut made, act, guess, &mut sink);
         match shared.store.execute(&mut operation) {
             Execution::Done(_) => {
                 if let Some((record, now)) = &written {
@@ -387,6 +387,10 @@ impl WatchedGrant for Grant {
 
     fn notify(&self) {
         self.notify();
+    }
+
+    fn record(&self, event: &Event<'_>) {
+        self.shared.record(event);
     }
 
     fn renew(self: Arc<Self>) -> Pending<Result<(), Error>> {

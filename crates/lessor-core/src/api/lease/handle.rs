@@ -71,10 +71,10 @@ impl LeaseHandle {
         Self(Grant::new(shared, key, lease_id, ttl, granted))
     }
 
-    /// Returns the key.
+    /// Returns the key, as it was given to the engine.
     #[must_use]
-    pub fn key(&self) -> &Key {
-        &self.0.key
+    pub fn key(&self) -> &str {
+        self.0.key.name()
     }
 
     /// Returns the lease id. See [`Lease::lease_id`](crate::Lease::lease_id).
@@ -214,7 +214,7 @@ pub(crate) fn canceled(reason: Option<&str>) -> String {
 impl fmt::Debug for LeaseHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LeaseHandle")
-            .field("key", self.key())
+            .field("key", &self.0.key)
             .field("lease_id", self.lease_id())
             .finish_non_exhaustive()
     }

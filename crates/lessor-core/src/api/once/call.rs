@@ -43,7 +43,7 @@ pub(super) enum Obtained {
 impl Call {
     pub(super) fn new(engine: &Arc<Handle>, key: &str) -> Self {
         let mut terms = Terms::new(&engine.settings.limits);
-        let key = Key::new(key).map_err(|error| terms.refuse(error.into())).ok();
+        let key = engine.key(key).map_err(|error| terms.refuse(error.into())).ok();
         Self { engine: Arc::clone(engine), key, terms, wait_timeout: None, stall_after: None }
     }
 
@@ -149,7 +149,7 @@ impl Call {
     }
 
     fn request<'a>(&'a self, key: &'a Key) -> AcquireRequest<'a> {
-        AcquireRequest::with_terms(&self.engine, key, self.terms.clone())
+        AcquireRequest::with_terms(&self.engine, key.name(), self.terms.clone())
     }
 
     fn keep_alive(&self, lease: Lease) -> Lease {

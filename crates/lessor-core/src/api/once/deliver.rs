@@ -30,7 +30,7 @@ use crate::data::time::Monotonic;
 use crate::data::value::json_text_that_reads_back;
 use crate::rules::Ack;
 use crate::rules::settings::{OnFailed, check_error_code};
-use crate::run::context::{Shared, Work};
+use crate::run::context::{Handle, Work};
 use crate::run::observer::event::Event;
 use crate::sync::pending::{Pending, block_on};
 
@@ -282,7 +282,8 @@ where
         let code = match check_error_code(&code) {
             Ok(_) => code,
             Err(error) => {
-                self.engine().record(&Event::InvalidCode { key: self.lease.key().into(), error: &error });
+                self.engine()
+                    .record(&Event::InvalidCode { key: self.lease.stored_key().into(), error: &error });
                 Cow::Borrowed(ERRORED)
             }
         };
@@ -320,7 +321,7 @@ where
         ended
     }
 
-    fn engine(&self) -> &Shared {
+    fn engine(&self) -> &Handle {
         self.lease.engine()
     }
 
@@ -400,7 +401,7 @@ async fn panicked<T, E>(lease: &Lease, panic: Panic) -> OnceError<T, E> {
 }
 
 fn not_stored(lease: &Lease, what: &'static str, error: &Error) {
-    lease.engine().record(&Event::NotStored { key: lease.key().into(), what, error });
+    lease.engine().record(&Event::NotStored { key: lease.stored_key().into(), what, error });
 }
 
 /// Sends an outcome, and retries while the store does not answer.

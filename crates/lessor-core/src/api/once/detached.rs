@@ -108,5 +108,5 @@ fn report_unstored<T, E>(lease: &Lease, delivered: &Delivered<T, E>) {
         _ => return,
     };
     let what = "the outcome of detached work whose caller is gone";
-    lease.engine().record(&Event::NotStored { key: lease.key().into(), what, error });
+    lease.engine().record(&Event::NotStored { key: lease.stored_key().into(), what, error });
 }

@@ -131,8 +131,9 @@ counters! {
 /// The number of counters.
 const COUNT: usize = Counter::WaitsEnded as usize + 1;
 
-/// The counters of one thread, or of a few.
+/// The counters of one thread, or of a few. Those of different threads are on different cache lines.
 #[derive(Debug)]
+#[repr(align(128))]
 pub(crate) struct Counters([AtomicU64; COUNT]);
 
 impl Default for Counters {

@@ -7,6 +7,7 @@ use tracing::{Level, Span, event, info_span};
 
 use super::event::Event;
 use crate::data::hash::sha256;
+use crate::data::namespace::split;
 use crate::data::record::GrantEnd;
 use crate::rules::settings::KeysInLogs;
 
@@ -16,7 +17,13 @@ use crate::rules::settings::KeysInLogs;
 pub(super) fn report(event: &Event<'_>, keys: KeysInLogs) {
     macro_rules! say {
         ($level:ident, $key:expr, $($rest:tt)*) => {
-            event!(target: "lessor", Level::$level, lessor.key = shown($key.text(), keys), $($rest)*)
+            event!(
+                target: "lessor",
+                Level::$level,
+                lessor.namespace = namespace($key.text(), keys),
+                lessor.key = shown($key.text(), keys),
+                $($rest)*
+            )
         };
     }
     match event {
@@ -101,6 +108,7 @@ pub(super) fn once_span(key: &str, keys: KeysInLogs) -> Span {
     info_span!(
         target: "lessor",
         "lessor.once",
+        lessor.namespace = namespace(key, keys),
         lessor.key = shown(key, keys),
         lessor.attempt = Empty,
         lessor.token = Empty,
@@ -109,12 +117,22 @@ pub(super) fn once_span(key: &str, keys: KeysInLogs) -> Span {
     )
 }
 
-/// A key as the settings allow it to be shown.
+/// A key or a namespace as the settings allow it to be shown.
 struct Shown<'a>(&'a str, KeysInLogs);
 
-/// Returns the value of the field `lessor.key`, or `None` if keys are omitted.
+/// Returns the value of the field `lessor.key`, which is the key without its namespace.
 fn shown(key: &str, keys: KeysInLogs) -> Option<DisplayValue<Shown<'_>>> {
-    (keys != KeysInLogs::Omitted).then(|| display(Shown(key, keys)))
+    field(split(key).1, keys)
+}
+
+/// Returns the value of the field `lessor.namespace`, or `None` if the key has no namespace.
+fn namespace(key: &str, keys: KeysInLogs) -> Option<DisplayValue<Shown<'_>>> {
+    split(key).0.and_then(|namespace| field(namespace, keys))
+}
+
+/// Returns the value of a field, or `None` if keys are omitted.
+fn field(text: &str, keys: KeysInLogs) -> Option<DisplayValue<Shown<'_>>> {
+    (keys != KeysInLogs::Omitted).then(|| display(Shown(text, keys)))
 }
 
 impl fmt::Display for Shown<'_> {
