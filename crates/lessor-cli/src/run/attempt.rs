@@ -51,7 +51,7 @@ pub(crate) fn run(lease: Lease, terms: &Terms<'_>, signals: &Signals) -> io::Res
     let file = scratch.path().join("checkpoint");
     let checkpoint = Checkpoint::new(file.clone(), lease.handle(), lease.previous_checkpoint_bytes())?;
     let mut environment = vec![
-        ("LESSOR_KEY", lease.key().as_str().into()),
+        ("LESSOR_KEY", lease.key().into()),
         ("LESSOR_TOKEN", lease.token().to_string().into()),
         ("LESSOR_ATTEMPT", lease.attempt().to_string().into()),
         ("LESSOR_CHECKPOINT", file.into_os_string()),
