@@ -198,7 +198,7 @@ fn refusals_and_failures_of_the_store_give_their_unit_back() {
     let engine = Engine::new(store).unwrap();
     let tenant = engine.namespace("tenant").quota(Quota::monthly(10)).open().unwrap();
     let lease = take(&tenant, "a");
-    let _ = tenant.acquire("b").ttl(TTL).fingerprint("request").wait().unwrap();
+    let _other = tenant.acquire("b").ttl(TTL).fingerprint("request").wait().unwrap();
     for _ in 0..5 {
         assert!(matches!(tenant.acquire("a").wait().unwrap(), Acquisition::InProgress(_)));
         let mismatch = tenant.acquire("b").fingerprint("another").wait();
