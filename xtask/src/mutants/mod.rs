@@ -4,6 +4,7 @@
 //! The faults are in the lists of [`ALL`]. A fault whose source text does not occur exactly once, or
 //! that does not compile, is outdated, which is an error too.
 
+mod cli;
 mod crash;
 mod facade;
 mod fence;
@@ -26,6 +27,7 @@ use std::time::Duration;
 
 use crate::shell::Shell;
 use crate::step::timed;
+use cli::CLI;
 use crash::CRASH;
 use facade::FACADE;
 use fence::FENCE;
@@ -42,7 +44,7 @@ use values::VALUES;
 
 /// All faults, by their subject.
 const ALL: &[&[Mutant]] =
-    &[MUTANTS, VALUES, RECORDS, ONCE, OBSERVE, NAMESPACES, FILE, REDIS, FACADE, FENCE, MACROS, CRASH];
+    &[MUTANTS, VALUES, RECORDS, ONCE, OBSERVE, NAMESPACES, FILE, REDIS, FACADE, FENCE, MACROS, CRASH, CLI];
 
 /// The faults that CI plants, which are only a part. `cargo xtask mutants` plants all.
 const IN_CI: &str = include_str!("ci.txt");

@@ -95,9 +95,10 @@ pub(crate) fn run(lease: Lease, terms: &Terms<'_>, signals: &Signals) -> io::Res
     Ok((lease, ended))
 }
 
-/// Returns the time by which the command must have ended: the end of the lease, with a margin.
+/// Returns the time by which the command must have ended: the end of the lease, with a margin of a
+/// tenth of the ttl, and at most a second.
 fn until(lease: &Lease, ttl: Duration) -> u64 {
-    let margin = (ttl / 20).min(Duration::from_millis(500));
+    let margin = (ttl / 10).min(Duration::from_secs(1));
     // The clock is read before the lease, so that a pause in between shortens the time.
     let now = clock::micros();
     let left = lease.time_left().saturating_sub(margin);

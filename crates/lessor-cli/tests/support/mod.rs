@@ -13,7 +13,7 @@ use tempfile::TempDir;
 #[path = "../../../lessor/tests/common/server.rs"]
 mod server;
 
-use server::Server;
+pub(crate) use server::Server;
 
 pub(crate) const LESSOR: &str = env!("CARGO_BIN_EXE_lessor");
 
@@ -50,6 +50,13 @@ impl Place {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let url = format!("redis://127.0.0.1:{}/0?prefix=t{number}", server.port);
         Some(Self { url, folder: temporary() })
+    }
+
+    /// Returns a server that ends with this test or earlier. `None` without a server.
+    pub(crate) fn own_redis() -> Option<(Self, Server)> {
+        let server = Server::start()?;
+        let url = format!("redis://127.0.0.1:{}/0", server.port);
+        Some((Self { url, folder: temporary() }, server))
     }
 
     /// Returns a store of each kind.
