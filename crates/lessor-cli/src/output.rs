@@ -26,11 +26,13 @@ pub(crate) trait Row: Serialize {
 pub(crate) struct Output {
     json: bool,
     out: BufWriter<StdoutLock<'static>>,
+    /// The widths of the columns so far, for rows that come one by one.
+    widths: Vec<usize>,
 }
 
 impl Output {
     pub(crate) fn new(json: bool) -> Self {
-        Self { json, out: BufWriter::new(io::stdout().lock()) }
+        Self { json, out: BufWriter::new(io::stdout().lock()), widths: Vec::new() }
     }
 
     /// Prints one value.
@@ -54,16 +56,30 @@ impl Output {
         if self.json {
             return rows.iter().try_for_each(|row| self.line(row));
         }
-        self.out.write_all(table(rows, true).as_bytes())?;
+        self.out.write_all(table(rows).as_bytes())?;
         Ok(self.out.flush()?)
     }
 
-    /// Prints one row of a table that has no end, without its header.
-    pub(crate) fn row<R: Row>(&mut self, row: &R) -> Result<(), Problem> {
+    /// Prints rows of a table that has no end. A column is as wide as in the rows so far.
+    pub(crate) fn further_rows<R: Row>(&mut self, rows: &[R]) -> Result<(), Problem> {
         if self.json {
-            return self.line(row);
+            return self.rows(rows);
         }
-        self.out.write_all(table(std::slice::from_ref(row), false).as_bytes())?;
+        let is_first = self.widths.is_empty();
+        let header = R::COLUMNS.iter().map(|&name| name.to_owned()).collect();
+        let rows = rows.iter().map(|row| row.cells().into_iter().map(or_dash).collect());
+        let lines: Vec<Vec<String>> = is_first.then_some(header).into_iter().chain(rows).collect();
+        self.widths.resize(R::COLUMNS.len(), 0);
+        for line in &lines {
+            for (width, cell) in self.widths.iter_mut().zip(line) {
+                *width = cell.chars().count().max(*width);
+            }
+        }
+        for line in &lines {
+            let cells = line.iter().zip(&self.widths).map(|(cell, &width)| format!("{cell:width$}"));
+            let text = cells.collect::<Vec<_>>().join("  ");
+            writeln!(self.out, "{}", text.trim_end())?;
+        }
         Ok(self.out.flush()?)
     }
 
@@ -74,11 +90,9 @@ impl Output {
     }
 }
 
-fn table<R: Row>(rows: &[R], header: bool) -> String {
+fn table<R: Row>(rows: &[R]) -> String {
     let mut table = plain();
-    if header {
-        table.set_header(R::COLUMNS);
-    }
+    table.set_header(R::COLUMNS);
     for row in rows {
         table.add_row(row.cells().into_iter().map(or_dash));
     }

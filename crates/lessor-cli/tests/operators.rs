@@ -190,6 +190,18 @@ fn watch_prints_every_key_and_then_each_change() {
 }
 
 #[test]
+fn watch_shows_the_changes_in_columns() {
+    for place in Place::each() {
+        place.fill();
+        let text = place.ok(&["watch", "--readings", "2", "--every", "1ms"]);
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[0].starts_with("SEEN") && lines.len() == 7, "{text}");
+        let column = lines[0].find("STATE").unwrap();
+        assert!(lines.iter().all(|line| line.get(column - 1..=column).unwrap().starts_with(' ')), "{text}");
+    }
+}
+
+#[test]
 fn bench_measures_a_store_and_leaves_no_record() {
     for place in Place::each() {
         let measured = place.ok(&["bench", "--count", "40", "--threads", "4", "--yes", "--json"]);

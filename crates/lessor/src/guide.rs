@@ -6,6 +6,7 @@
 //! | [`failures`] | What follows if the work fails, panics, hangs, or its process dies? |
 //! | [`fencing`] | How is a holder stopped that was suspended for too long? |
 //! | [`choosing_a_store`] | Memory, files, Redis, or an own store? |
+//! | [`cli`] | How is a command run once, and how are leases looked at and repaired? |
 //! | [`observability`] | What can be counted and seen? |
 //! | [`testing`] | How are crashes, pauses and lost replies tested? |
 //! | [`what_goes_wrong`] | Which mistakes do guards have that are written by hand? |
@@ -22,6 +23,7 @@
 macro_rules! links {
     () => {
         "
+[cli]: crate::guide::cli
 [design]: crate::guide::design
 [exactly-once]: crate::guide::exactly_once
 [failures]: crate::guide::failures
@@ -65,6 +67,7 @@ guides! {
     failures: "failures.md",
     fencing: "fencing.md",
     choosing_a_store: "choosing-a-store.md",
+    cli: "cli.md",
     observability: "observability.md",
     testing: "testing.md",
     what_goes_wrong: "what-goes-wrong.md",

@@ -48,9 +48,7 @@ impl Watch {
         loop {
             let seen_at = engine.now().wait()?;
             let now = self.read(&engine)?;
-            for seen in changes(&known, &now, seen_at) {
-                out.row(&seen)?;
-            }
+            out.further_rows(&changes(&known, &now, seen_at))?;
             known = now;
             readings += 1;
             if self.readings.is_some_and(|most| readings >= most) {
