@@ -120,6 +120,13 @@ impl<'a> AcquireRequest<'a> {
         self
     }
 
+    /// Sets [`metadata`](Self::metadata) to a JSON text, which is stored as it is: with its order of
+    /// names, its blanks, and numbers of any size.
+    pub fn metadata_json(mut self, json: &str) -> Self {
+        self.terms.metadata_json(&self.shared.settings.limits, json);
+        self
+    }
+
     /// Sets the request that the key stands for, of which a hash is stored. If the key's record has
     /// another fingerprint, the acquire is refused with [`Error::FingerprintMismatch`].
     pub fn fingerprint<T: Serialize + ?Sized>(mut self, request: &T) -> Self {

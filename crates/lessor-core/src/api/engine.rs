@@ -198,7 +198,56 @@ impl Engine {
         key: &(impl AsRef<str> + ?Sized),
         timeout: Duration,
     ) -> Pending<Result<Option<View>, Error>> {
-        let key = match self.handle().key(key.as_ref()) {
+        self.wait_until(key.as_ref(), timeout, unless_in_progress)
+    }
+
+    /// Waits until the key's record differs from `seen` in its state or version, and returns its
+    /// state, or `None` if it has no record. After `timeout`, which begins with this call, returns
+    /// the state although it is the same.
+    ///
+    /// The record is read like for [`wait_for`](Self::wait_for).
+    ///
+    /// # Errors
+    ///
+    /// See [`wait_for`](Self::wait_for).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::time::Duration;
+    ///
+    /// use lessor_core::{Engine, State};
+    /// use lessor_memory::MemoryStore;
+    ///
+    /// let engine = Engine::new(Arc::new(MemoryStore::new()))?;
+    /// let _lease = engine.acquire("invoice:42").wait()?;
+    /// let seen = engine.status("invoice:42").wait()?.expect("the key has a record");
+    /// let change = engine.wait_for_change("invoice:42", &seen, Duration::from_secs(60));
+    /// engine.resolve("invoice:42").forced().released().wait()?;
+    /// assert_eq!(change.wait()?.expect("the key has a record").state(), State::Released);
+    /// # Ok::<(), lessor_core::Error>(())
+    /// ```
+    pub fn wait_for_change(
+        &self,
+        key: &(impl AsRef<str> + ?Sized),
+        seen: &View,
+        timeout: Duration,
+    ) -> Pending<Result<Option<View>, Error>> {
+        let seen = (seen.state(), seen.version(), seen.acquired_at());
+        self.wait_until(key.as_ref(), timeout, move |reading| match view(reading) {
+            Ok(Some(view)) if (view.state(), view.version(), view.acquired_at()) == seen => NextStep::Wait,
+            answer => NextStep::Answer(answer),
+        })
+    }
+
+    fn wait_until(
+        &self,
+        key: &str,
+        timeout: Duration,
+        judge: impl Fn(&Reading) -> NextStep<Result<Option<View>, Error>> + Send + Sync + 'static,
+    ) -> Pending<Result<Option<View>, Error>> {
+        let key = match self.handle().key(key) {
             Ok(key) => key,
             Err(error) => return Pending::ready(Err(error.into())),
         };
@@ -207,13 +256,12 @@ impl Engine {
         }
         let called_at = self.shared.clock.now();
         let waiter = Waiter::new(&self.shared.watches.waiters, &key, false);
-        if let Some(NextStep::Answer(answer)) = waiter.last_reading(unless_in_progress) {
+        if let Some(NextStep::Answer(answer)) = waiter.last_reading(&judge) {
             return Pending::ready(answer);
         }
         let shared = Arc::clone(&self.shared);
         Pending::later(async move {
-            let outcome =
-                async { waiter.outcome(unless_in_progress).await.unwrap_or(Err(Error::unexpected())) };
+            let outcome = async { waiter.outcome(judge).await.unwrap_or(Err(Error::unexpected())) };
             let timed_out = async {
                 let readers = &shared.background.readers;
                 readers.sleep_until(called_at.saturating_add(timeout)).await;

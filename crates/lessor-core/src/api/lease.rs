@@ -17,7 +17,8 @@ use crate::data::key::Key;
 use crate::data::lease_id::LeaseId;
 use crate::data::payload::Payload;
 use crate::data::record::PreviousGrant;
-use crate::data::token::Token;
+use crate::data::time::Timestamp;
+use crate::data::token::{Token, Version};
 use crate::data::value::from_json;
 use crate::rules::Ack;
 use crate::run::context::{Handle, Work};
@@ -83,6 +84,8 @@ pub struct Lease {
     handle: LeaseHandle,
     token: Token,
     is_duplicate: bool,
+    /// True if dropping the lease does not abandon it.
+    is_detached: bool,
 }
 
 impl Lease {
@@ -95,13 +98,42 @@ impl Lease {
         is_duplicate: bool,
     ) -> Self {
         let token = granted.token;
-        Self { handle: LeaseHandle::new(shared, key, lease_id, ttl, Some(granted)), token, is_duplicate }
+        let handle = LeaseHandle::new(shared, key, lease_id, ttl, Some(granted));
+        Self { handle, token, is_duplicate, is_detached: false }
     }
 
     /// Returns a handle that outlives the lease. Dropping the lease still abandons it.
     #[must_use]
     pub fn handle(&self) -> LeaseHandle {
         self.handle.clone()
+    }
+
+    /// Returns a handle, and leaves the lease to its bearer: nothing abandons it. Unless the bearer
+    /// delivers an outcome, it lapses after its ttl. A lease that was kept alive is not renewed any
+    /// more.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use lessor_core::{Acquisition, Engine};
+    /// use lessor_memory::MemoryStore;
+    ///
+    /// let engine = Engine::new(Arc::new(MemoryStore::new()))?;
+    /// let Acquisition::Acquired(lease) = engine.acquire("invoice:42").wait()? else {
+    ///     unreachable!("the key is new");
+    /// };
+    /// // The lease id is passed to a worker, which delivers the outcome.
+    /// let lease_id = *lease.detach().lease_id();
+    /// engine.lease_handle("invoice:42", lease_id)?.complete("receipt").wait()?;
+    /// # Ok::<(), lessor_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn detach(mut self) -> LeaseHandle {
+        self.grant().unwatch();
+        self.is_detached = true;
+        self.handle()
     }
 
     /// Returns the key, as it was given to the engine.
@@ -120,6 +152,18 @@ impl Lease {
     #[must_use]
     pub fn token(&self) -> Token {
         self.token
+    }
+
+    /// Returns the version of the key's record that this grant wrote.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.grant_data().map_or(Version(1), |granted| granted.version)
+    }
+
+    /// Returns the time at which the key was acquired for the first time.
+    #[must_use]
+    pub fn first_seen_at(&self) -> Timestamp {
+        self.grant_data().map_or(Timestamp::EPOCH, |granted| granted.first_seen_at)
     }
 
     /// Returns the number of grants of the key's record, including this one. If it is more than 1,
@@ -414,7 +458,9 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.give_up(Work::MayHaveBegun);
+        if !self.is_detached {
+            self.give_up(Work::MayHaveBegun);
+        }
     }
 }
 

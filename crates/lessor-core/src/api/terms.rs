@@ -52,6 +52,10 @@ impl Terms {
         self.set(limits.check_metadata(metadata), |options, metadata| options.metadata = Some(metadata));
     }
 
+    pub(super) fn metadata_json(&mut self, limits: &Limits, json: &str) {
+        self.set(limits.check_metadata_json(json), |options, metadata| options.metadata = Some(metadata));
+    }
+
     pub(super) fn fingerprint(&mut self, fingerprint: Result<Fingerprint, Error>) {
         self.set(fingerprint, |options, fingerprint| options.fingerprint = Some(fingerprint));
     }

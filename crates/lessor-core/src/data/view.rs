@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Serialize, Serializer};
+use serde_json::Value;
 
 use crate::data::error::Error;
 use crate::data::history::{EndedBy, GrantHistory, HistoryEntry, HistoryKind};
@@ -185,6 +186,26 @@ impl View {
     #[must_use]
     pub fn first_seen_at(&self) -> Timestamp {
         self.first_seen_at
+    }
+
+    /// Returns the time of the last grant.
+    #[must_use]
+    pub fn acquired_at(&self) -> Timestamp {
+        self.acquired_at
+    }
+
+    /// Returns the ttl of the last grant, or of its last renewal that the record tells of. `None`
+    /// unless the work is in progress, or its lease has lapsed.
+    ///
+    /// It is longer than the renewal's own ttl if the renewal did not move the end of the lease.
+    /// After a lease was abandoned, it is the time for which it was held.
+    #[must_use]
+    pub fn last_ttl(&self) -> Option<Duration> {
+        let is_open = matches!(self.state, State::InProgress | State::Lapsed);
+        let trace = self.inline.as_deref().and_then(Inline::trace);
+        let renewals = trace.filter(|trace| trace.attempt() == self.attempt).and_then(Trace::renewals);
+        let began_at = renewals.map_or(self.acquired_at, |renewals| renewals.last_at);
+        is_open.then(|| self.ended_at.saturating_since(began_at))
     }
 
     /// Returns the time at which the work was completed or failed. `None` if it was not.
@@ -394,7 +415,7 @@ impl Serialize for View {
             error_code: Option<&'a str>,
             retry_after: Option<f64>,
             holder: Option<&'a str>,
-            metadata: Option<serde_json::Value>,
+            metadata: Option<Value>,
             history: Vec<HistoryEntry>,
         }
         Shown {
@@ -409,7 +430,8 @@ impl Serialize for View {
             error_code: self.error_code(),
             retry_after: self.retry_after().map(|after| after.as_secs_f64()),
             holder: self.holder(),
-            metadata: self.metadata().map_err(serde::ser::Error::custom)?,
+            // Numbers that are larger than a double are shown as they were given.
+            metadata: self.metadata().unwrap_or_else(|_| self.metadata_json().map(Value::from)),
             history: self.history(),
         }
         .serialize(serializer)

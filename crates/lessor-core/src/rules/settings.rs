@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::data::error::Error;
 use crate::data::failure::Failure;
@@ -275,12 +276,27 @@ impl Limits {
     pub(crate) fn check_metadata<T: Serialize + ?Sized>(&self, metadata: &T) -> Result<Box<str>, Error> {
         let json = json_value("metadata", metadata)?;
         if !json.is_object() {
-            return Err(Error::invalid("metadata", "it must be a JSON object, such as {\"ticket\": \"42\"}"));
+            return Err(no_object());
         }
-        let text = json.to_string();
-        check_size("metadata", text.len(), self.max_metadata)?;
-        Ok(text.into())
+        self.check_metadata_size(json.to_string().into())
     }
+
+    /// Returns the JSON text as metadata, if it is an object and not too large.
+    pub(crate) fn check_metadata_json(&self, json: &str) -> Result<Box<str>, Error> {
+        let is_object = json.trim_ascii_start().starts_with('{');
+        if !is_object || serde_json::from_str::<&RawValue>(json).is_err() {
+            return Err(no_object());
+        }
+        self.check_metadata_size(json.into())
+    }
+
+    fn check_metadata_size(&self, text: Box<str>) -> Result<Box<str>, Error> {
+        check_size("metadata", text.len(), self.max_metadata).map(|()| text)
+    }
+}
+
+fn no_object() -> Error {
+    Error::invalid("metadata", "it must be a JSON object, such as {\"ticket\": \"42\"}")
 }
 
 /// Returns the failure with this code and detail, if the limits allow them.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::data::key::Key;
-use crate::data::record::{Record, Stage};
+use crate::data::record::Record;
 use crate::data::time::Timestamp;
 use crate::rules::settings::Schedule;
 use crate::run::background::Background;
@@ -46,10 +46,7 @@ impl Watches {
     pub(crate) fn written(&self, key: &Key, record: &Record, now: Timestamp) {
         let now = record.body().not_before(now);
         self.holders.observe(key, Some(record), now);
-        // Nobody waits for a new or extended lease.
-        if record.stage() != Stage::InProgress || !record.body().is_live(now) {
-            self.waiters.written(key);
-        }
+        self.waiters.written(key);
     }
 
     /// Returns whether `key` may have a waiter or a watched lease.

@@ -189,11 +189,16 @@ impl Grant {
         if self.has_newer.load(Ordering::Acquire) { self.newer.lock().clone() } else { None }
     }
 
+    /// Ends the renewal and the observation of the lease.
+    pub(super) fn unwatch(&self) {
+        self.shared.watches.holders.unwatch(self);
+    }
+
     /// Takes into account that the [`Lease`](crate::Lease) was dropped. A lease without an outcome
     /// is abandoned, unless an operation that ends it is still in progress. A second call has no
     /// effect.
     pub(super) fn on_drop(&self, work: Work) {
-        self.shared.watches.holders.unwatch(self);
+        self.unwatch();
         if self.is_open() && !self.dropped.load(Ordering::SeqCst) {
             self.not_begun.store(work == Work::NotBegun, Ordering::Relaxed);
             if !self.dropped.swap(true, Ordering::SeqCst) {
