@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    backup, bench, cancel, completions, dump, explain, forget, list, man, purge, resolve, run, show, stats,
-    truncate, verify, watch,
+    backup, bench, cancel, completions, dump, explain, forget, list, man, namespaces, purge, resolve, run,
+    show, stats, truncate, verify, watch,
 };
 use crate::exit::{CODES, Code};
 use crate::place::Global;
@@ -28,6 +28,7 @@ enum Command {
     Show(show::Show),
     Explain(explain::Explain),
     Watch(watch::Watch),
+    Namespaces(namespaces::Namespaces),
     Resolve(resolve::Resolve),
     Cancel(cancel::Cancel),
     Forget(forget::Forget),
@@ -53,6 +54,7 @@ impl Cli {
             Command::Show(show) => show.run(global),
             Command::Explain(explain) => explain.run(global),
             Command::Watch(watch) => watch.run(global),
+            Command::Namespaces(namespaces) => namespaces.run(global),
             Command::Resolve(resolve) => resolve.run(global),
             Command::Cancel(cancel) => cancel.run(global),
             Command::Forget(forget) => forget.run(global),

@@ -9,6 +9,7 @@ pub(crate) mod explain;
 pub(crate) mod forget;
 pub(crate) mod list;
 pub(crate) mod man;
+pub(crate) mod namespaces;
 pub(crate) mod purge;
 pub(crate) mod resolve;
 pub(crate) mod run;

@@ -21,6 +21,9 @@ pub(crate) struct Global {
     /// The store: file:FOLDER, redis://HOST:PORT/DATABASE?prefix=NAME or memory:
     #[arg(long, global = true, env = "LESSOR_STORE", hide_env_values = true, value_name = "URL")]
     store: Option<String>,
+    /// The part of the store with this name, whose keys are its own
+    #[arg(long, global = true, value_name = "NAME")]
+    namespace: Option<String>,
     /// Print JSON: one object, or one object a line for lists
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -33,6 +36,7 @@ pub(crate) struct Global {
 #[derive(Debug)]
 pub(crate) struct Place {
     url: StoreUrl,
+    namespace: Option<String>,
     open_wait: Duration,
 }
 
@@ -54,7 +58,13 @@ impl Global {
             let reason = "no store is given; use --store URL, such as --store file:/var/lib/leases, or set LESSOR_STORE";
             Problem::new(Code::Usage, reason)
         })?;
-        Ok(Place { url: url.parse()?, open_wait: self.open_wait })
+        Ok(Place { url: url.parse()?, namespace: self.namespace.clone(), open_wait: self.open_wait })
+    }
+
+    /// Opens the store that the caller named, for a command that concerns the whole store. It must
+    /// exist.
+    pub(crate) fn open_whole(&self, command: &str) -> Result<Opened, Problem> {
+        self.place()?.whole(command)?.existing(Settings::default())
     }
 
     /// Opens the store that the caller named. It must exist.
@@ -89,7 +99,24 @@ impl Place {
             StoreUrl::File { .. } => Arc::new(self.file_store("open")?),
             url => url.open()?,
         };
-        Ok(Opened { engine: Engine::with_settings(store, settings)? })
+        let engine = Engine::with_settings(store, settings)?;
+        Ok(Opened {
+            engine: match &self.namespace {
+                Some(name) => engine.namespace(name).open()?,
+                None => engine,
+            },
+        })
+    }
+
+    /// Refuses a namespace, for a command that concerns the whole store.
+    pub(crate) fn whole(self, command: &str) -> Result<Self, Problem> {
+        match self.namespace {
+            None => Ok(self),
+            Some(_) => {
+                let reason = format!("`{command}` concerns the whole store; leave out --namespace");
+                Err(Problem::new(Code::Usage, reason))
+            }
+        }
     }
 
     /// Opens the log of a file store, for a command that other stores do not offer.

@@ -58,7 +58,7 @@ impl Running {
     }
 
     /// Waits for the end of the program, and returns its exit code and its output.
-    fn end(mut self) -> (Option<i32>, String) {
+    fn end(&mut self) -> (Option<i32>, String) {
         let Output { status, stdout, stderr } = self.child.take().unwrap().wait_with_output().unwrap();
         (status.code(), String::from_utf8(stdout).unwrap() + &String::from_utf8(stderr).unwrap())
     }
@@ -148,7 +148,7 @@ fn p1_a_command_has_ended_before_another_holder_runs_although_the_program_is_sus
     let [command, _] = run.pids();
     run.signal("-STOP");
     let look = format!("kill -0 {command} 2>/dev/null && echo both || echo alone");
-    let other = start(&place, &["--wait", "2min"], &look);
+    let mut other = start(&place, &["--wait", "2min"], &look);
     let (code, out) = other.end();
     assert_eq!((code, &*out), (Some(0), "alone\n"));
     run.signal("-CONT");

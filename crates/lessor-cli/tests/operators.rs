@@ -6,7 +6,7 @@ mod support;
 
 use serde_json::Value;
 
-use support::{Place, lessor, ran};
+use support::{Place, acquire, lessor, ran};
 
 const SECRETS: [&str; 4] = ["the secret result", "the secret detail", "the secret checkpoint", "lease_"];
 
@@ -198,6 +198,32 @@ fn watch_shows_the_changes_in_columns() {
         assert!(lines[0].starts_with("SEEN") && lines.len() == 7, "{text}");
         let column = lines[0].find("STATE").unwrap();
         assert!(lines.iter().all(|line| line.get(column - 1..=column).unwrap().starts_with(' ')), "{text}");
+    }
+}
+
+#[test]
+fn a_namespace_has_keys_of_its_own_and_is_listed() {
+    for place in Place::each() {
+        let engine = place.engine();
+        acquire(&engine, "job").complete(&1).wait().unwrap();
+        let tenant = engine.namespace("tenant").open().unwrap();
+        acquire(&tenant, "job").fail("no").wait().unwrap();
+        engine.close(std::time::Duration::from_secs(10)).wait().unwrap();
+        drop((engine, tenant));
+        assert_eq!(place.run(&["show", "--exit-code", "job"]).code, Some(0));
+        assert_eq!(place.run(&["--namespace", "tenant", "show", "--exit-code", "job"]).code, Some(6));
+        assert_eq!(place.ok(&["run", "other", "--namespace", "tenant", "--", "echo", "ran"]), "ran\n");
+        assert_eq!(keys(&json_lines(&place.ok(&["list", "--json"]))), ["job"]);
+        let in_tenant = place.ok(&["list", "--json", "--namespace", "tenant"]);
+        assert_eq!(keys(&json_lines(&in_tenant)), ["job", "other"]);
+        let all = json_lines(&place.ok(&["namespaces", "--json"]));
+        assert_eq!(
+            (all.len(), &all[0]["namespace"], &all[0]["used"]),
+            (1, &Value::from("tenant"), &Value::from(0))
+        );
+        for command in ["purge", "verify", "namespaces"] {
+            assert_eq!(place.run(&[command, "--namespace", "tenant"]).code, Some(2), "{command}");
+        }
     }
 }
 

@@ -30,7 +30,7 @@ struct Copied {
 
 impl Backup {
     pub(crate) fn run(&self, global: &Global) -> Result<Code, Problem> {
-        let store = global.place()?.existing_file_store("backup")?;
+        let store = global.place()?.whole("backup")?.existing_file_store("backup")?;
         let bar = progress::spinner("copying the records");
         let copied = store.backup_to(&self.to);
         bar.finish_and_clear();

@@ -19,7 +19,7 @@ pub(crate) struct Dump {}
 
 impl Dump {
     pub(crate) fn run(&self, global: &Global) -> Result<Code, Problem> {
-        let folder = global.place()?.existing_folder("dump")?;
+        let folder = global.place()?.whole("dump")?.existing_folder("dump")?;
         let mut out = global.output();
         let mut written = Ok(());
         let report = check::dump(folder, |record| {

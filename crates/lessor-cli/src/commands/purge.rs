@@ -31,7 +31,7 @@ struct Purged {
 
 impl Purge {
     pub(crate) fn run(&self, global: &Global) -> Result<Code, Problem> {
-        let engine = global.open()?;
+        let engine = global.open_whole("purge")?;
         let mut out = global.output();
         if !self.confirm.yes {
             let change = Change::new("remove the records whose retention has ended", "they count as absent");

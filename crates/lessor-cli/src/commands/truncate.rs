@@ -32,7 +32,7 @@ struct Cut {
 
 impl Truncate {
     pub(crate) fn run(&self, global: &Global) -> Result<Code, Problem> {
-        let folder = global.place()?.existing_folder("truncate")?;
+        let folder = global.place()?.whole("truncate")?.existing_folder("truncate")?;
         let from = self.from_lsn.map_or(TruncateFrom::Damage, TruncateFrom::Lsn);
         let done = self.confirm.yes;
         let lost = if done { check::truncate(folder, from)? } else { check::plan(folder, from)? };

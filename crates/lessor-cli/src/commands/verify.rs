@@ -20,7 +20,7 @@ pub(crate) struct Verify {}
 
 impl Verify {
     pub(crate) fn run(&self, global: &Global) -> Result<Code, Problem> {
-        let folder = global.place()?.existing_folder("verify")?;
+        let folder = global.place()?.whole("verify")?.existing_folder("verify")?;
         let bar = progress::spinner("reading the log");
         let report = check::verify(folder);
         bar.finish_and_clear();
