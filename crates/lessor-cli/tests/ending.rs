@@ -13,8 +13,9 @@ use std::time::Duration;
 use support::Place;
 
 /// Writes the process ids of the command and of its guard to the file `pids`, and runs until it is
-/// killed. TERM is ignored.
-const STUBBORN: &str = "trap '' TERM; echo $$ $PPID > new; mv new pids; while :; do sleep 0.05; done";
+/// killed, or for some minutes if the test is killed. TERM is ignored.
+const STUBBORN: &str = "trap '' TERM; echo $$ $PPID > new; mv new pids; \
+                        i=0; while [ $i -lt 4000 ]; do sleep 0.05; i=$((i+1)); done";
 
 /// The program, which is ended with its command at the latest with the test.
 struct Running {
@@ -183,7 +184,7 @@ fn a_command_is_killed_before_its_lease_ends_if_the_store_is_gone() {
 #[test]
 fn an_outcome_that_cannot_be_stored_is_reported_with_the_exit_code_of_the_command() {
     let Some((place, server)) = Place::own_redis() else { return };
-    let mut run = start(&place, &["--ttl", "3s"], "echo $$ - > new; mv new pids; read -r _ < go; exit 5");
+    let mut run = start(&place, &["--ttl", "8s"], "echo $$ - > new; mv new pids; read -r _ < go; exit 5");
     assert!(Command::new("mkfifo").arg(place.folder.path().join("go")).status().unwrap().success());
     run.pids();
     drop(server);

@@ -179,7 +179,17 @@ fn standard_input_is_passed_on() {
 }
 
 #[test]
-fn p11_an_outcome_is_shown_by_run_and_show_result_only() {
+fn the_output_of_a_command_can_be_shown_without_running_it_again() {
+    let place = Place::file();
+    shell(&place, &[], "echo out; echo err >&2; exit 3");
+    let shown = place.run(&["show", "--output", "job"]);
+    assert_eq!((shown.code, &*shown.out, &*shown.err), (Some(6), "out\n", "err\n"));
+    let silent = place.run(&["run", "job", "--silent", "--", "true"]);
+    assert_eq!((silent.code, &*silent.out, &*silent.err), (Some(3), "", ""));
+}
+
+#[test]
+fn p11_an_outcome_is_shown_by_run_and_show_with_an_option_only() {
     let place = Place::file();
     shell(&place, &[], "echo secret; exit 3");
     let mut shown = String::new();

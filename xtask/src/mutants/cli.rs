@@ -97,10 +97,10 @@ pub(crate) const CLI: &[Mutant] = &[
         test: cli(ENDING, "a_command_that_hangs"),
     },
     Mutant {
-        name: "cli-run-ticks-without-progress",
+        name: "cli-run-does-not-see-progress",
         file: "crates/lessor-cli/src/run/attempt.rs",
         find: "self.progress.as_mut().is_some_and(Watched::has_changed)",
-        replace: "self.progress.is_some()",
+        replace: "self.progress.as_mut().is_some_and(|file| !file.has_changed() && self.ttl.is_zero())",
         test: cli(ENDING, "a_command_that_hangs"),
     },
     Mutant {

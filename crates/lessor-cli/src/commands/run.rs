@@ -1,7 +1,7 @@
 //! `lessor run`.
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -63,6 +63,9 @@ pub(crate) struct Run {
     /// Do not say that an outcome is replayed
     #[arg(long, short)]
     quiet: bool,
+    /// When an outcome is replayed, end with its exit code and print nothing
+    #[arg(long)]
+    silent: bool,
     /// The command and its arguments
     #[arg(last = true, required = true)]
     command: Vec<OsString>,
@@ -146,16 +149,22 @@ impl Run {
         let engine = place.open(settings).map_err(own_code)?;
         let mut waiting = Waiting::new(self.wait);
         loop {
-            match self.acquire(&engine)? {
+            // A signal that came between the grant and the start would leave a lease without a command.
+            signals.hold();
+            let acquired = self.acquire(&engine)?;
+            if !matches!(acquired, Acquisition::Acquired(_)) {
+                signals.release();
+            }
+            match acquired {
                 Acquisition::Acquired(lease) => {
                     if let Some(code) = self.attempt(lease, &signals)? {
                         return Ok(code);
                     }
                 }
-                Acquisition::Completed(view) => return self.replay(&view, view.result().ok()),
+                Acquisition::Completed(view) => return self.replay(&view),
                 Acquisition::Failed(view) => match view.retry_after() {
                     Some(after) if self.retry > 0 => pause(after),
-                    _ => return self.replay(&view, view.failure().ok().flatten()),
+                    _ => return self.replay(&view),
                 },
                 Acquisition::InProgress(view) => waiting.wait(&engine, &self.key, &view)?,
                 Acquisition::InDoubt(_) => {
@@ -210,16 +219,19 @@ impl Run {
 
     /// Runs the command. Returns `None` if it failed and is to be tried again.
     fn attempt(&self, lease: Lease, signals: &Signals) -> Result<Option<Code>, Problem> {
-        let progress = self.progress_file.clone().zip(self.stall_after);
+        let lease = match self.stall_after {
+            Some(stall_after) => lease.keep_alive_while_progressing(stall_after),
+            None => lease.keep_alive(),
+        };
         let terms = Terms {
             command: &self.command,
             ttl: self.ttl,
             kill_after: self.kill_after(),
             keep_output: self.keep_output as usize,
-            progress,
+            progress: self.progress_file.as_deref(),
         };
-        let (lease, ended) = attempt::run(lease, &terms, signals).map_err(error)?;
-        match ended {
+        let not_started = |error: io::Error| Ended::Refused { code: own::ERROR, reason: error.to_string() };
+        match attempt::run(&lease, &terms, signals).unwrap_or_else(not_started) {
             Ended::Lost => Err(problem(
                 own::LOST,
                 "the lease was lost, so the command was ended; its outcome does not count",
@@ -240,10 +252,10 @@ impl Run {
     }
 
     /// Prints what was kept of an earlier run.
-    fn replay(&self, view: &View, ran: Option<Ran>) -> Result<Code, Problem> {
+    fn replay(&self, view: &View) -> Result<Code, Problem> {
         let holder = view.holder().unwrap_or("another holder");
         let at = view.done_at().map(time::at).unwrap_or_default();
-        let Some(ran) = ran else {
+        let Some(ran) = Ran::of(view) else {
             return match view.error_code() {
                 Some(code) => Err(problem(
                     own::FAILED,
@@ -255,8 +267,9 @@ impl Run {
                 }
             };
         };
-        io::stdout().write_all(&ran.stdout.bytes())?;
-        io::stderr().write_all(&ran.stderr.bytes())?;
+        if !self.silent {
+            ran.print()?;
+        }
         let dropped = ran.stdout.dropped + ran.stderr.dropped;
         let cut = if dropped > 0 {
             format!("; the first {dropped} bytes of its output were not kept")
@@ -268,7 +281,7 @@ impl Run {
     }
 
     fn note(&self, text: &str) {
-        if !self.quiet {
+        if !(self.quiet || self.silent) {
             eprintln!("lessor: run: {text}");
         }
     }

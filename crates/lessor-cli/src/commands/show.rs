@@ -10,6 +10,7 @@ use crate::exit::Code;
 use crate::output::{self, Shown};
 use crate::place::Global;
 use crate::problem::Problem;
+use crate::run::ran::Ran;
 use crate::{record, time};
 
 /// Show the record of a key, without its result
@@ -20,6 +21,10 @@ pub(crate) struct Show {
     /// Print the stored result as it is, and nothing else; the exit code tells the state
     #[arg(long)]
     result: bool,
+    /// Print the kept output of a command that `lessor run` ran, and nothing else; the exit code tells
+    /// the state
+    #[arg(long, conflicts_with = "result")]
+    output: bool,
     /// End with the exit code of the state: 0 completed, 3 absent or released, 4 in progress, 5
     /// lapsed or in doubt, 6 failed
     #[arg(long)]
@@ -41,6 +46,11 @@ impl Show {
         let engine = global.open()?;
         let key: Key = self.key.parse().map_err(lessor::Error::from)?;
         let view = engine.status(&key).wait()?.ok_or_else(|| Problem::from(lessor::Error::NotFound))?;
+        if self.output {
+            let none = || Problem::new(record::code(&view), "the key has no output of a command");
+            Ran::of(&view).ok_or_else(none)?.print()?;
+            return Ok(record::code(&view));
+        }
         let mut out = global.output();
         if self.result {
             let none = || {

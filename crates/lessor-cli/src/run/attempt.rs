@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
@@ -26,8 +26,8 @@ pub(crate) struct Terms<'a> {
     pub(crate) kill_after: Duration,
     /// The number of bytes of each output to keep.
     pub(crate) keep_output: usize,
-    /// The file that shows progress, and the time without progress after which the command is ended.
-    pub(crate) progress: Option<(PathBuf, Duration)>,
+    /// The file that shows progress.
+    pub(crate) progress: Option<&'a Path>,
 }
 
 /// The end of an attempt.
@@ -41,12 +41,12 @@ pub(crate) enum Ended {
     Refused { code: u8, reason: String },
 }
 
-/// Runs the command. When this returns, nothing of its process group runs any more.
-pub(crate) fn run(lease: Lease, terms: &Terms<'_>, signals: &Signals) -> io::Result<(Lease, Ended)> {
-    let lease = match &terms.progress {
-        Some((_, stall_after)) => lease.keep_alive_while_progressing(*stall_after),
-        None => lease.keep_alive(),
-    };
+/// Runs the command. The lease must be kept alive. When this returns, nothing of the command's process
+/// group runs any more. Signals wait from then on.
+///
+/// # Errors
+/// The command was not started.
+pub(crate) fn run(lease: &Lease, terms: &Terms<'_>, signals: &Signals) -> io::Result<Ended> {
     let scratch = tempfile::Builder::new().prefix("lessor-run-").tempdir()?;
     let file = scratch.path().join("checkpoint");
     let checkpoint = Checkpoint::new(file.clone(), lease.handle(), lease.previous_checkpoint_bytes())?;
@@ -56,33 +56,26 @@ pub(crate) fn run(lease: Lease, terms: &Terms<'_>, signals: &Signals) -> io::Res
         ("LESSOR_ATTEMPT", lease.attempt().to_string().into()),
         ("LESSOR_CHECKPOINT", file.into_os_string()),
     ];
-    environment
-        .extend(terms.progress.iter().map(|(path, _)| ("LESSOR_PROGRESS", path.clone().into_os_string())));
+    environment.extend(terms.progress.map(|path| ("LESSOR_PROGRESS", path.into())));
     let plan =
         Plan { command: terms.command, environment, kill_after: terms.kill_after, scratch: scratch.path() };
     let (send, events) = mpsc::channel();
-    let mut guarded = Guarded::start(plan, until(&lease, terms.ttl), send.clone())?;
+    let mut guarded = Guarded::start(plan, until(lease, terms.ttl), send.clone())?;
     let guard = guarded.process();
     let (Some(out), Some(err)) = (guard.stdout.take(), guard.stderr.take()) else {
         return Err(io::Error::other("the guard has no output"));
     };
     let out = Copying::start(out, io::stdout(), terms.keep_output);
     let err = Copying::start(err, io::stderr(), terms.keep_output);
-    signals.pass_to(Some(send.clone()));
-    notice_loss(&lease, send);
-    let progress = terms.progress.as_ref().map(|(path, _)| Watched::new(path.clone()));
-    let mut watching = Watching {
-        lease: &lease,
-        ttl: terms.ttl,
-        guarded: &mut guarded,
-        checkpoint,
-        progress,
-        is_ending: false,
-    };
+    signals.pass_to(send.clone());
+    notice_loss(lease, send);
+    let progress = terms.progress.map(|path| Watched::new(path.to_owned()));
+    let mut watching =
+        Watching { lease, ttl: terms.ttl, guarded: &mut guarded, checkpoint, progress, is_ending: false };
     let seen = watching.watch(&events);
     let (checkpoint, is_ending) = (watching.checkpoint, watching.is_ending);
     guarded.finish(matches!(seen, Seen::Exited(_) | Seen::Refused { .. }));
-    signals.pass_to(None);
+    signals.hold();
     let (stdout, stderr) = (out.finish().into(), err.finish().into());
     let ended = match seen {
         Seen::Refused { code, reason } => Ended::Refused { code, reason },
@@ -92,7 +85,7 @@ pub(crate) fn run(lease: Lease, terms: &Terms<'_>, signals: &Signals) -> io::Res
         Seen::GuardEnded => Ended::Exited(Ran { exit_code: 128 + 9, stdout, stderr }),
     };
     checkpoint.finish();
-    Ok((lease, ended))
+    Ok(ended)
 }
 
 /// Returns the time by which the command must have ended: the end of the lease, with a margin of a
@@ -142,7 +135,13 @@ impl Watching<'_> {
                 }
                 Ok(Event::Reported(Report::Ending)) => self.is_ending = true,
                 Ok(Event::Reported(Report::Exited(code))) => return Seen::Exited(code),
-                Ok(Event::GuardEnded) | Err(RecvTimeoutError::Disconnected) => return Seen::GuardEnded,
+                Ok(Event::GuardEnded) | Err(RecvTimeoutError::Disconnected) if self.guarded.has_started() => {
+                    return Seen::GuardEnded;
+                }
+                Ok(Event::GuardEnded) | Err(RecvTimeoutError::Disconnected) => {
+                    let reason = "the process that should have started it ended".to_owned();
+                    return Seen::Refused { code: 126, reason };
+                }
                 Ok(Event::Lost) => {
                     self.is_ending = true;
                     self.guarded.order(Order::End);

@@ -77,6 +77,11 @@ impl Guarded {
         self.until
     }
 
+    /// Returns whether the command has started.
+    pub(crate) fn has_started(&self) -> bool {
+        self.group.is_some()
+    }
+
     /// Tells the guard when the command must have ended.
     pub(crate) fn set_until(&mut self, until: u64) {
         if until != self.until {

@@ -1,6 +1,9 @@
 //! The stored outcome of a command.
 
+use std::io::{self, Write};
+
 use base64::prelude::{BASE64_STANDARD, Engine as _};
+use lessor::View;
 use serde::{Deserialize, Serialize};
 
 use crate::run::output::Tail;
@@ -32,6 +35,17 @@ enum Content {
 }
 
 impl Ran {
+    /// Returns the outcome of the command that a key has, if it has one.
+    pub(crate) fn of(view: &View) -> Option<Self> {
+        view.result().ok().or_else(|| view.failure().ok().flatten())
+    }
+
+    /// Prints what was kept of the outputs, each to the same output of this process.
+    pub(crate) fn print(&self) -> io::Result<()> {
+        io::stdout().write_all(&self.stdout.bytes())?;
+        io::stderr().write_all(&self.stderr.bytes())
+    }
+
     /// Returns the error code of a command that failed.
     pub(crate) fn error_code(&self) -> String {
         match self.exit_code {
