@@ -15,20 +15,23 @@ use crate::output::Output;
 use crate::problem::Problem;
 use crate::{progress, time};
 
+/// The heading of the options of all commands.
+const ALL: &str = "Options of all commands";
+
 /// The options of all commands.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
     /// The store: file:FOLDER, redis://HOST:PORT/DATABASE?prefix=NAME or memory:
-    #[arg(long, global = true, env = "LESSOR_STORE", hide_env_values = true, value_name = "URL")]
+    #[arg(long, global = true, env = "LESSOR_STORE", hide_env_values = true, value_name = "URL", help_heading = ALL)]
     store: Option<String>,
     /// The part of the store with this name, whose keys are its own
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, value_name = "NAME", help_heading = ALL)]
     namespace: Option<String>,
     /// Print JSON: one object, or one object a line for lists
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = ALL)]
     pub(crate) json: bool,
     /// How long to wait for another process that has the folder of a file store open
-    #[arg(long, global = true, value_name = "DURATION", default_value = "1s", value_parser = time::parse)]
+    #[arg(long, global = true, value_name = "DURATION", default_value = "1s", value_parser = time::parse, help_heading = ALL)]
     open_wait: Duration,
 }
 

@@ -116,6 +116,19 @@ fn a_signal_is_passed_on_and_the_commands_own_exit_code_is_kept() {
 }
 
 #[test]
+fn a_signal_ends_a_program_that_waits_for_another_holder() {
+    let Some(place) = Place::redis() else { return };
+    let engine = place.engine();
+    let _lease = support::acquire(&engine, "job");
+    let mut run = start(&place, &["--wait", "10min"], "echo ran");
+    // Before the program handles signals, TERM ends it in any case. Both are within the promise.
+    thread::park_timeout(Duration::from_millis(300));
+    run.signal("-TERM");
+    let (code, out) = run.end();
+    assert!(matches!(code, Some(143) | None) && out.is_empty(), "{code:?} {out}");
+}
+
+#[test]
 fn processes_that_a_command_leaves_in_its_group_are_killed_when_it_exits() {
     let place = Place::file();
     let mut run = start(&place, &[], "trap '' TERM; sleep 600 & echo $! - > new; mv new pids");

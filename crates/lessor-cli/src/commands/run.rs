@@ -23,7 +23,7 @@ use crate::time;
 /// and the end of its output, without running it, until the retention ends. The lease is renewed while
 /// the command runs. If it is lost, the command is ended before anyone else can get the lease.
 #[derive(Debug, Args)]
-#[command(after_help = HELP, after_long_help = LONG_HELP)]
+#[command(override_usage = USAGE, after_help = HELP, after_long_help = LONG_HELP)]
 pub(crate) struct Run {
     /// The key, which names the work, such as report-2026-12-01
     key: String,
@@ -81,10 +81,12 @@ enum Lapsed {
 /// Two outputs of this size fit into a result of the default limit.
 const KEEP_MOST: i64 = 262_144;
 
+const USAGE: &str = "lessor run --store <URL> [OPTIONS] <KEY> -- <COMMAND>...";
+
 const HELP: &str = "\
-Exit codes: that of the command (128 + n if signal n ended it), also when it is replayed; 121 another
-holder has the key; 122 in doubt; 123 the lease was lost; 124 the store is unavailable; 125 the key
-failed otherwise; 126 and 127 the command cannot be started; 120 another error. See --help.";
+Exit codes: that of the command (128 + n if signal n ended it), also when it is replayed; 121 another \
+    holder has the key; 122 in doubt; 123 the lease was lost; 124 the store is unavailable; 125 the key \
+    failed otherwise; 126 and 127 the command cannot be started; 120 another error. See --help.";
 
 const LONG_HELP: &str = "\
 Exit codes:
