@@ -18,7 +18,7 @@ fuzz_target!(|bytes: &[u8]| {
         Err(_) => {}
     }
     if let Ok(text) = std::str::from_utf8(bytes) {
-        if let Ok(key) = Key::new(text) {
+        if let Ok(key) = Key::from_stored(text) {
             assert_eq!(key.as_str(), text);
         }
         if let Ok(lease_id) = text.parse::<LeaseId>() {

@@ -7,6 +7,7 @@
 //! | [`fencing`] | How is a holder stopped that was suspended for too long? |
 //! | [`choosing_a_store`] | Memory, files, Redis, or an own store? |
 //! | [`cli`] | How is a command run once, and how are leases looked at and repaired? |
+//! | [`namespaces`] | How do tenants share a store, each with its own keys and quota? |
 //! | [`observability`] | What can be counted and seen? |
 //! | [`testing`] | How are crashes, pauses and lost replies tested? |
 //! | [`what_goes_wrong`] | Which mistakes do guards have that are written by hand? |
@@ -29,6 +30,7 @@ macro_rules! links {
 [failures]: crate::guide::failures
 [fencing]: crate::guide::fencing
 [guarantees]: crate::guide::guarantees
+[namespaces]: crate::guide::namespaces
 [testing]: crate::guide::testing
 [writing-a-store]: crate::guide::writing_a_store
 [`AcquireRequest::ttl`]: crate::AcquireRequest::ttl
@@ -68,6 +70,7 @@ guides! {
     fencing: "fencing.md",
     choosing_a_store: "choosing-a-store.md",
     cli: "cli.md",
+    namespaces: "namespaces.md",
     observability: "observability.md",
     testing: "testing.md",
     what_goes_wrong: "what-goes-wrong.md",
