@@ -86,9 +86,10 @@ pub use lessor_core::{
     Closed, Codec, DetachedTask, Durability, ERRORED, EndedBy, Engine, Error, ErrorKind, Explanation,
     FailureClass, Fingerprint, GrantEnd, HistoryEntry, HistoryKind, Json, JsonError, Key, KeyError, KeyPart,
     KeysInLogs, Lease, LeaseHandle, LeaseId, LeaseIdError, Limits, ListRequest, Listing, MAX_KEY_CHARS,
-    Message, OnFailed, OnLapsed, Once, OnceError, OutOfRange, Outcome, PANICKED, PartWriter, Pending,
-    PreviousGrant, RESULT_REFUSED, Reconciled, Resolve, Retrying, Schedule, Settings, State, Stats, Store,
-    StoreError, Timestamp, Token, Version, Versioned, View, WaitsFor, block_on,
+    MAX_NAMESPACE_CHARS, Message, Month, OnFailed, OnLapsed, Once, OnceError, OpenNamespace, OutOfRange,
+    Outcome, PANICKED, PartWriter, Pending, PreviousGrant, Quota, RESULT_REFUSED, Reconciled, Resolve,
+    Retrying, Schedule, Settings, State, Stats, Store, StoreError, Timestamp, Token, Usage, Version,
+    Versioned, View, WaitsFor, block_on,
 };
 
 /// The interface for authors of stores.
@@ -102,7 +103,8 @@ pub mod store {
         Unconfirmed, mark_own_thread, may_block,
     };
     pub use lessor_core::{
-        Cas, Clock, DecodeError, FORMAT_VERSION, Record, RecordHeader, Stage, SystemClock,
+        Cas, Clock, DecodeError, FORMAT_VERSION, MAX_STORED_KEY_CHARS, Record, RecordHeader, Stage,
+        SystemClock,
     };
 }
 
