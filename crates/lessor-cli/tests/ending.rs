@@ -116,6 +116,18 @@ fn a_signal_is_passed_on_and_the_commands_own_exit_code_is_kept() {
 }
 
 #[test]
+fn a_command_that_a_signal_ended_is_retried_by_a_later_process_only() {
+    let place = Place::file();
+    let options = ["--retry", "5", "--backoff", "1ms"];
+    let mut run = start(&place, &options, "echo $$ - > new; mv new pids; while :; do sleep 0.05; done");
+    run.pids();
+    run.signal("-TERM");
+    assert_eq!(run.end().0, Some(143));
+    let (code, out) = start(&place, &options, "echo attempt $LESSOR_ATTEMPT").end();
+    assert_eq!((code, &*out), (Some(0), "attempt 2\n"));
+}
+
+#[test]
 fn a_signal_ends_a_program_that_waits_for_another_holder() {
     let Some(place) = Place::redis() else { return };
     let engine = place.engine();

@@ -55,6 +55,13 @@ pub(crate) const CLI: &[Mutant] = &[
         test: cli(RUN, "a_failure_is_retried"),
     },
     Mutant {
+        name: "cli-run-retries-after-a-signal",
+        file: "crates/lessor-cli/src/commands/run.rs",
+        find: "!was_signalled && lease",
+        replace: "(was_signalled || !was_signalled) && lease",
+        test: cli(ENDING, "a_command_that_a_signal_ended"),
+    },
+    Mutant {
         name: "cli-run-keeps-the-failure-of-a-missing-program",
         file: "crates/lessor-cli/src/commands/run.rs",
         find: "let _ = lease.release().wait();",

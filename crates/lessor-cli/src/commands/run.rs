@@ -245,9 +245,10 @@ impl Run {
                     self.command.first().map(|program| program.display().to_string()).unwrap_or_default();
                 Err(problem(code, &format!("{program} cannot be started: {reason}; the key was released")))
             }
-            Ended::Exited(ran) => {
+            Ended::Exited { ran, was_signalled } => {
                 deliver(&lease, &ran)?;
-                let is_retried = ran.exit_code != 0 && lease.attempt() <= self.retry;
+                // Whoever sent the signal wants this process to end. A later one tries again.
+                let is_retried = ran.exit_code != 0 && !was_signalled && lease.attempt() <= self.retry;
                 Ok((!is_retried).then_some(Code::Run(ran.exit_code)))
             }
         }

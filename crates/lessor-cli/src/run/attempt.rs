@@ -33,8 +33,8 @@ pub(crate) struct Terms<'a> {
 /// The end of an attempt.
 #[derive(Debug)]
 pub(crate) enum Ended {
-    /// The command has exited by itself, or by a signal that was passed on.
-    Exited(Ran),
+    /// The command has exited by itself, or because a signal was passed on.
+    Exited { ran: Ran, was_signalled: bool },
     /// The command was ended, because the lease was lost.
     Lost,
     /// The command could not be started.
@@ -70,19 +70,26 @@ pub(crate) fn run(lease: &Lease, terms: &Terms<'_>, signals: &Signals) -> io::Re
     signals.pass_to(send.clone());
     notice_loss(lease, send);
     let progress = terms.progress.map(|path| Watched::new(path.to_owned()));
-    let mut watching =
-        Watching { lease, ttl: terms.ttl, guarded: &mut guarded, checkpoint, progress, is_ending: false };
+    let mut watching = Watching {
+        lease,
+        ttl: terms.ttl,
+        guarded: &mut guarded,
+        checkpoint,
+        progress,
+        is_ending: false,
+        was_signalled: false,
+    };
     let seen = watching.watch(&events);
-    let (checkpoint, is_ending) = (watching.checkpoint, watching.is_ending);
+    let Watching { checkpoint, is_ending, was_signalled, .. } = watching;
     guarded.finish(matches!(seen, Seen::Exited(_) | Seen::Refused { .. }));
     signals.hold();
     let (stdout, stderr) = (out.finish().into(), err.finish().into());
     let ended = match seen {
         Seen::Refused { code, reason } => Ended::Refused { code, reason },
         _ if is_ending => Ended::Lost,
-        Seen::Exited(exit_code) => Ended::Exited(Ran { exit_code, stdout, stderr }),
+        Seen::Exited(exit_code) => Ended::Exited { ran: Ran { exit_code, stdout, stderr }, was_signalled },
         // The guard was killed, and with it the command.
-        Seen::GuardEnded => Ended::Exited(Ran { exit_code: 128 + 9, stdout, stderr }),
+        Seen::GuardEnded => Ended::Exited { ran: Ran { exit_code: 128 + 9, stdout, stderr }, was_signalled },
     };
     checkpoint.finish();
     Ok(ended)
@@ -122,6 +129,8 @@ struct Watching<'a> {
     progress: Option<Watched>,
     /// True once the command is being ended because of the lease.
     is_ending: bool,
+    /// True once a signal was passed on.
+    was_signalled: bool,
 }
 
 impl Watching<'_> {
@@ -146,7 +155,10 @@ impl Watching<'_> {
                     self.is_ending = true;
                     self.guarded.order(Order::End);
                 }
-                Ok(Event::Signal(number)) => self.guarded.order(Order::Signal(number)),
+                Ok(Event::Signal(number)) => {
+                    self.was_signalled = true;
+                    self.guarded.order(Order::Signal(number));
+                }
                 Err(RecvTimeoutError::Timeout) => {}
             }
             if !self.is_ending {
