@@ -245,10 +245,6 @@ impl<'a> Evaluation<'a> {
             return Transition::Refuse(Error::ClockOutOfRange);
         };
         let not_before = (not_before > Timestamp::EPOCH).then_some(not_before);
-        let not_after = match request.charged_until {
-            Timestamp::MAX => not_after,
-            until => Some(not_after.map_or(until, |at| at.min(until))),
-        };
         let window = Window { not_before, not_after };
         let keep_until = self.keep.until(expires_at);
         let grant = Grant { request, token, expires_at, keep_until, now: self.now, window };

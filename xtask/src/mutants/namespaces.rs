@@ -24,8 +24,6 @@ const QUOTA: &str = "crates/lessor-core/src/rules/quota.rs";
 const RULES: &str = "crates/lessor-core/src/rules.rs";
 const UNITS: &str = "crates/lessor-core/src/run/units.rs";
 
-const NEXT_MONTH: Test = core("a_grant_or_a_charge_that_is_written_in_the_next_month");
-
 pub(super) const NAMESPACES: &[Mutant] = &[
     Mutant {
         name: "grant-needs-no-charge",
@@ -33,20 +31,6 @@ pub(super) const NAMESPACES: &[Mutant] = &[
         find: "if self.now >= request.charged_until {",
         replace: "if self.now > Timestamp::MAX {",
         test: promise("a_quota_is_never_exceeded"),
-    },
-    Mutant {
-        name: "grant-is-written-after-its-charge-has-expired",
-        file: RULES,
-        find: "            until => Some(not_after.map_or(until, |at| at.min(until))),",
-        replace: "            _ => not_after,",
-        test: NEXT_MONTH,
-    },
-    Mutant {
-        name: "charge-is-written-in-the-next-month",
-        file: QUOTA,
-        find: "matches!(charge, Charge::Take { .. }).then(|| current.next().start())",
-        replace: "None",
-        test: NEXT_MONTH,
     },
     Mutant {
         name: "limit-of-a-quota-is-exceeded-by-a-block",

@@ -15,7 +15,6 @@ use crate::data::store_error::StoreError;
 use crate::data::time::Timestamp;
 use crate::data::token::Token;
 use crate::data::usage::Usage;
-use crate::data::write::Window;
 
 /// The number of units that a process charges at once, unless the quota has another one.
 const BLOCK: u32 = 64;
@@ -198,10 +197,7 @@ pub(super) fn charge<'c>(
     body.done_at = now;
     body.keep_until = now.saturating_add_micros(KEEP);
     body.set_result(&counts.encode());
-    // A unit counts for the month in which it is charged.
-    let not_after = matches!(charge, Charge::Take { .. }).then(|| current.next().start());
-    let window = Window { not_before: None, not_after };
-    Transition::Put(Box::new(Put { body, window, answer }))
+    Transition::Put(Box::new(Put { body, answer }))
 }
 
 /// Returns the number of units to charge with `left` units left.

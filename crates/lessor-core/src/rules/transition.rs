@@ -28,7 +28,6 @@ pub(crate) enum Transition<'a> {
 
 pub(crate) struct Put {
     pub(crate) body: Body,
-    pub(crate) window: Window,
     pub(crate) answer: Answer,
 }
 
@@ -83,7 +82,8 @@ impl Transition<'_> {
             }
             (Self::Change(_), None) => Decision::Refuse(Error::NotFound),
             (Self::Put(put), _) => {
-                let Put { body, window, answer } = *put;
+                let Put { body, answer } = *put;
+                let window = Window { not_before: None, not_after: None };
                 Decision::Write(Write::new(Record::new(body), window, false), answer)
             }
         }

@@ -17,7 +17,7 @@ fn keys(engine: &Engine, prefix: &str) -> Vec<String> {
     let mut keys = Vec::new();
     let mut after = None;
     loop {
-        let page = engine.list().prefix(prefix).limit(2).after(after).wait().unwrap();
+        let page = engine.list().prefix(prefix).limit(1).after(after).wait().unwrap();
         keys.extend(page.entries.into_iter().map(|(key, _)| key.as_str().to_owned()));
         match page.next {
             None => return keys,
