@@ -9,5 +9,6 @@ pub(crate) mod list;
 pub(crate) mod namespace;
 pub(crate) mod once;
 pub(crate) mod resolve;
+mod survey;
 mod terms;
 pub(crate) mod within;

@@ -97,6 +97,7 @@ pub use rules::Ack;
 pub use rules::quota::Quota;
 pub use rules::settings::{Backoff, KeysInLogs, Limits, OnFailed, OnLapsed, Schedule, Settings};
 pub use run::observer::counters::Stats;
+pub use run::observer::survey::{Survey, Unresolved};
 pub use store::cas::Cas;
 pub use store::closing::{CloseProgress, CloseStep, CloseWatch, Closed, Closing};
 pub use store::{CompareAndSwap, Durability, Store, StoreError};

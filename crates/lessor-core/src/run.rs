@@ -10,6 +10,7 @@ pub(crate) mod holders;
 pub(crate) mod namespace;
 pub(crate) mod observer;
 pub(crate) mod random;
+pub(crate) mod survey;
 pub(crate) mod tasks;
 pub(crate) mod units;
 pub(crate) mod wait;

@@ -268,11 +268,17 @@ fn callers_that_wait_are_counted_while_they_wait() {
     let work = engine.once("key").run_async(async |_| Ok::<_, Message>(String::new()));
     let mut work = std::pin::pin!(work);
     assert!(future::block_on(future::poll_once(work.as_mut())).is_none());
-    assert_eq!((engine.stats().waiting, engine.stats().waits), (2, 2));
+    let other = acquire(&engine, "other");
+    let waits_for_other = engine.wait_for("other", TTL);
+    let count = || (engine.stats().waiting, engine.stats().waited_keys, engine.stats().waits);
+    assert_eq!(count(), (3, 2, 3));
+    drop(waits_for_other);
+    assert_eq!(count(), (2, 1, 3));
     held.complete("done").wait().unwrap();
     waiting.wait().unwrap();
     future::block_on(work).unwrap();
-    assert_eq!((engine.stats().waiting, engine.stats().waits), (0, 2));
+    assert_eq!(count(), (0, 0, 3));
+    other.complete("done").wait().unwrap();
 }
 
 /// Keeps the text of all spans and events.

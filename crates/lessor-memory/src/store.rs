@@ -232,7 +232,11 @@ impl Store for MemoryStore {
     fn scan(&self, query: Scan) -> Reply<Page> {
         let now = self.clock.now();
         let mut first = FirstKeys::new(&query);
-        self.for_each(|key, _| first.offer(key));
+        self.for_each(|key, record| {
+            if query.needs(record, now) {
+                first.offer(key);
+            }
+        });
         let (keys, next) = first.finish();
         let entries =
             keys.into_iter().filter_map(|key| self.get(&key).0.map(|record| (key, record))).collect();

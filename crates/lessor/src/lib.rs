@@ -88,8 +88,8 @@ pub use lessor_core::{
     KeysInLogs, Lease, LeaseHandle, LeaseId, LeaseIdError, Limits, ListRequest, Listing, MAX_KEY_CHARS,
     MAX_NAMESPACE_CHARS, Message, Month, OnFailed, OnLapsed, Once, OnceError, OpenNamespace, OutOfRange,
     Outcome, PANICKED, PartWriter, Pending, PreviousGrant, Quota, RESULT_REFUSED, Reconciled, Resolve,
-    Retrying, Schedule, Settings, State, Stats, Store, StoreError, Timestamp, Token, Usage, Version,
-    Versioned, View, WaitsFor, block_on,
+    Retrying, Schedule, Settings, State, Stats, Store, StoreError, Survey, Timestamp, Token, Unresolved,
+    Usage, Version, Versioned, View, WaitsFor, block_on,
 };
 
 /// The interface for authors of stores.

@@ -7,7 +7,7 @@
     reason = "what fails here fails the test"
 )]
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lessor::{
@@ -35,9 +35,13 @@ fn acquire(engine: &Engine, key: &str) -> Lease {
 
 /// Waits until a metric has a value other than zero.
 fn eventually(handle: &PrometheusHandle, series: &str) {
+    eventually_is(handle, series, |value| value != "0");
+}
+
+fn eventually_is(handle: &PrometheusHandle, series: &str, expected: impl Fn(&str) -> bool) {
     for _ in 0..6000 {
         let text = handle.render();
-        if text.lines().any(|line| line.strip_prefix(series).is_some_and(|value| value.trim() != "0")) {
+        if text.lines().any(|line| line.strip_prefix(series).is_some_and(|value| expected(value.trim()))) {
             return;
         }
         std::thread::park_timeout(Duration::from_millis(5));
@@ -45,8 +49,9 @@ fn eventually(handle: &PrometheusHandle, series: &str) {
     panic!("{series} is never reported:\n{}", handle.render());
 }
 
-/// Returns each label value of the catalogue, as the text format shows it.
-fn catalogue() -> BTreeSet<String> {
+/// Returns each label value of the catalogue, as the text format shows it, and whether the metric is
+/// a histogram.
+fn catalogue() -> BTreeMap<String, bool> {
     let rows = CATALOGUE.lines().filter(|line| line.starts_with("| `lessor_"));
     let series = rows.flat_map(|row| {
         let ticked: Vec<&str> = row.split('|').nth(1).into_iter().chain(row.split('|').nth(3)).collect();
@@ -55,12 +60,14 @@ fn catalogue() -> BTreeSet<String> {
             .map(|cell| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect())
             .collect();
         let metric = names[0][0].clone();
-        match names[1].split_first() {
+        let series = match names[1].split_first() {
             None => vec![metric],
             Some((label, values)) => {
                 values.iter().map(|value| format!("{metric}{{{label}=\"{value}\"}}")).collect()
             }
-        }
+        };
+        let is_histogram = row.contains("| histogram |");
+        series.into_iter().map(move |series| (series, is_histogram))
     });
     series.collect()
 }
@@ -132,6 +139,17 @@ fn every_metric_of_the_catalogue_is_reported() {
         eventually(handle, "lessor_waiting_callers");
         drop(held);
         waiting.wait().unwrap();
+        // Unresolved keys, which are found by surveys.
+        let store = lessor::open_store("memory:").unwrap();
+        let surveys = settings().survey_every(Some(Duration::from_millis(20)));
+        let surveys = Engine::with_settings(store, surveys).unwrap();
+        acquire(&surveys, "doubt").leave_in_doubt().wait().unwrap();
+        acquire(&surveys, "lapsed").abandon().wait().unwrap();
+        for series in ["lessor_unresolved_keys", "lessor_oldest_unresolved_age_seconds"] {
+            for state in ["in_doubt", "lapsed"] {
+                eventually(handle, &format!("{series}{{state=\"{state}\"}}"));
+            }
+        }
         // A purge.
         let short = settings().retention(Duration::from_millis(1));
         let purges = Engine::with_settings(lessor::open_store("memory:").unwrap(), short).unwrap();
@@ -141,8 +159,7 @@ fn every_metric_of_the_catalogue_is_reported() {
     // These two need a store that fails, or a pause at the right moment. The tests of the core count
     // them, and the same table makes the metrics.
     let rare = ["lessor_renewals_total{result=\"failed\"}", "lessor_renewal_near_misses_total"];
-    for series in catalogue() {
-        let histogram = series.contains("_seconds");
+    for (series, histogram) in catalogue() {
         let (name, labels) = series.split_once('{').unwrap_or((&series, ""));
         let shown = match (histogram, labels) {
             (false, _) => series.clone(),
@@ -151,9 +168,30 @@ fn every_metric_of_the_catalogue_is_reported() {
         };
         let value = text.lines().find_map(|line| line.strip_prefix(&format!("{shown} ")));
         let value = value.unwrap_or_else(|| panic!("{series} is not reported:\n{text}"));
-        let gauge = name == "lessor_waiting_callers";
+        let gauge = ["lessor_waiting_callers", "lessor_waited_keys"].contains(&name);
         assert!(value != "0" || gauge || rare.contains(&&*series), "{series} {value}");
     }
+}
+
+#[test]
+fn the_age_of_a_key_in_doubt_is_reported_until_the_key_is_resolved() {
+    reported(|handle| {
+        let store = lessor::open_store("memory:").unwrap();
+        let earlier = Engine::new(store.clone()).unwrap();
+        acquire(&earlier, "doubt").leave_in_doubt().wait().unwrap();
+        // A survey finds what was in doubt before this engine was created.
+        let settings = Settings::new().survey_every(Some(Duration::from_millis(20)));
+        let engine = Engine::with_settings(store, settings).unwrap();
+        let (keys, age) = (
+            r#"lessor_unresolved_keys{state="in_doubt"}"#,
+            r#"lessor_oldest_unresolved_age_seconds{state="in_doubt"}"#,
+        );
+        eventually_is(handle, keys, |value| value == "1");
+        eventually_is(handle, age, |value| value.parse::<f64>().is_ok_and(|age| age > 0.1));
+        engine.resolve("doubt").completed("done").wait().unwrap();
+        eventually_is(handle, keys, |value| value == "0");
+        eventually_is(handle, age, |value| value == "0");
+    });
 }
 
 #[test]
@@ -163,9 +201,12 @@ fn every_reported_metric_is_in_the_catalogue() {
     let reported = text.lines().filter(|line| line.starts_with("lessor_"));
     let series = reported.filter_map(|line| line.rsplit_once(' ')).map(|(series, _)| series);
     let mut count = 0;
-    for series in series.filter(|series| !series.contains("_seconds")) {
-        assert!(known.contains(series), "{series} is not in docs/observability.md");
+    let histograms = ["lessor_renewal_margin_seconds", "lessor_work_seconds"];
+    for series in series.filter(|series| !histograms.iter().any(|name| series.starts_with(name))) {
+        assert!(known.contains_key(series), "{series} is not in docs/observability.md");
         count += 1;
     }
     assert!(count >= 20, "{text}");
+    // A gauge that nobody sets would show that no key is in doubt.
+    assert!(!text.contains("unresolved"), "{text}");
 }

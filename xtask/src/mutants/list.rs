@@ -289,7 +289,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "held-key-is-checked-only-once",
         file: "crates/lessor-core/src/run/tasks.rs",
-        find: "holders.finish_step(&*grant, before.saturating_add(shared.settings.schedule.poll_every), None);",
+        find: "holders.finish_step(&*grant, before.saturating_add(shared.schedule.poll_every), None);",
         replace: "let _ = before;\n    holders.finish_step(&*grant, Timestamp::MAX, None);",
         test: core_in(&["--test", "holding"], "rule_15_a_held_key_is_checked_every_poll_every"),
     },
@@ -334,8 +334,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "failed-clock-stands-still",
         file: "crates/lessor-core/src/run/tasks.rs",
-        find: "next = shared.clock.now().saturating_add(shared.settings.schedule.purge_every);",
-        replace: "match shared.store.now().await { Ok(now) => next = now.saturating_add(shared.settings.schedule.purge_every), Err(_) => return }",
+        find: "next = shared.clock.now().saturating_add(shared.schedule.purge_every);",
+        replace: "match shared.store.now().await { Ok(now) => next = now.saturating_add(shared.schedule.purge_every), Err(_) => return }",
         test: core_in(
             &["--test", "holding"],
             "a_clock_that_fails_temporarily_does_not_end_renewals_waits_or_purges",

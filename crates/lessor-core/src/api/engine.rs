@@ -101,7 +101,7 @@ impl Engine {
         let clock = Arc::new(EngineClock::new(Arc::clone(&store)));
         let background = Background::start(&clock)?;
         let lease_ids = LeaseIds::new()?;
-        let observer = Arc::new(Observer::new(settings.keys_in_logs));
+        let observer = Arc::new(Observer::new(&settings));
         let watches = Watches::new(&store, &clock, &background, &settings.schedule, &observer);
         let closed = AtomicBool::new(false);
         let abandoned = AbandonQueue::default();
@@ -419,6 +419,7 @@ impl Engine {
         let of_namespaces =
             namespaces.iter().flat_map(|space| space.counters.iter().map(|counters| &**counters));
         let mut stats = Stats::sum(background.chain(self.handles.counters()).chain(of_namespaces));
+        stats.waited_keys = self.shared.watches.waiters.watched() as u64;
         stats.watched_leases = self.shared.watches.holders.count() as u64;
         stats
     }

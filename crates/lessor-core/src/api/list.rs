@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::data::error::Error;
 use crate::data::key::Key;
 use crate::data::namespace::AFTER_NAMESPACES;
-use crate::data::state::State;
+use crate::data::state::{State, States};
 use crate::data::view::View;
 use crate::run::context::Handle;
 use crate::store::types::Scan;
@@ -17,7 +17,8 @@ const MAX_PAGE: usize = 10_000;
 const PAGE: usize = 100;
 /// The maximum number of records that are read for one page of a listing by state.
 const MAX_READ: usize = 4096;
-/// The number of records that are read at once for a page of a listing by state.
+/// The number of records that are read at once for a page of a listing by state, unless the page is
+/// longer.
 const SLICE: usize = 512;
 
 /// A request to list keys, created by [`Engine::list`](crate::Engine::list). Nothing happens until
@@ -55,8 +56,8 @@ const SLICE: usize = 512;
 pub struct ListRequest<'a> {
     engine: &'a Arc<Handle>,
     prefix: &'a str,
-    /// One bit per state. 0 for all of them.
-    states: u8,
+    /// Empty for all states.
+    states: States,
     after: Option<Key>,
     limit: usize,
 }
@@ -74,7 +75,7 @@ pub struct Listing {
 
 impl<'a> ListRequest<'a> {
     pub(crate) fn new(engine: &'a Arc<Handle>) -> Self {
-        Self { engine, prefix: "", states: 0, after: None, limit: PAGE }
+        Self { engine, prefix: "", states: States::default(), after: None, limit: PAGE }
     }
 
     /// Lists only keys that begin with `prefix`.
@@ -84,7 +85,7 @@ impl<'a> ListRequest<'a> {
 
     /// Lists only keys in this state. Further calls add further states.
     pub fn state(self, state: State) -> Self {
-        Self { states: self.states | bit(state), ..self }
+        Self { states: self.states.with(state), ..self }
     }
 
     /// Begins after this key: the [`Listing::next`] of the page before.
@@ -93,6 +94,9 @@ impl<'a> ListRequest<'a> {
     }
 
     /// Sets the maximum number of keys of the page, from 1 to 10 000. Default: 100.
+    ///
+    /// The in-memory store and the file store have no order of keys, so they examine all keys for
+    /// each page. Large pages are faster for long listings.
     pub fn limit(self, limit: usize) -> Self {
         Self { limit, ..self }
     }
@@ -133,8 +137,8 @@ impl<'a> ListRequest<'a> {
                 (text(prefix), after.map(|after| Key::cursor(&text(after.name()))))
             }
         };
-        if states == 0 {
-            let page = engine.store.scan(Scan { prefix, after, limit });
+        if states.is_empty() {
+            let page = engine.store.scan(Scan::new(prefix, after, limit));
             return page.map(|page| {
                 let page = page?;
                 let view = |(key, record)| View::of(&record, page.now).map(|view| (named(&key), view));
@@ -152,19 +156,20 @@ impl<'a> ListRequest<'a> {
 async fn by_state(
     engine: Arc<Handle>,
     prefix: String,
-    states: u8,
+    states: States,
     mut after: Option<Key>,
     limit: usize,
 ) -> Result<Listing, Error> {
     let (mut entries, mut read) = (Vec::new(), 0);
     loop {
-        let slice = Scan { prefix: prefix.clone(), after, limit: SLICE.min(MAX_READ - read) };
+        let slice = Scan::new(prefix.clone(), after, SLICE.max(limit).min(MAX_READ - read));
+        let slice = slice.in_states(states);
         let page = engine.store.scan(slice).await?;
         read += page.entries.len();
         let is_last = page.next.is_none();
         for (key, record) in page.entries {
             let Some(view) = View::of(&record, page.now) else { continue };
-            if states & bit(view.state()) != 0 {
+            if states.contains(view.state()) {
                 entries.push((named(&key), view));
                 if entries.len() == limit {
                     // There may be more, at the latest after this key.
@@ -183,14 +188,4 @@ async fn by_state(
 /// Returns the key as callers give it to the engine, without its namespace.
 fn named(key: &Key) -> Key {
     if key.namespace().is_some() { Key::checked(key.name()) } else { key.clone() }
-}
-
-fn bit(state: State) -> u8 {
-    match state {
-        State::InProgress => 1,
-        State::Lapsed => 1 << 1,
-        State::Completed => 1 << 2,
-        State::Failed => 1 << 3,
-        State::Released => 1 << 4,
-    }
 }

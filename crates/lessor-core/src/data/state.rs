@@ -35,6 +35,34 @@ impl State {
     }
 }
 
+/// A set of states.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct States(u8);
+
+impl States {
+    pub(crate) fn with(self, state: State) -> Self {
+        Self(self.0 | bit(state))
+    }
+
+    pub(crate) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub(crate) fn contains(self, state: State) -> bool {
+        self.0 & bit(state) != 0
+    }
+}
+
+const fn bit(state: State) -> u8 {
+    match state {
+        State::InProgress => 1,
+        State::Lapsed => 1 << 1,
+        State::Completed => 1 << 2,
+        State::Failed => 1 << 3,
+        State::Released => 1 << 4,
+    }
+}
+
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

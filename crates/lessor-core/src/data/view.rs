@@ -67,6 +67,31 @@ pub struct View {
     attributes: Option<Arc<Attributes>>,
 }
 
+impl Body {
+    /// Returns the state at `now`, which is not before the record's times.
+    #[inline]
+    fn state_at(&self, now: Timestamp) -> State {
+        match self.stage {
+            Stage::InProgress if now < self.expires_at => State::InProgress,
+            Stage::InProgress => State::Lapsed,
+            Stage::Completed => State::Completed,
+            Stage::Failed => State::Failed,
+            Stage::Released | Stage::Forgotten => State::Released,
+        }
+    }
+}
+
+impl Record {
+    /// Returns the state as [`View::of`] shows it, or `None` if the record counts as absent at
+    /// `now`.
+    #[inline]
+    pub(crate) fn visible_state(&self, now: Timestamp) -> Option<State> {
+        let body = self.body();
+        let now = body.not_before(now);
+        body.is_kept(now).then(|| body.state_at(now))
+    }
+}
+
 /// Never zero, so that the `Option` takes no extra space.
 type Micros = NonZeroU64;
 
@@ -100,15 +125,8 @@ impl View {
             Stage::Failed => body.retry_at().and_then(|at| micros(at.saturating_since(now))),
             _ => None,
         };
-        let state = match body.stage {
-            Stage::InProgress if left > 0 => State::InProgress,
-            Stage::InProgress => State::Lapsed,
-            Stage::Completed => State::Completed,
-            Stage::Failed => State::Failed,
-            Stage::Released | Stage::Forgotten => State::Released,
-        };
         Self {
-            state,
+            state: body.state_at(now),
             attempt: body.attempt,
             version: body.version,
             first_seen_at: body.first_seen_at,

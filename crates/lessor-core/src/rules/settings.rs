@@ -113,6 +113,11 @@ pub struct Schedule {
     /// without a notification. At most 5 s. Default: 1 s.
     #[serde(with = "humantime_serde")]
     pub poll_every: Duration,
+    /// The interval between [surveys](crate::Engine::survey) of the store, of which the metrics
+    /// report the result. Each reads all records, so one engine of a store suffices. The first one
+    /// follows the creation of the engine. Default: none.
+    #[serde(with = "humantime_serde::option")]
+    pub survey_every: Option<Duration>,
 }
 
 impl Default for Limits {
@@ -134,7 +139,7 @@ impl Default for Limits {
 
 impl Default for Schedule {
     fn default() -> Self {
-        Self { purge_every: Duration::from_secs(60), poll_every: Duration::from_secs(1) }
+        Self { purge_every: Duration::from_secs(60), poll_every: Duration::from_secs(1), survey_every: None }
     }
 }
 
@@ -189,6 +194,7 @@ setters!(limits: Limits {
 setters!(schedule: Schedule {
     purge_every: Duration,
     poll_every: Duration,
+    survey_every: Option<Duration>,
 });
 
 const MIN_TTL: Duration = Duration::from_millis(1);
@@ -239,7 +245,8 @@ impl Settings {
 impl Schedule {
     fn validate(&self) -> Result<(), Error> {
         check_duration("purge_every", self.purge_every, MAX_DURATION)?;
-        check_duration("poll_every", self.poll_every, MAX_RETRY_AFTER)
+        check_duration("poll_every", self.poll_every, MAX_RETRY_AFTER)?;
+        self.survey_every.map_or(Ok(()), |every| check_duration("survey_every", every, MAX_DURATION))
     }
 }
 

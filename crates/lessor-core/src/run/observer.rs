@@ -9,6 +9,7 @@ pub(crate) mod event;
 mod log;
 #[cfg(feature = "metrics")]
 mod meters;
+pub(crate) mod survey;
 
 use std::fmt;
 
@@ -16,9 +17,10 @@ use tracing::{Level, Span};
 
 use crate::data::key::Key;
 use crate::data::time::Monotonic;
-use crate::rules::settings::KeysInLogs;
+use crate::rules::settings::{KeysInLogs, Settings};
 use counters::{Counter, Counters};
 use event::Event;
+use survey::Survey;
 
 /// Receives the events of one engine.
 pub(crate) struct Observer {
@@ -30,12 +32,12 @@ pub(crate) struct Observer {
 }
 
 impl Observer {
-    pub(crate) fn new(keys: KeysInLogs) -> Self {
+    pub(crate) fn new(settings: &Settings) -> Self {
         Self {
-            keys,
+            keys: settings.keys_in_logs,
             counters: Counters::default(),
             #[cfg(feature = "metrics")]
-            meters: meters::Meters::new(),
+            meters: meters::Meters::new(settings.schedule.survey_every.is_some()),
         }
     }
 
@@ -71,18 +73,36 @@ impl Observer {
         if tracing::level_enabled!(Level::INFO) { log::once_span(key, self.keys) } else { Span::none() }
     }
 
-    /// Counts a caller that begins to wait.
-    pub(crate) fn wait_began(&self) {
+    /// Counts a caller that begins to wait. `is_first` is whether no other waits for the key.
+    pub(crate) fn wait_began(&self, is_first: bool) {
         self.count(&self.counters, Counter::Waits, 1);
-        #[cfg(feature = "metrics")]
-        self.meters.waiting(1.0);
+        self.meter_waits(1.0, is_first);
     }
 
-    /// Counts a caller that does not wait any more.
-    pub(crate) fn wait_ended(&self) {
+    /// Counts a caller that does not wait any more. `was_last` is whether no other waits for the
+    /// key.
+    pub(crate) fn wait_ended(&self, was_last: bool) {
         self.counters.add(Counter::WaitsEnded, 1);
+        self.meter_waits(-1.0, was_last);
+    }
+
+    fn meter_waits(&self, change: f64, of_key: bool) {
         #[cfg(feature = "metrics")]
-        self.meters.waiting(-1.0);
+        self.meters.waiting(change, of_key);
+        #[cfg(not(feature = "metrics"))]
+        let _ = (change, of_key);
+    }
+
+    /// Reports the result of a survey.
+    pub(crate) fn surveyed(&self, survey: &Survey) {
+        #[cfg(feature = "metrics")]
+        self.meters.surveyed(survey);
+        tracing::debug!(
+            target: "lessor",
+            in_doubt = survey.in_doubt.keys,
+            lapsed = survey.lapsed.keys,
+            "the store is surveyed"
+        );
     }
 
     /// Returns the time at which the work of `once` begins, if durations are measured.

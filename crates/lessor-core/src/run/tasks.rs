@@ -14,6 +14,7 @@ use crate::rules::{Command, HolderCommand};
 use crate::run::context::{Handle, Orphan, Shared, Work};
 use crate::run::holders::{Step, WatchedGrant};
 use crate::run::observer::event::{Event, Outcome};
+use crate::run::survey::survey_periodically;
 use crate::store::types::Purged;
 
 /// The number of records that one call of a store's `purge` examines. Each takes about a
@@ -30,6 +31,9 @@ pub(crate) fn start(shared: &Arc<Shared>) {
     // The first period begins now, even if the thread starts late.
     let first = shared.clock.now().saturating_add(shared.schedule.purge_every);
     background.purger.spawner().spawn(purge_periodically(engine.clone(), first));
+    if let Some(every) = shared.schedule.survey_every {
+        background.purger.spawner().spawn(survey_periodically(engine.clone(), every));
+    }
     background.leases.spawner().spawn(watch_leases(engine.clone()));
     background.readers.spawner().spawn(run_readings(engine));
 }

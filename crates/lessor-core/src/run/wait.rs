@@ -32,7 +32,7 @@ use agenda::{Agenda, Item, MAX_READINGS};
 use entry::Entry;
 pub(crate) use entry::Reading;
 pub(crate) use registry::NextStep;
-use registry::{Availability, Checked, Effects, Registry, Ticket};
+use registry::{Availability, Checked, Effects, FIRST_TICKET, Registry, Ticket};
 
 /// The maximum number of consecutive readings on a caller's thread. The engine's own thread
 /// performs the following ones.
@@ -71,6 +71,11 @@ impl Waiters {
         if let Some(entry) = self.registry.find_after_write(key) {
             self.request_reading(&entry);
         }
+    }
+
+    /// Returns the number of keys that have waiters.
+    pub(crate) fn watched(&self) -> usize {
+        self.registry.watched()
     }
 
     /// Returns whether `key` may have waiters.
@@ -214,7 +219,7 @@ impl Waiter {
     pub(crate) fn new(waiters: &Arc<Waiters>, key: &Key, contends: bool) -> Self {
         let (entry, ticket) = waiters.registry.join(key, contends);
         let waiter = Self { waiters: Arc::clone(waiters), entry, ticket };
-        waiters.observer.wait_began();
+        waiters.observer.wait_began(ticket == FIRST_TICKET);
         waiters.request_reading(&waiter.entry);
         waiter
     }
@@ -251,8 +256,8 @@ impl Waiter {
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        self.waiters.observer.wait_ended();
         let effects = self.waiters.registry.leave(&self.entry, self.ticket);
+        self.waiters.observer.wait_ended(effects.ended);
         if effects.ended {
             self.waiters.agenda.unschedule(&self.entry);
         } else if self.waiters.apply(&self.entry, effects) {

@@ -3,6 +3,7 @@
 use crate::data::key::Key;
 use crate::data::record::Record;
 use crate::data::snapshot::Snapshot;
+use crate::data::state::States;
 use crate::data::store_error::StoreError;
 use crate::data::time::Timestamp;
 use crate::sync::pending::Pending;
@@ -38,13 +39,28 @@ pub struct Scan {
     pub after: Option<Key>,
     /// The maximum number of records. The store returns at least one if there is any.
     pub limit: usize,
+    /// The states of the records that the engine needs. Empty for all of them.
+    states: States,
 }
 
 impl Scan {
     /// Returns a request for up to `limit` records whose keys begin with `prefix` and follow
     /// `after`.
     pub fn new(prefix: impl Into<String>, after: Option<Key>, limit: usize) -> Self {
-        Self { prefix: prefix.into(), after, limit }
+        Self { prefix: prefix.into(), after, limit, states: States::default() }
+    }
+
+    /// Restricts the request to records in these states, unless they are empty.
+    #[must_use]
+    pub(crate) fn in_states(self, states: States) -> Self {
+        Self { states, ..self }
+    }
+
+    /// Returns whether the engine needs `record`, as it is at `now`. A store that has the record at
+    /// hand when it chooses the keys of a page can leave out the others. It may return them as well.
+    #[must_use]
+    pub fn needs(&self, record: &Record, now: Timestamp) -> bool {
+        self.states.is_empty() || record.visible_state(now).is_some_and(|state| self.states.contains(state))
     }
 }
 

@@ -194,10 +194,14 @@ impl Log {
     }
 
     /// Returns the first keys after the cursor in order, and where the next page begins.
-    pub(super) fn keys(&self, query: &Scan) -> (Vec<Key>, Option<Key>) {
+    pub(super) fn keys(&self, query: &Scan, now: Timestamp) -> (Vec<Key>, Option<Key>) {
         let mut first = FirstKeys::new(query);
         for shard in self.index.shards() {
-            shard.read().slots().for_each(|(key, _)| first.offer(key));
+            for (key, slot) in shard.read().slots() {
+                if slot.record.as_ref().is_none_or(|record| query.needs(record, now)) {
+                    first.offer(key);
+                }
+            }
         }
         first.finish()
     }

@@ -64,7 +64,7 @@ async fn swap(
 
 async fn scan(log: Arc<Log>, query: Scan) -> Result<Page, StoreError> {
     let now = reserved_now(&log).await?;
-    let (keys, next) = log.keys(&query);
+    let (keys, next) = log.keys(&query, now);
     let mut entries = Vec::with_capacity(keys.len());
     for key in keys {
         if let Some(record) = load(Arc::clone(&log), key.clone(), None).await?.record {

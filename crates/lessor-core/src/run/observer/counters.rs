@@ -27,6 +27,8 @@ macro_rules! counters {
             $($(#[$doc])* pub $name: u64,)*
             /// Callers that wait now for a key that is in progress.
             pub waiting: u64,
+            /// Keys for which callers wait now.
+            pub waited_keys: u64,
             /// Leases that are kept alive now, or whose loss is awaited.
             pub watched_leases: u64,
         }

@@ -47,6 +47,8 @@ pub(crate) enum Event<'a> {
     Purged { records: u64 },
     /// The store could not be purged.
     NotPurged { error: &'a dyn fmt::Display },
+    /// The store could not be surveyed.
+    NotSurveyed { error: &'a dyn fmt::Display },
 }
 
 /// The key of an event. The text of a [`Key`] takes time to make, so it is made only for a reader.
@@ -146,7 +148,8 @@ impl Event<'_> {
             | Self::NotAbandoned { .. }
             | Self::NotStored { .. }
             | Self::InvalidCode { .. }
-            | Self::NotPurged { .. } => return None,
+            | Self::NotPurged { .. }
+            | Self::NotSurveyed { .. } => return None,
         })
     }
 
@@ -197,7 +200,8 @@ impl Event<'_> {
             | Self::NotAbandoned { .. }
             | Self::NotStored { .. }
             | Self::InvalidCode { .. }
-            | Self::NotPurged { .. } => Level::WARN,
+            | Self::NotPurged { .. }
+            | Self::NotSurveyed { .. } => Level::WARN,
         }
     }
 }

@@ -97,6 +97,9 @@ pub(super) fn report(event: &Event<'_>, keys: KeysInLogs) {
         Event::Purged { records } => {
             event!(target: "lessor", Level::DEBUG, records, "records are removed after their retention");
         }
+        Event::NotSurveyed { error } => {
+            event!(target: "lessor", Level::WARN, %error, "the store could not be surveyed; the engine will retry");
+        }
         Event::NotPurged { error } => {
             event!(target: "lessor", Level::WARN, %error, "the store could not be purged; the engine will retry");
         }

@@ -57,6 +57,9 @@ pub(crate) enum Checked<T> {
 
 /// The number of a waiter within its entry. Numbers rise and are not reused.
 pub(crate) type Ticket = u64;
+/// The number of the first waiter of an entry. An entry without waiters is removed, so no other
+/// waiter of its key was registered when this one was.
+pub(crate) const FIRST_TICKET: Ticket = 1;
 
 type Entry<K, R, W> = Arc<Watched<K, R, W>>;
 
@@ -217,7 +220,7 @@ impl<K, R, W> Watched<K, R, W> {
         let state = State {
             waiters: Vec::with_capacity(1),
             left: 0,
-            tickets: 0,
+            tickets: FIRST_TICKET - 1,
             begun: 0,
             in_flight: false,
             again: false,
