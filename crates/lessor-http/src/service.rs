@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use axum::http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, TRANSFER_ENCODING,
+};
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use lessor_core::{Engine, LeaseId};
@@ -105,7 +107,12 @@ async fn respond(State(service): State<Arc<Service>>, request: Request) -> Respo
     if let Some(progress) = &progress {
         progress.reads();
     }
+    // A request with two lengths looks like two requests to some servers. So nothing that follows
+    // a chunked body on the connection is taken for a request.
+    let closes = request.headers().contains_key(TRANSFER_ENCODING);
+    let has_two_lengths = closes && request.headers().contains_key(CONTENT_LENGTH);
     let mut response = match service.public(request.method(), request.uri().path()).await {
+        _ if has_two_lengths => Refusal::code(StatusCode::BAD_REQUEST, "two_lengths").into_response(),
         Some(response) => response,
         None => service.authorized(request).await.unwrap_or_else(Refusal::into_response),
     };
@@ -113,6 +120,9 @@ async fn respond(State(service): State<Arc<Service>>, request: Request) -> Respo
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(id) = request_id {
         headers.insert(REQUEST_ID, id);
+    }
+    if closes {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     if let Some(progress) = &progress {
         progress.waits();

@@ -3,5 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod headers;
+mod limits;
+mod resent;
 mod scenarios;
 mod server;
+mod sockets;
+mod stores;
+#[cfg(feature = "tls")]
+mod tls;
+mod waiting;
