@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use futures_lite::future::{block_on, poll_once};
 use lessor_core::{Acquisition, Engine, Error, Lease, State};
 use lessor_memory::MemoryStore;
 use lessor_testkit::ManualClock;
@@ -73,6 +74,20 @@ fn a_wait_for_a_change_ends_with_every_change_of_the_record_and_with_its_timeout
     let waiting = change();
     clock.advance(HOUR);
     assert_eq!(waiting.wait().unwrap().unwrap().state(), State::InProgress);
+}
+
+#[test]
+fn a_sleeping_waiter_for_a_change_is_woken_by_an_extension_of_the_lease() {
+    let (engine, _) = engine();
+    let handle = granted(engine.acquire("k").ttl(TTL).wait().unwrap()).detach();
+    let seen = engine.status("k").wait().unwrap().unwrap();
+    let mut change = engine.wait_for_change("k", &seen, HOUR);
+    block_on(async {
+        // The waiter sleeps from its first poll on. The clock stands still, so nothing else wakes it.
+        assert!(poll_once(&mut change).await.is_none());
+        handle.extend(HOUR).await.unwrap();
+        assert_eq!(change.await.unwrap().unwrap().version().as_u64(), 2);
+    });
 }
 
 #[test]

@@ -16,6 +16,20 @@ const fn memory(target: &'static [&'static str], filter: &'static str) -> Test {
 
 pub(crate) const VALUES: &[Mutant] = &[
     Mutant {
+        name: "waiter-for-a-change-sleeps-while-the-key-is-held",
+        file: "crates/lessor-core/src/run/wait/registry.rs",
+        find: "waiter.since < number && waiter.observes",
+        replace: "waiter.since < number && waiter.observes && false",
+        test: core(&["--test", "by_id"], "a_sleeping_waiter_for_a_change"),
+    },
+    Mutant {
+        name: "detached-lease-is-abandoned",
+        file: "crates/lessor-core/src/api/lease.rs",
+        find: "        if !self.is_detached {",
+        replace: "        if true {",
+        test: core(&["--test", "by_id"], "a_detached_lease_is_not_abandoned"),
+    },
+    Mutant {
         name: "token-equal-to-a-purged-one-is-accepted",
         file: "crates/lessor-core/src/data/write.rs",
         find: "self.next.token() > purged",

@@ -198,7 +198,7 @@ impl Engine {
         key: &(impl AsRef<str> + ?Sized),
         timeout: Duration,
     ) -> Pending<Result<Option<View>, Error>> {
-        self.wait_until(key.as_ref(), timeout, unless_in_progress)
+        self.wait_until(key.as_ref(), timeout, |waiter| waiter, unless_in_progress)
     }
 
     /// Waits until the key's record differs from `seen` in its state or version, and returns its
@@ -235,7 +235,7 @@ impl Engine {
         timeout: Duration,
     ) -> Pending<Result<Option<View>, Error>> {
         let seen = (seen.state(), seen.version(), seen.acquired_at());
-        self.wait_until(key.as_ref(), timeout, move |reading| match view(reading) {
+        self.wait_until(key.as_ref(), timeout, Waiter::observing, move |reading| match view(reading) {
             Ok(Some(view)) if (view.state(), view.version(), view.acquired_at()) == seen => NextStep::Wait,
             answer => NextStep::Answer(answer),
         })
@@ -245,6 +245,7 @@ impl Engine {
         &self,
         key: &str,
         timeout: Duration,
+        prepare: impl FnOnce(Waiter) -> Waiter,
         judge: impl Fn(&Reading) -> NextStep<Result<Option<View>, Error>> + Send + Sync + 'static,
     ) -> Pending<Result<Option<View>, Error>> {
         let key = match self.handle().key(key) {
@@ -255,7 +256,7 @@ impl Engine {
             return Pending::ready(Err(error));
         }
         let called_at = self.shared.clock.now();
-        let waiter = Waiter::new(&self.shared.watches.waiters, &key, false);
+        let waiter = prepare(Waiter::new(&self.shared.watches.waiters, &key, false));
         if let Some(NextStep::Answer(answer)) = waiter.last_reading(&judge) {
             return Pending::ready(answer);
         }

@@ -224,6 +224,12 @@ impl Waiter {
         waiter
     }
 
+    /// Has the waiter judge every reading. By default, it judges none of a key that is held.
+    pub(crate) fn observing(self) -> Self {
+        self.entry.observe(self.ticket);
+        self
+    }
+
     /// Resolves with the first answer that `judge` finds in a reading, or with `None` when the
     /// waiter may try to acquire the key.
     pub(crate) async fn outcome<T>(&self, judge: impl Fn(&Reading) -> NextStep<T>) -> Option<T> {

@@ -97,6 +97,8 @@ struct Waiter<W> {
     ticket: Ticket,
     has_left: bool,
     contends: bool,
+    /// True if the waiter judges every reading, also of a key that is held.
+    observes: bool,
     /// The waiter accepts only readings with a higher number.
     since: u64,
     waker: Option<W>,
@@ -295,6 +297,13 @@ impl<K, R, W> Watched<K, R, W> {
         (checked, effects)
     }
 
+    /// Has a waiter judge every reading, also of a key that is held.
+    pub(crate) fn observe(&self, ticket: Ticket) {
+        if let Some(waiter) = self.state.lock().waiter(ticket) {
+            waiter.observes = true;
+        }
+    }
+
     /// Continues the wait of a waiter that could not acquire the key. Readings that began earlier
     /// are ignored. Returns whether the caller has to begin a reading.
     pub(crate) fn attempt_failed(&self, ticket: Ticket) -> bool {
@@ -325,7 +334,7 @@ impl<R, W> State<R, W> {
         self.tickets += 1;
         let ticket = self.tickets;
         let since = self.begun;
-        self.waiters.push(Waiter { ticket, has_left: false, contends, since, waker: None });
+        self.waiters.push(Waiter { ticket, has_left: false, contends, observes: false, since, waker: None });
         ticket
     }
 
@@ -377,7 +386,12 @@ impl<R, W> State<R, W> {
         self.latest = Some(Latest { number, availability, reading });
         let mut effects = Effects::none();
         match availability {
-            Availability::Held => self.offer = None,
+            Availability::Held => {
+                self.offer = None;
+                let answered =
+                    self.waiters.iter_mut().filter(|waiter| waiter.since < number && waiter.observes);
+                effects.wake = answered.filter_map(|waiter| waiter.waker.take()).collect();
+            }
             Availability::Finished => {
                 self.offer = None;
                 let answered = self.waiters.iter_mut().filter(|waiter| waiter.since < number);
