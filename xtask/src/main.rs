@@ -2,6 +2,7 @@
 //! `instructions`, `bench`.
 
 mod deep;
+mod examples;
 mod imports;
 mod instructions;
 mod mutants;

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::examples;
 use crate::imports;
 use crate::instructions;
 use crate::mutants;
@@ -15,6 +16,7 @@ const STEPS: &[(&str, Step)] = &[
     ("redis", server),
     ("fmt", fmt),
     ("imports", imports::step),
+    ("examples", examples::step),
     ("clippy", clippy),
     ("tests", tests),
     ("models", models),

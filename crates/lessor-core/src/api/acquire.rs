@@ -100,6 +100,17 @@ impl<'a> AcquireRequest<'a> {
     /// Sets the duration of the lease, from 1 ms to
     /// [`Limits::max_ttl`](field@crate::Limits::max_ttl). Default:
     /// [`Limits::default_ttl`](field@crate::Limits::default_ttl).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// let _lease = engine.acquire("job").ttl(Duration::from_secs(60)).wait()?;
+    /// let left = engine.status("job").wait()?.unwrap().ttl_left();
+    /// assert!(left <= Some(Duration::from_secs(60)));
+    /// # Ok::<(), Error>(())
+    /// ```
     #[inline]
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.terms.ttl(&self.shared.settings.limits, ttl);
@@ -108,6 +119,17 @@ impl<'a> AcquireRequest<'a> {
 
     /// Sets a label for the holder that observers see, such as its host and process. At most 1,024
     /// bytes, without control characters.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// let _lease = engine.acquire("job").holder("host-3, process 4711").wait()?;
+    /// let view = engine.status("job").wait()?.unwrap();
+    /// assert_eq!(view.holder(), Some("host-3, process 4711"));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn holder(mut self, holder: &str) -> Self {
         self.terms.holder(holder);
         self
@@ -115,6 +137,18 @@ impl<'a> AcquireRequest<'a> {
 
     /// Sets metadata that observers see: a value that serializes to a JSON object of at most
     /// [`Limits::max_metadata`](field@crate::Limits::max_metadata) bytes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// let ticket = std::collections::BTreeMap::from([("ticket", 42)]);
+    /// let _lease = engine.acquire("job").metadata(&ticket).wait()?;
+    /// let view = engine.status("job").wait()?.unwrap();
+    /// assert_eq!(view.metadata_json(), Some(r#"{"ticket":42}"#));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn metadata<T: Serialize + ?Sized>(mut self, metadata: &T) -> Self {
         self.terms.metadata(&self.shared.settings.limits, metadata);
         self
@@ -122,6 +156,17 @@ impl<'a> AcquireRequest<'a> {
 
     /// Sets [`metadata`](Self::metadata) to a JSON text, which is stored as it is: with its order of
     /// names, its blanks, and numbers of any size.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// let _lease = engine.acquire("job").metadata_json(r#"{"ticket":42}"#).wait()?;
+    /// let view = engine.status("job").wait()?.unwrap();
+    /// assert_eq!(view.metadata_json(), Some(r#"{"ticket":42}"#));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn metadata_json(mut self, json: &str) -> Self {
         self.terms.metadata_json(&self.shared.settings.limits, json);
         self
@@ -129,24 +174,70 @@ impl<'a> AcquireRequest<'a> {
 
     /// Sets the request that the key stands for, of which a hash is stored. If the key's record has
     /// another fingerprint, the acquire is refused with [`Error::FingerprintMismatch`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// let _lease = engine.acquire("payment").fingerprint(&("4200 cents", "card 7")).wait()?;
+    /// let other = engine.acquire("payment").fingerprint(&("9900 cents", "card 7")).wait();
+    /// assert!(matches!(other, Err(Error::FingerprintMismatch)));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn fingerprint<T: Serialize + ?Sized>(mut self, request: &T) -> Self {
         self.terms.fingerprint(Fingerprint::of(request));
         self
     }
 
     /// Sets the [`fingerprint`](Self::fingerprint) to a hash that the caller computed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// let body = Fingerprint::of_bytes(br#"{"cents":4200}"#);
+    /// let _lease = engine.acquire("payment").fingerprint_hash(body).wait()?;
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn fingerprint_hash(mut self, fingerprint: Fingerprint) -> Self {
         self.terms.fingerprint(Ok(fingerprint));
         self
     }
 
     /// Sets the policy for work that failed before. Default: [`OnFailed::Replay`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// lease.fail("busy").wait()?;
+    /// let retry = OnFailed::Retry { max_attempts: 3, backoff: Backoff::NONE };
+    /// let again = engine.acquire("job").on_failed(retry).wait()?;
+    /// assert!(matches!(again, Acquisition::Acquired(_)));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn on_failed(mut self, policy: OnFailed) -> Self {
         self.terms.on_failed(policy);
         self
     }
 
     /// Sets the policy for a lease that lapsed. Default: [`OnLapsed::TakeOver`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// lease.abandon().wait()?;
+    /// let next = engine.acquire("job").on_lapsed(OnLapsed::InDoubt).wait()?;
+    /// assert!(matches!(next, Acquisition::InDoubt(_)), "the work may be half done");
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn on_lapsed(mut self, policy: OnLapsed) -> Self {
         self.terms.on_lapsed(policy);
         self
@@ -155,6 +246,17 @@ impl<'a> AcquireRequest<'a> {
     /// Sets the id of the lease, so that the same acquire can be sent again after its reply was
     /// lost: if it was granted, the answer is that grant. Use a new id for each grant. Default: the
     /// engine generates one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// let request = engine.acquire("job").lease_id(LeaseId::random()?);
+    /// let lost_reply = request.clone().wait()?;
+    /// assert!(matches!(request.wait()?, Acquisition::Acquired(lease) if lease.is_duplicate()));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn lease_id(mut self, lease_id: LeaseId) -> Self {
         self.terms.lease_id(lease_id);
         self
@@ -165,6 +267,16 @@ impl<'a> AcquireRequest<'a> {
     /// # Errors
     ///
     /// See [`send`](Self::send).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// let acquired = engine.acquire("job").wait()?;
+    /// assert!(matches!(acquired, Acquisition::Acquired(_)));
+    /// # Ok::<(), Error>(())
+    /// ```
     #[inline]
     pub fn wait(self) -> Result<Acquisition, Error> {
         self.send().wait()
@@ -193,6 +305,19 @@ impl<'a> AcquireRequest<'a> {
     ///   [`Indeterminate`](crate::ErrorKind::Indeterminate), the lease may have been granted. The
     ///   engine ends it as after a cancellation, unless the caller chose the
     ///   [`lease_id`](Self::lease_id).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// // Several requests are in flight at the same time.
+    /// let requests = ["job 1", "job 2"].map(|key| engine.acquire(key).send());
+    /// for request in requests {
+    ///     assert!(matches!(request.wait()?, Acquisition::Acquired(_)));
+    /// }
+    /// # Ok::<(), Error>(())
+    /// ```
     #[inline]
     pub fn send(self) -> Pending<Result<Acquisition, Error>> {
         if let Err(error) = self.check() {

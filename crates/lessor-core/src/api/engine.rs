@@ -85,6 +85,15 @@ impl Engine {
     /// # Errors
     ///
     /// See [`with_settings`](Self::with_settings).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// assert_eq!(engine.durability(), Durability::Volatile);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn new(store: Arc<dyn Store>) -> Result<Self, Error> {
         Self::with_settings(store, Settings::default())
     }
@@ -96,6 +105,17 @@ impl Engine {
     /// - [`Error::Invalid`] if a setting is out of its range.
     /// - [`Error::Thread`] if a background thread cannot be started.
     /// - [`Error::Randomness`] if the operating system returns no random bits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// let settings = Settings::new().default_ttl(Duration::from_secs(30)).holder("worker-1");
+    /// let store = std::sync::Arc::new(lessor_memory::MemoryStore::new());
+    /// let engine = Engine::with_settings(store, settings)?;
+    /// assert_eq!(engine.settings().holder.as_deref(), Some("worker-1"));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn with_settings(store: Arc<dyn Store>, settings: Settings) -> Result<Self, Error> {
         settings.validate()?;
         let clock = Arc::new(EngineClock::new(Arc::clone(&store)));
@@ -125,6 +145,18 @@ impl Engine {
 
     /// Returns a request for the lease on `key`. The first caller is granted the lease, and others
     /// get the state of the work.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// match engine.acquire("job").wait()? {
+    ///     Acquisition::Acquired(lease) => drop(lease.complete("done").wait()?),
+    ///     other => println!("not now: {other:?}"),
+    /// }
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn acquire<'a>(&'a self, key: &'a (impl AsRef<str> + ?Sized)) -> AcquireRequest<'a> {
         AcquireRequest::new(self.handle(), key.as_ref())
     }
@@ -135,6 +167,16 @@ impl Engine {
 
     /// Returns a request to run a piece of work once. All callers with the same key get the outcome
     /// of one run. The request borrows nothing. An invalid key is reported when it is run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// let charge = engine.once("invoice:42").run(|_lease| Ok::<_, Message>("charged".to_owned()));
+    /// assert_eq!(charge.unwrap().into_value(), "charged");
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn once<T, E>(&self, key: impl AsRef<str>) -> Once<T, E> {
         Once::new(self.handle(), key.as_ref())
     }
@@ -146,6 +188,18 @@ impl Engine {
     /// # Errors
     ///
     /// [`Error::Key`] if `key` is not a valid key.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// // The id was sent to another process, as a secret.
+    /// let handle = engine.lease_handle("job", *lease.lease_id())?;
+    /// handle.complete("done elsewhere").wait()?;
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn lease_handle(
         &self,
         key: &(impl AsRef<str> + ?Sized),
@@ -160,6 +214,18 @@ impl Engine {
     /// # Errors
     ///
     /// [`Error::Key`] if `key` is not a valid key, or an error of the store.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// let view = engine.status("job").wait()?.unwrap();
+    /// assert_eq!(view.state(), State::InProgress);
+    /// assert!(engine.status("another job").wait()?.is_none());
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn status(&self, key: &(impl AsRef<str> + ?Sized)) -> Pending<Result<Option<View>, Error>> {
         let key = match self.handle().key(key.as_ref()) {
             Ok(key) => key,
@@ -173,6 +239,19 @@ impl Engine {
     /// # Errors
     ///
     /// [`Error::Key`] if `key` is not a valid key, or an error of the store.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// assert!(engine.result("job").wait()?.is_none());
+    /// lease.complete("done").wait()?;
+    /// let view = engine.result("job").wait()?.unwrap();
+    /// assert_eq!(view.result::<String>()?, "done");
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn result(&self, key: &(impl AsRef<str> + ?Sized)) -> Pending<Result<Option<View>, Error>> {
         self.status(key).map(|view| Ok(view?.filter(View::is_finished)))
     }
@@ -193,6 +272,18 @@ impl Engine {
     /// - [`StoreError::Unavailable`] if the store has not answered any reading within `timeout`, or
     ///   within 250 ms if that is longer.
     /// - The error of the store after three consecutive failed readings.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// let waiting = engine.wait_for("job", Duration::from_secs(60));
+    /// lease.complete("done").wait()?;
+    /// assert_eq!(waiting.wait()?.unwrap().state(), State::Completed);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn wait_for(
         &self,
         key: &(impl AsRef<str> + ?Sized),
@@ -278,6 +369,18 @@ impl Engine {
     }
 
     /// Returns a request to list keys and their states, by prefix and by state.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// for (key, view) in engine.list().wait()?.entries {
+    ///     println!("{key} is {}", view.state());
+    /// }
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn list(&self) -> ListRequest<'_> {
         ListRequest::new(self.handle())
     }
@@ -289,6 +392,17 @@ impl Engine {
     /// # Errors
     ///
     /// [`Error::Key`] if `key` is not a valid key, or an error of the store.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// let explanation = engine.explain("job").wait()?;
+    /// assert!(explanation.to_string().contains("The work ran once"));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn explain(&self, key: &(impl AsRef<str> + ?Sized)) -> Pending<Result<Explanation, Error>> {
         match Key::new(key.as_ref()) {
             Ok(key) => self.status(&key).map(|view| Ok(Explanation::new(key, view?.as_ref()))),
@@ -303,6 +417,19 @@ impl Engine {
     ///
     /// [`Error::Busy`] while the key has a live lease, [`Error::Key`] if `key` is not a valid key,
     /// or an error of the store.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// assert!(matches!(engine.forget("job").wait(), Err(Error::Busy { .. })));
+    /// lease.complete("done").wait()?;
+    /// assert!(engine.forget("job").wait()?);
+    /// assert!(engine.status("job").wait()?.is_none());
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn forget(&self, key: &(impl AsRef<str> + ?Sized)) -> Pending<Result<bool, Error>> {
         self.forget_as(key.as_ref(), false)
     }
@@ -313,6 +440,17 @@ impl Engine {
     /// # Errors
     ///
     /// [`Error::Key`] if `key` is not a valid key, or an error of the store.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// assert!(engine.forget_forced("job").wait()?);
+    /// assert!(lease.complete("too late").wait().is_err());
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn forget_forced(&self, key: &(impl AsRef<str> + ?Sized)) -> Pending<Result<bool, Error>> {
         self.forget_as(key.as_ref(), true)
     }
@@ -338,6 +476,18 @@ impl Engine {
 
     /// Returns a request to set the outcome of a key whose lease has lapsed, as an operator does
     /// for a key in doubt. With [`Resolve::forced`], also of a key whose lease is live.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// lease.leave_in_doubt().wait()?;
+    /// // An operator has found out that the work was done.
+    /// engine.resolve("job").completed("done").wait()?;
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn resolve<'a>(&'a self, key: &'a (impl AsRef<str> + ?Sized)) -> Resolve<'a> {
         Resolve::new(self.handle(), key.as_ref())
     }
@@ -350,6 +500,18 @@ impl Engine {
     ///
     /// Those of [`Resolve`], and [`Error::Invalid`] if the code has more than 256 characters or
     /// contains control characters.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// engine.cancel("job", Some("by user")).wait()?;
+    /// let view = engine.status("job").wait()?.unwrap();
+    /// assert_eq!(view.error_code(), Some("canceled:by user"));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn cancel(
         &self,
         key: &(impl AsRef<str> + ?Sized),
@@ -368,6 +530,19 @@ impl Engine {
     /// # Cancellation safety
     ///
     /// If the `Pending` is dropped, the remaining records are left.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// let mut removed = 0;
+    /// while let more @ 1.. = engine.purge(1000).wait()? {
+    ///     removed += more;
+    /// }
+    /// assert_eq!(removed, 0, "no retention has ended");
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn purge(&self, limit: usize) -> Pending<Result<usize, Error>> {
         let shared = Arc::clone(&self.shared);
         Pending::later(async move {
@@ -388,6 +563,18 @@ impl Engine {
     /// # Errors
     ///
     /// An error of the store.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// let before = engine.now().wait()?;
+    /// let ack = lease.extend(Duration::from_secs(600)).wait()?;
+    /// assert!(ack.expires_at() >= before.saturating_add(Duration::from_secs(600)));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn now(&self) -> Pending<Result<Timestamp, Error>> {
         self.shared.store.now().map(|now| Ok(now?))
     }
@@ -426,12 +613,32 @@ impl Engine {
     }
 
     /// Returns the kind of failure that an acknowledged operation survives.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// if engine.durability() == Durability::Volatile {
+    ///     println!("a restart forgets what was done");
+    /// }
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn durability(&self) -> Durability {
         self.shared.store.durability()
     }
 
     /// Returns the limits and defaults of the engine.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// assert_eq!(engine.settings().limits.default_ttl, Duration::from_secs(300));
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.handle().settings

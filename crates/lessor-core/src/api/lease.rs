@@ -103,6 +103,18 @@ impl Lease {
     }
 
     /// Returns a handle that outlives the lease. Dropping the lease still abandons it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// let handle = lease.handle();
+    /// let completed = std::thread::spawn(move || handle.complete("done").wait());
+    /// completed.join().unwrap()?;
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn handle(&self) -> LeaseHandle {
         self.handle.clone()
@@ -137,30 +149,83 @@ impl Lease {
     }
 
     /// Returns the key, as it was given to the engine.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// assert_eq!(lease.key(), "job");
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn key(&self) -> &str {
         self.handle.key()
     }
 
     /// Returns the lease id. It is a secret: its bearer is the holder. Pass it only to a holder.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// // Another process with the id is the same holder.
+    /// let handle = engine.lease_handle("job", *lease.lease_id())?;
+    /// handle.extend(Duration::from_secs(600)).wait()?;
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn lease_id(&self) -> &LeaseId {
         self.handle.lease_id()
     }
 
     /// Returns the fencing token, which rises with each grant of the key. Send it with each effect.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// // The target keeps the highest token of each key, and refuses lower ones.
+    /// let request = format!("UPDATE jobs SET token = {0} WHERE token <= {0}", lease.token());
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn token(&self) -> Token {
         self.token
     }
 
     /// Returns the version of the key's record that this grant wrote.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// assert_eq!(lease.version().as_u64(), 1);
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn version(&self) -> Version {
         self.grant_data().map_or(Version(1), |granted| granted.version)
     }
 
     /// Returns the time at which the key was acquired for the first time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// assert!(lease.first_seen_at() <= engine.now().wait()?);
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn first_seen_at(&self) -> Timestamp {
         self.grant_data().map_or(Timestamp::EPOCH, |granted| granted.first_seen_at)
@@ -168,12 +233,37 @@ impl Lease {
 
     /// Returns the number of grants of the key's record, including this one. If it is more than 1,
     /// an earlier holder has not finished: see [`previous_grant`](Self::previous_grant).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// assert_eq!(lease.attempt(), 1);
+    /// lease.release().wait()?;
+    /// let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// assert_eq!(lease.attempt(), 2);
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.grant_data().map_or(1, |granted| granted.attempt)
     }
 
     /// Returns the grant before this one, if there was one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// lease.release().wait()?;
+    /// let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// assert_eq!(lease.previous_grant().unwrap().ended(), GrantEnd::Released);
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn previous_grant(&self) -> Option<PreviousGrant<'_>> {
         self.grant_data()?.previous_grant()
@@ -184,11 +274,37 @@ impl Lease {
     /// # Errors
     ///
     /// [`Error::Json`] if the checkpoint is not JSON of this type.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// lease.checkpoint(&17).wait()?;
+    /// lease.abandon().wait()?;
+    /// let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// assert_eq!(lease.previous_checkpoint::<u32>()?, Some(17));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn previous_checkpoint<T: DeserializeOwned>(&self) -> Result<Option<T>, Error> {
         self.previous_checkpoint_bytes().map(|bytes| from_json("checkpoint", bytes)).transpose()
     }
 
     /// Returns the checkpoint of an earlier holder, if there is one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// lease.checkpoint_bytes(b"page 17").wait()?;
+    /// lease.abandon().wait()?;
+    /// let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// assert_eq!(lease.previous_checkpoint_bytes(), Some(&b"page 17"[..]));
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn previous_checkpoint_bytes(&self) -> Option<&[u8]> {
         self.grant_data()?.attributes()?.checkpoint.as_ref().map(|checkpoint| checkpoint.bytes())
@@ -196,6 +312,18 @@ impl Lease {
 
     /// Returns whether this grant was made before and its reply was lost. Only a caller that chose
     /// the lease id can send an acquire again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// let id = LeaseId::random()?;
+    /// let lost_reply = engine.acquire("job").lease_id(id).wait()?;
+    /// let again = engine.acquire("job").lease_id(id).wait()?;
+    /// assert!(matches!(&again, Acquisition::Acquired(lease) if lease.is_duplicate()));
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn is_duplicate(&self) -> bool {
         self.is_duplicate
@@ -208,6 +336,21 @@ impl Lease {
     /// process took the key away while the lease is [kept alive](Self::keep_alive) or a future
     /// waits for [`lost`](Self::lost). Otherwise it notices that with the next operation on the
     /// lease.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// for page in 1..=3 {
+    ///     if lease.is_lost() {
+    ///         break; // another caller may do the rest
+    ///     }
+    ///     println!("page {page}");
+    /// }
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn is_lost(&self) -> bool {
         self.grant().is_lost()
@@ -220,6 +363,16 @@ impl Lease {
     /// The store's clock does not reach the end of the lease earlier. Unlike
     /// [`is_lost`](Self::is_lost), the time includes the margin. It is for work that needs time to
     /// stop, such as another process, and has to begin with that before `lost` resolves.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// assert!(lease.time_left() <= engine.settings().limits.default_ttl);
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn time_left(&self) -> Duration {
         self.grant().time_left()
@@ -231,6 +384,18 @@ impl Lease {
     /// The engine notices its own changes of the key immediately. It notices those of another
     /// process with the store's notification, and at the latest after
     /// [`Schedule::poll_every`](field@crate::Schedule::poll_every).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// let lost = lease.lost();
+    /// engine.cancel("job", None).wait()?;
+    /// lost.wait(); // the work has to stop
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn lost(&self) -> Pending<()> {
         self.grant().lost()
     }
@@ -239,6 +404,18 @@ impl Lease {
     /// to [`Limits::max_hold`](field@crate::Limits::max_hold) after the grant. If a renewal fails,
     /// [`lost`](Self::lost) resolves in time. Replaces an earlier
     /// [`keep_alive_while_progressing`](Self::keep_alive_while_progressing).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// let lease = lease.keep_alive();
+    /// assert_eq!(engine.stats().watched_leases, 1);
+    /// lease.complete("done").wait()?;
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn keep_alive(self) -> Self {
         self.grant().keep_alive(None);
         self
@@ -250,6 +427,20 @@ impl Lease {
     /// resolves when the lease runs out, so at most `stall_after` and the ttl after the last
     /// progress. A process that is alive but hangs so loses its lease. Replaces an earlier
     /// [`keep_alive`](Self::keep_alive).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// let lease = lease.keep_alive_while_progressing(Duration::from_secs(60));
+    /// for _row in 1..=3 {
+    ///     lease.tick();
+    /// }
+    /// lease.complete("done").wait()?;
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn keep_alive_while_progressing(self, stall_after: Duration) -> Self {
         self.grant().keep_alive(Some(stall_after));
         self
@@ -258,6 +449,17 @@ impl Lease {
     /// Notes that the work makes progress, for
     /// [`keep_alive_while_progressing`](Self::keep_alive_while_progressing) and
     /// [`Once::stall_after`](crate::Once::stall_after). Does not access the store.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// let lease = lease.keep_alive_while_progressing(Duration::from_secs(60));
+    /// lease.tick(); // after each row of an import
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn tick(&self) {
         self.handle.tick();
     }
@@ -268,6 +470,17 @@ impl Lease {
     ///
     /// [`Error::Lapsed`] if the lease has lapsed, and [`Error::Invalid`] if `ttl` is not between 1
     /// ms and [`Limits::max_ttl`](field@crate::Limits::max_ttl).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// let ack = lease.extend(Duration::from_secs(600)).wait()?;
+    /// assert!(ack.expires_at() > engine.now().wait()?);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn extend(&self, ttl: Duration) -> Pending<Result<Ack, Error>> {
         self.handle.extend(ttl)
     }
@@ -279,11 +492,35 @@ impl Lease {
     ///
     /// [`Error::Json`] as for [`complete`](Self::complete), and [`Error::TooLarge`] if the JSON has
     /// more bytes than [`Limits::max_checkpoint`](field@crate::Limits::max_checkpoint).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// lease.checkpoint(&("page", 17)).wait()?;
+    /// let view = engine.status("job").wait()?.unwrap();
+    /// assert_eq!(view.checkpoint::<(String, u32)>()?, Some(("page".to_owned(), 17)));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn checkpoint<T: Serialize + ?Sized>(&self, value: &T) -> Pending<Result<Ack, Error>> {
         self.handle.checkpoint(value)
     }
 
     /// Stores bytes for the next holder if this one dies. See [`checkpoint`](Self::checkpoint).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// lease.checkpoint_bytes(b"page 17").wait()?;
+    /// let view = engine.status("job").wait()?.unwrap();
+    /// assert_eq!(view.checkpoint_bytes(), Some(&b"page 17"[..]));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn checkpoint_bytes(&self, bytes: &[u8]) -> Pending<Result<Ack, Error>> {
         self.handle.checkpoint_bytes(bytes)
     }
@@ -298,18 +535,54 @@ impl Lease {
     /// [`Error::Json`] if the JSON could not be read as the same value: floats that are not finite,
     /// `Some(None)`, and map keys that are not text. [`Error::TooLarge`] if the JSON has more bytes
     /// than [`Limits::max_result`](field@crate::Limits::max_result). Nothing is written.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// lease.complete("done").wait()?;
+    /// assert!(lease.complete("done").wait()?.is_duplicate());
+    /// assert!(matches!(lease.complete("something else").wait(), Err(Error::Finished { .. })));
+    /// # Ok::<(), Error>(())
+    /// ```
     #[inline]
     pub fn complete<T: Serialize + ?Sized>(&self, result: &T) -> Pending<Result<Ack, Error>> {
         self.handle.complete(result)
     }
 
     /// Completes the work with the bytes of a result. See [`complete`](Self::complete).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// lease.complete_bytes(&[1, 2, 3]).wait()?;
+    /// let view = engine.status("job").wait()?.unwrap();
+    /// assert_eq!(view.result_bytes(), Some(&[1, 2, 3][..]));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn complete_bytes(&self, result: &[u8]) -> Pending<Result<Ack, Error>> {
         self.handle.complete_bytes(result)
     }
 
     /// Completes the work with the bytes of a result, and with a custom hash of 1 to 128
     /// characters. A completion that is sent again counts as the same if its hash is the same.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// lease.complete_bytes_as(b"receipt", Some("sent 10:41")).wait()?;
+    /// let again = lease.complete_bytes_as(b"receipt, printed again", Some("sent 10:41"));
+    /// assert!(again.wait()?.is_duplicate());
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn complete_bytes_as(&self, result: &[u8], hash: Option<&str>) -> Pending<Result<Ack, Error>> {
         self.handle.complete_bytes_as(result, hash)
     }
@@ -321,6 +594,18 @@ impl Lease {
     ///
     /// [`Error::Invalid`] if the code has another length or contains control characters. Nothing is
     /// written.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// lease.fail("declined").wait()?;
+    /// let again = engine.acquire("job").wait()?;
+    /// assert!(matches!(again, Acquisition::Failed(view) if view.error_code() == Some("declined")));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn fail(&self, code: &str) -> Pending<Result<Ack, Error>> {
         self.handle.fail(code)
     }
@@ -328,12 +613,36 @@ impl Lease {
     /// Fails the work with an error code, and with details of up to
     /// [`Limits::max_error_detail`](field@crate::Limits::max_error_detail) bytes. See
     /// [`fail`](Self::fail).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// lease.fail_with("declined", "the card has expired").wait()?;
+    /// let view = engine.status("job").wait()?.unwrap();
+    /// assert_eq!(view.error_detail(), Some("the card has expired"));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn fail_with(&self, code: &str, detail: &str) -> Pending<Result<Ack, Error>> {
         self.handle.fail_with(code, detail)
     }
 
     /// Fails the work with an error code, and with a value as details, which is stored as JSON.
     /// [`View::failure`](crate::View::failure) returns the value.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// lease.fail_as("declined", &("card", 4242)).wait()?;
+    /// let view = engine.status("job").wait()?.unwrap();
+    /// assert_eq!(view.failure::<(String, u32)>()?, Some(("card".to_owned(), 4242)));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn fail_as<T: Serialize + ?Sized>(&self, code: &str, detail: &T) -> Pending<Result<Ack, Error>> {
         self.handle.fail_as(code, detail)
     }
@@ -376,16 +685,51 @@ impl Lease {
     }
 
     /// Fails the work with the code `canceled`, or `canceled:<reason>` if the reason is not empty.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// lease.cancel(Some("by user")).wait()?;
+    /// let view = engine.status("job").wait()?.unwrap();
+    /// assert_eq!(view.error_code(), Some("canceled:by user"));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn cancel(&self, reason: Option<&str>) -> Pending<Result<Ack, Error>> {
         self.handle.cancel(reason)
     }
 
     /// Releases the lease without an outcome. The next caller acquires the key immediately.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// lease.release().wait()?; // nothing was done
+    /// assert!(matches!(engine.acquire("job").wait()?, Acquisition::Acquired(_)));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn release(&self) -> Pending<Result<Ack, Error>> {
         self.handle.release()
     }
 
     /// Abandons the lease: it lapses now, because the work may be half done and the holder is gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// lease.abandon().wait()?; // the work may be half done
+    /// let next = engine.acquire("job").on_lapsed(OnLapsed::InDoubt).wait()?;
+    /// assert!(matches!(next, Acquisition::InDoubt(_)));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn abandon(&self) -> Pending<Result<Ack, Error>> {
         self.handle.abandon()
     }

@@ -79,16 +79,50 @@ impl<'a> ListRequest<'a> {
     }
 
     /// Lists only keys that begin with `prefix`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// assert_eq!(engine.list().prefix("jo").wait()?.entries.len(), 1);
+    /// assert_eq!(engine.list().prefix("invoice:").wait()?.entries.len(), 0);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn prefix(self, prefix: &'a str) -> Self {
         Self { prefix, ..self }
     }
 
     /// Lists only keys in this state. Further calls add further states.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// let ended = engine.list().state(State::Lapsed).state(State::Failed);
+    /// assert!(ended.wait()?.entries.is_empty());
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn state(self, state: State) -> Self {
         Self { states: self.states.with(state), ..self }
     }
 
     /// Begins after this key: the [`Listing::next`] of the page before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// let first = engine.list().limit(1).wait()?;
+    /// let second = engine.list().after(first.next).limit(1).wait()?;
+    /// assert_eq!((first.entries.len(), second.entries.len()), (1, 0));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn after(self, after: Option<Key>) -> Self {
         Self { after, ..self }
     }
@@ -97,6 +131,17 @@ impl<'a> ListRequest<'a> {
     ///
     /// The in-memory store and the file store have no order of keys, so they examine all keys for
     /// each page. Large pages are faster for long listings.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// assert!(engine.list().limit(10_000).wait()?.next.is_none());
+    /// assert_eq!(engine.list().limit(0).wait().unwrap_err().kind(), ErrorKind::Invalid);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn limit(self, limit: usize) -> Self {
         Self { limit, ..self }
     }
@@ -106,6 +151,17 @@ impl<'a> ListRequest<'a> {
     /// # Errors
     ///
     /// See [`send`](Self::send).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// let page = engine.list().wait()?;
+    /// assert_eq!(page.entries[0].0.as_str(), "job");
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn wait(self) -> Result<Listing, Error> {
         self.send().wait()
     }
@@ -124,6 +180,17 @@ impl<'a> ListRequest<'a> {
     /// # Cancellation safety
     ///
     /// Dropping the [`Pending`] has no effect.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// let page = engine.list().send();
+    /// assert_eq!(page.wait()?.entries.len(), 1);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn send(self) -> Pending<Result<Listing, Error>> {
         let Self { engine, prefix, states, after, limit } = self;
         if !(1..=MAX_PAGE).contains(&limit) {

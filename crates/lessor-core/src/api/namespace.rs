@@ -111,11 +111,32 @@ impl Engine {
     /// Returns a request to open the part of this engine with a name of its own. Its keys never meet
     /// those of other namespaces, nor those of this engine. Limits, defaults, retention and quota
     /// are its own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// let tenant = engine.namespace("tenant-7").open()?;
+    /// let _lease = tenant.acquire("job").wait()?;
+    /// assert!(engine.status("job").wait()?.is_none(), "the keys of a namespace are its own");
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn namespace<'a>(&'a self, name: &'a str) -> OpenNamespace<'a> {
         OpenNamespace { engine: self, name, limits: None, holder: None, quota: None }
     }
 
     /// Returns the name of this engine's namespace, or `None` if it is not one of a namespace.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// assert_eq!(engine.namespace_name(), None);
+    /// assert_eq!(engine.namespace("tenant-7").open()?.namespace_name(), Some("tenant-7"));
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn namespace_name(&self) -> Option<&str> {
         self.handle().namespace.as_ref().map(|namespace| &*namespace.space.name)
@@ -130,6 +151,17 @@ impl Engine {
     /// # Errors
     ///
     /// [`Error::Invalid`] if the engine is not one of a namespace, or an error of the store.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// let tenant = engine.namespace("tenant-7").quota(Quota::monthly(3000)).open()?;
+    /// let _lease = tenant.acquire("job").wait()?;
+    /// assert_eq!(tenant.usage().wait()?.limit(), Some(3000));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn usage(&self) -> Pending<Result<Usage, Error>> {
         let Some(namespace) = &self.handle().namespace else {
             let reason = "only namespaces count their grants; open one with `engine.namespace(name)`";

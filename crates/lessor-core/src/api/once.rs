@@ -96,6 +96,16 @@ impl<T, E> Once<T, E> {
     /// after which another caller can take over from a holder that has died. From 1 ms to
     /// [`Limits::max_ttl`](field@crate::Limits::max_ttl). Default:
     /// [`Limits::default_ttl`](field@crate::Limits::default_ttl).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// let job = engine.once("job").ttl(Duration::from_secs(30));
+    /// job.run(|lease| Ok::<_, Message>(lease.attempt())).unwrap();
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.0.call.terms.ttl(&self.0.call.engine.settings.limits, ttl);
         self
@@ -103,6 +113,18 @@ impl<T, E> Once<T, E> {
 
     /// Sets a label of the holder for observers, of at most 1024 bytes. Default:
     /// [`Settings::holder`](field@crate::Settings::holder).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// let job = engine.once("job").holder("host-3, process 4711");
+    /// job.run(|_lease| Ok::<_, Message>(())).unwrap();
+    /// let view = engine.status("job").wait()?.unwrap();
+    /// assert_eq!(view.holder(), Some("host-3, process 4711"));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn holder(mut self, holder: &str) -> Self {
         self.0.call.terms.holder(holder);
         self
@@ -110,6 +132,18 @@ impl<T, E> Once<T, E> {
 
     /// Sets metadata for observers. It must serialize to a JSON object of at most
     /// [`Limits::max_metadata`](field@crate::Limits::max_metadata) bytes. Default: none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// let job = engine.once("job").metadata(&std::collections::BTreeMap::from([("ticket", 42)]));
+    /// job.run(|_lease| Ok::<_, Message>(())).unwrap();
+    /// let view = engine.status("job").wait()?.unwrap();
+    /// assert_eq!(view.metadata_json(), Some(r#"{"ticket":42}"#));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn metadata<M: Serialize + ?Sized>(mut self, metadata: &M) -> Self {
         self.0.call.terms.metadata(&self.0.call.engine.settings.limits, metadata);
         self
@@ -117,6 +151,19 @@ impl<T, E> Once<T, E> {
 
     /// Sets the request that the key stands for. The same key with a different request is refused
     /// with [`Error::FingerprintMismatch`](crate::Error::FingerprintMismatch). Default: none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// let pay = |cents: u32| {
+    ///     engine.once("payment:7").fingerprint(&cents).run(|_lease| Ok::<_, Message>("paid".to_owned()))
+    /// };
+    /// pay(4200).unwrap();
+    /// assert!(matches!(pay(9900), Err(OnceError::Engine(Error::FingerprintMismatch))));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn fingerprint<R: Serialize + ?Sized>(mut self, request: &R) -> Self {
         self.0.call.terms.fingerprint(Fingerprint::of(request));
         self
@@ -124,6 +171,17 @@ impl<T, E> Once<T, E> {
 
     /// Sets the fingerprint of the request that the key stands for. See
     /// [`fingerprint`](Self::fingerprint).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// let body = Fingerprint::of_bytes(br#"{"cents":4200}"#);
+    /// let pay = engine.once("payment:7").fingerprint_hash(body);
+    /// pay.run(|_lease| Ok::<_, Message>("paid".to_owned())).unwrap();
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn fingerprint_hash(mut self, fingerprint: Fingerprint) -> Self {
         self.0.call.terms.fingerprint(Ok(fingerprint));
         self
@@ -132,6 +190,19 @@ impl<T, E> Once<T, E> {
     /// Sets the behaviour if the work has failed before and its failure was kept. Default:
     /// [`OnFailed::Replay`]. A failure of the class [`FailureClass::retry`] can be retried by all
     /// callers, independently of this policy.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// lease.fail("busy").wait()?;
+    /// let retry = OnFailed::Retry { max_attempts: 3, backoff: Backoff::NONE };
+    /// let again = engine.once("job").on_failed(retry).run(|lease| Ok::<_, Message>(lease.attempt()));
+    /// assert_eq!(again.unwrap().into_value(), 2);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn on_failed(mut self, policy: OnFailed) -> Self {
         self.0.call.terms.on_failed(policy);
         self
@@ -139,6 +210,19 @@ impl<T, E> Once<T, E> {
 
     /// Sets the behaviour if the last lease has lapsed without an outcome. Default:
     /// [`OnLapsed::TakeOver`], or [`OnLapsed::Reconcile`] after [`reconcile`](Self::reconcile).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// lease.abandon().wait()?;
+    /// let next = engine.once("job").on_lapsed(OnLapsed::InDoubt);
+    /// let next = next.run(|_lease| Ok::<(), Message>(()));
+    /// assert!(matches!(next, Err(OnceError::InDoubt { .. })), "the work may be half done");
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn on_lapsed(mut self, policy: OnLapsed) -> Self {
         self.0.call.terms.on_lapsed(policy);
         self
@@ -146,6 +230,18 @@ impl<T, E> Once<T, E> {
 
     /// Sets the maximum time to wait for a concurrent caller that runs the same work. Zero does not
     /// wait. The backoffs of [`retry_until`](Self::retry_until) do not count. Default: no limit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// let other = engine.once("job").wait_timeout(Duration::ZERO);
+    /// let other = other.run(|_lease| Ok::<(), Message>(()));
+    /// assert!(matches!(other, Err(OnceError::InProgress(_))));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn wait_timeout(mut self, timeout: Duration) -> Self {
         self.0.call.wait_timeout = Some(timeout);
         self
@@ -271,6 +367,25 @@ impl<T, E> Once<T, E> {
     /// Sets an async function that looks for the effect of the work. See
     /// [`reconcile`](Self::reconcile). [`run`](Self::run) blocks its thread until the future is
     /// ready.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// lease.abandon().wait()?;
+    /// let found = async |_reference: &str| Some(1); // a query to the provider
+    /// let job = engine.once("job").reconcile_async(move |lease| async move {
+    ///     match found(lease.key()).await {
+    ///         Some(receipt) => Reconciled::Done(receipt),
+    ///         None => Reconciled::NotDone,
+    ///     }
+    /// });
+    /// let job = job.run(|_lease| Err::<u32, _>(Message::new("a second effect")));
+    /// assert_eq!(job.unwrap().into_value(), 1);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn reconcile_async<F, Fut>(mut self, look: F) -> Self
     where
         F: FnMut(Arc<Lease>) -> Fut + Send + 'static,
@@ -282,6 +397,18 @@ impl<T, E> Once<T, E> {
 
     /// Sets the encoding of results. Default: [`Json`]. All callers of a key must use the same.
     /// Errors are always stored as JSON.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// let render = engine.once("page:7").codec(Bytes);
+    /// render.run(|_lease| Ok::<_, Message>(vec![1, 2, 3])).unwrap();
+    /// let view = engine.status("page:7").wait()?.unwrap();
+    /// assert_eq!(view.result_bytes(), Some(&[1, 2, 3][..]));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn codec(mut self, codec: impl Codec<T> + 'static) -> Self {
         self.0.hooks.codec = Some(Arc::new(codec));
         self
@@ -293,6 +420,20 @@ impl<T, E> Once<T, E> {
     /// Without this, a call runs the work at most once and returns its failure immediately. The
     /// work of the returned request must be callable more than once (`FnMut`). With a deadline in
     /// the past, the call waits for nothing, but runs the work if the key is free.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// let retry = |_: &Message| FailureClass::retry(3, Backoff::fixed(Duration::from_millis(1)));
+    /// let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    /// let job = engine.once("job").classify(retry).retry_until(deadline).run(|lease| {
+    ///     if lease.attempt() < 3 { Err(Message::new("busy")) } else { Ok(lease.attempt()) }
+    /// });
+    /// assert_eq!(job.unwrap().into_value(), 3);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn retry_until(self, deadline: Instant) -> Retrying<T, E> {
         Retrying::new(self.0, deadline)
     }

@@ -105,6 +105,21 @@ fn duration(micros: Micros) -> Duration {
 
 impl View {
     /// Returns the view of a record, or `None` if the record counts as absent at `now`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// use lessor_core::store::Scan;
+    /// # let store = lessor_memory::MemoryStore::new();
+    /// let page = store.scan(Scan::new("", None, 100)).wait()?;
+    /// for (key, record) in &page.entries {
+    ///     println!("{key}: {:?}", View::of(record, page.now));
+    /// }
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn of(record: &Record, now: Timestamp) -> Option<Self> {
         let body = record.body();
@@ -145,12 +160,35 @@ impl View {
     }
 
     /// Returns the state at the instant of the view.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// let view = engine.status("job").wait()?.unwrap();
+    /// assert_eq!(view.state(), State::InProgress);
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn state(&self) -> State {
         self.state
     }
 
     /// Returns whether the work is completed or failed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// assert!(!engine.status("job").wait()?.unwrap().is_finished());
+    /// lease.fail("declined").wait()?;
+    /// assert!(engine.status("job").wait()?.unwrap().is_finished());
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn is_finished(&self) -> bool {
         matches!(self.state, State::Completed | State::Failed)
@@ -159,18 +197,53 @@ impl View {
     /// Returns whether the last holder could not know whether the work was done. The state is then
     /// [`State::Lapsed`], and the key waits for [`Engine::resolve`](crate::Engine::resolve) or for a
     /// caller that [reconciles](crate::OnLapsed::Reconcile).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// lease.leave_in_doubt().wait()?;
+    /// assert!(engine.status("job").wait()?.unwrap().is_in_doubt());
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn is_in_doubt(&self) -> bool {
         self.attributes.as_deref().is_some_and(|attributes| attributes.in_doubt)
     }
 
     /// Returns the version, which rises by one with every change of the record.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// lease.checkpoint("page 17").wait()?;
+    /// let view = engine.status("job").wait()?.unwrap();
+    /// assert_eq!(view.version().as_u64(), 2);
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn version(&self) -> Version {
         self.version
     }
 
     /// Returns the number of grants.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// lease.release().wait()?;
+    /// let _next = engine.acquire("job").wait()?;
+    /// assert_eq!(engine.status("job").wait()?.unwrap().attempt(), 2);
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.attempt
@@ -178,6 +251,19 @@ impl View {
 
     /// Returns the remaining time of the live lease, unless it is extended. `None` unless in
     /// progress.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// let view = engine.status("job").wait()?.unwrap();
+    /// assert!(view.ttl_left() <= Some(Duration::from_secs(300)));
+    /// lease.complete("done").wait()?;
+    /// assert_eq!(engine.status("job").wait()?.unwrap().ttl_left(), None);
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn ttl_left(&self) -> Option<Duration> {
         self.left.filter(|_| self.state == State::InProgress).map(duration)
@@ -185,6 +271,17 @@ impl View {
 
     /// Returns the time after which the state, or the answer to an acquire, may have changed, at
     /// most 5 s. `None` if it does not change with time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// let view = engine.status("job").wait()?.unwrap();
+    /// assert_eq!(view.retry_after(), Some(Duration::from_secs(5)), "another caller holds it");
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.left.map(|left| duration(left.min(MAX_RETRY_MICROS)))
@@ -201,12 +298,36 @@ impl View {
     }
 
     /// Returns the time at which the key was acquired for the first time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// lease.release().wait()?;
+    /// let _next = engine.acquire("job").wait()?;
+    /// let view = engine.status("job").wait()?.unwrap();
+    /// assert!(view.first_seen_at() <= view.acquired_at());
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn first_seen_at(&self) -> Timestamp {
         self.first_seen_at
     }
 
     /// Returns the time of the last grant.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// let view = engine.status("job").wait()?.unwrap();
+    /// assert!(view.acquired_at() <= engine.now().wait()?);
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn acquired_at(&self) -> Timestamp {
         self.acquired_at
@@ -217,6 +338,17 @@ impl View {
     ///
     /// It is longer than the renewal's own ttl if the renewal did not move the end of the lease.
     /// After a lease was abandoned, it is the time for which it was held.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// let view = engine.status("job").wait()?.unwrap();
+    /// assert_eq!(view.last_ttl(), Some(Duration::from_secs(300)));
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn last_ttl(&self) -> Option<Duration> {
         let is_open = matches!(self.state, State::InProgress | State::Lapsed);
@@ -227,6 +359,18 @@ impl View {
     }
 
     /// Returns the time at which the work was completed or failed. `None` if it was not.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// assert_eq!(engine.status("job").wait()?.unwrap().done_at(), None);
+    /// lease.complete("done").wait()?;
+    /// assert!(engine.status("job").wait()?.unwrap().done_at().is_some());
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn done_at(&self) -> Option<Timestamp> {
         self.is_finished().then_some(self.ended_at)
@@ -234,6 +378,18 @@ impl View {
 
     /// Returns the holder's own hash of the result, or else the result's SHA-256 in hex. `None`
     /// unless completed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// lease.complete_bytes_as(b"receipt", Some("sent 10:41")).wait()?;
+    /// let view = engine.status("job").wait()?.unwrap();
+    /// assert_eq!(view.result_hash().as_deref(), Some("sent 10:41"));
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn result_hash(&self) -> Option<String> {
         let own = self.extra(|attributes| attributes.result_hash.as_deref());
@@ -241,6 +397,18 @@ impl View {
     }
 
     /// Returns the error code of the failed work. `None` unless failed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// lease.fail("declined").wait()?;
+    /// let view = engine.status("job").wait()?.unwrap();
+    /// assert_eq!(view.error_code(), Some("declined"));
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn error_code(&self) -> Option<&str> {
         self.extra(|attributes| attributes.failure.as_ref()).map(|failure| &*failure.code)
@@ -248,6 +416,18 @@ impl View {
 
     /// Returns the details of the failure, if there are any. They may contain confidential data, so
     /// do not log them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// lease.fail_with("declined", "the card has expired").wait()?;
+    /// let view = engine.status("job").wait()?.unwrap();
+    /// assert_eq!(view.error_detail(), Some("the card has expired"));
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn error_detail(&self) -> Option<&str> {
         self.extra(|attributes| attributes.failure.as_ref()).and_then(|failure| failure.detail.as_deref())
@@ -259,17 +439,50 @@ impl View {
     /// # Errors
     ///
     /// [`Error::Json`] if the details are not JSON of this type.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// lease.fail_as("declined", &4242).wait()?;
+    /// let view = engine.status("job").wait()?.unwrap();
+    /// assert_eq!(view.failure::<u32>()?, Some(4242));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn failure<T: DeserializeOwned>(&self) -> Result<Option<T>, Error> {
         self.error_detail().map(|json| from_json("error detail", json.as_bytes())).transpose()
     }
 
     /// Returns the label of the last holder, if it has one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// let _lease = engine.acquire("job").holder("host-3").wait()?;
+    /// assert_eq!(engine.status("job").wait()?.unwrap().holder(), Some("host-3"));
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn holder(&self) -> Option<&str> {
         self.extra(|attributes| attributes.holder.as_deref())
     }
 
     /// Returns the metadata as the stored JSON text, if there is any.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// let _lease = engine.acquire("job").metadata_json(r#"{"ticket":42}"#).wait()?;
+    /// let view = engine.status("job").wait()?.unwrap();
+    /// assert_eq!(view.metadata_json(), Some(r#"{"ticket":42}"#));
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn metadata_json(&self) -> Option<&str> {
         self.extra(|attributes| attributes.metadata.as_deref())
@@ -280,11 +493,37 @@ impl View {
     /// # Errors
     ///
     /// [`Error::Json`] if the metadata is not JSON of this type.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// use std::collections::BTreeMap;
+    ///
+    /// let _lease = engine.acquire("job").metadata_json(r#"{"ticket":42}"#).wait()?;
+    /// let view = engine.status("job").wait()?.unwrap();
+    /// let metadata = view.metadata::<BTreeMap<String, u32>>()?.unwrap();
+    /// assert_eq!(metadata["ticket"], 42);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn metadata<T: DeserializeOwned>(&self) -> Result<Option<T>, Error> {
         self.metadata_json().map(|json| from_json("metadata", json.as_bytes())).transpose()
     }
 
     /// Returns the bytes of the result. `None` unless completed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// lease.complete_bytes(&[1, 2, 3]).wait()?;
+    /// let view = engine.status("job").wait()?.unwrap();
+    /// assert_eq!(view.result_bytes(), Some(&[1, 2, 3][..]));
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn result_bytes(&self) -> Option<&[u8]> {
         let long = || self.extra(|attributes| attributes.long_result.as_deref()).map(Payload::bytes);
@@ -374,6 +613,18 @@ impl View {
     ///
     /// [`Error::Invalid`] unless the work is completed, and [`Error::Json`] if the result is not
     /// JSON of this type.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// lease.complete(&("charged", 4200)).wait()?;
+    /// let view = engine.status("job").wait()?.unwrap();
+    /// assert_eq!(view.result::<(String, u32)>()?, ("charged".to_owned(), 4200));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn result<T: DeserializeOwned>(&self) -> Result<T, Error> {
         let bytes = self.result_bytes().ok_or_else(|| {
             Error::invalid("view", format!("there is no result, the work is {}", self.state))
@@ -387,11 +638,35 @@ impl View {
     /// # Errors
     ///
     /// [`Error::Json`] if the checkpoint is not JSON of this type.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// lease.checkpoint(&17).wait()?;
+    /// let view = engine.status("job").wait()?.unwrap();
+    /// assert_eq!(view.checkpoint::<u32>()?, Some(17));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn checkpoint<T: DeserializeOwned>(&self) -> Result<Option<T>, Error> {
         self.checkpoint_bytes().map(|bytes| from_json("checkpoint", bytes)).transpose()
     }
 
     /// Returns the bytes of the latest checkpoint. `None` if there is none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
+    /// lease.checkpoint_bytes(b"page 17").wait()?;
+    /// let view = engine.status("job").wait()?.unwrap();
+    /// assert_eq!(view.checkpoint_bytes(), Some(&b"page 17"[..]));
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn checkpoint_bytes(&self) -> Option<&[u8]> {
         self.extra(|attributes| attributes.checkpoint.as_deref()).map(Payload::bytes)

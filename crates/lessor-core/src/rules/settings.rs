@@ -143,11 +143,18 @@ impl Default for Schedule {
     }
 }
 
-/// Defines the setters of a part of the settings, on the part and on the settings.
+/// Defines the setters of a part of the settings, on the part and on the settings. Each value is that
+/// of the examples.
 macro_rules! setters {
-    ($part:ident: $Part:ident { $($name:ident: $type:ty,)* }) => {
+    ($part:ident: $Part:ident { $($name:ident: $type:ty = $value:literal,)* }) => {
         impl $Part {
             /// Returns the default values.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            #[doc = concat!("assert_eq!(lessor_core::", stringify!($Part), "::new(), Default::default());")]
+            /// ```
             #[must_use]
             pub fn new() -> Self {
                 Self::default()
@@ -155,6 +162,19 @@ macro_rules! setters {
 
             $(
                 #[doc = concat!("Sets [`", stringify!($name), "`](field@Self::", stringify!($name), ").")]
+                ///
+                /// # Examples
+                ///
+                /// ```
+                /// # use {lessor_core::*, std::time::Duration};
+                #[doc = concat!(
+                    "let ", stringify!($part), " = ", stringify!($Part), "::new().", stringify!($name), "(",
+                    $value, ");"
+                )]
+                #[doc = concat!(
+                    "assert_eq!(", stringify!($part), ".", stringify!($name), ", ", $value, ");"
+                )]
+                /// ```
                 #[must_use]
                 pub fn $name(mut self, $name: $type) -> Self {
                     self.$name = $name;
@@ -169,6 +189,16 @@ macro_rules! setters {
                     "Sets [`", stringify!($Part), "::", stringify!($name), "`](field@", stringify!($Part), "::",
                     stringify!($name), ")."
                 )]
+                ///
+                /// # Examples
+                ///
+                /// ```
+                /// # use {lessor_core::*, std::time::Duration};
+                #[doc = concat!("let settings = Settings::new().", stringify!($name), "(", $value, ");")]
+                #[doc = concat!(
+                    "assert_eq!(settings.", stringify!($part), ".", stringify!($name), ", ", $value, ");"
+                )]
+                /// ```
                 #[must_use]
                 pub fn $name(mut self, $name: $type) -> Self {
                     self.$part.$name = $name;
@@ -180,21 +210,21 @@ macro_rules! setters {
 }
 
 setters!(limits: Limits {
-    default_ttl: Duration,
-    max_ttl: Duration,
-    max_hold: Duration,
-    retention: Duration,
-    max_result: usize,
-    max_error_detail: usize,
-    max_checkpoint: usize,
-    max_metadata: usize,
-    max_history: u8,
+    default_ttl: Duration = "Duration::from_secs(30)",
+    max_ttl: Duration = "Duration::from_hours(1)",
+    max_hold: Duration = "Duration::from_hours(12)",
+    retention: Duration = "Duration::from_hours(24)",
+    max_result: usize = "64 * 1024",
+    max_error_detail: usize = "4096",
+    max_checkpoint: usize = "64 * 1024",
+    max_metadata: usize = "512",
+    max_history: u8 = "32",
 });
 
 setters!(schedule: Schedule {
-    purge_every: Duration,
-    poll_every: Duration,
-    survey_every: Option<Duration>,
+    purge_every: Duration = "Duration::from_secs(10)",
+    poll_every: Duration = "Duration::from_millis(200)",
+    survey_every: Option<Duration> = "Some(Duration::from_mins(10))",
 });
 
 const MIN_TTL: Duration = Duration::from_millis(1);
@@ -211,12 +241,28 @@ const MAX_ERROR_CODE: usize = 256;
 
 impl Settings {
     /// Returns the default settings.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// assert_eq!(Settings::new().limits.retention, Duration::from_hours(7 * 24));
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Sets the label of holders that give none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// assert_eq!(Settings::new().holder("worker-1").holder.as_deref(), Some("worker-1"));
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn holder(mut self, holder: impl Into<String>) -> Self {
         self.holder = Some(holder.into());
@@ -224,6 +270,15 @@ impl Settings {
     }
 
     /// Sets the form in which spans and events show keys.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// let settings = Settings::new().keys_in_logs(KeysInLogs::Hashed);
+    /// assert_eq!(settings.keys_in_logs, KeysInLogs::Hashed);
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn keys_in_logs(mut self, keys: KeysInLogs) -> Self {
         self.keys_in_logs = keys;
@@ -235,6 +290,16 @@ impl Settings {
     /// # Errors
     ///
     /// [`Error::Invalid`] names the first setting that is not.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// let settings = Settings::new().poll_every(Duration::from_secs(60));
+    /// let error = settings.validate().unwrap_err();
+    /// assert_eq!(error.to_string(), "invalid poll_every: 60s is not between 1ms and 5s");
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn validate(&self) -> Result<(), Error> {
         self.limits.validate()?;
         self.schedule.validate()?;

@@ -102,6 +102,21 @@ where
     /// # Panics
     ///
     /// As for [`Once::run`](crate::Once::run).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// let retry = |_: &Message| FailureClass::retry(3, Backoff::fixed(Duration::from_millis(1)));
+    /// let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    /// let job = engine.once("job").classify(retry).retry_until(deadline);
+    /// let job = job.run(|lease| {
+    ///     if lease.attempt() < 3 { Err(Message::new("busy")) } else { Ok(lease.attempt()) }
+    /// });
+    /// assert_eq!(job.unwrap().into_value(), 3);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn run(
         mut self,
         mut work: impl FnMut(&Lease) -> Result<T, E>,
@@ -134,6 +149,24 @@ where
     /// # Cancellation safety
     ///
     /// As for [`Once::run_async`](crate::Once::run_async).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let retry = |_: &Message| FailureClass::retry(3, Backoff::fixed(Duration::from_millis(1)));
+    /// let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    /// let job = engine.once("job").classify(retry).retry_until(deadline);
+    /// let job = job.run_async(async |lease| {
+    ///     if lease.attempt() < 3 { Err(Message::new("busy")) } else { Ok(lease.attempt()) }
+    /// });
+    /// assert_eq!(job.await.unwrap().into_value(), 3);
+    /// # Ok::<(), Error>(())
+    /// # })?;
+    /// # Ok::<(), Error>(())
+    /// ```
     pub async fn run_async<F>(mut self, mut work: F) -> Result<Outcome<T>, OnceError<T, E>>
     where
         F: AsyncFnMut(&Lease) -> Result<T, E>,
@@ -170,6 +203,24 @@ where
     /// # Cancellation safety
     ///
     /// As for [`Once::run_async`](crate::Once::run_async).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let retry = |_: &Message| FailureClass::retry(3, Backoff::fixed(Duration::from_millis(1)));
+    /// let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    /// let job = engine.once("job").classify(retry).retry_until(deadline);
+    /// let job = tokio::spawn(job.run_future(async |lease| {
+    ///     if lease.attempt() < 3 { Err(Message::new("busy")) } else { Ok(lease.attempt()) }
+    /// }));
+    /// assert_eq!(job.await.unwrap().unwrap().into_value(), 3);
+    /// # Ok::<(), Error>(())
+    /// # })?;
+    /// # Ok::<(), Error>(())
+    /// ```
     #[expect(clippy::manual_async_fn, reason = "the signature promises a future that is `Send`")]
     pub fn run_future<F, Fut>(
         mut self,
@@ -216,6 +267,24 @@ where
     ///
     /// As for [`Once::run_detached`](crate::Once::run_detached). After the returned future was
     /// dropped, the attempt that is running is the last one of this call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let retry = |_: &Message| FailureClass::retry(3, Backoff::fixed(Duration::from_millis(1)));
+    /// let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    /// let job = engine.once("job").classify(retry).retry_until(deadline);
+    /// let job = job.run_detached(|task| drop(tokio::spawn(task)), async |lease| {
+    ///     if lease.attempt() < 3 { Err(Message::new("busy")) } else { Ok(lease.attempt()) }
+    /// });
+    /// assert_eq!(job.await.unwrap().into_value(), 3);
+    /// # Ok::<(), Error>(())
+    /// # })?;
+    /// # Ok::<(), Error>(())
+    /// ```
     #[expect(clippy::manual_async_fn, reason = "the signature promises a future that is `Send`")]
     pub fn run_detached<F, Fut>(
         mut self,

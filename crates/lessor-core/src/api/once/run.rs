@@ -40,6 +40,19 @@ where
     ///
     /// Propagates a panic of the work, or of the functions and trait implementations that the
     /// caller supplied for its values, after storing the failure [`PANICKED`](crate::PANICKED).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// for is_replay in [false, true] {
+    ///     let charge = engine.once("invoice:42").run(|_lease| Ok::<_, Message>("charged".to_owned()));
+    ///     let charge = charge.unwrap();
+    ///     assert_eq!((charge.value().as_str(), charge.is_replay()), ("charged", is_replay));
+    /// }
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn run(mut self, work: impl FnOnce(&Lease) -> Result<T, E>) -> Result<Outcome<T>, OnceError<T, E>> {
         match block_on(self.0.begin(None))? {
             Begun::Work(mut delivery) => delivery.run(work),
@@ -67,6 +80,22 @@ where
     /// is released, unless the grant before it has lapsed. Use
     /// [`run_detached`](Self::run_detached) for work that must not stop in the middle, for example
     /// in a web server whose clients hang up.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use {lessor_core::*, std::time::Duration};
+    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let charge = engine.once("invoice:42").run_async(async |lease| {
+    ///     // Await the provider here.
+    ///     Ok::<_, Message>(format!("charged under {}", lease.key()))
+    /// });
+    /// assert_eq!(charge.await.unwrap().value(), "charged under invoice:42");
+    /// # Ok::<(), Error>(())
+    /// # })?;
+    /// # Ok::<(), Error>(())
+    /// ```
     pub async fn run_async<F>(mut self, work: F) -> Result<Outcome<T>, OnceError<T, E>>
     where
         F: AsyncFnOnce(&Lease) -> Result<T, E>,
