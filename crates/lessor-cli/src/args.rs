@@ -2,6 +2,8 @@
 
 use clap::{Parser, Subcommand};
 
+#[cfg(feature = "serve")]
+use crate::commands::serve;
 use crate::commands::{
     backup, bench, cancel, completions, dump, explain, forget, list, man, namespaces, purge, resolve, run,
     show, stats, truncate, verify, watch,
@@ -24,6 +26,8 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(Box<run::Run>),
+    #[cfg(feature = "serve")]
+    Serve(serve::Serve),
     List(list::List),
     Show(show::Show),
     Explain(explain::Explain),
@@ -50,6 +54,8 @@ impl Cli {
         let global = &self.global;
         match &self.command {
             Command::Run(run) => run.run(global),
+            #[cfg(feature = "serve")]
+            Command::Serve(serve) => serve.run(global),
             Command::List(list) => list.run(global),
             Command::Show(show) => show.run(global),
             Command::Explain(explain) => explain.run(global),

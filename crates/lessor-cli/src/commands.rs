@@ -13,6 +13,8 @@ pub(crate) mod namespaces;
 pub(crate) mod purge;
 pub(crate) mod resolve;
 pub(crate) mod run;
+#[cfg(feature = "serve")]
+pub(crate) mod serve;
 pub(crate) mod show;
 pub(crate) mod stats;
 pub(crate) mod truncate;
