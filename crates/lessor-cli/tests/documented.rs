@@ -53,9 +53,10 @@ fn every_option_on_the_page_exists() {
     let options: Vec<&str> =
         mentioned.filter(|word| word.starts_with("--") && !word.ends_with('-')).collect();
     assert!(options.len() > 20, "{options:?}");
-    let all: String = ["run", "list", "show", "watch", "bench", "resolve", "cancel", "forget", "truncate"]
-        .map(|command| ran(lessor().args([command, "--help"])).out)
-        .concat();
+    let all: String =
+        ["run", "list", "show", "watch", "bench", "resolve", "cancel", "forget", "truncate", "serve"]
+            .map(|command| ran(lessor().args([command, "--help"])).out)
+            .concat();
     for option in options.iter().filter(|option| !["--path", "--token"].contains(option)) {
         assert!(all.contains(option), "{option} is on the page and in no help");
     }
