@@ -169,7 +169,7 @@ impl Service {
                 response.headers_mut().insert(CONTENT_TYPE, format);
                 response
             }
-            _ => reply(&openapi::document()).unwrap_or_else(Refusal::into_response),
+            _ => reply(openapi::document()).unwrap_or_else(Refusal::into_response),
         })
     }
 

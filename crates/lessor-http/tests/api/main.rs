@@ -4,6 +4,7 @@
 
 mod headers;
 mod limits;
+mod openapi;
 mod resent;
 mod scenarios;
 mod server;

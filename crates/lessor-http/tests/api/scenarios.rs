@@ -13,6 +13,7 @@ use std::time::Duration;
 use lessor_core::LeaseId;
 use serde_json::Value;
 
+use crate::openapi::Document;
 use crate::server::Server;
 
 const CONTRACT: &str = include_str!("contract.txt");
@@ -37,6 +38,7 @@ fn fits(expected: &Value, value: &Value) -> bool {
 /// Runs a scenario and returns what was not as expected.
 async fn run(lines: &[&str]) -> Result<(), String> {
     let server = Server::new();
+    let document = Document::of(&server).await;
     let (mut caller, mut ids) = ("shop", Vec::<String>::new());
     let mut lines = lines.iter();
     while let Some(line) = lines.next() {
@@ -64,6 +66,9 @@ async fn run(lines: &[&str]) -> Result<(), String> {
                 reply.status.as_str()
             ));
         }
+        document
+            .check(method, path, reply.status.as_u16(), &value)
+            .map_err(|problem| format!("{line}: {problem}"))?;
         if let Some(Value::String(id)) = value.get("lease_id") {
             ids.push(id.clone());
         }
