@@ -138,6 +138,32 @@ fn a_key_that_another_holder_has_is_refused_at_once_or_waited_for() {
 }
 
 #[test]
+fn a_store_that_does_not_answer_is_waited_for() {
+    if Place::redis().is_none() {
+        return;
+    }
+    let port = support::free_port();
+    let mut run = lessor();
+    run.args([
+        "--store",
+        &format!("redis://127.0.0.1:{port}/0"),
+        "run",
+        "job",
+        "--wait",
+        "2min",
+        "--",
+        "echo",
+        "ran",
+    ]);
+    let run = run.stdout(Stdio::piped()).spawn().unwrap();
+    // The program tries at least once before the server is there, or else there is nothing to wait for.
+    std::thread::park_timeout(std::time::Duration::from_millis(200));
+    let _server = support::Server::start_on(port).unwrap();
+    let output = run.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), &*output.stdout), (Some(0), &b"ran\n"[..]));
+}
+
+#[test]
 fn a_key_in_doubt_or_with_another_failure_has_an_exit_code_of_its_own() {
     for place in Place::each() {
         place.fill();

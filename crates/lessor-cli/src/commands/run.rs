@@ -10,7 +10,7 @@ use lessor::{Acquisition, Backoff, Engine, ErrorKind, Lease, OnFailed, OnLapsed,
 
 use crate::exit::Code;
 use crate::pace::pause;
-use crate::place::Global;
+use crate::place::{Global, Opened, Place};
 use crate::problem::Problem;
 use crate::run::attempt::{self, Ended, Terms};
 use crate::run::ran::Ran;
@@ -30,7 +30,8 @@ pub(crate) struct Run {
     /// The time after which a dead holder is replaced
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = time::parse)]
     ttl: Duration,
-    /// Wait for another holder of the key, or of the folder of a file store, at most so long
+    /// Wait for another holder of the key or of the folder of a file store, or for a server that does
+    /// not answer, at most so long
     #[arg(long, value_name = "DURATION", value_parser = time::parse)]
     wait: Option<Duration>,
     /// Run a command that failed up to N more times
@@ -148,8 +149,8 @@ impl Run {
         }
         let settings = Settings::new().retention(self.retention).max_hold(FOREVER);
         let place = place.wait_longer(self.wait.unwrap_or_default());
-        let engine = place.open(settings).map_err(own_code)?;
-        let mut waiting = Waiting::new(self.wait);
+        let waiting = Waiting::new(self.wait);
+        let engine = waiting.open(&place, &settings)?;
         loop {
             // A signal that came between the grant and the start would leave a lease without a command.
             signals.hold();
@@ -320,7 +321,7 @@ fn deliver(lease: &Lease, ran: &Ran) -> Result<(), Problem> {
     }
 }
 
-/// The waiting for another holder.
+/// The patience of the caller, for other holders and for the store.
 struct Waiting {
     /// The end of the wait, if the caller waits.
     until: Option<Instant>,
@@ -331,9 +332,26 @@ impl Waiting {
         Self { until: wait.and_then(|wait| now().checked_add(wait)) }
     }
 
+    fn left(&self) -> Duration {
+        self.until.map(|until| until.saturating_duration_since(now())).unwrap_or_default()
+    }
+
+    /// Opens the store. If it is unavailable, tries again.
+    fn open(&self, place: &Place, settings: &Settings) -> Result<Opened, Problem> {
+        const BETWEEN: Duration = Duration::from_millis(500);
+        loop {
+            match place.open(settings.clone()) {
+                Err(problem) if problem.code == Code::Unavailable && !self.left().is_zero() => {
+                    pause(BETWEEN.min(self.left()));
+                }
+                opened => return opened.map_err(own_code),
+            }
+        }
+    }
+
     /// Waits until the key may be free.
-    fn wait(&mut self, engine: &Engine, key: &str, view: &View) -> Result<(), Problem> {
-        let left = self.until.map(|until| until.saturating_duration_since(now())).unwrap_or_default();
+    fn wait(&self, engine: &Engine, key: &str, view: &View) -> Result<(), Problem> {
+        let left = self.left();
         if left.is_zero() {
             let holder = view.holder().unwrap_or("another holder");
             let lapses = time::duration(view.ttl_left().unwrap_or_default());

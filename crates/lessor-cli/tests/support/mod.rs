@@ -31,6 +31,10 @@ pub(crate) struct Ran {
     pub(crate) err: String,
 }
 
+pub(crate) fn free_port() -> u16 {
+    server::free_port()
+}
+
 pub(crate) fn temporary() -> TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
 }

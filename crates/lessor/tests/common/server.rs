@@ -16,10 +16,20 @@ pub(crate) struct Server {
     pub(crate) folder: TempDir,
 }
 
+/// Returns a port that no program uses now.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
 impl Server {
     /// Starts a server. Returns `None`, with a message, if no server is installed, unless `CI` is
     /// set.
     pub(crate) fn start() -> Option<Self> {
+        Self::start_on(free_port())
+    }
+
+    /// Starts a server on a port, as [`start`](Self::start) does.
+    pub(crate) fn start_on(port: u16) -> Option<Self> {
         let program = std::env::var_os("LESSOR_REDIS_SERVER").unwrap_or_else(|| "redis-server".into());
         let version = Command::new(&program).arg("--version").stdout(Stdio::null()).status();
         let is_needed = ["CI", "LESSOR_REDIS_SERVER"].iter().any(|name| std::env::var_os(name).is_some());
@@ -29,7 +39,6 @@ impl Server {
             return None;
         }
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut shell = Command::new("sh")
             .args([
                 "-c",
