@@ -73,3 +73,21 @@ impl Bodies {
         Ok((read.into(), share))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn large_bodies_share_their_memory() {
+        let bodies = Bodies::new(64 << 10, Duration::from_secs(60));
+        let read =
+            async |size: usize| bodies.read(&HeaderMap::new(), vec![b' '; size].into(), 64 << 10).await;
+        let (_first, share) = read(SMALL + 1).await.unwrap();
+        assert_eq!(read(SMALL + 1).await.unwrap_err().status(), StatusCode::TOO_MANY_REQUESTS);
+        // A small body is always read.
+        assert_eq!(read(SMALL).await.unwrap().0.len(), SMALL);
+        drop(share);
+        read(SMALL + 1).await.unwrap();
+    }
+}

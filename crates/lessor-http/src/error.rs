@@ -215,3 +215,45 @@ impl IntoResponse for Refusal {
         response
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_of_the_engine_has_its_status_and_code() {
+        let store = |error: StoreError| Error::from(error);
+        for (error, status, code) in [
+            (Error::NotFound, 404, "not_found"),
+            (Error::Lapsed, 409, "lease_expired"),
+            (Error::Released, 409, "released"),
+            (Error::LeaseIdReused, 409, "lease_id_reused"),
+            (Error::FingerprintMismatch, 422, "fingerprint_mismatch"),
+            (Error::ClockOutOfRange, 500, "corrupt"),
+            (Error::ShutDown, 503, "unavailable"),
+            (store(StoreError::unavailable("secret")), 503, "unavailable"),
+            (store(StoreError::misconfigured("secret")), 503, "unavailable"),
+            (store(StoreError::indeterminate("secret")), 503, "indeterminate"),
+            (store(StoreError::corrupt("secret", "secret")), 500, "corrupt"),
+            (store(StoreError::incompatible("secret")), 500, "incompatible"),
+            (store(StoreError::full("secret")), 507, "full"),
+            (store(StoreError::too_large(2, 1)), 413, "result_too_large"),
+        ] {
+            let Parts { status: found, detail, .. } = *Refusal::from(error).0;
+            assert_eq!((found.as_u16(), &detail["error"]), (status, &json!(code)), "{detail}");
+            assert!(
+                !detail.to_string().contains("secret"),
+                "errors of the store are for its operator: {detail}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_refusal_that_calls_for_a_later_attempt_says_when() {
+        for refusal in [Refusal::unavailable(), Refusal::code(StatusCode::TOO_MANY_REQUESTS, "rate_limited")]
+        {
+            assert_eq!(refusal.into_response().headers()[RETRY_AFTER], "1");
+        }
+        assert!(!Refusal::not_found().into_response().headers().contains_key(RETRY_AFTER));
+    }
+}

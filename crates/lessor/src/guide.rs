@@ -7,6 +7,7 @@
 //! | [`fencing`] | How is a holder stopped that was suspended for too long? |
 //! | [`choosing_a_store`] | Memory, files, Redis, or an own store? |
 //! | [`cli`] | How is a command run once, and how are leases looked at and repaired? |
+//! | [`http`] | How do programs in other languages use leases? |
 //! | [`namespaces`] | How do tenants share a store, each with its own keys and quota? |
 //! | [`observability`] | What can be counted and seen? |
 //! | [`testing`] | How are crashes, pauses and lost replies tested? |
@@ -70,6 +71,7 @@ guides! {
     fencing: "fencing.md",
     choosing_a_store: "choosing-a-store.md",
     cli: "cli.md",
+    http: "http.md",
     namespaces: "namespaces.md",
     observability: "observability.md",
     testing: "testing.md",

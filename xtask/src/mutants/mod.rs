@@ -9,6 +9,7 @@ mod crash;
 mod facade;
 mod fence;
 mod file;
+mod http;
 mod list;
 mod macros;
 mod namespaces;
@@ -32,6 +33,7 @@ use crash::CRASH;
 use facade::FACADE;
 use fence::FENCE;
 use file::FILE;
+use http::HTTP;
 use list::{MUTANTS, Mutant, Test};
 use macros::MACROS;
 use namespaces::NAMESPACES;
@@ -43,8 +45,9 @@ use sandbox::{PATIENCE, Ran, Sandbox};
 use values::VALUES;
 
 /// All faults, by their subject.
-const ALL: &[&[Mutant]] =
-    &[MUTANTS, VALUES, RECORDS, ONCE, OBSERVE, NAMESPACES, FILE, REDIS, FACADE, FENCE, MACROS, CRASH, CLI];
+const ALL: &[&[Mutant]] = &[
+    MUTANTS, VALUES, RECORDS, ONCE, OBSERVE, NAMESPACES, FILE, HTTP, REDIS, FACADE, FENCE, MACROS, CRASH, CLI,
+];
 
 /// The faults that CI plants, which are only a part. `cargo xtask mutants` plants all.
 const IN_CI: &str = include_str!("ci.txt");

@@ -175,9 +175,20 @@ async fn a_request_that_is_worked_on_is_not_cut_off_to_make_room() {
         let _idle = server.send("").await;
         server.assert_replies().await;
     }
+    let second = server.send(poll).await;
+    while server.engine.stats().waiting < 2 {
+        tokio::task::yield_now().await;
+    }
+    // There is no room for this request until a poll is answered.
+    let third = server.send(post("/v1/ai/lease", "connection: close\r\n", r#"{"key":"l"}"#)).await;
+    // The server asks for room again every 20 ms.
+    tokio::time::sleep(Duration::from_millis(100)).await;
     lease.release().await.unwrap();
-    let reply = rest(polling).await;
-    assert!(reply.contains("\"status\":\"released\""), "{reply}");
+    for polling in [polling, second] {
+        let reply = rest(polling).await;
+        assert!(reply.contains("\"status\":\"released\""), "{reply}");
+    }
+    assert!(rest(third).await.starts_with("HTTP/1.1 200"));
 }
 
 #[tokio::test]
