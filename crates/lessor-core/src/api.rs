@@ -8,7 +8,7 @@ pub(crate) mod lease;
 pub(crate) mod list;
 pub(crate) mod namespace;
 pub(crate) mod once;
+mod operate;
 pub(crate) mod resolve;
-mod survey;
 mod terms;
 pub(crate) mod within;

@@ -15,6 +15,7 @@
 mod command;
 mod history;
 pub(crate) mod keep;
+pub(crate) mod policies;
 pub(crate) mod quota;
 pub(crate) mod settings;
 mod transition;
@@ -30,7 +31,7 @@ use crate::data::time::Timestamp;
 use crate::data::token::Token;
 use crate::data::view::View;
 use crate::data::write::Window;
-use crate::rules::settings::OnLapsed;
+use crate::rules::policies::OnLapsed;
 
 pub use command::{
     Ack, Acquire, AcquireOptions, Answer, Charge, Command, Decision, HolderCommand, Resolution, Write,

@@ -128,6 +128,8 @@ fn work_that_has_not_begun_does_not_put_its_key_in_doubt() {
         });
         assert_eq!(next.unwrap().into_value(), 2, "{key}");
     }
+    // The background counts an end after it has been stored.
+    assert!(engine.close(Duration::from_secs(60)).wait().unwrap().is_complete());
     let stats = engine.stats();
     assert_eq!((stats.unused, stats.abandoned, stats.takeovers), (2, 0, 0));
 }
@@ -145,6 +147,7 @@ fn a_task_that_its_executor_drops_after_its_first_poll_abandons_the_lease() {
     assert!(matches!(future::block_on(lost), Err(OnceError::Lost(None))));
     let next = engine.once("key").on_lapsed(OnLapsed::InDoubt).run(|_| Ok::<_, Message>(()));
     assert!(matches!(next, Err(OnceError::InDoubt { .. })), "{next:?}");
+    assert!(engine.close(Duration::from_secs(60)).wait().unwrap().is_complete());
     assert_eq!((engine.stats().unused, engine.stats().abandoned), (0, 1));
 }
 

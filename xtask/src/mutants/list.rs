@@ -80,7 +80,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "backoff-does-not-double",
-        file: "crates/lessor-core/src/rules/settings.rs",
+        file: "crates/lessor-core/src/rules/policies.rs",
         find: "self.first.saturating_mul(factor).min(self.most)",
         replace: "self.first.saturating_mul(factor.min(1)).min(self.most)",
         test: core("settings::tests::backoff_doubles_up_to_its_maximum_and_never_overflows"),
@@ -371,7 +371,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "dropped-acquire-keeps-its-lease",
-        file: "crates/lessor-core/src/api/acquire.rs",
+        file: "crates/lessor-core/src/api/acquire/answer.rs",
         find: "if let Some(lease_id) = self.lease_id {",
         replace: "if let Some(lease_id) = self.lease_id.filter(|_| false) {",
         test: core_in(&["--test", "cancellation"], "a_dropped_acquire_leaves_no_lease_without_an_owner"),

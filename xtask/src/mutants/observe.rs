@@ -24,14 +24,14 @@ const METRICS: Test = Test {
 pub(crate) const OBSERVE: &[Mutant] = &[
     Mutant {
         name: "purge-of-a-caller-is-not-counted",
-        file: "crates/lessor-core/src/api/engine.rs",
+        file: "crates/lessor-core/src/api/operate.rs",
         find: "purge_slice(&shared, limit - dropped).await?",
         replace: "shared.store.purge(limit - dropped).await?",
         test: observing("records_that_a_caller_purges_are_counted"),
     },
     Mutant {
         name: "removal-of-nothing-is-counted",
-        file: "crates/lessor-core/src/api/engine.rs",
+        file: "crates/lessor-core/src/api/operate.rs",
         find: "                        if was {",
         replace: "                        if was || !force {",
         test: observing("decisions_of_operators_are_counted_and_reported"),

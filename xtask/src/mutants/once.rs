@@ -207,7 +207,7 @@ pub(crate) const ONCE: &[Mutant] = &[
     },
     Mutant {
         name: "dropped-acquire-is-abandoned",
-        file: "crates/lessor-core/src/api/acquire.rs",
+        file: "crates/lessor-core/src/api/acquire/answer.rs",
         find: "let work = if self.chosen { Work::MayHaveBegun } else { Work::NotBegun };",
         replace: "let work = Work::MayHaveBegun;",
         test: core(
@@ -217,7 +217,7 @@ pub(crate) const ONCE: &[Mutant] = &[
     },
     Mutant {
         name: "dropped-acquire-with-a-chosen-id-is-released",
-        file: "crates/lessor-core/src/api/acquire.rs",
+        file: "crates/lessor-core/src/api/acquire/answer.rs",
         find: "let work = if self.chosen { Work::MayHaveBegun } else { Work::NotBegun };",
         replace: "let work = Work::NotBegun;",
         test: core(

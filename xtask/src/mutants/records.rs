@@ -132,7 +132,7 @@ pub(crate) const RECORDS: &[Mutant] = &[
     },
     Mutant {
         name: "renewals-of-another-grant-are-shown",
-        file: "crates/lessor-core/src/data/view.rs",
+        file: "crates/lessor-core/src/data/view/content.rs",
         find: "self.last_grant(trace.filter(|trace| trace.attempt() == self.attempt))",
         replace: "self.last_grant(trace)",
         test: unit("rules::tests::history::a_history_stays_readable"),

@@ -8,20 +8,15 @@ use std::time::Duration;
 use futures_lite::future;
 
 use crate::api::acquire::AcquireRequest;
-use crate::api::explain::Explanation;
 use crate::api::lease::handle::LeaseHandle;
-use crate::api::list::ListRequest;
 use crate::api::once::Once;
-use crate::api::resolve::Resolve;
 use crate::api::within::refuse_own_work;
 use crate::data::error::Error;
-use crate::data::key::Key;
 use crate::data::lease_id::LeaseId;
 use crate::data::store_error::StoreError;
 use crate::data::time::Timestamp;
 use crate::data::view::View;
 use crate::rules::settings::Settings;
-use crate::rules::{Ack, Answer, Command};
 use crate::run::abandoned::AbandonQueue;
 use crate::run::background::Background;
 use crate::run::clock::EngineClock;
@@ -29,9 +24,8 @@ use crate::run::context::{Handle, Handles, Shared};
 use crate::run::namespace::Namespaces;
 use crate::run::observer::Observer;
 use crate::run::observer::counters::Stats;
-use crate::run::observer::event::{Action, Event};
 use crate::run::random::LeaseIds;
-use crate::run::tasks::{self, purge_slice};
+use crate::run::tasks::{self};
 use crate::run::wait::{NextStep, Reading, Waiter};
 use crate::run::watches::Watches;
 use crate::store::contract::Store;
@@ -365,196 +359,6 @@ impl Engine {
                 waiter.last_reading(view).unwrap_or_else(no_reading)
             };
             future::or(outcome, timed_out).await
-        })
-    }
-
-    /// Returns a request to list keys and their states, by prefix and by state.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use {lessor_core::*, std::time::Duration};
-    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
-    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
-    /// for (key, view) in engine.list().wait()?.entries {
-    ///     println!("{key} is {}", view.state());
-    /// }
-    /// # Ok::<(), Error>(())
-    /// ```
-    pub fn list(&self) -> ListRequest<'_> {
-        ListRequest::new(self.handle())
-    }
-
-    /// Returns the reasons for the state of the key: since when it has it, why the work ran, why it
-    /// ran more than once, and what the key waits for. `Display` of the result tells it in
-    /// sentences.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Key`] if `key` is not a valid key, or an error of the store.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use {lessor_core::*, std::time::Duration};
-    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
-    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
-    /// let explanation = engine.explain("job").wait()?;
-    /// assert!(explanation.to_string().contains("The work ran once"));
-    /// # Ok::<(), Error>(())
-    /// ```
-    pub fn explain(&self, key: &(impl AsRef<str> + ?Sized)) -> Pending<Result<Explanation, Error>> {
-        match Key::new(key.as_ref()) {
-            Ok(key) => self.status(&key).map(|view| Ok(Explanation::new(key, view?.as_ref()))),
-            Err(error) => Pending::ready(Err(error.into())),
-        }
-    }
-
-    /// Removes the key's record, so that the next acquire is the first one. Returns whether there
-    /// was a record.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Busy`] while the key has a live lease, [`Error::Key`] if `key` is not a valid key,
-    /// or an error of the store.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use {lessor_core::*, std::time::Duration};
-    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
-    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
-    /// assert!(matches!(engine.forget("job").wait(), Err(Error::Busy { .. })));
-    /// lease.complete("done").wait()?;
-    /// assert!(engine.forget("job").wait()?);
-    /// assert!(engine.status("job").wait()?.is_none());
-    /// # Ok::<(), Error>(())
-    /// ```
-    pub fn forget(&self, key: &(impl AsRef<str> + ?Sized)) -> Pending<Result<bool, Error>> {
-        self.forget_as(key.as_ref(), false)
-    }
-
-    /// Removes the key's record, even if it has a live lease. The holder's later operations are
-    /// refused. Returns whether there was a record.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Key`] if `key` is not a valid key, or an error of the store.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use {lessor_core::*, std::time::Duration};
-    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
-    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
-    /// assert!(engine.forget_forced("job").wait()?);
-    /// assert!(lease.complete("too late").wait().is_err());
-    /// # Ok::<(), Error>(())
-    /// ```
-    pub fn forget_forced(&self, key: &(impl AsRef<str> + ?Sized)) -> Pending<Result<bool, Error>> {
-        self.forget_as(key.as_ref(), true)
-    }
-
-    fn forget_as(&self, key: &str, force: bool) -> Pending<Result<bool, Error>> {
-        match self.handle().key(key) {
-            Ok(key) => {
-                let (engine, of) = (Arc::clone(self.handle()), key.clone());
-                self.handle().execute(key, Command::Forget { force }, move |outcome| match outcome? {
-                    (Answer::Forgotten(was), _) => {
-                        if was {
-                            let (key, action) = ((&of).into(), Action::Forgotten);
-                            engine.record(&Event::Operated { key, action, forced: force });
-                        }
-                        Ok(was)
-                    }
-                    _ => Err(Error::unexpected()),
-                })
-            }
-            Err(error) => Pending::ready(Err(error.into())),
-        }
-    }
-
-    /// Returns a request to set the outcome of a key whose lease has lapsed, as an operator does
-    /// for a key in doubt. With [`Resolve::forced`], also of a key whose lease is live.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use {lessor_core::*, std::time::Duration};
-    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
-    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
-    /// lease.leave_in_doubt().wait()?;
-    /// // An operator has found out that the work was done.
-    /// engine.resolve("job").completed("done").wait()?;
-    /// # Ok::<(), Error>(())
-    /// ```
-    pub fn resolve<'a>(&'a self, key: &'a (impl AsRef<str> + ?Sized)) -> Resolve<'a> {
-        Resolve::new(self.handle(), key.as_ref())
-    }
-
-    /// Cancels the work of the key, even if its lease is live: it fails with the code `canceled`, or
-    /// `canceled:<reason>` if the reason is not empty. The holder is superseded, as with
-    /// [`Resolve::forced`].
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Resolve`], and [`Error::Invalid`] if the code has more than 256 characters or
-    /// contains control characters.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use {lessor_core::*, std::time::Duration};
-    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
-    /// # let Acquisition::Acquired(lease) = engine.acquire("job").wait()? else { panic!() };
-    /// engine.cancel("job", Some("by user")).wait()?;
-    /// let view = engine.status("job").wait()?.unwrap();
-    /// assert_eq!(view.error_code(), Some("canceled:by user"));
-    /// # Ok::<(), Error>(())
-    /// ```
-    pub fn cancel(
-        &self,
-        key: &(impl AsRef<str> + ?Sized),
-        reason: Option<&str>,
-    ) -> Pending<Result<Ack, Error>> {
-        self.resolve(key).forced().canceled(reason)
-    }
-
-    /// Removes up to `limit` records whose retention has ended, and returns their number. The
-    /// engine does this itself every [`Schedule::purge_every`](field@crate::Schedule::purge_every).
-    ///
-    /// # Errors
-    ///
-    /// An error of the store. Some records may have been removed.
-    ///
-    /// # Cancellation safety
-    ///
-    /// If the `Pending` is dropped, the remaining records are left.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use {lessor_core::*, std::time::Duration};
-    /// # let engine = Engine::new(std::sync::Arc::new(lessor_memory::MemoryStore::new()))?;
-    /// let mut removed = 0;
-    /// while let more @ 1.. = engine.purge(1000).wait()? {
-    ///     removed += more;
-    /// }
-    /// assert_eq!(removed, 0, "no retention has ended");
-    /// # Ok::<(), Error>(())
-    /// ```
-    pub fn purge(&self, limit: usize) -> Pending<Result<usize, Error>> {
-        let shared = Arc::clone(&self.shared);
-        Pending::later(async move {
-            let mut dropped = 0;
-            while dropped < limit {
-                let purged = purge_slice(&shared, limit - dropped).await?;
-                dropped += purged.dropped;
-                if !purged.more {
-                    break;
-                }
-            }
-            Ok(dropped)
         })
     }
 

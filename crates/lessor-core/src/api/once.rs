@@ -24,7 +24,7 @@ use serde::Serialize;
 
 use crate::api::lease::Lease;
 use crate::data::fingerprint::Fingerprint;
-use crate::rules::settings::{OnFailed, OnLapsed};
+use crate::rules::policies::{OnFailed, OnLapsed};
 use crate::run::context::Handle;
 use request::Request;
 

@@ -9,7 +9,8 @@ use crate::data::error::Error;
 use crate::data::fingerprint::Fingerprint;
 use crate::data::lease_id::LeaseId;
 use crate::data::time::whole_micros;
-use crate::rules::settings::{Limits, OnFailed, OnLapsed, check_holder};
+use crate::rules::policies::{OnFailed, OnLapsed};
+use crate::rules::settings::{Limits, check_holder};
 use crate::rules::{Acquire, AcquireOptions};
 
 /// The arguments of a request for a lease, without its key.

@@ -15,7 +15,7 @@ use crate::data::time::Timestamp;
 use crate::data::token::Version;
 use crate::data::view::View;
 use crate::data::write::{ConditionalWrite, Window};
-use crate::rules::settings::{OnFailed, OnLapsed};
+use crate::rules::policies::{OnFailed, OnLapsed};
 
 /// A command on a key. Its parts have been checked.
 #[derive(Clone, Debug)]

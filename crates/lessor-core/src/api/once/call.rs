@@ -8,7 +8,8 @@ use futures_lite::future;
 use tracing::Span;
 
 use super::deliver::Held;
-use crate::api::acquire::{AcquireRequest, Acquisition};
+use crate::api::acquire::AcquireRequest;
+use crate::api::acquire::answer::Acquisition;
 use crate::api::lease::Lease;
 use crate::api::terms::Terms;
 use crate::api::within::refuse_own_work;

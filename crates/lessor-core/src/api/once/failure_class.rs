@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::data::time::Timestamp;
-use crate::rules::settings::{Backoff, OnFailed};
+use crate::rules::policies::{Backoff, OnFailed};
 
 /// The meaning of an error that the work returned. See [`Once::classify`](crate::Once::classify).
 ///

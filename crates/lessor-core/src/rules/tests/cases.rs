@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::data::failure::Failure;
 use crate::data::payload::Payload;
 use crate::data::record::{GrantEnd, Stage};
-use crate::rules::settings::{Backoff, OnFailed, OnLapsed};
+use crate::rules::policies::{Backoff, OnFailed, OnLapsed};
 use crate::rules::{Acquire, Command, HolderCommand, Resolution};
 
 use super::plain::{HOLDER, NOBODY, OTHER, Plain, RETENTION, SEC, T, TTL, fingerprint, id, sha256_hex};

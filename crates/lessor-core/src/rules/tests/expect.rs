@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::data::error::Error;
 use crate::data::record::{GrantEnd, Stage};
 use crate::data::state::State;
-use crate::rules::settings::{Backoff, OnFailed, OnLapsed};
+use crate::rules::policies::{Backoff, OnFailed, OnLapsed};
 
 use super::cases::{Ask, What, forgotten};
 use super::plain::{NOBODY, Plain, RETENTION, SEC, sha256_hex};

@@ -6,7 +6,7 @@ use crate::data::history::{EndedBy, HistoryKind};
 use crate::data::payload::Payload;
 use crate::data::record::Record;
 use crate::data::view::View;
-use crate::rules::settings::OnLapsed;
+use crate::rules::policies::OnLapsed;
 use crate::rules::{Acquire, Command, Decision, HolderCommand, Keep, Resolution, decide};
 
 use super::plain::{RETENTION, SEC, T, TTL, at, id};

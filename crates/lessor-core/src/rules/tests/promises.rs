@@ -8,7 +8,7 @@ use crate::data::record::{Record, Stage};
 use crate::data::time::Timestamp;
 use crate::data::token::Token;
 use crate::data::view::View;
-use crate::rules::settings::{Backoff, OnFailed};
+use crate::rules::policies::{Backoff, OnFailed};
 use crate::rules::{Ack, Acquire, Answer, Command, Decision, HolderCommand, Resolution, decide};
 
 use super::plain::{HOLDER, OTHER, Plain, RETENTION, SEC, T, TTL, at, id};

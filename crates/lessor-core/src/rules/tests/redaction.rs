@@ -7,7 +7,7 @@ use crate::data::lease_id::LeaseId;
 use crate::data::payload::Payload;
 use crate::data::record::Record;
 use crate::data::view::View;
-use crate::rules::settings::OnLapsed;
+use crate::rules::policies::OnLapsed;
 use crate::rules::{Acquire, Command, HolderCommand, Resolution, decide};
 
 use super::plain::{T, TTL, at};

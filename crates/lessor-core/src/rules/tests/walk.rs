@@ -12,7 +12,7 @@ use crate::data::payload::Payload;
 use crate::data::record::{Record, Stage};
 use crate::data::time::Timestamp;
 use crate::data::view::View;
-use crate::rules::settings::{Backoff, OnFailed, OnLapsed};
+use crate::rules::policies::{Backoff, OnFailed, OnLapsed};
 use crate::rules::{Acquire, Answer, Command, Decision, HolderCommand, Resolution, decide};
 
 use super::plain::{RETENTION, SEC, T, fingerprint, id};
