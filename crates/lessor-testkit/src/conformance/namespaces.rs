@@ -107,16 +107,18 @@ pub fn a_quota_is_never_exceeded_and_used_up_completely(factory: Factory<'_>) {
         }
     });
     assert_eq!(granted.load(Ordering::SeqCst), LIMIT);
+    // A racer that starts late may be granted nothing.
+    let distinct: BTreeSet<String> = keys(&engines[0], "").into_iter().collect();
+    let finished = distinct.first().unwrap();
     for engine in &engines {
         let usage = engine.usage().wait().unwrap();
         assert_eq!((usage.used(), usage.left()), (LIMIT, Some(0)));
         // A finished key is answered without a unit.
-        assert_eq!(engine.once::<u64, String>("0:0").run(|_| unreachable!()).unwrap().into_value(), 0);
+        assert!(engine.once::<u64, String>(finished).run(|_| unreachable!()).unwrap().is_replay());
         let error = refusal(engine.acquire("another").wait());
         assert!(matches!(&error, Error::QuotaExceeded(usage) if usage.used() == LIMIT), "{error}");
         assert_eq!(engine.status("another").wait().unwrap().map(|view| view.state()), None);
     }
-    let distinct: BTreeSet<String> = keys(&engines[0], "").into_iter().collect();
     assert_eq!(distinct.len() as u64, LIMIT);
 }
 
