@@ -195,6 +195,28 @@ fn the_age_of_a_key_in_doubt_is_reported_until_the_key_is_resolved() {
 }
 
 #[test]
+fn the_metrics_of_the_engines_of_a_process_add_up_and_waits_end_with_them() {
+    let value = |text: &str, series: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("{series} ")));
+        line.unwrap_or_else(|| panic!("{series}: {text}")).to_owned()
+    };
+    reported(|handle| {
+        let engines: Vec<_> = (0..50).map(|_| lessor::open("memory:").unwrap()).collect();
+        let held: Vec<_> = engines.iter().map(|engine| acquire(engine, "key")).collect();
+        let waits: Vec<_> =
+            engines.iter().map(|engine| engine.wait_for("key", Duration::from_secs(60))).collect();
+        let text = handle.render();
+        assert_eq!(value(&text, r#"lessor_grants_total{after="nothing"}"#), "50");
+        assert_eq!(value(&text, "lessor_waiting_callers"), "50");
+        assert_eq!(value(&text, "lessor_waited_keys"), "50");
+        drop((engines, waits, held));
+        let text = handle.render();
+        assert_eq!(value(&text, "lessor_waiting_callers"), "0");
+        assert_eq!(value(&text, "lessor_waited_keys"), "0");
+    });
+}
+
+#[test]
 fn every_reported_metric_is_in_the_catalogue() {
     let text = reported(|_| drop(lessor::open("memory:").unwrap()));
     let known = catalogue();

@@ -89,4 +89,11 @@ pub(crate) const OBSERVE: &[Mutant] = &[
         replace: "self.entries.lock().values().map(|entry| entry.state.lock().waiters.len()).sum()",
         test: observing("callers_that_wait_are_counted_while_they_wait"),
     },
+    Mutant {
+        name: "each-renewal-begins-its-count-anew",
+        file: "crates/lessor-core/src/rules/transition.rs",
+        find: "next.inline.trace_mut().renew(next.attempt, left, self.now);",
+        replace: "next.inline.trace_mut().renew(next.attempt + 1, left, self.now);",
+        test: explaining("a_record_stays_small_however_often_its_lease_is_renewed"),
+    },
 ];
