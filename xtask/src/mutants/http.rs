@@ -63,13 +63,6 @@ pub(crate) const HTTP: &[Mutant] = &[
         test: api("a_request_with_the_same_idempotency_key"),
     },
     Mutant {
-        name: "http-chunked-body-keeps-the-connection",
-        file: "crates/lessor-http/src/service.rs",
-        find: "    if closes {",
-        replace: "    if false {",
-        test: api("a_request_with_two_lengths"),
-    },
-    Mutant {
         name: "http-working-connection-makes-room",
         file: "crates/lessor-http/src/progress.rs",
         find: "            WORKS => None,\n",
