@@ -204,6 +204,17 @@ fn standard_input_is_passed_on() {
     assert_eq!(child.wait_with_output().unwrap().stdout, b"hello");
 }
 
+/// The command had its standard input twice, the second time under another number.
+#[test]
+fn a_command_inherits_nothing_of_the_program_but_its_outputs() {
+    let place = Place::file();
+    let mut outer = place.command(&["run", "job", "--", "ls", "/proc/self/fd"]);
+    let mut plain = std::process::Command::new("ls");
+    let outer = outer.stdin(Stdio::null()).output().unwrap();
+    let plain = plain.arg("/proc/self/fd").stdin(Stdio::null()).output().unwrap();
+    assert!(outer.status.success() && outer.stdout == plain.stdout, "{outer:?} {plain:?}");
+}
+
 #[test]
 fn the_output_of_a_command_can_be_shown_without_running_it_again() {
     let place = Place::file();

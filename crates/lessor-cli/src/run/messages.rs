@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::str::FromStr;
 
+use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, recvmsg, sendmsg,
@@ -107,7 +108,12 @@ pub(crate) fn receive_fd(socket: &UnixStream) -> std::io::Result<Option<OwnedFd>
     recvmsg(socket, &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::empty())?;
     for message in control.drain() {
         if let RecvAncillaryMessage::ScmRights(mut fds) = message {
-            return Ok(fds.next());
+            let fd = fds.next();
+            if let Some(fd) = &fd {
+                // The command gets it as its standard input only, and not a second time.
+                fcntl_setfd(fd, FdFlags::CLOEXEC)?;
+            }
+            return Ok(fd);
         }
     }
     Ok(None)
