@@ -87,8 +87,12 @@ impl Refusal {
     }
 
     /// Closes the connection after the reply, because the rest of the request was not read.
-    pub(crate) fn closing(mut self) -> Self {
-        self.0.closes = true;
+    pub(crate) fn closing(self) -> Self {
+        self.closing_if(true)
+    }
+
+    pub(crate) fn closing_if(mut self, closes: bool) -> Self {
+        self.0.closes |= closes;
         self
     }
 

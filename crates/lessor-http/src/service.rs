@@ -10,6 +10,7 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
+use hyper::body::Body as _;
 use lessor_core::{Engine, LeaseId};
 use serde_json::json;
 use tokio::time::timeout;
@@ -111,7 +112,8 @@ async fn respond(State(service): State<Arc<Service>>, request: Request) -> Respo
     // a chunked body on the connection is taken for a request.
     let closes = request.headers().contains_key(TRANSFER_ENCODING);
     let has_two_lengths = closes && request.headers().contains_key(CONTENT_LENGTH);
-    let mut response = match service.public(request.method(), request.uri().path()).await {
+    let mut response = match service.public(request.method(), request.uri().path(), has_body(&request)).await
+    {
         _ if has_two_lengths => Refusal::code(StatusCode::BAD_REQUEST, "two_lengths").into_response(),
         Some(response) => response,
         None => service.authorized(request).await.unwrap_or_else(Refusal::into_response),
@@ -148,7 +150,7 @@ fn request_id(headers: &HeaderMap) -> Option<HeaderValue> {
 
 impl Service {
     /// Returns the reply to a call that needs no authorization.
-    async fn public(&self, method: &Method, path: &str) -> Option<Response> {
+    async fn public(&self, method: &Method, path: &str, has_body: bool) -> Option<Response> {
         let is_on = match path {
             "/healthz" => self.healthz,
             "/metrics" => self.metrics,
@@ -159,7 +161,7 @@ impl Service {
             return None;
         }
         if *method != Method::GET {
-            return Some(Refusal::no_method("GET".to_owned()).into_response());
+            return Some(Refusal::no_method("GET".to_owned()).closing_if(has_body).into_response());
         }
         Some(match path {
             "/healthz" => self.health().await.unwrap_or_else(Refusal::into_response),
@@ -180,8 +182,10 @@ impl Service {
     }
 
     async fn authorized(&self, request: Request) -> Result<Response, Refusal> {
-        let caller = self.caller(request.headers())?;
-        let route = routes::find(request.method(), request.uri().path())?;
+        let has_body = has_body(&request);
+        let unread = |refusal: Refusal| refusal.closing_if(has_body);
+        let caller = self.caller(request.headers()).map_err(unread)?;
+        let route = routes::find(request.method(), request.uri().path()).map_err(unread)?;
         let answered = self.answer(caller, route, request).await;
         let status = answered.as_ref().map_or_else(Refusal::status, Response::status);
         self.replies.count(route.path, status);
@@ -201,15 +205,13 @@ impl Service {
 
     async fn answer(&self, caller: Caller, route: &Route, request: Request) -> Result<Response, Refusal> {
         if route.handler.is_for_operators() && !caller.may_operate {
-            return Err(Refusal::new(StatusCode::FORBIDDEN, "API key lacks the operator right"));
+            let refusal = Refusal::new(StatusCode::FORBIDDEN, "API key lacks the operator right");
+            return Err(refusal.closing_if(has_body(&request)));
         }
         let (parts, body) = request.into_parts();
         let tenant = caller.tenant;
         let limit = tenant.limits().max_result.saturating_add(REST_OF_BODY);
-        let (body, _share) = match parts.method {
-            Method::GET => Default::default(),
-            _ => self.bodies.read(&parts.headers, body, limit).await?,
-        };
+        let (body, _share) = self.bodies.read(&parts.headers, body, limit).await?;
         if let Some(progress) = parts.extensions.get::<Progress>() {
             progress.works();
         }
@@ -223,6 +225,12 @@ impl Service {
         };
         dispatch(route.handler, &call).await
     }
+}
+
+/// Returns whether a request has a body. A refusal that is sent before the body was read announces
+/// the end of the connection, because the client would send its next request on it otherwise.
+fn has_body(request: &Request) -> bool {
+    !request.body().is_end_stream()
 }
 
 async fn dispatch(handler: Handler, call: &Call) -> Result<Response, Refusal> {

@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, Request};
 use serde_json::json;
 
-use crate::server::{Server, shop};
+use crate::server::{Reply, Server, shop};
 
 fn request(method: &str, path: &str) -> axum::http::request::Builder {
     Request::builder().method(method).uri(path)
@@ -136,4 +136,26 @@ async fn any_key_is_taken_for_the_default_namespace_only_if_that_is_asked_for() 
     assert_eq!(me["namespace"], "default");
     assert_eq!(server.send(request("GET", "/v1/me").body(Body::empty()).unwrap()).await.status, 401);
     assert_eq!(server.call_as("whoever", "POST", "/v1/ai/forget", r#"{"key":"k"}"#).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_reply_before_the_body_was_read_announces_the_end_of_the_connection() {
+    let server = Server::new();
+    let closes = |reply: &Reply| reply.headers.get("connection").is_some_and(|value| value == "close");
+    for (caller, method, path, status) in [
+        ("wrong", "POST", "/v1/ai/lease", 403),
+        ("shop", "POST", "/v1/nowhere", 404),
+        ("shop", "PUT", "/v1/ai/lease", 405),
+        ("shop", "POST", "/healthz", 405),
+    ] {
+        for (body, expected) in [("{}", true), ("", false)] {
+            let reply = server.call_as(caller, method, path, body).await;
+            assert_eq!((reply.status.as_u16(), closes(&reply)), (status, expected), "{path} {body:?}");
+        }
+    }
+    let forget = server.call("POST", "/v1/ai/forget", "{}").await;
+    assert_eq!((forget.status.as_u16(), closes(&forget)), (403, true));
+    for (method, path) in [("POST", "/v1/ai/lease"), ("GET", "/v1/me"), ("GET", "/v1/ai/status")] {
+        assert!(!closes(&server.call(method, path, "{}").await), "{method} {path}");
+    }
 }
