@@ -119,7 +119,7 @@ fn a_signal_is_passed_on_and_the_commands_own_exit_code_is_kept() {
 fn a_command_that_a_signal_ended_is_retried_by_a_later_process_only() {
     let place = Place::file();
     let options = ["--retry", "5", "--backoff", "1ms"];
-    let mut run = start(&place, &options, "echo $$ - > new; mv new pids; while :; do sleep 0.05; done");
+    let mut run = start(&place, &options, "echo $$ - > new; mv new pids; sleep 200");
     run.pids();
     run.signal("-TERM");
     assert_eq!(run.end().0, Some(143));

@@ -73,6 +73,24 @@ fn verify_and_dump_report_a_sound_log() {
 }
 
 #[test]
+fn dump_shows_the_namespace_of_a_key_apart() {
+    let place = Place::file();
+    let engine = place.engine();
+    let tenant = engine.namespace("tenant").quota(lessor::Quota::unlimited()).open().unwrap();
+    support::acquire(&tenant, "job").complete("done").wait().unwrap();
+    engine.close(std::time::Duration::from_secs(10)).wait().unwrap();
+    drop((engine, tenant));
+    let lines = place.ok(&["dump"]);
+    let mut shown: Vec<_> = lines
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .map(|line| (line["namespace"].clone(), line["key"].clone()))
+        .collect();
+    shown.sort_by_key(|(_, key)| key.to_string());
+    assert_eq!(shown, [("tenant", ""), ("tenant", "job")].map(|(name, key)| (name.into(), key.into())));
+}
+
+#[test]
 fn a_damaged_log_is_refused_with_its_place_and_truncated_only_with_yes() {
     let place = log();
     damage(&place);

@@ -1,14 +1,18 @@
 //! Summaries of records, without anything confidential.
 
 use lessor_core::{DecodeError, Key, Record, RecordHeader};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// A record without its confidential parts, and its location. Times are in µs since 1970, sizes in
 /// bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct RecordSummary {
-    /// The key of the record.
+    /// The namespace of the key, if it has one.
+    pub namespace: Option<String>,
+    /// The key of the record, serialised without its namespace. Its name is empty if the record
+    /// counts the grants of the namespace.
+    #[serde(serialize_with = "name")]
     pub key: Key,
     /// `in_progress`, `completed`, `failed`, `released` or `forgotten`. A record in progress may
     /// have lapsed; that depends on the time.
@@ -46,6 +50,10 @@ pub struct RecordSummary {
     pub lsn: u64,
 }
 
+fn name<S: Serializer>(key: &Key, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(key.name())
+}
+
 /// A record as far as it can be read: whole, or only its head if the record has an unknown field.
 pub(crate) struct ReadableRecord {
     pub(crate) outline: RecordHeader,
@@ -68,6 +76,7 @@ impl RecordSummary {
         let ReadableRecord { outline, record } = readable;
         let record = record.as_ref();
         Self {
+            namespace: key.namespace().map(str::to_owned),
             key,
             stage: outline.stage.as_str(),
             token: outline.token.as_u64(),
