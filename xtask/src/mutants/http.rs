@@ -10,6 +10,10 @@ const fn unit(filter: &'static str) -> Test {
     Test { package: "lessor-http", target: &["--lib"], filter }
 }
 
+const fn sdk(filter: &'static str) -> Test {
+    Test { package: "lessor-http", target: &["--test", "sdk"], filter }
+}
+
 const CONTRACT: Test = api("every_reply_is_that_of_the_contract");
 
 pub(crate) const HTTP: &[Mutant] = &[
@@ -89,5 +93,26 @@ pub(crate) const HTTP: &[Mutant] = &[
         find: "share = Some(taken);",
         replace: "drop(taken);",
         test: unit("large_bodies_share_their_memory"),
+    },
+    Mutant {
+        name: "http-polling-has-another-word",
+        file: "crates/lessor-http/src/leases/acquire.rs",
+        find: "        standing.status = \"polling\";",
+        replace: "        standing.status = \"in_progress\";",
+        test: sdk("every_method_of_the_stock_client"),
+    },
+    Mutant {
+        name: "http-polling-has-a-lease-id",
+        file: "crates/lessor-http/src/wire.rs",
+        find: "            lease_id: None,",
+        replace: "            lease_id: Some(format!(\"lease_{:032x}\", view.version().as_u64())),",
+        test: sdk("faults_of_the_stock_client"),
+    },
+    Mutant {
+        name: "http-refused-body-keeps-the-connection",
+        file: "crates/lessor-http/src/error.rs",
+        find: "self.0.closes |= closes;",
+        replace: "self.0.closes |= closes && self.0.status == StatusCode::PAYLOAD_TOO_LARGE;",
+        test: api("a_reply_before_the_body_was_read"),
     },
 ];
