@@ -36,6 +36,7 @@ pub(crate) async fn resolve(call: &Call) -> Result<Response, Refusal> {
     let fields = call.fields()?;
     let key = fields.key()?;
     let status = fields.required("status")?;
+    let code = fields.text_up_to("error_code", MAX_CODE)?;
     let request = call.tenant.ai.resolve(&key);
     let (status, ack) = match status.as_str() {
         "completed" => {
@@ -43,7 +44,6 @@ pub(crate) async fn resolve(call: &Call) -> Result<Response, Refusal> {
             ("completed", call.write(request.completed(result)).await?)
         }
         "failed" => {
-            let code = fields.text_up_to("error_code", MAX_CODE)?;
             let code = code.ok_or_else(|| Refusal::missing("body", "error_code"))?;
             ("failed", call.write(request.failed(&code)).await?)
         }
