@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use lessor_core::{Engine, Timestamp};
+use lessor_core::{Engine, Store, Timestamp};
 use lessor_http::{Config, KeyHash, serve};
 use lessor_memory::MemoryStore;
 use lessor_testkit::{Layered, ManualClock};
@@ -29,8 +29,17 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) fn start(config: Config) -> Self {
         let clock = ManualClock::starting_at(Timestamp::from_micros(START).unwrap());
+        let store = clock.driving(Arc::new(MemoryStore::with_clock(Arc::new(clock.clone()))));
+        Self::over(store, clock, config)
+    }
+
+    /// Starts a server on the system's clock, for clients that wait for a lease to lapse.
+    pub(crate) fn start_in_real_time(config: Config) -> Self {
+        Self::over(Arc::new(MemoryStore::new()), ManualClock::new(), config)
+    }
+
+    fn over(inner: Arc<dyn Store>, clock: ManualClock, config: Config) -> Self {
         let failures = Failures::default();
-        let inner = clock.driving(Arc::new(MemoryStore::with_clock(Arc::new(clock.clone()))));
         let store = Layered(Failing { inner, failures: Arc::clone(&failures) });
         let engine = Engine::new(Arc::new(store)).unwrap();
         let (shutdown, ended) = oneshot::channel::<()>();
@@ -81,7 +90,7 @@ pub(crate) fn config() -> Config {
         [namespaces.shop]
         plan = "starter"
         quota = { ai = 3000 }
-        keys = [{ sha256 = "SHOP" }, { sha256 = "DISABLED", disabled = true }]
+        keys = [{ sha256 = "SHOP" }, { sha256 = "OPERATOR", operator = true }, { sha256 = "DISABLED", disabled = true }]
         [namespaces.other]
         keys = [{ sha256 = "OTHER" }]
         [namespaces.doubtful]
@@ -98,7 +107,7 @@ pub(crate) fn config() -> Config {
         keys = [{ sha256 = "STRICT" }]
     "#
     .to_owned();
-    for caller in ["shop", "disabled", "other", "doubtful", "poor", "strict"] {
+    for caller in ["shop", "operator", "disabled", "other", "doubtful", "poor", "strict"] {
         let hash = KeyHash::of(&format!("key-{caller}")).to_string();
         text = text.replace(&format!("\"{}\"", caller.to_uppercase()), &format!("{hash:?}"));
     }
