@@ -267,6 +267,35 @@ fn a_dropped_acquire_loses_at_most_its_block_and_blocks_nobody() {
     }
 }
 
+/// A caller began to charge a block, and was neither polled nor dropped afterwards, as in a loop that
+/// selects. All others waited for it.
+#[test]
+fn a_caller_that_is_not_polled_keeps_no_other_from_a_unit() {
+    let clock = ManualClock::new();
+    let (store, faults) =
+        Faults::over(Arc::new(MemoryStore::with_clock(Arc::new(clock.clone()))), Level::Swaps);
+    let engine = Engine::new(store).unwrap();
+    let tenant = engine.namespace("tenant").quota(Quota::unlimited().block(4)).open().unwrap();
+    let mut context = Context::from_waker(Waker::noop());
+    // A read of the key, a read of the count, and the charge.
+    for held in 0..3 {
+        faults.script(std::iter::repeat_n(Fault::None, held).chain([Fault::HeldRequest]));
+        let key = format!("a:{held}");
+        let mut sent = pin!(tenant.acquire(&key).ttl(TTL).send());
+        assert!(sent.as_mut().poll(&mut context).is_pending());
+        faults.clear();
+        assert!(faults.release_first());
+        let others: Vec<_> = (0..5).map(|number| take(&tenant, &format!("other:{held}:{number}"))).collect();
+        let Ok(Acquisition::Acquired(lease)) = block_on(sent.as_mut()) else { panic!("it is a new key") };
+        assert_eq!(used(&tenant), 8 * held as u64 + 6);
+        // The next round needs a charge again.
+        let rest: Vec<_> = (0..2).map(|number| take(&tenant, &format!("rest:{held}:{number}"))).collect();
+        for lease in others.into_iter().chain(rest).chain([lease]) {
+            lease.complete("done").wait().unwrap();
+        }
+    }
+}
+
 /// Renewals and abandons used the retention and the limits of the engine instead of the namespace's.
 #[test]
 fn a_namespace_has_its_own_limits_defaults_and_retention() {

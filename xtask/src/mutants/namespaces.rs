@@ -91,9 +91,23 @@ pub(super) const NAMESPACES: &[Mutant] = &[
     Mutant {
         name: "dropped-charge-blocks-the-others",
         file: UNITS,
-        find: "        self.0.stock.lock().is_charging = false;\n",
+        find: "        stock.is_charging = false;\n",
         replace: "",
         test: rules("one_caller_charges_and_the_others_wait"),
+    },
+    Mutant {
+        name: "charge-ends-with-its-caller",
+        file: CHARGED,
+        find: "self.engine.background.readers.spawner().spawn(charged);",
+        replace: "drop(charged);",
+        test: core("a_caller_that_is_not_polled"),
+    },
+    Mutant {
+        name: "failure-of-an-earlier-round-is-returned",
+        file: UNITS,
+        find: "&& *round >= first",
+        replace: "&& *round > 0",
+        test: rules("one_caller_charges"),
     },
     Mutant {
         name: "close-gives-no-units-back",

@@ -12,7 +12,7 @@ use crate::rules::{Answer, Charge, Command};
 use crate::run::context::Handle;
 use crate::run::namespace::Namespace;
 use crate::run::observer::event::Event;
-use crate::run::units::{Charging, Next, Unit, Units};
+use crate::run::units::{Next, Round, Unit, Units};
 use crate::sync::pending::Pending;
 
 /// An acquire whose grant is charged.
@@ -52,7 +52,7 @@ where
         (self.request)(&self.text, until)
     }
 
-    fn units(&self) -> &Units {
+    fn units(&self) -> &Arc<Units> {
         &self.namespace.space.units
     }
 
@@ -97,30 +97,45 @@ where
         }
     }
 
-    /// Takes a unit, or charges a block of units to the namespace.
+    /// Takes a unit, or waits until a block of units is charged.
     async fn obtain(&self) -> Result<Unit, Error> {
+        let mut first = None;
         loop {
-            match self.units().next() {
+            match self.units().next(&mut first) {
                 Next::Use(unit) => return Ok(unit),
-                Next::Wait(charged) => charged.await,
-                Next::Charge(charging) => {
-                    if let Some(unit) = self.charge(charging).await? {
-                        return Ok(unit);
+                Next::Fail(error) => return Err(error),
+                Next::Wait(ended, round) => {
+                    if let Some(round) = round {
+                        self.charge(round);
                     }
+                    ended.await;
                 }
             }
         }
     }
 
-    async fn charge(&self, charging: Charging<'_>) -> Result<Option<Unit>, Error> {
-        let (nonce, most, limit) = (self.engine.lease_ids.draw()?, self.quota.most(), self.quota.limit());
+    /// Charges a block of units. If the store does not answer immediately, the round ends on the
+    /// thread for readers, whether this request is polled or not.
+    fn charge(&self, round: Round) {
+        let (most, limit) = (self.quota.most(), self.quota.limit());
+        let nonce = match self.engine.lease_ids.draw() {
+            Ok(nonce) => nonce,
+            Err(error) => return round.end(Err(error)),
+        };
         let command = Command::Charge(Charge::Take { nonce, most, limit });
-        match self.engine.run(&self.namespace.space.quota_key, command).await? {
-            (Answer::Charged { units: 0, month, total }, _) => {
-                Err(Error::QuotaExceeded(Box::new(Usage::new(month, total, limit))))
-            }
-            (Answer::Charged { units, month, .. }, _) => Ok(charging.add(month, units)),
-            _ => Err(Error::unexpected()),
+        let key = self.namespace.space.quota_key.clone();
+        let charged = self.engine.execute(key, command, move |answered| {
+            round.end(match answered {
+                Ok((Answer::Charged { units: 0, month, total }, _)) => {
+                    Err(Error::QuotaExceeded(Box::new(Usage::new(month, total, limit))))
+                }
+                Ok((Answer::Charged { units, month, .. }, _)) => Ok((month, units)),
+                Ok(_) => Err(Error::unexpected()),
+                Err(error) => Err(error),
+            });
+        });
+        if let Err(charged) = charged.try_take() {
+            self.engine.background.readers.spawner().spawn(charged);
         }
     }
 }

@@ -30,7 +30,7 @@ pub(crate) struct Space {
     prefix: String,
     /// The key of the record that counts the grants.
     pub(crate) quota_key: Key,
-    pub(crate) units: Units,
+    pub(crate) units: Arc<Units>,
     pub(crate) counters: [Arc<Counters>; HANDLES],
 }
 
@@ -40,7 +40,7 @@ impl Space {
             name: name.into(),
             prefix: prefix(name),
             quota_key: Key::checked(&quota_text(name)),
-            units: Units::default(),
+            units: Arc::default(),
             counters: Default::default(),
         }
     }

@@ -1,12 +1,15 @@
 //! The units of a quota that this process has charged and not used yet.
 
+use std::sync::Arc;
+
 use event_listener::{Event, EventListener};
 use parking_lot::Mutex;
 
+use crate::data::error::Error;
 use crate::data::month::Month;
 use crate::data::time::Timestamp;
 
-/// The right to make one grant before a time. It is used up unless it is [given
+/// The right to make one grant before a time. It is used up unless it is [put
 /// back](Units::put_back).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Unit {
@@ -18,30 +21,36 @@ pub(crate) struct Unit {
 #[derive(Debug, Default)]
 pub(crate) struct Units {
     stock: Mutex<Stock>,
-    /// Notified when a charge has ended.
-    charged: Event,
+    /// Notified when a round has ended.
+    ended: Event,
 }
 
 #[derive(Debug, Default)]
 struct Stock {
-    /// The month for which the units were charged, and their number.
+    /// The month for which the units were charged, its end, and their number.
     charged: Option<(Month, Timestamp, u64)>,
-    /// True while a caller charges a block.
+    /// The number of rounds that have begun. A round charges one block.
+    rounds: u64,
+    /// True while a round is in progress.
     is_charging: bool,
+    /// The last round that failed, and its error.
+    failure: Option<(u64, Error)>,
 }
 
-/// What a caller without a unit does next.
-pub(crate) enum Next<'a> {
+/// The next step of a caller without a unit.
+pub(crate) enum Next {
     /// Uses this unit.
     Use(Unit),
-    /// Charges a block, while other callers wait for it.
-    Charge(Charging<'a>),
-    /// Waits for the caller that charges a block.
-    Wait(EventListener),
+    /// Returns this error, of a round that began after the call.
+    Fail(Error),
+    /// Waits for the end of the round. The caller has to begin it if there is one here.
+    Wait(EventListener, Option<Round>),
 }
 
-/// A charge in progress. Other callers wait until it is dropped.
-pub(crate) struct Charging<'a>(&'a Units);
+/// A round in progress, which charges a block of units for all callers that wait. No caller has to be
+/// polled for it to end.
+#[derive(Debug)]
+pub(crate) struct Round(Option<Arc<Units>>);
 
 impl Units {
     /// Takes a unit, if there is one.
@@ -49,17 +58,25 @@ impl Units {
         self.stock.lock().take()
     }
 
-    /// Returns the next step of a caller that needs a unit.
-    pub(crate) fn next(&self) -> Next<'_> {
+    /// Returns the next step of a caller that needs a unit. `first` is the number of the first round
+    /// that begins after the call.
+    pub(crate) fn next(self: &Arc<Self>, first: &mut Option<u64>) -> Next {
         let mut stock = self.stock.lock();
+        let first = *first.get_or_insert(stock.rounds + 1);
         if let Some(unit) = stock.take() {
             return Next::Use(unit);
         }
-        if stock.is_charging {
-            return Next::Wait(self.charged.listen());
+        if let Some((round, error)) = &stock.failure
+            && *round >= first
+        {
+            return Next::Fail(error.clone());
         }
-        stock.is_charging = true;
-        Next::Charge(Charging(self))
+        let begins = !stock.is_charging;
+        if begins {
+            stock.is_charging = true;
+            stock.rounds += 1;
+        }
+        Next::Wait(self.ended.listen(), begins.then(|| Round(Some(Arc::clone(self)))))
     }
 
     /// Adds a unit again that no grant was made with.
@@ -89,6 +106,20 @@ impl Units {
         let (month, _, units) = self.stock.lock().charged.take()?;
         (units > 0).then_some((month, units))
     }
+
+    fn end(&self, charged: Result<(Month, u64), Error>) {
+        let mut stock = self.stock.lock();
+        stock.is_charging = false;
+        match charged {
+            Err(error) => stock.failure = Some((stock.rounds, error)),
+            Ok((month, units)) => match &mut stock.charged {
+                Some((of, _, unused)) if *of == month => *unused = unused.saturating_add(units),
+                charged => *charged = Some((month, month.next().start(), units)),
+            },
+        }
+        drop(stock);
+        self.ended.notify(usize::MAX);
+    }
 }
 
 impl Stock {
@@ -99,49 +130,60 @@ impl Stock {
     }
 }
 
-impl Charging<'_> {
-    /// Adds the units that were charged, and returns one of them.
-    pub(crate) fn add(self, month: Month, units: u64) -> Option<Unit> {
-        let mut stock = self.0.stock.lock();
-        match &mut stock.charged {
-            Some((of, _, unused)) if *of == month => *unused = unused.saturating_add(units),
-            charged => *charged = Some((month, month.next().start(), units)),
+impl Round {
+    /// Ends the round, with the units that were charged.
+    pub(crate) fn end(mut self, charged: Result<(Month, u64), Error>) {
+        if let Some(units) = self.0.take() {
+            units.end(charged);
         }
-        stock.take()
     }
 }
 
-impl Drop for Charging<'_> {
+impl Drop for Round {
     fn drop(&mut self) {
-        self.0.stock.lock().is_charging = false;
-        self.0.charged.notify(usize::MAX);
+        if let Some(units) = self.0.take() {
+            units.end(Err(Error::unexpected()));
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use event_listener::Listener;
+
     use super::*;
 
-    fn charged(units: &Units, month: Month, count: u64) -> Option<Unit> {
-        match units.next() {
-            Next::Charge(charging) => charging.add(month, count),
-            _ => panic!("there is a unit, or another charge"),
+    /// Begins a round.
+    fn begin(units: &Arc<Units>, first: &mut Option<u64>) -> (EventListener, Round) {
+        match units.next(first) {
+            Next::Wait(ended, Some(round)) => (ended, round),
+            _ => panic!("there is a unit, a failure, or another round"),
         }
+    }
+
+    fn charged(units: &Arc<Units>, month: Month, count: u64) -> Option<Unit> {
+        begin(units, &mut None).1.end(Ok((month, count)));
+        units.take()
     }
 
     #[test]
     fn one_caller_charges_and_the_others_wait_for_it_even_if_it_fails() {
-        let units = Units::default();
-        let Next::Charge(charging) = units.next() else { panic!("nobody charges yet") };
-        let Next::Wait(waiting) = units.next() else { panic!("a charge is in progress") };
-        drop(charging);
-        event_listener::Listener::wait(waiting);
-        let Next::Charge(_) = units.next() else { panic!("the charge has failed") };
+        let units = Arc::new(Units::default());
+        let (mut one, mut other) = (None, None);
+        let (ended, round) = begin(&units, &mut one);
+        let Next::Wait(waiting, None) = units.next(&mut other) else { panic!("a round is in progress") };
+        drop(round);
+        ended.wait();
+        waiting.wait();
+        assert!(matches!(units.next(&mut one), Next::Fail(_)));
+        // The round began before the other caller asked, so its failure is no answer.
+        drop(begin(&units, &mut other));
+        assert!(matches!(units.next(&mut other), Next::Fail(_)));
     }
 
     #[test]
     fn a_unit_is_put_back_only_into_its_own_month() {
-        let (units, month) = (Units::default(), Month::of(Timestamp::EPOCH));
+        let (units, month) = (Arc::new(Units::default()), Month::of(Timestamp::EPOCH));
         let first = charged(&units, month, 1).unwrap();
         assert_eq!((first.until, units.take()), (month.next().start(), None));
         units.put_back(first);
@@ -156,7 +198,7 @@ mod tests {
 
     #[test]
     fn units_of_a_month_that_is_over_are_dropped_together() {
-        let (units, month) = (Units::default(), Month::of(Timestamp::EPOCH));
+        let (units, month) = (Arc::new(Units::default()), Month::of(Timestamp::EPOCH));
         let first = charged(&units, month, 64).unwrap();
         units.expire(first);
         assert_eq!((units.take(), units.unused()), (None, None));
