@@ -77,7 +77,7 @@ fn dump_shows_the_namespace_of_a_key_apart() {
     let place = Place::file();
     let engine = place.engine();
     let tenant = engine.namespace("tenant").quota(lessor::Quota::unlimited()).open().unwrap();
-    support::acquire(&tenant, "job").complete("done").wait().unwrap();
+    acquire(&tenant, "job").complete("done").wait().unwrap();
     engine.close(std::time::Duration::from_secs(10)).wait().unwrap();
     drop((engine, tenant));
     let lines = place.ok(&["dump"]);
