@@ -50,8 +50,8 @@ use handle::LeaseHandle;
 /// - [`Error::Lapsed`] for an extension or a checkpoint after the lease has lapsed.
 /// - [`Error::Store`] if the store failed. The lease remains usable.
 ///
-/// Their [`Pending`]s are cancellation safe: dropping one ends the wait, but does not undo the
-/// operation.
+/// Their [`Pending`](crate::Pending)s are cancellation safe: dropping one ends the wait, but does
+/// not undo the operation.
 ///
 /// # Examples
 ///
