@@ -58,13 +58,6 @@ pub(crate) const VALUES: &[Mutant] = &[
         test: unit("a_stream_of_another_process"),
     },
     Mutant {
-        name: "later-clock-is-forgotten",
-        file: "crates/lessor-core/src/store/cas.rs",
-        find: "self.now = self.now.max(current.now);",
-        replace: "",
-        test: core(&["--test", "news"], "a_lease_that_ends_at_a_later_clock_reading"),
-    },
-    Mutant {
         name: "guessed-swap-wakes-no-waiter",
         file: "crates/lessor-core/src/store/operation.rs",
         find: "        self.report(answer, next);\n        (self.sink)(Report::Written(next, now));",
