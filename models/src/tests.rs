@@ -4,7 +4,7 @@ use std::task::{Poll, Waker};
 use loom::future::block_on;
 use loom::thread;
 
-use crate::registry::{Availability, Checked, Effects, NextStep, OFFER, Registry, Ticket, Watched};
+use crate::registry::{Availability, Checked, Effects, NextStep, OFFER, Purpose, Registry, Ticket, Watched};
 use crate::sync::primitives::{Arc, AtomicUsize, Ordering};
 
 const KEY: &str = "key";
@@ -66,7 +66,7 @@ impl Engine {
     }
 
     fn join(&self, contends: bool) -> Waiter {
-        let (entry, ticket) = self.waiters.join(&KEY, contends);
+        let (entry, ticket) = self.waiters.join(&KEY, if contends { Purpose::Acquire } else { Purpose::End });
         Waiter { engine: self.clone(), entry, ticket }
     }
 

@@ -229,7 +229,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "waiter-gets-the-outcome-of-another-request",
         file: "crates/lessor-core/src/api/acquire.rs",
         find: "            Some(Ok(Acquisition::InProgress(_))) => NextStep::Wait,",
-        replace: "            Some(Err(_)) => {\n                let view = View::of_snapshot(snapshot);\n                view.map_or(NextStep::Try, |view| NextStep::Answer(Ok(Acquisition::Completed(view))))\n            }\n            Some(Ok(Acquisition::InProgress(_))) => NextStep::Wait,",
+        replace: "            Some(Err(_)) => {\n                let view = crate::data::view::View::of_snapshot(snapshot);\n                view.map_or(NextStep::Try, |view| NextStep::Answer(Ok(Acquisition::Completed(view))))\n            }\n            Some(Ok(Acquisition::InProgress(_))) => NextStep::Wait,",
         test: core_in(
             &["--test", "fresh_answers"],
             "rule_8_a_waiter_does_not_get_the_outcome_of_another_request",

@@ -18,9 +18,23 @@ pub(crate) const VALUES: &[Mutant] = &[
     Mutant {
         name: "waiter-for-a-change-sleeps-while-the-key-is-held",
         file: "crates/lessor-core/src/run/wait/registry.rs",
-        find: "waiter.since < number && waiter.observes",
-        replace: "waiter.since < number && waiter.observes && false",
+        find: "waiter.since < number && waiter.purpose == Purpose::Change",
+        replace: "waiter.since < number && waiter.purpose == Purpose::Change && false",
         test: core(&["--test", "by_id"], "a_sleeping_waiter_for_a_change"),
+    },
+    Mutant {
+        name: "waiter-for-a-change-misses-a-write-of-a-live-lease",
+        file: "crates/lessor-core/src/run/wait.rs",
+        find: "(!held || entry.is_observed())",
+        replace: "!held",
+        test: core(&["--test", "by_id"], "a_sleeping_waiter_for_a_change"),
+    },
+    Mutant {
+        name: "later-clock-is-forgotten",
+        file: "crates/lessor-core/src/store/cas.rs",
+        find: "self.now = self.now.max(current.now);",
+        replace: "",
+        test: core(&["--test", "news"], "a_lease_that_ends_at_a_later_clock_reading"),
     },
     Mutant {
         name: "detached-lease-is-abandoned",

@@ -26,7 +26,7 @@ use crate::run::observer::Observer;
 use crate::run::observer::counters::Stats;
 use crate::run::random::LeaseIds;
 use crate::run::tasks::{self};
-use crate::run::wait::{NextStep, Reading, Waiter};
+use crate::run::wait::{NextStep, Purpose, Reading, Waiter};
 use crate::run::watches::Watches;
 use crate::store::contract::Store;
 use crate::store::notifier::ChangeNotifier;
@@ -283,7 +283,7 @@ impl Engine {
         key: &(impl AsRef<str> + ?Sized),
         timeout: Duration,
     ) -> Pending<Result<Option<View>, Error>> {
-        self.wait_until(key.as_ref(), timeout, |waiter| waiter, unless_in_progress)
+        self.wait_until(key.as_ref(), timeout, Purpose::End, unless_in_progress)
     }
 
     /// Waits until the key's record differs from `seen` in its state or version, and returns its
@@ -320,7 +320,7 @@ impl Engine {
         timeout: Duration,
     ) -> Pending<Result<Option<View>, Error>> {
         let seen = (seen.state(), seen.version(), seen.acquired_at());
-        self.wait_until(key.as_ref(), timeout, Waiter::observing, move |reading| match view(reading) {
+        self.wait_until(key.as_ref(), timeout, Purpose::Change, move |reading| match view(reading) {
             Ok(Some(view)) if (view.state(), view.version(), view.acquired_at()) == seen => NextStep::Wait,
             answer => NextStep::Answer(answer),
         })
@@ -330,7 +330,7 @@ impl Engine {
         &self,
         key: &str,
         timeout: Duration,
-        prepare: impl FnOnce(Waiter) -> Waiter,
+        purpose: Purpose,
         judge: impl Fn(&Reading) -> NextStep<Result<Option<View>, Error>> + Send + Sync + 'static,
     ) -> Pending<Result<Option<View>, Error>> {
         let key = match self.handle().key(key) {
@@ -341,7 +341,7 @@ impl Engine {
             return Pending::ready(Err(error));
         }
         let called_at = self.shared.clock.now();
-        let waiter = prepare(Waiter::new(&self.shared.watches.waiters, &key, false));
+        let waiter = Waiter::new(&self.shared.watches.waiters, &key, purpose);
         if let Some(NextStep::Answer(answer)) = waiter.last_reading(&judge) {
             return Pending::ready(answer);
         }

@@ -31,8 +31,8 @@ use crate::sync::wakers::{CallerWaker, Notifier};
 use agenda::{Agenda, Item, MAX_READINGS};
 use entry::Entry;
 pub(crate) use entry::Reading;
-pub(crate) use registry::NextStep;
 use registry::{Availability, Checked, Effects, FIRST_TICKET, Registry, Ticket};
+pub(crate) use registry::{NextStep, Purpose};
 
 /// The maximum number of consecutive readings on a caller's thread. The engine's own thread
 /// performs the following ones.
@@ -65,10 +65,13 @@ impl Waiters {
         Self { registry, agenda, store, clock, readers, notifier, poll_every, holders, observer }
     }
 
-    /// Reads the record of `key` again after a write, if the key has waiters.
+    /// Reads the record of `key` again after a write, if the key has waiters for such a change. Most
+    /// do not wait for a key that is still `held`.
     #[inline]
-    pub(crate) fn written(self: &Arc<Self>, key: &Key) {
-        if let Some(entry) = self.registry.find_after_write(key) {
+    pub(crate) fn written(self: &Arc<Self>, key: &Key, held: bool) {
+        if let Some(entry) = self.registry.find_after_write(key)
+            && (!held || entry.is_observed())
+        {
             self.request_reading(&entry);
         }
     }
@@ -214,20 +217,14 @@ pub(crate) struct Waiter {
 }
 
 impl Waiter {
-    /// Registers a waiter and requests a reading. Readings that began earlier are ignored. If
-    /// `contends` is true, the waiter may be offered the key to acquire it.
-    pub(crate) fn new(waiters: &Arc<Waiters>, key: &Key, contends: bool) -> Self {
-        let (entry, ticket) = waiters.registry.join(key, contends);
+    /// Registers a waiter and requests a reading. Readings that began earlier are ignored. Only a
+    /// waiter with [`Purpose::Acquire`] is offered the key to acquire it.
+    pub(crate) fn new(waiters: &Arc<Waiters>, key: &Key, purpose: Purpose) -> Self {
+        let (entry, ticket) = waiters.registry.join(key, purpose);
         let waiter = Self { waiters: Arc::clone(waiters), entry, ticket };
         waiters.observer.wait_began(ticket == FIRST_TICKET);
         waiters.request_reading(&waiter.entry);
         waiter
-    }
-
-    /// Has the waiter judge every reading. By default, it judges none of a key that is held.
-    pub(crate) fn observing(self) -> Self {
-        self.entry.observe(self.ticket);
-        self
     }
 
     /// Resolves with the first answer that `judge` finds in a reading, or with `None` when the

@@ -46,7 +46,7 @@ impl Watches {
     pub(crate) fn written(&self, key: &Key, record: &Record, now: Timestamp) {
         let now = record.body().not_before(now);
         self.holders.observe(key, Some(record), now);
-        self.waiters.written(key);
+        self.waiters.written(key, record.body().is_live(now));
     }
 
     /// Returns whether `key` may have a waiter or a watched lease.

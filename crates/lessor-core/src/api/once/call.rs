@@ -19,7 +19,7 @@ use crate::data::time::{Timestamp, time_until};
 use crate::data::view::View;
 use crate::rules::settings::check_stall;
 use crate::run::context::Handle;
-use crate::run::wait::Waiter;
+use crate::run::wait::{Purpose, Waiter};
 
 /// The part of a request that does not depend on the types of the work.
 pub(super) struct Call {
@@ -131,7 +131,7 @@ impl Call {
                 waiter.attempt_failed();
                 &*waiter
             }
-            None => &*waiter.insert(Waiter::new(&self.engine.watches.waiters, key, true)),
+            None => &*waiter.insert(Waiter::new(&self.engine.watches.waiters, key, Purpose::Acquire)),
         };
         let request = self.request(key);
         let outcome = async {

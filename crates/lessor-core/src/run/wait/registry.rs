@@ -55,6 +55,17 @@ pub(crate) enum Checked<T> {
     Nothing,
 }
 
+/// What a waiter waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// The end of the current lease, to acquire the key.
+    Acquire,
+    /// The end of the current lease.
+    End,
+    /// Any change. The waiter judges every reading, also of a key that is held.
+    Change,
+}
+
 /// The number of a waiter within its entry. Numbers rise and are not reused.
 pub(crate) type Ticket = u64;
 /// The number of the first waiter of an entry. An entry without waiters is removed, so no other
@@ -96,9 +107,7 @@ struct State<R, W> {
 struct Waiter<W> {
     ticket: Ticket,
     has_left: bool,
-    contends: bool,
-    /// True if the waiter judges every reading, also of a key that is held.
-    observes: bool,
+    purpose: Purpose,
     /// The waiter accepts only readings with a higher number.
     since: u64,
     waker: Option<W>,
@@ -176,7 +185,7 @@ impl<K: Hash + Eq + Clone, R, W> Registry<K, R, W> {
 
     /// Registers a waiter, which accepts readings that begin after this call. The caller has to
     /// request one.
-    pub(crate) fn join(&self, key: &K, contends: bool) -> (Entry<K, R, W>, Ticket) {
+    pub(crate) fn join(&self, key: &K, purpose: Purpose) -> (Entry<K, R, W>, Ticket) {
         let mut entries = self.entries.lock();
         let watched = match entries.get(key) {
             Some(watched) => Arc::clone(watched),
@@ -188,7 +197,7 @@ impl<K: Hash + Eq + Clone, R, W> Registry<K, R, W> {
             }
         };
         // The lock of all entries is still held, so the entry cannot be removed in between.
-        let ticket = watched.state.lock().join(contends);
+        let ticket = watched.state.lock().join(purpose);
         drop(entries);
         fence(Ordering::SeqCst);
         (watched, ticket)
@@ -297,11 +306,9 @@ impl<K, R, W> Watched<K, R, W> {
         (checked, effects)
     }
 
-    /// Has a waiter judge every reading, also of a key that is held.
-    pub(crate) fn observe(&self, ticket: Ticket) {
-        if let Some(waiter) = self.state.lock().waiter(ticket) {
-            waiter.observes = true;
-        }
+    /// Returns whether a waiter judges every reading, also of a key that is held.
+    pub(crate) fn is_observed(&self) -> bool {
+        self.state.lock().waiters.iter().any(|waiter| waiter.purpose == Purpose::Change && !waiter.has_left)
     }
 
     /// Continues the wait of a waiter that could not acquire the key. Readings that began earlier
@@ -330,11 +337,11 @@ impl<K, R, W> Watched<K, R, W> {
 }
 
 impl<R, W> State<R, W> {
-    fn join(&mut self, contends: bool) -> Ticket {
+    fn join(&mut self, purpose: Purpose) -> Ticket {
         self.tickets += 1;
         let ticket = self.tickets;
         let since = self.begun;
-        self.waiters.push(Waiter { ticket, has_left: false, contends, observes: false, since, waker: None });
+        self.waiters.push(Waiter { ticket, has_left: false, purpose, since, waker: None });
         ticket
     }
 
@@ -388,8 +395,10 @@ impl<R, W> State<R, W> {
         match availability {
             Availability::Held => {
                 self.offer = None;
-                let answered =
-                    self.waiters.iter_mut().filter(|waiter| waiter.since < number && waiter.observes);
+                let answered = self
+                    .waiters
+                    .iter_mut()
+                    .filter(|waiter| waiter.since < number && waiter.purpose == Purpose::Change);
                 effects.wake = answered.filter_map(|waiter| waiter.waker.take()).collect();
             }
             Availability::Finished => {
@@ -398,8 +407,10 @@ impl<R, W> State<R, W> {
                 effects.wake = answered.filter_map(|waiter| waiter.waker.take()).collect();
             }
             Availability::Free => {
-                let answered =
-                    self.waiters.iter_mut().filter(|waiter| waiter.since < number && !waiter.contends);
+                let answered = self
+                    .waiters
+                    .iter_mut()
+                    .filter(|waiter| waiter.since < number && waiter.purpose != Purpose::Acquire);
                 effects.wake = answered.filter_map(|waiter| waiter.waker.take()).collect();
                 if self.offer.is_none_or(|offer| offer.until <= now) {
                     let next = self.pass_on(now);
@@ -430,7 +441,10 @@ impl<R, W> State<R, W> {
         };
         let number = latest.number;
         let may_try = |waiter: &&mut Waiter<W>| {
-            waiter.contends && !waiter.has_left && waiter.since < number && waiter.waker.is_some()
+            waiter.purpose == Purpose::Acquire
+                && !waiter.has_left
+                && waiter.since < number
+                && waiter.waker.is_some()
         };
         let (before, behind) = {
             let at = self.waiters.partition_point(|waiter| waiter.ticket <= previous);
